@@ -1,0 +1,108 @@
+"""The HTTP shell: routes, and one table from what went wrong to a status. No decision is made here."""
+
+import atexit
+import logging
+import os
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from flask import Flask, Response, jsonify, request
+from werkzeug.exceptions import HTTPException
+
+from connector import logs
+from connector.config import Config, load
+from connector.database import connect
+from connector.intake import Intake
+from connector.outbox import CannotStore, Outbox
+from connector.webhook import Platform, Refused, Request, Unreadable
+from platforms import PLATFORMS
+
+log = logging.getLogger("connector.app")
+
+MAX_BODY = 10 * 1024 * 1024  # shops do send bodies of more than a megabyte; a smaller limit would cost orders
+RELAY_SILENT = 60.0  # seconds without a heartbeat after which no relay counts as alive
+
+STATUS: dict[type[Exception], tuple[int, dict[str, str]]] = {
+    Refused: (401, {}),
+    Unreadable: (400, {}),
+    CannotStore: (503, {"Retry-After": "10"}),
+}
+
+
+def create_app(config: Config, outbox: Outbox, platforms: Mapping[str, Platform] = PLATFORMS) -> Flask:
+    """The application over a configuration and an outbox whose schema is current."""
+    app = Flask(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    app.url_map.strict_slashes = False  # a redirect is a failed delivery to every shop
+    app.url_map.merge_slashes = False
+    intake = Intake(config.stores, platforms, outbox)
+    app.extensions["intake"] = intake
+    atexit.register(_flush, intake)
+
+    @app.post("/webhooks/<name>")
+    def webhook(name: str) -> Response:
+        # Read first: nothing but these very bytes verifies.
+        incoming = Request(
+            headers={key.lower(): value for key, value in request.headers.items()},
+            body=request.get_data(cache=False),
+            received_at=datetime.now(UTC),
+        )
+        store = intake.choose(name, incoming) if name == "shopify" else config.stores.get(name)
+        if store is None:
+            log.warning("webhook for a store that is not configured: %r", name[:64])
+            return _answer(404, error=f"there is no store {name[:64]!r} here; the URL ends in the store's name")
+        return _answer(200, outcome=intake.take(store, incoming))
+
+    @app.get("/healthz")
+    def healthz() -> Response:
+        return _answer(200, status="alive")
+
+    @app.get("/readyz")
+    def readyz() -> Response:
+        try:
+            outbox.ping()
+            seen = outbox.relay_seen()
+        except CannotStore:
+            return _answer(503, status="cannot store", relay="unknown")
+        return _answer(200, status="ready", relay=_relay(seen))
+
+    @app.errorhandler(Exception)
+    def failed(error: Exception) -> Response:
+        if isinstance(error, HTTPException) and error.code:
+            return _answer(error.code, error=error.name)
+        status, headers = STATUS.get(type(error), (500, {}))
+        if status >= 500:
+            log.error("%s", error if status == 503 else type(error).__name__, exc_info=status == 500)
+        answer = _answer(status, error=str(error) if status < 500 else "cannot store now, try again")
+        answer.headers.update(headers)
+        return answer
+
+    return app
+
+
+def wsgi() -> Flask:
+    """The application as gunicorn's workers make it, each its own after the fork."""
+    config = load(os.environ)
+    logs.set_up(config.log_format, config.log_level)
+    return create_app(config, Outbox(connect(config.database_url)))
+
+
+def _answer(code: int, **body: str) -> Response:
+    answer = jsonify(body)
+    answer.status_code = code
+    return answer
+
+
+def _relay(seen: float | None) -> str:
+    if not seen:
+        return "none was ever seen"
+    silent = time.time() - seen
+    return "alive" if silent < RELAY_SILENT else f"silent for {silent:.0f} s"
+
+
+def _flush(intake: Intake) -> None:
+    try:
+        intake.flush()
+    except CannotStore as error:
+        log.warning("the last counts were lost: %s", error)

@@ -1,0 +1,149 @@
+"""`connector check`: what this configuration will do, in plain words, and what is wrong with it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import httpx
+import msgspec
+from sqlalchemy import make_url
+
+from connector.config import Config
+from connector.database import SchemaError, connect, require_current
+from connector.outbox import CannotStore, Outbox
+from connector.parking import Unopenable, unseal
+from connector.store import Pixel, Store
+from connector.tiktok import TIMEOUT, EventsApi
+
+Mark = Literal["ok", "note", "warning", "fault"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of `check`. A fault makes the command exit 1."""
+
+    mark: Mark
+    text: str
+
+
+def check(config: Config, live: bool) -> Iterator[Finding]:
+    """Everything there is to say, in the order a person reads it."""
+    yield Finding(
+        "warning",
+        "switch off TikTok's own Shopify or WooCommerce app on every pixel below, or orders count twice: "
+        "its event_ids are random, so nothing can tell the copies apart",
+    )
+    yield from _settings(config)
+    yield from _database(config)
+    for store in config.stores.values():
+        yield from _store(store, config.public_url)
+    if live:
+        yield from _live(config)
+
+
+def _settings(config: Config) -> Iterator[Finding]:
+    if config.database_url.startswith("sqlite"):
+        yield Finding("note", "SQLite: one machine, on a disk that stays; PostgreSQL for more (DATABASE_URL)")
+    for path in config.literal_secrets:
+        yield Finding("warning", f"{path} is written into the file; use ${{NAME}} and set it in the environment")
+    if not config.events_api_url.startswith("https://"):
+        yield Finding("note", f"events go to {config.events_api_url}, which is not TikTok")
+
+
+def _database(config: Config) -> Iterator[Finding]:
+    file = make_url(config.database_url).database or ""
+    if config.database_url.startswith("sqlite") and not Path(file).exists():
+        yield Finding("note", "there is no database file yet; `connector serve` or `connector migrate` makes it")
+        return
+    engine = connect(config.database_url)
+    try:
+        require_current(engine)
+        outbox = Outbox(engine)
+        outbox.ping()
+        yield Finding("ok", "the database answers and its schema is current")
+        yield from _lanes(outbox)
+        yield from _parked(config, outbox)
+    except SchemaError as error:
+        yield Finding("note", str(error))
+    except CannotStore as error:
+        yield Finding("fault", f"the database does not take writes: {error}")
+    except Exception as error:
+        yield Finding("fault", f"the database cannot be reached ({type(error).__name__}); check DATABASE_URL")
+    finally:
+        engine.dispose()
+
+
+def _lanes(outbox: Outbox) -> Iterator[Finding]:
+    for state in outbox.lane_states():
+        if state.denied_since is not None:
+            since = datetime.fromtimestamp(state.denied_since, UTC)
+            yield Finding(
+                "warning",
+                f"store {state.lane.store}, pixel {state.lane.pixel}: refused since {since:%Y-%m-%d %H:%M} UTC "
+                f"({state.reason}); its events wait. Check pixel and access_token",
+            )
+
+
+def _parked(config: Config, outbox: Outbox) -> Iterator[Finding]:
+    waiting = outbox.parked(limit=10_000)
+    closed = 0
+    for item in waiting:
+        try:
+            unseal(item.sealed, config.stores[item.store])
+        except (KeyError, Unopenable):
+            closed += 1
+    if waiting:
+        yield Finding(
+            "warning", f"{len(waiting)} webhooks are parked: `connector events replay --parked` tries them again"
+        )
+    if closed:
+        yield Finding("warning", f"{closed} of them cannot be opened: no current webhook_secret of their store fits")
+
+
+def _store(store: Store, public_url: str) -> Iterator[Finding]:
+    address = f"{public_url.rstrip('/')}/webhooks/{store.name}"
+    yield Finding("ok", f"store {store.name} ({store.platform}, {', '.join(store.shops)}): webhooks to {address}")
+    for milestone, names in store.events.items():
+        what = f"sent as {' and '.join(names)}" if names else "not sent"
+        yield Finding("note", f"  {milestone}: {what}")
+    yield Finding(
+        "note", f"  of orders from: {', '.join(store.orders.include)}; in the {store.mapping.currency} currency"
+    )
+    if not store.country:
+        yield Finding("note", "  country is not set: phone numbers typed without country code and address are left out")
+    for pixel in store.pixels:
+        where = f"to Test Events ({pixel.test_event_code})" if pixel.test_event_code else "for real"
+        yield Finding("note", f"  pixel {pixel.code}: {where}")
+
+
+def _live(config: Config) -> Iterator[Finding]:
+    with httpx.Client(timeout=TIMEOUT) as client:
+        for store in config.stores.values():
+            for pixel in store.pixels:
+                yield _token(EventsApi(config.events_api_url, client), store, pixel)
+        if config.public_url:
+            yield _reachable(client, config.public_url)
+
+
+def _token(api: EventsApi, store: Store, pixel: Pixel) -> Finding:
+    if not pixel.test_event_code:
+        return Finding("note", f"store {store.name}: the token is only tried with a test_event_code, and none is set")
+    item = {"event": "ConnectorCheck", "event_time": int(datetime.now(UTC).timestamp()), "event_id": "connector-check"}
+    item |= {"user": {"external_id": "0" * 64}, "page": {"url": store.url}}
+    outcome = api.send(pixel, pixel.test_event_code, [msgspec.json.encode(item)])
+    if outcome.verdict == "accepted":
+        return Finding("ok", f"store {store.name}: TikTok accepts the token for pixel {pixel.code}")
+    told = f"{outcome.code or ''} {outcome.message}".strip()
+    return Finding("fault", f"store {store.name}: TikTok answers {told}; check pixel and access_token")
+
+
+def _reachable(client: httpx.Client, url: str) -> Finding:
+    try:
+        status = client.get(url.rstrip("/") + "/healthz").status_code
+    except httpx.HTTPError as error:
+        return Finding("fault", f"PUBLIC_URL {url} cannot be reached ({type(error).__name__})")
+    if status != 200:
+        return Finding("fault", f"PUBLIC_URL {url}/healthz answers {status}, not 200")
+    return Finding("ok", f"PUBLIC_URL {url} answers")

@@ -1,0 +1,388 @@
+"""The commands. Thin: each reads its settings, calls one module and prints. Exit 0 done, 1 failed, 2 wrong use."""
+
+import os
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+import click
+
+from connector import __version__
+
+# Modules are imported where they are used: `connector --help` shall not wait for the database's libraries.
+if TYPE_CHECKING:
+    from connector.config import Config
+    from connector.outbox import Choice, Outbox
+    from connector.store import Store
+
+
+T = TypeVar("T")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="connector")
+def main() -> None:
+    """Relay Shopify and WooCommerce webhooks to the TikTok Events API.
+
+    Settings come from the environment and a stores file (stores.toml); see stores.example.toml and the README.
+    """
+
+
+@main.command()
+def serve() -> None:
+    """Run the server and a relay; what a PaaS starts. Migrates a SQLite database by itself."""
+    from connector.serve import serve as run
+
+    _ready_database(_config(), migrate_sqlite=True)
+    sys.exit(run())
+
+
+@main.command(hidden=True)
+def web() -> None:
+    """Only the server, as `serve` starts it."""
+    from connector.serve import run_web
+
+    run_web(_config())
+
+
+@main.command()
+def relay() -> None:
+    """Run a relay: it sends what is due to TikTok. Several may share one PostgreSQL."""
+    import signal
+    import threading
+
+    import httpx
+
+    from connector.database import connect
+    from connector.outbox import Outbox
+    from connector.relay import LANES_AT_ONCE, Relay
+    from connector.serve import end_with_parent
+    from connector.tiktok import TIMEOUT, EventsApi
+
+    config = _config()
+    _ready_database(config, migrate_sqlite=False)
+    end_with_parent()
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    engine = connect(config.database_url, patience=10.0)
+    limits = httpx.Limits(max_connections=LANES_AT_ONCE, max_keepalive_connections=LANES_AT_ONCE)
+    with httpx.Client(timeout=TIMEOUT, limits=limits) as client:
+        Relay(config.stores, Outbox(engine), EventsApi(config.events_api_url, client)).run(stop)
+
+
+@main.command()
+def migrate() -> None:
+    """Bring the database's tables to this release's version."""
+    from connector.database import connect
+    from connector.database import migrate as run
+
+    before, now = _database(lambda: run(connect(_config().database_url, patience=10.0)))
+    click.echo(f"schema {now}" + (", nothing to do" if before == now else f", was {before or 'empty'}"))
+
+
+@main.command()
+@click.option("--once", is_flag=True, help="End when all events have arrived; exit 1 if they do not.")
+def demo(once: bool) -> None:
+    """Show the main job on this machine: sandbox, server, relay and a shopper in a shop of each platform."""
+    from connector.demo import demo as run
+
+    sys.exit(run(once, click.echo))
+
+
+@main.command()
+@click.option("--port", default=9090, show_default=True, type=click.IntRange(1, 65535))
+def sandbox(port: int) -> None:
+    """Run a fake Events API to try a set-up against: it checks, answers and remembers like TikTok's."""
+    from connector.sandbox import serve as run
+
+    click.echo(f"Set EVENTS_API_URL=http://127.0.0.1:{port}/open_api/v1.3 and open http://127.0.0.1:{port}/")
+    try:
+        run(port)
+    except OSError as error:
+        _fail(f"port {port} cannot be used: {error.strerror}; choose another with --port")
+
+
+@main.command()
+@click.option("--live", is_flag=True, help="Also ask TikTok (with a test_event_code) and our own PUBLIC_URL.")
+def check(live: bool) -> None:
+    """Say what this configuration will do, and what is wrong with it."""
+    from connector.check import check as run
+
+    marks = {"ok": ("✓", "green"), "note": (" ", None), "warning": ("!", "yellow"), "fault": ("✗", "red")}
+    faults = 0
+    for finding in run(_config(), live):
+        sign, colour = marks[finding.mark]
+        click.secho(f"{sign} {finding.text}", fg=colour)
+        faults += finding.mark == "fault"
+    sys.exit(1 if faults else 0)
+
+
+@main.command()
+@click.argument("store")
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.option("--topic", required=True, help="The webhook's topic, e.g. orders/create or order.updated.")
+def preview(store: str, path: Path, topic: str) -> None:
+    """Show what the body in PATH (a file, or a folder of *.json) would become: one JSON line a file.
+
+    No signature is needed, nothing is stored or sent.
+    """
+    import msgspec
+
+    from connector.preview import files
+    from connector.preview import preview as run
+    from platforms import PLATFORMS
+
+    chosen = _store(_config(), store)
+    for file in files(path):
+        click.echo(msgspec.json.encode(run(file.read_bytes(), topic, chosen, PLATFORMS)).decode())
+
+
+@main.command()
+@click.argument("store")
+@click.option("--topic", "topics", multiple=True, help="Repeatable. Default: registration, checkout, order, payment.")
+@click.option("--url", help="The server. Default: http://127.0.0.1:PORT")
+@click.option("--count", default=1, show_default=True, type=click.IntRange(1, 1_000_000), help="How many shoppers.")
+@click.option("--live-pixel", is_flag=True, help="Send invented orders to TikTok even without a test_event_code.")
+def simulate(store: str, topics: tuple[str, ...], url: str | None, count: int, live_pixel: bool) -> None:
+    """Sign and post fresh sample webhooks of STORE to a running server."""
+    import random
+
+    from connector.simulate import refusal
+    from connector.simulate import simulate as run
+    from platforms.samples import SAMPLES
+
+    config = _config()
+    chosen = _store(config, store)
+    samples = SAMPLES[chosen.platform]
+    if unknown := [topic for topic in topics if topic not in samples.TOPICS]:
+        raise click.UsageError(f"no sample of {unknown[0]}; there are: {', '.join(samples.TOPICS)}")
+    if not live_pixel and (why := refusal(config, chosen)):
+        _fail(why)
+    topics = topics or samples.FUNNEL
+    base = url or f"http://127.0.0.1:{config.port}"
+    address = base if "/webhooks/" in base else f"{base.rstrip('/')}/webhooks/{chosen.name}"
+    rng = random.SystemRandom()
+    with click.progressbar(length=count * len(topics), label=f"webhooks to {address}", file=sys.stderr) as bar:
+        report = run(chosen, address, topics, count, rng, lambda: bar.update(1))
+    spread = sorted(report.milliseconds)
+    for status, number in sorted(report.statuses.items()):
+        click.echo(f"{number} × {status or 'no answer'}")
+    click.echo(f"median {spread[len(spread) // 2]:.0f} ms, slowest {spread[-1]:.0f} ms")
+    if not report.good:
+        _fail(f"not every webhook was taken: {report.complaint}")
+
+
+# --- events ---------------------------------------------------------------------------------------------------
+
+
+@main.group()
+def events() -> None:
+    """Look at events and send finished ones again."""
+
+
+def _choosing(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that choose events, shared by `list` and `replay`."""
+    for option in (
+        click.option("--until", help="Created at the latest: a date, a time, or an age such as 2d, 3h."),
+        click.option("--since", help="Created at the earliest: a date, a time, or an age such as 2d, 3h."),
+        click.option("--event", default="", help="An event name, e.g. Purchase."),
+        click.option("--state", default="", type=click.Choice(["", "due", "accepted", "rejected", "expired"])),
+        click.option("--store", default=""),
+    ):
+        command = option(command)
+    return command
+
+
+@events.command("list")
+@_choosing
+@click.option("--parked", is_flag=True, help="Parked webhooks instead, with the reason.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000))
+def list_(store: str, state: str, event: str, since: str | None, until: str | None, parked: bool, limit: int) -> None:
+    """List events, the newest last; or with --parked the webhooks that could not be handled."""
+    from connector.outbox import Choice
+
+    if store:
+        _store(_config(), store)
+    if parked:
+        waiting = _database(lambda: _outbox().parked(store, limit))
+        for item in waiting:
+            click.echo(f"{_at(item.parked_at)}  {item.store}  {item.topic}  {item.reason}")
+        click.echo(f"{len(waiting)} webhooks are parked", err=True)
+        return
+    choice = Choice((), store, state, event, _moment(since), _moment(until))
+    rows = _database(lambda: _outbox().find(choice, limit))
+    for row in reversed(rows):
+        told = f"{row.state} {row.code or ''} {row.message or ''}".rstrip()
+        where = f"  [{row.test_code}]" if row.test_code else ""
+        click.echo(
+            f"{_at(row.created_at)}  {row.id:>8}  {row.store}  {row.pixel}  {row.event}  {row.event_id}{where}  {told}"
+        )
+    click.echo(
+        f"{len(rows)} events" + (f" (the newest {limit}; --limit for more)" if len(rows) == limit else ""), err=True
+    )
+
+
+@events.command()
+@click.argument("key")
+def show(key: str) -> None:
+    """Everything known about KEY: an event_id, an order number or id, or a row number of `events list`."""
+    lines, found = _database(lambda: _outbox().show(key))
+    if not lines and not found:
+        _fail(f"nothing is known of {key!r}: no webhook and no event of that name has arrived")
+    for line in lines:
+        click.echo(
+            f"{_at(line.received_at)}  webhook {line.topic} of {line.store}: {line.outcome}  {line.reason}".rstrip()
+        )
+    for row in found:
+        click.echo(f"\n{row.event}  {row.event_id}  (row {row.id}, pixel {row.pixel}, {row.object_key})")
+        click.echo(f"  happened {_at(row.occurred_at)}, stored {_at(row.created_at)}")
+        click.echo(f"  state {row.state}, {row.attempts} attempts")
+        if row.settled_at or row.code is not None or row.message:
+            at = f" {_at(row.settled_at)}" if row.settled_at else ""
+            click.echo(f"  TikTok{at}: code {row.code}, {row.message or '-'}, request_id {row.request_id or '-'}")
+        click.echo(f"  payload: {_masked(row.payload)}")
+
+
+@events.command()
+@click.argument("ids", nargs=-1)
+@_choosing
+@click.option("--parked", is_flag=True, help="Parked webhooks instead: through the current code.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--force", is_flag=True, help="Also events TikTok may have got over 47 hours ago, or past their age.")
+def replay(
+    ids: tuple[str, ...], store: str, state: str, event: str, since: str | None, until: str | None,
+    parked: bool, dry_run: bool, force: bool,
+) -> None:  # fmt: skip
+    """Send rejected and expired events again, by event_id or row number, store, state or time."""
+    from connector.outbox import Choice
+
+    config = _config()
+    if store:
+        _store(config, store)
+    if parked:
+        _replay_parked(config, store, dry_run)
+        return
+    if not (ids or store or state or event or since or until):
+        raise click.UsageError("say which events: ids, --store, --state, --event, --since or --until; or --parked")
+    _replay_events(config, Choice(ids, store, state, event, _moment(since), _moment(until)), dry_run, force)
+
+
+def _replay_events(config: "Config", choice: "Choice", dry_run: bool, force: bool) -> None:
+    from connector.replay import replay_events
+
+    report = _database(lambda: replay_events(config, _outbox(), choice, dry_run, force))
+    for why, number in sorted(report.refused.items()):
+        click.echo(f"{number} not replayed: {why}")
+    click.echo(f"{report.replayed} events {'would be' if dry_run else 'are'} due again")
+    if report.refused and not report.replayed:
+        sys.exit(1)
+
+
+def _replay_parked(config: "Config", store: str, dry_run: bool) -> None:
+    from connector.replay import replay_parked
+    from platforms import PLATFORMS
+
+    outcomes = _database(lambda: replay_parked(config, _outbox(), PLATFORMS, store, dry_run))
+    for outcome, number in sorted(outcomes.items()):
+        click.echo(f"{number} × {outcome}")
+    if not outcomes:
+        click.echo("nothing is parked" + (f" for {store}" if store else ""))
+    sys.exit(1 if any(outcome.startswith(("still parked", "cannot")) for outcome in outcomes) else 0)
+
+
+# --- shared ---------------------------------------------------------------------------------------------------
+
+
+def _config() -> "Config":
+    from connector import logs
+    from connector.config import ConfigError, load
+
+    try:
+        config = load(os.environ)
+    except ConfigError as error:
+        click.echo(f"The configuration has faults:\n{error}", err=True)
+        sys.exit(1)
+    logs.set_up(config.log_format, config.log_level)
+    return config
+
+
+def _store(config: "Config", name: str) -> "Store":
+    if name not in config.stores:
+        raise click.UsageError(f"there is no store {name!r}; there are: {', '.join(config.stores)}")
+    return config.stores[name]
+
+
+def _outbox() -> "Outbox":
+    from connector.database import connect, require_current
+    from connector.outbox import Outbox
+
+    engine = connect(_config().database_url, patience=10.0)
+    require_current(engine)
+    return Outbox(engine)
+
+
+def _ready_database(config: "Config", migrate_sqlite: bool) -> None:
+    from connector.database import connect, require_current
+    from connector.database import migrate as run
+
+    engine = connect(config.database_url, patience=10.0)
+    sqlite = engine.dialect.name == "sqlite"
+    _database(lambda: run(engine) if migrate_sqlite and sqlite else require_current(engine))
+    engine.dispose()
+
+
+def _database(work: Callable[[], T]) -> T:
+    """Do it, or say in a sentence why the database does not let us."""
+    from connector.database import SchemaError
+    from connector.outbox import CannotStore
+
+    try:
+        return work()
+    except (SchemaError, CannotStore) as error:
+        _fail(str(error))
+    except Exception as error:
+        if type(error).__module__.startswith(("sqlalchemy", "psycopg", "sqlite3")):
+            _fail(f"the database cannot be reached ({type(error).__name__}); check DATABASE_URL")
+        raise
+
+
+def _moment(text: str | None) -> float | None:
+    """Unix seconds of a date, a time or an age."""
+    if not text:
+        return None
+    units = {"m": "minutes", "h": "hours", "d": "days"}
+    if text[:-1].isdecimal() and text[-1] in units:
+        return (datetime.now(UTC) - timedelta(**{units[text[-1]]: int(text[:-1])})).timestamp()
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.UsageError(f"{text!r} is no date, time or age; e.g. 2026-11-24, 2026-11-24T10:00, 2d, 3h") from None
+    return (found.replace(tzinfo=UTC) if found.tzinfo is None else found).timestamp()
+
+
+def _at(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _masked(payload: bytes | None) -> str:
+    """The item as it was sent, with what is personal and not hashed cut short."""
+    import msgspec
+
+    if payload is None:
+        return "(no longer kept)"
+    item = msgspec.json.Decoder(float_hook=Decimal).decode(payload)
+    for key in ("ip", "user_agent", "ttclid", "ttp"):
+        if key in item.get("user", {}):
+            item["user"][key] = item["user"][key][:6] + "…"
+    if "url" in item.get("page", {}):
+        item["page"]["url"] = item["page"]["url"].split("?")[0]
+    return msgspec.json.Encoder(decimal_format="number").encode(item).decode()
+
+
+def _fail(sentence: str) -> NoReturn:
+    click.echo(f"connector: {sentence}", err=True)
+    sys.exit(1)

@@ -1,0 +1,200 @@
+"""`connector demo`: the main job before your eyes: sandbox, server, relay, and a shopper in a shop of each platform."""
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from connector.config import Config, load
+from connector.simulate import simulate
+from platforms.samples import SAMPLES
+
+STORES = """
+[defaults]
+consent = "not_required"
+country = "US"
+
+[stores.acme]
+platform = "shopify"
+url = "https://acme.example"
+shop = "acme-demo.myshopify.com"
+webhook_secrets = ["${DEMO_SECRET}"]
+pixel = "CDEMOSHOPIFY00000000"
+access_token = "${DEMO_TOKEN}"
+
+[stores.beans]
+platform = "woocommerce"
+url = "https://beans.example"
+shop = "https://beans.example"
+webhook_secrets = ["${DEMO_SECRET}"]
+pixel = "CDEMOWOOCOMMERCE0000"
+access_token = "${DEMO_TOKEN}"
+"""
+EXPECTED = ("PlaceAnOrder", "Purchase", "InitiateCheckout", "CompleteRegistration")
+MATCH_KEYS = ("email", "phone", "external_id", "ttclid", "ttp", "ip", "user_agent")
+PATIENCE = 40.0  # seconds; a slow machine's start included
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """What runs: where it listens, and the configuration it runs with."""
+
+    config: Config
+    server: str
+    sandbox: str
+
+
+def demo(once: bool, say: Callable[[str], None]) -> int:
+    """Run it; 0 when every expected event was accepted, else 1. Without `once` it stays up until interrupted."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="connector-demo-"))
+        running = _start(stack, Path(folder), say)
+        if running is None:
+            say("The server did not start; its lines above say why.")
+            return 1
+        complaint = _shop(running, say)
+        items = _wait_for(running)
+        _table(items, say)
+        missing = _missing(running.config, items)
+        if complaint or missing:
+            say(f"\nNot everything arrived: {complaint or ', '.join(missing)}")
+            return 1
+        say(f"\nAll {len(items)} events arrived at the sandbox, each once.")
+        if not once:
+            _stay(running, say)
+    return 0
+
+
+def _start(stack: ExitStack, folder: Path, say: Callable[[str], None]) -> Demo | None:
+    server_port, sandbox_port = _port(8000), _port(9090)
+    environment = {name: value for name, value in os.environ.items() if name not in ("DYNO", "RENDER", "K_SERVICE")}
+    environment |= {
+        "STORES_TOML": STORES,
+        "DEMO_SECRET": os.urandom(16).hex(),
+        "DEMO_TOKEN": os.urandom(16).hex(),
+        "DATABASE_URL": f"sqlite:///{folder}/demo.db",
+        "EVENTS_API_URL": f"http://127.0.0.1:{sandbox_port}/open_api/v1.3",
+        "PORT": str(server_port),
+        "LOG_LEVEL": "WARNING",
+        "ALLOW_SQLITE": "1",
+    }
+    say("Starting the sandbox (a fake Events API), the server and the relay …")
+    for arguments in (["sandbox", "--port", str(sandbox_port)], ["serve"]):
+        stack.callback(_end, subprocess.Popen([sys.executable, "-m", "connector", *arguments], env=environment))  # noqa: S603
+    running = Demo(load(environment), f"http://127.0.0.1:{server_port}", f"http://127.0.0.1:{sandbox_port}")
+    up = _until(lambda: _ok(f"{running.server}/readyz") and _ok(f"{running.sandbox}/counts"))
+    return running if up else None
+
+
+def _shop(running: Demo, say: Callable[[str], None]) -> str:
+    """One shopper a store: registers, opens the checkout, orders, pays. Every webhook twice, as shops do."""
+    rng = random.Random()  # noqa: S311 — invented people, no secrets
+    for store in running.config.stores.values():
+        url = f"{running.server}/webhooks/{store.name}"
+        topics = [topic for topic in SAMPLES[store.platform].FUNNEL for _ in range(2)]
+        report = simulate(store, url, topics, 1, rng, lambda: None)
+        say(f"{store.name} ({store.platform}): {len(topics) // 2} webhooks, each sent twice: {dict(report.statuses)}")
+        if not report.good:
+            return f"the server answered {dict(report.statuses)}: {report.complaint}"
+    refused = httpx.post(f"{running.server}/webhooks/acme", content=b"{}", headers={"X-Shopify-Hmac-Sha256": "AAAA"})
+    say(f"acme: a webhook with a wrong signature is answered {refused.status_code}\n")
+    return "" if refused.status_code == 401 else f"a wrong signature was answered {refused.status_code}"
+
+
+def _wait_for(running: Demo) -> list[dict[str, Any]]:
+    def received() -> list[dict[str, Any]]:
+        return [row for row in _received(running.sandbox) if not row["duplicate"]]
+
+    _until(lambda: not _missing(running.config, received()))
+    return received()
+
+
+def _received(sandbox: str) -> list[dict[str, Any]]:
+    # Decimal keeps the digits that were sent: 44.50, not 44.5.
+    return list(httpx.get(f"{sandbox}/received").json(parse_float=Decimal))
+
+
+def _missing(config: Config, items: list[dict[str, Any]]) -> list[str]:
+    arrived = {(row["event_source_id"], row["item"]["event"]) for row in items}
+    return [
+        f"{store.name}: {event}"
+        for store in config.stores.values()
+        for event in EXPECTED
+        if (store.pixels[0].code, event) not in arrived
+    ]
+
+
+def _table(items: list[dict[str, Any]], say: Callable[[str], None]) -> None:
+    rows = [("pixel", "event", "event_id", "value", "match keys")]
+    for received in items:
+        item = received["item"]
+        properties = item.get("properties", {})
+        value = f"{properties['value']} {properties['currency']}" if "value" in properties else "-"
+        keys = " ".join(key for key in MATCH_KEYS if key in item.get("user", {}))
+        event_id = item["event_id"] if len(item["event_id"]) <= 40 else item["event_id"][:39] + "…"
+        rows.append((received["event_source_id"], item["event"], event_id, value, keys))
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    for row in rows:
+        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _stay(running: Demo, say: Callable[[str], None]) -> None:
+    say(f"\nThe sandbox's page:  {running.sandbox}/")
+    say(f"The server:          {running.server}/readyz")
+    say("Ctrl-C ends everything.")
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    stop.wait()
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    child.terminate()
+    try:
+        child.wait(15)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+def _until(met: Callable[[], bool]) -> bool:
+    deadline, pause = time.monotonic() + PATIENCE, threading.Event()
+    while time.monotonic() < deadline:
+        if met():
+            return True
+        pause.wait(0.1)
+    return False
+
+
+def _ok(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=2).status_code == 200
+    except (httpx.HTTPError, json.JSONDecodeError):
+        return False
+
+
+def _port(wanted: int) -> int:
+    """The wanted port if it is free, else any."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise OSError("no free port")

@@ -1,0 +1,109 @@
+"""Reading what a shop sent: one value in, one value of the expected type or its absence out, never an error.
+
+A wrong type in an optional field costs that field and nothing else, so every reader takes anything at all.
+"""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+Json = dict[str, Any]
+
+MAX_TEXT = 4096  # longer than any name or user agent; click ids, the longest of real values, stay below it
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_ONLY_DIGITS = re.compile(r"\d{1,30}")
+
+
+def text(value: object) -> str:
+    """`value` if it is a text, trimmed and free of NUL and lone surrogates, else "" (also for longer than 4,096)."""
+    if not isinstance(value, str) or len(value) > MAX_TEXT:
+        return ""
+    return _UNSTORABLE.sub("", value).strip()
+
+
+def ident(value: object) -> str:
+    """An id as text: vendors write the same id as a number here and as a text there. 0 means none."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value) if 0 < value < 10**30 else ""
+    found = text(value)
+    return "" if found == "0" or len(found) > 255 else found
+
+
+def number_id(value: object) -> str:
+    """An id that must be a whole positive number (or its digits in a text), else ""."""
+    found = ident(value)
+    return found if _ONLY_DIGITS.fullmatch(found) else ""
+
+
+def mapping(value: object) -> Json:
+    """`value` if it is an object, else an empty one (PHP writes an empty object as [])."""
+    return value if isinstance(value, dict) else {}
+
+
+def rows(value: object) -> Iterator[Json]:
+    """The objects of a list; whatever else is in it, or if it is no list, nothing."""
+    if isinstance(value, list):
+        yield from (row for row in value if isinstance(row, dict))
+
+
+def money(value: object) -> Decimal | None:
+    """An amount in major units with the digits the shop wrote ("44.50" stays 44.50), or None.
+
+    Amounts beyond 10**15 or finer than 6 decimals are no money and count as absent.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
+        return None
+    try:
+        amount = Decimal(value.strip() if isinstance(value, str) else value)
+    except (InvalidOperation, ValueError):
+        return None
+    if not amount.is_finite() or amount.adjusted() >= 15:  # abs() would raise Overflow for 1E+1000000
+        return None
+    exponent = amount.as_tuple().exponent
+    return amount if isinstance(exponent, int) and -6 <= exponent <= 0 else None
+
+
+def count(value: object) -> int:
+    """A quantity: whole, at least 1 (plugins make it a fraction; half a metre of cloth is one item)."""
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        return 1
+    if isinstance(value, Decimal) and not value.is_finite():
+        return 1
+    return int(min(max(value, 1), 1_000_000))
+
+
+def moment(value: object) -> datetime | None:
+    """An aware time from ISO-8601 text; a text without an offset is UTC (WooCommerce's *_gmt fields). Else None."""
+    if not isinstance(value, str) or not 10 <= len(value) <= 40:
+        return None
+    try:
+        found = datetime.fromisoformat(value)
+        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+    return found if 2000 <= found.year <= 2200 else None
+
+
+def host(value: object) -> str:
+    """The host of a URL or a bare host name, lower-case, without port and leading www."""
+    found = text(value).lower()
+    try:
+        name = urlsplit(found if "//" in found else f"//{found}").hostname or ""
+    except ValueError:
+        return ""
+    return name.removeprefix("www.")
+
+
+def query(url: str) -> dict[str, str]:
+    """The query parameters of a URL or path, percent-decoded, the first of a repeated one."""
+    try:
+        pairs = parse_qsl(urlsplit(url).query, max_num_fields=200)
+    except ValueError:
+        return {}
+    found: dict[str, str] = {}
+    for key, value in pairs:
+        found.setdefault(key, text(value))
+    return found

@@ -1,0 +1,261 @@
+"""First half of the way, inside the request: verify → parse → translate → map → outbox. No network.
+
+Whatever is signed and cannot be handled is parked, so a bug of ours never costs an order.
+"""
+
+import hashlib
+import json
+import logging
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from threading import Lock
+from typing import Any
+
+import msgspec
+
+from connector.event import Event, Skipped
+from connector.mapping import Mapped, map_event, object_key
+from connector.outbox import CannotStore, Decision, Outbox, Parked, hour_of
+from connector.parking import seal, unseal
+from connector.store import Store
+from connector.webhook import Misfit, Platform, Refused, Request, Unreadable, Webhook
+
+log = logging.getLogger("connector.intake")
+
+
+def _decimal(number: str) -> Decimal | None:
+    """A JSON number with its own digits; one that not even Decimal can hold (1e99999999999999999999) is absent."""
+    try:
+        return Decimal(number)
+    except InvalidOperation:
+        return None
+
+
+_DECODER = msgspec.json.Decoder(float_hook=_decimal)
+TALLY_SECONDS = 1.0
+UNDER_WAY = timedelta(minutes=15)  # what shoppers had begun when a store was first started is no history
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a webhook's body amounts to: events, milestones deliberately skipped, and whom it is about."""
+
+    events: tuple[Mapped, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    object_key: str = ""
+    order_number: str = ""
+
+    @property
+    def outcome(self) -> str:
+        """In a word, as the ledger keeps it."""
+        return "relayed" if self.events else "skipped" if self.skipped else "recorded"
+
+    @property
+    def reason(self) -> str:
+        """Why something was skipped or left out, for a merchant to read."""
+        said = [f"{skip.milestone}: {skip.reason}" for skip in self.skipped]
+        return "; ".join(dict.fromkeys(said + [note for mapped in self.events for note in mapped.notes]))[:1000]
+
+
+def parse(body: bytes) -> Any:
+    """JSON with numbers as Decimal. Raises Unreadable for what is no JSON, Misfit for what only Python reads."""
+    try:
+        return _DECODER.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        json.loads(body)
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise Unreadable("the body is not JSON") from None
+    except (RecursionError, ValueError):
+        raise Misfit("the body is nested or numbered beyond what any shop sends") from None
+    raise Misfit("the body is JSON of a kind that only a lenient parser accepts (NaN, a lone surrogate)")
+
+
+def examine(webhook: Webhook, platform: Platform, store: Store, now: datetime, go_live: datetime | None) -> Seen:
+    """Translate and map, storing nothing; `preview` shows just this. `go_live` None: no age applies.
+
+    Raises Misfit or Unreadable; anything else raised is a bug of ours.
+    """
+    if webhook.shop and webhook.shop not in store.shops:
+        raise Misfit(f"it comes from another shop, {webhook.shop} (shop = {', '.join(store.shops)})")
+    found = list(platform.translate(replace(webhook, data=parse(webhook.body)), store))
+    happened = [event for event in found if isinstance(event, Event)]
+    mapped: list[Mapped | Skipped] = [skip for skip in found if isinstance(skip, Skipped)]
+    for event in happened:
+        mapped.extend(map_event(event, store, now, go_live))
+    # Skips carry their order's ids too, so that the ledger can be asked about orders that were never sent.
+    subject = next((item for item in found if item.ids), None)
+    ids = subject.ids if subject else {}
+    return Seen(
+        events=_once_each(item for item in mapped if isinstance(item, Mapped)),
+        skipped=tuple(dict.fromkeys(item for item in mapped if isinstance(item, Skipped))),
+        object_key=object_key(subject.milestone, ids) if subject else "",
+        order_number=ids.get("order_name") or ids.get("order_number", ""),
+    )
+
+
+def _once_each(mapped: Any) -> tuple[Mapped, ...]:
+    """Two milestones under one event name are one event; the first wins."""
+    found: dict[tuple[str, str, str], Mapped] = {}
+    for item in mapped:
+        found.setdefault((item.pixel.code, item.event, item.event_id), item)
+    return tuple(found.values())
+
+
+class Intake:
+    """Takes requests for any of the stores. Safe to share by threads; one per process."""
+
+    def __init__(
+        self,
+        stores: Mapping[str, Store],
+        platforms: Mapping[str, Platform],
+        outbox: Outbox,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._stores = stores
+        self._platforms = platforms
+        self._outbox = outbox
+        self._clock = clock
+        self._started = outbox.start_stores(stores, clock().timestamp())
+        self._tallies: Counter[tuple[str, str, str, int]] = Counter()
+        self._tallied_at = 0.0
+        self._tally_lock = Lock()
+
+    def take(self, store: Store, request: Request) -> str:
+        """One request on its whole way; the outcome in a word. Raises Refused, Unreadable, CannotStore."""
+        begun = time.perf_counter()
+        platform = self._platforms[store.platform]
+        try:
+            webhook = platform.receive(request, store)
+        except Refused as error:
+            self._tally(store, "", "refused")
+            log.warning("refused: %s", error, extra={"store": store.name})
+            raise
+        if webhook is None:
+            log.info("handshake answered", extra={"store": store.name})
+            return "handshake"
+        outcome, seen, reason = self._handle(webhook, platform, store)
+        log.log(
+            logging.ERROR if outcome == "parked" else logging.INFO,
+            "webhook %s",
+            outcome,
+            extra={
+                "store": store.name,
+                "topic": webhook.topic[:100],
+                "delivery": webhook.delivery[:64],
+                "object": seen.object_key if seen else "",
+                "event_ids": ",".join(dict.fromkeys(item.event_id for item in seen.events)) if seen else "",
+                "reason": reason,
+                "ms": round((time.perf_counter() - begun) * 1000, 1),
+            },
+        )
+        return outcome
+
+    def replay(self, item: Parked) -> str:
+        """A parked webhook through the current code: its new outcome; "parked" if it still does not fit.
+
+        Raises KeyError for a store no longer configured, parking.Unopenable, CannotStore.
+        """
+        store = self._stores[item.store]
+        webhook = unseal(item.sealed, store)
+        outcome, _, _ = self._handle(webhook, self._platforms[store.platform], store)
+        if outcome != "parked":
+            self._outbox.unpark(item)
+        return outcome
+
+    def choose(self, platform: str, request: Request) -> Store:
+        """The store a platform-wide URL is meant for: named by shop, and its secret verifies. Raises Refused."""
+        shop = self._platforms[platform].shop_of(request)
+        for store in self._stores.values():
+            if store.platform == platform and shop in store.shops:
+                try:
+                    self._platforms[platform].receive(request, store)
+                except Refused:
+                    continue
+                return store
+        log.warning("signature refused: no %s store of this shop has a secret that fits", platform)
+        self._count_refused(platform)
+        raise Refused("no configured shop of this name has a secret that fits")
+
+    def flush(self) -> None:
+        """Write the counters gathered since the last time; at the end of a process."""
+        with self._tally_lock:
+            tallies, self._tallies = self._tallies, Counter()
+        if tallies:
+            self._outbox.count(tallies)
+
+    # --- details --------------------------------------------------------------------------------------------
+
+    def _handle(self, webhook: Webhook, platform: Platform, store: Store) -> tuple[str, Seen | None, str]:
+        if webhook.topic not in platform.TOPICS and webhook.topic not in platform.RECORDED:
+            self._tally(store, webhook.topic[:100], "ignored")
+            return "ignored", None, ""
+        try:
+            seen = examine(webhook, platform, store, self._clock(), self._go_live(store))
+        except Unreadable:
+            raise
+        except Misfit as error:
+            return self._park(webhook, store, str(error))
+        except Exception as error:
+            return self._park(webhook, store, f"a bug of the connector's: {_where(error)}")
+        if not seen.events and not seen.skipped and webhook.topic not in platform.RECORDED:
+            self._tally(store, webhook.topic, "nothing new")
+            return "nothing new", seen, ""
+        new = self._outbox.record(self._decision(webhook, store, seen))
+        return seen.outcome if new or not seen.events else "nothing new", seen, seen.reason
+
+    def _park(self, webhook: Webhook, store: Store, reason: str) -> tuple[str, None, str]:
+        digest = hashlib.sha256(webhook.body).digest()
+        at = webhook.received_at.timestamp()
+        item = Parked(store.name, webhook.topic, digest, reason, at, seal(webhook, store))
+        self._outbox.park(item, webhook.delivery)
+        return "parked", None, reason
+
+    def _decision(self, webhook: Webhook, store: Store, seen: Seen) -> Decision:
+        return Decision(
+            store=store.name,
+            topic=webhook.topic,
+            body_sha256=hashlib.sha256(webhook.body).digest(),
+            received_at=self._clock().timestamp(),
+            delivery=webhook.delivery[:64],
+            object_key=seen.object_key,
+            order_number=seen.order_number,
+            outcome=seen.outcome,
+            reason=seen.reason,
+            events=seen.events,
+        )
+
+    def _go_live(self, store: Store) -> datetime:
+        return store.go_live or datetime.fromtimestamp(self._started[store.name], UTC) - UNDER_WAY
+
+    def _count_refused(self, platform: str) -> None:
+        self._add((platform, "", "refused", hour_of(self._clock())))
+
+    def _tally(self, store: Store, topic: str, what: str) -> None:
+        self._add((store.name, topic or "(none)", what, hour_of(self._clock())))
+
+    def _add(self, key: tuple[str, str, str, int]) -> None:
+        """Count in memory and write at most once a second: a flood of refused requests costs the database nothing."""
+        with self._tally_lock:
+            self._tallies[key] += 1
+            if time.monotonic() - self._tallied_at < TALLY_SECONDS:
+                return
+            self._tallied_at = time.monotonic()
+            tallies, self._tallies = self._tallies, Counter()
+        try:
+            self._outbox.count(tallies)
+        except CannotStore:
+            with self._tally_lock:
+                self._tallies.update(tallies)
+
+
+def _where(error: Exception) -> str:
+    """Type and place of an exception; not its message, which may quote the body."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {last.name} ({last.filename.rsplit('/', 1)[-1]}:{last.lineno})"

@@ -1,0 +1,54 @@
+"""One structured line per thing that happened, as text for people or JSON for machines. Never a body or a secret."""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+
+FIELDS = (
+    "store", "topic", "delivery", "object", "event_ids", "reason", "pixel", "outcome", "code", "request_id",
+    "events", "accepted", "retry", "rejected", "expired", "ms",
+)  # fmt: skip
+
+
+def set_up(format_: str, level: str) -> None:
+    """Send all logging to standard error in one of the two forms ("text" or "json")."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Json() if format_ == "json" else _Text())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for chatty in ("httpx", "httpcore", "alembic"):
+        logging.getLogger(chatty).setLevel("WARNING")
+
+
+def _extras(record: logging.LogRecord) -> dict[str, object]:
+    found = {name: getattr(record, name, None) for name in FIELDS}
+    return {name: value for name, value in found.items() if value not in (None, "")}
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_extras(record),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+class _Text(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        at = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S")
+        extras = " ".join(f"{name}={_quoted(value)}" for name, value in _extras(record).items())
+        line = f"{at} {record.levelname.lower():7} {record.getMessage()}" + (f"  {extras}" if extras else "")
+        return line + ("\n" + self.formatException(record.exc_info) if record.exc_info else "")
+
+
+def _quoted(value: object) -> str:
+    shown = str(value)
+    return json.dumps(shown, ensure_ascii=False) if " " in shown else shown

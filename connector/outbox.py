@@ -1,0 +1,551 @@
+"""The outbox and the ledger: where the two halves of the way meet. Verbs over an SQLAlchemy engine.
+
+Every verb is one transaction. Times are Unix seconds. Raises CannotStore when the database does not answer in time.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from connector.mapping import Mapped
+from connector.tables import counters, events, lanes, ledger, parked, relays, stores
+
+State = Literal["due", "accepted", "rejected", "expired"]
+STATES: tuple[State, ...] = ("due", "accepted", "rejected", "expired")
+HOUR = 3600
+
+
+class CannotStore(Exception):
+    """The database is away, locked or full. What was to be stored was not; try again later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What intake decided about one webhook: the ledger's line and the events to send."""
+
+    store: str
+    topic: str
+    body_sha256: bytes
+    received_at: float
+    delivery: str = ""
+    object_key: str = ""
+    order_number: str = ""
+    outcome: str = "relayed"
+    reason: str = ""
+    events: tuple[Mapped, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """A signed body we could not handle, with what its headers said, sealed with the store's own secrets."""
+
+    store: str
+    topic: str
+    body_sha256: bytes
+    reason: str
+    parked_at: float
+    sealed: bytes = field(repr=False)
+    id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """The queue of one store and pixel."""
+
+    store: str
+    pixel: str
+
+
+@dataclass(frozen=True, slots=True)
+class LaneState:
+    """Whether TikTok refuses a lane's token, since when, and until when nobody asks again."""
+
+    lane: Lane
+    denied_until: float | None = None
+    denied_since: float | None = None
+    denied_token: str = ""
+    denials: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """An event leased to one relay until `lease_until`."""
+
+    id: int
+    event: str
+    event_id: str
+    test_code: str
+    payload: bytes = field(repr=False)
+    attempts: int
+    tried_at: float
+    sent_at: float
+    occurred_at: float
+    lease_until: float
+
+
+_CLAIMED = [name for name in Claimed.__dataclass_fields__ if name != "lease_until"]
+
+
+class Outbox:
+    """The tables' verbs, the same on SQLite and PostgreSQL."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._postgresql = engine.dialect.name == "postgresql"
+
+    # --- intake ---------------------------------------------------------------------------------------------
+
+    def record(self, decision: Decision) -> int:
+        """Store a decision's new events and its ledger line; the number of events that are new.
+
+        An event whose (pixel, event, event_id) is known already changes nothing. A webhook that brings nothing
+        new is only counted, and a body that was recorded before adds no second line.
+        """
+        with self._write() as connection:
+            new = self._insert_events(connection, decision)
+            if self._brings_nothing_new(connection, decision, new):
+                self._count(
+                    connection, {(decision.store, decision.topic, "nothing new", _hour(decision.received_at)): 1}
+                )
+                self._retell(connection, decision)
+            else:
+                self._insert_ledger(connection, decision)
+        return new
+
+    def _insert_events(self, connection: Connection, decision: Decision) -> int:
+        if not decision.events:
+            return 0
+        # In one order whoever inserts: two webhooks of one order at the same time must not lock each other out.
+        ordered = sorted(decision.events, key=lambda mapped: (mapped.pixel.code, mapped.event, mapped.event_id))
+        rows = [_row(mapped, decision) for mapped in ordered]
+        insert = self._insert(events).values(rows).on_conflict_do_nothing().returning(events.c.id)
+        return len(connection.execute(insert).all())
+
+    def _brings_nothing_new(self, connection: Connection, decision: Decision, new: int) -> bool:
+        if new or decision.outcome == "recorded":
+            return False
+        if decision.events:
+            return True
+        # An order that was sent and is cancelled now has its story; that it would not be sent today is none.
+        sent = sa.select(events.c.id).where(
+            events.c.store == decision.store, events.c.object_key == decision.object_key
+        )
+        same = sa.select(ledger.c.id).where(
+            ledger.c.store == decision.store,
+            ledger.c.object_key == decision.object_key,
+            ledger.c.reason == decision.reason,
+        )
+        if not decision.object_key:
+            return False
+        return any(connection.execute(query.limit(1)).first() is not None for query in (sent, same))
+
+    def _retell(self, connection: Connection, decision: Decision) -> None:
+        """A body that was parked and, replayed, brings nothing new is handled all the same: its line says so."""
+        body = (ledger.c.store == decision.store, ledger.c.topic == decision.topic)
+        line = (*body, ledger.c.body_sha256 == decision.body_sha256, ledger.c.outcome == "parked")
+        changed = {name: getattr(decision, name) for name in ("object_key", "order_number", "outcome", "reason")}
+        connection.execute(sa.update(ledger).where(*line).values(changed))
+
+    def _insert_ledger(self, connection: Connection, decision: Decision) -> None:
+        row = {
+            "store": decision.store,
+            "topic": decision.topic,
+            "body_sha256": decision.body_sha256,
+            "object_key": decision.object_key,
+            "order_number": decision.order_number,
+            "delivery": decision.delivery,
+            "outcome": decision.outcome,
+            "reason": decision.reason,
+            "received_at": decision.received_at,
+        }
+        # A body that was parked and now, replayed, is handled: its line tells the newer story.
+        insert = self._insert(ledger).values(row)
+        changed = {name: insert.excluded[name] for name in ("object_key", "order_number", "outcome", "reason")}
+        connection.execute(
+            insert.on_conflict_do_update(
+                index_elements=["store", "topic", "body_sha256"], set_=changed, where=ledger.c.outcome == "parked"
+            )
+        )
+
+    def park(self, item: Parked, delivery: str = "") -> None:
+        """Keep a sealed body for a later replay, and its ledger line; the same body again changes nothing."""
+        line = Decision(
+            item.store, item.topic, item.body_sha256, item.parked_at, delivery, outcome="parked", reason=item.reason
+        )
+        row = {name: getattr(item, name) for name in ("store", "topic", "body_sha256", "reason", "parked_at", "sealed")}
+        with self._write() as connection:
+            connection.execute(self._insert(parked).values(row).on_conflict_do_nothing())
+            self._insert_ledger(connection, line)
+
+    def count(self, tallies: Mapping[tuple[str, str, str, int], int]) -> None:
+        """Add to the counters: (store, topic, what, hour) → how many."""
+        with self._write() as connection:
+            self._count(connection, tallies)
+
+    def _count(self, connection: Connection, tallies: Mapping[tuple[str, str, str, int], int]) -> None:
+        for (store, topic, what, hour), number in sorted(tallies.items()):
+            insert = self._insert(counters).values(store=store, topic=topic, what=what, hour=hour, count=number)
+            total = {"count": counters.c.count + insert.excluded["count"]}
+            key = ["store", "topic", "what", "hour"]
+            connection.execute(insert.on_conflict_do_update(index_elements=key, set_=total))
+
+    def start_stores(self, names: Iterable[str], now: float) -> dict[str, float]:
+        """When each store was first started; those not known yet start now."""
+        with self._write() as connection:
+            for name in sorted(names):
+                connection.execute(self._insert(stores).values(name=name, started_at=now).on_conflict_do_nothing())
+            found = connection.execute(sa.select(stores.c.name, stores.c.started_at)).all()
+        return {row.name: row.started_at for row in found}
+
+    # --- relay ----------------------------------------------------------------------------------------------
+
+    def add_lanes(self, wanted: Iterable[Lane]) -> None:
+        """Make sure that each lane has its row."""
+        with self._write() as connection:
+            for lane in sorted(wanted, key=lambda lane: (lane.store, lane.pixel)):
+                row = {"store": lane.store, "pixel": lane.pixel, "denials": 0, "reason": ""}
+                connection.execute(self._insert(lanes).values(row).on_conflict_do_nothing())
+
+    def lanes_due(self, now: float) -> list[LaneState]:
+        """The lanes that have an event due, whether denied or not. Costs one index look-up a lane."""
+        with self._read() as connection:
+            rows = connection.execute(sa.select(lanes).where(_has_due(now))).all()
+        return [_lane_state(row) for row in rows]
+
+    def claim(self, lane: Lane, limit: int, owner: str, now: float, lease: float) -> list[Claimed]:
+        """Lease up to `limit` due events of a lane to `owner` for `lease` seconds, the longest due first.
+
+        From here on an event may have reached TikTok, so its first possibly-sent time is written now.
+        """
+        ours = (events.c.store == lane.store, events.c.pixel == lane.pixel, events.c.state == "due")
+        due = sa.select(events.c.id).where(*ours, events.c.due_at <= now).order_by(events.c.due_at).limit(limit)
+        if self._postgresql:
+            due = due.with_for_update(skip_locked=True)
+        chosen = due.cte("chosen")  # chosen once: as a plain subquery it may run again and lock more than `limit`
+        update = (
+            sa.update(events)
+            .where(events.c.id.in_(sa.select(chosen.c.id)))
+            .values(
+                lease_owner=owner,
+                due_at=now + lease,
+                attempts=events.c.attempts + 1,
+                tried_at=sa.func.coalesce(events.c.tried_at, now),
+                sent_at=sa.func.coalesce(events.c.sent_at, now),
+            )
+            .returning(*(events.c[name] for name in _CLAIMED), events.c.due_at.label("lease_until"))
+        )
+        with self._write() as connection:
+            rows = connection.execute(update).all()
+        return sorted((Claimed(**row._mapping) for row in rows), key=lambda item: item.id)
+
+    def settle(self, owner: str, lease_until: float, results: Sequence[Mapping[str, Any]]) -> int:
+        """Write what became of claimed events, as `settled` and `again` describe it; how many were still ours.
+
+        A row whose lease ran out and went to another relay is not touched.
+        """
+        attempts = events.c.attempts - sa.bindparam("uncounted")
+        kept = sa.bindparam("kept", type_=sa.Integer) == 1
+        statement = (
+            sa.update(events)
+            .where(events.c.id == sa.bindparam("row"), events.c.lease_owner == owner, events.c.due_at == lease_until)
+            .values(
+                lease_owner=None,
+                state=sa.bindparam("new_state"),
+                due_at=sa.bindparam("new_due_at"),
+                sent_at=sa.bindparam("new_sent_at"),
+                attempts=attempts,
+                tried_at=sa.case((attempts == 0, sa.null()), else_=events.c.tried_at),
+                settled_at=sa.bindparam("new_settled_at"),
+                **{
+                    name: sa.case((kept, events.c[name]), else_=sa.bindparam(f"new_{name}", type_=events.c[name].type))
+                    for name in ("code", "message", "request_id")
+                },
+            )
+        )
+        if not results:
+            return 0
+        with self._write() as connection:
+            return connection.execute(statement, [dict(result) for result in results]).rowcount
+
+    def deny(self, lane: Lane, until: float, now: float, token: str, reason: str) -> None:
+        """Close a lane until then; `token` is the fingerprint of the token that was refused."""
+        values = {
+            "denied_until": until,
+            "denied_since": sa.func.coalesce(lanes.c.denied_since, now),
+            "denied_token": token,
+            "denials": lanes.c.denials + 1,
+            "reason": reason,
+        }
+        with self._write() as connection:
+            connection.execute(sa.update(lanes).where(*_is(lane)).values(values))
+
+    def open(self, lane: Lane) -> None:
+        """TikTok takes this lane's events (again)."""
+        values = {"denied_until": None, "denied_since": None, "denied_token": None, "denials": 0, "reason": ""}
+        with self._write() as connection:
+            connection.execute(sa.update(lanes).where(*_is(lane)).values(values))
+
+    def beat(self, relay: str, now: float) -> None:
+        """A relay says that it is alive; those silent for a day are forgotten."""
+        insert = self._insert(relays).values(name=relay, seen_at=now)
+        with self._write() as connection:
+            connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_={"seen_at": now}))
+            connection.execute(sa.delete(relays).where(relays.c.seen_at < now - 24 * HOUR))
+
+    def leave(self, relay: str) -> None:
+        """A relay ends in good order."""
+        with self._write() as connection:
+            connection.execute(sa.delete(relays).where(relays.c.name == relay))
+
+    # --- looking --------------------------------------------------------------------------------------------
+
+    def relay_seen(self) -> float | None:
+        """When a relay was last known to be alive."""
+        with self._read() as connection:
+            return connection.execute(sa.select(sa.func.max(relays.c.seen_at))).scalar()
+
+    def ping(self) -> None:
+        """Raise CannotStore unless a write would succeed: takes the write lock, writes and takes it back."""
+        with self._transaction(reading=False) as connection:
+            connection.execute(self._insert(relays).values(name="-", seen_at=0).on_conflict_do_nothing())
+            connection.rollback()
+
+    def lane_states(self) -> list[LaneState]:
+        """Every lane that has ever been configured."""
+        with self._read() as connection:
+            return [_lane_state(row) for row in connection.execute(sa.select(lanes)).all()]
+
+    def oldest_due(self, now: float) -> float | None:
+        """Since when the longest waiting event of the open lanes is due, or None."""
+        open_lanes = sa.or_(lanes.c.denied_until.is_(None), lanes.c.denied_until < now)
+        first = (
+            sa.select(sa.func.min(events.c.due_at))
+            .where(events.c.store == lanes.c.store, events.c.pixel == lanes.c.pixel, events.c.state == "due")
+            .correlate(lanes)
+            .scalar_subquery()
+        )
+        with self._read() as connection:
+            return connection.execute(sa.select(sa.func.min(first)).select_from(lanes).where(open_lanes)).scalar()
+
+    def find(self, chosen: "Choice", limit: int) -> list[sa.Row[Any]]:
+        """Events that fit, newest first, without their payloads."""
+        columns = [column for column in events.c if column.name not in ("payload", "email", "phone", "external_id")]
+        query = sa.select(*columns).where(*chosen.conditions()).order_by(events.c.created_at.desc(), events.c.id.desc())
+        with self._read() as connection:
+            return list(connection.execute(query.limit(limit)).all())
+
+    def show(self, key: str) -> tuple[list[sa.Row[Any]], list[sa.Row[Any]]]:
+        """Everything known of an event_id, event row id, order number or object key: (ledger lines, events)."""
+        names = [key, f"order:{key}"]
+        words = sa.or_(ledger.c.order_number.in_([key, f"#{key}"]), ledger.c.object_key.in_(names))
+        with self._read() as connection:
+            lines = list(connection.execute(sa.select(ledger).where(words).order_by(ledger.c.id).limit(100)).all())
+            wanted = [events.c.event_id == key, events.c.object_key.in_(names)]
+            wanted += [sa.and_(events.c.store == line.store, events.c.object_key == line.object_key) for line in lines]
+            found = list(connection.execute(sa.select(events).where(sa.or_(*wanted)).order_by(events.c.id).limit(100)))
+            if not found and key.isdecimal() and len(key) < 19:  # no order of this number: a row then
+                found = list(connection.execute(sa.select(events).where(events.c.id == int(key))))
+            for store, object_key in {(row.store, row.object_key) for row in found} - {
+                (line.store, line.object_key) for line in lines
+            }:
+                more = sa.select(ledger).where(ledger.c.store == store, ledger.c.object_key == object_key)
+                lines += connection.execute(more.order_by(ledger.c.id).limit(100)).all()
+        return lines, found
+
+    def replay(self, ids: Sequence[int], now: float, forget_sent: bool = False) -> int:
+        """Make finished events due again, with the same event_id and bytes; how many there were.
+
+        `forget_sent` also forgets when they may have reached TikTok, so that the relay does not hold them back.
+        """
+        again = {
+            "state": "due",
+            "due_at": now,
+            "tried_at": None,
+            "attempts": 0,
+            "lease_owner": None,
+            "settled_at": None,
+        }
+        again |= {"sent_at": None} if forget_sent else {}
+        with self._write() as connection:
+            ready = (events.c.id.in_(ids), events.c.state != "due", events.c.payload.is_not(None))
+            return connection.execute(sa.update(events).where(*ready).values(again)).rowcount
+
+    def parked(self, store: str = "", limit: int = 1000) -> list[Parked]:
+        """Parked bodies, oldest first."""
+        query = sa.select(parked).order_by(parked.c.id).limit(limit)
+        if store:
+            query = query.where(parked.c.store == store)
+        with self._read() as connection:
+            return [Parked(**row._mapping) for row in connection.execute(query).all()]
+
+    def unpark(self, item: Parked) -> None:
+        """Forget a parked body that has been handled."""
+        with self._write() as connection:
+            connection.execute(sa.delete(parked).where(parked.c.id == item.id))
+
+    def counted(self, since: float = 0) -> list[sa.Row[Any]]:
+        """The counters summed per store, topic and what, from `since` on."""
+        key = (counters.c.store, counters.c.topic, counters.c.what)
+        query = sa.select(*key, sa.func.sum(counters.c.count).label("count")).where(counters.c.hour >= _hour(since))
+        with self._read() as connection:
+            return [*connection.execute(query.group_by(*key).order_by(*key))]
+
+    # --- transactions ---------------------------------------------------------------------------------------
+
+    def _insert(self, table: sa.Table) -> Any:
+        return postgresql.insert(table) if self._postgresql else sqlite.insert(table)
+
+    @contextmanager
+    def _write(self) -> Iterator[Connection]:
+        with self._transaction(reading=False) as connection:
+            yield connection
+
+    @contextmanager
+    def _read(self) -> Iterator[Connection]:
+        with self._transaction(reading=True) as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self, reading: bool) -> Iterator[Connection]:
+        try:
+            with self._engine.connect().execution_options(reading=reading) as connection:
+                yield connection
+                connection.commit()
+        except SQLAlchemyError as error:
+            raise CannotStore(_cause(error)) from error
+
+
+def settled(
+    claimed: Claimed, state: State, now: float, code: int | None, message: str, request_id: str
+) -> dict[str, Any]:
+    """A final state for `Outbox.settle`."""
+    return _result(claimed, state, claimed.sent_at, now, code, message, request_id) | {"new_settled_at": now}
+
+
+def again(
+    claimed: Claimed, due_at: float, sent_at: float | None, code: int | None, message: str, counts: bool = True
+) -> dict[str, Any]:
+    """Another attempt at `due_at`. `sent_at` is None when TikTok certainly has not got the event.
+
+    Without code and message the row keeps those of the attempt before.
+    """
+    result = _result(claimed, "due", sent_at, due_at, code, message, "")
+    return result | {"uncounted": 0 if counts else 1}
+
+
+def _result(
+    claimed: Claimed,
+    state: State,
+    sent_at: float | None,
+    due_at: float,
+    code: int | None,
+    message: str,
+    request_id: str,
+) -> dict[str, Any]:
+    return {
+        "row": claimed.id,
+        "new_state": state,
+        "new_due_at": due_at,
+        "new_sent_at": sent_at,
+        "uncounted": 0,
+        "kept": int(code is None and not message),
+        "new_settled_at": None,
+        "new_code": code,
+        "new_message": message or None,
+        "new_request_id": request_id or None,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which events a command is about: every word given must fit. Times are Unix seconds of `created_at`."""
+
+    ids: tuple[str, ...] = ()  # event_ids or row ids
+    store: str = ""
+    state: str = ""
+    event: str = ""
+    since: float | None = None
+    until: float | None = None
+
+    def conditions(self) -> list[sa.ColumnElement[bool]]:
+        """The same as SQL."""
+        found: list[sa.ColumnElement[bool]] = []
+        if self.ids:
+            numbers = [int(text) for text in self.ids if text.isdecimal() and len(text) < 19]
+            found.append(sa.or_(events.c.event_id.in_(self.ids), events.c.id.in_(numbers)))
+        if self.store:
+            found.append(events.c.store == self.store)
+        if self.state:
+            found.append(events.c.state == self.state)
+        if self.event:
+            found.append(events.c.event == self.event)
+        if self.since is not None:
+            found.append(events.c.created_at >= self.since)
+        if self.until is not None:
+            found.append(events.c.created_at <= self.until)
+        return found
+
+
+def _row(mapped: Mapped, decision: Decision) -> dict[str, Any]:
+    return {
+        "store": decision.store,
+        "pixel": mapped.pixel.code,
+        "event": mapped.event,
+        "event_id": mapped.event_id,
+        "object_key": mapped.object_key,
+        "test_code": mapped.pixel.test_event_code,
+        "state": "due",
+        "due_at": decision.received_at,
+        "attempts": 0,
+        "occurred_at": mapped.occurred_at.timestamp(),
+        "created_at": decision.received_at,
+        "payload": mapped.payload,
+        "email": bytes.fromhex(mapped.email) or None,
+        "phone": bytes.fromhex(mapped.phone) or None,
+        "external_id": bytes.fromhex(mapped.external_id) or None,
+    }
+
+
+def _has_due(now: float) -> sa.ColumnElement[bool]:
+    return (
+        sa.select(events.c.id)
+        .where(
+            events.c.store == lanes.c.store,
+            events.c.pixel == lanes.c.pixel,
+            events.c.state == "due",
+            events.c.due_at <= now,
+        )
+        .exists()
+    )
+
+
+def _is(lane: Lane) -> tuple[sa.ColumnElement[bool], ...]:
+    return lanes.c.store == lane.store, lanes.c.pixel == lane.pixel
+
+
+def _lane_state(row: sa.Row[Any]) -> LaneState:
+    lane = Lane(row.store, row.pixel)
+    return LaneState(lane, row.denied_until, row.denied_since, row.denied_token or "", row.denials, row.reason)
+
+
+def _hour(now: float) -> int:
+    return int(now) // HOUR * HOUR
+
+
+def hour_of(moment: datetime) -> int:
+    """The hour a moment lies in, as the counters name it."""
+    return _hour(moment.astimezone(UTC).timestamp())
+
+
+def _cause(error: SQLAlchemyError) -> str:
+    """The driver's own sentence, without the statement and its parameters (they hold a shop's data)."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return f"{type(cause).__name__}: {str(cause).splitlines()[0][:200] if str(cause) else ''}"

@@ -1,0 +1,48 @@
+"""Sealing bodies that could not be handled: only the store's own webhook secrets open them again."""
+
+import base64
+from collections.abc import Iterable
+
+import msgspec
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from connector.store import Store
+from connector.webhook import Webhook
+
+
+class Unopenable(Exception):
+    """None of the store's current webhook_secrets opens this body."""
+
+
+def seal(webhook: Webhook, store: Store) -> bytes:
+    """Encrypt a webhook, headers' claims and body, with a key derived from the store's first webhook secret."""
+    content = {
+        "topic": webhook.topic,
+        "shop": webhook.shop,
+        "delivery": webhook.delivery,
+        "received_at": webhook.received_at,
+        "triggered_at": webhook.triggered_at,
+        "body": webhook.body,
+    }
+    return _keys(store.webhook_secrets, store.name).encrypt(msgspec.msgpack.encode(content))
+
+
+def unseal(sealed: bytes, store: Store) -> Webhook:
+    """The webhook as it was parked. Raises Unopenable when every secret it could be sealed with is gone."""
+    try:
+        content = _keys(store.webhook_secrets, store.name).decrypt(sealed)
+    except InvalidToken:
+        raise Unopenable("no current webhook_secret opens it; put the old secret back into webhook_secrets") from None
+    return msgspec.msgpack.decode(content, type=Webhook)
+
+
+def _keys(secrets: Iterable[str], store: str) -> MultiFernet:
+    return MultiFernet([Fernet(base64.urlsafe_b64encode(_derive(secret, store))) for secret in secrets])
+
+
+def _derive(secret: str, store: str) -> bytes:
+    # One key per store and purpose: the secret itself signs webhooks and must never encrypt anything.
+    hkdf = HKDF(algorithm=SHA256(), length=32, salt=b"connector.parked.v1", info=store.encode())
+    return hkdf.derive(secret.encode())

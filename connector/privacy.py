@@ -1,0 +1,142 @@
+"""Normalise and hash what identifies a person, the way TikTok matches it.
+
+SHA-256 in lower-case hex of the normalised UTF-8 text; city, state and country stay plain. A value that cannot be
+normalised is absent: never "", never the hash of "".
+https://business-api.tiktok.com/portal/docs?id=1771101151059969 (parameters of the Events API)
+"""
+
+import hashlib
+import ipaddress
+import re
+import unicodedata
+from functools import lru_cache
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import phonenumbers
+
+_HASHED = re.compile(r"[0-9a-fA-F]{64}")
+_LOCALE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8}){0,3}")
+_KEPT = re.compile(r"ttclid|utm_\w{1,40}", re.ASCII)
+
+
+def sha256(normalised: str) -> str:
+    """Lower-case hex of SHA-256; a value that already is such a digest is never hashed twice. "" stays ""."""
+    if not normalised:
+        return ""
+    if _HASHED.fullmatch(normalised):
+        return normalised.lower()
+    return hashlib.sha256(normalised.encode()).hexdigest()
+
+
+def email(raw: str) -> str:
+    """Hash of the trimmed, lower-case address, or "" if it is no address."""
+    address = raw.strip().lower()
+    if _HASHED.fullmatch(address):
+        return address
+    name, at, domain = address.rpartition("@")
+    return sha256(address) if name and at and "." in domain and not any(c.isspace() for c in address) else ""
+
+
+def phone(raw: str, country: str) -> str:
+    """Hash of the number in E.164 (with "+"), or "" if libphonenumber does not call it possible.
+
+    `country` (ISO alpha-2) is where a number without country code was typed in; "" leaves such numbers out.
+    """
+    if _HASHED.fullmatch(raw.strip()):
+        return raw.strip().lower()
+    return sha256(_e164(raw, country.upper()))
+
+
+@lru_cache(maxsize=4096)
+def _e164(raw: str, country: str) -> str:
+    try:
+        number = phonenumbers.parse(raw, country or None)
+    except phonenumbers.NumberParseException:
+        return ""
+    if not phonenumbers.is_possible_number(number):
+        return ""
+    number.extension = None
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def external_id(raw: str) -> str:
+    """Hash of the trimmed id; its case is kept, as TikTok's own example does."""
+    return sha256(raw.strip())
+
+
+def name(raw: str) -> str:
+    """Hash of a first or last name: lower-case, without punctuation and white space; accents are kept."""
+    return sha256(_letters(raw))
+
+
+def zip_code(raw: str, country: str) -> str:
+    """Hash of a postcode: lower-case, without spaces and hyphens; of US ones the first five digits."""
+    code = re.sub(r"[\s\-]", "", raw.lower())
+    return sha256(code[:5] if country.upper() == "US" and not _HASHED.fullmatch(code) else code)
+
+
+def place(raw: str) -> str:
+    """A city or state in plain: lower-case letters and digits of any script."""
+    return _letters(raw)
+
+
+def country_code(raw: str) -> str:
+    """A country in plain: ISO-3166 alpha-2 in lower case, or "" for anything else."""
+    code = raw.strip().lower()
+    return code if re.fullmatch("[a-z]{2}", code) else ""
+
+
+def _letters(raw: str) -> str:
+    lowered = (
+        unicodedata.normalize("NFC", raw).casefold() if raw.isascii() else unicodedata.normalize("NFC", raw.lower())
+    )
+    return "".join(c for c in lowered if unicodedata.category(c)[0] in "LNM")
+
+
+def public_ip(raw: str) -> str:
+    """The shopper's address if it is one of the public internet, else "" (private, reserved, unparsable)."""
+    try:
+        address = ipaddress.ip_address(raw.strip())
+    except ValueError:
+        return ""
+    if getattr(address, "scope_id", None):  # "%eth0" means a link of some machine
+        return ""
+    mapped = getattr(address, "ipv4_mapped", None)
+    address = mapped or address
+    return str(address) if address.is_global and not address.is_multicast else ""
+
+
+def locale(raw: str) -> str:
+    """A BCP-47 tag ("en-US"), or ""."""
+    return raw.replace("_", "-") if _LOCALE.fullmatch(raw) else ""
+
+
+def page_url(raw: str, base: str) -> str:
+    """The page without anything secret: scheme, host, path, and of the query only `ttclid` and `utm_*`.
+
+    `raw` may be a path (Shopify's landing_site); `base` is the shop's address then. Order and recovery keys live in
+    queries and in the paths of order and checkout pages; those paths are cut.
+    """
+    try:
+        url = urlsplit(raw)
+        if not url.scheme and not url.netloc:
+            url = urlsplit(base.rstrip("/") + "/" + raw.lstrip("/"))
+        if url.scheme not in ("http", "https") or not url.hostname:
+            return ""
+        pairs = [(key, value) for key, value in parse_qsl(url.query, max_num_fields=200) if _KEPT.fullmatch(key)]
+        address = url.hostname if url.port is None else f"{url.hostname}:{url.port}"
+    except ValueError:
+        return ""
+    query = urlencode(pairs)
+    return f"{url.scheme}://{address}{_open_path(url.path)}" + (f"?{query}" if query else "")
+
+
+def _open_path(path: str) -> str:
+    """Cut a path before its first segment that looks like a key: long, or after a checkout or order page."""
+    kept: list[str] = []
+    for segment in path.split("/"):
+        private = kept and kept[-1] in ("checkouts", "orders", "order-received", "order-pay", "cn", "c")
+        if private or re.fullmatch(r"(?=.*\d)[0-9A-Za-z_=%]{24,}", segment):
+            break
+        kept.append(segment)
+    return "/".join(kept) or "/"

@@ -1,0 +1,378 @@
+"""What the sandbox's Events API refuses, as tables: one rule per field of an `event/track` request; and its faults.
+
+Field names, types and codes are TikTok's (Events API 2.0, `POST /open_api/v1.3/event/track/`). Parameters:
+https://business-api.tiktok.com/portal/docs?id=1771101151059969 ; return codes: the same with id=1737172488964097.
+Where TikTok's behaviour is not documented the stricter reading is taken: what passes here should pass there.
+"""
+
+import hashlib
+import random
+import re
+from collections.abc import Callable, Mapping
+from ipaddress import ip_address
+from typing import Annotated, Any, Literal, NamedTuple
+
+import msgspec
+
+DAY = 24 * 60 * 60
+MAX_AGE = 28 * DAY
+MAX_EVENTS = 1000
+
+# The 62 currencies of TikTok's own SDK documentation (PixelProperties).
+CURRENCIES = frozenset(
+    """AED ARS AUD BDT BHD BIF BOB BRL CAD CHF CLP CNY COP CRC CZK DKK DZD EGP EUR GBP GTQ HKD HNL HUF IDR ILS
+    INR ISK JPY KES KHR KRW KWD KZT MAD MOP MXN MYR NGN NIO NOK NZD OMR PEN PHP PKR PLN PYG QAR RON RUB SAR SEK
+    SGD THB TRY TWD UAH USD VES VND ZAR""".split()  # noqa: SIM905 (three lines instead of sixty-two)
+)
+
+
+class Refusal(Exception):
+    """The request is refused as a whole with TikTok's `code` and `message`; nothing of it is stored."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class Envelope(NamedTuple):
+    """The top level of a request, its events still undecoded."""
+
+    source: str
+    test_event_code: str | None
+    items: list[msgspec.Raw]
+
+
+class Event(NamedTuple):
+    """A valid event: the two parts of it that TikTok deduplicates by, and its JSON exactly as sent."""
+
+    name: str
+    event_id: str
+    item: bytes
+
+
+class Batch(NamedTuple):
+    """A request as judged: its events if it is good, else its refusal."""
+
+    source: str
+    test_event_code: str | None
+    events: list[Event]
+    refusal: Refusal | None
+
+
+def judge(body: bytes, now: float) -> Batch:
+    """Read and check a whole request; `now` in Unix seconds. Never raises."""
+    envelope = Envelope("", None, [])
+    try:
+        envelope = open_envelope(body)
+        return Batch(envelope.source, envelope.test_event_code, read_events(envelope, now), None)
+    except Refusal as refusal:
+        return Batch(envelope.source, envelope.test_event_code, [], refusal)
+
+
+def open_envelope(body: bytes) -> Envelope:
+    """Read the top level of a request.
+
+    Raises `Refusal`: 40002 for a wrong shape, 40061 for more than 1000 events.
+    """
+    try:
+        top = _envelope.decode(body)
+    except (ValueError, RecursionError):
+        raise Refusal(40002, "Invalid request body: not a JSON object.") from None
+    if top.event_source != "web":
+        raise _invalid("event_source", "not a valid choice")
+    for name, optional in (("event_source_id", False), ("test_event_code", True)):
+        value = getattr(top, name)
+        if not (optional and value is msgspec.UNSET) and (why := _text(value)):
+            raise _invalid(name, why)
+    try:
+        items = _items.decode(top.data)
+    except (ValueError, RecursionError):
+        raise _invalid("data", "not a valid list") from None
+    if not items:
+        raise _invalid("data", "shorter than minimum length 1")
+    if len(items) > MAX_EVENTS:
+        raise Refusal(40061, f"Invalid batch size: {len(items)} events, at most {MAX_EVENTS} are allowed.")
+    code = None if top.test_event_code is msgspec.UNSET else str(top.test_event_code)
+    return Envelope(str(top.event_source_id), code, items)
+
+
+def read_events(envelope: Envelope, now: float) -> list[Event]:
+    """Read and check every event; `now` in Unix seconds.
+
+    Raises `Refusal` naming the first event at fault: one bad event refuses the whole batch, the worst of the
+    behaviours that are possible (whether TikTok keeps the good ones is documented nowhere).
+    """
+    return [_read_event(raw, f"data.{index}", now) for index, raw in enumerate(envelope.items)]
+
+
+def _read_event(raw: msgspec.Raw, path: str, now: float) -> Event:
+    try:
+        item = _any.decode(raw)
+    except (ValueError, RecursionError):
+        raise _invalid(path, "not valid JSON") from None
+    if not isinstance(item, dict):
+        raise _invalid(path, "not a valid object")
+    for name in ("event", "event_id"):
+        if why := _text(item.get(name)):
+            raise _invalid(f"{path}.{name}", why)
+    if why := _event_time(item.get("event_time"), now):
+        raise _invalid(f"{path}.event_time", why)
+    for name, rules in _SECTIONS.items():
+        if name in item:
+            _check(item[name], rules, f"{path}.{name}")
+    for index, content in enumerate(item.get("properties", {}).get("contents", ())):
+        _check(content, _CONTENT, f"{path}.properties.contents.{index}")
+        if "content_id" not in content:
+            raise _invalid(f"{path}.properties.contents.{index}.content_id", _NO_TEXT)
+    if "limited_data_use" in item:
+        _limited_data_use(item, path)
+    # bytes() copies, so that one kept event does not keep its whole batch's body in memory.
+    return Event(item["event"], item["event_id"], bytes(raw))
+
+
+def _check(section: object, rules: Mapping[str, "Rule"], path: str) -> None:
+    if not isinstance(section, dict):
+        raise _invalid(path, "not a valid object")
+    for name, value in section.items():
+        rule = rules.get(name)  # unknown keys are tolerated: TikTok's own templates send some
+        if rule is not None and (why := rule(value)):
+            if why is _PLAIN:
+                raise Refusal(40062, f"{path}.{name}: {why}")
+            raise _invalid(f"{path}.{name}", why)
+
+
+def _limited_data_use(item: dict[str, Any], path: str) -> None:
+    flag = item["limited_data_use"]
+    if not isinstance(flag, bool):
+        raise _invalid(f"{path}.limited_data_use", "not a valid boolean")
+    if flag and "ip" not in item.get("user", {}):
+        raise _invalid(f"{path}.user.ip", "required with limited_data_use")
+
+
+def _invalid(path: str, why: str) -> Refusal:
+    return Refusal(40002, f"Invalid value for {path}: {why}.")
+
+
+# Rules: each answers "" for a good value, else why it is bad. None is never good: absent keys are left out.
+
+Rule = Callable[[object], str]
+_NO_TEXT = "not a valid string"
+_PLAIN = "PII is not hashed"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_COUNTRY = re.compile(r"[a-z]{2}")
+_NOTHING_HASHED = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+def _text(value: object) -> str:
+    return "" if isinstance(value, str) and value.strip() else _NO_TEXT
+
+
+def _event_time(value: object, now: float) -> str:
+    if type(value) is not int:  # a bool is an int to isinstance, and 1.0 is not one to TikTok
+        return "not a valid integer"
+    if value > now + DAY:
+        return "in the future (Unix time in seconds is expected, not milliseconds)"
+    return "older than 28 days" if value < now - MAX_AGE else ""
+
+
+def _digest(value: object) -> str:
+    if why := _text(value):
+        return why
+    if not _SHA256.fullmatch(str(value)):
+        return _PLAIN
+    return "the hash of an empty string" if value == _NOTHING_HASHED else ""
+
+
+def _digests(value: object) -> str:
+    if not isinstance(value, list):
+        return _digest(value)
+    if not value:
+        return "an empty list"
+    return next(filter(None, map(_digest, value)), "")
+
+
+def _ip(value: object) -> str:
+    try:
+        ip_address(value if isinstance(value, str) else "")
+    except ValueError:
+        return "not a valid IP address"
+    return ""
+
+
+def _country(value: object) -> str:
+    good = isinstance(value, str) and _COUNTRY.fullmatch(value)
+    return "" if good else "not a lower-case two-letter country code"
+
+
+def _place(value: object) -> str:
+    if why := _text(value):
+        return why
+    text = str(value)
+    if _SHA256.fullmatch(text):
+        return "hashed, but must be plain"
+    return "" if text == text.lower() and not re.search(r"\s", text) else "not lower-case without spaces"
+
+
+def _number(value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "not a valid number"
+    return "" if 0 <= value < 1e18 else "out of range"
+
+
+def _whole(value: object) -> str:
+    return _number(value) if type(value) is int else "not a valid integer"
+
+
+def _texts(value: object) -> str:
+    return "" if isinstance(value, list) and not any(map(_text, value)) else "not a valid list of strings"
+
+
+def _list(value: object) -> str:
+    return "" if isinstance(value, list) else "not a valid list"
+
+
+def _one_of(*choices: str) -> Rule:
+    allowed = frozenset(choices)
+    return lambda value: "" if isinstance(value, str) and value in allowed else "not a valid choice"
+
+
+_USER: dict[str, Rule] = {
+    **dict.fromkeys(("email", "phone", "external_id"), _digests),
+    **dict.fromkeys(("first_name", "last_name", "zip_code"), _digest),
+    **dict.fromkeys(("ttclid", "ttp", "user_agent", "locale"), _text),
+    **dict.fromkeys(("city", "state"), _place),
+    "country": _country,
+    "ip": _ip,
+}
+_PROPERTIES: dict[str, Rule] = {
+    "value": _number,
+    "currency": _one_of(*CURRENCIES),
+    "content_type": _one_of("product", "product_group"),
+    "customer_type": _one_of("new", "returning"),
+    "contents": _list,
+    "content_ids": _texts,
+    "num_items": _whole,
+    **dict.fromkeys(("order_id", "shop_id", "search_string", "description"), _text),
+}
+_CONTENT: dict[str, Rule] = {
+    "quantity": _whole,
+    "price": _number,
+    **dict.fromkeys(("content_id", "content_name", "content_category", "brand"), _text),
+}
+# page.url is documented as required for the web but not enforced in practice: only a wrong one is refused.
+_SECTIONS: dict[str, dict[str, Rule]] = {
+    "user": _USER,
+    "properties": _PROPERTIES,
+    "page": dict.fromkeys(("url", "referrer"), _text),
+}
+
+
+class _Top(msgspec.Struct):
+    """Typed so that whatever else is at the top level, and the events for now, is skipped rather than built."""
+
+    event_source: Any = None
+    event_source_id: Any = None
+    test_event_code: Any = msgspec.UNSET
+    data: msgspec.Raw = msgspec.Raw(b"")
+
+
+_envelope = msgspec.json.Decoder(_Top)
+_items = msgspec.json.Decoder(list[msgspec.Raw])
+_any = msgspec.json.Decoder()
+
+
+# Faults: what the sandbox can be told to do wrong.
+
+
+class Fault(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
+    """A fault as it is set through `POST /faults`; `seconds` is a duration, `status` an HTTP status.
+
+    `after`: the events are stored although the answer does not say so. `allow`: the only tokens not revoked.
+    """
+
+    kind: Literal[
+        "rate_limit", "server_error", "html", "truncated", "hang", "drop", "revoke", "no_permission",
+        "poison", "bad_source", "partial", "redirect", "missing_code", "code",
+    ]  # fmt: skip
+    times: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    probability: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
+    seed: int = 0
+    token: str = ""
+    source: str = ""
+    after: bool | None = None
+    seconds: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 60.0
+    event_ids: list[str] = []
+    named: bool = True
+    allow: list[str] = []
+    location: Annotated[str, msgspec.Meta(pattern=r"^https?://[!-~]+\Z")] = "https://elsewhere.example/"
+    code: int | None = None
+    message: str = ""
+    status: Annotated[int, msgspec.Meta(ge=200, le=599)] = 200
+
+
+_EVERY_KIND = {"kind", "times", "probability", "seed", "token", "source"}
+_OWN_FIELDS: dict[str, set[str]] = {
+    **{kind: {"after"} for kind in ("server_error", "html", "truncated", "drop", "partial", "missing_code")},
+    "hang": {"after", "seconds"},
+    "revoke": {"allow"},
+    "poison": {"event_ids", "named"},
+    "redirect": {"location"},
+    "code": {"after", "code", "message", "status"},
+}
+
+
+def read_fault(body: bytes) -> Fault:
+    """Read a fault; raises `ValueError` with a sentence saying what is wrong with it."""
+    try:
+        fault = msgspec.json.decode(body, type=Fault)
+        given = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"This is not a fault: {error}") from None
+    strange = sorted(set(given) - _EVERY_KIND - _OWN_FIELDS.get(fault.kind, set()))
+    if strange:
+        raise ValueError(f'A fault of kind "{fault.kind}" has no field {", ".join(strange)}.')
+    if fault.kind == "poison" and not fault.event_ids:
+        raise ValueError('A fault of kind "poison" needs "event_ids", a list of strings.')
+    if fault.kind == "code" and fault.code is None:
+        raise ValueError('A fault of kind "code" needs "code", a whole number.')
+    return fault
+
+
+class ActiveFault:
+    """A fault at work: what is left of it, its dice, and its tokens as digests, for none is ever kept."""
+
+    def __init__(self, fault: Fault) -> None:
+        self.token = fingerprint(fault.token) if fault.token else ""
+        self.allow = {fingerprint(token) for token in fault.allow}
+        self.ids = frozenset(fault.event_ids)
+        self.dice = random.Random(fault.seed)  # noqa: S311 (repeatable on purpose)
+        self.left = fault.times
+        self.fault = msgspec.structs.replace(
+            fault, token=self.token[:8], allow=sorted(token[:8] for token in self.allow)
+        )
+
+    def strikes(self, token: str, batch: Batch) -> bool:
+        """Say whether this request is struck; uses up one of `times` if it is."""
+        if self.token not in ("", token) or self.fault.source not in ("", batch.source):
+            return False
+        if token in self.allow or (self.ids and self.poisoned(batch) is None):
+            return False
+        if self.dice.random() >= self.fault.probability:
+            return False
+        if self.left is not None:
+            self.left -= 1
+        return True
+
+    def poisoned(self, batch: Batch) -> int | None:
+        """Return the index of the first poisoned event."""
+        return next((i for i, event in enumerate(batch.events) if event.event_id in self.ids), None)
+
+    def shown(self) -> dict[str, Any]:
+        """Return the fault for `GET /faults`, `times` being what is left."""
+        return msgspec.to_builtins(msgspec.structs.replace(self.fault, times=self.left))  # type: ignore[no-any-return]
+
+
+def fingerprint(token: str) -> str:
+    """Return what a token is known by here: its SHA-256 in hex."""
+    return hashlib.sha256(token.encode(errors="backslashreplace")).hexdigest()

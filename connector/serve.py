@@ -1,0 +1,180 @@
+"""`connector serve`: a small parent of two children, gunicorn and the relay.
+
+TERM and INT go to both, which finish what they have begun; HUP restarts both with the settings read again. A relay
+that dies is started again; without gunicorn there is nothing to serve, so the parent ends. Children end with the
+parent: they hold the read end of a pipe whose write end only the parent has.
+"""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from types import FrameType
+
+from connector.config import Config, ConfigError, load
+
+log = logging.getLogger("connector.serve")
+
+GRACE = 30.0  # seconds for requests under way; PaaSes kill after 30
+THREADS = 8
+LIFELINE = "CONNECTOR_LIFELINE"
+
+
+def gunicorn_settings(config: Config) -> dict[str, object]:
+    """Gunicorn as shops need it: threads with keep-alive, time-outs, and no file in anybody's home directory."""
+    return {
+        "bind": f"0.0.0.0:{config.port}",
+        "workers": config.web_concurrency,
+        "worker_class": "gthread",
+        "threads": THREADS,
+        "keepalive": 75,  # Shopify re-uses connections; longer than the idle time-out of common load balancers
+        "timeout": 30,
+        "graceful_timeout": 20,
+        "worker_tmp_dir": "/dev/shm" if os.path.isdir("/dev/shm") else None,  # noqa: S108
+        "control_socket_disable": True,
+        "limit_request_line": 4094,
+        "limit_request_fields": 100,
+        # Gunicorn's own lines take the way of ours: the same form and level.
+        "logconfig_dict": {
+            "loggers": {"gunicorn.error": {"level": config.log_level, "handlers": [], "propagate": True}}
+        },
+        "accesslog": None,  # a line per webhook is ours to write, without query and address
+        "proc_name": "connector-web",
+    }
+
+
+def run_web(config: Config) -> None:
+    """Gunicorn in this process; returns only by exiting."""
+    # Imported here: gunicorn costs start-up time that no other command needs.
+    from gunicorn.app.base import BaseApplication  # noqa: PLC0415
+
+    class Web(BaseApplication):  # type: ignore[misc] # gunicorn has no types
+        def load_config(self) -> None:
+            for key, value in gunicorn_settings(load(os.environ)).items():
+                self.cfg.set(key, value)
+            self.cfg.set("on_starting", lambda _server: end_with_parent())
+
+        def load(self) -> object:
+            from connector.app import wsgi  # noqa: PLC0415
+
+            return wsgi()
+
+    Web().run()
+
+
+def end_with_parent() -> None:
+    """End this process with TERM when the `serve` that started it is gone, however it went."""
+    lifeline = os.environ.get(LIFELINE)
+    if lifeline is None:
+        return
+
+    def watch() -> None:
+        os.read(int(lifeline), 1)  # returns only at end of file
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True, name="lifeline").start()
+
+
+class Supervisor:
+    """The parent. `commands` are the children's command lines, web first."""
+
+    def __init__(self, web: Sequence[str], relay: Sequence[str]) -> None:
+        self._commands = {"web": list(web), "relay": list(relay)}
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._lifeline, self._held = os.pipe()
+        self._ending = False
+        self._reload = False
+        self._wake = threading.Event()
+        self._restarts = 0
+        self._relay_due = 0.0
+
+    def run(self) -> int:
+        """Start both and watch over them; the exit status."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_end)
+        signal.signal(signal.SIGHUP, self._on_reload)
+        for name in self._commands:
+            self._start(name)
+        while not self._ending:
+            self._wake.wait(0.5)
+            self._wake.clear()
+            if self._reload:
+                self._reload = False
+                self._restart_both()
+            self._watch_relay()
+            if (status := self._children["web"].poll()) is not None and not self._ending:
+                log.error("gunicorn ended with status %s", status)
+                self._end_all()
+                return 1
+        return self._end_all()
+
+    def _start(self, name: str) -> None:
+        environment = os.environ | {LIFELINE: str(self._lifeline)}
+        self._children[name] = subprocess.Popen(  # noqa: S603 — our own commands
+            self._commands[name], pass_fds=(self._lifeline,), env=environment, start_new_session=True
+        )
+
+    def _watch_relay(self) -> None:
+        relay = self._children["relay"]
+        if self._ending or relay.poll() is None:
+            return
+        if not self._relay_due:
+            pause = min(2.0**self._restarts, 30.0) - 1
+            log.error("the relay ended with status %s, starting it again in %.0f s", relay.returncode, pause)
+            self._relay_due = time.monotonic() + pause
+            self._restarts += 1
+        if time.monotonic() >= self._relay_due:
+            self._relay_due = 0.0
+            self._start("relay")
+
+    def _restart_both(self) -> None:
+        try:
+            load(os.environ)
+        except ConfigError as error:
+            log.error("the new settings have faults, so the old ones stay:\n%s", error)
+            return
+        log.info("restarting with the settings read again")
+        # Gunicorn keeps its socket over a HUP and replaces the workers, so no webhook is refused meanwhile.
+        self._children["web"].send_signal(signal.SIGHUP)
+        self._children["relay"].send_signal(signal.SIGTERM)
+        _wait(self._children["relay"].poll, GRACE)
+        self._restarts = 0
+        if self._children["relay"].poll() is not None:
+            self._start("relay")
+
+    def _end_all(self) -> int:
+        for child in self._children.values():
+            if child.poll() is None:
+                child.send_signal(signal.SIGTERM)
+        _wait(lambda: 0 if all(child.poll() is not None for child in self._children.values()) else None, GRACE - 2)
+        for name, child in self._children.items():
+            if child.poll() is None:
+                log.error("%s did not end in time and is killed; its work falls due again", name)
+                child.kill()
+                child.wait()
+        return max(0 if child.returncode == 0 else 1 for child in self._children.values())
+
+    def _on_end(self, _number: int, _frame: FrameType | None) -> None:
+        self._ending = True
+        self._wake.set()
+
+    def _on_reload(self, _number: int, _frame: FrameType | None) -> None:
+        self._reload = True
+        self._wake.set()
+
+
+def serve() -> int:
+    """Both halves of the way on this machine; the exit status."""
+    own = [sys.executable, "-m", "connector"]
+    return Supervisor([*own, "web"], [*own, "relay"]).run()
+
+
+def _wait(done: Callable[[], int | None], seconds: float) -> None:
+    until = time.monotonic() + seconds
+    pause = threading.Event()
+    while done() is None and time.monotonic() < until:
+        pause.wait(0.05)

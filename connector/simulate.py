@@ -1,0 +1,88 @@
+"""`connector simulate`: fresh sample webhooks, signed with the store's own secret, posted to a running server."""
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+import httpx
+
+from connector.config import Config
+from connector.store import Store
+from platforms import PLATFORMS
+from platforms.samples import SAMPLES, fresh_journey
+
+TIKTOK = "tiktok.com"
+AT_ONCE = 8
+
+
+@dataclass
+class Report:
+    """How the server answered: HTTP status (0: no answer) → how many, and each answer's milliseconds."""
+
+    statuses: Counter[int] = field(default_factory=Counter)
+    milliseconds: list[float] = field(default_factory=list)
+    complaint: str = ""
+
+    @property
+    def good(self) -> bool:
+        """Whether every webhook was answered 200."""
+        return set(self.statuses) <= {200}
+
+
+def refusal(config: Config, store: Store) -> str:
+    """Why simulating would be wrong here, or "": invented orders must not reach a real pixel."""
+    real = (urlsplit(config.events_api_url).hostname or "").endswith(TIKTOK)
+    if not real or store.tests:
+        return ""
+    return (
+        f"EVENTS_API_URL is TikTok's and store {store.name} has no test_event_code: invented orders would count. "
+        "Set a test_event_code, point EVENTS_API_URL at `connector sandbox`, or insist with --live-pixel"
+    )
+
+
+def webhooks(
+    store: Store, topics: Sequence[str], count: int, rng: random.Random
+) -> Iterator[tuple[bytes, dict[str, str]]]:
+    """Signed bodies with their headers: per shopper one of each topic, in the given order."""
+    samples, platform = SAMPLES[store.platform], PLATFORMS[store.platform]
+    for _ in range(count):
+        journey = fresh_journey(store, datetime.now(UTC), rng)
+        for topic in topics:
+            body = samples.encode(samples.sample(topic, journey, store))
+            signature = platform.signed_headers(body, store.webhook_secrets[0])
+            yield body, samples.headers(topic, journey, store) | signature
+
+
+def simulate(
+    store: Store, url: str, topics: Sequence[str], count: int, rng: random.Random, tick: Callable[[], None]
+) -> Report:
+    """Post `count` shoppers' webhooks to `url`, some at once, calling `tick` after each; how it went."""
+    report, lock = Report(), threading.Lock()
+    with httpx.Client(timeout=30) as client, ThreadPoolExecutor(AT_ONCE) as pool:
+
+        def post(body: bytes, headers: dict[str, str]) -> None:
+            begun = time.perf_counter()
+            try:
+                answer = client.post(url, content=body, headers=headers)
+                status, complaint = answer.status_code, answer.text[:200]
+            except httpx.HTTPError as error:
+                status, complaint = 0, f"{type(error).__name__}: {error}"
+            with lock:
+                report.statuses[status] += 1
+                report.milliseconds.append((time.perf_counter() - begun) * 1000)
+                if status != 200:
+                    report.complaint = report.complaint or complaint
+                tick()
+
+        # Little is made ahead of what is sent, so that a large count costs no memory.
+        slots = threading.Semaphore(AT_ONCE * 2)
+        for body, headers in webhooks(store, topics, count, rng):
+            slots.acquire()
+            pool.submit(post, body, headers).add_done_callback(lambda _done: slots.release())
+    return report

@@ -1,0 +1,119 @@
+"""Store: one shop, its secrets, its pixels, its choices. Read from the stores file by `connector.config`."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Literal
+
+Milestone = Literal["order_placed", "order_paid", "checkout_started", "customer_registered"]
+MILESTONES: tuple[Milestone, ...] = ("order_placed", "order_paid", "checkout_started", "customer_registered")
+
+KINDS = ("web", "app", "pos", "draft", "staff", "api", "renewal", "marketplace", "exchange")
+VALUE_PARTS = ("tax", "shipping", "tips", "fees", "duties", "gift_cards")
+
+
+@dataclass(frozen=True, slots=True)
+class Pixel:
+    """Where a store's events go: the pixel code (TikTok's event_source_id) and the token that may write to it."""
+
+    code: str
+    access_token: str = field(repr=False)
+    test_event_code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """Which orders are relayed, and when one counts as placed and as paid."""
+
+    include: tuple[str, ...] = ("web", "app")
+    placed_statuses: tuple[str, ...] = ()
+    paid_statuses: tuple[str, ...] = ()
+    paid_when_placed: tuple[str, ...] = ()
+    exclude_tags: tuple[str, ...] = ()
+    exclude_gateways: tuple[str, ...] = ()
+    exclude_email_domains: tuple[str, ...] = ()
+    exclude_zero: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MappingChoices:
+    """How an order's money and items become `value`, `currency` and `contents`."""
+
+    value: Literal["total", "items"] = "total"
+    value_excludes: tuple[str, ...] = ()
+    currency: Literal["presentment", "shop"] = "presentment"
+    content_id: str = ""  # "" = the platform's default
+
+
+@dataclass(frozen=True, slots=True)
+class EventIds:
+    """Templates of event_id; the same on the server and in the browser."""
+
+    order: str
+    checkout: str
+    customer: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentSource:
+    """Where a shopper's "yes" is found besides the beacon: a cart attribute or order/customer meta key."""
+
+    key: str = ""
+    granted: tuple[str, ...] = ("yes", "true", "1")
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """Present when browser beacons are expected: how long an event waits for its beacon."""
+
+    hold_checkout: timedelta = timedelta(seconds=20)
+    hold_order: timedelta = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """Keys for the shop's own API: registration of webhooks, history. Never used on the request path."""
+
+    access_token: str = field(default="", repr=False)
+    client_id: str = ""
+    client_secret: str = field(default="", repr=False)
+    consumer_key: str = field(default="", repr=False)
+    consumer_secret: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """One shop and everything it chose. `shops` are host names (no scheme, no www) the platform calls it by."""
+
+    name: str
+    platform: str
+    url: str
+    shops: tuple[str, ...]
+    webhook_secrets: tuple[str, ...] = field(repr=False)
+    pixels: tuple[Pixel, ...]
+    consent: Literal["required", "required_in_europe", "not_required"]
+    event_id: EventIds
+    events: dict[Milestone, tuple[str, ...]] = field(
+        default_factory=lambda: {
+            "order_placed": ("PlaceAnOrder",),
+            "order_paid": ("Purchase",),
+            "checkout_started": ("InitiateCheckout",),
+            "customer_registered": ("CompleteRegistration",),
+        }
+    )
+    country: str = ""
+    browser_pixel: Literal["none", "snippet", "own", "official"] = "none"
+    go_live: datetime | None = None
+    max_event_age: timedelta = timedelta(days=7)
+    limited_data_use: tuple[str, ...] = ()
+    reconcile: timedelta | None = None
+    external_id: str = "{customer_id}"
+    orders: Orders = Orders()
+    mapping: MappingChoices = MappingChoices()
+    consent_source: ConsentSource = ConsentSource()
+    signals: Signals | None = None
+    api: Api | None = None
+
+    @property
+    def tests(self) -> bool:
+        """True when every pixel has a test_event_code: the shop's test orders and old ones are sent too."""
+        return all(pixel.test_event_code for pixel in self.pixels)

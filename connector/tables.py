@@ -1,0 +1,148 @@
+"""The database's tables, as SQLAlchemy sees them; `migrations/` creates them. Times are Unix seconds, UTC.
+
+events    one row per (pixel, event, event_id): the queue, and the memory that lets nothing be sent twice
+ledger    one line per decided webhook: the answer to "what happened to order 1001?"
+parked    signed bodies that could not be handled, encrypted, replayable
+counters  what is only counted: ignored topics, refused signatures, updates with nothing new; per hour
+lanes     per store and pixel: whether TikTok currently refuses its token
+stores    when a store was first started: orders before that are history
+relays    heartbeats
+"""
+
+import re
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.engine import Dialect
+
+
+class Words(TypeDecorator[str]):
+    """Text that either database takes, whoever wrote it: NUL is left out, a lone surrogate becomes U+FFFD."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Clean what is stored, and what is searched for."""
+        return value if value is None else re.sub("[\ud800-\udfff]", "\ufffd", value.replace("\0", ""))
+
+
+metadata = MetaData()
+_ID = BigInteger().with_variant(Integer, "sqlite")
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", _ID, primary_key=True, autoincrement=True),
+    Column("store", Words, nullable=False),
+    Column("pixel", Words, nullable=False),
+    Column("event", Words, nullable=False),
+    Column("event_id", Words, nullable=False),
+    Column("object_key", Words, nullable=False),
+    Column("test_code", Words, nullable=False),
+    Column("state", Words, nullable=False),  # due, accepted, rejected, expired
+    Column("due_at", Double, nullable=False),  # not before; of a leased row: the end of the lease
+    Column("lease_owner", Words),
+    Column("attempts", Integer, nullable=False),
+    Column("tried_at", Double),  # first attempt, whatever came of it
+    Column("sent_at", Double),  # first attempt that may have reached TikTok; its 48-hour memory starts here
+    Column("occurred_at", Double, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("settled_at", Double),
+    Column("code", Integer),
+    Column("message", Words),
+    Column("request_id", Words),
+    Column("payload", LargeBinary),  # the JSON bytes of the item, exactly as sent
+    Column("email", LargeBinary),  # SHA-256 digests, for search and erasure
+    Column("phone", LargeBinary),
+    Column("external_id", LargeBinary),
+    UniqueConstraint("pixel", "event", "event_id"),
+)
+_DUE = text("state = 'due'")
+Index("events_due", events.c.store, events.c.pixel, events.c.due_at, sqlite_where=_DUE, postgresql_where=_DUE)
+Index("events_object", events.c.store, events.c.object_key)
+Index("events_created", events.c.created_at)
+_FAILED = text("state IN ('rejected', 'expired')")
+Index("events_failed", events.c.state, events.c.created_at, sqlite_where=_FAILED, postgresql_where=_FAILED)
+for _name in ("email", "phone", "external_id"):
+    _known = text(f"{_name} IS NOT NULL")
+    Index(f"events_{_name}", events.c[_name], sqlite_where=_known, postgresql_where=_known)
+
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("id", _ID, primary_key=True, autoincrement=True),
+    Column("store", Words, nullable=False),
+    Column("topic", Words, nullable=False),
+    Column("body_sha256", LargeBinary, nullable=False),
+    Column("object_key", Words, nullable=False),
+    Column("order_number", Words, nullable=False),
+    Column("delivery", Words, nullable=False),
+    Column("outcome", Words, nullable=False),  # relayed, skipped, recorded, parked
+    Column("reason", Words, nullable=False),
+    Column("received_at", Double, nullable=False),
+    UniqueConstraint("store", "topic", "body_sha256"),
+)
+Index("ledger_object", ledger.c.store, ledger.c.object_key)
+Index("ledger_received", ledger.c.received_at)
+
+parked = Table(
+    "parked",
+    metadata,
+    Column("id", _ID, primary_key=True, autoincrement=True),
+    Column("store", Words, nullable=False),
+    Column("topic", Words, nullable=False),
+    Column("body_sha256", LargeBinary, nullable=False),
+    Column("reason", Words, nullable=False),
+    Column("parked_at", Double, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    UniqueConstraint("store", "topic", "body_sha256"),
+)
+
+counters = Table(
+    "counters",
+    metadata,
+    Column("store", Words, primary_key=True),
+    Column("topic", Words, primary_key=True),
+    Column("what", Words, primary_key=True),  # ignored, nothing new, refused
+    Column("hour", BigInteger, primary_key=True),  # Unix seconds of its start
+    Column("count", BigInteger, nullable=False),
+)
+
+lanes = Table(
+    "lanes",
+    metadata,
+    Column("store", Words, primary_key=True),
+    Column("pixel", Words, primary_key=True),
+    Column("denied_until", Double),  # no event before; then one, as a probe
+    Column("denied_since", Double),
+    Column("denied_token", Words),  # fingerprint of the token that was refused
+    Column("denials", Integer, nullable=False),
+    Column("reason", Words, nullable=False),
+)
+
+stores = Table(
+    "stores",
+    metadata,
+    Column("name", Words, primary_key=True),
+    Column("started_at", Double, nullable=False),
+)
+
+relays = Table(
+    "relays",
+    metadata,
+    Column("name", Words, primary_key=True),
+    Column("seen_at", Double, nullable=False),
+)

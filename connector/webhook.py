@@ -1,0 +1,65 @@
+"""What comes in: a raw request, the webhook it is once verified, and what a shop platform has to offer."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from connector.event import Event, Skipped
+from connector.store import Store
+
+
+class Refused(Exception):
+    """The signature is missing or wrong: nobody we know sent this. Answered 401, nothing stored."""
+
+
+class Misfit(Exception):
+    """Signed, but not what its topic promises; the message says why. Parked and answered 200."""
+
+
+class Unreadable(Exception):
+    """Signed, but not JSON at all. Answered 400."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An HTTP request as it arrived: header names in lower case, the body's very bytes, when it came."""
+
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """A verified webhook. Only the body is signed: topic, shop and times are what the headers claim.
+
+    `shop` is the host the sender names itself by, or "". `data` is the parsed body, set by intake.
+    """
+
+    topic: str
+    body: bytes = field(repr=False)
+    received_at: datetime
+    shop: str = ""
+    delivery: str = ""
+    triggered_at: datetime | None = None
+    data: Any = field(default=None, repr=False)
+
+
+class Platform(Protocol):
+    """A shop system, as a module: a few functions and two facts. Adding one is described in CONTRIBUTING.md."""
+
+    TOPICS: frozenset[str]  # topics that yield events
+    RECORDED: frozenset[str]  # topics that are received and recorded, nothing more
+
+    def receive(self, request: Request, store: Store) -> Webhook | None:
+        """Verify; None for a handshake that wants a 200 and changes nothing. Raises Refused."""
+
+    def translate(self, webhook: Webhook, store: Store) -> Iterable[Event | Skipped]:
+        """Vendor words to ours, pure. Raises Misfit when the body is not what the topic promises."""
+
+    def shop_of(self, request: Request) -> str:
+        """The host a request claims to come from, before it is verified, or ""."""
+
+    def signed_headers(self, body: bytes, secret: str) -> dict[str, str]:
+        """The signature header a shop with this secret would send: for `simulate` and tests."""

@@ -1,0 +1,395 @@
+"""Invented shoppers and what they bought: the stuff the sample webhooks of both platforms are made of.
+
+Nobody here exists. E-mail addresses are at the example domains of RFC 2606; phone numbers are of the ranges
+that regulators keep for fiction or, where a country keeps none (Japan, Brazil), of blocks full of zeros.
+Randomness and time are parameters: the same seed and the same moment give the same journey.
+"""
+
+import base64
+import hashlib
+import ipaddress
+import random
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+
+_EMAIL_DOMAINS = ("example.com", "example.org", "example.net")
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_TTCLID_SHARE = 0.6  # how many of the shoppers came through an ad
+_V6_SHARE = 0.15
+_FREE_SHIPPING_FROM = Decimal("120")  # USD
+_SHIPPING = Decimal("5.99")  # USD
+
+# US dollars in each currency: plausible, not today's.
+_RATES = {"USD": "1", "CAD": "1.37", "GBP": "0.79", "EUR": "0.92", "JPY": "150", "BRL": "5.4"}
+_ZERO_DECIMAL = {"JPY"}
+
+# First octets and /16 prefixes of providers' customers; the rest of an address is random.
+_V4_FIRST = (24, 47, 67, 71, 73, 76, 81, 82, 86, 90, 91, 109, 126, 133, 177, 179, 187, 189, 201, 217)
+_V6_FIRST = (0x2600, 0x2601, 0x2607, 0x2A00, 0x2A01, 0x2A02, 0x2400, 0x2409, 0x2804)
+
+_IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko)"
+_CHROME = "AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0"
+_USER_AGENTS = (
+    f"{_IPHONE} Version/18.6 Mobile/15E148 Safari/604.1",
+    f"{_IPHONE} Mobile/15E148 musical_ly_39.9.0 JsSdk/2.0 NetType/WIFI BytedanceWebview/d8a21c6",  # in TikTok
+    f"Mozilla/5.0 (Linux; Android 10; K) {_CHROME} Mobile Safari/537.36",
+    f"Mozilla/5.0 (Linux; Android 15; SM-S931B; wv) {_CHROME} Mobile Safari/537.36 trill_390904",
+    f"Mozilla/5.0 (Windows NT 10.0; Win64; x64) {_CHROME} Safari/537.36",
+    f"Mozilla/5.0 (Windows NT 10.0; Win64; x64) {_CHROME} Safari/537.36 Edg/142.0.0.0",
+    f"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) {_CHROME} Safari/537.36",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A city; its region's name, Shopify's code and WooCommerce's code are empty where forms ask for none."""
+
+    city: str
+    zip: str
+    region: str = ""
+    region_code: str = ""
+    state: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Country:
+    """A market: its money, its tax, and how people there are called, live and write their phone numbers."""
+
+    code: str
+    name: str
+    currency: str
+    symbol: str
+    locale: str
+    tax_name: str
+    tax_rate: Decimal
+    places: tuple[Place, ...]
+    streets: tuple[str, ...]  # {n} is the house number
+    first_names: tuple[str, ...]  # "name|name in ASCII letters" where they differ
+    last_names: tuple[str, ...]
+    phones: tuple[str, ...]  # each # is a random digit
+
+
+COUNTRIES = (
+    Country(
+        code="US",
+        name="United States",
+        currency="USD",
+        symbol="$",
+        locale="en-US",
+        tax_name="State Tax",
+        tax_rate=Decimal("0.0625"),
+        places=(
+            Place("Boston", "02118", "Massachusetts", "MA", "MA"),
+            Place("Austin", "78704", "Texas", "TX", "TX"),
+            Place("Chicago", "60614-2203", "Illinois", "IL", "IL"),
+        ),
+        streets=("{n} Quince Street", "{n} Old Mill Rd", "{n} Harbor Ave"),
+        first_names=("Marisol", "Dwayne", "Priya", "Tobias", "Renée|renee"),
+        last_names=("Okonjo", "Fairweather", "Núñez|nunez", "O'Dell|odell"),
+        phones=("(617) 555-01##", "512.555.01##", "+1 312-555-01##", "773-555-01##"),
+    ),
+    Country(
+        code="CA",
+        name="Canada",
+        currency="CAD",
+        symbol="$",
+        locale="en-CA",
+        tax_name="HST",
+        tax_rate=Decimal("0.13"),
+        places=(
+            Place("Toronto", "M6K 3P6", "Ontario", "ON", "ON"),
+            Place("Ottawa", "K1N 5W3", "Ontario", "ON", "ON"),
+        ),
+        streets=("{n} Larch Crescent", "{n} Rue de l'Érable"),
+        first_names=("Maëlle|maelle", "Gordon", "Anouk", "Sunita"),
+        last_names=("Bélanger-Roy|belangerroy", "MacTavish", "Dhaliwal"),
+        phones=("416-555-01##", "(613) 555-01##", "+1 (647) 555-01##"),
+    ),
+    Country(
+        code="GB",
+        name="United Kingdom",
+        currency="GBP",
+        symbol="£",
+        locale="en-GB",
+        tax_name="VAT",
+        tax_rate=Decimal("0.20"),
+        places=(
+            Place("London", "SE15 4QL", "England", "ENG"),
+            Place("Bristol", "BS6 5QE", "England", "ENG"),
+        ),
+        streets=("{n} Tanner's Row", "Flat 2, {n} Lavender Hill"),
+        first_names=("Imogen", "Rhys", "Siân|sian", "Zadie"),
+        last_names=("Thistlewood", "Pemberly-Ash", "Owusu"),
+        phones=("020 7946 0###", "+44 20 7946 0###", "0117 496 0###"),
+    ),
+    Country(
+        code="DE",
+        name="Germany",
+        currency="EUR",
+        symbol="€",
+        locale="de-DE",
+        tax_name="MwSt.",
+        tax_rate=Decimal("0.19"),
+        places=(Place("Berlin", "10999", state="DE-BE"), Place("Köln", "50674", state="DE-NW")),
+        streets=("Lindenstraße {n}", "Am Mühlgraben {n}"),
+        first_names=("Jürgen|juergen", "Lieselotte", "Änne|aenne", "Cem"),
+        last_names=("Großkopf|grosskopf", "Müllerbach|muellerbach", "Yıldızhan|yildizhan"),
+        phones=("030 23125 ###", "0171 39200 ##", "+49 30 23125###"),
+    ),
+    Country(
+        code="FR",
+        name="France",
+        currency="EUR",
+        symbol="€",
+        locale="fr-FR",
+        tax_name="TVA",
+        tax_rate=Decimal("0.20"),
+        places=(Place("Lyon", "69004"), Place("Saint-Étienne", "42000")),
+        streets=("{n} rue des Tisserands", "{n} bis, allée du Chêne"),
+        first_names=("Éloïse|eloise", "François-Xavier|fx", "Noémie|noemie"),
+        last_names=("de La Brière|delabriere", "Œillet|oeillet", "Garçonnet|garconnet"),
+        phones=("01 99 00 ## ##", "+33 1 99 00 ## ##"),
+    ),
+    Country(
+        code="JP",
+        name="Japan",
+        currency="JPY",
+        symbol="¥",
+        locale="ja-JP",
+        tax_name="CT",
+        tax_rate=Decimal("0.10"),
+        places=(
+            Place("世田谷区", "154-0024", "Tōkyō", "JP-13", "JP13"),
+            Place("京都市", "604-8005", "Kyōto", "JP-26", "JP26"),
+        ),
+        streets=("三軒茶屋{n}-3-1", "河原町通{n}丁目"),
+        first_names=("さくら|sakura", "健太郎|kentaro", "美咲|misaki"),
+        last_names=("山田川|yamadagawa", "渡瀬|watase", "小鳥遊|takanashi"),
+        phones=("090-0000-####", "03-0000-####", "+81 90-0000-####"),
+    ),
+    Country(
+        code="BR",
+        name="Brazil",
+        currency="BRL",
+        symbol="R$",
+        locale="pt-BR",
+        tax_name="",
+        tax_rate=Decimal("0"),
+        places=(
+            Place("São Paulo", "05422-010", "São Paulo", "SP", "SP"),
+            Place("Niterói", "24210-200", "Rio de Janeiro", "RJ", "RJ"),
+        ),
+        streets=("Rua das Jabuticabeiras, {n}", "Travessa São Brás, {n} - apto 31"),
+        first_names=("João Vítor|joao", "Conceição|conceicao", "Luíza|luiza"),
+        last_names=("Guimarães Prado|prado", "Araújo Lins|lins", "Simões|simoes"),
+        phones=("(11) 90000-####", "+55 21 90000-####", "21 90000 ####"),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """An article of the invented shop: `price` in US dollars, `number` what platforms make ids of."""
+
+    number: int
+    sku: str
+    title: str
+    option: str  # the chosen variant, "" for an article without variants
+    handle: str
+    price: Decimal
+    grams: int
+
+
+CATALOGUE = (
+    Product(214, "CUP-ENM-BLU", "Enamel Camp Cup", "Blue", "enamel-camp-cup", Decimal("18.50"), 190),
+    Product(231, "BLK-NRD-01", "“Nordlys” Wool Blanket", "", "nordlys-wool-blanket", Decimal("89.00"), 1400),
+    Product(247, "CND-CRB-220", "Crème Brûlée Candle", "220 g", "creme-brulee-candle", Decimal("24.95"), 410),
+    Product(258, "SET-TOTE-P", "Tote & Pouch Set", "", "tote-pouch-set", Decimal("32.99"), 350),
+    Product(263, "BNE-MRN-M", "Merino Beanie", "M", "merino-beanie", Decimal("27.30"), 95),
+)
+
+
+def rounded(amount: Decimal, currency: str) -> Decimal:
+    """The amount in the smallest steps of this currency: whole yen, else hundredths."""
+    step = Decimal("1") if currency in _ZERO_DECIMAL else Decimal("0.01")
+    return amount.quantize(step, rounding=ROUND_HALF_UP)
+
+
+def shop_currency(country: str) -> str:
+    """The currency a shop of this country keeps its books in; dollars when the country is not one of ours."""
+    return next((known.currency for known in COUNTRIES if known.code == country), "USD")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One article in the basket. `total` is price times quantity, before `tax`."""
+
+    product: Product
+    quantity: int
+    price: Decimal
+    total: Decimal
+    tax: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Basket:
+    """The journey's articles in one currency. `total` is exactly `subtotal` + `tax` + `shipping`."""
+
+    currency: str
+    lines: tuple[Line, ...]
+    shipping: Decimal
+
+    @property
+    def subtotal(self) -> Decimal:
+        """All lines before tax and shipping."""
+        return sum((line.total for line in self.lines), Decimal(0))
+
+    @property
+    def tax(self) -> Decimal:
+        """The tax on the articles; shipping is not taxed in this shop."""
+        return sum((line.tax for line in self.lines), Decimal(0))
+
+    @property
+    def total(self) -> Decimal:
+        """What the shopper pays."""
+        return self.subtotal + self.tax + self.shipping
+
+    @property
+    def grams(self) -> int:
+        """What it all weighs."""
+        return sum(line.product.grams * line.quantity for line in self.lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who shops: name, how to reach them, where they live. `phone` is as a person there would type it."""
+
+    first_name: str
+    last_name: str
+    email: str
+    phone: str
+    street: str
+    place: Place
+    country: Country
+
+
+@dataclass(frozen=True, slots=True)
+class Journey:
+    """One shopper's way through one shop: every webhook made of the same journey carries the same ids."""
+
+    now: datetime
+    checkout_at: datetime
+    order_at: datetime
+    paid_at: datetime
+    checkout_token: str
+    cart_token: str
+    order_id: int
+    order_number: int
+    customer_id: int
+    person: Person
+    picks: tuple[tuple[Product, int], ...]
+    ip: str
+    user_agent: str
+    ttclid: str  # "" for a shopper who came without an ad
+    ttp: str
+
+    @classmethod
+    def random(cls, rng: random.Random, now: datetime) -> "Journey":
+        """A new journey that ends at `now`. Raises ValueError when `now` has no time zone."""
+        if now.tzinfo is None:
+            raise ValueError("a journey needs an aware time")
+        # Platforms write whole seconds; rounded down so that nothing lies in the future.
+        end = now.replace(microsecond=0)
+        order_at = end - timedelta(seconds=rng.randint(4, 20))
+        return cls(
+            now=end,
+            checkout_at=order_at - timedelta(seconds=rng.randint(45, 600)),
+            order_at=order_at,
+            paid_at=order_at + timedelta(seconds=rng.randint(1, 3)),
+            checkout_token=f"{rng.getrandbits(128):032x}",
+            cart_token=base64.urlsafe_b64encode(f"gcp-us-east1:{_ulid(rng, end)}".encode()).decode(),
+            # Large and random: a second simulation must not meet the event ids of the first one.
+            order_id=rng.randint(5_100_000_000_000, 8_999_999_999_999),
+            order_number=rng.randint(1_002, 99_999),
+            customer_id=rng.randint(6_100_000_000_000, 9_899_999_999_999),
+            person=_person(rng),
+            picks=tuple((product, rng.randint(1, 3)) for product in rng.sample(CATALOGUE, rng.randint(1, 3))),
+            ip=_public_ip(rng),
+            user_agent=rng.choice(_USER_AGENTS),
+            ttclid=_ttclid(rng) if rng.random() < _TTCLID_SHARE else "",
+            ttp=f"{_ulid(rng, end)}_.tt.1",
+        )
+
+    @property
+    def currency(self) -> str:
+        """The currency the shopper sees and pays in."""
+        return self.person.country.currency
+
+    @property
+    def landing_query(self) -> str:
+        """The query of the first page: an ad's parameters, or nothing."""
+        if not self.ttclid:
+            return ""
+        return f"utm_source=tiktok&utm_medium=paid&utm_campaign=autumn_looks&ttclid={self.ttclid}"
+
+    def basket(self, currency: str) -> Basket:
+        """The same articles in this currency, each amount rounded by itself as shops do, then summed."""
+        rate, lines = Decimal(_RATES[currency]), []
+        for product, quantity in self.picks:
+            price = rounded(product.price * rate, currency)
+            tax = rounded(price * quantity * self.person.country.tax_rate, currency)
+            lines.append(Line(product, quantity, price, price * quantity, tax))
+        in_dollars = sum(product.price * quantity for product, quantity in self.picks)
+        shipping = Decimal(0) if in_dollars >= _FREE_SHIPPING_FROM else _SHIPPING
+        return Basket(currency, tuple(lines), rounded(shipping * rate, currency))
+
+    def code(self, label: str, length: int = 32) -> str:
+        """A hexadecimal code of at most 64 characters that belongs to this journey and this label."""
+        return hashlib.sha256(f"{self.checkout_token} {label}".encode()).hexdigest()[:length]
+
+    def number(self, label: str) -> int:
+        """A 14-digit id that belongs to this journey and this label."""
+        return 10_000_000_000_000 + int(self.code(label), 16) % 90_000_000_000_000
+
+
+def _person(rng: random.Random) -> Person:
+    # Half of them at home, as in most shops: abroad, Shopify's two currencies differ.
+    country = rng.choices(COUNTRIES, weights=[len(COUNTRIES) - 1] + [1] * (len(COUNTRIES) - 1))[0]
+    first, _, first_ascii = rng.choice(country.first_names).partition("|")
+    last, _, last_ascii = rng.choice(country.last_names).partition("|")
+    mailbox = f"{first_ascii or first}.{last_ascii or last}{rng.randint(10, 99_999)}".lower()
+    phone = "".join(str(rng.randint(0, 9)) if sign == "#" else sign for sign in rng.choice(country.phones))
+    return Person(
+        first_name=first,
+        last_name=last,
+        email=f"{mailbox}@{rng.choice(_EMAIL_DOMAINS)}",
+        phone=phone,
+        street=rng.choice(country.streets).format(n=rng.randint(1, 240)),
+        place=rng.choice(country.places),
+        country=country,
+    )
+
+
+def _public_ip(rng: random.Random) -> str:
+    """An address anyone on the internet could have: TikTok ignores private and reserved ones."""
+    while True:
+        if rng.random() < _V6_SHARE:
+            address: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.IPv6Address(
+                rng.choice(_V6_FIRST) << 112 | rng.getrandbits(112)
+            )
+        else:
+            address = ipaddress.IPv4Address(rng.choice(_V4_FIRST) << 24 | rng.getrandbits(24))
+        if address.is_global and not address.is_multicast:
+            return str(address)
+
+
+def _ttclid(rng: random.Random) -> str:
+    """A click id: url-safe, and now and then longer than 300 characters, as ads really send them."""
+    size = rng.randint(230, 330) if rng.random() < 0.25 else rng.randint(48, 190)
+    return "E.C.P." + base64.urlsafe_b64encode(rng.randbytes(size)).decode().rstrip("=")
+
+
+def _ulid(rng: random.Random, at: datetime) -> str:
+    value = int(at.timestamp() * 1000) << 80 | rng.getrandbits(80)
+    return "".join(_CROCKFORD[value >> shift & 31] for shift in range(125, -1, -5))

@@ -1,0 +1,334 @@
+"""Shopify: verify and translate its webhooks.
+
+Headers, signature and topics: https://shopify.dev/docs/apps/build/webhooks
+Bodies: https://shopify.dev/docs/api/admin-rest/latest/resources/order (checkout, customer alike)
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from connector.event import Address, Customer, Event, Item, Skipped
+from connector.fields import Json, count, host, ident, mapping, moment, money, number_id, query, rows, text
+from connector.signature import sign, verify
+from connector.store import Store
+from connector.webhook import Misfit, Request, Webhook
+
+ORDER_TOPICS = frozenset({"orders/create", "orders/paid", "orders/updated"})
+CHECKOUT_TOPICS = frozenset({"checkouts/create", "checkouts/update"})
+CUSTOMER_TOPICS = frozenset({"customers/create", "customers/enable"})
+TOPICS = ORDER_TOPICS | CHECKOUT_TOPICS | CUSTOMER_TOPICS
+RECORDED = frozenset({"app/uninstalled", "customers/data_request", "customers/redact", "shop/redact"})
+
+PAID = frozenset({"paid", "partially_refunded"})
+GONE = frozenset({"voided", "refunded"})
+MARKETPLACES = ("tiktok", "amazon", "ebay", "etsy", "walmart", "google", "facebook", "instagram", "zalando")
+ENABLE_WINDOW = timedelta(hours=24)  # since 2026-10 old customers' first sign-ins send customers/enable as well
+
+
+# --- receive ----------------------------------------------------------------------------------------------
+
+
+def receive(request: Request, store: Store) -> Webhook:
+    """Verify a delivery and name it. Raises Refused. https://shopify.dev/docs/apps/build/webhooks/verify-deliveries"""
+    verify(request.body, _header(request, "hmac-sha256"), (secret.encode() for secret in store.webhook_secrets))
+    return Webhook(
+        topic=text(_header(request, "topic")).lower(),
+        body=request.body,
+        received_at=request.received_at,
+        shop=shop_of(request),
+        delivery=text(_header(request, "webhook-id")),
+        triggered_at=moment(_header(request, "triggered-at")),
+    )
+
+
+def shop_of(request: Request) -> str:
+    """The *.myshopify.com host the (unsigned) header names."""
+    return host(_header(request, "shop-domain"))
+
+
+def signed_headers(body: bytes, secret: str) -> dict[str, str]:
+    """The signature header of a shop with this secret."""
+    return {"X-Shopify-Hmac-Sha256": sign(body, secret.encode())}
+
+
+def _header(request: Request, name: str) -> str:
+    """Shopify's older headers carry an X-, its newer ones do not; official SDKs accept both."""
+    return request.headers.get(f"x-shopify-{name}") or request.headers.get(f"shopify-{name}") or ""
+
+
+# --- translate --------------------------------------------------------------------------------------------
+
+
+def translate(webhook: Webhook, store: Store) -> Iterable[Event | Skipped]:
+    """The milestones a body shows. Order topics may come in any order and any state; all are read alike."""
+    body = webhook.data
+    if not isinstance(body, dict):
+        raise Misfit("the body is not a JSON object")
+    if webhook.topic in ORDER_TOPICS:
+        return _order(webhook, body, store)
+    if webhook.topic in CHECKOUT_TOPICS:
+        return _checkout(body)
+    if webhook.topic in CUSTOMER_TOPICS:
+        return _registration(webhook, body)
+    return _recorded(webhook.topic, body)
+
+
+def _recorded(topic: str, body: Json) -> Iterable[Event | Skipped]:
+    """Uninstall and compliance topics yield no events, but must have their topic's shape to be believed."""
+    shape = {
+        "app/uninstalled": ("id", "name", "domain", "myshopify_domain"),
+        "customers/data_request": ("shop_domain", "customer", "data_request"),
+        "customers/redact": ("shop_domain", "customer", "orders_to_redact"),
+        "shop/redact": ("shop_domain", "shop_id"),
+    }[topic]
+    if missing := [key for key in shape if key not in body]:
+        raise Misfit(f"the body has no {missing[0]}, so it is no {topic}")
+    if topic == "shop/redact" and "customer" in body:
+        raise Misfit("the body names a customer, so it is no shop/redact")
+    return ()
+
+
+def _order(webhook: Webhook, body: Json, store: Store) -> Iterator[Event | Skipped]:
+    order_id = number_id(body.get("id"))
+    if not order_id or "line_items" not in body or not ("financial_status" in body or "order_number" in body):
+        raise Misfit(f"the body is no order, so it is no {webhook.topic}")
+    created = moment(body.get("created_at")) or moment(body.get("processed_at"))
+    if created is None:
+        raise Misfit("the order has no created_at")
+    status = text(body.get("financial_status")).lower()
+    if reason := _why_no_order(body, status):
+        yield Skipped("order_placed", reason, _order_ids(body, order_id))
+        return
+    kind = _order_kind(body)
+    shared = {
+        "ids": _order_ids(body, order_id),
+        "customer": _order_customer(body, kind),
+        "kind": kind,
+        "test": body.get("test") is True,
+        **_order_money(body, store),
+        "page_url": text(body.get("landing_site")),
+        "referrer": text(body.get("referring_site")),
+    }
+    yield Event(milestone="order_placed", occurred_at=created, **shared)
+    if status in PAID:
+        # No field of the body says when it was paid; an update's time never does (an old order is edited today).
+        paid_at = webhook.triggered_at if webhook.topic == "orders/paid" else None
+        yield Event(milestone="order_paid", occurred_at=paid_at or created, **shared)
+
+
+def _why_no_order(body: Json, status: str) -> str:
+    if body.get("cancelled_at") and body.get("test") is not True:
+        return "the order was already cancelled when first seen"
+    if status in GONE and body.get("test") is not True:
+        return f"the order was already {status} when first seen"
+    return ""
+
+
+def _order_kind(body: Json) -> str:
+    """By the channel that took the order; by who acted only where the channel does not tell."""
+    source = text(body.get("source_name")).lower()
+    if source.startswith("subscription_contract"):
+        return "renewal"
+    if source in ("shopify_draft_order", "draft_order"):
+        return "draft"
+    if source == "pos":
+        return "pos"
+    if source == "exchange" or source.startswith("return"):
+        return "exchange"
+    if any(name in source for name in MARKETPLACES):
+        return "marketplace"
+    if source in ("iphone", "android", "shopify_mobile"):
+        return "staff"  # the merchant's own admin app, not a shopper's phone
+    if source in ("web", "checkout", "checkout_next"):
+        return "staff" if ident(body.get("user_id")) and not body.get("cart_token") else "web"
+    # An app id or a name an API client chose: a headless shop and an ERP look alike except for the shopper.
+    if ident(body.get("user_id")):
+        return "staff"
+    details = mapping(body.get("client_details"))
+    shopper = bool(text(body.get("browser_ip")) and text(details.get("user_agent")))
+    return "app" if shopper else "api"
+
+
+def _order_ids(body: Json, order_id: str) -> dict[str, str]:
+    return _present(
+        order_id=order_id,
+        order_number=ident(body.get("order_number")),
+        order_name=text(body.get("name")),
+        checkout_token=ident(body.get("checkout_token")),
+        cart_token=ident(body.get("cart_token")),
+        customer_id=number_id(mapping(body.get("customer")).get("id")),
+        **_attributes(body),
+    )
+
+
+def _order_customer(body: Json, kind: str) -> Customer:
+    details = mapping(body.get("client_details"))
+    # On orders that staff typed in, ip and user agent are the staff member's: never the shopper's.
+    by_shopper = kind in ("web", "app", "marketplace")
+    return _customer(
+        body,
+        ip=(text(body.get("browser_ip")) or text(details.get("browser_ip"))) if by_shopper else "",
+        user_agent=text(details.get("user_agent")) if by_shopper else "",
+    )
+
+
+def _customer(body: Json, ip: str = "", user_agent: str = "") -> Customer:
+    person = mapping(body.get("customer"))
+    billing, shipping = _address(body.get("billing_address")), _address(body.get("shipping_address"))
+    home = _address(person.get("default_address"))
+    address = next((a for a in (billing, shipping, home) if a != Address()), Address())
+    attributes = _attributes(body)
+    landing = query(text(body.get("landing_site")))
+    return Customer(
+        id=number_id(person.get("id")),
+        emails=_unique(body.get("email"), body.get("contact_email"), person.get("email")),
+        phones=_phones(
+            (text(body.get("phone")), shipping.country or billing.country),
+            (billing.phone, billing.country),
+            (shipping.phone, shipping.country),
+            (text(person.get("phone")), home.country or billing.country),
+        ),
+        first_name=text(person.get("first_name")) or address.first_name,
+        last_name=text(person.get("last_name")) or address.last_name,
+        address=address,
+        ip=ip,
+        user_agent=user_agent,
+        locale=text(body.get("customer_locale")),
+        ttclid=landing.get("ttclid") or attributes.get("attribute:ttclid") or attributes.get("attribute:_ttclid", ""),
+        ttp=attributes.get("attribute:_ttp") or attributes.get("attribute:ttp", ""),
+    )
+
+
+def _order_money(body: Json, store: Store) -> dict[str, Any]:
+    """Value and item prices in the buyer's currency; in the shop's if asked for or if the buyer's lacks for one."""
+    shown = text(body.get("presentment_currency")).upper()
+    total = _shown(body.get("total_price_set"), shown)
+    if store.mapping.currency == "presentment" and shown and total is not None:
+        prices = [_shown(row.get("price_set"), shown) for row in rows(body.get("line_items"))]
+        if all(price is not None for price in prices):
+            return {"currency": shown, "value": total, "items": _items(body, prices)}
+    prices = [money(row.get("price")) for row in rows(body.get("line_items"))]
+    return {
+        "currency": text(body.get("currency")).upper(),
+        "value": money(body.get("total_price")),
+        "items": _items(body, prices),
+    }
+
+
+def _shown(money_set: object, currency: str) -> Decimal | None:
+    shown = mapping(mapping(money_set).get("presentment_money"))
+    return money(shown.get("amount")) if text(shown.get("currency_code")).upper() == currency else None
+
+
+def _items(body: Json, prices: list[Decimal | None]) -> tuple[Item, ...]:
+    return tuple(
+        Item(
+            product_id=number_id(row.get("product_id")),
+            variant_id=number_id(row.get("variant_id")),
+            sku=text(row.get("sku")),
+            name=text(row.get("title")) or text(row.get("name")),
+            brand=text(row.get("vendor")),
+            quantity=count(row.get("quantity")),
+            price=price,
+        )
+        for row, price in zip(rows(body.get("line_items")), prices, strict=True)
+    )
+
+
+def _checkout(body: Json) -> Iterator[Event | Skipped]:
+    token = ident(body.get("token"))
+    if not token or "line_items" not in body:
+        raise Misfit("the body is no checkout: it has no token or no line_items")
+    if "financial_status" in body or "order_number" in body:
+        raise Misfit("the body is an order, so it is no checkout")
+    created = moment(body.get("created_at"))
+    if created is None:
+        raise Misfit("the checkout has no created_at")
+    source = text(body.get("source_name")).lower()
+    kind = "staff" if ident(body.get("user_id")) else _order_kind({"source_name": source or "web", "cart_token": "-"})
+    if kind == "api":
+        kind = "app"  # a checkout is a person at a till of some kind; no channel says otherwise
+    currency, shown = text(body.get("currency")).upper(), text(body.get("presentment_currency")).upper()
+    # Checkout amounts have no _set, and which currency they are in is not documented where the two differ.
+    certain = not shown or shown == currency
+    prices = [money(row.get("price")) if certain else None for row in rows(body.get("line_items"))]
+    yield Event(
+        milestone="checkout_started",
+        occurred_at=created,
+        ids=_present(
+            checkout_token=token,
+            cart_token=ident(body.get("cart_token")),
+            customer_id=number_id(mapping(body.get("customer")).get("id")),
+            **_attributes(body),
+        ),
+        customer=_customer(body),
+        kind=kind,
+        currency=currency if certain else "",
+        value=money(body.get("total_price")) if certain else None,
+        items=_items(body, prices),
+        notes=() if certain else ("value left out: the checkout's currency is uncertain",),
+        page_url=text(body.get("landing_site")),
+        referrer=text(body.get("referring_site")),
+    )
+
+
+def _registration(webhook: Webhook, body: Json) -> Iterator[Event | Skipped]:
+    customer_id = number_id(body.get("id"))
+    created = moment(body.get("created_at"))
+    if not customer_id or "line_items" in body or not ("state" in body or "verified_email" in body):
+        raise Misfit(f"the body is no customer, so it is no {webhook.topic}")
+    if created is None:
+        raise Misfit("the customer has no created_at")
+    ids = {"customer_id": customer_id}
+    if text(body.get("state")).lower() != "enabled":
+        yield Skipped("customer_registered", "the customer has no account (a guest or a newsletter sign-up)", ids)
+        return
+    enabled = webhook.triggered_at or moment(body.get("updated_at"))
+    if webhook.topic == "customers/enable" and (enabled is None or enabled - created > ENABLE_WINDOW):
+        yield Skipped("customer_registered", "an existing customer's first sign-in is no registration", ids)
+        return
+    yield Event(
+        milestone="customer_registered",
+        occurred_at=created,
+        ids=ids,
+        customer=_customer({"customer": body, "email": body.get("email")}),
+    )
+
+
+# --- parts ------------------------------------------------------------------------------------------------
+
+
+def _address(value: object) -> Address:
+    found = mapping(value)
+    return Address(
+        first_name=text(found.get("first_name")),
+        last_name=text(found.get("last_name")),
+        city=text(found.get("city")),
+        state=text(found.get("province_code")) or text(found.get("province")),
+        postcode=text(found.get("zip")),
+        country=text(found.get("country_code")),
+        phone=text(found.get("phone")),
+    )
+
+
+def _attributes(body: Json) -> dict[str, str]:
+    """Cart attributes (note_attributes), the way a theme hands values of its own to the server."""
+    return {
+        f"attribute:{text(row.get('name'))}": text(row.get("value"))
+        for row in rows(body.get("note_attributes"))
+        if text(row.get("name")) and text(row.get("value"))
+    }
+
+
+def _phones(*found: tuple[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple(dict.fromkeys(phone for phone in found if phone[0]))
+
+
+def _unique(*values: object) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(found for value in values if (found := text(value))))
+
+
+def _present(**ids: str) -> dict[str, str]:
+    return {name: value for name, value in ids.items() if value}

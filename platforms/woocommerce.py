@@ -1,0 +1,317 @@
+"""WooCommerce: verify and translate its webhooks.
+
+Delivery and signature: https://github.com/woocommerce/woocommerce/blob/trunk/plugins/woocommerce/includes/class-wc-webhook.php
+Bodies: https://woocommerce.github.io/woocommerce-rest-api-docs/ (orders, customers; API v3)
+"""
+
+import html
+import re
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+
+from connector.event import Address, Customer, Event, Item, Skipped
+from connector.fields import Json, count, host, ident, mapping, moment, money, number_id, query, rows, text
+from connector.signature import sign, verify
+from connector.store import Store
+from connector.webhook import Misfit, Request, Webhook
+
+ORDER_TOPICS = frozenset({"order.created", "order.updated"})
+CHECKOUT_TOPIC = "action.wc_tiktok_initiate_checkout"
+TOPICS = ORDER_TOPICS | {CHECKOUT_TOPIC, "customer.created"}
+RECORDED: frozenset[str] = frozenset()
+
+DRAFTS = frozenset({"checkout-draft", "auto-draft", "draft", "new"})
+GONE = frozenset({"trash", "failed", "cancelled", "refunded"})
+STORE_API_DRAFT = timedelta(hours=24)  # WooCommerce deletes older drafts daily
+TTCLID_KEYS = ("_tiktok_ttclid", "tiktok_ttclid", "_ttclid", "ttclid")
+TTP_KEYS = ("_tiktok_ttp", "tiktok_ttp", "_ttp", "ttp")
+SESSION_ENTRY = "_wc_order_attribution_session_entry"
+_KINDS = {"checkout": "web", "store-api": "web", "admin": "staff", "rest-api": "api", "pos-rest-api": "pos"}
+RENEWAL_KEYS = ("_subscription_renewal", "subscription_renewal")
+
+_PING = re.compile(rb"webhook_id=\d{1,20}")
+_TAG = re.compile(r"<[^>]{0,500}>")
+# wp_specialchars_decode(…, ENT_QUOTES): these entities and no others, one pass, any zero padding.
+_ENTITY = re.compile(r"&(?:(quot|lt|gt|amp)|#0*(39|34|60|62|38)|#[xX]0*(27|22|26));")
+_NAMED = {"quot": '"', "lt": "<", "gt": ">", "amp": "&"}
+
+
+# --- receive -----------------------------------------------------------------------------------------
+
+
+def receive(request: Request, store: Store) -> Webhook | None:
+    """Verify a delivery and name it; None for the unsigned ping sent when a webhook is saved. Raises Refused."""
+    if _is_ping(request):
+        return None
+    keys = (decode_secret(secret).encode() for secret in store.webhook_secrets)
+    verify(request.body, request.headers.get("x-wc-webhook-signature", ""), keys)
+    return Webhook(
+        topic=text(request.headers.get("x-wc-webhook-topic")).lower(),
+        body=request.body,
+        received_at=request.received_at,
+        shop=shop_of(request),
+        # One value per webhook and second, shared by different orders: good for finding a delivery, no key.
+        delivery=text(request.headers.get("x-wc-webhook-delivery-id")),
+    )
+
+
+def shop_of(request: Request) -> str:
+    """The host of the (unsigned) X-WC-Webhook-Source header."""
+    return host(request.headers.get("x-wc-webhook-source", ""))
+
+
+def signed_headers(body: bytes, secret: str) -> dict[str, str]:
+    """The signature header of a shop with this secret."""
+    return {"X-WC-Webhook-Signature": sign(body, decode_secret(secret).encode())}
+
+
+def decode_secret(secret: str) -> str:
+    """The key WooCommerce really signs with: WordPress decodes five entities in the secret first."""
+    return _ENTITY.sub(lambda found: _NAMED.get(found[1]) or chr(int(found[2] or 0) or int(found[3], 16)), secret)
+
+
+def _is_ping(request: Request) -> bool:
+    return "x-wc-webhook-topic" not in request.headers and _PING.fullmatch(request.body.strip()) is not None
+
+
+# --- translate ---------------------------------------------------------------------------------------
+
+
+def translate(webhook: Webhook, store: Store) -> Iterable[Event | Skipped]:
+    """The milestones a body shows. An order's body is its state at delivery, whichever topic brought it."""
+    body = webhook.data
+    if not isinstance(body, dict):
+        raise Misfit("the body is not a JSON object")
+    if "code" in body and "id" not in body:
+        raise Misfit(f"WooCommerce sent an error in place of the body: {text(body['code'])[:80]}")
+    if webhook.topic in ORDER_TOPICS:
+        return _order(webhook.topic, body)
+    if webhook.topic == CHECKOUT_TOPIC:
+        return _checkout(body, webhook.received_at)
+    return _registration(body)
+
+
+def _order(topic: str, body: Json) -> Iterator[Event | Skipped]:
+    order_id = number_id(body.get("id"))
+    status = text(body.get("status")).lower().removeprefix("wc-")
+    if not order_id or not status or "line_items" not in body:
+        raise Misfit(f"the body is no order, so it is no {topic}")
+    created = moment(body.get("date_created_gmt"))
+    if created is None:
+        raise Misfit("the order has no date_created_gmt")
+    if status in DRAFTS:
+        return  # a cart that WooCommerce keeps as an order; nothing has happened yet
+    shared = _order_parts(body, order_id)
+    if status in GONE:
+        yield Skipped("order_placed", f"the order was already {status} when first seen", shared["ids"])
+        return
+    paid = moment(body.get("date_paid_gmt"))
+    if status == "pending" and paid is None:
+        yield Skipped("order_placed", "sent to the payment page and not paid yet (status pending)", shared["ids"])
+        return
+    yield Event(milestone="order_placed", occurred_at=_placed_at(body, created, paid), **shared)
+    if paid is not None:
+        yield Event(milestone="order_paid", occurred_at=paid, **shared)
+
+
+def _placed_at(body: Json, created: datetime, paid: datetime | None) -> datetime:
+    """When the order was placed: a block checkout's order may be made as a draft, long before."""
+    if text(body.get("created_via")) != "store-api":
+        return created
+    latest = created + STORE_API_DRAFT
+    stated = (paid, moment(body.get("date_modified_gmt")))
+    return min((at for at in stated if at and created <= at <= latest), default=created)
+
+
+def _order_parts(body: Json, order_id: str) -> dict[str, Any]:
+    kind, meta = _order_kind(body), _meta(body)
+    landing = text(meta.get(SESSION_ENTRY))
+    billing, shipping = _address(body.get("billing")), _address(body.get("shipping"))
+    # On orders typed in by staff or made by a program, ip and user agent are not the shopper's.
+    by_shopper = kind in ("web", "app")
+    customer = Customer(
+        id=number_id(body.get("customer_id")),
+        emails=_unique(text(mapping(body.get("billing")).get("email"))),
+        phones=_phones(billing, shipping),
+        first_name=billing.first_name or shipping.first_name,
+        last_name=billing.last_name or shipping.last_name,
+        address=billing if billing.country or billing.city else shipping,
+        ip=text(body.get("customer_ip_address")) if by_shopper else "",
+        user_agent=text(body.get("customer_user_agent")) if by_shopper else "",
+        ttclid=_first(meta, TTCLID_KEYS) or query(landing).get("ttclid", ""),
+        ttp=_first(meta, TTP_KEYS),
+    )
+    return {
+        "ids": _present(
+            order_id=order_id,
+            order_number=ident(body.get("number")),
+            order_name=ident(body.get("number")),
+            customer_id=customer.id,
+            **_templates(meta),
+        ),
+        "customer": customer,
+        "kind": kind,
+        "currency": text(body.get("currency")).upper(),
+        "value": money(body.get("total")),
+        "items": tuple(_order_item(row) for row in rows(body.get("line_items"))),
+        "page_url": landing,
+        "referrer": text(meta.get("_wc_order_attribution_referrer")),
+    }
+
+
+def _order_kind(body: Json) -> str:
+    """By created_via, which core and extensions set; by who acted only where that says nothing."""
+    via = text(body.get("created_via")).lower()
+    if via == "subscription" or any(key in _meta(body) for key in RENEWAL_KEYS):
+        return "renewal"
+    if via in _KINDS:
+        return _KINDS[via]
+    shopper = bool(text(body.get("customer_ip_address")) and text(body.get("customer_user_agent")))
+    return "web" if shopper else "api"
+
+
+def _order_item(row: Json) -> Item:
+    quantity = count(row.get("quantity"))
+    total = money(row.get("total"))
+    return Item(
+        product_id=number_id(row.get("product_id")),
+        variant_id=number_id(row.get("variation_id")),
+        sku=text(row.get("sku")),
+        name=plain(text(row.get("name"))),
+        quantity=quantity,
+        # The body's own `price` is an unrounded float (13.950000000000001); the line's total is exact.
+        price=None if total is None else _per_unit(total, quantity),
+    )
+
+
+def _per_unit(total: Decimal, quantity: int) -> Decimal:
+    return (total / quantity).quantize(Decimal(1).scaleb(total.as_tuple().exponent), ROUND_HALF_UP)  # type: ignore[arg-type]
+
+
+def _checkout(body: Json, received_at: datetime) -> Iterator[Event | Skipped]:
+    """What `do_action('wc_tiktok_initiate_checkout', $data)` sends; core has no checkout webhook."""
+    if text(body.get("action")) != "wc_tiktok_initiate_checkout":
+        raise Misfit(f"the body is no {CHECKOUT_TOPIC}")
+    data = mapping(body.get("arg"))
+    token = ident(data.get("token")) or ident(data.get("event_id"))
+    if not token:
+        yield Skipped("checkout_started", "no checkout token")
+        return
+    started = data.get("event_time")  # Unix seconds
+    if isinstance(started, int) and not isinstance(started, bool) and 10**9 < started < 7 * 10**9:
+        started_at = datetime.fromtimestamp(started, UTC)
+    else:
+        started_at = received_at
+    url = text(data.get("url"))
+    yield Event(
+        milestone="checkout_started",
+        occurred_at=started_at,
+        ids=_present(checkout_token=token, customer_id=number_id(data.get("customer_id"))),
+        customer=Customer(
+            id=number_id(data.get("customer_id")),
+            emails=_unique(text(data.get("email"))),
+            phones=_unique_phone(text(data.get("phone")), text(data.get("country"))),
+            ip=text(data.get("ip")),
+            user_agent=text(data.get("user_agent")),
+            locale=text(data.get("locale")),
+            ttclid=text(data.get("ttclid")) or query(url).get("ttclid", ""),
+            ttp=text(data.get("ttp")),
+        ),
+        currency=text(data.get("currency")).upper(),
+        value=money(data.get("total")),
+        items=tuple(
+            Item(
+                product_id=number_id(row.get("product_id")),
+                variant_id=number_id(row.get("variation_id")),
+                sku=text(row.get("sku")),
+                name=plain(text(row.get("name"))),
+                quantity=count(row.get("quantity")),
+                price=money(row.get("price")),
+            )
+            for row in rows(data.get("line_items"))
+        ),
+        page_url=url,
+        referrer=text(data.get("referrer")),
+    )
+
+
+def _registration(body: Json) -> Iterator[Event | Skipped]:
+    customer_id = number_id(body.get("id"))
+    if not customer_id or "role" not in body:
+        raise Misfit("the body is no customer, so it is no customer.created")
+    created = moment(body.get("date_created_gmt"))
+    if created is None:
+        raise Misfit("the customer has no date_created_gmt")
+    if (role := text(body.get("role"))) != "customer":
+        why = f"the new user is no customer (role {role[:40] or 'missing'})"
+        yield Skipped("customer_registered", why, {"customer_id": customer_id})
+        return
+    billing, shipping, meta = _address(body.get("billing")), _address(body.get("shipping")), _meta(body)
+    yield Event(
+        milestone="customer_registered",
+        occurred_at=created,
+        ids={"customer_id": customer_id, **_templates(meta)},
+        customer=Customer(
+            id=customer_id,
+            emails=_unique(text(body.get("email")), text(mapping(body.get("billing")).get("email"))),
+            phones=_phones(billing, shipping),
+            first_name=text(body.get("first_name")) or billing.first_name,
+            last_name=text(body.get("last_name")) or billing.last_name,
+            address=billing if billing.country or billing.city else shipping,
+            ttclid=_first(meta, TTCLID_KEYS),
+            ttp=_first(meta, TTP_KEYS),
+        ),
+    )
+
+
+# --- parts -------------------------------------------------------------------------------------------
+
+
+def plain(name: str) -> str:
+    """A product name without the tags and entities WordPress allows in it."""
+    return html.unescape(_TAG.sub("", name)).strip()
+
+
+def _address(value: object) -> Address:
+    found = mapping(value)
+    return Address(
+        first_name=text(found.get("first_name")),
+        last_name=text(found.get("last_name")),
+        city=text(found.get("city")),
+        state=text(found.get("state")),
+        postcode=text(found.get("postcode")),
+        country=text(found.get("country")),
+        phone=text(found.get("phone")),
+    )
+
+
+def _meta(body: Json) -> dict[str, object]:
+    """Order or customer meta by key, the last of a repeated one, as WordPress's own single-value reading."""
+    return {text(row.get("key")): row.get("value") for row in rows(body.get("meta_data"))}
+
+
+def _templates(meta: dict[str, object]) -> dict[str, str]:
+    """Meta with short values, for `{meta:KEY}` in event_id templates."""
+    return {f"meta:{key}": value for key in meta if (value := ident(meta[key]))}
+
+
+def _first(meta: dict[str, object], keys: tuple[str, ...]) -> str:
+    return next((found for key in keys if (found := text(meta.get(key)))), "")
+
+
+def _phones(*addresses: Address) -> tuple[tuple[str, str], ...]:
+    return tuple(dict.fromkeys((a.phone, a.country) for a in addresses if a.phone))
+
+
+def _unique_phone(phone: str, country: str) -> tuple[tuple[str, str], ...]:
+    return ((phone, country),) if phone else ()
+
+
+def _unique(*values: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(value for value in values if value))
+
+
+def _present(**ids: str) -> dict[str, str]:
+    return {name: value for name, value in ids.items() if value}

@@ -1,0 +1,138 @@
+"""Engines, migrations and the schema's version, on SQLite and PostgreSQL."""
+
+import multiprocessing
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine
+
+from connector.database import SchemaError, connect, migrate, require_current
+from connector.tables import metadata
+
+REVISION = "0001"
+
+
+@pytest.fixture
+def empty(database_url: str) -> Iterator[Engine]:
+    engine = connect(database_url)
+    yield engine
+    engine.dispose()
+
+
+def test_migrates_from_nothing_and_then_changes_nothing(empty: Engine) -> None:
+    """The first run creates the tables and says so; the second finds them."""
+    assert migrate(empty) == (None, REVISION)
+    assert set(sa.inspect(empty).get_table_names()) == {*metadata.tables, "alembic_version"}
+    assert migrate(empty) == (REVISION, REVISION)
+
+
+def test_migrating_again_keeps_what_is_stored(engine: Engine) -> None:
+    """A second migration leaves the rows alone."""
+    with engine.begin() as connection:
+        connection.execute(sa.text("INSERT INTO stores VALUES ('acme', 1)"))
+    migrate(engine)
+    with engine.connect() as connection:
+        assert connection.execute(sa.text("SELECT name, started_at FROM stores")).all() == [("acme", 1.0)]
+
+
+def test_two_threads_migrate_one_after_the_other(database_url: str) -> None:
+    """Of several migrations at the same time one does the work and the others find it done."""
+    barrier = threading.Barrier(4)
+
+    def run() -> tuple[str | None, str]:
+        engine = connect(database_url, patience=10)
+        barrier.wait()
+        try:
+            return migrate(engine)
+        finally:
+            engine.dispose()
+
+    with ThreadPoolExecutor(4) as pool:
+        found = [future.result() for future in [pool.submit(run) for _ in range(4)]]
+    assert sorted(found, key=str) == [(REVISION, REVISION)] * 3 + [(None, REVISION)]
+
+
+def test_two_processes_migrate_one_after_the_other(database_url: str) -> None:
+    """The lock is the database's, so it holds between processes too."""
+    spawn = multiprocessing.get_context("spawn")
+    with spawn.Pool(2) as pool:
+        found = pool.map(_migrate, [database_url] * 2, chunksize=1)
+    assert sorted(found, key=str) == [(REVISION, REVISION), (None, REVISION)]
+
+
+def _migrate(url: str) -> tuple[str | None, str]:
+    engine = connect(url, patience=10)
+    try:
+        return migrate(engine)
+    finally:
+        engine.dispose()
+
+
+def test_an_empty_database_is_refused_with_the_command_to_run(empty: Engine) -> None:
+    """Whoever needs the tables does not create them."""
+    with pytest.raises(SchemaError, match="no tables yet: run `connector migrate`"):
+        require_current(empty)
+    assert sa.inspect(empty).get_table_names() == []
+
+
+def test_another_releases_schema_is_refused_with_both_versions(empty: Engine) -> None:
+    """A schema of another release is named, and so is the command."""
+    migrate(empty)
+    require_current(empty)
+    with empty.begin() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = 'abcd'"))
+    with pytest.raises(SchemaError, match=f"is abcd, this release needs {REVISION}: run `connector migrate`"):
+        require_current(empty)
+
+
+def test_the_migrated_schema_is_the_one_the_code_works_with(engine: Engine) -> None:
+    """Migrations and `tables.metadata` describe the same tables, columns, types, keys and indexes."""
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_partial_indexes_are_partial(engine: Engine) -> None:
+    """Alembic does not compare an index's condition, so it is compared here."""
+    wanted = {
+        index.name: str(index.dialect_options[engine.dialect.name]["where"])
+        for table in metadata.tables.values()
+        for index in table.indexes
+        if index.dialect_options[engine.dialect.name]["where"] is not None
+    }
+    found = {
+        index["name"]: str(index["dialect_options"][f"{engine.dialect.name}_where"])
+        for table in metadata.tables
+        for index in sa.inspect(engine).get_indexes(table)
+        if f"{engine.dialect.name}_where" in index.get("dialect_options", {})
+    }
+    assert found.keys() == wanted.keys()
+    if engine.dialect.name == "sqlite":  # PostgreSQL prints a condition in words of its own
+        assert found == wanted
+
+
+def test_sqlite_commits_durably(sqlite_url: str) -> None:
+    """200 means stored: a committed transaction survives a power cut."""
+    engine = connect(sqlite_url)
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
+    engine.dispose()
+
+
+def test_postgresql_time_outs_hold_inside_a_transaction_only(postgresql_url: str) -> None:
+    """Statements and locks give up after the patience; nothing is left on the session, as pgbouncer needs it."""
+    engine = connect(postgresql_url, patience=1.5)
+    with engine.connect() as connection:
+        for name in ("statement_timeout", "lock_timeout"):
+            assert connection.exec_driver_sql(f"SHOW {name}").scalar() == "1500ms"
+        connection.rollback()
+        raw = connection.connection.cursor()
+        raw.execute("SHOW statement_timeout")
+        assert raw.fetchone() == ("0",)
+    engine.dispose()

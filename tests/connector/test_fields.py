@@ -1,0 +1,153 @@
+"""connector.fields: one value in, one value of the expected type or its absence out, never an error."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector import fields
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.decimals(allow_nan=True) | st.text() | st.floats(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+)
+READERS = (
+    *(fields.text, fields.ident, fields.number_id, fields.mapping, fields.money, fields.count, fields.moment),
+    *(fields.host, lambda value: list(fields.rows(value))),
+)
+
+
+@given(ANYTHING)
+def test_no_reader_raises_whatever_it_is_given(value):
+    for reader in READERS:
+        reader(value)
+
+
+@given(st.text())
+def test_query_takes_any_text(url):
+    fields.query(url)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        *((" a b\t\n", "a b"), ("a\x00b", "ab"), ("a\ud800b\udfff", "ab"), ("\x00 x", "x"), ("x" * 4096, "x" * 4096)),
+        *(("x" * 4097, ""), (None, ""), (7, ""), (True, ""), (["a"], ""), ({"a": 1}, ""), ("東京", "東京")),
+    ],
+)
+def test_text(value, expected):
+    assert fields.text(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        *((7, "7"), ("7", "7"), (" gid ", "gid"), (0, ""), ("0", ""), (-1, ""), (True, ""), (10**29, "1" + "0" * 29)),
+        *((10**30, ""), (10**400, ""), (Decimal(7), ""), ("x" * 255, "x" * 255), ("x" * 256, ""), (None, "")),
+    ],
+)
+def test_ident(value, expected):
+    assert fields.ident(value) == expected
+
+
+@pytest.mark.parametrize(("value", "expected"), [(7, "7"), ("77", "77"), ("7a", ""), ("", ""), (0, ""), ("1" * 31, "")])
+def test_number_id(value, expected):
+    assert fields.number_id(value) == expected
+
+
+def test_mapping_and_rows_pass_over_what_is_of_another_type():
+    assert fields.mapping({"a": 1}) == {"a": 1}
+    assert [fields.mapping(other) for other in ([], None, "x", 1)] == [{}] * 4
+    assert list(fields.rows([{"a": 1}, None, "x", {"b": 2}])) == [{"a": 1}, {"b": 2}]
+    assert [list(fields.rows(other)) for other in ({"a": {}}, None, "x", 1)] == [[]] * 4
+
+
+@pytest.mark.parametrize("value", ["44.50", "0", "0.00", "-10.00", " 7.1 ", "12.345", "999999999999999", "0.000001"])
+def test_money_keeps_the_digits_of_the_shop(value):
+    assert str(fields.money(value)) == value.strip()
+    assert str(fields.money(Decimal(value.strip()))) == value.strip()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("", "abc", "1,50", "$5", "NaN", "sNaN", "Infinity", "1E+1000000", "-1E+99999999999999999999", "1e3"),
+        *("1000000000000000", "0.0000001", "9" * 5000, None, True, 1.5, [], {}, Decimal("NaN"), Decimal("1E+1000000")),
+        *(10**15, 10**400, Decimal("1E-1000000")),
+    ],
+)
+def test_money_that_is_none(value):
+    assert fields.money(value) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        *((3, 3), (0, 1), (-2, 1), (Decimal("0.5"), 1), (Decimal("2.9"), 2), (True, 1), ("3", 1), (None, 1)),
+        *((10**400, 1_000_000), (Decimal("1E+1000000"), 1_000_000), (Decimal("NaN"), 1), (Decimal("Infinity"), 1)),
+    ],
+)
+def test_count(value, expected):
+    assert fields.count(value) == expected
+
+
+NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("2026-11-23T12:00:00", "2026-11-23T12:00:00Z", "2026-11-23T07:00:00-05:00", "2026-11-23 12:00:00+00:00"),
+        "2026-11-23T12:00:00.000000000Z",
+    ],
+)
+def test_moment_is_utc_whatever_offset_it_was_written_with(value):
+    assert fields.moment(value) == NOON
+    assert fields.moment(value).tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("", "today", "2026-13-01T00:00:00", "1999-12-31T23:59:59", "2201-01-01T00:00:00", "0000-00-00T00:00:00"),
+        *(
+            "0001-01-01T00:00:00+14:00",
+            "9999-12-31T23:59:59-14:00",
+            None,
+            1_795_412_208,
+            [],
+            "2026-11-23T12:00" + "0" * 40,
+        ),
+    ],
+)
+def test_moment_that_is_none(value):
+    assert fields.moment(value) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        *(("https://www.Shop.Example:8080/sub/?a=b", "shop.example"), ("acme.myshopify.com", "acme.myshopify.com")),
+        *(("WWW.shop.example/", "shop.example"), ("https://user:pw@shop.example", "shop.example")),
+        *(("", ""), (None, ""), ("https://[", ""), ("wwwshop.example", "wwwshop.example")),
+    ],
+)
+def test_host(value, expected):
+    assert fields.host(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("/a?x=1&y=%C3%A9+b", {"x": "1", "y": "é b"}),
+        ("https://shop.example/?ttclid=first&ttclid=second", {"ttclid": "first"}),
+        ("/a", {}),
+        ("https://[?x=1", {}),
+        ("/a?" + "&".join(f"k{number}=1" for number in range(201)), {}),
+        ("/a?x=%00b", {"x": "b"}),
+    ],
+)
+def test_query(url, expected):
+    assert fields.query(url) == expected

@@ -1,0 +1,152 @@
+"""The real thing over real sockets: `connector serve` (gunicorn and the relay) against the sandbox."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from connector.config import Config, load
+from connector.sandbox import Sandbox, create_server
+
+STORES = """
+[defaults]
+consent = "not_required"
+country = "US"
+webhook_secrets = ["${SECRET}"]
+access_token = "${TOKEN}"
+
+[stores.acme]
+platform = "shopify"
+url = "https://acme.example"
+shop = "acme.myshopify.com"
+pixel = "CACME000000000000000"
+
+[stores.beans]
+platform = "woocommerce"
+url = "https://beans.example"
+shop = "https://beans.example"
+pixel = "CBEANS00000000000000"
+
+[stores.recorded]
+platform = "woocommerce"
+url = "https://shop.example.test"
+shop = "https://shop.example.test"
+webhook_secrets = ["${RECORDED}", "p&<>\\"'x y+/=%é", "a&amp;b&lt;c&quot;d&#039;e&#39;f&nbsp;g"]
+pixel = "CRECORDED00000000000"
+test_event_code = "TEST12345"
+"""
+
+
+class System:
+    """A running connector and the sandbox it sends to."""
+
+    def __init__(self, folder: Path, database_url: str) -> None:
+        self.sandbox = Sandbox()
+        self._sandbox_server = create_server(self.sandbox, port=0)
+        threading.Thread(target=self._sandbox_server.serve_forever, daemon=True).start()
+        self.port = _free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = folder / "serve.log"
+        self.environment = os.environ | {
+            "STORES_TOML": STORES,
+            "SECRET": "whsec-of-the-end-to-end-test",
+            "RECORDED": "whsec_example_0123456789abcdefABCDEF",
+            "TOKEN": "token-of-the-end-to-end-test",
+            "DATABASE_URL": database_url,
+            "EVENTS_API_URL": f"http://127.0.0.1:{self._sandbox_server.server_port}/open_api/v1.3",
+            "PORT": str(self.port),
+            "WEB_CONCURRENCY": "2",
+            "LOG_FORMAT": "json",
+        }
+        self.parent: subprocess.Popen[bytes] | None = None
+
+    @property
+    def config(self) -> Config:
+        return load(self.environment)
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "connector", *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def start(self) -> None:
+        assert self.command("migrate").returncode == 0
+        with self.log.open("ab") as log:
+            self.parent = subprocess.Popen(
+                [sys.executable, "-m", "connector", "serve"], env=self.environment, stdout=log, stderr=log
+            )
+        self.until(self.ready, "the server is ready")
+
+    @staticmethod
+    def until(met: Callable[[], bool], what: str, seconds: float = 45) -> None:
+        """Wait for something other processes do; fails with the name of what did not come."""
+        deadline, pause = time.monotonic() + seconds, threading.Event()
+        while not met():
+            assert time.monotonic() < deadline, f"in {seconds} s it did not come to pass that {what}"
+            pause.wait(0.05)
+
+    def ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/readyz", timeout=2).json() == {"relay": "alive", "status": "ready"}
+        except httpx.HTTPError:
+            return False
+
+    def children(self, name: str) -> list[int]:
+        """Process ids of `web` (gunicorn's master first, then its workers) or `relay`."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                command = (folder / "cmdline").read_bytes().split(b"\0")
+                ours = f"PORT={self.port}".encode() in (folder / "environ").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if ours and name.encode() in command and b"connector" in command:
+                found.append(int(folder.name))
+        return sorted(found)
+
+    def stop(self) -> int:
+        if self.parent is None:
+            return 0
+        if self.parent.poll() is None:
+            self.parent.send_signal(signal.SIGTERM)
+        status = self.parent.wait(40)
+        self.parent = None
+        return status
+
+    def close(self) -> None:
+        self.stop()
+        self._sandbox_server.shutdown()
+        self._sandbox_server.server_close()
+
+    def received(self) -> list[dict[str, Any]]:
+        return [json.loads(receipt.json()) for receipt in self.sandbox.received()]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def system(tmp_path: Path, database_url: str) -> Iterator[System]:
+    running = System(tmp_path, database_url)
+    try:
+        yield running
+    finally:
+        running.close()

@@ -1,0 +1,171 @@
+"""An order's whole way, through real gunicorn, real relay, real database and the sandbox, over sockets."""
+
+import base64
+import json
+import os
+import random
+import signal
+import threading
+from collections import Counter
+from pathlib import Path
+
+import httpx
+import pytest
+
+from connector.simulate import simulate, webhooks
+from platforms.samples import SAMPLES
+
+REQUESTS = Path(__file__).parent.parent / "fixtures/woocommerce/requests"
+ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+ON_POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+FUNNEL = {"PlaceAnOrder", "Purchase", "InitiateCheckout", "CompleteRegistration"}
+
+
+def test_a_shopper_of_each_platform_arrives_once(system):
+    """Registration, checkout, order and payment reach TikTok once each, although every webhook comes twice."""
+    system.start()
+    for name in ("acme", "beans"):
+        store = system.config.stores[name]
+        topics = [topic for topic in SAMPLES[store.platform].FUNNEL for _ in range(2)]
+        report = simulate(store, f"{system.url}/webhooks/{name}", topics, 1, random.Random(7), lambda: None)
+        assert report.statuses == {200: 8}
+    system.until(lambda: len(system.received()) >= 8, "eight events arrive")
+    assert not any(row["duplicate"] for row in system.received())
+    for pixel in ("CACME000000000000000", "CBEANS00000000000000"):
+        items = {row["item"]["event"]: row["item"] for row in system.received() if row["event_source_id"] == pixel}
+        assert set(items) == FUNNEL
+        assert items["PlaceAnOrder"]["event_id"] == items["Purchase"]["event_id"]
+        assert items["PlaceAnOrder"]["properties"]["value"] == items["Purchase"]["properties"]["value"] > 0
+        assert {"currency", "contents", "order_id"} <= set(items["Purchase"]["properties"])
+        assert {"email", "ip", "user_agent"} <= set(items["Purchase"]["user"])
+    assert system.stop() == 0
+
+
+@ON_SQLITE
+def test_every_recorded_request_is_answered_200(system):
+    """Signed recordings and pings alike; one PlaceAnOrder per placed web order arrives at the sandbox."""
+    system.start()
+    paths = sorted(REQUESTS.glob("*.json"))
+    assert len(paths) == 170
+    with httpx.Client() as client:
+        for path in paths:
+            recorded = json.loads(path.read_text())
+            headers = dict(recorded["headers"])
+            body = base64.b64decode(recorded["body_base64"])
+            sent = {k: v for k, v in headers.items() if k.lower() not in ("host", "content-length", "connection")}
+            answer = client.post(f"{system.url}/webhooks/recorded", content=body, headers=sent)
+            assert answer.status_code == 200, path.name
+    system.until(lambda: len(system.received()) >= 7, "seven events arrive")
+    events = Counter((row["item"]["event"], row["item"]["event_id"]) for row in system.received())
+    placed = {event_id: number for (event, event_id), number in events.items() if event == "PlaceAnOrder"}
+    assert placed == {"recorded-order-21": 1, "recorded-order-23": 1}
+    assert {row["test_event_code"] for row in system.received()} == {"TEST12345"}
+
+
+@pytest.mark.parametrize(
+    ("database_url", "victim"),
+    [
+        ("sqlite", "relay"),
+        ("sqlite", "worker"),
+        ("sqlite", "gunicorn"),
+        ("postgresql", "relay"),
+        ("postgresql", "parent"),
+    ],
+    indirect=["database_url"],
+)
+def test_a_killed_process_loses_nothing_that_was_answered_200(system, victim):
+    """Kill -9 in the middle of a stream of orders; after a restart everything answered 200 has arrived."""
+    system.start()
+    store = system.config.stores["acme"]
+    stored: set[str] = set()
+    halfway = threading.Event()
+
+    def shop() -> None:
+        topics = ("orders/create", "orders/paid")
+        with httpx.Client(timeout=10) as client:
+            for number, (body, headers) in enumerate(webhooks(store, topics, 60, random.Random(victim))):
+                if number == 40:
+                    halfway.set()
+                try:
+                    answer = client.post(f"{system.url}/webhooks/acme", content=body, headers=headers)
+                except httpx.HTTPError:
+                    continue
+                if answer.status_code == 200:
+                    stored.add(f"acme-order-{json.loads(body)['id']}")
+
+    shopping = threading.Thread(target=shop)
+    shopping.start()
+    assert halfway.wait(30)
+    web = system.children("web")
+    targets = {
+        "relay": system.children("relay"),
+        "worker": web[1:2],
+        "gunicorn": web[:1],
+        "parent": [system.parent.pid],
+    }
+    for pid in targets[victim]:
+        os.kill(pid, signal.SIGKILL)
+    if victim in ("gunicorn", "parent"):
+        assert system.parent.wait(40) != 0
+        system.until(lambda: not system.children("web") + system.children("relay"), "the children end with the parent")
+        system.start()
+    shopping.join(60)
+    assert len(stored) >= 20
+
+    def arrived() -> set[str]:
+        return {row["item"]["event_id"] for row in system.received()}
+
+    # A killed relay's events come back when its lease of two minutes ends.
+    system.until(lambda: stored <= arrived(), "all that was answered 200 arrives", seconds=170)
+    foreign = {row["item"]["event_id"] for row in system.received()} - {
+        f"acme-order-{json.loads(body)['id']}"
+        for body, _ in webhooks(store, ("orders/create",), 60, random.Random(victim))
+    }
+    assert not foreign
+
+
+@ON_SQLITE
+def test_hup_restarts_both_and_keeps_serving(system):
+    """New workers and a new relay, the same gunicorn and socket, and the server answers."""
+    system.start()
+    before = system.children("web"), system.children("relay")
+    system.parent.send_signal(signal.SIGHUP)
+    system.until(lambda: set(system.children("relay")).isdisjoint(before[1]) and system.ready(), "the relay is new")
+    system.until(lambda: set(system.children("web")).isdisjoint(before[0][1:]), "the workers are new")
+    assert system.children("web")[0] == before[0][0]
+    assert system.stop() == 0
+
+
+@ON_SQLITE
+def test_one_url_serves_several_shopify_shops(system):
+    """`/webhooks/shopify` chooses the store by shop domain among those whose secret verifies."""
+    system.start()
+    store = system.config.stores["acme"]
+    report = simulate(store, f"{system.url}/webhooks/shopify", ["orders/create"], 1, random.Random(3), lambda: None)
+    assert report.statuses == {200: 1}
+    system.until(lambda: bool(system.received()), "the order arrives")
+    assert system.received()[0]["event_source_id"] == "CACME000000000000000"
+    body, headers = next(webhooks(store, ["orders/create"], 1, random.Random(4)))
+    headers["X-Shopify-Shop-Domain"] = "other.myshopify.com"
+    assert httpx.post(f"{system.url}/webhooks/shopify", content=body, headers=headers).status_code == 401
+
+
+@ON_POSTGRESQL
+def test_events_can_be_listed_shown_and_replayed(system):
+    """What the commands print about an order, before and after TikTok refused it."""
+    system.start()
+    store = system.config.stores["acme"]
+    body, headers = next(webhooks(store, ["orders/create"], 1, random.Random(5)))
+    order = json.loads(body)
+    event_id = f"acme-order-{order['id']}"
+    httpx.post(f"{system.url}/webhooks/acme", content=body, headers=headers).raise_for_status()
+    system.until(lambda: "accepted" in system.command("events", "list").stdout, "the event is accepted")
+    shown = system.command("events", "show", order["name"]).stdout
+    assert "relayed" in shown
+    assert event_id in shown
+    assert "code 0" in shown
+    assert order["browser_ip"] not in shown
+    refused = system.command("events", "replay", event_id)
+    assert refused.returncode == 1
+    assert "accepted it already" in refused.stdout
+    assert system.command("events", "show", "nothing-like-this").returncode == 1

@@ -1,0 +1,171 @@
+"""What becomes of recorded webhooks, event by event, as files that a merchant could check.
+
+`tests/fixtures/<platform>/requests/` holds what a shop sent, `expected/` under the same name what is made of it.
+A request without expectation fails, and so does an expectation without request. `pytest --regenerate` rewrites the
+expectations; review them as a diff.
+"""
+
+import base64
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from connector.intake import examine
+from connector.store import EventIds, MappingChoices, Pixel, Store
+from connector.webhook import Misfit, Request, Webhook
+from platforms import PLATFORMS, shopify, woocommerce
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+SHOPIFY_SECRET = "shpss_example_0123456789abcdef"
+
+WOOCOMMERCE = Store(
+    name="acme",
+    platform="woocommerce",
+    url="https://shop.example.test",
+    shops=("shop.example.test",),
+    webhook_secrets=(
+        "whsec_example_0123456789abcdefABCDEF",
+        "p&<>\"'x y+/=%é",
+        "a&amp;b&lt;c&quot;d&#039;e&#39;f&nbsp;g",
+    ),
+    pixels=(Pixel("CABCDEFGHIJKLMNOPQR0", "token", "TEST12345"),),
+    consent="not_required",
+    event_id=EventIds("acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"),
+    mapping=MappingChoices(content_id="sku"),
+)
+SHOPIFY = replace(
+    WOOCOMMERCE,
+    platform="shopify",
+    shops=("acme.myshopify.com",),
+    webhook_secrets=(SHOPIFY_SECRET,),
+    mapping=MappingChoices(content_id="variant_id"),
+)
+STORES = {"shopify": SHOPIFY, "woocommerce": WOOCOMMERCE}
+
+
+def names(platform: str, folder: str) -> set[str]:
+    return {path.name for path in (FIXTURES / platform / folder).glob("*.json")}
+
+
+def recorded(platform: str, name: str) -> Any:
+    return json.loads((FIXTURES / platform / "requests" / name).read_text())
+
+
+def woocommerce_request(recording: Any) -> Request:
+    """A recording has the very bytes, signed by a real WooCommerce."""
+    headers = {name.lower(): value for name, value in recording["headers"].items()}
+    return Request(headers, base64.b64decode(recording["body_base64"]), NOW)
+
+
+def shopify_request(case: Any) -> Request:
+    """A case is written by hand, so it is signed here."""
+    body = json.dumps(case["body"], ensure_ascii=False).encode()
+    headers = {
+        "X-Shopify-Topic": case["topic"],
+        "X-Shopify-Shop-Domain": "acme.myshopify.com",
+        "X-Shopify-Triggered-At": case["triggered_at"],
+        **shopify.signed_headers(body, SHOPIFY_SECRET),
+    }
+    return Request({name.lower(): value for name, value in headers.items()}, body, NOW)
+
+
+REQUESTS = {"shopify": shopify_request, "woocommerce": woocommerce_request}
+CASES = [
+    pytest.param(platform, name, id=f"{platform} {name.removesuffix('.json')}")
+    for platform in STORES
+    for name in sorted(names(platform, "requests"))
+]
+
+
+def outcome(webhook: Webhook | None, platform: str) -> dict[str, Any]:
+    """What `examine` makes of a webhook, whatever its age, in the words of the expectation files."""
+    module = PLATFORMS[platform]
+    if webhook is None:
+        return {"outcome": "handshake"}
+    if webhook.topic not in module.TOPICS | module.RECORDED:
+        return {"outcome": "ignored", "topic": webhook.topic}
+    try:
+        seen = examine(webhook, module, STORES[platform], NOW, go_live=None)
+    except Misfit as error:
+        return {"outcome": "parked", "reason": str(error)}
+    found: dict[str, Any] = {"outcome": seen.outcome}
+    if not seen.events and not seen.skipped and webhook.topic not in module.RECORDED:
+        found["outcome"] = "nothing new"
+    if seen.object_key:
+        found["object"] = seen.object_key
+    if seen.events:
+        found["events"] = [msgspec.Raw(mapped.payload) for mapped in seen.events]  # with every digit as it is sent
+    if notes := [note for mapped in seen.events for note in mapped.notes]:
+        found["notes"] = list(dict.fromkeys(notes))
+    if seen.skipped:
+        found["skipped"] = [{"milestone": skip.milestone, "reason": skip.reason} for skip in seen.skipped]
+    return found
+
+
+def as_text(found: dict[str, Any]) -> str:
+    return msgspec.json.format(msgspec.json.encode(found), indent=1).decode() + "\n"
+
+
+@pytest.mark.parametrize(("platform", "name"), CASES)
+def test_a_recorded_request_becomes_what_its_expectation_says(
+    platform: str, name: str, pytestconfig: pytest.Config
+) -> None:
+    webhook = PLATFORMS[platform].receive(REQUESTS[platform](recorded(platform, name)), STORES[platform])
+    found = as_text(outcome(webhook, platform))
+    expectation = FIXTURES / platform / "expected" / name
+    if pytestconfig.getoption("regenerate"):
+        expectation.write_text(found)
+    assert expectation.exists(), f"{name} has no expectation: review what --regenerate makes of it"
+    assert found == expectation.read_text()
+
+
+@pytest.mark.parametrize("platform", sorted(STORES))
+def test_no_expectation_outlives_its_request(platform: str, pytestconfig: pytest.Config) -> None:
+    left = names(platform, "expected") - names(platform, "requests")
+    if pytestconfig.getoption("regenerate"):
+        for name in left:
+            (FIXTURES / platform / "expected" / name).unlink()
+        left = set()
+    assert not left
+
+
+def test_every_platform_has_recordings() -> None:
+    assert set(STORES) == set(PLATFORMS)
+    assert len(names("woocommerce", "requests")) == 170
+    assert len(names("shopify", "requests")) >= 20
+
+
+@pytest.mark.parametrize("name", sorted(names("woocommerce", "requests")))
+def test_each_signed_recording_verifies_with_its_own_secret_alone_and_each_ping_is_a_handshake(name: str) -> None:
+    recording = recorded("woocommerce", name)
+    webhook = woocommerce.receive(
+        woocommerce_request(recording), replace(WOOCOMMERCE, webhook_secrets=(recording["secret"],))
+    )
+    if recording["signed"]:
+        assert webhook is not None
+        assert webhook.topic == recording["topic"]
+        assert webhook.shop == "shop.example.test"
+    else:
+        assert webhook is None
+
+
+def test_the_whole_recorded_shop_yields_one_event_per_milestone_of_its_web_orders() -> None:
+    """Of forty orders most were typed in by a program; shoppers placed two, one of which was paid."""
+    found = set()
+    for name in names("woocommerce", "expected"):
+        expected = json.loads((FIXTURES / "woocommerce" / "expected" / name).read_text())
+        found |= {(event["event"], event["event_id"]) for event in expected.get("events", [])}
+    checkout = "acme-checkout-ic_4494c9bd98f75467412fb783efd6741d"
+    assert found == {
+        ("PlaceAnOrder", "acme-order-21"),
+        ("PlaceAnOrder", "acme-order-23"),
+        ("Purchase", "acme-order-23"),
+        ("InitiateCheckout", checkout),
+        *(("CompleteRegistration", f"acme-customer-{number}") for number in (2, 3, 4)),
+    }
