@@ -13,8 +13,10 @@ from werkzeug.exceptions import HTTPException
 from connector import logs
 from connector.config import Config, load
 from connector.database import connect
+from connector.desk import Desk
 from connector.intake import Intake
-from connector.outbox import CannotStore, Outbox
+from connector.outbox import Outbox
+from connector.transactions import CannotStore
 from connector.webhook import Platform, Refused, Request, Unreadable
 from platforms import PLATFORMS
 
@@ -38,6 +40,7 @@ def create_app(config: Config, outbox: Outbox, platforms: Mapping[str, Platform]
     app.url_map.merge_slashes = False
     intake = Intake(config.stores, platforms, outbox)
     app.extensions["intake"] = intake
+    desk = Desk(outbox.engine)
     atexit.register(_flush, intake)
 
     @app.post("/webhooks/<name>")
@@ -62,7 +65,7 @@ def create_app(config: Config, outbox: Outbox, platforms: Mapping[str, Platform]
     def readyz() -> Response:
         try:
             outbox.ping()
-            seen = outbox.relay_seen()
+            seen = desk.relay_seen()
         except CannotStore:
             return _answer(503, status="cannot store", relay="unknown")
         return _answer(200, status="ready", relay=_relay(seen))

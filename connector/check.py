@@ -12,10 +12,12 @@ from sqlalchemy import make_url
 
 from connector.config import Config
 from connector.database import SchemaError, connect, require_current
-from connector.outbox import CannotStore, Outbox
+from connector.desk import Desk
+from connector.outbox import Outbox
 from connector.parking import Unopenable, unseal
 from connector.store import Pixel, Store
 from connector.tiktok import TIMEOUT, EventsApi
+from connector.transactions import CannotStore
 
 Mark = Literal["ok", "note", "warning", "fault"]
 
@@ -60,11 +62,11 @@ def _database(config: Config) -> Iterator[Finding]:
     engine = connect(config.database_url)
     try:
         require_current(engine)
-        outbox = Outbox(engine)
-        outbox.ping()
+        Outbox(engine).ping()
+        desk = Desk(engine)
         yield Finding("ok", "the database answers and its schema is current")
-        yield from _lanes(outbox)
-        yield from _parked(config, outbox)
+        yield from _lanes(desk)
+        yield from _parked(config, desk)
     except SchemaError as error:
         yield Finding("note", str(error))
     except CannotStore as error:
@@ -75,8 +77,8 @@ def _database(config: Config) -> Iterator[Finding]:
         engine.dispose()
 
 
-def _lanes(outbox: Outbox) -> Iterator[Finding]:
-    for state in outbox.lane_states():
+def _lanes(desk: Desk) -> Iterator[Finding]:
+    for state in desk.lane_states():
         if state.denied_since is not None:
             since = datetime.fromtimestamp(state.denied_since, UTC)
             yield Finding(
@@ -86,8 +88,8 @@ def _lanes(outbox: Outbox) -> Iterator[Finding]:
             )
 
 
-def _parked(config: Config, outbox: Outbox) -> Iterator[Finding]:
-    waiting = outbox.parked(limit=10_000)
+def _parked(config: Config, desk: Desk) -> Iterator[Finding]:
+    waiting = desk.parked(limit=10_000)
     closed = 0
     for item in waiting:
         try:

@@ -15,7 +15,7 @@ from connector import __version__
 # Modules are imported where they are used: `connector --help` shall not wait for the database's libraries.
 if TYPE_CHECKING:
     from connector.config import Config
-    from connector.outbox import Choice, Outbox
+    from connector.desk import Choice, Desk
     from connector.store import Store
 
 
@@ -203,18 +203,18 @@ def _choosing(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000))
 def list_(store: str, state: str, event: str, since: str | None, until: str | None, parked: bool, limit: int) -> None:
     """List events, the newest last; or with --parked the webhooks that could not be handled."""
-    from connector.outbox import Choice
+    from connector.desk import Choice
 
     if store:
         _store(_config(), store)
     if parked:
-        waiting = _database(lambda: _outbox().parked(store, limit))
+        waiting = _database(lambda: _desk().parked(store, limit))
         for item in waiting:
             click.echo(f"{_at(item.parked_at)}  {item.store}  {item.topic}  {item.reason}")
         click.echo(f"{len(waiting)} webhooks are parked", err=True)
         return
     choice = Choice((), store, state, event, _moment(since), _moment(until))
-    rows = _database(lambda: _outbox().find(choice, limit))
+    rows = _database(lambda: _desk().find(choice, limit))
     for row in reversed(rows):
         told = f"{row.state} {row.code or ''} {row.message or ''}".rstrip()
         where = f"  [{row.test_code}]" if row.test_code else ""
@@ -230,7 +230,7 @@ def list_(store: str, state: str, event: str, since: str | None, until: str | No
 @click.argument("key")
 def show(key: str) -> None:
     """Everything known about KEY: an event_id, an order number or id, or a row number of `events list`."""
-    lines, found = _database(lambda: _outbox().show(key))
+    lines, found = _database(lambda: _desk().show(key))
     if not lines and not found:
         _fail(f"nothing is known of {key!r}: no webhook and no event of that name has arrived")
     for line in lines:
@@ -258,7 +258,7 @@ def replay(
     parked: bool, dry_run: bool, force: bool,
 ) -> None:  # fmt: skip
     """Send rejected and expired events again, by event_id or row number, store, state or time."""
-    from connector.outbox import Choice
+    from connector.desk import Choice
 
     config = _config()
     if store:
@@ -274,7 +274,7 @@ def replay(
 def _replay_events(config: "Config", choice: "Choice", dry_run: bool, force: bool) -> None:
     from connector.replay import replay_events
 
-    report = _database(lambda: replay_events(config, _outbox(), choice, dry_run, force))
+    report = _database(lambda: replay_events(config, _desk(), choice, dry_run, force))
     for why, number in sorted(report.refused.items()):
         click.echo(f"{number} not replayed: {why}")
     click.echo(f"{report.replayed} events {'would be' if dry_run else 'are'} due again")
@@ -286,7 +286,7 @@ def _replay_parked(config: "Config", store: str, dry_run: bool) -> None:
     from connector.replay import replay_parked
     from platforms import PLATFORMS
 
-    outcomes = _database(lambda: replay_parked(config, _outbox(), PLATFORMS, store, dry_run))
+    outcomes = _database(lambda: replay_parked(config, _desk(), PLATFORMS, store, dry_run))
     for outcome, number in sorted(outcomes.items()):
         click.echo(f"{number} × {outcome}")
     if not outcomes:
@@ -316,13 +316,13 @@ def _store(config: "Config", name: str) -> "Store":
     return config.stores[name]
 
 
-def _outbox() -> "Outbox":
+def _desk() -> "Desk":
     from connector.database import connect, require_current
-    from connector.outbox import Outbox
+    from connector.desk import Desk
 
     engine = connect(_config().database_url, patience=10.0)
     require_current(engine)
-    return Outbox(engine)
+    return Desk(engine)
 
 
 def _ready_database(config: "Config", migrate_sqlite: bool) -> None:
@@ -338,7 +338,7 @@ def _ready_database(config: "Config", migrate_sqlite: bool) -> None:
 def _database(work: Callable[[], T]) -> T:
     """Do it, or say in a sentence why the database does not let us."""
     from connector.database import SchemaError
-    from connector.outbox import CannotStore
+    from connector.transactions import CannotStore
 
     try:
         return work()

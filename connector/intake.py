@@ -20,9 +20,10 @@ import msgspec
 
 from connector.event import Event, Skipped
 from connector.mapping import Mapped, map_event, object_key
-from connector.outbox import CannotStore, Decision, Outbox, Parked, hour_of
+from connector.outbox import Decision, Outbox, Parked, hour_of
 from connector.parking import seal, unseal
 from connector.store import Store
+from connector.transactions import CannotStore
 from connector.webhook import Misfit, Platform, Refused, Request, Unreadable, Webhook
 
 log = logging.getLogger("connector.intake")

@@ -3,27 +3,21 @@
 Every verb is one transaction. Times are Unix seconds. Raises CannotStore when the database does not answer in time.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import sqlalchemy as sa
-from sqlalchemy import Connection, Engine
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy import Connection
 
 from connector.mapping import Mapped
 from connector.tables import counters, events, lanes, ledger, parked, relays, stores
+from connector.transactions import Transactions
 
 State = Literal["due", "accepted", "rejected", "expired"]
 STATES: tuple[State, ...] = ("due", "accepted", "rejected", "expired")
 HOUR = 3600
-
-
-class CannotStore(Exception):
-    """The database is away, locked or full. What was to be stored was not; try again later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +88,8 @@ class Claimed:
 _CLAIMED = [name for name in Claimed.__dataclass_fields__ if name != "lease_until"]
 
 
-class Outbox:
+class Outbox(Transactions):
     """The tables' verbs, the same on SQLite and PostgreSQL."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._postgresql = engine.dialect.name == "postgresql"
 
     # --- intake ---------------------------------------------------------------------------------------------
 
@@ -185,6 +175,11 @@ class Outbox:
             connection.execute(self._insert(parked).values(row).on_conflict_do_nothing())
             self._insert_ledger(connection, line)
 
+    def unpark(self, item: Parked) -> None:
+        """Forget a parked body that has been handled."""
+        with self._write() as connection:
+            connection.execute(sa.delete(parked).where(parked.c.id == item.id))
+
     def count(self, tallies: Mapping[tuple[str, str, str, int], int]) -> None:
         """Add to the counters: (store, topic, what, hour) → how many."""
         with self._write() as connection:
@@ -196,6 +191,12 @@ class Outbox:
             total = {"count": counters.c.count + insert.excluded["count"]}
             key = ["store", "topic", "what", "hour"]
             connection.execute(insert.on_conflict_do_update(index_elements=key, set_=total))
+
+    def ping(self) -> None:
+        """Raise CannotStore unless a write would succeed: takes the write lock, writes and takes it back."""
+        with self._transaction(reading=False) as connection:
+            connection.execute(self._insert(relays).values(name="-", seen_at=0).on_conflict_do_nothing())
+            connection.rollback()
 
     def start_stores(self, names: Iterable[str], now: float) -> dict[str, float]:
         """When each store was first started; those not known yet start now."""
@@ -218,7 +219,7 @@ class Outbox:
         """The lanes that have an event due, whether denied or not. Costs one index look-up a lane."""
         with self._read() as connection:
             rows = connection.execute(sa.select(lanes).where(_has_due(now))).all()
-        return [_lane_state(row) for row in rows]
+        return [lane_state(row) for row in rows]
 
     def claim(self, lane: Lane, limit: int, owner: str, now: float, lease: float) -> list[Claimed]:
         """Lease up to `limit` due events of a lane to `owner` for `lease` seconds, the longest due first.
@@ -287,6 +288,12 @@ class Outbox:
         with self._write() as connection:
             connection.execute(sa.update(lanes).where(*_is(lane)).values(values))
 
+    def lane(self, lane: Lane) -> LaneState:
+        """What TikTok last said about a lane."""
+        with self._read() as connection:
+            row = connection.execute(sa.select(lanes).where(*_is(lane))).first()
+        return lane_state(row) if row else LaneState(lane)
+
     def open(self, lane: Lane) -> None:
         """TikTok takes this lane's events (again)."""
         values = {"denied_until": None, "denied_since": None, "denied_token": None, "denials": 0, "reason": ""}
@@ -304,123 +311,6 @@ class Outbox:
         """A relay ends in good order."""
         with self._write() as connection:
             connection.execute(sa.delete(relays).where(relays.c.name == relay))
-
-    # --- looking --------------------------------------------------------------------------------------------
-
-    def relay_seen(self) -> float | None:
-        """When a relay was last known to be alive."""
-        with self._read() as connection:
-            return connection.execute(sa.select(sa.func.max(relays.c.seen_at))).scalar()
-
-    def ping(self) -> None:
-        """Raise CannotStore unless a write would succeed: takes the write lock, writes and takes it back."""
-        with self._transaction(reading=False) as connection:
-            connection.execute(self._insert(relays).values(name="-", seen_at=0).on_conflict_do_nothing())
-            connection.rollback()
-
-    def lane_states(self) -> list[LaneState]:
-        """Every lane that has ever been configured."""
-        with self._read() as connection:
-            return [_lane_state(row) for row in connection.execute(sa.select(lanes)).all()]
-
-    def oldest_due(self, now: float) -> float | None:
-        """Since when the longest waiting event of the open lanes is due, or None."""
-        open_lanes = sa.or_(lanes.c.denied_until.is_(None), lanes.c.denied_until < now)
-        first = (
-            sa.select(sa.func.min(events.c.due_at))
-            .where(events.c.store == lanes.c.store, events.c.pixel == lanes.c.pixel, events.c.state == "due")
-            .correlate(lanes)
-            .scalar_subquery()
-        )
-        with self._read() as connection:
-            return connection.execute(sa.select(sa.func.min(first)).select_from(lanes).where(open_lanes)).scalar()
-
-    def find(self, chosen: "Choice", limit: int) -> list[sa.Row[Any]]:
-        """Events that fit, newest first, without their payloads."""
-        columns = [column for column in events.c if column.name not in ("payload", "email", "phone", "external_id")]
-        query = sa.select(*columns).where(*chosen.conditions()).order_by(events.c.created_at.desc(), events.c.id.desc())
-        with self._read() as connection:
-            return list(connection.execute(query.limit(limit)).all())
-
-    def show(self, key: str) -> tuple[list[sa.Row[Any]], list[sa.Row[Any]]]:
-        """Everything known of an event_id, event row id, order number or object key: (ledger lines, events)."""
-        names = [key, f"order:{key}"]
-        words = sa.or_(ledger.c.order_number.in_([key, f"#{key}"]), ledger.c.object_key.in_(names))
-        with self._read() as connection:
-            lines = list(connection.execute(sa.select(ledger).where(words).order_by(ledger.c.id).limit(100)).all())
-            wanted = [events.c.event_id == key, events.c.object_key.in_(names)]
-            wanted += [sa.and_(events.c.store == line.store, events.c.object_key == line.object_key) for line in lines]
-            found = list(connection.execute(sa.select(events).where(sa.or_(*wanted)).order_by(events.c.id).limit(100)))
-            if not found and key.isdecimal() and len(key) < 19:  # no order of this number: a row then
-                found = list(connection.execute(sa.select(events).where(events.c.id == int(key))))
-            for store, object_key in {(row.store, row.object_key) for row in found} - {
-                (line.store, line.object_key) for line in lines
-            }:
-                more = sa.select(ledger).where(ledger.c.store == store, ledger.c.object_key == object_key)
-                lines += connection.execute(more.order_by(ledger.c.id).limit(100)).all()
-        return lines, found
-
-    def replay(self, ids: Sequence[int], now: float, forget_sent: bool = False) -> int:
-        """Make finished events due again, with the same event_id and bytes; how many there were.
-
-        `forget_sent` also forgets when they may have reached TikTok, so that the relay does not hold them back.
-        """
-        again = {
-            "state": "due",
-            "due_at": now,
-            "tried_at": None,
-            "attempts": 0,
-            "lease_owner": None,
-            "settled_at": None,
-        }
-        again |= {"sent_at": None} if forget_sent else {}
-        with self._write() as connection:
-            ready = (events.c.id.in_(ids), events.c.state != "due", events.c.payload.is_not(None))
-            return connection.execute(sa.update(events).where(*ready).values(again)).rowcount
-
-    def parked(self, store: str = "", limit: int = 1000) -> list[Parked]:
-        """Parked bodies, oldest first."""
-        query = sa.select(parked).order_by(parked.c.id).limit(limit)
-        if store:
-            query = query.where(parked.c.store == store)
-        with self._read() as connection:
-            return [Parked(**row._mapping) for row in connection.execute(query).all()]
-
-    def unpark(self, item: Parked) -> None:
-        """Forget a parked body that has been handled."""
-        with self._write() as connection:
-            connection.execute(sa.delete(parked).where(parked.c.id == item.id))
-
-    def counted(self, since: float = 0) -> list[sa.Row[Any]]:
-        """The counters summed per store, topic and what, from `since` on."""
-        key = (counters.c.store, counters.c.topic, counters.c.what)
-        query = sa.select(*key, sa.func.sum(counters.c.count).label("count")).where(counters.c.hour >= _hour(since))
-        with self._read() as connection:
-            return [*connection.execute(query.group_by(*key).order_by(*key))]
-
-    # --- transactions ---------------------------------------------------------------------------------------
-
-    def _insert(self, table: sa.Table) -> Any:
-        return postgresql.insert(table) if self._postgresql else sqlite.insert(table)
-
-    @contextmanager
-    def _write(self) -> Iterator[Connection]:
-        with self._transaction(reading=False) as connection:
-            yield connection
-
-    @contextmanager
-    def _read(self) -> Iterator[Connection]:
-        with self._transaction(reading=True) as connection:
-            yield connection
-
-    @contextmanager
-    def _transaction(self, reading: bool) -> Iterator[Connection]:
-        try:
-            with self._engine.connect().execution_options(reading=reading) as connection:
-                yield connection
-                connection.commit()
-        except SQLAlchemyError as error:
-            raise CannotStore(_cause(error)) from error
 
 
 def settled(
@@ -464,36 +354,6 @@ def _result(
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Which events a command is about: every word given must fit. Times are Unix seconds of `created_at`."""
-
-    ids: tuple[str, ...] = ()  # event_ids or row ids
-    store: str = ""
-    state: str = ""
-    event: str = ""
-    since: float | None = None
-    until: float | None = None
-
-    def conditions(self) -> list[sa.ColumnElement[bool]]:
-        """The same as SQL."""
-        found: list[sa.ColumnElement[bool]] = []
-        if self.ids:
-            numbers = [int(text) for text in self.ids if text.isdecimal() and len(text) < 19]
-            found.append(sa.or_(events.c.event_id.in_(self.ids), events.c.id.in_(numbers)))
-        if self.store:
-            found.append(events.c.store == self.store)
-        if self.state:
-            found.append(events.c.state == self.state)
-        if self.event:
-            found.append(events.c.event == self.event)
-        if self.since is not None:
-            found.append(events.c.created_at >= self.since)
-        if self.until is not None:
-            found.append(events.c.created_at <= self.until)
-        return found
-
-
 def _row(mapped: Mapped, decision: Decision) -> dict[str, Any]:
     return {
         "store": decision.store,
@@ -531,7 +391,8 @@ def _is(lane: Lane) -> tuple[sa.ColumnElement[bool], ...]:
     return lanes.c.store == lane.store, lanes.c.pixel == lane.pixel
 
 
-def _lane_state(row: sa.Row[Any]) -> LaneState:
+def lane_state(row: sa.Row[Any]) -> LaneState:
+    """A row of `lanes`."""
     lane = Lane(row.store, row.pixel)
     return LaneState(lane, row.denied_until, row.denied_since, row.denied_token or "", row.denials, row.reason)
 
@@ -543,9 +404,3 @@ def _hour(now: float) -> int:
 def hour_of(moment: datetime) -> int:
     """The hour a moment lies in, as the counters name it."""
     return _hour(moment.astimezone(UTC).timestamp())
-
-
-def _cause(error: SQLAlchemyError) -> str:
-    """The driver's own sentence, without the statement and its parameters (they hold a shop's data)."""
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    return f"{type(cause).__name__}: {str(cause).splitlines()[0][:200] if str(cause) else ''}"

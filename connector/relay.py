@@ -17,9 +17,10 @@ from dataclasses import dataclass, replace
 from threading import Event, Lock
 from typing import Any
 
-from connector.outbox import CannotStore, Claimed, Lane, LaneState, Outbox, again, settled
+from connector.outbox import Claimed, Lane, LaneState, Outbox, again, settled
 from connector.store import Pixel, Store
 from connector.tiktok import LONGEST_REQUEST, PARTLY, EventsApi, Outcome
+from connector.transactions import CannotStore
 
 log = logging.getLogger("connector.relay")
 
@@ -184,8 +185,7 @@ class Relay:
         return answers
 
     def _refused_so_before(self, lane: Lane, outcome: Outcome) -> bool:
-        before = next((state.reason for state in self._outbox.lane_states() if state.lane == lane), "")
-        return _wording(before) == _wording(_told(outcome))
+        return _wording(self._outbox.lane(lane).reason) == _wording(_told(outcome))
 
     def _isolate(
         self, work: "_Work", batch: list[Claimed], lease_until: float
@@ -241,8 +241,7 @@ class Relay:
         return True
 
     def _deny(self, lane: Lane, pixel: Pixel, outcome: Outcome, now: float) -> None:
-        states = [state for state in self._outbox.lane_states() if state.lane == lane]
-        pause = self._pause(1 + (states[0].denials if states else 0))
+        pause = self._pause(1 + self._outbox.lane(lane).denials)
         self._outbox.deny(lane, now + pause, now, fingerprint(pixel.access_token), _told(outcome))
         log.error(
             "TikTok refuses this store's token or pixel; its events wait. Check pixel and access_token",

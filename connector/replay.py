@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from connector.config import Config
+from connector.desk import Choice, Desk
 from connector.intake import Intake
-from connector.outbox import Choice, Outbox
+from connector.outbox import Outbox
 from connector.parking import Unopenable
 from connector.relay import DEDUPLICATED
 from connector.webhook import Platform
@@ -24,18 +25,18 @@ class Report:
     refused: Counter[str] = field(default_factory=Counter)
 
 
-def replay_events(config: Config, outbox: Outbox, choice: Choice, dry_run: bool, force: bool) -> Report:
+def replay_events(config: Config, desk: Desk, choice: Choice, dry_run: bool, force: bool) -> Report:
     """Make the chosen finished events due again, with the same event_id and the same bytes."""
     report, now = Report(), datetime.now(UTC).timestamp()
     ready: list[int] = []
-    for row in outbox.find(choice, MOST):
+    for row in desk.find(choice, MOST):
         if why := _why_not(config, row, now, force):
             report.refused[why] += 1
         else:
             ready.append(row.id)
     for start in range(0, len(ready), 500):
         part = ready[start : start + 500]
-        report.replayed += len(part) if dry_run else outbox.replay(part, now, forget_sent=force)
+        report.replayed += len(part) if dry_run else desk.replay(part, now, forget_sent=force)
     return report
 
 
@@ -56,11 +57,11 @@ def _why_not(config: Config, row: Any, now: float, force: bool) -> str:
 
 
 def replay_parked(
-    config: Config, outbox: Outbox, platforms: Mapping[str, Platform], store: str, dry_run: bool
+    config: Config, desk: Desk, platforms: Mapping[str, Platform], store: str, dry_run: bool
 ) -> Counter[str]:
     """Each parked webhook through the current code: outcome → how many."""
-    intake, outcomes = Intake(config.stores, platforms, outbox), Counter[str]()
-    for item in outbox.parked(store, MOST):
+    intake, outcomes = Intake(config.stores, platforms, Outbox(desk.engine)), Counter[str]()
+    for item in desk.parked(store, MOST):
         if dry_run:
             outcomes[f"would be tried: {item.store} {item.topic}: {item.reason}"] += 1
             continue

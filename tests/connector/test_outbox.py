@@ -12,73 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
+from filled import LANE, NOW, OTHER_PIXEL, PIXEL, claim, decision, fill, ids, mapped, rows, sha
 from sqlalchemy import Engine
 
 from connector.database import connect, migrate
-from connector.mapping import Mapped
-from connector.outbox import CannotStore, Choice, Claimed, Decision, Lane, Outbox, Parked, again, hour_of, settled
+from connector.desk import Desk
+from connector.outbox import Lane, Outbox, Parked, again, hour_of, settled
 from connector.store import Pixel
-from connector.tables import events, ledger, parked, relays
+from connector.tables import ledger, parked, relays
+from connector.transactions import CannotStore
 
-NOW = 1_780_000_000.0
-PIXEL = Pixel("CTESTPIXEL0000000001", "token-one")
-OTHER_PIXEL = Pixel("CTESTPIXEL0000000002", "token-two", "TEST9")
-LANE = Lane("acme", PIXEL.code)
 HOSTILE = "a\x00b\ud800c\udfffd"
 CLEAN = "ab\ufffdc\ufffdd"
-
-
-def mapped(number: object, event: str = "Purchase", pixel: Pixel = PIXEL, **changes: Any) -> Mapped:
-    event_id = f"acme-order-{number}"
-    values: dict[str, Any] = {
-        "pixel": pixel,
-        "milestone": "order_paid",
-        "event": event,
-        "event_id": event_id,
-        "occurred_at": datetime.fromtimestamp(NOW - 60, UTC),
-        "object_key": f"order:{number}",
-        "payload": b'{"event_id":"%s"}' % event_id.encode(errors="replace"),
-    }
-    return Mapped(**(values | changes))
-
-
-def decision(body: str, *items: Mapped, at: float = NOW, **changes: Any) -> Decision:
-    values: dict[str, Any] = {
-        "store": "acme",
-        "topic": "orders/paid",
-        "body_sha256": sha(body),
-        "received_at": at,
-        "object_key": items[0].object_key if items else "",
-        "order_number": "#1",
-        "events": items,
-    }
-    return Decision(**(values | changes))
-
-
-def sha(text: str) -> bytes:
-    return hashlib.sha256(text.encode()).digest()
-
-
-def fill(outbox: Outbox, *numbers: int, pixel: Pixel = PIXEL, store: str = "acme") -> None:
-    outbox.add_lanes([Lane(store, pixel.code)])
-    for number in numbers:
-        outbox.record(decision(f"{store} {number}", mapped(number, pixel=pixel), at=NOW + number, store=store))
-
-
-def rows(engine: Engine, table: sa.Table = events) -> list[Any]:
-    with engine.connect().execution_options(reading=True) as connection:
-        return list(connection.execute(sa.select(table).order_by(*table.primary_key.columns)).all())
-
-
-def claim(
-    outbox: Outbox, owner: str = "one", at: float = NOW + 100, limit: int = 100, lane: Lane = LANE
-) -> list[Claimed]:
-    return outbox.claim(lane, limit, owner, at, 60)
-
-
-def ids(claimed: list[Claimed]) -> list[str]:
-    return [item.event_id for item in claimed]
 
 
 class TestRecord:
@@ -106,7 +51,7 @@ class TestRecord:
         assert outbox.record(decision("second", mapped(1, payload=b"{}"), at=NOW + 5)) == 0
         assert [row.payload for row in rows(engine)] == [b'{"event_id":"acme-order-1"}']
         assert len(rows(engine, ledger)) == 1
-        assert [tuple(row) for row in outbox.counted()] == [("acme", "orders/paid", "nothing new", 1)]
+        assert [tuple(row) for row in Desk(outbox.engine).counted()] == [("acme", "orders/paid", "nothing new", 1)]
 
     def test_the_same_body_twice_adds_nothing(self, outbox: Outbox, engine: Engine) -> None:
         """Platforms repeat deliveries."""
@@ -155,7 +100,7 @@ class TestRecord:
             ("acme", "order:2", "draft"),
             ("other", "order:1", "draft"),
         ]
-        assert [row.count for row in outbox.counted()] == [2]
+        assert [row.count for row in Desk(outbox.engine).counted()] == [2]
 
     def test_skips_without_an_object_are_each_told(self, outbox: Outbox, engine: Engine) -> None:
         """A checkout without a token cannot be told from another one."""
@@ -200,7 +145,7 @@ class TestPark:
         """The same body again changes nothing."""
         for _ in range(2):
             outbox.park(self.ITEM, "d-1")
-        (found,) = outbox.parked()
+        (found,) = Desk(outbox.engine).parked()
         assert (found.store, found.topic, found.reason, found.sealed) == ("acme", "orders/paid", "a bug", b"sealed")
         (line,) = rows(engine, ledger)
         assert (line.outcome, line.reason, line.delivery) == ("parked", "a bug", "d-1")
@@ -209,9 +154,9 @@ class TestPark:
         """As a replay takes them."""
         for store, body in (("b", "1"), ("a", "2"), ("b", "3")):
             outbox.park(Parked(store, "t", sha(body), "r", NOW, body.encode()))
-        assert [item.sealed for item in outbox.parked()] == [b"1", b"2", b"3"]
-        assert [item.sealed for item in outbox.parked("b")] == [b"1", b"3"]
-        assert [item.sealed for item in outbox.parked(limit=1)] == [b"1"]
+        assert [item.sealed for item in Desk(outbox.engine).parked()] == [b"1", b"2", b"3"]
+        assert [item.sealed for item in Desk(outbox.engine).parked("b")] == [b"1", b"3"]
+        assert [item.sealed for item in Desk(outbox.engine).parked(limit=1)] == [b"1"]
 
     @pytest.mark.parametrize("known", [False, True])
     def test_a_replay_updates_the_line(self, outbox: Outbox, engine: Engine, known: bool) -> None:
@@ -223,7 +168,7 @@ class TestPark:
         line = next(line for line in rows(engine, ledger) if line.body_sha256 == sha("body"))
         assert (line.outcome, line.reason, line.object_key, line.order_number) == ("relayed", "", "order:1", "#1")
         assert line.received_at == NOW
-        outbox.unpark(outbox.parked()[0])
+        outbox.unpark(Desk(outbox.engine).parked()[0])
         assert rows(engine, parked) == []
 
     def test_a_handled_body_is_not_called_parked_again(self, outbox: Outbox, engine: Engine) -> None:
@@ -241,8 +186,11 @@ class TestCounters:
         hour = hour_of(datetime.fromtimestamp(NOW, UTC))
         outbox.count({("acme", "t", "ignored", hour): 2, ("acme", "t", "ignored", hour + 3600): 3})
         outbox.count({("acme", "t", "ignored", hour): 5, ("b", "", "refused", hour): 1})
-        assert [tuple(row) for row in outbox.counted()] == [("acme", "t", "ignored", 10), ("b", "", "refused", 1)]
-        assert [tuple(row) for row in outbox.counted(hour + 3600)] == [("acme", "t", "ignored", 3)]
+        assert [tuple(row) for row in Desk(outbox.engine).counted()] == [
+            ("acme", "t", "ignored", 10),
+            ("b", "", "refused", 1),
+        ]
+        assert [tuple(row) for row in Desk(outbox.engine).counted(hour + 3600)] == [("acme", "t", "ignored", 3)]
         outbox.count({})
 
     def test_an_hour_is_named_by_its_start(self) -> None:
@@ -420,7 +368,7 @@ class TestLanes:
         (state,) = outbox.lanes_due(NOW + 30)  # named all the same: the relay decides
         assert (state.denied_until, state.denied_since, state.denied_token) == (NOW + 40, NOW + 5, "bbbb")
         assert (state.denials, state.reason) == (2, "40001 no permission")
-        assert {s.lane: s.denials for s in outbox.lane_states()} == {LANE: 2, Lane("idle", "C"): 0}
+        assert {s.lane: s.denials for s in Desk(outbox.engine).lane_states()} == {LANE: 2, Lane("idle", "C"): 0}
         outbox.open(LANE)
         (state,) = outbox.lanes_due(NOW + 30)
         assert (state.denied_until, state.denied_since, state.denied_token) == (None, None, "")
@@ -431,17 +379,7 @@ class TestLanes:
         outbox.add_lanes([LANE])
         outbox.deny(LANE, NOW, NOW, "aaaa", "revoked")
         outbox.add_lanes([LANE])
-        assert outbox.lane_states()[0].denials == 1
-
-    def test_oldest_due_is_that_of_the_open_lanes(self, outbox: Outbox) -> None:
-        """A refused lane waits loudly elsewhere; here it would hide a dead relay."""
-        assert outbox.oldest_due(NOW) is None
-        fill(outbox, 7)
-        fill(outbox, 3, pixel=OTHER_PIXEL)
-        assert outbox.oldest_due(NOW + 10) == NOW + 3
-        outbox.deny(Lane("acme", OTHER_PIXEL.code), NOW + 20, NOW, "aaaa", "revoked")
-        assert outbox.oldest_due(NOW + 10) == NOW + 7
-        assert outbox.oldest_due(NOW + 21) == NOW + 3
+        assert Desk(outbox.engine).lane_states()[0].denials == 1
 
 
 class TestRelays:
@@ -449,15 +387,15 @@ class TestRelays:
 
     def test_a_beat_is_seen_until_the_relay_leaves(self, outbox: Outbox) -> None:
         """The latest of all relays counts."""
-        assert outbox.relay_seen() is None
+        assert Desk(outbox.engine).relay_seen() is None
         outbox.beat("one", NOW)
         outbox.beat("two", NOW + 5)
         outbox.beat("one", NOW + 3)
-        assert outbox.relay_seen() == NOW + 5
+        assert Desk(outbox.engine).relay_seen() == NOW + 5
         outbox.leave("two")
-        assert outbox.relay_seen() == NOW + 3
+        assert Desk(outbox.engine).relay_seen() == NOW + 3
         outbox.leave("one")
-        assert outbox.relay_seen() is None
+        assert Desk(outbox.engine).relay_seen() is None
 
     def test_the_silent_are_forgotten_after_a_day(self, outbox: Outbox, engine: Engine) -> None:
         """Each restart has a new name."""
@@ -469,92 +407,6 @@ class TestRelays:
         """Able to store, and nothing stored."""
         outbox.ping()
         assert rows(engine, relays) == []
-
-
-class TestLooking:
-    """What people ask."""
-
-    @pytest.fixture
-    def full(self, outbox: Outbox) -> Outbox:
-        fill(outbox, 1, 2, 3)
-        fill(outbox, 4, store="other")
-        outbox.record(decision("place", mapped(1, "PlaceAnOrder"), at=NOW + 10))
-        outbox.record(decision("skip", outcome="skipped", reason="draft", object_key="order:8", order_number="#8"))
-        item = claim(outbox, limit=1)[0]
-        outbox.settle("one", item.lease_until, [settled(item, "rejected", NOW + 101, 40002, "bad", "r")])
-        return outbox
-
-    @pytest.mark.parametrize(
-        ("choice", "found"),
-        [
-            (Choice(), ["1", "4", "3", "2", "1"]),
-            (Choice(store="other"), ["4"]),
-            (Choice(state="rejected"), ["1"]),
-            (Choice(event="PlaceAnOrder"), ["1"]),
-            (Choice(ids=("acme-order-2", "acme-order-9")), ["2"]),
-            (Choice(ids=("acme-order-1",)), ["1", "1"]),
-            (Choice(since=NOW + 3), ["1", "4", "3"]),
-            (Choice(since=NOW + 2, until=NOW + 3), ["3", "2"]),
-            (Choice(store="acme", state="due", event="Purchase"), ["3", "2"]),
-            (Choice(ids=("9" * 30, "٣", "-1", HOSTILE)), []),
-        ],
-    )
-    def test_find_fits_every_word_newest_first(self, full: Outbox, choice: Choice, found: list[str]) -> None:
-        """Nonsense finds nothing and raises nothing."""
-        expected = [f"acme-order-{number}" for number in found]
-        if "٣" in choice.ids:  # a decimal digit three: a row's id
-            expected = [row.event_id for row in full.find(Choice(ids=("3",)), 10)]
-        assert [row.event_id for row in full.find(choice, 10)] == expected
-        assert all("payload" not in row._fields and "email" not in row._fields for row in full.find(choice, 10))
-
-    def test_find_takes_row_ids_and_a_limit(self, full: Outbox) -> None:
-        """As the listing shows them."""
-        newest = full.find(Choice(), 1)
-        assert len(newest) == 1
-        assert full.find(Choice(ids=(str(newest[0].id),)), 10) == newest
-
-    @pytest.mark.parametrize("key", ["acme-order-1", "order:1", "1"])
-    def test_show_gathers_events_and_lines_of_an_order(self, full: Outbox, key: str) -> None:
-        """By event_id, object key or the platform's own id."""
-        lines, found = full.show(key)
-        assert {"Purchase", "PlaceAnOrder"} <= {row.event for row in found if row.object_key == "order:1"}
-        assert {line.body_sha256 for line in lines} >= {sha("acme 1"), sha("place")}
-
-    def test_show_finds_what_was_skipped(self, full: Outbox) -> None:
-        """The commonest question: why was this order not sent?"""
-        lines, found = full.show("#8")
-        assert [(line.outcome, line.reason) for line in lines] == [("skipped", "draft")]
-        assert found == []
-
-    @pytest.mark.parametrize("key", ["", "nothing", "9" * 40, HOSTILE, "'; DROP TABLE events; --", "٣٣٣"])
-    def test_show_of_nonsense_is_empty(self, full: Outbox, key: str) -> None:
-        """Nothing raises."""
-        assert full.show(key) == ([], [])
-
-    def test_replay_makes_finished_events_due_again(self, full: Outbox, engine: Engine) -> None:
-        """With the same event_id and bytes; what is due already is not touched."""
-        before = {row.id: row for row in rows(engine)}
-        assert full.replay([*before, 10_000], NOW + 500) == 1
-        changed = [row for row in rows(engine) if row != before[row.id]]
-        assert [(row.event_id, row.state, row.due_at, row.settled_at) for row in changed] == [
-            ("acme-order-1", "due", NOW + 500, None)
-        ]
-        (again_claimed,) = [item for item in claim(full, at=NOW + 500) if item.id == changed[0].id]
-        assert (again_claimed.payload, again_claimed.attempts) == (before[again_claimed.id].payload, 1)
-        assert again_claimed.tried_at == NOW + 500  # a new day to be accepted in
-        assert again_claimed.sent_at == NOW + 100  # but TikTok's memory is as old as it is
-
-    def test_replay_can_forget_when_it_was_sent(self, full: Outbox) -> None:
-        """For those who insist."""
-        (row,) = full.find(Choice(state="rejected"), 10)
-        assert full.replay([row.id], NOW + 500, forget_sent=True) == 1
-        assert next(item for item in claim(full, at=NOW + 500) if item.id == row.id).sent_at == NOW + 500
-
-    def test_an_event_without_its_payload_cannot_be_replayed(self, full: Outbox, engine: Engine) -> None:
-        """Its key is all that is left of it."""
-        with engine.begin() as connection:
-            connection.execute(sa.update(events).values(payload=None))
-        assert full.replay([row.id for row in rows(engine)], NOW) == 0
 
 
 class TestHostileText:
@@ -578,10 +430,10 @@ class TestHostileText:
         (row,) = rows(engine)
         assert (row.pixel, row.test_code, row.message, row.request_id) == (CLEAN,) * 4
         assert row.event_id == f"acme-order-{CLEAN}"
-        assert outbox.parked()[0].sealed == b"\x00\xff"
-        assert outbox.parked(HOSTILE)[0].reason == CLEAN
-        assert [state.reason for state in outbox.lane_states()] == [CLEAN]
-        lines, found = outbox.show(f"acme-order-{HOSTILE}")
+        assert Desk(outbox.engine).parked()[0].sealed == b"\x00\xff"
+        assert Desk(outbox.engine).parked(HOSTILE)[0].reason == CLEAN
+        assert [state.reason for state in Desk(outbox.engine).lane_states()] == [CLEAN]
+        lines, found = Desk(outbox.engine).show(f"acme-order-{HOSTILE}")
         assert (len(lines), found) == (1, [row])
 
     def test_a_repeated_skip_with_it_is_still_recognised(self, outbox: Outbox, engine: Engine) -> None:
@@ -623,7 +475,7 @@ class TestCannotStore:
         other = sqlite3.connect(impatient.url.database or "", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         self.fails(Outbox(impatient))
-        assert Outbox(impatient).relay_seen() is None  # readers are not kept out
+        assert Desk(impatient).relay_seen() is None  # readers are not kept out
         other.execute("ROLLBACK")
         other.close()
         assert Outbox(impatient).record(decision("body", mapped(1))) == 1
@@ -636,7 +488,7 @@ class TestCannotStore:
         outbox = Outbox(impatient)
         self.fails(outbox)
         with pytest.raises(CannotStore, match="unable to open"):
-            outbox.relay_seen()
+            Desk(outbox.engine).relay_seen()
 
     def test_sqlite_file_is_none(self, impatient: Engine, tmp_path: Path) -> None:
         """Something else lies where the database should."""
@@ -685,8 +537,8 @@ class TestCannotStore:
         engine = connect(database_url, patience=0.5, pool_size=1)
         migrate(engine)
         with engine.connect().execution_options(reading=True), pytest.raises(CannotStore):
-            Outbox(engine).relay_seen()
-        assert Outbox(engine).relay_seen() is None
+            Desk(engine).relay_seen()
+        assert Desk(engine).relay_seen() is None
         engine.dispose()
 
     def test_refused_by_the_database(self, outbox: Outbox) -> None:

@@ -22,14 +22,16 @@ from sqlalchemy import Engine
 
 from connector import relay as module
 from connector.database import connect, migrate
+from connector.desk import Desk
 from connector.mapping import Mapped
-from connector.outbox import CannotStore, Decision, Lane, Outbox
+from connector.outbox import Decision, Lane, Outbox
 from connector.relay import BACKLOG, BATCH, BATCH_BYTES, GIVE_UP, LEASE, PAUSES, Relay, fingerprint
 from connector.sandbox import Sandbox
 from connector.sandbox_rules import Fault
 from connector.store import EventIds, Pixel, Store
 from connector.tables import events, lanes
 from connector.tiktok import LONGEST_REQUEST, EventsApi
+from connector.transactions import CannotStore
 
 START = 1_780_000_000.0
 HOUR = 3600.0
@@ -112,7 +114,7 @@ class World:
         return self.rows()[f"{store}-{number}"]
 
     def lane(self, store: str = "acme") -> Any:
-        return next(state for state in self.outbox.lane_states() if state.lane.store == store)
+        return next(state for state in Desk(self.outbox.engine).lane_states() if state.lane.store == store)
 
     def step(self, seconds: float = 0) -> int:
         self.now += seconds
@@ -403,7 +405,7 @@ class TestSentAt:
         world.step()
         assert (world.row().state, world.row().sent_at) == ("rejected", None)
         world.script = lambda _: None
-        world.outbox.replay([world.row().id], world.now + 72 * HOUR)
+        Desk(world.outbox.engine).replay([world.row().id], world.now + 72 * HOUR)
         world.step(72 * HOUR)
         assert world.row().state == "accepted"
 
@@ -836,14 +838,14 @@ class TestRun:
         done = threading.Event()
 
         def script(_: httpx.Request) -> None:
-            seen.append(both.outbox.relay_seen())
+            seen.append(Desk(both.outbox.engine).relay_seen())
             done.set()
 
         both.script = script
         self.run(both, done)
         assert both.row().state == "accepted"
         assert seen == [START]
-        assert both.outbox.relay_seen() is None
+        assert Desk(both.outbox.engine).relay_seen() is None
 
     def test_stop_while_working_settles_what_was_sent(self, both: World) -> None:
         """The request under way is finished and settled; what was not sent goes back untouched."""
