@@ -13,6 +13,8 @@ from sqlalchemy import make_url
 from connector.config import Config
 from connector.database import SchemaError, connect, require_current
 from connector.desk import Desk
+from connector.effects import doubts, plain_words
+from connector.mapping import NO_CONSENT
 from connector.outbox import Outbox
 from connector.parking import Unopenable, unseal
 from connector.store import Pixel, Store
@@ -66,6 +68,8 @@ def _database(config: Config) -> Iterator[Finding]:
         desk = Desk(engine)
         yield Finding("ok", "the database answers and its schema is current")
         yield from _lanes(desk)
+        for store, number in sorted(desk.skipped(NO_CONSENT).items()):
+            yield Finding("note", f"store {store}: {number} orders, checkouts or sign-ups were skipped without consent")
         yield from _parked(config, desk)
     except SchemaError as error:
         yield Finding("note", str(error))
@@ -107,17 +111,10 @@ def _parked(config: Config, desk: Desk) -> Iterator[Finding]:
 def _store(store: Store, public_url: str) -> Iterator[Finding]:
     address = f"{public_url.rstrip('/')}/webhooks/{store.name}"
     yield Finding("ok", f"store {store.name} ({store.platform}, {', '.join(store.shops)}): webhooks to {address}")
-    for milestone, names in store.events.items():
-        what = f"sent as {' and '.join(names)}" if names else "not sent"
-        yield Finding("note", f"  {milestone}: {what}")
-    yield Finding(
-        "note", f"  of orders from: {', '.join(store.orders.include)}; in the {store.mapping.currency} currency"
-    )
-    if not store.country:
-        yield Finding("note", "  country is not set: phone numbers typed without country code and address are left out")
-    for pixel in store.pixels:
-        where = f"to Test Events ({pixel.test_event_code})" if pixel.test_event_code else "for real"
-        yield Finding("note", f"  pixel {pixel.code}: {where}")
+    for sentence in plain_words(store):
+        yield Finding("note", f"  {sentence}")
+    for sentence in doubts(store):
+        yield Finding("warning", f"  {sentence}")
 
 
 def _live(config: Config) -> Iterator[Finding]:

@@ -39,16 +39,9 @@ ORDER_LISTS = (
     *("exclude_tags", "exclude_gateways", "exclude_email_domains"),
 )
 # Keys whose behaviour is not built, and the only value that needs none. Ignoring another would send something wrong.
-NOT_YET: dict[str, object] = {
-    "consent": "not_required",
-    "signals": None,
-    "browser_pixel": "none",
-    "limited_data_use": (),
-    **{f"orders.{key}": () for key in ORDER_LISTS},
-    "orders.exclude_zero": False,
-    "mapping.value": "total",
-    "mapping.value_excludes": (),
-}
+NOT_YET: dict[str, object] = {"signals": None}
+# What TikTok's own Shopify app and WooCommerce plugin send, under random event_ids that nothing can deduplicate.
+OFFICIAL_EVENTS = frozenset({"Purchase", "CompletePayment", "InitiateCheckout"})
 
 CONSENTS: tuple[Literal["required", "required_in_europe", "not_required"], ...]
 CONSENTS = ("required", "required_in_europe", "not_required")
@@ -167,6 +160,7 @@ def _stores(tables: Table, defaults: Table, reading: Reading) -> dict[str, Store
         section = Section(reading, (place, table), ("defaults", defaults))
         stores[name] = _store(name, section)
         _refuse_not_yet(stores[name], section)
+        _refuse_double_senders(stores[name], section)
         section.refuse_unknown_keys()
     return stores
 
@@ -276,6 +270,20 @@ def _refuse_not_yet(store: Store, section: Section) -> None:
         asked = f'{dotted} = "{value}"' if isinstance(value, str) else dotted
         remedy = f'only "{only}" is' if isinstance(only, str) else "leave it out"
         place.problem(key, f"{asked} is not supported yet by this version; {remedy}")
+
+
+def _refuse_double_senders(store: Store, section: Section) -> None:
+    """With TikTok's own app on the pixel every Purchase and InitiateCheckout of ours would be a second one."""
+    if store.browser_pixel != "official":
+        return
+    for milestone, names in store.events.items():
+        own = milestone in ("order_paid", "checkout_started") and names
+        if own or OFFICIAL_EVENTS & set(names):
+            section.table("events").problem(
+                milestone,
+                "TikTok's own app sends this too, with random event_ids, so it would count twice; switch the app's "
+                f'data sharing off and set browser_pixel = "none", or set {milestone} = ""',
+            )
 
 
 def _refuse_clashes(stores: Mapping[str, Store], reading: Reading) -> None:

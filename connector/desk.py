@@ -106,6 +106,13 @@ class Desk(Transactions):
         with self._read() as connection:
             return [*connection.execute(query.group_by(*key).order_by(*key))]
 
+    def skipped(self, reason: str) -> dict[str, int]:
+        """How many orders, checkouts and customers of each store were skipped for a reason that begins so."""
+        number = sa.func.count(sa.distinct(ledger.c.object_key))
+        query = sa.select(ledger.c.store, number).where(ledger.c.reason.contains(f": {reason}", autoescape=True))
+        with self._read() as connection:
+            return {row[0]: row[1] for row in connection.execute(query.group_by(ledger.c.store))}
+
     def lane_states(self) -> list[LaneState]:
         """Every lane that has ever been configured."""
         with self._read() as connection:

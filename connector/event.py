@@ -22,7 +22,11 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """The shopper as the shop knows them, all plain text; hashing happens in `connector.mapping`."""
+    """The shopper as the shop knows them, all plain text; hashing happens in `connector.mapping`.
+
+    `address` is where they are known best (billing first); `destination` is where the order goes (shipping first), and
+    decides which privacy law applies.
+    """
 
     id: str = ""
     emails: tuple[str, ...] = ()
@@ -30,6 +34,7 @@ class Customer:
     first_name: str = ""
     last_name: str = ""
     address: Address = Address()
+    destination: Address = Address()
     ip: str = ""
     user_agent: str = ""
     locale: str = ""
@@ -39,7 +44,7 @@ class Customer:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One line of an order: `price` is what one unit cost, in the event's currency and major units."""
+    """One line of an order: `price` is what one unit cost as paid, in the event's currency and major units."""
 
     product_id: str = ""
     variant_id: str = ""
@@ -48,6 +53,27 @@ class Item:
     brand: str = ""
     quantity: int = 1
     price: Decimal | None = None
+    category: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What an order's total is made of: disjoint amounts in the event's currency, None where the shop does not say.
+
+    `goods` and `gift_cards` (bought, not paid with) are after discounts and without tax, as are shipping and fees.
+    Discounts are in them already. `priced_with_tax`: the shop's prices include tax, so `items` do too.
+    """
+
+    goods: Decimal | None = None
+    gift_cards: Decimal | None = None
+    goods_tax: Decimal | None = None
+    shipping: Decimal | None = None
+    shipping_tax: Decimal | None = None
+    fees: Decimal | None = None
+    fees_tax: Decimal | None = None
+    tips: Decimal | None = None
+    duties: Decimal | None = None
+    priced_with_tax: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +81,9 @@ class Event:
     """One milestone of one order, checkout or customer.
 
     `ids` holds the placeholders of the event_id templates (order_id, checkout_token …), plain strings.
-    `value` is in major units of `currency`, with the decimals the shop gave. `occurred_at` is aware.
+    `total` is the shop's own, in major units of `currency`, with the decimals the shop gave; `parts` are what it is
+    made of. `tags` and `gateways` (ids and names of the means of payment) are as the shop writes them.
+    `occurred_at` is aware.
     """
 
     milestone: Milestone
@@ -64,10 +92,13 @@ class Event:
     customer: Customer
     kind: str = "web"
     currency: str = ""
-    value: Decimal | None = None
+    total: Decimal | None = None
+    parts: Parts = Parts()
     items: tuple[Item, ...] = ()
     page_url: str = ""
     referrer: str = ""
+    tags: tuple[str, ...] = ()
+    gateways: tuple[str, ...] = ()
     test: bool = False  # the shop's own test mode; relayed only to Test Events
     notes: tuple[str, ...] = field(default=())
 

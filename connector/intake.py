@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from connector.event import Event, Skipped
-from connector.mapping import Mapped, map_event, object_key
+from connector.mapping import Described, Mapped, map_event, object_key
 from connector.outbox import Decision, Outbox, Parked, hour_of
 from connector.parking import seal, unseal
 from connector.store import Store
@@ -88,8 +88,9 @@ def examine(webhook: Webhook, platform: Platform, store: Store, now: datetime, g
     found = list(platform.translate(replace(webhook, data=parse(webhook.body)), store))
     happened = [event for event in found if isinstance(event, Event)]
     mapped: list[Mapped | Skipped] = [skip for skip in found if isinstance(skip, Skipped)]
+    described: dict[int, Described] = {}
     for event in happened:
-        mapped.extend(map_event(event, store, now, go_live))
+        mapped.extend(map_event(event, store, now, go_live, described))
     # Skips carry their order's ids too, so that the ledger can be asked about orders that were never sent.
     subject = next((item for item in found if item.ids), None)
     ids = subject.ids if subject else {}

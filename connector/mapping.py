@@ -7,13 +7,14 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from connector import privacy
-from connector.event import Customer, Event, Item, Skipped
-from connector.store import Milestone, Pixel, Store
+from connector.event import Customer, Event, Item, Parts, Skipped
+from connector.store import Milestone, Pixel, Store, among
 
 # The 62 currencies the Events API lists; what it does with others is undocumented.
 CURRENCIES = frozenset(
@@ -21,6 +22,21 @@ CURRENCIES = frozenset(
     "ISK JPY KES KHR KRW KWD KZT MAD MOP MXN MYR NGN NIO NOK NZD OMR PEN PHP PKR PLN PYG QAR RON RUB SAR SEK SGD "
     "THB TRY TWD UAH USD VES VND ZAR".split()
 )
+
+# The European Economic Area, the United Kingdom and Switzerland.
+EUROPE = frozenset(
+    "AT BE BG HR CY CZ DK EE FI FR DE GR HU IE IT LV LT LU MT NL PL PT RO SK SI ES SE IS LI NO GB CH".split()  # noqa: SIM905
+)
+# What a word of value_excludes takes off a total: an amount and the tax on it.
+EXCLUDES: dict[str, tuple[str, ...]] = {
+    "tax": ("goods_tax", "shipping_tax", "fees_tax"),
+    "shipping": ("shipping", "shipping_tax"),
+    "fees": ("fees", "fees_tax"),
+    "tips": ("tips",),
+    "duties": ("duties",),
+    "gift_cards": ("gift_cards",),
+}
+NO_CONSENT = "no consent"
 
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
@@ -47,34 +63,45 @@ class Mapped:
     notes: tuple[str, ...] = ()
 
 
-def map_event(event: Event, store: Store, now: datetime, go_live: datetime | None) -> Iterator[Mapped | Skipped]:
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What the milestones of one order have in common: who, for what, where. Made once, for a webhook often shows two.
+
+    `json` is that part of the item, from `"user"` to the closing brace.
+    """
+
+    user: dict[str, Any]
+    json: bytes
+    notes: tuple[str, ...]
+
+
+def map_event(
+    event: Event, store: Store, now: datetime, go_live: datetime | None, described: dict[int, Described] | None = None
+) -> Iterator[Mapped | Skipped]:
     """What an event becomes: one item per pixel and event name, or the reason why it is none.
 
-    `go_live` is when the store started (orders older than it are history); None applies no age at all.
+    `go_live` is when the store started (orders older than it are history); None applies no age at all. `described`
+    is shared by the events of one webhook: milestones of one order share their Customer object.
     """
-    if reason := _why_not(event, store):
+    names = store.events[event.milestone]
+    event_id = fill(_template(event, store), event.ids)
+    if reason := _why_not(event, event_id, store):
         yield Skipped(event.milestone, reason, event.ids)
         return
-    names = store.events[event.milestone]
-    if not names:
-        yield Skipped(event.milestone, f"events.{event.milestone} is off", event.ids)
-        return
-    event_id = fill(_template(event, store), event.ids)
-    if not event_id:
-        yield Skipped(event.milestone, f"event_id template {_template(event, store)!r} has no value here", event.ids)
+    known = {} if described is None else described
+    if id(event.customer) not in known:
+        known[id(event.customer)] = _describe(event, store)
+    what = known[id(event.customer)]
+    if reason := _why_nobody(event, what.user, store):
+        yield Skipped(event.milestone, reason, event.ids)
         return
     occurred_at = min(event.occurred_at, now)
-    user = _user(event.customer, store, event.ids)
-    if not _matchable(user):
-        why = "nothing to match on: no e-mail, phone, id, click id, nor ip with user agent"
-        yield Skipped(event.milestone, why, event.ids)
-        return
-    properties, notes = _properties(event, store)
     for pixel in store.pixels:
-        if reason := _why_not_now(event, occurred_at, store, pixel, now, go_live):
-            yield Skipped(event.milestone, reason, event.ids)
-            continue
         for name in names:
+            if reason := _why_not_now(event, name, occurred_at, store, pixel, now, go_live):
+                yield Skipped(event.milestone, reason, event.ids)
+                continue
+            head = {"event": name, "event_time": int(occurred_at.timestamp()), "event_id": event_id}
             yield Mapped(
                 pixel=pixel,
                 milestone=event.milestone,
@@ -82,12 +109,24 @@ def map_event(event: Event, store: Store, now: datetime, go_live: datetime | Non
                 event_id=event_id,
                 occurred_at=occurred_at,
                 object_key=object_key(event.milestone, event.ids),
-                payload=_ENCODER.encode(_item(name, event_id, occurred_at, user, properties, event, store)),
-                email=_only(user.get("email")),
-                phone=_only(user.get("phone")),
-                external_id=_only(user.get("external_id")),
-                notes=notes,
+                payload=_ENCODER.encode(head)[:-1] + what.json,
+                email=_only(what.user.get("email")),
+                phone=_only(what.user.get("phone")),
+                external_id=_only(what.user.get("external_id")),
+                notes=what.notes,
             )
+
+
+def _describe(event: Event, store: Store) -> Described:
+    user = _user(event.customer, store, event.ids)
+    properties, notes = _properties(event, store)
+    page = _present(
+        url=privacy.page_url(event.page_url, store.url) or privacy.page_url(store.url, store.url),
+        referrer=privacy.page_url(event.referrer, "") if event.referrer else "",
+    )
+    limited = {"limited_data_use": True} if _data_use_is_limited(event, store) else {}
+    item = _present(user=user, properties=properties, page=page, **limited)
+    return Described(user, b"," + _ENCODER.encode(item)[1:], notes)
 
 
 def object_key(milestone: Milestone, ids: dict[str, str]) -> str:
@@ -102,14 +141,75 @@ def object_key(milestone: Milestone, ids: dict[str, str]) -> str:
 # --- whether --------------------------------------------------------------------------------------------------
 
 
-def _why_not(event: Event, store: Store) -> str:
-    if event.milestone != "customer_registered" and event.kind not in store.orders.include:
-        return f"{event.kind} orders are not relayed (orders.include)"
+def _why_not(event: Event, event_id: str, store: Store) -> str:
+    if not store.events[event.milestone]:
+        return f"events.{event.milestone} is off"
+    if reason := _why_excluded(event, store) or _why_no_consent(event, store):
+        return reason
+    return "" if event_id else f"event_id template {_template(event, store)!r} has no value here"
+
+
+def _why_nobody(event: Event, user: dict[str, Any], store: Store) -> str:
+    if not _matchable(user):
+        return "nothing to match on: no e-mail, phone, id, click id, nor ip with user agent"
+    if "ip" not in user and _data_use_is_limited(event, store):
+        return "limited_data_use applies and TikTok honours it only with a public ip, which is missing"
     return ""
 
 
+def _why_excluded(event: Event, store: Store) -> str:
+    """The store's own exclusions, for orders and checkouts alike; a registration has only its e-mail's domain."""
+    orders = store.orders
+    if domain := _excluded_domain(event.customer.emails, orders.exclude_email_domains):
+        return f"excluded e-mail domain {domain} (orders.exclude_email_domains)"
+    if event.milestone == "customer_registered":
+        return ""
+    if event.kind not in orders.include:
+        return f"{event.kind} orders are not relayed (orders.include)"
+    if tag := among(event.tags, orders.exclude_tags):
+        return f"excluded tag {tag} (orders.exclude_tags)"
+    if gateway := among(event.gateways, orders.exclude_gateways):
+        return f"excluded gateway {gateway} (orders.exclude_gateways)"
+    if orders.exclude_zero and event.total == 0:
+        return "the total is zero (orders.exclude_zero)"
+    return ""
+
+
+def _excluded_domain(emails: Iterable[str], excluded: Iterable[str]) -> str:
+    domains = [email.rpartition("@")[2].strip().lower() for email in emails]
+    wanted = [domain.strip().lower().lstrip("@") for domain in excluded]
+    return next((end for domain in domains for end in wanted if domain == end or domain.endswith(f".{end}")), "")
+
+
+def _why_no_consent(event: Event, store: Store) -> str:
+    """A "yes" is only what the shop's own key says; an absent one is a no. Newsletter opt-ins are no consent."""
+    if store.consent == "not_required":
+        return ""
+    # Where nothing tells the country, the stricter law is the safe one.
+    country = (event.customer.destination.country or event.customer.address.country or store.country).upper()
+    if store.consent == "required_in_europe" and country and country not in EUROPE:
+        return ""
+    key = store.consent_source.key
+    said = event.ids.get(f"attribute:{key}") or event.ids.get(f"meta:{key}", "") if key else ""
+    if not said:
+        return f"{NO_CONSENT}: {'nothing says yes' if key else 'consent_source.key is not set'} (consent)"
+    return "" if among([said], store.consent_source.granted) else f"{NO_CONSENT}: the shopper said no (consent)"
+
+
+def _data_use_is_limited(event: Event, store: Store) -> bool:
+    """TikTok's Limited Data Use, by US state: https://business-api.tiktok.com/portal/docs?id=1771101204435970"""
+    where = event.customer.destination if event.customer.destination.country else event.customer.address
+    return where.country.upper() == "US" and bool(among([where.state], store.limited_data_use))
+
+
 def _why_not_now(
-    event: Event, occurred_at: datetime, store: Store, pixel: Pixel, now: datetime, go_live: datetime | None
+    event: Event,
+    name: str,
+    occurred_at: datetime,
+    store: Store,
+    pixel: Pixel,
+    now: datetime,
+    go_live: datetime | None,
 ) -> str:
     """Test orders and old ones go to Test Events only: a pixel with a test_event_code takes both."""
     if pixel.test_event_code:
@@ -120,6 +220,8 @@ def _why_not_now(
         return ""
     if now - occurred_at > store.max_event_age:
         return f"older than max_event_age ({_days(store.max_event_age)})"
+    if now - occurred_at > store.age_limit(name):
+        return f"older than {_days(store.age_limit(name))}, and the browser sends {name} too (browser_pixel)"
     if occurred_at < go_live:
         return f"older than go_live ({go_live:%Y-%m-%d %H:%M} UTC)"
     return ""
@@ -152,29 +254,6 @@ def _template(event: Event, store: Store) -> str:
 # --- the item -------------------------------------------------------------------------------------------------
 
 
-def _item(
-    name: str,
-    event_id: str,
-    occurred_at: datetime,
-    user: dict[str, Any],
-    properties: dict[str, Any],
-    event: Event,
-    store: Store,
-) -> dict[str, Any]:
-    page = _present(
-        url=privacy.page_url(event.page_url, store.url) or privacy.page_url(store.url, store.url),
-        referrer=privacy.page_url(event.referrer, "") if event.referrer else "",
-    )
-    return _present(
-        event=name,
-        event_time=int(occurred_at.timestamp()),
-        event_id=event_id,
-        user=user,
-        properties=properties,
-        page=page,
-    )
-
-
 def _user(customer: Customer, store: Store, ids: dict[str, str]) -> dict[str, Any]:
     address = customer.address
     country = address.country or store.country
@@ -203,29 +282,53 @@ def _properties(event: Event, store: Store) -> tuple[dict[str, Any], tuple[str, 
     contents = [content for content in contents if "content_id" in content]
     found: dict[str, Any] = {
         "contents": contents,
-        "content_type": "product_group" if store.mapping.content_id == "product_id" else "product",
+        "content_type": content_type(store.mapping.content_id),
         "num_items": sum(item.quantity for item in event.items) or None,
         "order_id": event.ids.get("order_id", ""),
     }
     if not contents:
         del found["content_type"]
-    notes = event.notes
+    value, unknown = value_of(event, store)
+    notes = event.notes + unknown
     if event.currency in CURRENCIES:
-        if event.value is not None or any("price" in content for content in contents):
+        if value is not None or any("price" in content for content in contents):
             found["currency"] = event.currency
-        found["value"] = event.value
+        found["value"] = value
     else:
         for content in contents:
             content.pop("price", None)
-        if event.value is not None:
+        if value is not None:
             notes += (f"value left out: TikTok does not list the currency {event.currency or '(none)'}",)
     return _present(**found), notes
+
+
+def value_of(event: Event, store: Store) -> tuple[Decimal | None, tuple[str, ...]]:
+    """The event's value by the store's choice, and a note if it cannot be told. Zero is a value."""
+    parts, choice = event.parts, store.mapping
+    left_out = {name for word in choice.value_excludes for name in EXCLUDES[word]}
+    if choice.value == "total":
+        counted: Decimal | None = event.total
+    else:
+        goods = ("goods", "gift_cards", *(("goods_tax",) if parts.priced_with_tax else ()))
+        counted = _sum(parts, goods)
+        left_out &= set(goods)
+    taken_off = _sum(parts, sorted(left_out))
+    if counted is None or taken_off is None:
+        missing = event.total is not None
+        return None, ("value left out: the shop does not say what it is made of in this currency",) if missing else ()
+    return counted - taken_off, ()
+
+
+def _sum(parts: Parts, names: Iterable[str]) -> Decimal | None:
+    amounts = [getattr(parts, name) for name in names]
+    return None if None in amounts else sum(amounts, Decimal(0))
 
 
 def _content(item: Item, store: Store) -> dict[str, Any]:
     return {
         "content_id": content_id(item, store),
         "content_name": item.name,
+        "content_category": item.category,
         "brand": item.brand,
         "quantity": item.quantity,
         "price": item.price,
@@ -244,6 +347,12 @@ def content_id(item: Item, store: Store) -> str:
         "sku": ("sku", "variant_id", "product_id"),
     }[choice]
     return next((known[name] for name in order if known[name]), "")
+
+
+def content_type(choice: str) -> str:
+    """What TikTok's catalogue calls such ids: product_group for ids that name a product with all its variants."""
+    grouped = choice == "product_id" or ("{product_id}" in choice and not re.search(r"\{(variant_id|sku)\}", choice))
+    return "product_group" if grouped else "product"
 
 
 def _one_or_many(hashes: Iterable[str]) -> str | list[str]:

@@ -16,6 +16,7 @@ import phonenumbers
 
 _HASHED = re.compile(r"[0-9a-fA-F]{64}")
 _LOCALE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8}){0,3}")
+_NO_LETTER = re.compile("[^a-z0-9]+")  # of an ASCII text
 _KEPT = re.compile(r"ttclid|utm_\w{1,40}", re.ASCII)
 
 
@@ -87,10 +88,10 @@ def country_code(raw: str) -> str:
 
 
 def _letters(raw: str) -> str:
-    lowered = (
-        unicodedata.normalize("NFC", raw).casefold() if raw.isascii() else unicodedata.normalize("NFC", raw.lower())
-    )
-    return "".join(c for c in lowered if unicodedata.category(c)[0] in "LNM")
+    lowered = raw.lower()
+    if lowered.isascii():
+        return _NO_LETTER.sub("", lowered)
+    return "".join(c for c in unicodedata.normalize("NFC", lowered) if unicodedata.category(c)[0] in "LNM")
 
 
 def public_ip(raw: str) -> str:

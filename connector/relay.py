@@ -273,8 +273,9 @@ class Relay:
             return ""
         if now - item.sent_at > DEDUPLICATED:
             return "may have reached TikTok over 47 hours ago; a copy would now count twice"
-        if now - item.occurred_at > store.max_event_age.total_seconds():
-            return "older than max_event_age before it could be sent"
+        limit = store.age_limit(item.event)
+        if now - item.occurred_at > limit.total_seconds():
+            return f"older than {limit} before it could be sent (max_event_age, browser_pixel)"
         return ""
 
     def _untouched(self, item: Claimed, begun: float) -> dict[str, Any]:

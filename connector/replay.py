@@ -51,8 +51,8 @@ def _why_not(config: Config, row: Any, now: float, force: bool) -> str:
         return ""
     if row.sent_at is not None and now - row.sent_at > DEDUPLICATED:
         return "it may have reached TikTok over 47 hours ago, and a copy would count twice (--force insists)"
-    if now - row.occurred_at > config.stores[row.store].max_event_age.total_seconds():
-        return "it is older than the store's max_event_age (--force insists)"
+    if now - row.occurred_at > config.stores[row.store].age_limit(row.event).total_seconds():
+        return "it is older than the store lets events be (max_event_age, browser_pixel; --force insists)"
     return ""
 
 

@@ -1,5 +1,6 @@
 """Store: one shop, its secrets, its pixels, its choices. Read from the stores file by `connector.config`."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
@@ -7,8 +8,17 @@ from typing import Literal
 Milestone = Literal["order_placed", "order_paid", "checkout_started", "customer_registered"]
 MILESTONES: tuple[Milestone, ...] = ("order_placed", "order_paid", "checkout_started", "customer_registered")
 
+BROWSER_MILESTONES: tuple[Milestone, ...] = ("order_placed", "order_paid", "checkout_started")
+DEDUPLICATED = timedelta(hours=47)  # TikTok knows an event_id for 48 hours; an hour is left for clocks and queues
+
 KINDS = ("web", "app", "pos", "draft", "staff", "api", "renewal", "marketplace", "exchange")
 VALUE_PARTS = ("tax", "shipping", "tips", "fees", "duties", "gift_cards")
+
+
+def among(found: Iterable[str], chosen: Iterable[str]) -> str:
+    """The first of `found` that is one of `chosen`, whatever the case, or ""."""
+    wanted = {name.strip().casefold() for name in chosen}
+    return next((name for name in found if name.strip().casefold() in wanted), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +42,10 @@ class Orders:
     exclude_gateways: tuple[str, ...] = ()
     exclude_email_domains: tuple[str, ...] = ()
     exclude_zero: bool = False
+
+    def counts_as_paid(self, gateways: Iterable[str]) -> bool:
+        """Whether an order by one of these gateways (ids or names) counts as paid when it is placed."""
+        return bool(among(gateways, self.paid_when_placed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +126,17 @@ class Store:
     consent_source: ConsentSource = ConsentSource()
     signals: Signals | None = None
     api: Api | None = None
+
+    def age_limit(self, event: str) -> timedelta:
+        """How old an event of this name may be when it is sent.
+
+        What the browser sends too is deduplicated for 48 hours only: https://ads.tiktok.com/help/article/event-deduplication
+        """
+        server_only = self.browser_pixel == "none" or (
+            event in self.events["customer_registered"]
+            and not any(event in self.events[milestone] for milestone in BROWSER_MILESTONES)
+        )
+        return self.max_event_age if server_only else min(self.max_event_age, DEDUPLICATED)
 
     @property
     def tests(self) -> bool:

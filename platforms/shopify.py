@@ -6,14 +6,13 @@ Bodies: https://shopify.dev/docs/api/admin-rest/latest/resources/order (checkout
 
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
-from decimal import Decimal
-from typing import Any
 
-from connector.event import Address, Customer, Event, Item, Skipped
-from connector.fields import Json, count, host, ident, mapping, moment, money, number_id, query, rows, text
+from connector.event import Address, Customer, Event, Skipped
+from connector.fields import Json, host, ident, mapping, moment, number_id, query, rows, text, texts
 from connector.signature import sign, verify
 from connector.store import Store
 from connector.webhook import Misfit, Request, Webhook
+from platforms.shopify_money import Till, amounts_of, order_money
 
 ORDER_TOPICS = frozenset({"orders/create", "orders/paid", "orders/updated"})
 CHECKOUT_TOPICS = frozenset({"checkouts/create", "checkouts/update"})
@@ -98,7 +97,8 @@ def _order(webhook: Webhook, body: Json, store: Store) -> Iterator[Event | Skipp
     if created is None:
         raise Misfit("the order has no created_at")
     status = text(body.get("financial_status")).lower()
-    if reason := _why_no_order(body, status):
+    gateways = texts(body.get("payment_gateway_names"))
+    if reason := _why_no_order(body, status, store):
         yield Skipped("order_placed", reason, _order_ids(body, order_id))
         return
     kind = _order_kind(body)
@@ -107,23 +107,30 @@ def _order(webhook: Webhook, body: Json, store: Store) -> Iterator[Event | Skipp
         "customer": _order_customer(body, kind),
         "kind": kind,
         "test": body.get("test") is True,
-        **_order_money(body, store),
+        "tags": tuple(tag.strip() for tag in text(body.get("tags")).split(",") if tag.strip()),
+        "gateways": gateways,
+        **order_money(body, store.mapping.currency),
         "page_url": text(body.get("landing_site")),
         "referrer": text(body.get("referring_site")),
     }
     yield Event(milestone="order_placed", occurred_at=created, **shared)
-    if status in PAID:
+    if status in (store.orders.paid_statuses or PAID):
         # No field of the body says when it was paid; an update's time never does (an old order is edited today).
         paid_at = webhook.triggered_at if webhook.topic == "orders/paid" else None
         yield Event(milestone="order_paid", occurred_at=paid_at or created, **shared)
+    elif store.orders.counts_as_paid(gateways):
+        yield Event(milestone="order_paid", occurred_at=created, **shared)
 
 
-def _why_no_order(body: Json, status: str) -> str:
-    if body.get("cancelled_at") and body.get("test") is not True:
+def _why_no_order(body: Json, status: str, store: Store) -> str:
+    if body.get("test") is True:
+        return ""  # Shopify's own samples are cancelled and voided test orders; mapping lets none out for real
+    if body.get("cancelled_at"):
         return "the order was already cancelled when first seen"
-    if status in GONE and body.get("test") is not True:
-        return f"the order was already {status} when first seen"
-    return ""
+    if store.orders.placed_statuses:
+        counted = {*store.orders.placed_statuses, *(store.orders.paid_statuses or PAID)}
+        return "" if status in counted else f"status {status or 'missing'} does not count as placed (placed_statuses)"
+    return f"the order was already {status} when first seen" if status in GONE else ""
 
 
 def _order_kind(body: Json) -> str:
@@ -193,47 +200,12 @@ def _customer(body: Json, ip: str = "", user_agent: str = "") -> Customer:
         first_name=text(person.get("first_name")) or address.first_name,
         last_name=text(person.get("last_name")) or address.last_name,
         address=address,
+        destination=next((a for a in (shipping, billing, home) if a.country), Address()),
         ip=ip,
         user_agent=user_agent,
         locale=text(body.get("customer_locale")),
         ttclid=landing.get("ttclid") or attributes.get("attribute:ttclid") or attributes.get("attribute:_ttclid", ""),
         ttp=attributes.get("attribute:_ttp") or attributes.get("attribute:ttp", ""),
-    )
-
-
-def _order_money(body: Json, store: Store) -> dict[str, Any]:
-    """Value and item prices in the buyer's currency; in the shop's if asked for or if the buyer's lacks for one."""
-    shown = text(body.get("presentment_currency")).upper()
-    total = _shown(body.get("total_price_set"), shown)
-    if store.mapping.currency == "presentment" and shown and total is not None:
-        prices = [_shown(row.get("price_set"), shown) for row in rows(body.get("line_items"))]
-        if all(price is not None for price in prices):
-            return {"currency": shown, "value": total, "items": _items(body, prices)}
-    prices = [money(row.get("price")) for row in rows(body.get("line_items"))]
-    return {
-        "currency": text(body.get("currency")).upper(),
-        "value": money(body.get("total_price")),
-        "items": _items(body, prices),
-    }
-
-
-def _shown(money_set: object, currency: str) -> Decimal | None:
-    shown = mapping(mapping(money_set).get("presentment_money"))
-    return money(shown.get("amount")) if text(shown.get("currency_code")).upper() == currency else None
-
-
-def _items(body: Json, prices: list[Decimal | None]) -> tuple[Item, ...]:
-    return tuple(
-        Item(
-            product_id=number_id(row.get("product_id")),
-            variant_id=number_id(row.get("variant_id")),
-            sku=text(row.get("sku")),
-            name=text(row.get("title")) or text(row.get("name")),
-            brand=text(row.get("vendor")),
-            quantity=count(row.get("quantity")),
-            price=price,
-        )
-        for row, price in zip(rows(body.get("line_items")), prices, strict=True)
     )
 
 
@@ -253,7 +225,7 @@ def _checkout(body: Json) -> Iterator[Event | Skipped]:
     currency, shown = text(body.get("currency")).upper(), text(body.get("presentment_currency")).upper()
     # Checkout amounts have no _set, and which currency they are in is not documented where the two differ.
     certain = not shown or shown == currency
-    prices = [money(row.get("price")) if certain else None for row in rows(body.get("line_items"))]
+    till = Till("shop", currency if certain else "", plain=certain)
     yield Event(
         milestone="checkout_started",
         occurred_at=created,
@@ -265,9 +237,8 @@ def _checkout(body: Json) -> Iterator[Event | Skipped]:
         ),
         customer=_customer(body),
         kind=kind,
-        currency=currency if certain else "",
-        value=money(body.get("total_price")) if certain else None,
-        items=_items(body, prices),
+        gateways=_unique(body.get("gateway")),
+        **amounts_of(body, till),
         notes=() if certain else ("value left out: the checkout's currency is uncertain",),
         page_url=text(body.get("landing_site")),
         referrer=text(body.get("referring_site")),

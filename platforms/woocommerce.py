@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from connector.event import Address, Customer, Event, Item, Skipped
+from connector.event import Address, Customer, Event, Item, Parts, Skipped
 from connector.fields import Json, count, host, ident, mapping, moment, money, number_id, query, rows, text
 from connector.signature import sign, verify
 from connector.store import Store
@@ -23,6 +23,7 @@ TOPICS = ORDER_TOPICS | {CHECKOUT_TOPIC, "customer.created"}
 RECORDED: frozenset[str] = frozenset()
 
 DRAFTS = frozenset({"checkout-draft", "auto-draft", "draft", "new"})
+TIPS = frozenset({"tip", "tips", "gratuity", "trinkgeld", "pourboire", "propina"})
 GONE = frozenset({"trash", "failed", "cancelled", "refunded"})
 STORE_API_DRAFT = timedelta(hours=24)  # WooCommerce deletes older drafts daily
 TTCLID_KEYS = ("_tiktok_ttclid", "tiktok_ttclid", "_ttclid", "ttclid")
@@ -87,13 +88,13 @@ def translate(webhook: Webhook, store: Store) -> Iterable[Event | Skipped]:
     if "code" in body and "id" not in body:
         raise Misfit(f"WooCommerce sent an error in place of the body: {text(body['code'])[:80]}")
     if webhook.topic in ORDER_TOPICS:
-        return _order(webhook.topic, body)
+        return _order(webhook.topic, body, store)
     if webhook.topic == CHECKOUT_TOPIC:
         return _checkout(body, webhook.received_at)
     return _registration(body)
 
 
-def _order(topic: str, body: Json) -> Iterator[Event | Skipped]:
+def _order(topic: str, body: Json, store: Store) -> Iterator[Event | Skipped]:
     order_id = number_id(body.get("id"))
     status = text(body.get("status")).lower().removeprefix("wc-")
     if not order_id or not status or "line_items" not in body:
@@ -103,17 +104,37 @@ def _order(topic: str, body: Json) -> Iterator[Event | Skipped]:
         raise Misfit("the order has no date_created_gmt")
     if status in DRAFTS:
         return  # a cart that WooCommerce keeps as an order; nothing has happened yet
-    shared = _order_parts(body, order_id)
+    shared = _order_words(body, order_id)
+    stated = moment(body.get("date_paid_gmt"))
+    if reason := _why_no_order(status, stated, store):
+        yield Skipped("order_placed", reason, shared["ids"])
+        return
+    placed_at = _placed_at(body, created, stated)
+    yield Event(milestone="order_placed", occurred_at=placed_at, **shared)
+    if _is_paid(status, stated, shared["gateways"], store):
+        # Where no time of payment is stated, the order's own: an update's would make an old order today's sale.
+        yield Event(milestone="order_paid", occurred_at=stated or placed_at, **shared)
+
+
+def _why_no_order(status: str, paid: datetime | None, store: Store) -> str:
+    if store.orders.placed_statuses:
+        if status in {*store.orders.placed_statuses, *store.orders.paid_statuses}:
+            return ""
+        if paid is None or store.orders.paid_statuses or status in GONE:
+            return f"status {status} does not count as placed (placed_statuses)"
+    if status in store.orders.paid_statuses:
+        return ""
     if status in GONE:
-        yield Skipped("order_placed", f"the order was already {status} when first seen", shared["ids"])
-        return
-    paid = moment(body.get("date_paid_gmt"))
+        return f"the order was already {status} when first seen"
     if status == "pending" and paid is None:
-        yield Skipped("order_placed", "sent to the payment page and not paid yet (status pending)", shared["ids"])
-        return
-    yield Event(milestone="order_placed", occurred_at=_placed_at(body, created, paid), **shared)
-    if paid is not None:
-        yield Event(milestone="order_paid", occurred_at=paid, **shared)
+        return "sent to the payment page and not paid yet (status pending)"
+    return ""
+
+
+def _is_paid(status: str, paid: datetime | None, gateways: tuple[str, ...], store: Store) -> bool:
+    if store.orders.counts_as_paid(gateways):
+        return True
+    return status in store.orders.paid_statuses if store.orders.paid_statuses else paid is not None
 
 
 def _placed_at(body: Json, created: datetime, paid: datetime | None) -> datetime:
@@ -125,7 +146,7 @@ def _placed_at(body: Json, created: datetime, paid: datetime | None) -> datetime
     return min((at for at in stated if at and created <= at <= latest), default=created)
 
 
-def _order_parts(body: Json, order_id: str) -> dict[str, Any]:
+def _order_words(body: Json, order_id: str) -> dict[str, Any]:
     kind, meta = _order_kind(body), _meta(body)
     landing = text(meta.get(SESSION_ENTRY))
     billing, shipping = _address(body.get("billing")), _address(body.get("shipping"))
@@ -138,6 +159,7 @@ def _order_parts(body: Json, order_id: str) -> dict[str, Any]:
         first_name=billing.first_name or shipping.first_name,
         last_name=billing.last_name or shipping.last_name,
         address=billing if billing.country or billing.city else shipping,
+        destination=shipping if shipping.country else billing,
         ip=text(body.get("customer_ip_address")) if by_shopper else "",
         user_agent=text(body.get("customer_user_agent")) if by_shopper else "",
         ttclid=_first(meta, TTCLID_KEYS) or query(landing).get("ttclid", ""),
@@ -154,8 +176,14 @@ def _order_parts(body: Json, order_id: str) -> dict[str, Any]:
         "customer": customer,
         "kind": kind,
         "currency": text(body.get("currency")).upper(),
-        "value": money(body.get("total")),
-        "items": tuple(_order_item(row) for row in rows(body.get("line_items"))),
+        "total": money(body.get("total")),
+        "parts": _parts(body),
+        "gateways": _unique(text(body.get("payment_method")), text(body.get("payment_method_title"))),
+        "items": tuple(
+            _order_item(row, body.get("prices_include_tax") is True)
+            for row in rows(body.get("line_items"))
+            if not _in_bundle(row)
+        ),
         "page_url": landing,
         "referrer": text(meta.get("_wc_order_attribution_referrer")),
     }
@@ -172,9 +200,40 @@ def _order_kind(body: Json) -> str:
     return "web" if shopper else "api"
 
 
-def _order_item(row: Json) -> Item:
+def _parts(body: Json) -> Parts:
+    """The table of what a WooCommerce total is made of. Core knows no duties, tips are fees by another name."""
+    lines, fees = list(rows(body.get("line_items"))), list(rows(body.get("fee_lines")))
+    tips = [fee for fee in fees if text(fee.get("name")).casefold() in TIPS]
+    others = [fee for fee in fees if fee not in tips]
+    return Parts(
+        goods=_added(lines, "total"),
+        gift_cards=Decimal(0),  # core sells none; those of extensions are goods like others
+        goods_tax=_added(lines, "total_tax"),
+        shipping=money(body.get("shipping_total")),
+        shipping_tax=money(body.get("shipping_tax")),
+        fees=_added(others, "total"),
+        fees_tax=_added(fees, "total_tax"),
+        tips=_added(tips, "total"),
+        duties=Decimal(0),
+        priced_with_tax=body.get("prices_include_tax") is True,
+    )
+
+
+def _added(found: list[Json], name: str) -> Decimal | None:
+    amounts = [money(row.get(name)) for row in found]
+    return None if None in amounts else sum((amount for amount in amounts if amount is not None), Decimal(0))
+
+
+def _in_bundle(row: Json) -> bool:
+    """A line that is part of another one (Product Bundles, Composite Products): the parent stands for it."""
+    return bool(row.get("bundled_by") or row.get("composite_parent"))
+
+
+def _order_item(row: Json, with_tax: bool) -> Item:
     quantity = count(row.get("quantity"))
-    total = money(row.get("total"))
+    total, tax = money(row.get("total")), money(row.get("total_tax"))
+    if with_tax and total is not None and tax is not None:
+        total += tax  # what the shopper saw on the page
     return Item(
         product_id=number_id(row.get("product_id")),
         variant_id=number_id(row.get("variation_id")),
@@ -208,7 +267,7 @@ def _checkout(body: Json, received_at: datetime) -> Iterator[Event | Skipped]:
     yield Event(
         milestone="checkout_started",
         occurred_at=started_at,
-        ids=_present(checkout_token=token, customer_id=number_id(data.get("customer_id"))),
+        ids=_present(checkout_token=token, customer_id=number_id(data.get("customer_id")), **_told(data)),
         customer=Customer(
             id=number_id(data.get("customer_id")),
             emails=_unique(text(data.get("email"))),
@@ -220,13 +279,15 @@ def _checkout(body: Json, received_at: datetime) -> Iterator[Event | Skipped]:
             ttp=text(data.get("ttp")),
         ),
         currency=text(data.get("currency")).upper(),
-        value=money(data.get("total")),
+        total=money(data.get("total")),
+        parts=Parts(goods=_goods(data), gift_cards=Decimal(0)),
         items=tuple(
             Item(
                 product_id=number_id(row.get("product_id")),
                 variant_id=number_id(row.get("variation_id")),
                 sku=text(row.get("sku")),
                 name=plain(text(row.get("name"))),
+                category=plain(text(row.get("category"))),
                 quantity=count(row.get("quantity")),
                 price=money(row.get("price")),
             )
@@ -235,6 +296,14 @@ def _checkout(body: Json, received_at: datetime) -> Iterator[Event | Skipped]:
         page_url=url,
         referrer=text(data.get("referrer")),
     )
+
+
+def _goods(data: Json) -> Decimal | None:
+    """A cart's items as the snippet prices them; what else is in its total it does not say."""
+    prices = [(money(row.get("price")), count(row.get("quantity"))) for row in rows(data.get("line_items"))]
+    if any(price is None for price, _ in prices):
+        return None
+    return sum((price * quantity for price, quantity in prices if price is not None), Decimal(0))
 
 
 def _registration(body: Json) -> Iterator[Event | Skipped]:
@@ -260,6 +329,7 @@ def _registration(body: Json) -> Iterator[Event | Skipped]:
             first_name=text(body.get("first_name")) or billing.first_name,
             last_name=text(body.get("last_name")) or billing.last_name,
             address=billing if billing.country or billing.city else shipping,
+            destination=shipping if shipping.country else billing,
             ttclid=_first(meta, TTCLID_KEYS),
             ttp=_first(meta, TTP_KEYS),
         ),
@@ -295,6 +365,11 @@ def _meta(body: Json) -> dict[str, object]:
 def _templates(meta: dict[str, object]) -> dict[str, str]:
     """Meta with short values, for `{meta:KEY}` in event_id templates."""
     return {f"meta:{key}": value for key in meta if (value := ident(meta[key]))}
+
+
+def _told(data: Json) -> dict[str, str]:
+    """The short values the shop's own snippet gave to a checkout, so that consent_source finds its key there."""
+    return {f"meta:{text(key)}": value for key in data if (value := ident(data[key]))}
 
 
 def _first(meta: dict[str, object], keys: tuple[str, ...]) -> str:

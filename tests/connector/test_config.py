@@ -625,10 +625,8 @@ def test_not_yet(key):
 
 def test_not_yet_wording():
     """The refusal of a choice says the choice, and where it was inherited from."""
-    line = only_problem(store(consent=None) + '[defaults]\nconsent = "required"')
-    assert line == (
-        'defaults.consent: consent = "required" is not supported yet by this version; only "not_required" is'
-    )
+    line = only_problem(store() + "[defaults.signals]\n")
+    assert line == "defaults.signals: signals is not supported yet by this version; leave it out"
 
 
 # Stores beside each other

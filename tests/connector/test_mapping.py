@@ -45,7 +45,7 @@ EVENT = Event(
     ids={"order_id": "1001", "customer_id": "77", "checkout_token": "abc"},
     customer=CUSTOMER,
     currency="USD",
-    value=Decimal("44.50"),
+    total=Decimal("44.50"),
     items=(Item("10", "11", "SKU-1", "Shirt", "Acme", 2, Decimal("18.50")), Item(sku="GIFT", quantity=1)),
     page_url="/shirts?utm_source=tiktok&key=secret",
     referrer="https://www.tiktok.com/?q=1",
@@ -151,7 +151,7 @@ def test_absent_stays_absent():
 
 
 def test_a_value_of_zero_is_one():
-    assert item(replace(EVENT, value=Decimal("0.00")))["properties"]["value"] == 0
+    assert item(replace(EVENT, total=Decimal("0.00")))["properties"]["value"] == 0
 
 
 def test_several_addresses_are_a_list_without_doubles_and_blanks():
@@ -298,14 +298,14 @@ def test_an_unlisted_currency_costs_value_and_prices_not_the_event():
     assert not {"currency", "value"} & set(properties)
     assert not any("price" in content for content in properties["contents"])
     assert found.notes == ("value left out: TikTok does not list the currency XXX",)
-    silent = json.loads(only(replace(EVENT, currency="", value=None)).payload)["properties"]
+    silent = json.loads(only(replace(EVENT, currency="", total=None)).payload)["properties"]
     assert not any("price" in content for content in silent["contents"])
 
 
 def test_without_a_value_there_is_no_currency_and_the_reverse():
-    bare = replace(EVENT, value=None, items=tuple(replace(i, price=None) for i in EVENT.items))
+    bare = replace(EVENT, total=None, items=tuple(replace(i, price=None) for i in EVENT.items))
     assert not {"currency", "value"} & set(item(bare)["properties"])
-    assert item(replace(EVENT, value=None))["properties"]["currency"] == EVENT.currency  # the prices are in it
+    assert item(replace(EVENT, total=None))["properties"]["currency"] == EVENT.currency  # the prices are in it
     assert only(replace(EVENT, currency="")).notes[0].endswith("(none)")
 
 

@@ -1,0 +1,132 @@
+"""What a store's choices come to, in plain words, and which of them somebody would rather know of."""
+
+from collections.abc import Iterator
+
+from connector.store import Milestone, Store
+
+# Standard web events of TikTok, the only ones that campaigns can optimise on.
+# https://ads.tiktok.com/help/article/supported-standard-events
+STANDARD = frozenset({
+    "AddPaymentInfo", "AddToCart", "AddToWishlist", "ApplicationApproval", "CompleteRegistration", "Contact",
+    "CustomizeProduct", "Download", "FindLocation", "InitiateCheckout", "Lead", "PlaceAnOrder", "Purchase", "Schedule",
+    "Search", "StartTrial", "SubmitApplication", "Subscribe", "ViewContent",
+})  # fmt: skip
+# Old names that TikTok turns into new ones. https://ads.tiktok.com/help/article/how-to-adopt-tiktoks-updated-standard-events
+RETIRED = {"CompletePayment": "Purchase", "SubmitForm": "Lead"}
+# Names that TikTok reserves and maps by itself. https://ads.tiktok.com/help/article/reserved-events
+RESERVED = {
+    "AddBilling": "AddPaymentInfo",
+    "Checkout": "PlaceAnOrder",
+    "ClickForm": "Lead",
+    "Consult": "Contact",
+    "Registration": "CompleteRegistration",
+    "StartCheckout": "InitiateCheckout",
+}
+SHOPIFY_PAID = {"paid", "partially_refunded"}
+
+_WHO: dict[Milestone, str] = {
+    "order_placed": "An order",
+    "order_paid": "An order",
+    "checkout_started": "A checkout",
+    "customer_registered": "A registration",
+}
+
+
+def plain_words(store: Store) -> Iterator[str]:
+    """The effective mapping, one sentence a line."""
+    for milestone, names in store.events.items():
+        if names:
+            sent = " and as ".join(names)
+            yield f"{_WHO[milestone]} is sent as {sent} when {_when(milestone, store)}{_worth(milestone, store)}."
+        else:
+            yield f"{milestone} is not sent (events.{milestone} is off)."
+    yield f"Only of kind {', '.join(store.orders.include)} (orders.include){_exclusions(store)}."
+    yield f"Products are named by {store.mapping.content_id}; people by external_id {store.external_id or '(off)'}."
+    yield _consent(store)
+    if store.limited_data_use:
+        states = ", ".join(store.limited_data_use)
+        yield f"Limited Data Use for shoppers in {states}; without a public ip they are skipped."
+    for pixel in store.pixels:
+        where = f"to Test Events ({pixel.test_event_code}), not for real" if pixel.test_event_code else "for real"
+        yield f"Pixel {pixel.code}: {where}."
+
+
+def _when(milestone: Milestone, store: Store) -> str:
+    orders = store.orders
+    if milestone == "order_placed":
+        if orders.placed_statuses:
+            return f"its status is {' or '.join(orders.placed_statuses)}, or it is paid"
+        return "it is placed, paid or not" if store.platform == "shopify" else "it is placed (on-hold, processing, …)"
+    if milestone == "order_paid":
+        if orders.paid_statuses:
+            paid = f"its status is {' or '.join(orders.paid_statuses)}"
+        else:
+            paid = "it is fully paid" if store.platform == "shopify" else "the shop has its date of payment"
+        at_once = orders.paid_when_placed
+        return paid + (f", or when it is placed with {' or '.join(at_once)}" if at_once else "")
+    return "it begins" if milestone == "checkout_started" else "a customer opens an account"
+
+
+def _worth(milestone: Milestone, store: Store) -> str:
+    if milestone == "customer_registered":
+        return ""
+    whole = "its total" if store.mapping.value == "total" else "its items as priced"
+    without = f" without {', '.join(store.mapping.value_excludes)}" if store.mapping.value_excludes else ""
+    money = "shopper's" if store.mapping.currency == "presentment" else "shop's"
+    return f", with value = {whole}{without}, in the {money} currency"
+
+
+def _exclusions(store: Store) -> str:
+    orders = store.orders
+    named = (
+        ("tagged", orders.exclude_tags),
+        ("paid with", orders.exclude_gateways),
+        ("with an e-mail at", orders.exclude_email_domains),
+    )
+    said = [f"{word} {' or '.join(chosen)}" for word, chosen in named if chosen]
+    said += ["worth zero"] if orders.exclude_zero else []
+    return f"; not those {', '.join(said)}" if said else ""
+
+
+def _consent(store: Store) -> str:
+    if store.consent == "not_required":
+        return "No consent is asked for (consent)."
+    whose = "everybody" if store.consent == "required" else "shoppers in the EEA, the UK and Switzerland"
+    key = store.consent_source.key
+    where = f"{key} = {' or '.join(store.consent_source.granted)}" if key else "(no consent_source.key is set)"
+    return f"Of {whose} only those are sent who said yes: {where}."
+
+
+def doubts(store: Store) -> Iterator[str]:
+    """What is allowed and probably not meant."""
+    for milestone, names in store.events.items():
+        for name in names:
+            if doubt := _name_doubt(name):
+                yield f"events.{milestone}: {doubt}"
+        merged = [RETIRED.get(name, RESERVED.get(name, name)) for name in names]
+        if len(set(merged)) < len(merged):
+            yield f"events.{milestone}: TikTok takes {' and '.join(names)} for one event, so it counts twice"
+    placed, paid = store.events["order_placed"], store.events["order_paid"]
+    if placed and paid and not set(placed) & set(paid):
+        yield f"{placed[0]} and {paid[0]} both carry the order's value: never add them up, optimise on one"
+    if store.consent != "not_required" and not store.consent_source.key:
+        yield "consent is asked for, but consent_source.key is not set: nobody can say yes, so they are all skipped"
+    if store.platform == "shopify" and store.orders.paid_statuses:
+        missing = SHOPIFY_PAID - set(store.orders.paid_statuses)
+        if missing:
+            yield f"orders.paid_statuses replaces Shopify's own rule and leaves out {', '.join(sorted(missing))}"
+    if not store.country:
+        yield "country is not set: phone numbers typed without country code and address are left out"
+
+
+def _name_doubt(name: str) -> str:
+    if name == "PlaceAnOrder":
+        return "TikTok ends PlaceAnOrder in 2027; until then it works in full"
+    if name in RETIRED or name in RESERVED:
+        return f"{name} is an old or reserved name, TikTok makes {RETIRED.get(name) or RESERVED[name]} of it; use that"
+    if name in STANDARD:
+        return ""
+    close = next((standard for standard in STANDARD if standard.lower() == name.lower()), "")
+    if close:
+        return f"{name} is not {close}: names are case-sensitive, so it becomes a custom event"
+    return f"{name} is a custom event: it is reported, but campaigns cannot optimise on it"
