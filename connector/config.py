@@ -296,9 +296,20 @@ def _refuse_clashes(stores: Mapping[str, Store], reading: Reading) -> None:
         if set(first.shops) & set(second.shops):
             reading.problem(place, f"the same shop and pixel as {other}; every event would be sent twice")
         for kind in ID_KINDS:
-            if getattr(first.event_id, kind) == getattr(second.event_id, kind):
+            if _may_meet(getattr(first.event_id, kind), getattr(second.event_id, kind)):
                 reading.problem(
                     f"{place}.event_id.{kind}",
-                    f"the same template as {other} on the same pixel; TikTok would take different {kind}s for one, so "
-                    "begin it with the store's name",
+                    f"may make the same id as {other}'s on the same pixel; TikTok would take different {kind}s for one, "
+                    "so begin it with the store's name",
                 )
+
+
+def _may_meet(one: str, two: str) -> bool:
+    """Whether two templates can give the same id: only fixed text at their beginnings or ends rules it out."""
+
+    def apart(first: str, second: str) -> bool:
+        return not first.startswith(second) and not second.startswith(first)
+
+    begin = (one.partition("{")[0], two.partition("{")[0])
+    end = (one.rpartition("}")[2][::-1], two.rpartition("}")[2][::-1])
+    return not apart(*begin) and not apart(*end)

@@ -649,8 +649,30 @@ def test_equal_templates_on_one_pixel(kind):
     """Two stores on one pixel whose ids could be equal are a problem; on two pixels they are not."""
     more = f'event_id = {{ {kind} = "x-{{order_id}}" }}'
     line = only_problem(store("one", more=more) + store("two", more=more, **TWO))
-    assert line.startswith(f"stores.two.event_id.{kind}: the same template as stores.one on the same pixel")
+    assert line.startswith(f"stores.two.event_id.{kind}: may make the same id as stores.one's on the same pixel")
     assert loaded(store("one", more=more) + store("two", more=more, pixel=f'"{OTHER_CODE}"', **TWO))
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "clash"),
+    [
+        ("{order_id}", "{order_number}", True),
+        ("a-{order_id}", "a-b-{order_id}", True),
+        ("a-{order_id}", "b-{order_id}", False),
+        ("acme-order-{order_id}", "acme-eu-order-{order_id}", False),
+        ("{order_id}-a", "{order_id}-b", False),
+        ("{order_id}-a", "x{order_id}", True),
+    ],
+)
+def test_templates_that_may_meet_on_one_pixel(one, two, clash):
+    """Only fixed text at their beginnings or ends keeps the ids of two stores apart."""
+    toml = store("one", more=f'event_id = {{ order = "{one}" }}') + store(
+        "two", more=f'event_id = {{ order = "{two}" }}', **TWO
+    )
+    if clash:
+        assert "may make the same id" in only_problem(toml)
+    else:
+        assert loaded(toml)
 
 
 def test_faulty_stores_do_not_clash():
