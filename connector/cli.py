@@ -58,7 +58,7 @@ def relay() -> None:
 
     from connector.database import connect
     from connector.outbox import Outbox
-    from connector.relay import LANES_AT_ONCE, Relay
+    from connector.relay import LANES_AT_ONCE, SLOW_LANES_AT_ONCE, Relay
     from connector.serve import end_with_parent
     from connector.tiktok import TIMEOUT, EventsApi
 
@@ -69,7 +69,7 @@ def relay() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     engine = connect(config.database_url, patience=10.0)
-    limits = httpx.Limits(max_connections=LANES_AT_ONCE, max_keepalive_connections=LANES_AT_ONCE)
+    limits = httpx.Limits(max_connections=LANES_AT_ONCE + SLOW_LANES_AT_ONCE, max_keepalive_connections=32)
     with httpx.Client(timeout=TIMEOUT, limits=limits) as client:
         Relay(config.stores, Outbox(engine), EventsApi(config.events_api_url, client)).run(stop)
 

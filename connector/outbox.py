@@ -276,6 +276,27 @@ class Outbox(Transactions):
         with self._write() as connection:
             return connection.execute(statement, [dict(result) for result in results]).rowcount
 
+    def pull_back(self, now: float, bound: float) -> int:
+        """Make due whatever is due, or leased, beyond `bound`; how many there were, a thousand at most.
+
+        A clock that jumped wrote it. When such an event may have reached TikTok is unknown too, so the earliest
+        possible moment is taken: that it was stored.
+        """
+        mine = (events.c.store == lanes.c.store, events.c.pixel == lanes.c.pixel)
+        ahead = (
+            sa.select(events.c.id).join(lanes, sa.and_(*mine)).where(events.c.state == "due", events.c.due_at > bound)
+        )
+        values: dict[str, Any] = {"due_at": now, "lease_owner": None}
+        for name in ("tried_at", "sent_at"):
+            column = events.c[name]
+            values[name] = sa.case((column > now, events.c.created_at), else_=column)
+        with self._write() as connection:
+            ids = connection.execute(ahead.limit(1000)).scalars().all()
+            if not ids:
+                return 0
+            wrong = (events.c.id.in_(ids), events.c.state == "due", events.c.due_at > bound)
+            return connection.execute(sa.update(events).where(*wrong).values(values)).rowcount
+
     def deny(self, lane: Lane, until: float, now: float, token: str, reason: str) -> None:
         """Close a lane until then; `token` is the fingerprint of the token that was refused."""
         values = {
@@ -305,7 +326,10 @@ class Outbox(Transactions):
         insert = self._insert(relays).values(name=relay, seen_at=now)
         with self._write() as connection:
             connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_={"seen_at": now}))
-            connection.execute(sa.delete(relays).where(relays.c.seen_at < now - 24 * HOUR))
+            gone = sa.or_(
+                relays.c.seen_at < now - 24 * HOUR, relays.c.seen_at > now + HOUR
+            )  # or of a clock that jumped
+            connection.execute(sa.delete(relays).where(gone))
 
     def leave(self, relay: str) -> None:
         """A relay ends in good order."""

@@ -1,6 +1,10 @@
 """Second half of the way, a process of its own: claim → batch → send → settle. Many may share one database.
 
-A lane is one store's pixel. Lanes are worked side by side, so one that is refused or hangs delays no other.
+A lane is one store's pixel. Lanes are worked side by side, so one that is refused or hangs delays no other: it holds
+one worker at most, and from its first slow answer on only one of a few that are set aside for such lanes.
+
+Two clocks: what is written into the database is Unix time, which may jump; what is waited for here, and how long a
+lease still lasts, goes by a clock that never does.
 """
 
 import hashlib
@@ -18,6 +22,7 @@ from threading import Event, Lock
 from typing import Any
 
 from connector.outbox import Claimed, Lane, LaneState, Outbox, again, settled
+from connector.pace import Pace
 from connector.store import Pixel, Store
 from connector.tiktok import LONGEST_REQUEST, PARTLY, EventsApi, Outcome
 from connector.transactions import CannotStore
@@ -31,11 +36,16 @@ BACKLOG_BYTES = 2 * 1024 * 1024
 LEASE = 120.0  # seconds; a dead relay's events fall due again after it
 POLL = 0.2
 BEAT = 10.0
-LANES_AT_ONCE = 32
+LANES_AT_ONCE = 128  # threads are made as needed; a lane has one at most
+SLOW_LANES_AT_ONCE = 16
+SLOW = 3.0  # seconds; TikTok usually answers in less than one
+TURN = 30.0  # seconds a lane with a backlog is worked on before others may have its thread
 GIVE_UP = 24 * 3600.0  # after the first attempt
 DEDUPLICATED = 47 * 3600.0  # TikTok knows an event_id for 48 hours; an hour is left for clocks
 SAME_REFUSALS = 10  # so many events refused in the same words, and none taken: the set-up is at fault
 PAUSES = (5.0, 600.0)  # first and longest pause between attempts, also between probes of a refused token
+FURTHEST = 900.0  # longer than any lease or pause: what lies further ahead was written by a clock that was wrong
+LOOK_AHEAD = 60.0  # seconds between looks for such rows
 
 
 @dataclass(slots=True)
@@ -47,10 +57,15 @@ class _Work:
     pixel: Pixel
     probing: bool  # TikTok has refused the lane; it is asked with one event
     proven: bool = False  # TikTok took an event, so a refusal is that event's own fault
+    lease_ends: float = 0.0  # of what is claimed now, by the clock that never jumps
 
 
 class Relay:
-    """Sends what is due. `clock` gives Unix seconds, `rng` the jitter."""
+    """Sends what is due.
+
+    `clock` gives Unix seconds, `elapsed` seconds that never jump, `rng` the jitter; `pause` waits so long or until the
+    event is set. `lease`: see LEASE.
+    """
 
     def __init__(
         self,
@@ -59,15 +74,24 @@ class Relay:
         api: EventsApi,
         clock: Callable[[], float] = time.time,
         rng: random.Random | None = None,
+        elapsed: Callable[[], float] = time.monotonic,
+        pause: Callable[[Event, float], object] = Event.wait,
+        lease: float = LEASE,
     ) -> None:
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._outbox = outbox
         self._api = api
         self._clock = clock
+        self._elapsed = elapsed
+        self._wait = pause
+        self._lease = lease
+        self._pace = Pace(elapsed)
         self._rng = rng or random.Random()  # noqa: S311 — jitter, not a secret
         self._lanes = {Lane(s.name, pixel.code): (s, pixel) for s in stores.values() for pixel in s.pixels}
         self._busy: set[Lane] = set()
-        self._paused: dict[Lane, float] = {}
+        self._paused: dict[Lane, float] = {}  # until when, by `elapsed`
+        self._slow: set[Lane] = set()
+        self._looked_ahead = float("-inf")
         self._lock = Lock()
         self._stop = Event()
 
@@ -76,7 +100,10 @@ class Relay:
         self._stop = stop
         beaten = float("-inf")
         ready = False
-        with ThreadPoolExecutor(LANES_AT_ONCE, thread_name_prefix="lane") as pool:
+        with (
+            ThreadPoolExecutor(LANES_AT_ONCE, thread_name_prefix="lane") as swift,
+            ThreadPoolExecutor(SLOW_LANES_AT_ONCE, thread_name_prefix="slow-lane") as slow,
+        ):
             while not stop.is_set():
                 try:
                     if not ready:
@@ -86,7 +113,7 @@ class Relay:
                         self._outbox.beat(self.name, self._clock())
                         beaten = time.monotonic()
                     for lane, probing in self._open_lanes():
-                        pool.submit(self._drain, lane, probing)
+                        (slow if lane in self._slow else swift).submit(self._drain, lane, probing)
                 except CannotStore as error:
                     log.error("the database does not answer: %s", error)
                     stop.wait(1.0)
@@ -106,9 +133,13 @@ class Relay:
     def _open_lanes(self) -> Iterator[tuple[Lane, bool]]:
         """Lanes with events due that nobody here works on, and whether it is only to be asked with one event."""
         now = self._clock()
+        if self._elapsed() - self._looked_ahead >= LOOK_AHEAD:
+            self._looked_ahead = self._elapsed()
+            if number := self._outbox.pull_back(now, now + FURTHEST):
+                log.warning("%s events were due further ahead than is possible (a clock jumped); due now", number)
         for state in self._outbox.lanes_due(now):
             with self._lock:
-                free = state.lane not in self._busy and self._paused.get(state.lane, 0) <= now
+                free = state.lane not in self._busy and self._paused.get(state.lane, 0) <= self._elapsed()
             if state.lane in self._lanes and free and (probing := self._probing(state, now)) is not None:
                 with self._lock:
                     self._busy.add(state.lane)
@@ -121,14 +152,17 @@ class Relay:
         if state.denied_token != fingerprint(self._lanes[state.lane][1].access_token):
             log.info("the token has changed, trying it", extra={"store": state.lane.store, "pixel": state.lane.pixel})
             return True
-        return True if state.denied_until <= now else None
+        return None if now < state.denied_until <= now + FURTHEST else True
 
     def _drain(self, lane: Lane, probing: bool) -> int:
         taken = 0
+        begun = self._elapsed()
         work = _Work(lane, *self._lanes[lane], probing)
         try:
-            while not self._stop.is_set():
-                claimed = self._outbox.claim(lane, 1 if work.probing else BACKLOG, self.name, self._clock(), LEASE)
+            while not self._stop.is_set() and self._elapsed() - begun < TURN:
+                work.lease_ends = self._elapsed() + self._lease
+                number = 1 if work.probing else BACKLOG
+                claimed = self._outbox.claim(lane, number, self.name, self._clock(), self._lease)
                 taken += len(claimed)
                 if not claimed or not self._deliver(work, claimed):
                     break
@@ -138,7 +172,7 @@ class Relay:
         except Exception:
             log.exception("the relay failed on a lane", extra={"store": lane.store, "pixel": lane.pixel})
             with self._lock:
-                self._paused[lane] = self._clock() + 30
+                self._paused[lane] = self._elapsed() + 30
         finally:
             with self._lock:
                 self._busy.discard(lane)
@@ -149,31 +183,31 @@ class Relay:
     def _deliver(self, work: "_Work", claimed: list[Claimed]) -> bool:
         """Send and settle what was claimed; False when the lane shall not be worked on for now."""
         lease_until = claimed[0].lease_until
-        begun = lease_until - LEASE
+        begun = lease_until - self._lease
         results: list[dict[str, Any]] = []
         late = {item.id: why for item in claimed if (why := self._too_late(item, work.store))}
         results += [settled(c, "expired", self._clock(), None, late[c.id], "") for c in claimed if c.id in late]
         going_on = True
         for batch in _batches([item for item in claimed if item.id not in late], len(claimed) >= BACKLOG):
-            if not going_on or not self._may_send(lease_until):
+            if not going_on or not self._may_send(work):
                 # Not sent: as if never claimed.
                 results += [self._untouched(item, begun) for item in batch]
                 continue
-            answers = self._send(work, batch, lease_until)
+            answers = self._send(work, batch)
             going_on = self._note(work, answers)
             for group, outcome in answers:
                 results += self._results(group, outcome, begun)
         self._outbox.settle(self.name, lease_until, results)
         return going_on
 
-    def _send(self, work: "_Work", batch: list[Claimed], lease_until: float) -> list[tuple[list[Claimed], Outcome]]:
+    def _send(self, work: "_Work", batch: list[Claimed]) -> list[tuple[list[Claimed], Outcome]]:
         """Send a batch; if TikTok refuses an event in it, find that event and send the others on.
 
         Every single one refused in the same words: the set-up is at fault, so the lane is refused and nothing buried,
         unless TikTok has just taken events of this lane.
         """
         answers: list[tuple[list[Claimed], Outcome]] = []
-        for group, outcome in self._isolate(work, batch, lease_until):
+        for group, outcome in self._isolate(work, batch):
             answers.append((group, outcome))
             work.proven |= outcome.verdict == "accepted"
             if not work.proven and len(batch) > 1 and len(answers) >= SAME_REFUSALS and _same_refusal(answers):
@@ -187,9 +221,7 @@ class Relay:
     def _refused_so_before(self, lane: Lane, outcome: Outcome) -> bool:
         return _wording(self._outbox.lane(lane).reason) == _wording(_told(outcome))
 
-    def _isolate(
-        self, work: "_Work", batch: list[Claimed], lease_until: float
-    ) -> Iterator[tuple[list[Claimed], Outcome]]:
+    def _isolate(self, work: "_Work", batch: list[Claimed]) -> Iterator[tuple[list[Claimed], Outcome]]:
         """Each event once, with the answer that counts for it.
 
         Whether TikTok keeps the good events of a batch that it refuses is not documented: for those that are sent
@@ -198,12 +230,10 @@ class Relay:
         waiting = [(batch, False)]
         while waiting:
             part, resent = waiting.pop()
-            if resent and not self._may_send(lease_until):
+            if resent and not self._may_send(work):
                 yield part, Outcome("retry", message="interrupted while a bad event was looked for", definite=False)
                 continue
-            begun = time.perf_counter()
-            outcome = self._api.send(work.pixel, part[0].test_code, [item.payload for item in part])
-            self._log(work.lane, part, outcome, begun)
+            outcome = self._ask(work, part)
             named = [part[index] for index in outcome.indexes]
             others = [item for index, item in enumerate(part) if index not in outcome.indexes]
             if outcome.code == PARTLY and named:
@@ -217,6 +247,18 @@ class Relay:
                 half = len(part) // 2
                 parts = [*([item] for item in named), others] if named else [part[:half], part[half:]]
                 waiting += [(smaller, True) for smaller in reversed(parts) if smaller]
+
+    def _ask(self, work: "_Work", part: list[Claimed]) -> Outcome:
+        """One request, as soon as its token's pace allows, and how long it took."""
+        if (seconds := self._pace.take(work.pixel.access_token)) > 0:
+            self._wait(self._stop, seconds)
+        begun = self._elapsed()
+        outcome = self._api.send(work.pixel, part[0].test_code, [item.payload for item in part])
+        took = self._elapsed() - begun
+        with self._lock:
+            (self._slow.add if took > SLOW else self._slow.discard)(work.lane)
+        self._log(work.lane, part, outcome, took)
+        return outcome
 
     def _note(self, work: "_Work", answers: Sequence[tuple[list[Claimed], Outcome]]) -> bool:
         """Remember what the answers say about the lane itself; False when it shall rest."""
@@ -235,10 +277,17 @@ class Relay:
         if retried:
             attempts = max(item.attempts for group, _ in retried for item in group)
             pause = max(min(self._pause(attempts), 30.0), max(outcome.pause for _, outcome in retried))
-            with self._lock:
-                self._paused[work.lane] = now + pause
+            self._rest(work, pause, whole_token=any(outcome.throttled for _, outcome in retried))
             return False
         return True
+
+    def _rest(self, work: "_Work", seconds: float, whole_token: bool) -> None:
+        """Leave the lane alone for a while; all lanes of its token if that was used too often."""
+        token, until = work.pixel.access_token, self._elapsed() + seconds
+        with self._lock:
+            for lane, (_, pixel) in self._lanes.items():
+                if lane == work.lane or (whole_token and pixel.access_token == token):
+                    self._paused[lane] = max(until, self._paused.get(lane, 0))
 
     def _deny(self, lane: Lane, pixel: Pixel, outcome: Outcome, now: float) -> None:
         pause = self._pause(1 + self._outbox.lane(lane).denials)
@@ -291,11 +340,11 @@ class Relay:
         first, longest = PAUSES
         return min(first * 2.0 ** min(attempts - 1, 20), longest) * self._rng.uniform(0.5, 1.0)
 
-    def _may_send(self, lease_until: float) -> bool:
+    def _may_send(self, work: "_Work") -> bool:
         """Whether a request begun now certainly ends within the lease, and nobody wants us to end."""
-        return not self._stop.is_set() and lease_until - self._clock() > LONGEST_REQUEST
+        return not self._stop.is_set() and work.lease_ends - self._elapsed() > LONGEST_REQUEST
 
-    def _log(self, lane: Lane, batch: list[Claimed], outcome: Outcome, begun: float) -> None:
+    def _log(self, lane: Lane, batch: list[Claimed], outcome: Outcome, took: float) -> None:
         level = logging.INFO if outcome.verdict == "accepted" and outcome.code == 0 else logging.WARNING
         log.log(
             level,
@@ -309,7 +358,7 @@ class Relay:
                 "code": outcome.code,
                 "request_id": outcome.request_id,
                 "reason": "" if outcome.code == 0 else outcome.message,
-                "ms": round((time.perf_counter() - begun) * 1000, 1),
+                "ms": round(took * 1000, 1),
             },
         )
 

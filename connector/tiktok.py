@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 import httpx
@@ -23,7 +24,8 @@ MAX_ANSWER = 256 * 1024
 
 Verdict = Literal["accepted", "retry", "rejected", "denied"]
 
-RETRIED = frozenset({40016, 40100, 40132, 50000, 50002, 60001, 61000})
+THROTTLED = frozenset({40100, 40132, 61000})
+RETRIED = frozenset({40016, 50000, 50002, 60001}) | THROTTLED
 DENIED = frozenset({40001, 40003, 40006, 40051, 40063, 40101, 40102, 40103, 40104, 40105, 40107, 40110, 40113})
 DENIED |= {40117, 40118, 40125, 40130, 40400, 41000, 41001, 41002}
 DONE = frozenset({0, 40050})  # 40050: this very request was taken before
@@ -39,7 +41,8 @@ _SOURCE = re.compile(r"event_source(?:_id)?\b|pixel[ _]code|access[ _-]token", r
 class Outcome:
     """What an answer means. `definite` is False when the events may have reached TikTok all the same.
 
-    `indexes` are the events of the request that the message names; `pause` seconds TikTok asked us to wait.
+    `indexes` are the events of the request that the message names; `pause` seconds TikTok asked us to wait;
+    `throttled`: this token was used too often.
     """
 
     verdict: Verdict
@@ -49,6 +52,7 @@ class Outcome:
     definite: bool = True
     indexes: tuple[int, ...] = ()
     pause: float = 0.0
+    throttled: bool = False
 
 
 class EventsApi:
@@ -111,9 +115,10 @@ def decipher(status: int, headers: Mapping[str, str], body: bytes, sent: int) ->
         message=_shown(message),
         request_id=str(answer.get("request_id") or "")[:64],
         # An internal error or time-out of TikTok's may come after the events were taken.
-        definite=verdict != "retry" or code in (40100, 40132, 61000),
+        definite=verdict != "retry" or code in THROTTLED,
         indexes=_indexes(message, sent) if verdict == "rejected" or code == PARTLY else (),
         pause=pause,
+        throttled=code in THROTTLED,
     )
 
 
@@ -138,7 +143,7 @@ def _without_code(status: int, pause: float) -> Outcome:
         return Outcome("denied", message=f"{told}: check EVENTS_API_URL")
     if status == 413:
         return Outcome("rejected", message=f"{told}: too large")  # so a batch is halved, and a single event is known
-    return Outcome("retry", message=told, definite=status == 429, pause=pause)
+    return Outcome("retry", message=told, definite=status == 429, pause=pause, throttled=status == 429)
 
 
 def _indexes(message: str, sent: int) -> tuple[int, ...]:
@@ -147,10 +152,15 @@ def _indexes(message: str, sent: int) -> tuple[int, ...]:
 
 
 def _pause(headers: Mapping[str, str]) -> float:
+    """Retry-After in seconds, ten minutes at most. A date is measured against the answer's own, not our clock."""
+    asked = headers.get("Retry-After", "0")
     try:
-        seconds = float(headers.get("Retry-After", 0))
-    except ValueError:  # a date: allowed by HTTP, used by nobody here
-        return 0.0
+        seconds = float(asked)
+    except ValueError:
+        try:
+            seconds = (parsedate_to_datetime(asked) - parsedate_to_datetime(headers.get("Date", ""))).total_seconds()
+        except (ValueError, TypeError, OverflowError):
+            return 0.0
     return 0.0 if math.isnan(seconds) else min(max(seconds, 0.0), 600.0)
 
 

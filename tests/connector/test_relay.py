@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
+from connector import pace
 from connector import relay as module
 from connector.database import connect, migrate
 from connector.desk import Desk
@@ -62,6 +63,7 @@ class World:
 
     def __init__(self, engine: Engine, *stores: Store) -> None:
         self.now = START
+        self.jump = 0.0  # by how much the relay's Unix clock is wrong
         self.engine = engine
         self.outbox = Outbox(engine)
         self.sandbox = Sandbox(clock=lambda: self.now, pause=lambda _event, _seconds: None)
@@ -76,8 +78,19 @@ class World:
         self.stores |= {store.name: store for store in stores}
         client = httpx.Client(transport=httpx.MockTransport(self.answer))
         api = EventsApi("https://tiktok.example/open_api/v1.3", client, elapsed=lambda: self.now)
-        self.relay = Relay(self.stores, self.outbox, api, clock=lambda: self.now, rng=random.Random(1))
+        self.relay = Relay(
+            self.stores,
+            self.outbox,
+            api,
+            clock=lambda: self.now + self.jump,
+            rng=random.Random(1),
+            elapsed=lambda: self.now,
+            pause=lambda _event, seconds: self.pass_by(seconds),
+        )
         return self.relay
+
+    def pass_by(self, seconds: float) -> None:
+        self.now += seconds
 
     def answer(self, request: httpx.Request) -> httpx.Response:
         body = json.loads(request.content)
@@ -816,6 +829,100 @@ class TestLease:
         assert world.row().state == "accepted"
 
 
+class TestClock:
+    """A clock that jumps loses nothing and stops nothing for ever."""
+
+    @pytest.mark.parametrize("hours", [-5, -0.3, 0.3, 5])
+    def test_what_waits_through_a_jump_is_sent(self, both: World, hours: float) -> None:
+        """Stored, tried once, and tried again by the jumped clock: within minutes, not hours."""
+        both.put(1, 2)
+        both.script = always(lambda: coded(50002), lambda: coded(0, "OK"))
+        both.step()
+        both.jump = hours * HOUR
+        for _ in range(40):
+            both.step(30)
+        assert both.states() == {"accepted": 2}
+        assert len(both.requests) == 2
+
+    def test_a_lease_from_the_future_does_not_block(self, both: World) -> None:
+        """A relay whose clock was five hours ahead died with it."""
+        both.put(1)
+        both.outbox.claim(Lane("acme", "CPIXELACME"), 10, "dead", both.now + 5 * HOUR, LEASE)
+        both.step(module.LOOK_AHEAD)
+        row = both.row()
+        assert (row.state, row.lease_owner) == ("accepted", None)
+        assert row.sent_at <= both.now  # not later than it was really sent: TikTok's memory may be as old
+
+    def test_an_ordinary_lease_or_pause_is_not_pulled_back(self, both: World) -> None:
+        """Nothing that a right clock wrote lies so far ahead."""
+        both.put(1)
+        both.outbox.claim(Lane("acme", "CPIXELACME"), 10, "alive", both.now, LEASE)
+        assert both.step(1) == 0
+        assert both.row().lease_owner == "alive"
+        assert max(LEASE, *PAUSES, 600) < module.FURTHEST
+
+    def test_a_webhook_from_the_future_is_not_held_back(self, both: World) -> None:
+        """The web's host may be the one that is wrong."""
+        both.now += 5 * HOUR
+        both.put(1)
+        both.now -= 5 * HOUR
+        both.step()
+        assert both.row().state == "accepted"
+
+    def test_a_refusal_from_the_future_is_asked_about(self, world: World) -> None:
+        """Its lane would wait for hours."""
+        world.put(1)
+        world.outbox.add_lanes([Lane("acme", "CPIXELACME")])
+        token = fingerprint("token-one")
+        world.outbox.deny(Lane("acme", "CPIXELACME"), world.now + 5 * HOUR, world.now + 5 * HOUR, token, "40105")
+        world.step()
+        assert world.row().state == "accepted"
+
+    def test_a_jump_while_sending_neither_ends_nor_stretches_the_lease(self, world: World) -> None:
+        """How long it lasts goes by a clock that never jumps."""
+        world.put(*range(250))
+
+        def script(_: httpx.Request) -> None:
+            world.jump += 3 * HOUR
+
+        world.script = script
+        world.step()
+        assert world.states() == {"accepted": 250}
+
+
+class TestPace:
+    """How fast a token may be used."""
+
+    def test_a_backlog_keeps_its_tokens_pace(self, world: World) -> None:
+        """No more than the burst at once; then it waits, and nothing fails by it."""
+        many = int(pace.BURST) + 20
+        for number in range(many):
+            world.stores["acme"] = shop(pixels=(Pixel("CPIXELACME", "token-one", f"T{number}"),))
+            world.put(number)
+        times: list[float] = []
+        world.script = lambda _: times.append(world.now)
+        world.step()
+        assert len(times) == many
+        assert times[int(pace.BURST) - 1] == START
+        assert times[-1] - START == pytest.approx(20 / pace.PER_SECOND)
+        assert world.states() == {"accepted": many}
+
+    def test_a_token_used_too_often_rests_whole(self, sqlite_engine: Engine) -> None:
+        """Its other lanes would only make it worse; those of other tokens go on."""
+        two = shop("two", pixels=(Pixel("CA", "token-two"), Pixel("CB", "token-two")))
+        world = World(sqlite_engine, shop(), two)
+        world.put(1)
+        world.put(1, store="two")
+        world.sandbox.set_fault(Fault("rate_limit", token="token-two"))
+        world.step()
+        tokens = [body["event_source_id"] for body in world.bodies]
+        assert sorted(tokens) in (["CA", "CPIXELACME"], ["CB", "CPIXELACME"])
+        world.sandbox.clear_faults()
+        for _ in range(3):
+            world.step(30)
+        assert world.sandbox.counts()["by_source"] == {"CA": 1, "CB": 1, "CPIXELACME": 1}
+
+
 class TestRun:
     """The process: started, stopped."""
 
@@ -902,6 +1009,86 @@ class TestRun:
         world.script = script
         self.run(world, answered)
         assert (world.row().state, world.row(store="two").state) == ("accepted", "accepted")
+
+    def test_many_hanging_lanes_delay_no_other(self, sqlite_engine: Engine) -> None:
+        """More than there are threads: once they were slow, they share a few that are set aside for such lanes."""
+        names = [f"slow{number}" for number in range(module.LANES_AT_ONCE + 20)]
+        world = World(sqlite_engine, shop("two", "token-two"), *(shop(name, "token-slow") for name in names))
+        for name in names:
+            world.put(1, store=name)
+        world.script = hanging = lambda _: world.pass_by(module.SLOW + 1) or coded(50002)
+        world.step()  # now every one of them is known to be slow
+        world.now += 600
+        world.put(1, store="two")
+        answered, release = threading.Event(), threading.Event()
+        under_way = threading.Semaphore(0)
+
+        def script(request: httpx.Request) -> httpx.Response | None:
+            if request.headers["Access-Token"] == "token-two":
+                answered.set()
+                return None
+            under_way.release()
+            assert release.wait(20)
+            return hanging(request)
+
+        world.script = script
+        stop = threading.Event()
+        running = threading.Thread(target=world.relay.run, args=(stop,))
+        running.start()
+        try:
+            for _ in range(module.SLOW_LANES_AT_ONCE):
+                assert under_way.acquire(timeout=20)
+            assert answered.wait(20)
+            world.put(2, store="two")  # and again, while as many as may hang do
+            answered.clear()
+            assert answered.wait(20)
+        finally:
+            stop.set()
+            release.set()
+            running.join(20)
+        assert not running.is_alive()
+        assert {world.row(number, "two").state for number in (1, 2)} == {"accepted"}
+
+    def test_a_lane_that_answers_again_is_slow_no_longer(self, sqlite_engine: Engine) -> None:
+        """By its next quick answer."""
+        world = World(sqlite_engine)
+        world.put(1)
+        world.script = lambda _: world.pass_by(module.SLOW + 1)
+        world.step()
+        assert world.relay._slow == {Lane("acme", "CPIXELACME")}
+        world.script = lambda _: None
+        world.put(2)
+        world.step()
+        assert world.relay._slow == set()
+
+    def test_a_backlog_gives_its_thread_back(self, world: World) -> None:
+        """After its turn others may have it; the rest is still due."""
+        world.put(*range(3 * BACKLOG))
+        world.script = lambda _: world.pass_by(module.TURN / 2)
+        assert world.step() == 2 * BACKLOG
+        assert world.step() == BACKLOG
+
+    def test_a_lone_event_goes_out_at_once(self, world: World) -> None:
+        """An idle relay looks several times a second; no batch is waited for."""
+        assert module.POLL <= 0.5
+        stop, seen = threading.Event(), threading.Event()
+        world.script = lambda _: seen.set()
+        idle = threading.Event()
+        lanes_due = world.outbox.lanes_due
+
+        def watched(now: float) -> Any:
+            idle.set()
+            return lanes_due(now)
+
+        world.outbox.lanes_due = watched  # type: ignore[method-assign]
+        running = threading.Thread(target=world.relay.run, args=(stop,))
+        running.start()
+        assert idle.wait(20)
+        world.put(1)
+        assert seen.wait(20)
+        stop.set()
+        running.join(20)
+        assert world.row().state == "accepted"
 
     def test_outlives_a_database_that_is_away(self, world: World) -> None:
         """It says so and tries again."""

@@ -261,6 +261,32 @@ def test_retry_after_is_read_within_reason(header: str, pause: float) -> None:
 
 
 @pytest.mark.parametrize(
+    ("asked", "date", "pause"),
+    [
+        ("Wed, 21 Oct 2026 07:28:30 GMT", "Wed, 21 Oct 2026 07:28:00 GMT", 30),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", "Wed, 21 Oct 2026 07:29:00 GMT", 0),
+        ("Thu, 22 Oct 2026 07:28:00 GMT", "Wed, 21 Oct 2026 07:28:00 GMT", 600),
+        ("Wed, 21 Oct 2026 07:28:30 GMT", "", 0),
+        ("Wed, 21 Oct 2026 07:28:30", "Wed, 21 Oct 2026 07:28:00 GMT", 0),
+        ("soon", "Wed, 21 Oct 2026 07:28:00 GMT", 0),
+    ],
+)
+def test_retry_after_as_a_date_is_measured_by_the_answers_own_clock(asked: str, date: str, pause: float) -> None:
+    """Ours may be wrong; without a date to compare with there is nothing to wait for."""
+    assert answered(HTML, 429, Retry_After=asked, Date=date).pause == pause
+
+
+def test_only_a_rate_limit_is_one() -> None:
+    """It is the token that rests then, not the lane alone."""
+    assert answered(HTML, 429).throttled
+    assert [code for code in (0, 40002, 40100, 40105, 40132, 50000, 61000) if coded(code).throttled] == [
+        40100,
+        40132,
+        61000,
+    ]
+
+
+@pytest.mark.parametrize(
     ("error", "definite"),
     [
         (httpx.ConnectError("refused"), True),

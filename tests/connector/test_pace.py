@@ -1,0 +1,56 @@
+"""A bucket of permits per token."""
+
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.pace import BURST, PER_SECOND, Pace
+
+
+def test_a_burst_is_free_and_then_they_come_steadily() -> None:
+    """Each promised permit is one interval later than the last."""
+    pace = Pace(lambda: 0.0, per_second=10, burst=3)
+    assert [round(pace.take("a"), 6) for _ in range(6)] == [0, 0, 0, 0.1, 0.2, 0.3]
+    assert pace.take("b") == 0  # another token is another bucket
+
+
+def test_time_refills_no_more_than_the_burst() -> None:
+    """An idle night is no licence."""
+    now = [0.0]
+    pace = Pace(lambda: now[0], per_second=10, burst=3)
+    for _ in range(3):
+        pace.take("a")
+    now[0] = 1e6
+    assert [pace.take("a") for _ in range(4)] == [0, 0, 0, pytest.approx(0.1)]
+
+
+@given(st.lists(st.floats(0, 2), max_size=200))
+def test_never_faster_than_promised(gaps: list[float]) -> None:
+    """In any second after any gaps: no more than the burst and a second's worth."""
+    now, times = 0.0, []
+    clock = [now]
+    pace = Pace(lambda: clock[0], per_second=5, burst=4)
+    for gap in gaps:
+        clock[0] += gap
+        times.append(clock[0] + pace.take("a"))
+    for start in times:
+        assert sum(start <= at < start + 1 for at in times) <= 4 + 5 + 1
+
+
+def test_threads_share_a_bucket() -> None:
+    """No permit is given twice."""
+    pace = Pace(lambda: 0.0, per_second=1, burst=1)
+    waits: list[float] = []
+    threads = [threading.Thread(target=lambda: waits.append(pace.take("a"))) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(waits) == list(range(20))
+
+
+def test_far_below_what_tiktok_allows() -> None:
+    """Several relays may share a token and do not ask each other."""
+    assert PER_SECOND + BURST <= 100
