@@ -4,8 +4,9 @@ import atexit
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from threading import Lock
 
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
@@ -15,7 +16,7 @@ from connector.config import Config, load
 from connector.database import connect
 from connector.desk import Desk
 from connector.intake import Intake
-from connector.outbox import Outbox
+from connector.outbox import Lane, Outbox
 from connector.transactions import CannotStore
 from connector.webhook import Platform, Refused, Request, Unreadable
 from platforms import PLATFORMS
@@ -24,6 +25,8 @@ log = logging.getLogger("connector.app")
 
 MAX_BODY = 10 * 1024 * 1024  # shops do send bodies of more than a megabyte; a smaller limit would cost orders
 RELAY_SILENT = 60.0  # seconds without a heartbeat after which no relay counts as alive
+OVERDUE = 60.0  # seconds that events may be due with no relay alive before it is an error
+LOOK_EVERY = 60.0  # seconds; the web looks after the relay, since a dead one cannot report itself
 
 STATUS: dict[type[Exception], tuple[int, dict[str, str]]] = {
     Refused: (401, {}),
@@ -39,8 +42,10 @@ def create_app(config: Config, outbox: Outbox, platforms: Mapping[str, Platform]
     app.url_map.strict_slashes = False  # a redirect is a failed delivery to every shop
     app.url_map.merge_slashes = False
     intake = Intake(config.stores, platforms, outbox)
+    outbox.add_lanes(Lane(store.name, pixel.code) for store in config.stores.values() for pixel in store.pixels)
     app.extensions["intake"] = intake
-    desk = Desk(outbox.engine)
+    watch = Watch(Desk(outbox.engine))
+    app.extensions["watch"] = watch
     atexit.register(_flush, intake)
 
     @app.post("/webhooks/<name>")
@@ -55,7 +60,9 @@ def create_app(config: Config, outbox: Outbox, platforms: Mapping[str, Platform]
         if store is None:
             log.warning("webhook for a store that is not configured: %r", name[:64])
             return _answer(404, error=f"there is no store {name[:64]!r} here; the URL ends in the store's name")
-        return _answer(200, outcome=intake.take(store, incoming))
+        outcome = intake.take(store, incoming)
+        watch.look_now_and_then()
+        return _answer(200, outcome=outcome)
 
     @app.get("/healthz")
     def healthz() -> Response:
@@ -65,10 +72,9 @@ def create_app(config: Config, outbox: Outbox, platforms: Mapping[str, Platform]
     def readyz() -> Response:
         try:
             outbox.ping()
-            seen = desk.relay_seen()
+            return _answer(200, status="ready", **watch.look())
         except CannotStore:
             return _answer(503, status="cannot store", relay="unknown")
-        return _answer(200, status="ready", relay=_relay(seen))
 
     @app.errorhandler(Exception)
     def failed(error: Exception) -> Response:
@@ -91,16 +97,58 @@ def wsgi() -> Flask:
     return create_app(config, Outbox(connect(config.database_url)))
 
 
-def _answer(code: int, **body: str) -> Response:
+def _answer(code: int, **body: str | int) -> Response:
     answer = jsonify(body)
     answer.status_code = code
     return answer
 
 
-def _relay(seen: float | None) -> str:
+class Watch:
+    """Looks whether a relay is alive, and says so in the log when events wait for one. `clock` gives Unix seconds."""
+
+    def __init__(
+        self, desk: Desk, clock: Callable[[], float] = time.time, elapsed: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._desk = desk
+        self._clock = clock
+        self._elapsed = elapsed
+        self._looked = self._told = float("-inf")
+        self._lock = Lock()
+
+    def look(self) -> dict[str, str | int]:
+        """For readyz: the relay in words, the number of refused pixels. Raises CannotStore."""
+        self._looked, now = self._elapsed(), self._clock()
+        relay = _relay(self._desk.relay_seen(), now)
+        body: dict[str, str | int] = {"relay": relay, "refused_pixels": self._desk.denied()}
+        due = None if relay == "alive" else self._desk.oldest_due(now)
+        if due is not None and now - due > OVERDUE:
+            body["overdue"] = f"events have been due for {now - due:.0f} s and no relay works"
+            self._tell(f"{body['overdue']} ({relay}); start `connector serve` or `connector relay`")
+        return body
+
+    def look_now_and_then(self) -> None:
+        """At most once a minute; never a reason for not answering a webhook."""
+        with self._lock:
+            if self._elapsed() - self._looked < LOOK_EVERY:
+                return
+            self._looked = self._elapsed()
+        try:
+            self.look()
+        except CannotStore as error:
+            log.warning("could not look after the relay: %s", error)
+
+    def _tell(self, words: str) -> None:
+        with self._lock:
+            if self._elapsed() - self._told < LOOK_EVERY:
+                return
+            self._told = self._elapsed()
+        log.error("%s", words)
+
+
+def _relay(seen: float | None, now: float) -> str:
     if not seen:
         return "none was ever seen"
-    silent = time.time() - seen
+    silent = abs(now - seen)  # a heartbeat from the future is that of a clock that jumped
     return "alive" if silent < RELAY_SILENT else f"silent for {silent:.0f} s"
 
 

@@ -67,7 +67,7 @@ def _database(config: Config) -> Iterator[Finding]:
         Outbox(engine).ping()
         desk = Desk(engine)
         yield Finding("ok", "the database answers and its schema is current")
-        yield from _lanes(desk)
+        yield from _lanes(config, desk)
         for store, number in sorted(desk.skipped(NO_CONSENT).items()):
             yield Finding("note", f"store {store}: {number} orders, checkouts or sign-ups were skipped without consent")
         yield from _parked(config, desk)
@@ -81,7 +81,15 @@ def _database(config: Config) -> Iterator[Finding]:
         engine.dispose()
 
 
-def _lanes(desk: Desk) -> Iterator[Finding]:
+def _lanes(config: Config, desk: Desk) -> Iterator[Finding]:
+    configured = {(store.name, pixel.code) for store in config.stores.values() for pixel in store.pixels}
+    for lane, number in desk.waiting().items():
+        if (lane.store, lane.pixel) not in configured:
+            yield Finding(
+                "warning",
+                f"store {lane.store}, pixel {lane.pixel}: not configured, so {number} events of it wait unsent "
+                f"(`connector events list --store {lane.store}`)",
+            )
     for state in desk.lane_states():
         if state.denied_since is not None:
             since = datetime.fromtimestamp(state.denied_since, UTC)

@@ -57,6 +57,7 @@ def relay() -> None:
     import httpx
 
     from connector.database import connect
+    from connector.housekeeping import Attic, Housekeeper, Kept
     from connector.outbox import Outbox
     from connector.relay import LANES_AT_ONCE, SLOW_LANES_AT_ONCE, Relay
     from connector.serve import end_with_parent
@@ -71,7 +72,15 @@ def relay() -> None:
     engine = connect(config.database_url, patience=10.0)
     limits = httpx.Limits(max_connections=LANES_AT_ONCE + SLOW_LANES_AT_ONCE, max_keepalive_connections=32)
     with httpx.Client(timeout=TIMEOUT, limits=limits) as client:
-        Relay(config.stores, Outbox(engine), EventsApi(config.events_api_url, client)).run(stop)
+        running = Relay(config.stores, Outbox(engine), EventsApi(config.events_api_url, client))
+        keeper = Housekeeper(Attic(engine), Kept.of(config), config.stores, running.name)
+        keeping = threading.Thread(target=keeper.run, args=(stop,), name="housekeeping")
+        keeping.start()
+        try:
+            running.run(stop)
+        finally:
+            stop.set()
+            keeping.join()
 
 
 @main.command()

@@ -2,9 +2,11 @@
 
 import sqlite3
 import time
+from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import psycopg
 from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.migration import MigrationContext
@@ -13,6 +15,9 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.pool import QueuePool
 
 MIGRATION_LOCK = 7_316_920_114  # any number that is only ours
+
+
+T = TypeVar("T")
 
 
 class SchemaError(Exception):
@@ -80,8 +85,21 @@ def _postgresql(url: str, patience: float, pool_size: int) -> Engine:
     )
     milliseconds = int(patience * 1000)
 
+    @event.listens_for(engine, "do_connect")
+    def _connect(_dialect: object, _record: object, positional: Any, named: dict[str, Any]) -> psycopg.Connection[Any]:
+        opened = _Connection.connect(*positional, **named)
+        opened.between = patience / 4
+        return opened
+
+    @event.listens_for(engine, "checkin")
+    def _checkin(connection: _Connection | None, _record: object) -> None:
+        if connection is not None:
+            connection.deadline = None
+
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
+        # The server's own time-outs come first, for they leave the connection usable.
+        _driver(connection).deadline = time.monotonic() + patience + 0.25
         connection.exec_driver_sql(
             f"SET LOCAL statement_timeout = {milliseconds}; SET LOCAL lock_timeout = {milliseconds}"
         )
@@ -89,13 +107,49 @@ def _postgresql(url: str, patience: float, pool_size: int) -> Engine:
     return engine
 
 
+class _Connection(psycopg.Connection[Any]):
+    """A connection that gives up on a server that no longer answers, be it stopped, cut off or gone.
+
+    Time-outs that the server keeps are worth nothing then, and TCP waits for minutes.
+    """
+
+    between = 2.5  # seconds for what is not in a transaction: the ping before each
+    deadline: float | None = None  # of the transaction under way, by time.monotonic()
+
+    def wait(self, gen: Generator[Any, Any, T], *arguments: Any, **named: Any) -> T:
+        """As psycopg does, which looks in several times a second, but not beyond the deadline."""
+        return super().wait(self._patiently(gen), *arguments, **named)
+
+    def _patiently(self, gen: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
+        deadline = time.monotonic() + self.between if self.deadline is None else self.deadline
+        try:
+            state = next(gen)
+            while True:
+                ready = yield state
+                if not ready and time.monotonic() > deadline:
+                    self.pgconn.finish()  # or the pool would use it again, with an answer of the past in it
+                    raise psycopg.OperationalError("the server does not answer")
+                state = gen.send(ready)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+
+def _driver(connection: Connection) -> _Connection:
+    found = connection.connection.driver_connection
+    assert isinstance(found, _Connection)
+    return found
+
+
 def migrate(engine: Engine) -> tuple[str | None, str]:
     """Bring the schema to this release's version, one process at a time; (version before, version now)."""
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
+            _driver(connection).deadline = float("inf")
             connection.exec_driver_sql("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
         before = MigrationContext.configure(connection).get_current_revision()
+        if _is_newer(before):
+            return before, before or ""
         settings = _alembic()
         settings.attributes["connection"] = connection
         command.upgrade(settings, "head")
@@ -104,14 +158,20 @@ def migrate(engine: Engine) -> tuple[str | None, str]:
 
 
 def require_current(engine: Engine) -> None:
-    """Raise SchemaError unless the tables are exactly those of this release."""
+    """Raise SchemaError unless the tables are those of this release, or of a later one, which it works with too."""
     with engine.connect().execution_options(reading=True) as connection:
         found = MigrationContext.configure(connection).get_current_revision()
     wanted = ScriptDirectory.from_config(_alembic()).get_current_head()
     if found is None:
         raise SchemaError("the database has no tables yet: run `connector migrate`")
-    if found != wanted:
+    if found != wanted and not _is_newer(found):
         raise SchemaError(f"the database's schema is {found}, this release needs {wanted}: run `connector migrate`")
+
+
+def _is_newer(found: str | None) -> bool:
+    """Revisions are numbered; a migration never breaks the release before it, which may still be running."""
+    wanted = ScriptDirectory.from_config(_alembic()).get_current_head() or ""
+    return found is not None and found.isdecimal() and found > wanted
 
 
 def _alembic() -> AlembicConfig:

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from connector.outbox import HOUR, LaneState, Parked, lane_state
+from connector.outbox import HOUR, Lane, LaneState, Parked, lane_state
 from connector.tables import counters, events, lanes, ledger, parked, relays
 from connector.transactions import Transactions
 
@@ -117,6 +117,19 @@ class Desk(Transactions):
         """Every lane that has ever been configured."""
         with self._read() as connection:
             return [lane_state(row) for row in connection.execute(sa.select(lanes)).all()]
+
+    def waiting(self) -> dict[Lane, int]:
+        """How many events wait to be sent, by lane; those of stores that are no longer configured too."""
+        key = (events.c.store, events.c.pixel)
+        query = sa.select(*key, sa.func.count().label("number")).where(events.c.state == "due").group_by(*key)
+        with self._read() as connection:
+            return {Lane(row.store, row.pixel): row.number for row in connection.execute(query.order_by(*key))}
+
+    def denied(self) -> int:
+        """How many lanes TikTok refuses just now."""
+        query = sa.select(sa.func.count()).select_from(lanes).where(lanes.c.denied_since.is_not(None))
+        with self._read() as connection:
+            return int(connection.execute(query).scalar() or 0)
 
     def oldest_due(self, now: float) -> float | None:
         """Since when the longest waiting event of the open lanes is due, or None."""

@@ -64,7 +64,7 @@ class Relay:
     """Sends what is due.
 
     `clock` gives Unix seconds, `elapsed` seconds that never jump, `rng` the jitter; `pause` waits so long or until the
-    event is set. `lease`: see LEASE.
+    event is set.
     """
 
     def __init__(
@@ -76,7 +76,6 @@ class Relay:
         rng: random.Random | None = None,
         elapsed: Callable[[], float] = time.monotonic,
         pause: Callable[[Event, float], object] = Event.wait,
-        lease: float = LEASE,
     ) -> None:
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._outbox = outbox
@@ -84,7 +83,6 @@ class Relay:
         self._clock = clock
         self._elapsed = elapsed
         self._wait = pause
-        self._lease = lease
         self._pace = Pace(elapsed)
         self._rng = rng or random.Random()  # noqa: S311 — jitter, not a secret
         self._lanes = {Lane(s.name, pixel.code): (s, pixel) for s in stores.values() for pixel in s.pixels}
@@ -160,9 +158,9 @@ class Relay:
         work = _Work(lane, *self._lanes[lane], probing)
         try:
             while not self._stop.is_set() and self._elapsed() - begun < TURN:
-                work.lease_ends = self._elapsed() + self._lease
+                work.lease_ends = self._elapsed() + LEASE
                 number = 1 if work.probing else BACKLOG
-                claimed = self._outbox.claim(lane, number, self.name, self._clock(), self._lease)
+                claimed = self._outbox.claim(lane, number, self.name, self._clock(), LEASE)
                 taken += len(claimed)
                 if not claimed or not self._deliver(work, claimed):
                     break
@@ -183,7 +181,7 @@ class Relay:
     def _deliver(self, work: "_Work", claimed: list[Claimed]) -> bool:
         """Send and settle what was claimed; False when the lane shall not be worked on for now."""
         lease_until = claimed[0].lease_until
-        begun = lease_until - self._lease
+        begun = lease_until - LEASE
         results: list[dict[str, Any]] = []
         late = {item.id: why for item in claimed if (why := self._too_late(item, work.store))}
         results += [settled(c, "expired", self._clock(), None, late[c.id], "") for c in claimed if c.id in late]

@@ -7,6 +7,7 @@ counters  what is only counted: ignored topics, refused signatures, updates with
 lanes     per store and pixel: whether TikTok currently refuses its token
 stores    when a store was first started: orders before that are history
 relays    heartbeats
+leases    what only one process at a time may do, on whichever host: by whom and until when
 """
 
 import re
@@ -74,6 +75,10 @@ _DUE = text("state = 'due'")
 Index("events_due", events.c.store, events.c.pixel, events.c.due_at, sqlite_where=_DUE, postgresql_where=_DUE)
 Index("events_object", events.c.store, events.c.object_key)
 Index("events_created", events.c.created_at)
+_FINISHED = text("settled_at IS NOT NULL AND payload IS NOT NULL")
+Index("events_finished", events.c.settled_at, sqlite_where=_FINISHED, postgresql_where=_FINISHED)
+_KEY_ONLY = text("settled_at IS NOT NULL AND payload IS NULL")
+Index("events_key_only", events.c.settled_at, sqlite_where=_KEY_ONLY, postgresql_where=_KEY_ONLY)
 _FAILED = text("state IN ('rejected', 'expired')")
 Index("events_failed", events.c.state, events.c.created_at, sqlite_where=_FAILED, postgresql_where=_FAILED)
 for _name in ("email", "phone", "external_id"):
@@ -110,6 +115,7 @@ parked = Table(
     Column("sealed", LargeBinary, nullable=False),
     UniqueConstraint("store", "topic", "body_sha256"),
 )
+Index("parked_at", parked.c.parked_at)
 
 counters = Table(
     "counters",
@@ -120,6 +126,7 @@ counters = Table(
     Column("hour", BigInteger, primary_key=True),  # Unix seconds of its start
     Column("count", BigInteger, nullable=False),
 )
+Index("counters_hour", counters.c.hour)
 
 lanes = Table(
     "lanes",
@@ -145,4 +152,12 @@ relays = Table(
     metadata,
     Column("name", Words, primary_key=True),
     Column("seen_at", Double, nullable=False),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Words, primary_key=True),
+    Column("owner", Words, nullable=False),
+    Column("until", Double, nullable=False),
 )

@@ -6,15 +6,17 @@ import sqlite3
 from datetime import UTC, datetime
 
 import pytest
+from filled import LANE, NOW, fill
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from connector.app import MAX_BODY, create_app
+from connector.app import MAX_BODY, Watch, create_app
 from connector.config import load
 from connector.database import connect, migrate
 from connector.desk import Desk
-from connector.outbox import Outbox
+from connector.outbox import Lane, Outbox
 from connector.simulate import webhooks
+from connector.transactions import CannotStore
 
 STORES = """
 [defaults]
@@ -62,7 +64,7 @@ def test_a_signed_webhook_is_answered_200_once_stored(client, order, outbox):
     body, headers = order
     answer = client.post("/webhooks/acme", data=body, headers=headers)
     assert (answer.status_code, answer.json) == (200, {"outcome": "relayed"})
-    assert len(outbox.lanes_due(datetime.now(UTC).timestamp() + 1)) == 0  # the relay makes the lanes
+    assert len(outbox.lanes_due(datetime.now(UTC).timestamp() + 1)) == 1
     assert client.post("/webhooks/acme/", data=body, headers=headers).json == {"outcome": "nothing new"}
 
 
@@ -107,9 +109,86 @@ def test_a_locked_database_is_503_with_retry_after(client, order, sqlite_url):
 
 def test_readyz_says_whether_a_relay_is_alive(client, outbox):
     """Ready to store it is without one."""
-    assert client.get("/readyz").json == {"status": "ready", "relay": "none was ever seen"}
+    body = {"status": "ready", "refused_pixels": 0}
+    assert client.get("/readyz").json == body | {"relay": "none was ever seen"}
     outbox.beat("one", datetime.now(UTC).timestamp())
-    assert client.get("/readyz").json == {"status": "ready", "relay": "alive"}
+    assert client.get("/readyz").json == body | {"relay": "alive"}
+    outbox.beat("one", datetime.now(UTC).timestamp() + 1800)
+    assert "silent for" in client.get("/readyz").json["relay"]
+
+
+def test_readyz_counts_refused_pixels(client, outbox):
+    """Ready all the same: their events wait, and only theirs."""
+    outbox.deny(Lane("acme", "CACME000000000000000"), NOW + 60, NOW, "f", "40105 revoked")
+    assert client.get("/readyz").json["refused_pixels"] == 1
+
+
+class TestWatch:
+    """A dead relay cannot report itself; the web does."""
+
+    @pytest.fixture
+    def now(self):
+        return [NOW]
+
+    @pytest.fixture
+    def watch(self, outbox, now):
+        return Watch(Desk(outbox.engine), clock=lambda: now[0], elapsed=lambda: now[0])
+
+    @pytest.fixture
+    def waiting(self, outbox):
+        outbox.add_lanes([LANE])
+        fill(outbox, 1)
+
+    def test_events_due_for_a_minute_with_no_relay_are_an_error(self, watch, waiting, now, outbox, caplog):
+        """In the log, at most once a minute, and in readyz's body as long as it lasts."""
+        now[0] = NOW + 61
+        assert "overdue" not in watch.look()
+        for seconds in (62, 70, 121):
+            now[0] = NOW + seconds
+            assert f"for {seconds - 1} s and no relay works" in watch.look()["overdue"]
+        assert len(caplog.records) == 1
+        now[0] = NOW + 130
+        watch.look()
+        assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+        outbox.beat("one", now[0])
+        assert watch.look() == {"relay": "alive", "refused_pixels": 0}
+
+    def test_a_live_relay_with_a_backlog_is_no_error(self, watch, waiting, now, outbox, caplog):
+        """It is at work."""
+        now[0] = NOW + 600
+        outbox.beat("one", now[0])
+        assert "overdue" not in watch.look()
+        assert not caplog.records
+
+    def test_events_of_a_refused_pixel_are_no_sign_of_a_dead_relay(self, watch, waiting, now, outbox):
+        """They wait for their token."""
+        outbox.deny(LANE, NOW + 9999, NOW, "f", "40105 revoked")
+        now[0] = NOW + 600
+        assert watch.look() == {"relay": "none was ever seen", "refused_pixels": 1}
+
+    def test_webhooks_look_once_a_minute_and_never_fail_by_it(self, watch, waiting, now, caplog):
+        """Even when the database has just gone away."""
+        looks = []
+
+        def look():
+            looks.append(now[0])
+            raise CannotStore("away")
+
+        watch.look = look
+        for seconds in (0, 30, 59, 60, 61, 125):
+            now[0] = NOW + seconds
+            watch.look_now_and_then()
+        assert looks == [NOW, NOW + 60, NOW + 125]
+        assert "away" in caplog.text
+
+    def test_a_webhook_is_what_looks(self, client, order, outbox, caplog):
+        """Nobody may be asking for readyz."""
+        fill(outbox, 1)
+        body, headers = order
+        watch = client.application.extensions["watch"]
+        watch._clock = lambda: datetime.now(UTC).timestamp() + 3600
+        assert client.post("/webhooks/acme", data=body, headers=headers).status_code == 200
+        assert "no relay works" in caplog.text
 
 
 def test_refused_signatures_are_counted(client, outbox):

@@ -102,7 +102,8 @@ class System:
 
     def ready(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/readyz", timeout=2).json() == {"relay": "alive", "status": "ready"}
+            body = httpx.get(f"{self.url}/readyz", timeout=2).json()
+            return (body["status"], body["relay"]) == ("ready", "alive")
         except httpx.HTTPError:
             return False
 

@@ -1,0 +1,196 @@
+"""Housekeeping, beside the relay: what is old is erased, in small batches, by one process at a time on any host.
+
+    payloads   of finished events, with the hashes of persons, after keep_payloads
+    keys       (pixel, event, event_id) 35 days later: longer than TikTok takes old events, so that no late or replayed
+               webhook is ever sent twice
+    ledger     and counters after keep_ledger
+    parked     bodies after keep_parked; their line in the ledger says so
+    overdue    events of a refused lane that have become too old to be sent end as expired, visibly
+
+What waits to be sent is never erased, nor are the rows of a store that is no longer configured before they are sent.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from threading import Event
+
+import sqlalchemy as sa
+
+from connector.config import Config
+from connector.store import Store
+from connector.tables import counters, events, lanes, leases, ledger, parked
+from connector.transactions import CannotStore, Transactions
+
+log = logging.getLogger("connector.housekeeping")
+
+BATCH = 500  # rows a transaction
+PAUSE = 0.2  # seconds between transactions, so that webhooks always find a gap
+EVERY = 600.0  # seconds between rounds
+TURN = 300.0  # seconds that one's turn lasts; taken again before every batch
+KEY_OUTLIVES = 35 * 24 * 3600.0
+TOO_OLD = "older than max_event_age while TikTok refused this pixel"
+GONE = " (its body is no longer kept)"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """How long, in seconds."""
+
+    payloads: float
+    ledger: float
+    parked: float
+
+    @classmethod
+    def of(cls, config: Config) -> "Kept":
+        """As the stores file says."""
+        kept = (config.keep_payloads, config.keep_ledger, config.keep_parked)
+        return cls(*(duration.total_seconds() for duration in kept))
+
+
+class Attic(Transactions):
+    """The verbs: each erases at most BATCH rows in one short transaction and says how many there were."""
+
+    def take_turn(self, owner: str, now: float) -> bool:
+        """Whether housekeeping is this process's to do for the next TURN seconds."""
+        insert = self._insert(leases).values(name="housekeeping", owner=owner, until=now + TURN)
+        # A turn that lies further ahead than one can be was taken by a clock that jumped.
+        free = sa.or_(leases.c.until < now, leases.c.until > now + 2 * TURN, leases.c.owner == owner)
+        taken = insert.on_conflict_do_update(
+            index_elements=["name"], set_={"owner": owner, "until": now + TURN}, where=free
+        ).returning(leases.c.owner)
+        with self._write() as connection:
+            return connection.execute(taken).first() is not None
+
+    def give_back(self, owner: str) -> None:
+        """Another process may have the turn at once."""
+        with self._write() as connection:
+            connection.execute(sa.delete(leases).where(leases.c.name == "housekeeping", leases.c.owner == owner))
+
+    def erase_payloads(self, before: float) -> int:
+        """What finished events were about; their keys stay."""
+        old = (events.c.settled_at < before, events.c.settled_at.is_not(None), events.c.payload.is_not(None))
+        empty = dict.fromkeys(("payload", "email", "phone", "external_id"))
+        with self._write() as connection:
+            ids = self._some(connection, events, *old, order=events.c.settled_at)
+            # Asked again: meanwhile a replay may have made it due.
+            still = (events.c.id.in_(ids), events.c.settled_at < before)
+            connection.execute(sa.update(events).where(*still).values(empty))
+        return len(ids)
+
+    def forget_keys(self, before: float) -> int:
+        """Finished events whose payload is gone already."""
+        old = (events.c.settled_at < before, events.c.settled_at.is_not(None), events.c.payload.is_(None))
+        with self._write() as connection:
+            ids = self._some(connection, events, *old, order=events.c.settled_at)
+            connection.execute(sa.delete(events).where(events.c.id.in_(ids)))
+        return len(ids)
+
+    def forget_lines(self, before: float) -> int:
+        """Ledger lines."""
+        with self._write() as connection:
+            ids = self._some(connection, ledger, ledger.c.received_at < before, order=ledger.c.received_at)
+            connection.execute(sa.delete(ledger).where(ledger.c.id.in_(ids)))
+        return len(ids)
+
+    def forget_parked(self, before: float) -> int:
+        """Parked bodies, whose ledger lines say from now on that they are gone."""
+        with self._write() as connection:
+            ids = self._some(connection, parked, parked.c.parked_at < before, order=parked.c.parked_at)
+            gone = sa.select(parked.c.id).where(
+                parked.c.id.in_(ids),
+                *(ledger.c[name] == parked.c[name] for name in ("store", "topic", "body_sha256")),
+            )
+            line = (gone.exists(), ledger.c.outcome == "parked", ledger.c.reason.not_like(f"%{GONE}"))
+            connection.execute(sa.update(ledger).where(*line).values(reason=ledger.c.reason + GONE))
+            connection.execute(sa.delete(parked).where(parked.c.id.in_(ids)))
+        return len(ids)
+
+    def forget_counts(self, before: float) -> int:
+        """Counters of hours long past."""
+        with self._write() as connection:
+            hours = sa.select(counters.c.hour).where(counters.c.hour < before).order_by(counters.c.hour)
+            found = connection.execute(hours.limit(BATCH)).scalars().all()
+            # Whole hours: a store has few topics.
+            connection.execute(sa.delete(counters).where(counters.c.hour.in_(set(found))))
+        return len(found)
+
+    def expire_refused(self, store: Store, now: float) -> int:
+        """Events that wait for a refused token and have become too old meanwhile. Those sent as tests have no age."""
+        age = store.max_event_age.total_seconds()
+        refused = sa.select(lanes.c.pixel).where(lanes.c.store == store.name, lanes.c.denied_since.is_not(None))
+        old = (events.c.state == "due", events.c.due_at < now, events.c.occurred_at < now - age)
+        mine = (events.c.store == store.name, events.c.pixel.in_(refused), events.c.test_code == "")
+        with self._write() as connection:
+            ids = self._some(connection, events, *mine, *old, order=events.c.due_at)
+            ended = {"state": "expired", "settled_at": now, "lease_owner": None, "message": TOO_OLD}
+            connection.execute(sa.update(events).where(events.c.id.in_(ids), *old).values(ended))
+        return len(ids)
+
+    def _some(
+        self, connection: sa.Connection, table: sa.Table, *where: sa.ColumnElement[bool], order: sa.Column[float]
+    ) -> list[int]:
+        query = sa.select(table.c.id).where(*where).order_by(order).limit(BATCH)
+        if self._postgresql:  # what a relay or a webhook holds just now is left for the next batch
+            query = query.with_for_update(skip_locked=True)
+        return list(connection.execute(query).scalars())
+
+
+class Housekeeper:
+    """Does a round now and then while the relay runs. `clock` gives Unix seconds."""
+
+    def __init__(
+        self,
+        attic: Attic,
+        kept: Kept,
+        stores: Mapping[str, Store],
+        owner: str,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._attic = attic
+        self._kept = kept
+        self._stores = stores
+        self._owner = owner
+        self._clock = clock
+
+    def run(self, stop: Event, first: float = 30.0) -> None:
+        """Work until `stop` is set; the first round comes after `first` seconds."""
+        pause = first
+        while not stop.wait(pause):
+            pause = EVERY
+            try:
+                if done := {name: number for name, number in self.round(stop).items() if number}:
+                    log.info("housekeeping: %s", ", ".join(f"{number} {name}" for name, number in done.items()))
+            except CannotStore as error:
+                log.warning("housekeeping waits, the database does not answer: %s", error)
+            except Exception:
+                log.exception("housekeeping failed")
+        try:
+            self._attic.give_back(self._owner)
+        except CannotStore as error:
+            log.info("the turn at housekeeping ends by itself: %s", error)
+
+    def round(self, stop: Event) -> dict[str, int]:
+        """Everything that is old now; how many of what. Nothing while it is another's turn."""
+        done: dict[str, int] = {}
+        for name, some in self._chores():
+            done[name] = 0
+            while not stop.is_set() and self._attic.take_turn(self._owner, self._clock()):
+                number = some()
+                done[name] += number
+                if number < BATCH:
+                    break
+                stop.wait(PAUSE)
+        return done
+
+    def _chores(self) -> Iterator[tuple[str, Callable[[], int]]]:
+        now, kept, attic = self._clock(), self._kept, self._attic
+        for store in self._stores.values():
+            yield f"events of {store.name} expired", partial(attic.expire_refused, store, now)
+        yield "payloads erased", partial(attic.erase_payloads, now - kept.payloads)
+        yield "keys forgotten", partial(attic.forget_keys, now - kept.payloads - KEY_OUTLIVES)
+        yield "parked webhooks dropped", partial(attic.forget_parked, now - kept.parked)
+        yield "ledger lines dropped", partial(attic.forget_lines, now - kept.ledger)
+        yield "counts dropped", partial(attic.forget_counts, now - kept.ledger)
