@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format lock clean
+.PHONY: demo test bench lint format lock clean
 
 demo: $(VENV)/ready  ## Show the main job: sandbox, server and relay, and a shopper in a shop of each platform
 	$(BIN)/connector demo $(ARGS)
@@ -15,6 +15,9 @@ lint: $(VENV)/ready  ## Style, format, types, import directions
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: $(VENV)/ready  ## Rates as ratios to a baseline of the same run; ARGS="mapping intake"
+	$(BIN)/python tests/benchmarks/run.py $(ARGS)
 
 format: $(VENV)/ready
 	$(BIN)/ruff check --fix-only .

@@ -24,7 +24,7 @@ class SchemaError(Exception):
     """The database's tables are not those this release works with; the message names the command to run."""
 
 
-def connect(url: str, patience: float = 2.0, pool_size: int = 8) -> Engine:
+def connect(url: str, patience: float = 1.0, pool_size: int = 8) -> Engine:
     """An engine that commits durably and gives up after `patience` seconds of waiting (pool, connection, lock).
 
     Create it after fork. SQLite: WAL with synchronous=FULL, writers BEGIN IMMEDIATE. PostgreSQL: nothing that a
@@ -138,6 +138,11 @@ def _driver(connection: Connection) -> _Connection:
     found = connection.connection.driver_connection
     assert isinstance(found, _Connection)
     return found
+
+
+def patience_of(engine: Engine) -> float:
+    """The patience an engine was made with, in seconds."""
+    return float(engine.pool.timeout()) if isinstance(engine.pool, QueuePool) else 2.0
 
 
 def migrate(engine: Engine) -> tuple[str | None, str]:

@@ -3,17 +3,20 @@
 Every verb is one transaction. Times are Unix seconds. Raises CannotStore when the database does not answer in time.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import sqlalchemy as sa
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
+from connector.database import patience_of
+from connector.gathering import Gathering, TookTooLong
 from connector.mapping import Mapped
-from connector.tables import counters, events, lanes, ledger, parked, relays, stores
-from connector.transactions import Transactions
+from connector.tables import counters, events, lanes, ledger, parked, relays, storable, stores
+from connector.transactions import CannotStore, Transactions, fault_of_one
 
 State = Literal["due", "accepted", "rejected", "expired"]
 STATES: tuple[State, ...] = ("due", "accepted", "rejected", "expired")
@@ -91,6 +94,10 @@ _CLAIMED = [name for name in Claimed.__dataclass_fields__ if name != "lease_unti
 class Outbox(Transactions):
     """The tables' verbs, the same on SQLite and PostgreSQL."""
 
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self._gathering: Gathering[Decision, int] = Gathering(self._record_all, patience_of(engine), fault_of_one)
+
     # --- intake ---------------------------------------------------------------------------------------------
 
     def record(self, decision: Decision) -> int:
@@ -99,25 +106,43 @@ class Outbox(Transactions):
         An event whose (pixel, event, event_id) is known already changes nothing. A webhook that brings nothing
         new is only counted, and a body that was recorded before adds no second line.
         """
+        try:
+            return self._gathering.add(decision)
+        except TookTooLong:
+            raise CannotStore("others have been writing for too long") from None
+
+    def _record_all(self, decisions: Sequence[Decision]) -> list[int]:
+        """Several webhooks' decisions in one transaction; for each the number of its events that are new."""
         with self._write() as connection:
-            new = self._insert_events(connection, decision)
-            if self._brings_nothing_new(connection, decision, new):
-                self._count(
-                    connection, {(decision.store, decision.topic, "nothing new", _hour(decision.received_at)): 1}
-                )
-                self._retell(connection, decision)
-            else:
-                self._insert_ledger(connection, decision)
+            new = self._insert_events(connection, decisions)
+            counted: Counter[tuple[str, str, str, int]] = Counter()
+            lines: list[dict[str, Any]] = []
+            for decision, number in zip(decisions, new, strict=True):
+                if self._brings_nothing_new(connection, decision, number):
+                    counted[decision.store, decision.topic, "nothing new", _hour(decision.received_at)] += 1
+                    self._retell(connection, decision)
+                else:
+                    lines.append(_line(decision))
+            self._count(connection, counted)
+            self._insert_ledger(connection, lines)
         return new
 
-    def _insert_events(self, connection: Connection, decision: Decision) -> int:
-        if not decision.events:
-            return 0
+    def _insert_events(self, connection: Connection, decisions: Sequence[Decision]) -> list[int]:
+        rows = [(_row(mapped, d), n) for n, d in enumerate(decisions) for mapped in d.events]
+        if not rows:
+            return [0] * len(decisions)
         # In one order whoever inserts: two webhooks of one order at the same time must not lock each other out.
-        ordered = sorted(decision.events, key=lambda mapped: (mapped.pixel.code, mapped.event, mapped.event_id))
-        rows = [_row(mapped, decision) for mapped in ordered]
-        insert = self._insert(events).values(rows).on_conflict_do_nothing().returning(events.c.id)
-        return len(connection.execute(insert).all())
+        rows.sort(key=lambda pair: (pair[0]["pixel"], pair[0]["event"], pair[0]["event_id"]))
+        key = (events.c.pixel, events.c.event, events.c.event_id)
+        insert = self._insert(events).on_conflict_do_nothing().returning(*key)
+        added = {tuple(row) for row in connection.execute(insert, [row for row, _ in rows])}
+        new = [0] * len(decisions)
+        for row, number in rows:
+            stored = tuple(storable(row[column.name]) for column in key)
+            if stored in added:
+                added.discard(stored)
+                new[number] += 1
+        return new
 
     def _brings_nothing_new(self, connection: Connection, decision: Decision, new: int) -> bool:
         if new or decision.outcome == "recorded":
@@ -144,25 +169,17 @@ class Outbox(Transactions):
         changed = {name: getattr(decision, name) for name in ("object_key", "order_number", "outcome", "reason")}
         connection.execute(sa.update(ledger).where(*line).values(changed))
 
-    def _insert_ledger(self, connection: Connection, decision: Decision) -> None:
-        row = {
-            "store": decision.store,
-            "topic": decision.topic,
-            "body_sha256": decision.body_sha256,
-            "object_key": decision.object_key,
-            "order_number": decision.order_number,
-            "delivery": decision.delivery,
-            "outcome": decision.outcome,
-            "reason": decision.reason,
-            "received_at": decision.received_at,
-        }
+    def _insert_ledger(self, connection: Connection, lines: list[dict[str, Any]]) -> None:
+        if not lines:
+            return
         # A body that was parked and now, replayed, is handled: its line tells the newer story.
-        insert = self._insert(ledger).values(row)
+        insert = self._insert(ledger)
         changed = {name: insert.excluded[name] for name in ("object_key", "order_number", "outcome", "reason")}
         connection.execute(
             insert.on_conflict_do_update(
                 index_elements=["store", "topic", "body_sha256"], set_=changed, where=ledger.c.outcome == "parked"
-            )
+            ),
+            lines,
         )
 
     def park(self, item: Parked, delivery: str = "") -> None:
@@ -173,7 +190,7 @@ class Outbox(Transactions):
         row = {name: getattr(item, name) for name in ("store", "topic", "body_sha256", "reason", "parked_at", "sealed")}
         with self._write() as connection:
             connection.execute(self._insert(parked).values(row).on_conflict_do_nothing())
-            self._insert_ledger(connection, line)
+            self._insert_ledger(connection, [_line(line)])
 
     def unpark(self, item: Parked) -> None:
         """Forget a parked body that has been handled."""
@@ -376,6 +393,21 @@ def _result(
         "new_message": message or None,
         "new_request_id": request_id or None,
     }
+
+
+def _line(decision: Decision) -> dict[str, Any]:
+    names = (
+        "store",
+        "topic",
+        "body_sha256",
+        "object_key",
+        "order_number",
+        "delivery",
+        "outcome",
+        "reason",
+        "received_at",
+    )
+    return {name: getattr(decision, name) for name in names}
 
 
 def _row(mapped: Mapped, decision: Decision) -> dict[str, Any]:

@@ -28,6 +28,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import Dialect
 
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+def storable(text: str) -> str:
+    """Text as `Words` stores it."""
+    # Printable text has neither, and asking is cheap.
+    return text if text.isprintable() else _SURROGATES.sub("\ufffd", text.replace("\0", ""))
+
 
 class Words(TypeDecorator[str]):
     """Text that either database takes, whoever wrote it: NUL is left out, a lone surrogate becomes U+FFFD."""
@@ -37,7 +45,7 @@ class Words(TypeDecorator[str]):
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """Clean what is stored, and what is searched for."""
-        return value if value is None else re.sub("[\ud800-\udfff]", "\ufffd", value.replace("\0", ""))
+        return value if value is None else storable(value)
 
 
 metadata = MetaData()

@@ -1,17 +1,29 @@
 """One transaction at a time on either database, and the one exception for all that can go wrong with it."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
+
+from connector.database import patience_of
+from connector.gathering import TookTooLong, turn
 
 
 class CannotStore(Exception):
     """The database is away, locked or full. What was to be stored was not; try again later."""
+
+
+def fault_of_one(error: Exception) -> bool:
+    """Whether a failed transaction may succeed without one of its rows: no fault of the database's as a whole."""
+    cause = error.__cause__
+    if isinstance(cause, DBAPIError):
+        deadlock = type(cause.orig).__name__ == "DeadlockDetected"
+        return deadlock or isinstance(cause, DataError | IntegrityError)
+    return not isinstance(error, CannotStore)
 
 
 class Transactions:
@@ -37,11 +49,23 @@ class Transactions:
     @contextmanager
     def _transaction(self, reading: bool) -> Iterator[Connection]:
         try:
-            with self.engine.connect().execution_options(reading=reading) as connection:
+            with (
+                self._turn() if not reading else nullcontext(),
+                self.engine.connect().execution_options(reading=reading) as connection,
+            ):
                 yield connection
                 connection.commit()
         except SQLAlchemyError as error:
             raise CannotStore(_cause(error)) from error
+        except TookTooLong:
+            raise CannotStore("others have been writing for too long") from None
+        except OSError as error:
+            raise CannotStore(f"{type(error).__name__}: {error.strerror}") from error
+
+    def _turn(self) -> AbstractContextManager[None]:
+        """SQLite has one writer at a time, so its writers queue."""
+        file = self.engine.url.database
+        return nullcontext() if self._postgresql or not file else turn(f"{file}.lock", patience_of(self.engine))
 
 
 def _cause(error: SQLAlchemyError) -> str:

@@ -1,0 +1,131 @@
+"""Many threads' writes in few transactions, and one writer at a time among processes."""
+
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from connector.gathering import AT_ONCE, Gathering, TookTooLong, turn
+
+LONG = 30.0
+
+
+class Writer:
+    """Writes nothing; waits at a gate, remembers what came in which group, and fails for what it is told."""
+
+    def __init__(self, faulty=()):
+        self.groups = []
+        self.gate = threading.Event()
+        self.entered = threading.Event()
+        self.faulty = faulty
+
+    def __call__(self, items):
+        self.entered.set()
+        assert self.gate.wait(LONG)
+        self.groups.append(list(items))
+        if bad := [item for item in items if item in self.faulty]:
+            raise ValueError(bad)
+        return [item * 10 for item in items]
+
+
+def together(gathering, items, writer):
+    """Each item added by a thread of its own, the first alone in the writer while the others line up."""
+    outcomes = {}
+
+    def add(item):
+        try:
+            outcomes[item] = gathering.add(item)
+        except Exception as error:
+            outcomes[item] = error
+
+    threads = [threading.Thread(target=add, args=(item,)) for item in items]
+    threads[0].start()
+    assert writer.entered.wait(LONG)
+    for thread in threads[1:]:
+        thread.start()
+    pause = threading.Event()
+    while len(gathering._waiting) < len(items) - 1:
+        pause.wait(0.001)
+    writer.gate.set()
+    for thread in threads:
+        thread.join(LONG)
+    return outcomes
+
+
+def test_those_who_wait_are_written_in_one_go():
+    """The first goes alone; all that came meanwhile share the next transaction, and each gets its own result."""
+    writer = Writer()
+    outcomes = together(Gathering(writer, LONG, lambda error: True), list(range(1, 21)), writer)
+    assert outcomes == {item: item * 10 for item in range(1, 21)}
+    assert [len(group) for group in writer.groups] == [1, 19]
+
+
+def test_a_group_has_an_end():
+    """Nobody waits for more than so many others."""
+    writer = Writer()
+    together(Gathering(writer, LONG, lambda error: True), list(range(AT_ONCE + 6)), writer)
+    assert [len(group) for group in writer.groups] == [1, AT_ONCE, 5]
+
+
+def test_one_bad_item_costs_no_other():
+    """The group is tried again one by one; only the culprit gets the error."""
+    writer = Writer(faulty={7})
+    outcomes = together(Gathering(writer, LONG, lambda error: True), list(range(1, 11)), writer)
+    assert isinstance(outcomes.pop(7), ValueError)
+    assert outcomes == {item: item * 10 for item in (1, 2, 3, 4, 5, 6, 8, 9, 10)}
+
+
+def test_a_fault_of_the_whole_is_not_tried_again():
+    """A database that is away fails all at once, not each after a time-out of its own."""
+    writer = Writer(faulty={7})
+    outcomes = together(Gathering(writer, LONG, lambda error: False), list(range(1, 11)), writer)
+    assert [len(group) for group in writer.groups] == [1, 9]
+    assert {item for item, outcome in outcomes.items() if isinstance(outcome, ValueError)} == set(range(2, 11))
+
+
+def test_a_wish_whose_turn_does_not_come_is_withdrawn():
+    """After the patience it is not written any more, by nobody."""
+    writer = Writer()
+    gathering = Gathering(writer, 0.01, lambda error: True)
+    first = threading.Thread(target=gathering.add, args=(1,))
+    first.start()
+    assert writer.entered.wait(LONG)
+    with pytest.raises(TookTooLong):
+        gathering.add(2)
+    writer.gate.set()
+    first.join(LONG)
+    assert writer.groups == [[1]]
+
+
+HOLDER = """
+import sys
+from connector.gathering import turn
+with turn(sys.argv[1], 30):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_turn_excludes_other_processes_and_ends_with_its_holder(tmp_path):
+    """Also when the holder is killed."""
+    path = str(tmp_path / "queue")
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with holder:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(TookTooLong), turn(path, 0.02):
+            pass
+        holder.send_signal(signal.SIGKILL)
+        holder.wait(LONG)
+    with turn(path, LONG):
+        pass
+
+
+def test_a_turn_excludes_other_threads(tmp_path):
+    """Each turn opens the file anew, so threads of one process queue like processes."""
+    path = str(tmp_path / "queue")
+    with turn(path, LONG), pytest.raises(TookTooLong), turn(path, 0.02):
+        pass
