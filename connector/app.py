@@ -42,9 +42,14 @@ def create_app(config: Config, outbox: Outbox, platforms: Mapping[str, Platform]
     app.url_map.strict_slashes = False  # a redirect is a failed delivery to every shop
     app.url_map.merge_slashes = False
     intake = Intake(config.stores, platforms, outbox)
-    outbox.add_lanes(Lane(store.name, pixel.code) for store in config.stores.values() for pixel in store.pixels)
     app.extensions["intake"] = intake
-    watch = Watch(Desk(outbox.engine))
+    watch = Watch(config, outbox)
+    try:
+        intake.start()
+        watch.look()
+    except CannotStore as error:
+        # A worker that would not start takes gunicorn down with it; one that has started answers 503 meanwhile.
+        log.error("the database does not answer: %s", error)
     app.extensions["watch"] = watch
     atexit.register(_flush, intake)
 
@@ -107,9 +112,15 @@ class Watch:
     """Looks whether a relay is alive, and says so in the log when events wait for one. `clock` gives Unix seconds."""
 
     def __init__(
-        self, desk: Desk, clock: Callable[[], float] = time.time, elapsed: Callable[[], float] = time.monotonic
+        self,
+        config: Config,
+        outbox: Outbox,
+        clock: Callable[[], float] = time.time,
+        elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._desk = desk
+        self._lanes = [Lane(store.name, pixel.code) for store in config.stores.values() for pixel in store.pixels]
+        self._outbox = outbox
+        self._desk = Desk(outbox.engine)
         self._clock = clock
         self._elapsed = elapsed
         self._looked = self._told = float("-inf")
@@ -118,6 +129,9 @@ class Watch:
     def look(self) -> dict[str, str | int]:
         """For readyz: the relay in words, the number of refused pixels. Raises CannotStore."""
         self._looked, now = self._elapsed(), self._clock()
+        if self._lanes:  # before the first relay ever nobody else has
+            self._outbox.add_lanes(self._lanes)
+            self._lanes = []
         relay = _relay(self._desk.relay_seen(), now)
         body: dict[str, str | int] = {"relay": relay, "refused_pixels": self._desk.denied()}
         due = None if relay == "alive" else self._desk.oldest_due(now)

@@ -124,10 +124,14 @@ class Intake:
         self._platforms = platforms
         self._outbox = outbox
         self._clock = clock
-        self._started = outbox.start_stores(stores, clock().timestamp())
+        self._started: dict[str, float] = {}
         self._tallies: Counter[tuple[str, str, str, int]] = Counter()
         self._tallied_at = 0.0
         self._tally_lock = Lock()
+
+    def start(self) -> None:
+        """Note when each store was first started. Raises CannotStore; then the first webhook does it."""
+        self._started = self._outbox.start_stores(self._stores, self._clock().timestamp())
 
     def take(self, store: Store, request: Request) -> str:
         """One request on its whole way; the outcome in a word. Raises Refused, Unreadable, CannotStore."""
@@ -234,7 +238,11 @@ class Intake:
         )
 
     def _go_live(self, store: Store) -> datetime:
-        return store.go_live or datetime.fromtimestamp(self._started[store.name], UTC) - UNDER_WAY
+        if store.go_live:
+            return store.go_live
+        if not self._started:
+            self.start()
+        return datetime.fromtimestamp(self._started[store.name], UTC) - UNDER_WAY
 
     def _count_refused(self, platform: str) -> None:
         self._add((platform, "", "refused", hour_of(self._clock())))

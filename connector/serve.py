@@ -21,6 +21,8 @@ log = logging.getLogger("connector.serve")
 
 GRACE = 30.0  # seconds for requests under way; PaaSes kill after 30
 THREADS = 8
+LONGEST_PAUSE = 30.0  # seconds before a relay that keeps dying is started again
+SETTLED = 60.0  # seconds; a relay that lived this long starts afresh with the shortest pause
 LIFELINE = "CONNECTOR_LIFELINE"
 
 
@@ -91,6 +93,7 @@ class Supervisor:
         self._wake = threading.Event()
         self._restarts = 0
         self._relay_due = 0.0
+        self._relay_began = 0.0
 
     def run(self) -> int:
         """Start both and watch over them; the exit status."""
@@ -113,6 +116,8 @@ class Supervisor:
         return self._end_all()
 
     def _start(self, name: str) -> None:
+        if name == "relay":
+            self._relay_began = time.monotonic()
         environment = os.environ | {LIFELINE: str(self._lifeline)}
         self._children[name] = subprocess.Popen(  # noqa: S603 — our own commands
             self._commands[name], pass_fds=(self._lifeline,), env=environment, start_new_session=True
@@ -123,7 +128,9 @@ class Supervisor:
         if self._ending or relay.poll() is None:
             return
         if not self._relay_due:
-            pause = min(2.0**self._restarts, 30.0) - 1
+            if time.monotonic() - self._relay_began > SETTLED:
+                self._restarts = 0
+            pause = min(2.0**self._restarts - 1, LONGEST_PAUSE)
             log.error("the relay ended with status %s, starting it again in %.0f s", relay.returncode, pause)
             self._relay_due = time.monotonic() + pause
             self._restarts += 1

@@ -6,7 +6,7 @@ import sqlite3
 from datetime import UTC, datetime
 
 import pytest
-from filled import LANE, NOW, fill
+from filled import NOW, fill
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +16,7 @@ from connector.database import connect, migrate
 from connector.desk import Desk
 from connector.outbox import Lane, Outbox
 from connector.simulate import webhooks
+from connector.store import Pixel
 from connector.transactions import CannotStore
 
 STORES = """
@@ -34,6 +35,8 @@ url = "https://beans.example"
 shop = "beans.example"
 pixel = "CBEANS00000000000000"
 """
+
+ACME = Pixel("CACME000000000000000", "token-app-test")
 
 
 @pytest.fixture
@@ -107,6 +110,17 @@ def test_a_locked_database_is_503_with_retry_after(client, order, sqlite_url):
     assert client.post("/webhooks/acme", data=body, headers=headers).json == {"outcome": "relayed"}
 
 
+def test_a_worker_starts_while_the_database_is_away(config, outbox, order, sqlite_url):
+    """One that did not would take gunicorn down with it; so it answers 503 until the database is back."""
+    body, headers = order
+    holder = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    client = create_app(config, outbox).test_client()
+    assert client.post("/webhooks/acme", data=body, headers=headers).status_code == 503
+    holder.close()
+    assert client.post("/webhooks/acme", data=body, headers=headers).json == {"outcome": "relayed"}
+
+
 def test_readyz_says_whether_a_relay_is_alive(client, outbox):
     """Ready to store it is without one."""
     body = {"status": "ready", "refused_pixels": 0}
@@ -131,13 +145,12 @@ class TestWatch:
         return [NOW]
 
     @pytest.fixture
-    def watch(self, outbox, now):
-        return Watch(Desk(outbox.engine), clock=lambda: now[0], elapsed=lambda: now[0])
+    def watch(self, config, outbox, now):
+        return Watch(config, outbox, clock=lambda: now[0], elapsed=lambda: now[0])
 
     @pytest.fixture
     def waiting(self, outbox):
-        outbox.add_lanes([LANE])
-        fill(outbox, 1)
+        fill(outbox, 1, pixel=ACME)
 
     def test_events_due_for_a_minute_with_no_relay_are_an_error(self, watch, waiting, now, outbox, caplog):
         """In the log, at most once a minute, and in readyz's body as long as it lasts."""
@@ -162,7 +175,8 @@ class TestWatch:
 
     def test_events_of_a_refused_pixel_are_no_sign_of_a_dead_relay(self, watch, waiting, now, outbox):
         """They wait for their token."""
-        outbox.deny(LANE, NOW + 9999, NOW, "f", "40105 revoked")
+        watch.look()
+        outbox.deny(Lane("acme", ACME.code), NOW + 9999, NOW, "f", "40105 revoked")
         now[0] = NOW + 600
         assert watch.look() == {"relay": "none was ever seen", "refused_pixels": 1}
 
@@ -183,9 +197,10 @@ class TestWatch:
 
     def test_a_webhook_is_what_looks(self, client, order, outbox, caplog):
         """Nobody may be asking for readyz."""
-        fill(outbox, 1)
+        fill(outbox, 1, pixel=ACME)
         body, headers = order
         watch = client.application.extensions["watch"]
+        watch._looked = float("-inf")
         watch._clock = lambda: datetime.now(UTC).timestamp() + 3600
         assert client.post("/webhooks/acme", data=body, headers=headers).status_code == 200
         assert "no relay works" in caplog.text
