@@ -202,8 +202,9 @@ class Intake:
         if webhook.topic not in platform.TOPICS and webhook.topic not in platform.RECORDED:
             self._tally(store, webhook.topic[:100], "ignored")
             return "ignored", None, ""
+        go_live = self._go_live(store)
         try:
-            seen = examine(webhook, platform, store, self._clock(), self._go_live(store))
+            seen = examine(webhook, platform, store, self._clock(), go_live)
         except Unreadable:
             raise
         except Misfit as error:

@@ -121,6 +121,21 @@ def test_a_worker_starts_while_the_database_is_away(config, outbox, order, sqlit
     assert client.post("/webhooks/acme", data=body, headers=headers).json == {"outcome": "relayed"}
 
 
+def test_not_knowing_when_a_store_was_started_is_no_bug(config, outbox, order, monkeypatch):
+    """The database went away for this one question: 503, and nothing is parked as if the webhook were at fault."""
+    body, headers = order
+
+    def away(*_):
+        raise CannotStore("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(outbox, "start_stores", away)
+        client = create_app(config, outbox).test_client()
+        assert client.post("/webhooks/acme", data=body, headers=headers).status_code == 503
+    assert Desk(outbox.engine).parked() == []
+    assert client.post("/webhooks/acme", data=body, headers=headers).json == {"outcome": "relayed"}
+
+
 def test_readyz_says_whether_a_relay_is_alive(client, outbox):
     """Ready to store it is without one."""
     body = {"status": "ready", "refused_pixels": 0}
