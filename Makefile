@@ -2,13 +2,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test bench lint format lock clean
+.PHONY: demo test faults bench lint format lock clean
 
 demo: $(VENV)/ready  ## Show the main job: sandbox, server and relay, and a shopper in a shop of each platform
 	$(BIN)/connector demo $(ARGS)
 
 test: $(VENV)/ready  ## All tests, on SQLite and on a real PostgreSQL
 	$(BIN)/python -m pytest $(ARGS)
+
+faults: $(VENV)/ready  ## Kill, restart and refuse everything at random: ARGS="--kills 200 --seed 7 --database sqlite"
+	$(BIN)/python tests/faults/storm.py $(ARGS)
 
 lint: $(VENV)/ready  ## Style, format, types, import directions
 	$(BIN)/ruff check .
