@@ -39,6 +39,14 @@ class Server:
         """`fast` ends transactions under way in good order, `immediate` like a crash: recovery from the log."""
         self._control("-m", mode, "restart")
 
+    def stop(self) -> None:
+        """Nobody listens any more."""
+        self._control("-m", "fast", "stop")
+
+    def start(self) -> None:
+        """As it was."""
+        self._control("start", "-o", f"-h '' -k '{self.folder / 'data'}'")
+
     def freeze(self) -> None:
         """Nothing answers any more, and no connection is closed."""
         for pid in self._pids():

@@ -1,0 +1,168 @@
+"""A database that cannot store: 503 within three seconds, and all is well again when it can. On both databases."""
+
+import random
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+from machinery import STORES
+from postgres import Server
+
+from connector.app import create_app
+from connector.config import Config, load
+from connector.database import connect, migrate
+from connector.desk import Choice, Desk
+from connector.outbox import Outbox
+from connector.serve import THREADS
+from connector.simulate import webhooks
+
+PROMISED = 3.0  # seconds
+SLACK = 0.5  # for this machine being busy with other tests
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.close()
+
+
+class Shop:
+    """The application as a worker has it, asked by as many threads as a worker has."""
+
+    def __init__(self, url: str) -> None:
+        self.config: Config = load({"STORES_TOML": STORES, "SECRET": "whsec-storage", "DATABASE_URL": url})
+        self.url = url
+        self.engine = connect(url)
+        migrate(self.engine)
+        self.app: Flask = create_app(self.config, Outbox(self.engine))
+        self._orders = webhooks(self.config.stores["acme"], ["orders/create"], 10_000, random.Random(1))
+        self.post()
+
+    def post(self) -> tuple[int, float]:
+        """Status and seconds of one new order."""
+        return self._send(*next(self._orders))
+
+    def posts(self, number: int = THREADS) -> list[tuple[int, float]]:
+        orders = [next(self._orders) for _ in range(number)]
+        with ThreadPoolExecutor(number) as pool:
+            return list(pool.map(lambda order: self._send(*order), orders))
+
+    def refuses(self) -> None:
+        """Twice, for what is in the pool the second time may be another thing."""
+        for _ in range(2):
+            found = self.posts()
+            assert {status for status, _ in found} == {503}
+            assert max(seconds for _, seconds in found) < PROMISED + SLACK
+
+    def stored(self) -> int:
+        return len(Desk(self.engine).find(Choice(event="PlaceAnOrder"), 1000))
+
+    def works(self) -> None:
+        before = self.stored()
+        assert {status for status, _ in self.posts()} == {200}
+        assert self.stored() == before + THREADS
+
+    def _send(self, body: bytes, headers: dict[str, str]) -> tuple[int, float]:
+        begun = time.perf_counter()
+        answer = self.app.test_client().post("/webhooks/acme", data=body, headers=headers)
+        return answer.status_code, time.perf_counter() - begun
+
+
+@pytest.fixture
+def shop_of() -> Iterator[Callable[[str], Shop]]:
+    opened: list[Shop] = []
+
+    def make(url: str) -> Shop:
+        opened.append(Shop(url))
+        return opened[-1]
+
+    yield make
+    for shop in opened:
+        shop.engine.dispose()
+
+
+def test_sqlite_locked_by_another_program(shop_of, sqlite_url) -> None:
+    """A backup tool, a shell left open."""
+    shop = shop_of(sqlite_url)
+    holder = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    shop.refuses()
+    holder.close()
+    shop.works()
+
+
+def test_sqlite_on_a_full_disk(shop_of, sqlite_url) -> None:
+    """SQLite says the same of a disk and of a file that may not grow."""
+    shop = shop_of(sqlite_url)
+    limit = [1]
+
+    @sa.event.listens_for(shop.engine, "checkout")
+    def _limit(connection: sqlite3.Connection, *_: object) -> None:
+        connection.execute(f"PRAGMA max_page_count = {limit[0]}")
+
+    statuses = {shop.post()[0] for _ in range(200)}  # until the pages that are free are used up
+    assert 503 in statuses
+    shop.refuses()
+    limit[0] = 1_000_000
+    shop.works()
+
+
+def test_postgresql_stopped_in_mid_sentence(shop_of, server) -> None:
+    """Connections stay open and nobody answers: a machine that hangs, a network cut."""
+    shop = shop_of(server.create())
+    shop.posts()  # a pool full of connections
+    server.freeze()
+    try:
+        shop.refuses()
+    finally:
+        server.thaw()
+    shop.works()
+
+
+def test_postgresql_down_and_up_again(shop_of, server) -> None:
+    """Nobody listens; afterwards every pooled connection is dead, and none is used."""
+    shop = shop_of(server.create())
+    shop.posts()
+    server.stop()
+    try:
+        shop.refuses()
+    finally:
+        server.start()
+    shop.works()
+
+
+def test_postgresql_restarted_in_between(shop_of, server) -> None:
+    """Nobody notices."""
+    shop = shop_of(server.create())
+    shop.posts()
+    for mode in ("fast", "immediate"):
+        server.restart(mode)
+        shop.works()
+
+
+@pytest.mark.parametrize("table", ["events", "ledger"])
+def test_postgresql_table_locked_by_another_session(shop_of, server, table) -> None:
+    """A migration by hand, a VACUUM FULL."""
+    shop = shop_of(server.create())
+    holder = connect(shop.url)
+    with holder.begin() as connection:
+        connection.exec_driver_sql(f"LOCK {table} IN ACCESS EXCLUSIVE MODE")
+        shop.refuses()
+    shop.works()
+    holder.dispose()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_every_connection_in_use(shop_of, server, sqlite_url, kind) -> None:
+    """Something of ours holds them all; it is waited for, but not for long."""
+    shop = shop_of(sqlite_url if kind == "sqlite" else server.create())
+    held = [shop.engine.connect() for _ in range(8)]
+    shop.refuses()
+    for connection in held:
+        connection.close()
+    shop.works()
