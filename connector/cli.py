@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+LONG = 500  # items of work from which on a bar shows how far it is
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -36,8 +38,7 @@ def serve() -> None:
     """Run the server and a relay; what a PaaS starts. Migrates a SQLite database by itself."""
     from connector.serve import serve as run
 
-    _ready_database(_config(), migrate_sqlite=True)
-    sys.exit(run())
+    sys.exit(run(lambda: _ready_database(_config(), migrate_sqlite=True)))
 
 
 @main.command(hidden=True)
@@ -214,8 +215,7 @@ def list_(store: str, state: str, event: str, since: str | None, until: str | No
     """List events, the newest last; or with --parked the webhooks that could not be handled."""
     from connector.desk import Choice
 
-    if store:
-        _store(_config(), store)
+    config = _config()
     if parked:
         waiting = _database(lambda: _desk().parked(store, limit))
         for item in waiting:
@@ -224,8 +224,12 @@ def list_(store: str, state: str, event: str, since: str | None, until: str | No
         return
     choice = Choice((), store, state, event, _moment(since), _moment(until))
     rows = _database(lambda: _desk().find(choice, limit))
+    if store and not rows:
+        _store(config, store)
     for row in reversed(rows):
         told = f"{row.state} {row.code or ''} {row.message or ''}".rstrip()
+        if row.state == "due" and row.store not in config.stores:
+            told += " (its store is not configured, so it waits)"
         where = f"  [{row.test_code}]" if row.test_code else ""
         click.echo(
             f"{_at(row.created_at)}  {row.id:>8}  {row.store}  {row.pixel}  {row.event}  {row.event_id}{where}  {told}"
@@ -261,7 +265,9 @@ def show(key: str) -> None:
 @_choosing
 @click.option("--parked", is_flag=True, help="Parked webhooks instead: through the current code.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
-@click.option("--force", is_flag=True, help="Also events TikTok may have got over 47 hours ago, or past their age.")
+@click.option(
+    "--force", is_flag=True, help="Also events that TikTok may have got over 47 hours ago, and may count twice."
+)
 def replay(
     ids: tuple[str, ...], store: str, state: str, event: str, since: str | None, until: str | None,
     parked: bool, dry_run: bool, force: bool,
@@ -270,8 +276,6 @@ def replay(
     from connector.desk import Choice
 
     config = _config()
-    if store:
-        _store(config, store)
     if parked:
         _replay_parked(config, store, dry_run)
         return
@@ -281,13 +285,20 @@ def replay(
 
 
 def _replay_events(config: "Config", choice: "Choice", dry_run: bool, force: bool) -> None:
-    from connector.replay import replay_events
+    from connector.replay import plan_replay, replay_events
 
-    report = _database(lambda: replay_events(config, _desk(), choice, dry_run, force))
-    for why, number in sorted(report.refused.items()):
+    desk = _database(_desk)
+    plan = _database(lambda: plan_replay(config, desk, choice, force))
+    for why, number in sorted(plan.refused.items()):
         click.echo(f"{number} not replayed: {why}")
-    click.echo(f"{report.replayed} events {'would be' if dry_run else 'are'} due again")
-    if report.refused and not report.replayed:
+    if plan.forced:
+        click.echo(f"{len(plan.forced)} only because of --force: if TikTok had them, they count twice")
+    replayed = plan.total
+    if not dry_run and replayed:
+        with _progress(replayed, "events") as tick:
+            replayed = _database(lambda: replay_events(desk, plan, tick))
+    click.echo(f"{replayed} events {'would be' if dry_run else 'are'} due again")
+    if plan.refused and not replayed:
         sys.exit(1)
 
 
@@ -295,12 +306,24 @@ def _replay_parked(config: "Config", store: str, dry_run: bool) -> None:
     from connector.replay import replay_parked
     from platforms import PLATFORMS
 
-    outcomes = _database(lambda: replay_parked(config, _desk(), PLATFORMS, store, dry_run))
+    desk = _database(_desk)
+    with _progress(_database(lambda: desk.parked_number(store)), "parked webhooks") as tick:
+        outcomes = _database(lambda: replay_parked(config, desk, PLATFORMS, store, dry_run, tick))
     for outcome, number in sorted(outcomes.items()):
         click.echo(f"{number} × {outcome}")
     if not outcomes:
         click.echo("nothing is parked" + (f" for {store}" if store else ""))
     sys.exit(1 if any(outcome.startswith(("still parked", "cannot")) for outcome in outcomes) else 0)
+
+
+@contextmanager
+def _progress(length: int, label: str) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr, where it disturbs nobody, for what may take long."""
+    if length < LONG:
+        yield lambda _: None
+        return
+    with click.progressbar(length=length, label=label, file=sys.stderr) as bar:
+        yield bar.update
 
 
 # --- shared ---------------------------------------------------------------------------------------------------

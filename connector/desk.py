@@ -48,11 +48,16 @@ class Desk(Transactions):
     """The tables as people look at them, the same on SQLite and PostgreSQL."""
 
     def find(self, chosen: Choice, limit: int) -> list[sa.Row[Any]]:
-        """Events that fit, newest first, without their payloads."""
+        """Events that fit, newest first, without their payloads: `kept` says whether there is one."""
         columns = [column for column in events.c if column.name not in ("payload", "email", "phone", "external_id")]
-        query = sa.select(*columns).where(*chosen.conditions()).order_by(events.c.created_at.desc(), events.c.id.desc())
+        kept = events.c.payload.is_not(None).label("kept")
+        query = (
+            sa.select(*columns, kept)
+            .where(*chosen.conditions())
+            .order_by(events.c.created_at.desc(), events.c.id.desc())
+        )
         with self._read() as connection:
-            return list(connection.execute(query.limit(limit)).all())
+            return [*connection.execute(query.limit(limit))]
 
     def show(self, key: str) -> tuple[list[sa.Row[Any]], list[sa.Row[Any]]]:
         """Everything known of an event_id, event row id, order number or object key: (ledger lines, events)."""
@@ -90,13 +95,21 @@ class Desk(Transactions):
             ready = (events.c.id.in_(ids), events.c.state != "due", events.c.payload.is_not(None))
             return connection.execute(sa.update(events).where(*ready).values(again)).rowcount
 
-    def parked(self, store: str = "", limit: int = 1000) -> list[Parked]:
-        """Parked bodies, oldest first."""
-        query = sa.select(parked).order_by(parked.c.id).limit(limit)
+    def parked(self, store: str = "", limit: int = 1000, after: int = 0) -> list[Parked]:
+        """Parked bodies, oldest first, from the one after id `after` on."""
+        query = sa.select(parked).where(parked.c.id > after).order_by(parked.c.id).limit(limit)
         if store:
             query = query.where(parked.c.store == store)
         with self._read() as connection:
             return [Parked(**row._mapping) for row in connection.execute(query).all()]
+
+    def parked_number(self, store: str = "") -> int:
+        """How many bodies are parked."""
+        query = sa.select(sa.func.count()).select_from(parked)
+        if store:
+            query = query.where(parked.c.store == store)
+        with self._read() as connection:
+            return int(connection.execute(query).scalar() or 0)
 
     def counted(self, since: float = 0) -> list[sa.Row[Any]]:
         """The counters summed per store, topic and what, from `since` on."""

@@ -1,7 +1,7 @@
 """Sending finished events again, and parked webhooks through the current code."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -9,68 +9,108 @@ from typing import Any
 from connector.config import Config
 from connector.desk import Choice, Desk
 from connector.intake import Intake
-from connector.outbox import Outbox
+from connector.outbox import Outbox, Parked
 from connector.parking import Unopenable
 from connector.relay import DEDUPLICATED
-from connector.webhook import Platform
+from connector.webhook import Platform, Unreadable
 
 MOST = 1_000_000
+AT_ONCE = 500  # events a transaction
+PAGE = 50  # parked bodies in memory at once; each may have megabytes
+
+FORGOTTEN = (
+    "it may have reached TikTok over 47 hours ago. TikTok forgets an event_id after 48, so a copy would count twice "
+    "if it had it (--force sends it all the same)"
+)
 
 
 @dataclass
-class Report:
-    """How many were made due again, and why the others were not."""
+class Plan:
+    """Which events are to be sent again, which only because of --force, and why the others are not."""
 
-    replayed: int = 0
+    ready: list[int] = field(default_factory=list)
+    forced: list[int] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def total(self) -> int:
+        """How many would be sent again."""
+        return len(self.ready) + len(self.forced)
 
-def replay_events(config: Config, desk: Desk, choice: Choice, dry_run: bool, force: bool) -> Report:
-    """Make the chosen finished events due again, with the same event_id and the same bytes."""
-    report, now = Report(), datetime.now(UTC).timestamp()
-    ready: list[int] = []
+
+def plan_replay(config: Config, desk: Desk, choice: Choice, force: bool) -> Plan:
+    """Look at the chosen events, changing nothing."""
+    plan, now = Plan(), datetime.now(UTC).timestamp()
     for row in desk.find(choice, MOST):
-        if why := _why_not(config, row, now, force):
-            report.refused[why] += 1
+        why = _why_not(config, row, now)
+        if why == FORGOTTEN and force:
+            plan.forced.append(row.id)
+        elif why:
+            plan.refused[why] += 1
         else:
-            ready.append(row.id)
-    for start in range(0, len(ready), 500):
-        part = ready[start : start + 500]
-        report.replayed += len(part) if dry_run else desk.replay(part, now, forget_sent=force)
-    return report
+            plan.ready.append(row.id)
+    return plan
 
 
-def _why_not(config: Config, row: Any, now: float, force: bool) -> str:
+def replay_events(desk: Desk, plan: Plan, tick: Callable[[int], None] = lambda _: None) -> int:
+    """Make the planned events due again, with the same event_id and the same bytes; how many there were."""
+    now, replayed = datetime.now(UTC).timestamp(), 0
+    for ids, forced in ((plan.ready, False), (plan.forced, True)):
+        for start in range(0, len(ids), AT_ONCE):
+            part = ids[start : start + AT_ONCE]
+            replayed += desk.replay(part, now, forget_sent=forced)
+            tick(len(part))
+    return replayed
+
+
+def _why_not(config: Config, row: Any, now: float) -> str:
     if row.state == "due":
         return "still waiting to be sent"
     if row.state == "accepted":
         return "TikTok has accepted it already; a copy would count twice or be dropped"
+    if not row.kept:
+        return "its payload is no longer kept (keep_payloads)"
     if row.store not in config.stores:
         return f"its store {row.store} is no longer configured"
-    if force or row.test_code:
+    if row.test_code:
         return ""
+    if now - row.occurred_at > config.stores[row.store].max_event_age.total_seconds():
+        return "it is older than the store's max_event_age (which may be set to 28d at most)"
     if row.sent_at is not None and now - row.sent_at > DEDUPLICATED:
-        return "it may have reached TikTok over 47 hours ago, and a copy would count twice (--force insists)"
-    if now - row.occurred_at > config.stores[row.store].age_limit(row.event).total_seconds():
-        return "it is older than the store lets events be (max_event_age, browser_pixel; --force insists)"
+        return FORGOTTEN
     return ""
 
 
 def replay_parked(
-    config: Config, desk: Desk, platforms: Mapping[str, Platform], store: str, dry_run: bool
+    config: Config,
+    desk: Desk,
+    platforms: Mapping[str, Platform],
+    store: str,
+    dry_run: bool,
+    tick: Callable[[int], None] = lambda _: None,
 ) -> Counter[str]:
-    """Each parked webhook through the current code: outcome → how many."""
-    intake, outcomes = Intake(config.stores, platforms, Outbox(desk.engine)), Counter[str]()
-    for item in desk.parked(store, MOST):
-        if dry_run:
-            outcomes[f"would be tried: {item.store} {item.topic}: {item.reason}"] += 1
-            continue
-        try:
-            outcome = intake.replay(item)
-        except KeyError:
-            outcome = f"cannot be tried: store {item.store} is no longer configured"
-        except Unopenable as error:
-            outcome = f"cannot be opened: {error}"
-        outcomes["still parked: " + item.reason if outcome == "parked" else outcome] += 1
+    """Each parked webhook through the current code: outcome → how many. Raises CannotStore; what was done stays."""
+    intake, outcomes, last = Intake(config.stores, platforms, Outbox(desk.engine)), Counter[str](), 0
+    while page := desk.parked(store, PAGE, after=last):
+        for item in page:
+            outcomes[_would(item) if dry_run else _outcome(intake, item)] += 1
+            tick(1)
+        last = page[-1].id
     intake.flush()
     return outcomes
+
+
+def _would(item: Parked) -> str:
+    return f"would be tried: {item.store} {item.topic}: {item.reason}"
+
+
+def _outcome(intake: Intake, item: Parked) -> str:
+    try:
+        outcome = intake.replay(item)
+    except KeyError:
+        return f"cannot be tried: store {item.store} is no longer configured"
+    except Unopenable as error:
+        return f"cannot be opened: {item.store}: {error}"
+    except Unreadable as error:
+        return f"still parked: {item.store} {item.topic}: {error}"
+    return f"still parked: {item.store} {item.topic}: {item.reason}" if outcome == "parked" else outcome
