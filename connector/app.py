@@ -2,17 +2,16 @@
 
 import atexit
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from threading import Lock
 
 from flask import Flask, Response, jsonify, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import BadRequest, HTTPException
 
 from connector import logs
-from connector.config import Config, load
+from connector.config import Config
 from connector.database import connect
 from connector.desk import Desk
 from connector.intake import Intake
@@ -58,7 +57,7 @@ def create_app(config: Config, outbox: Outbox, platforms: Mapping[str, Platform]
         # Read first: nothing but these very bytes verifies.
         incoming = Request(
             headers={key.lower(): value for key, value in request.headers.items()},
-            body=request.get_data(cache=False),
+            body=_body(),
             received_at=datetime.now(UTC),
         )
         store = intake.choose(name, incoming) if name == "shopify" else config.stores.get(name)
@@ -95,11 +94,19 @@ def create_app(config: Config, outbox: Outbox, platforms: Mapping[str, Platform]
     return app
 
 
-def wsgi() -> Flask:
+def wsgi(config: Config) -> Flask:
     """The application as gunicorn's workers make it, each its own after the fork."""
-    config = load(os.environ)
     logs.set_up(config.log_format, config.log_level)
     return create_app(config, Outbox(connect(config.database_url)))
+
+
+def _body() -> bytes:
+    try:
+        return request.get_data(cache=False)
+    except HTTPException:
+        raise
+    except Exception as error:  # gunicorn raises its own kinds for chunks that are none and connections that end
+        raise BadRequest("the body cannot be read") from error
 
 
 def _answer(code: int, **body: str | int) -> Response:

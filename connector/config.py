@@ -34,10 +34,8 @@ PLATFORMS = {
     "woocommerce": Vendor("sku", "", (("consumer_key", "consumer_secret"),)),
 }
 
-ORDER_LISTS = (
-    *("placed_statuses", "paid_statuses", "paid_when_placed"),
-    *("exclude_tags", "exclude_gateways", "exclude_email_domains"),
-)
+STATUSES = ("placed_statuses", "paid_statuses")
+ORDER_LISTS = ("paid_when_placed", "exclude_tags", "exclude_gateways", "exclude_email_domains")
 # Keys whose behaviour is not built, and the only value that needs none. Ignoring another would send something wrong.
 NOT_YET: dict[str, object] = {"signals": None}
 # What TikTok's own Shopify app and WooCommerce plugin send, under random event_ids that nothing can deduplicate.
@@ -210,6 +208,7 @@ def _store(name: str, section: Section) -> Store:
             store.orders,
             include=values.list_of(values.choice(*KINDS)),
             exclude_zero=values.boolean,
+            **dict.fromkeys(STATUSES, values.list_of(values.status)),
             **dict.fromkeys(ORDER_LISTS, names),
         ),
         mapping=section.table("mapping").over(
@@ -299,7 +298,7 @@ def _refuse_clashes(stores: Mapping[str, Store], reading: Reading) -> None:
             if _may_meet(getattr(first.event_id, kind), getattr(second.event_id, kind)):
                 reading.problem(
                     f"{place}.event_id.{kind}",
-                    f"may make the same id as {other}'s on the same pixel; TikTok would take different {kind}s for one, "
+                    f"may make the same id as {other}'s on the same pixel; TikTok would take two {kind}s for one, "
                     "so begin it with the store's name",
                 )
 

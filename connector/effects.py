@@ -43,6 +43,9 @@ def plain_words(store: Store) -> Iterator[str]:
     yield f"Only of kind {', '.join(store.orders.include)} (orders.include){_exclusions(store)}."
     yield f"Products are named by {store.mapping.content_id}; people by external_id {store.external_id or '(off)'}."
     yield _consent(store)
+    if store.browser_pixel != "none":
+        chosen = f"browser_pixel = {store.browser_pixel}"
+        yield f"The browser sends orders and checkouts too ({chosen}): at most 47 hours old."
     if store.limited_data_use:
         states = ", ".join(store.limited_data_use)
         yield f"Limited Data Use for shoppers in {states}; without a public ip they are skipped."

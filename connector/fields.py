@@ -33,6 +33,13 @@ def ident(value: object) -> str:
     return "" if found == "0" or len(found) > 255 else found
 
 
+def word(value: object) -> str:
+    """What a shop's own script wrote under a key of its own: a text, a number, or a yes, as text."""
+    if isinstance(value, bool):
+        return "true" if value else ""
+    return text(value) or ident(value)
+
+
 def number_id(value: object) -> str:
     """An id that must be a whole positive number (or its digits in a text), else ""."""
     found = ident(value)

@@ -47,9 +47,12 @@ class Gathering(Generic[Item, Result]):
         self._waiting: list[_Wish[Item, Result]] = []
         self._listing = Lock()
         self._leading = Lock()
+        self._failing = False
 
     def add(self, item: Item) -> Result:
         """Store an item; returns when it is committed. Raises what `write` raised for it, or TookTooLong."""
+        if self._failing and self._leading.locked():
+            raise TookTooLong  # one is finding out whether the database is back; the others need not wait for it
         wish: _Wish[Item, Result] = _Wish(item)
         with self._listing:
             self._waiting.append(wish)
@@ -73,7 +76,8 @@ class Gathering(Generic[Item, Result]):
         with self._listing:
             group, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
         error = self._try(group)
-        if error is not None and self._fault_of_one(error):
+        self._failing = error is not None and not self._fault_of_one(error)
+        if error is not None and not self._failing:
             for wish in group:
                 self._try([wish])
 

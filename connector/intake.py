@@ -83,9 +83,10 @@ def examine(webhook: Webhook, platform: Platform, store: Store, now: datetime, g
 
     Raises Misfit or Unreadable; anything else raised is a bug of ours.
     """
+    data = parse(webhook.body)
     if webhook.shop and webhook.shop not in store.shops:
         raise Misfit(f"it comes from another shop, {webhook.shop} (shop = {', '.join(store.shops)})")
-    found = list(platform.translate(replace(webhook, data=parse(webhook.body)), store))
+    found = list(platform.translate(replace(webhook, data=data), store))
     happened = [event for event in found if isinstance(event, Event)]
     mapped: list[Mapped | Skipped] = [skip for skip in found if isinstance(skip, Skipped)]
     described: dict[int, Described] = {}

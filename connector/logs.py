@@ -14,7 +14,7 @@ FIELDS = (
 def set_up(format_: str, level: str) -> None:
     """Send all logging to standard error in one of the two forms ("text" or "json")."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Json() if format_ == "json" else _Text())
+    handler.setFormatter(formatter(format_))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
@@ -25,6 +25,11 @@ def set_up(format_: str, level: str) -> None:
 def _extras(record: logging.LogRecord) -> dict[str, object]:
     found = {name: getattr(record, name, None) for name in FIELDS}
     return {name: value for name, value in found.items() if value not in (None, "")}
+
+
+def formatter(form: str) -> logging.Formatter:
+    """One of the two forms, for gunicorn's own lines."""
+    return _Json() if form == "json" else _Text()
 
 
 class _Json(logging.Formatter):

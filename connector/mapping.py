@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
+from phonenumbers import SUPPORTED_REGIONS
 
 from connector import privacy
 from connector.event import Customer, Event, Item, Parts, Skipped
@@ -23,9 +24,11 @@ CURRENCIES = frozenset(
     "THB TRY TWD UAH USD VES VND ZAR".split()
 )
 
-# The European Economic Area, the United Kingdom and Switzerland.
+# The European Economic Area with its parts overseas that have country codes of their own, the United Kingdom and
+# Switzerland.
 EUROPE = frozenset(
-    "AT BE BG HR CY CZ DK EE FI FR DE GR HU IE IT LV LT LU MT NL PL PT RO SK SI ES SE IS LI NO GB CH".split()  # noqa: SIM905
+    "AT BE BG HR CY CZ DK EE FI FR DE GR HU IE IT LV LT LU MT NL PL PT RO SK SI ES SE IS LI NO GB CH "  # noqa: SIM905
+    "AX GF GP MF MQ RE YT".split()
 )
 # What a word of value_excludes takes off a total: an amount and the tax on it.
 EXCLUDES: dict[str, tuple[str, ...]] = {
@@ -37,6 +40,7 @@ EXCLUDES: dict[str, tuple[str, ...]] = {
     "gift_cards": ("gift_cards",),
 }
 NO_CONSENT = "no consent"
+MAX_ID = 512
 
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
@@ -85,6 +89,8 @@ def map_event(
     """
     names = store.events[event.milestone]
     event_id = fill(_template(event, store), event.ids)
+    if len(event_id) > MAX_ID:  # a shopper can write what he likes into a cart attribute; an index takes so much
+        event_id = privacy.sha256(event_id)
     if reason := _why_not(event, event_id, store):
         yield Skipped(event.milestone, reason, event.ids)
         return
@@ -185,9 +191,9 @@ def _why_no_consent(event: Event, store: Store) -> str:
     """A "yes" is only what the shop's own key says; an absent one is a no. Newsletter opt-ins are no consent."""
     if store.consent == "not_required":
         return ""
-    # Where nothing tells the country, the stricter law is the safe one.
+    # Where nothing tells the country, or not by its code, the stricter law is the safe one.
     country = (event.customer.destination.country or event.customer.address.country or store.country).upper()
-    if store.consent == "required_in_europe" and country and country not in EUROPE:
+    if store.consent == "required_in_europe" and country in SUPPORTED_REGIONS - EUROPE:
         return ""
     key = store.consent_source.key
     said = event.ids.get(f"attribute:{key}") or event.ids.get(f"meta:{key}", "") if key else ""
@@ -199,7 +205,11 @@ def _why_no_consent(event: Event, store: Store) -> str:
 def _data_use_is_limited(event: Event, store: Store) -> bool:
     """TikTok's Limited Data Use, by US state: https://business-api.tiktok.com/portal/docs?id=1771101204435970"""
     where = event.customer.destination if event.customer.destination.country else event.customer.address
-    return where.country.upper() == "US" and bool(among([where.state], store.limited_data_use))
+    state = privacy.state(where.state, where.country)
+    if not store.limited_data_use or where.country.upper() != "US":
+        return False
+    # A state that is not told (a checkout has none yet) may be one of them.
+    return not state or bool(among([state], store.limited_data_use))
 
 
 def _why_not_now(
@@ -270,7 +280,7 @@ def _user(customer: Customer, store: Store, ids: dict[str, str]) -> dict[str, An
         last_name=privacy.name(customer.last_name),
         zip_code=privacy.zip_code(address.postcode, country),
         city=privacy.place(address.city),
-        state=privacy.place(address.state),
+        state=privacy.state(address.state, address.country),
         country=privacy.country_code(address.country),  # the store's own says nothing of the shopper
     )
 

@@ -17,7 +17,24 @@ import phonenumbers
 _HASHED = re.compile(r"[0-9a-fA-F]{64}")
 _LOCALE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8}){0,3}")
 _NO_LETTER = re.compile("[^a-z0-9]+")  # of an ASCII text
-_KEPT = re.compile(r"ttclid|utm_\w{1,40}", re.ASCII)
+_US_STATES = {
+    "alabama": "al", "alaska": "ak", "arizona": "az", "arkansas": "ar", "california": "ca", "colorado": "co",
+    "connecticut": "ct", "delaware": "de", "districtofcolumbia": "dc", "florida": "fl", "georgia": "ga", "hawaii": "hi",
+    "idaho": "id", "illinois": "il", "indiana": "in", "iowa": "ia", "kansas": "ks", "kentucky": "ky", "louisiana": "la",
+    "maine": "me", "maryland": "md", "massachusetts": "ma", "michigan": "mi", "minnesota": "mn", "mississippi": "ms",
+    "missouri": "mo", "montana": "mt", "nebraska": "ne", "nevada": "nv", "newhampshire": "nh", "newjersey": "nj",
+    "newmexico": "nm", "newyork": "ny", "northcarolina": "nc", "northdakota": "nd", "ohio": "oh", "oklahoma": "ok",
+    "oregon": "or", "pennsylvania": "pa", "rhodeisland": "ri", "southcarolina": "sc", "southdakota": "sd",
+    "tennessee": "tn", "texas": "tx", "utah": "ut", "vermont": "vt", "virginia": "va", "washington": "wa",
+    "westvirginia": "wv", "wisconsin": "wi", "wyoming": "wy",
+}  # fmt: skip
+_KEPT = frozenset({"ttclid", "utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content", "utm_id"})
+# Pages whose address goes on with an id and a key, and segments that look like a key themselves.
+_PRIVATE = frozenset({
+    "checkouts", "orders", "order-received", "order-pay", "view-order", "cn", "c", "account", "activate", "reset",
+    "gift_cards", "unsubscribe", "authenticate", "invitations",
+})  # fmt: skip
+_KEY = re.compile(r"(?=[0-9A-Za-z]*\d)[0-9A-Za-z]{16,}|^(?=.*\d)[0-9A-Za-z_=%]{24,}$|^eyJ|@|%40")
 
 
 def sha256(normalised: str) -> str:
@@ -77,8 +94,16 @@ def zip_code(raw: str, country: str) -> str:
 
 
 def place(raw: str) -> str:
-    """A city or state in plain: lower-case letters and digits of any script."""
+    """A city in plain: lower-case letters and digits of any script."""
     return _letters(raw)
+
+
+def state(raw: str, country: str) -> str:
+    """A state in plain, as a city; one of the US as its two letters, however it was written."""
+    found = _letters(raw)
+    if country.upper() != "US":
+        return found
+    return _US_STATES.get(found) or (found.removeprefix("us") if len(found) == 4 else found)  # "US-CA" is ISO 3166-2
 
 
 def country_code(raw: str) -> str:
@@ -124,7 +149,8 @@ def page_url(raw: str, base: str) -> str:
             url = urlsplit(base.rstrip("/") + "/" + raw.lstrip("/"))
         if url.scheme not in ("http", "https") or not url.hostname:
             return ""
-        pairs = [(key, value) for key, value in parse_qsl(url.query, max_num_fields=200) if _KEPT.fullmatch(key)]
+        pairs = parse_qsl(url.query, max_num_fields=200)
+        pairs = [(key, value) for key, value in pairs if key in _KEPT and "@" not in value]
         address = url.hostname if url.port is None else f"{url.hostname}:{url.port}"
     except ValueError:
         return ""
@@ -133,11 +159,10 @@ def page_url(raw: str, base: str) -> str:
 
 
 def _open_path(path: str) -> str:
-    """Cut a path before its first segment that looks like a key: long, or after a checkout or order page."""
+    """Cut a path before its first segment that looks like a key or an address, or follows a private page."""
     kept: list[str] = []
     for segment in path.split("/"):
-        private = kept and kept[-1] in ("checkouts", "orders", "order-received", "order-pay", "cn", "c")
-        if private or re.fullmatch(r"(?=.*\d)[0-9A-Za-z_=%]{24,}", segment):
+        if (kept and kept[-1] in _PRIVATE) or _KEY.search(segment):
             break
         kept.append(segment)
     return "/".join(kept) or "/"

@@ -31,7 +31,7 @@ def gunicorn_settings(config: Config) -> dict[str, object]:
     return {
         "bind": f"0.0.0.0:{config.port}",
         "workers": config.web_concurrency,
-        "worker_class": "gthread",
+        "worker_class": "connector.worker.Worker",
         "threads": THREADS,
         "keepalive": 75,  # Shopify re-uses connections; longer than the idle time-out of common load balancers
         "timeout": 30,
@@ -42,7 +42,10 @@ def gunicorn_settings(config: Config) -> dict[str, object]:
         "limit_request_fields": 100,
         # Gunicorn's own lines take the way of ours: the same form and level.
         "logconfig_dict": {
-            "loggers": {"gunicorn.error": {"level": config.log_level, "handlers": [], "propagate": True}}
+            "formatters": {"ours": {"()": "connector.logs.formatter", "form": config.log_format}},
+            "handlers": {"ours": {"class": "logging.StreamHandler", "formatter": "ours", "stream": "ext://sys.stderr"}},
+            "root": {"level": config.log_level, "handlers": ["ours"]},
+            "loggers": {"gunicorn.error": {"level": config.log_level, "handlers": [], "propagate": True}},
         },
         "accesslog": None,  # a line per webhook is ours to write, without query and address
         "proc_name": "connector-web",
@@ -56,14 +59,17 @@ def run_web(config: Config) -> None:
 
     class Web(BaseApplication):  # type: ignore[misc] # gunicorn has no types
         def load_config(self) -> None:
-            for key, value in gunicorn_settings(load(os.environ)).items():
+            # At the start and on HUP only. A worker that is replaced between gets these same settings, whatever
+            # half-edited file lies on the disk at that moment.
+            self.settings = load(os.environ)
+            for key, value in gunicorn_settings(self.settings).items():
                 self.cfg.set(key, value)
             self.cfg.set("on_starting", lambda _server: end_with_parent())
 
         def load(self) -> object:
             from connector.app import wsgi  # noqa: PLC0415
 
-            return wsgi()
+            return wsgi(self.settings)
 
     Web().run()
 
@@ -95,13 +101,17 @@ class Supervisor:
         self._relay_due = 0.0
         self._relay_began = 0.0
 
-    def run(self) -> int:
-        """Start both and watch over them; the exit status."""
+    def listen(self) -> None:
+        """Take the signals, from now on."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_end)
         signal.signal(signal.SIGHUP, self._on_reload)
+
+    def run(self) -> int:
+        """Start both and watch over them; the exit status."""
         for name in self._commands:
-            self._start(name)
+            if not self._ending:
+                self._start(name)
         while not self._ending:
             self._wake.wait(0.5)
             self._wake.clear()
@@ -148,7 +158,7 @@ class Supervisor:
         # Gunicorn keeps its socket over a HUP and replaces the workers, so no webhook is refused meanwhile.
         self._children["web"].send_signal(signal.SIGHUP)
         self._children["relay"].send_signal(signal.SIGTERM)
-        _wait(self._children["relay"].poll, GRACE)
+        _wait(lambda: 0 if self._ending else self._children["relay"].poll(), GRACE)
         self._restarts = 0
         if self._children["relay"].poll() is not None:
             self._start("relay")
@@ -163,7 +173,10 @@ class Supervisor:
                 log.error("%s did not end in time and is killed; its work falls due again", name)
                 child.kill()
                 child.wait()
-        return max(0 if child.returncode == 0 else 1 for child in self._children.values())
+        # A child that had not come so far as to listen for TERM ends by it: in good order all the same.
+        return max(
+            (0 if child.returncode in (0, -signal.SIGTERM) else 1 for child in self._children.values()), default=0
+        )
 
     def _on_end(self, _number: int, _frame: FrameType | None) -> None:
         self._ending = True
@@ -174,10 +187,13 @@ class Supervisor:
         self._wake.set()
 
 
-def serve() -> int:
-    """Both halves of the way on this machine; the exit status."""
+def serve(prepare: Callable[[], None]) -> int:
+    """Both halves of the way on this machine, after `prepare`; the exit status. TERM ends it at any moment."""
     own = [sys.executable, "-m", "connector"]
-    return Supervisor([*own, "web"], [*own, "relay"]).run()
+    supervisor = Supervisor([*own, "web"], [*own, "relay"])
+    supervisor.listen()
+    prepare()
+    return supervisor.run()
 
 
 def _wait(done: Callable[[], int | None], seconds: float) -> None:

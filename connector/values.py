@@ -87,7 +87,9 @@ def unless_blank(read_one: Reader[T], blank: S) -> Reader[T | S]:
 
 def text(value: object) -> str:
     """Any text on one line."""
-    if not isinstance(value, str) or not value.isprintable():
+    if not isinstance(value, str):
+        raise Refused("must be a text in quotes")
+    if not value.isprintable():
         raise Refused("must be a text without control characters")
     return value
 
@@ -110,6 +112,7 @@ def matching(pattern: str, refusal: str) -> Reader[str]:
 
 
 name = checked(str.strip, "must not be empty")
+status = checked(str, "must not be empty", lambda word: word.strip().lower().removeprefix("wc-"))
 token = matching("[!-~]+", "must not be empty, and must be ASCII without spaces")  # it travels in an HTTP header
 pixel_code = matching("[A-Z0-9]{10,40}", "must be the pixel code from TikTok's Events Manager: 10 to 40 of A-Z and 0-9")
 event_name = matching(r"\S(.{0,62}\S)?", "must be an event name of 1 to 64 characters without surrounding spaces")

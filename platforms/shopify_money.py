@@ -90,7 +90,7 @@ def _parts(body: Json, till: Till, lines: list[Json]) -> Parts:
         fees=_optional(till, body, "original_total_additional_fees"),
         fees_tax=ZERO,
         tips=_optional(till, body, "total_tip_received"),
-        duties=_optional(till, body, "original_total_duties"),
+        duties=added(_optional(till, body, name) for name in ("original_total_duties", "total_duties")),  # or checkout
         priced_with_tax=with_tax,
     )
 

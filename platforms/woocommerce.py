@@ -12,7 +12,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from connector.event import Address, Customer, Event, Item, Parts, Skipped
-from connector.fields import Json, count, host, ident, mapping, moment, money, number_id, query, rows, text
+from connector.fields import Json, count, host, ident, mapping, moment, money, number_id, query, rows, text, word
 from connector.signature import sign, verify
 from connector.store import Store
 from connector.webhook import Misfit, Request, Webhook
@@ -272,6 +272,7 @@ def _checkout(body: Json, received_at: datetime) -> Iterator[Event | Skipped]:
             id=number_id(data.get("customer_id")),
             emails=_unique(text(data.get("email"))),
             phones=_unique_phone(text(data.get("phone")), text(data.get("country"))),
+            destination=Address(country=text(data.get("country"))),
             ip=text(data.get("ip")),
             user_agent=text(data.get("user_agent")),
             locale=text(data.get("locale")),
@@ -364,12 +365,12 @@ def _meta(body: Json) -> dict[str, object]:
 
 def _templates(meta: dict[str, object]) -> dict[str, str]:
     """Meta with short values, for `{meta:KEY}` in event_id templates."""
-    return {f"meta:{key}": value for key in meta if (value := ident(meta[key]))}
+    return {f"meta:{key}": value for key in meta if (value := ident(word(meta[key])))}
 
 
 def _told(data: Json) -> dict[str, str]:
     """The short values the shop's own snippet gave to a checkout, so that consent_source finds its key there."""
-    return {f"meta:{text(key)}": value for key in data if (value := ident(data[key]))}
+    return {f"meta:{text(key)}": value for key in data if (value := ident(word(data[key])))}
 
 
 def _first(meta: dict[str, object], keys: tuple[str, ...]) -> str:

@@ -4,6 +4,7 @@ import re
 import string
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -105,12 +106,7 @@ def test_example_shows_the_defaults():
     shown = "\n".join(uncommented(text))
     environ = {name: f"value-of-{name}" for name in re.findall(r"\$\{(\w+)\}", text)}
     assert load({**environ, "STORES_TOML": shown}) == load({**environ, "STORES_TOML": text})
-    for key in (
-        *(key.rpartition(".")[2] for key in NOT_YET if key != "signals"),
-        "keep_parked",
-        "go_live",
-        "granted",
-    ):
+    for key in (*dict.fromkeys(key.rpartition(".")[2] for key, _, _ in SUPPORTED), "keep_parked", "go_live", "granted"):
         assert f"\n{key} = " in shown
 
 
@@ -595,38 +591,88 @@ def test_reconcile_needs_api():
 # Not yet
 
 
-NOT_YET_VALUES = {
-    "consent": '"required"',
-    "signals": "{}",
-    "browser_pixel": '"own"',
-    "limited_data_use": '["CA"]',
-    "orders.placed_statuses": '["processing"]',
-    "orders.paid_statuses": '["completed"]',
-    "orders.paid_when_placed": '["cod"]',
-    "orders.exclude_tags": '["vip"]',
-    "orders.exclude_gateways": '["cod"]',
-    "orders.exclude_email_domains": '["acme.example"]',
-    "orders.exclude_zero": "true",
-    "mapping.value": '"items"',
-    "mapping.value_excludes": '["tax"]',
-}
-
-
-@pytest.mark.parametrize("key", NOT_YET)
-def test_not_yet(key):
-    """What this version does not do is refused at start rather than ignored."""
-    table, _, last = key.rpartition(".")
-    value = NOT_YET_VALUES[key]
-    toml = store(more=f"{table} = {{ {last} = {value} }}") if table else store(**{key: value})
-    line = only_problem(toml)
-    assert line.startswith(f"stores.acme.{key}: {key}")
-    assert "is not supported yet by this version" in line
+@pytest.mark.parametrize("signals", ["{}", '{ hold_order = "1s" }'])
+def test_not_yet(signals):
+    """What this version does not do is refused at start rather than ignored: only browser beacons are left."""
+    assert list(NOT_YET) == ["signals"]
+    line = only_problem(store(more=f"signals = {signals}"))
+    assert line == "stores.acme.signals: signals is not supported yet by this version; leave it out"
 
 
 def test_not_yet_wording():
-    """The refusal of a choice says the choice, and where it was inherited from."""
+    """The refusal of a choice says where it was inherited from."""
     line = only_problem(store() + "[defaults.signals]\n")
     assert line == "defaults.signals: signals is not supported yet by this version; leave it out"
+
+
+SUPPORTED = [
+    ("consent", '"required"', "required"),
+    ("consent", '"required_in_europe"', "required_in_europe"),
+    ("browser_pixel", '"own"', "own"),
+    ("browser_pixel", '"snippet"', "snippet"),
+    ("limited_data_use", '["ca", "TX", "CA"]', ("CA", "TX")),
+    ("orders.placed_statuses", '["processing"]', ("processing",)),
+    ("orders.placed_statuses", '[" Processing ", "wc-shipped"]', ("processing", "shipped")),
+    ("orders.paid_statuses", '["WC-Completed"]', ("completed",)),
+    ("orders.paid_when_placed", '["cod", "Cash on Delivery (COD)"]', ("cod", "Cash on Delivery (COD)")),
+    ("orders.exclude_tags", '["vip"]', ("vip",)),
+    ("orders.exclude_gateways", '["cod"]', ("cod",)),
+    ("orders.exclude_email_domains", '["acme.example"]', ("acme.example",)),
+    ("orders.exclude_zero", "true", True),
+    ("orders.include", '["renewal", "pos"]', ("renewal", "pos")),
+    ("mapping.value", '"items"', "items"),
+    ("mapping.value_excludes", '["tax", "shipping", "tax"]', ("tax", "shipping")),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "expected"), SUPPORTED)
+@pytest.mark.parametrize("keys", [{}, WOO], ids=["shopify", "woocommerce"])
+def test_supported(key, value, expected, keys):
+    """Each choice of the mapping is taken, for either platform, and inherited from [defaults]."""
+    table, _, last = key.rpartition(".")
+    line = f"{table} = {{ {last} = {value} }}" if table else f"{last} = {value}"
+    for toml in (store(**{**keys, last: None}, more=line), store(**{**keys, last: None}) + "[defaults]\n" + line):
+        assert attrgetter(key)(loaded(toml).stores["acme"]) == expected
+
+
+# TikTok's own app on the same pixel
+
+OFF = 'order_paid = "", checkout_started = ""'
+
+
+def official(events=""):
+    return store(browser_pixel='"official"', more=f"events = {{ {events} }}")
+
+
+def test_official_refuses_what_the_app_sends_too():
+    """Payments and checkouts would count twice: refused at start, with what to do."""
+    assert problems(official()) == [
+        f"stores.acme.events.{milestone}: TikTok's own app sends this too, with random event_ids, so it would count "
+        f'twice; switch the app\'s data sharing off and set browser_pixel = "none", or set {milestone} = ""'
+        for milestone in ("order_paid", "checkout_started")
+    ]
+    assert only_problem(official('order_paid = ""')).startswith("stores.acme.events.checkout_started: ")
+    assert only_problem(official('checkout_started = ""')).startswith("stores.acme.events.order_paid: ")
+    assert only_problem(official('order_paid = "MySale", checkout_started = ""')).startswith(
+        "stores.acme.events.order_paid: "
+    )
+
+
+@pytest.mark.parametrize("name", ["Purchase", "CompletePayment", "InitiateCheckout"])
+@pytest.mark.parametrize("milestone", ["order_placed", "customer_registered"])
+@pytest.mark.parametrize("form", ['"{}"', '["Subscribe", "{}"]'])
+def test_official_refuses_the_app_s_names_for_any_milestone(name, milestone, form):
+    """Under such a name a placed order is as good as a paid one."""
+    line = only_problem(official(f"{OFF}, {milestone} = {form.format(name)}"))
+    assert line.startswith(f"stores.acme.events.{milestone}: TikTok's own app sends this too")
+
+
+def test_official_is_taken_with_these_off():
+    """What the app does not send is ours to send; without the app nothing is refused."""
+    assert loaded(official(OFF)).stores["acme"].browser_pixel == "official"
+    assert loaded(official(f'{OFF}, order_placed = ["PlaceAnOrder", "Subscribe"]'))
+    for other in ("none", "snippet", "own"):
+        assert loaded(store(browser_pixel=f'"{other}"'))
 
 
 # Stores beside each other
@@ -880,7 +926,7 @@ PATHS = [
     *sorted({key for key, _, _ in BAD if "." in key}),
     "api.client_id",
     "api.consumer_key",
-    *(key for key in NOT_YET if "." in key),
+    *sorted({key for key, _, _ in SUPPORTED if "." in key}),
 ]
 TEXTS = st.one_of(
     st.text(max_size=12).filter(lambda text: not text.startswith("${file")),

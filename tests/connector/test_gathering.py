@@ -85,6 +85,25 @@ def test_a_fault_of_the_whole_is_not_tried_again():
     assert {item for item, outcome in outcomes.items() if isinstance(outcome, ValueError)} == set(range(2, 11))
 
 
+def test_while_the_whole_fails_one_asks_and_the_others_do_not_wait():
+    """The first success opens it again."""
+    writer = Writer(faulty={1, 2})
+    gathering = Gathering(writer, LONG, lambda error: False)
+    writer.gate.set()
+    with pytest.raises(ValueError, match="1"):
+        gathering.add(1)
+    writer.gate.clear()
+    writer.entered.clear()
+    asking = threading.Thread(target=gathering.add, args=(3,))
+    asking.start()
+    assert writer.entered.wait(LONG)
+    with pytest.raises(TookTooLong):
+        gathering.add(4)
+    writer.gate.set()
+    asking.join(LONG)
+    assert gathering.add(5) == 50
+
+
 def test_a_wish_whose_turn_does_not_come_is_withdrawn():
     """After the patience it is not written any more, by nobody."""
     writer = Writer()

@@ -352,3 +352,15 @@ def test_there_is_always_a_page_because_tiktok_asks_for_one(page):
 
 def test_notes_travel_with_the_event():
     assert only(replace(EVENT, notes=("a note",))).notes == ("a note",)
+
+
+def test_an_unknown_us_state_may_be_one_with_limited_data_use():
+    limited = replace(STORE, limited_data_use=("CA",))
+    known = replace(EVENT, customer=replace(CUSTOMER, destination=Address(country="US", state="NY")))
+    unknown = replace(EVENT, customer=replace(CUSTOMER, destination=Address(country="US")))
+    elsewhere = replace(EVENT, customer=replace(CUSTOMER, destination=Address(country="CA")))
+    marked = [
+        json.loads(next(map_event(event, limited, NOW, None)).payload).get("limited_data_use")
+        for event in (known, unknown, elsewhere)
+    ]
+    assert marked == [None, True, None]

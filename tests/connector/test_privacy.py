@@ -215,3 +215,21 @@ def test_a_page_without_credentials_or_no_page(raw, url):
 @given(WORDS)
 def test_page_url_takes_any_text(raw):
     assert privacy.page_url(raw, BASE) == "" or privacy.page_url(raw, BASE).startswith("http")
+
+
+@pytest.mark.parametrize(
+    ("landing", "kept"),
+    [
+        ("/account/activate/9876/5a8c1b2d3e4f5a6b7c8d-1700000000?ttclid=abc&key=x", "/account?ttclid=abc"),
+        ("/gift_cards/123456/abcdef1234567890abcdef", "/gift_cards"),
+        ("/unsubscribe/anna@example.com", "/unsubscribe"),
+        ("/pages/anna%40example.com/x", "/pages"),
+        ("/?utm_email=anna@example.com&utm_source=anna@example.com&utm_medium=paid", "/?utm_medium=paid"),
+        ("/apps/x/eyJhbGciOi-J9.abc_1234567890123456.zzz", "/apps/x"),
+        ("/apps/x/5a8c1b2d3e4f5a6b7c8d-1700000000", "/apps/x"),
+        ("/products/linen-shirt-2026-blue-edition-xl", "/products/linen-shirt-2026-blue-edition-xl"),
+        ("/collections/summer/products/7372642342342", "/collections/summer/products/7372642342342"),
+    ],
+)
+def test_a_page_carries_no_key_and_no_address(landing, kept):
+    assert privacy.page_url(landing, "https://acme.example") == f"https://acme.example{kept}"

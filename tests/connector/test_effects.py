@@ -1,0 +1,177 @@
+"""connector.effects: a store's choices as sentences that a merchant understands, and what they may not have meant."""
+
+from dataclasses import replace
+
+import pytest
+
+from connector.effects import STANDARD, doubts, plain_words
+from connector.store import ConsentSource, EventIds, MappingChoices, Orders, Pixel, Store
+
+SHOPIFY = Store(
+    name="acme",
+    platform="shopify",
+    url="https://acme.example",
+    shops=("acme.myshopify.com",),
+    webhook_secrets=("secret",),
+    pixels=(Pixel("CABCDEFGHIJKLMNOPQR0", "token"),),
+    consent="not_required",
+    event_id=EventIds("acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"),
+    country="US",
+    mapping=MappingChoices(content_id="variant_id"),
+)
+WOOCOMMERCE = replace(SHOPIFY, platform="woocommerce", mapping=MappingChoices(content_id="sku"))
+
+
+def named(store=SHOPIFY, **events):
+    return replace(store, events={**store.events, **events})
+
+
+def test_a_shopify_store_with_defaults():
+    assert list(plain_words(SHOPIFY)) == [
+        (
+            "An order is sent as PlaceAnOrder when it is placed, paid or not, "
+            "with value = its total, in the shopper's currency."
+        ),
+        "An order is sent as Purchase when it is fully paid, with value = its total, in the shopper's currency.",
+        "A checkout is sent as InitiateCheckout when it begins, with value = its total, in the shopper's currency.",
+        "A registration is sent as CompleteRegistration when a customer opens an account.",
+        "Only of kind web, app (orders.include).",
+        "Products are named by variant_id; people by external_id {customer_id}.",
+        "No consent is asked for (consent).",
+        "Pixel CABCDEFGHIJKLMNOPQR0: for real.",
+    ]
+
+
+def test_a_woocommerce_store_with_many_choices():
+    store = replace(
+        named(WOOCOMMERCE, order_placed=(), order_paid=("Purchase", "Subscribe")),
+        orders=Orders(
+            include=("web", "renewal"),
+            paid_statuses=("processing", "shipped"),
+            paid_when_placed=("cod", "invoice"),
+            exclude_tags=("vip",),
+            exclude_gateways=("cheque", "bacs"),
+            exclude_email_domains=("acme.example",),
+            exclude_zero=True,
+        ),
+        mapping=MappingChoices("items", ("tax", "shipping"), "shop", "product_id"),
+        consent="required_in_europe",
+        consent_source=ConsentSource("marketing", ("yes", "1")),
+        limited_data_use=("CA", "CO"),
+        browser_pixel="own",
+        external_id="",
+        pixels=(Pixel("CABCDEFGHIJKLMNOPQR0", "t"), Pixel("CABCDEFGHIJKLMNOPQR1", "t", "TEST7")),
+    )
+    assert list(plain_words(store)) == [
+        "order_placed is not sent (events.order_placed is off).",
+        (
+            "An order is sent as Purchase and as Subscribe when its status is processing or shipped, "
+            "or when it is placed with cod or invoice, "
+            "with value = its items as priced without tax, shipping, in the shop's currency."
+        ),
+        (
+            "A checkout is sent as InitiateCheckout when it begins, "
+            "with value = its items as priced without tax, shipping, in the shop's currency."
+        ),
+        "A registration is sent as CompleteRegistration when a customer opens an account.",
+        (
+            "Only of kind web, renewal (orders.include); not those tagged vip, paid with cheque or bacs, "
+            "with an e-mail at acme.example, worth zero."
+        ),
+        "Products are named by product_id; people by external_id (off).",
+        "Of shoppers in the EEA, the UK and Switzerland only those are sent who said yes: marketing = yes or 1.",
+        "The browser sends orders and checkouts too (browser_pixel = own): at most 47 hours old.",
+        "Limited Data Use for shoppers in CA, CO; without a public ip they are skipped.",
+        "Pixel CABCDEFGHIJKLMNOPQR0: for real.",
+        "Pixel CABCDEFGHIJKLMNOPQR1: to Test Events (TEST7), not for real.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("store", "orders", "said"),
+    [
+        (SHOPIFY, Orders(placed_statuses=("authorized",)), "when its status is authorized, or it is paid,"),
+        (SHOPIFY, Orders(paid_statuses=("authorized", "paid")), "when its status is authorized or paid,"),
+        (WOOCOMMERCE, Orders(), "when it is placed (on-hold, processing, …),"),
+        (WOOCOMMERCE, Orders(), "when the shop has its date of payment,"),
+    ],
+)
+def test_when_an_order_counts(store, orders, said):
+    assert any(said in sentence for sentence in plain_words(replace(store, orders=orders)))
+
+
+def test_consent_of_everybody():
+    store = replace(SHOPIFY, consent="required", consent_source=ConsentSource("marketing"))
+    assert "Of everybody only those are sent who said yes: marketing = yes or true or 1." in list(plain_words(store))
+
+
+# --- doubts ---------------------------------------------------------------------------------------------------
+
+LATER = "events.order_placed: TikTok ends PlaceAnOrder in 2027; until then it works in full"
+NEVER_ADD = "PlaceAnOrder and Purchase both carry the order's value: never add them up, optimise on one"
+
+
+def test_the_defaults_have_two_notes():
+    assert list(doubts(SHOPIFY)) == [LATER, NEVER_ADD]
+    assert list(doubts(named(order_placed=()))) == []
+    assert list(doubts(named(order_placed=("Purchase",), order_paid=()))) == []
+
+
+def test_one_name_for_both_is_one_event_so_nothing_adds_up():
+    assert list(doubts(named(order_placed=("Purchase",)))) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("purchase", "purchase is not Purchase: names are case-sensitive, so it becomes a custom event"),
+        ("PURCHASE", "PURCHASE is not Purchase: names are case-sensitive, so it becomes a custom event"),
+        ("BigSale", "BigSale is a custom event: it is reported, but campaigns cannot optimise on it"),
+        ("CompletePayment", "CompletePayment is an old or reserved name, TikTok makes Purchase of it; use that"),
+        ("SubmitForm", "SubmitForm is an old or reserved name, TikTok makes Lead of it; use that"),
+        ("Checkout", "Checkout is an old or reserved name, TikTok makes PlaceAnOrder of it; use that"),
+        ("Registration", "Registration is an old or reserved name, TikTok makes CompleteRegistration of it; use that"),
+    ],
+)
+def test_names_tiktok_does_not_optimise_on(name, told):
+    assert list(doubts(named(order_placed=(), order_paid=(name,)))) == [f"events.order_paid: {told}"]
+
+
+@pytest.mark.parametrize("name", sorted(STANDARD - {"PlaceAnOrder"}))
+def test_standard_names_raise_no_doubt(name):
+    assert list(doubts(named(order_placed=(), order_paid=(name,)))) == []
+
+
+def test_two_names_that_tiktok_takes_for_one():
+    found = list(doubts(named(order_placed=(), order_paid=("Purchase", "CompletePayment"))))
+    assert found[-1] == (
+        "events.order_paid: TikTok takes Purchase and CompletePayment for one event, so it counts twice"
+    )
+    assert not any("counts twice" in doubt for doubt in doubts(named(order_paid=("Purchase", "Subscribe"))))
+
+
+@pytest.mark.parametrize("consent", ["required", "required_in_europe"])
+def test_consent_without_a_key(consent):
+    found = list(doubts(replace(named(order_placed=()), consent=consent)))
+    assert found == [
+        "consent is asked for, but consent_source.key is not set: nobody can say yes, so they are all skipped"
+    ]
+    keyed = replace(named(order_placed=()), consent=consent, consent_source=ConsentSource("marketing"))
+    assert list(doubts(keyed)) == []
+
+
+def test_shopify_s_paid_statuses_without_paid():
+    def told(store, *statuses):
+        return list(doubts(replace(named(store, order_placed=()), orders=Orders(paid_statuses=statuses))))
+
+    assert told(SHOPIFY, "authorized") == [
+        "orders.paid_statuses replaces Shopify's own rule and leaves out paid, partially_refunded"
+    ]
+    assert told(SHOPIFY, "authorized", "paid", "partially_refunded") == []
+    assert told(WOOCOMMERCE, "shipped") == []
+
+
+def test_a_store_without_a_country():
+    assert list(doubts(replace(named(order_placed=()), country=""))) == [
+        "country is not set: phone numbers typed without country code and address are left out"
+    ]

@@ -1,0 +1,160 @@
+"""connector.preview: what a body would become, asked of the command itself."""
+
+import json
+import random
+from datetime import UTC, datetime
+
+import pytest
+from click.testing import CliRunner
+
+from connector.cli import main
+from platforms import shopify_samples
+from platforms.people import Journey
+from platforms.samples import SAMPLES, fresh_journey
+
+TOML = """
+[stores.acme]
+platform = "shopify"
+url = "https://acme.example"
+shop = "acme.myshopify.com"
+webhook_secrets = ["s"]
+pixel = "CABCDEFGHIJKLMNOPQR0"
+access_token = "t"
+consent = "not_required"
+country = "US"
+"""
+NOW = datetime(2026, 11, 23, 15, 4, 5, tzinfo=UTC)
+NO_AGE = "age is not applied: a real webhook older than max_event_age or go_live would be skipped"
+
+
+class Shop:
+    """A store to ask, and samples of its shoppers."""
+
+    def __init__(self, store):
+        self.store = store
+
+    def body(self, topic, seed=1, **changes):
+        way = fresh_journey(self.store, NOW, random.Random(seed))
+        assert isinstance(way, Journey)
+        return {**SAMPLES["shopify"].sample(topic, way, self.store), **changes}
+
+
+@pytest.fixture
+def shop():
+    from connector.config import load
+
+    return Shop(load({"STORES_TOML": TOML}).stores["acme"])
+
+
+def run(path, topic, store="acme", toml=TOML):
+    database = path.parent / "never-made.db"
+    environ = {"STORES_TOML": toml, "DATABASE_URL": f"sqlite:///{database}"}
+    result = CliRunner().invoke(main, ["preview", store, str(path), "--topic", topic], env=environ)
+    assert not database.exists()
+    return result
+
+
+def lines(path, topic, **more):
+    result = run(path, topic, **more)
+    assert result.exit_code == 0, result.output
+    return [json.loads(line) for line in result.output.splitlines()]
+
+
+def only(path, topic, **more):
+    (found,) = lines(path, topic, **more)
+    return found
+
+
+def written(tmp_path, body, name="body.json"):
+    file = tmp_path / name
+    file.write_bytes(body if isinstance(body, bytes) else shopify_samples.encode(body))
+    return file
+
+
+def test_a_file(tmp_path, shop):
+    body = shop.body("orders/paid")
+    found = only(written(tmp_path, body), "orders/paid")
+    assert found["outcome"] == "relayed"
+    assert [event["event"] for event in found["events"]] == ["PlaceAnOrder", "Purchase"]
+    assert found["events"][0]["event_id"] == f"acme-order-{body['id']}"
+    assert found["skipped"] == []
+    assert found["notes"] == [NO_AGE]
+
+
+def test_money_is_shown_with_the_digits_that_would_be_sent(tmp_path, shop):
+    body = shop.body("orders/paid")
+    assert f'"value":{body["total_price"]}' in run(written(tmp_path, body), "orders/paid").output
+
+
+def test_age_is_not_applied(tmp_path, shop):
+    body = shop.body("orders/paid", created_at="2019-01-01T00:00:00Z")
+    found = only(written(tmp_path, body), "orders/paid")
+    assert (found["outcome"], found["notes"]) == ("relayed", [NO_AGE])
+
+
+def test_a_folder_in_the_order_of_its_names(tmp_path, shop):
+    folder = tmp_path / "bodies"
+    folder.mkdir()
+    written(folder, shop.body("orders/create", 2, source_name="pos"), "b.json")
+    written(folder, shop.body("orders/create", 1), "a.json")
+    written(folder, b"{", "c.json")
+    written(folder, b"not looked at", "notes.txt")
+    found = lines(folder, "orders/create")
+    assert [line["outcome"] for line in found] == ["relayed", "skipped", "parked"]
+    assert found[1]["events"] == []
+    assert found[1]["skipped"] == [
+        {"milestone": "order_placed", "reason": "pos orders are not relayed (orders.include)"}
+    ]
+
+
+def test_a_topic_that_yields_nothing(tmp_path, shop):
+    file = written(tmp_path, shop.body("orders/paid"))
+    found = only(file, "products/update")
+    assert (found["outcome"], found["events"], found["skipped"]) == ("skipped", [], [])
+    assert found["notes"][0].startswith("products/update would be ignored; topics that yield events: checkouts/create")
+    found = only(file, "app/uninstalled")
+    assert found["notes"] == ["app/uninstalled is recorded and yields no event"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "note"),
+    [
+        (b"", "the body is not JSON: the server answers 400 and keeps nothing"),
+        (b"\xff\x00", "the body is not JSON: the server answers 400 and keeps nothing"),
+        (b"[]", "the body is not a JSON object"),
+        (b'{"id": 1}', "the body is no order, so it is no orders/paid"),
+        (b'{"a": NaN}', "the body is JSON of a kind that only a lenient parser accepts (NaN, a lone surrogate)"),
+    ],
+)
+def test_garbage_is_parked_or_refused_and_says_why(tmp_path, raw, note):
+    found = only(written(tmp_path, raw), "orders/paid")
+    assert (found["outcome"], found["events"], found["notes"]) == ("parked", [], [note])
+
+
+def test_notes_of_what_was_left_out(tmp_path, shop):
+    body = shop.body("checkouts/create", presentment_currency="CAD")
+    found = only(written(tmp_path, body), "checkouts/create")
+    assert found["notes"] == ["value left out: the checkout's currency is uncertain", NO_AGE]
+
+
+def test_a_test_order_is_shown_as_the_store_would_treat_it(tmp_path, shop):
+    file = written(tmp_path, shop.body("orders/paid", test=True))
+    assert only(file, "orders/paid")["skipped"][0]["reason"].startswith("a test order of the shop")
+    found = only(file, "orders/paid", toml=TOML + 'test_event_code = "TEST1"\n')
+    assert [event["event"] for event in found["events"]] == ["PlaceAnOrder", "Purchase"]
+
+
+def test_a_cart_says_that_nothing_has_happened(tmp_path):
+    toml = TOML.replace('"shopify"', '"woocommerce"').replace("acme.myshopify.com", "acme.example")
+    draft = b'{"id":1,"status":"checkout-draft","line_items":[],"date_created_gmt":"2026-11-23T05:36:45"}'
+    found = only(written(tmp_path, draft), "order.updated", toml=toml)
+    assert found["outcome"] == "skipped"
+    assert found["notes"][0] == "nothing has happened yet that is an event (a draft, or a cart)"
+
+
+def test_wrong_use(tmp_path):
+    file = written(tmp_path, b"{}")
+    unknown = run(file, "orders/paid", store="nobody")
+    assert unknown.exit_code != 0
+    assert "acme" in unknown.output
+    assert run(tmp_path / "none.json", "orders/paid").exit_code == 2

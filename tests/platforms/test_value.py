@@ -1,0 +1,356 @@
+"""Value, currency and contents: worked examples of each platform's order, by hand."""
+
+from decimal import Decimal
+from itertools import combinations
+
+import pytest
+from bodies import (
+    BOTH,
+    CHECKOUT,
+    PAID,
+    SHOPIFY,
+    WOOCOMMERCE,
+    Money,
+    choose,
+    item,
+    items,
+    names,
+    properties,
+    reasons,
+    row,
+    sample,
+    see,
+    shopify_order,
+    woo_row,
+    woocommerce_order,
+)
+
+from connector.store import VALUE_PARTS
+
+# Two shirts at 20.00, of which an order-level discount takes 4.00; tax 2.88 (two kinds). A gift card at 25.00, untaxed.
+# Shipping 8.00 less a shipping discount of 3.00, tax 0.40. Tip 3.00, duties 6.50, a fee of 1.20.
+LINES = (row("20.00", 2, ["2.50", "1.50"], ["2.16", "0.72"]), row("25.00", gift_card=True))
+SHIPPING = (row("8.00", 1, ["3.00"], ["0.40"]),)
+EXTRAS = {"tip": "3.00", "duties": "6.50", "fees": "1.20"}
+WITHOUT_TAX = shopify_order(LINES, SHIPPING, **EXTRAS)
+WITH_TAX = shopify_order(LINES, SHIPPING, **EXTRAS, with_tax=True)
+WORKED = {
+    # excluded: (prices without tax, prices with tax)
+    (): ("79.98", "76.70"),
+    ("tax",): ("76.70", "73.42"),
+    ("shipping",): ("74.58", "71.70"),
+    ("tips",): ("76.98", "73.70"),
+    ("fees",): ("78.78", "75.50"),
+    ("duties",): ("73.48", "70.20"),
+    ("gift_cards",): ("54.98", "51.70"),
+    ("tax", "shipping"): ("71.70", "68.82"),  # the tax on shipping comes off once
+    VALUE_PARTS: ("36.00", "33.12"),
+}
+
+
+def with_value(store, *excludes, value="total", **more):
+    return choose(store, "mapping", value=value, value_excludes=excludes, **more)
+
+
+def value(store, body, topics=PAID):
+    return str(properties(store, body, topics)["value"])
+
+
+@pytest.mark.parametrize("excludes", WORKED)
+@pytest.mark.parametrize(("index", "body"), [(0, WITHOUT_TAX), (1, WITH_TAX)])
+def test_a_shopify_order_worked_out(excludes, index, body):
+    assert value(with_value(SHOPIFY, *excludes), body) == WORKED[excludes][index]
+
+
+# A mug, two at 10.00 after a coupon of 4.00, tax 1.60 in all (the coupon's share is off already); shipping 5.00 + 0.40;
+# a surcharge of 2.00 + 0.16; a rebate of 1.00 + 0.08 as a negative fee; a tip of 3.00 as a fee.
+WOO = {
+    "lines": (woo_row("20.00", "1.60", 2, subtotal="24.00", subtotal_tax="1.92"),),
+    "shipping": ("5.00", "0.40"),
+    "fees": (
+        woo_row("2.00", "0.16", name="Surcharge"),
+        woo_row("-1.00", "-0.08", name="Rebate"),
+        woo_row("3.00", "0.00", name="Trinkgeld"),
+    ),
+    "coupon_lines": [{"id": 3, "code": "four", "discount": "4.00", "discount_tax": "0.32"}],
+}
+WOO_WORKED = {
+    (): "31.08",
+    ("tax",): "29.00",
+    ("shipping",): "25.68",
+    ("tips",): "28.08",
+    ("fees",): "30.00",
+    ("duties",): "31.08",
+    ("gift_cards",): "31.08",
+    ("tax", "shipping"): "24.00",
+    VALUE_PARTS: "20.00",
+}
+
+
+@pytest.mark.parametrize("excludes", WOO_WORKED)
+@pytest.mark.parametrize("with_tax", [False, True])
+def test_a_woocommerce_order_worked_out(excludes, with_tax):
+    """Its amounts are without tax, however the prices on the page are."""
+    body = woocommerce_order(**WOO, with_tax=with_tax)
+    assert value(with_value(WOOCOMMERCE, *excludes), body) == WOO_WORKED[excludes]
+
+
+@pytest.mark.parametrize("pair", list(combinations(VALUE_PARTS, 2)))
+def test_two_exclusions_take_off_both_and_a_shared_tax_once(pair):
+    shared = {"tax", "shipping"}, {"tax", "fees"}
+    for store, body, twice in (
+        (SHOPIFY, WITHOUT_TAX, ("0.40", "0")),
+        (SHOPIFY, WITH_TAX, ("0.40", "0")),
+        (WOOCOMMERCE, woocommerce_order(**WOO), ("0.40", "0.08")),
+    ):
+        whole, first, second, both = (
+            Decimal(value(with_value(store, *words), body)) for words in ((), pair[:1], pair[1:], pair)
+        )
+        once = sum((Decimal(tax) for words, tax in zip(shared, twice, strict=True) if words == set(pair)), Decimal(0))
+        assert whole - both == (whole - first) + (whole - second) - once
+
+
+def test_the_items_alone():
+    """What the items cost as priced; shipping, tips, fees and duties are not among them."""
+    assert value(with_value(SHOPIFY, value="items"), WITHOUT_TAX) == "61.00"
+    assert value(with_value(SHOPIFY, value="items"), WITH_TAX) == "61.00"
+    assert value(with_value(SHOPIFY, *VALUE_PARTS, value="items"), WITHOUT_TAX) == "36.00"
+    assert value(with_value(SHOPIFY, "tax", value="items"), WITH_TAX) == "58.12"
+    assert value(with_value(SHOPIFY, "gift_cards", value="items"), WITHOUT_TAX) == "36.00"
+    assert value(with_value(WOOCOMMERCE, value="items"), woocommerce_order(**WOO)) == "20.00"
+    assert value(with_value(WOOCOMMERCE, value="items"), woocommerce_order(**WOO, with_tax=True)) == "21.60"
+    assert value(with_value(WOOCOMMERCE, "tax", value="items"), woocommerce_order(**WOO, with_tax=True)) == "20.00"
+
+
+def test_paying_with_a_gift_card_changes_nothing():
+    body = shopify_order(LINES, SHIPPING, **EXTRAS, payment_gateway_names=["gift_card", "shopify_payments"])
+    for excludes in WORKED:
+        assert value(with_value(SHOPIFY, *excludes), body) == WORKED[excludes][0]
+
+
+def test_a_tip_that_is_a_line_counts_once_and_is_no_item():
+    tip = row("3.00", tip={"payment_gateway": "shopify_payments"}, title="Tip", product_id=None, variant_id=None)
+    body = shopify_order((*LINES, tip), SHIPPING, duties="6.50", fees="1.20", total_tip_received="3.00")
+    assert value(SHOPIFY, body) == "79.98"
+    assert value(with_value(SHOPIFY, "tips"), body) == "76.98"
+    assert value(with_value(SHOPIFY, value="items"), body) == "61.00"
+    assert properties(SHOPIFY, body)["num_items"] == 3
+
+
+def test_a_refund_or_an_edit_after_the_sale_does_not_change_its_value():
+    assert value(SHOPIFY, {**WITHOUT_TAX, "current_total_price": "1.00", "total_outstanding": "9.00"}) == "79.98"
+    refunded = woocommerce_order(**WOO, refunds=[{"id": 1, "reason": "", "total": "-10.00"}])
+    assert value(WOOCOMMERCE, refunded) == "31.08"
+
+
+@pytest.mark.parametrize("store", BOTH, ids=lambda store: store.platform)
+def test_zero_is_a_value(store):
+    if store.platform == "shopify":
+        body = shopify_order((row("20.00", 1, ["20.00"]),))
+    else:
+        body = woocommerce_order((woo_row("0.00", subtotal="20.00"),))
+    found = properties(store, body)
+    assert (str(found["value"]), found["currency"], str(found["contents"][0]["price"])) == ("0.00", "USD", "0.00")
+
+
+# --- currency -------------------------------------------------------------------------------------------------
+
+ABROAD = Money("USD", "CAD", rate=2)
+SOLD_ABROAD = shopify_order(LINES, SHIPPING, duties="6.50", fees="1.20", money=ABROAD)
+
+
+def test_value_and_prices_are_in_the_buyer_s_currency_or_the_shop_s():
+    shown, shop = properties(SHOPIFY, SOLD_ABROAD), properties(with_value(SHOPIFY, currency="shop"), SOLD_ABROAD)
+    assert (shown["currency"], str(shown["value"])) == ("CAD", "153.96")
+    assert [str(line["price"]) for line in shown["contents"]] == ["36.00", "50.00"]
+    assert (shop["currency"], str(shop["value"])) == ("USD", "76.98")
+    assert [str(line["price"]) for line in shop["contents"]] == ["18.00", "25.00"]
+
+
+def test_exclusions_are_in_the_buyer_s_currency_too():
+    assert value(with_value(SHOPIFY, "tax", "shipping", "duties", "fees"), SOLD_ABROAD) == "122.00"
+
+
+def test_an_amount_that_lacks_in_the_buyer_s_currency_puts_all_into_the_shop_s():
+    lines = [{**line, "price_set": None} for line in SOLD_ABROAD["line_items"]]
+    found = properties(SHOPIFY, {**SOLD_ABROAD, "line_items": lines})
+    assert (found["currency"], str(found["value"])) == ("USD", "76.98")
+    assert [str(line["price"]) for line in found["contents"]] == ["18.00", "25.00"]
+
+
+def test_a_part_that_lacks_in_the_buyer_s_currency_costs_the_value_only_if_it_is_excluded():
+    """Shopify gives tips in the shop's currency alone."""
+    body = {**SOLD_ABROAD, "total_tip_received": "3.00"}
+    assert value(with_value(SHOPIFY, "tax"), body) == "147.40"
+    seen = see(with_value(SHOPIFY, "tips"), PAID, body)
+    assert seen.reason == "value left out: the shop does not say what it is made of in this currency"
+    assert "value" not in items(seen)[0]["properties"]
+    assert properties(with_value(SHOPIFY, "tips", currency="shop"), body)["value"] == Decimal("73.98")
+
+
+def test_a_checkout_in_two_currencies_has_neither_value_nor_prices():
+    body = sample(SHOPIFY, CHECKOUT, currency="USD", presentment_currency="CAD")
+    seen = see(SHOPIFY, CHECKOUT, body)
+    found = items(seen)[0]["properties"]
+    assert seen.reason == "value left out: the checkout's currency is uncertain"
+    assert not {"value", "currency"} & found.keys()
+    assert not any("price" in line for line in found["contents"])
+
+
+@pytest.mark.parametrize("store", BOTH, ids=lambda store: store.platform)
+def test_a_currency_tiktok_does_not_list_costs_value_and_prices_and_the_ledger_says_so(store):
+    if store.platform == "shopify":
+        body = shopify_order(LINES, money=Money("DOP", "DOP"))
+    else:
+        body = woocommerce_order(WOO["lines"], currency="dop")
+    seen = see(store, PAID, body)
+    assert names(seen) == ["PlaceAnOrder", "Purchase"]
+    assert seen.reason == "value left out: TikTok does not list the currency DOP"
+    for sent in items(seen):
+        assert not {"value", "currency"} & sent["properties"].keys()
+        assert all("price" not in line for line in sent["properties"]["contents"])
+
+
+def test_yen_have_the_decimals_of_the_shop():
+    body = shopify_order((row("1250", 2, tax=["250"]),), money=Money("JPY", "JPY", places=0))
+    assert value(SHOPIFY, body) == "2750"
+    assert value(WOOCOMMERCE, woocommerce_order((woo_row("3000", "300"),), currency="JPY")) == "3300.00"
+    kuwait = woocommerce_order((woo_row("12.345", quantity=1),), places=3, currency="KWD")
+    assert value(WOOCOMMERCE, kuwait) == "12.345"
+    assert value(with_value(WOOCOMMERCE, "tax"), kuwait) == "12.345"
+
+
+# --- checkouts ------------------------------------------------------------------------------------------------
+
+
+def test_a_shopify_checkout_s_value_follows_the_same_choices():
+    lines = [
+        {**line, "price": "20.00", "quantity": 2, "tax_lines": [{"price": "3.20"}], "applied_discounts": cuts}
+        for line, cuts in [(sample(SHOPIFY, CHECKOUT)["line_items"][0], [{"amount": "4.00"}])]
+    ]
+    shipping = [{"price": "5.00", "tax_lines": [{"price": "0.40"}]}]
+    body = sample(
+        SHOPIFY, CHECKOUT, line_items=lines, shipping_lines=shipping, total_price="51.10", total_duties="6.50"
+    )
+    assert value(SHOPIFY, body, CHECKOUT) == "51.10"
+    assert value(with_value(SHOPIFY, "tax", "shipping", "duties"), body, CHECKOUT) == "36.00"
+    assert value(with_value(SHOPIFY, value="items"), body, CHECKOUT) == "36.00"
+    assert str(properties(SHOPIFY, body, CHECKOUT)["contents"][0]["price"]) == "18.00"
+
+
+def test_a_woocommerce_checkout_knows_its_total_and_items_only():
+    rows = [{"product_id": 7, "variation_id": 0, "quantity": 3, "price": "9.90", "sku": "A", "name": "A"}]
+    body = sample(WOOCOMMERCE, CHECKOUT, line_items=rows, total="35.40")
+    assert value(WOOCOMMERCE, body, CHECKOUT) == "35.40"
+    assert value(with_value(WOOCOMMERCE, "gift_cards"), body, CHECKOUT) == "35.40"
+    assert value(with_value(WOOCOMMERCE, value="items"), body, CHECKOUT) == "29.70"
+    seen = see(with_value(WOOCOMMERCE, "tax"), CHECKOUT, body)
+    assert seen.reason.startswith("value left out: the shop does not say")
+    assert "value" not in items(seen)[0]["properties"]
+
+
+# --- items ----------------------------------------------------------------------------------------------------
+
+IDS = {"product_id": 814, "variant_id": 4437, "sku": "CUP-BLU"}
+WOO_IDS = {"product_id": 814, "variation_id": 4437, "sku": "CUP-BLU"}
+
+
+@pytest.mark.parametrize(
+    ("choice", "gone", "expected", "kind"),
+    [
+        ("variant_id", (), "4437", "product"),
+        ("variant_id", ("variant",), "814", "product"),
+        ("variant_id", ("variant", "product_id"), "CUP-BLU", "product"),
+        ("product_id", (), "814", "product_group"),
+        ("product_id", ("product_id",), "CUP-BLU", "product_group"),
+        ("sku", (), "CUP-BLU", "product"),
+        ("sku", ("sku",), "4437", "product"),
+        ("sku", ("sku", "variant"), "814", "product"),
+        ("shopify_US_{product_id}_{variant_id}", (), "shopify_US_814_4437", "product"),
+        ("shopify_US_{product_id}_{variant_id}", ("variant",), None, None),
+        ("group-{product_id}", (), "group-814", "product_group"),
+        ("{sku}", (), "CUP-BLU", "product"),
+    ],
+)
+def test_content_id_and_content_type(choice, gone, expected, kind):
+    """A deleted product has null ids in Shopify, 0 and null in WooCommerce."""
+    shopify = IDS | {key: None for key in IDS for prefix in gone if key.startswith(prefix)}
+    woo = {key.replace("variant", "variation"): found for key, found in shopify.items()}
+    woo |= {key: 0 for key in ("product_id", "variation_id") if woo[key] is None}
+    for store, body in (
+        (SHOPIFY, shopify_order((row("9.00", **shopify),))),
+        (WOOCOMMERCE, woocommerce_order((woo_row("9.00", **woo),))),
+    ):
+        found = properties(choose(store, "mapping", content_id=choice), body)
+        assert found.get("contents", [{}])[0].get("content_id") == expected
+        assert found.get("content_type") == kind
+        assert found["num_items"] == 1
+
+
+def test_the_price_is_one_unit_s_as_paid():
+    body = shopify_order((row("10.00", 3, ["5.00"]),))
+    (line,) = properties(SHOPIFY, body)["contents"]
+    assert (line["quantity"], str(line["price"])) == (3, "8.33")
+    (line,) = properties(WOOCOMMERCE, woocommerce_order((woo_row("25.00", "4.75", 3),)))["contents"]
+    assert (line["quantity"], str(line["price"])) == (3, "8.33")
+    (line,) = properties(WOOCOMMERCE, woocommerce_order((woo_row("25.00", "4.75", 3),), with_tax=True))["contents"]
+    assert str(line["price"]) == "9.92"
+
+
+def test_names_brands_and_categories():
+    body = shopify_order((row("9.00", title="Crème “Brûlée” & Co", name="Crème - L", vendor="Fjord & Fern"),))
+    (line,) = properties(SHOPIFY, body)["contents"]
+    assert (line["content_name"], line["brand"]) == ("Crème “Brûlée” & Co", "Fjord & Fern")
+    html = woo_row("9.00", name="Gift &amp; Wrap <b>Deluxe</b> 🎁")
+    (line,) = properties(WOOCOMMERCE, woocommerce_order((html,)))["contents"]
+    assert line["content_name"] == "Gift & Wrap Deluxe 🎁"
+    rows = [{"product_id": 7, "price": "9.90", "quantity": 1, "name": "A <i>b</i>", "category": "Mugs &amp; Cups"}]
+    (line,) = properties(WOOCOMMERCE, sample(WOOCOMMERCE, CHECKOUT, line_items=rows), CHECKOUT)["contents"]
+    assert (line["content_name"], line["content_category"]) == ("A b", "Mugs & Cups")
+
+
+def test_custom_items_and_deleted_products_are_counted_but_have_no_content_id():
+    gone = {"product_id": None, "variant_id": None, "sku": ""}
+    body = shopify_order((row("9.00", 2), row("5.00", 3, title="Engraving", **gone)))
+    found = properties(SHOPIFY, body)
+    assert (len(found["contents"]), found["num_items"], str(found["value"])) == (1, 5, "33.00")
+    deleted = woo_row("5.00", quantity=3, product_id=0, variation_id=0, sku=None)
+    found = properties(WOOCOMMERCE, woocommerce_order((woo_row("18.00", quantity=2), deleted)))
+    assert (len(found["contents"]), found["num_items"], str(found["value"])) == (1, 5, "23.00")
+
+
+def test_the_parent_stands_for_what_is_in_its_bundle():
+    lines = (
+        woo_row("30.00", sku="SET"),
+        woo_row("0.00", quantity=2, sku="CUP", bundled_by="71"),
+        woo_row("0.00", sku="LID", composite_parent="71"),
+    )
+    found = properties(WOOCOMMERCE, woocommerce_order(lines))
+    assert [line["content_id"] for line in found["contents"]] == ["SET"]
+    assert (found["num_items"], str(found["value"])) == (1, "30.00")
+
+
+def test_the_parts_of_a_shopify_bundle_are_its_lines():
+    """Shopify lists the components, priced; the bundle is only named in line_item_groups."""
+    lines = (row("12.00", variant_id=1), row("8.00", variant_id=2))
+    found = properties(SHOPIFY, shopify_order(lines, line_item_groups=[{"id": 1, "title": "Set", "quantity": 1}]))
+    assert [line["content_id"] for line in found["contents"]] == ["1", "2"]
+    assert str(found["value"]) == "20.00"
+
+
+def test_a_gift_card_is_an_item():
+    found = properties(SHOPIFY, WITHOUT_TAX)
+    assert [str(line["price"]) for line in found["contents"]] == ["18.00", "25.00"]
+    assert found["num_items"] == 3
+
+
+def test_fractions_of_a_quantity_count_whole():
+    assert properties(WOOCOMMERCE, woocommerce_order((woo_row("9.00", quantity=2.5),)))["contents"][0]["quantity"] == 2
+
+
+@pytest.mark.parametrize("store", BOTH, ids=lambda store: store.platform)
+def test_order_id_is_the_id_not_the_number_and_a_checkout_has_none(store):
+    body = sample(store)
+    assert item(store, body)["properties"]["order_id"] == str(body["id"])
+    assert "order_id" not in properties(store, sample(store, CHECKOUT), CHECKOUT)
+    assert reasons(see(store, PAID, body)) == []
