@@ -47,13 +47,12 @@ class Gathering(Generic[Item, Result]):
         self._waiting: list[_Wish[Item, Result]] = []
         self._listing = Lock()
         self._leading = Lock()
-        self._failing = False
+        self._failures = 0
 
     def add(self, item: Item) -> Result:
         """Store an item; returns when it is committed. Raises what `write` raised for it, or TookTooLong."""
-        if self._failing and self._leading.locked():
-            raise TookTooLong  # one is finding out whether the database is back; the others need not wait for it
         wish: _Wish[Item, Result] = _Wish(item)
+        failures = self._failures
         with self._listing:
             self._waiting.append(wish)
         if not self._leading.acquire(timeout=self._patience):
@@ -65,6 +64,11 @@ class Gathering(Generic[Item, Result]):
             self._leading.acquire()
         try:
             while not wish.done:
+                if self._failures != failures:
+                    # The database failed somebody else while this one waited; asking again would double the wait.
+                    with self._listing:
+                        self._waiting.remove(wish)
+                    raise TookTooLong
                 self._lead()
         finally:
             self._leading.release()
@@ -76,10 +80,13 @@ class Gathering(Generic[Item, Result]):
         with self._listing:
             group, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
         error = self._try(group)
-        self._failing = error is not None and not self._fault_of_one(error)
-        if error is not None and not self._failing:
-            for wish in group:
-                self._try([wish])
+        if error is None:
+            return
+        if not self._fault_of_one(error):
+            self._failures += 1
+            return
+        for wish in group:
+            self._try([wish])
 
     def _try(self, group: list[_Wish[Item, Result]]) -> Exception | None:
         for wish in group:

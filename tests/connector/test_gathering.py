@@ -85,22 +85,35 @@ def test_a_fault_of_the_whole_is_not_tried_again():
     assert {item for item, outcome in outcomes.items() if isinstance(outcome, ValueError)} == set(range(2, 11))
 
 
-def test_while_the_whole_fails_one_asks_and_the_others_do_not_wait():
-    """The first success opens it again."""
-    writer = Writer(faulty={1, 2})
+def test_a_failure_of_the_whole_is_shared_by_those_who_waited_for_it():
+    """They do not ask again one after the other; whoever comes later does."""
+    writer = Writer(faulty={1})
     gathering = Gathering(writer, LONG, lambda error: False)
-    writer.gate.set()
-    with pytest.raises(ValueError, match="1"):
-        gathering.add(1)
-    writer.gate.clear()
-    writer.entered.clear()
-    asking = threading.Thread(target=gathering.add, args=(3,))
-    asking.start()
+    outcomes = {}
+
+    def add(item):
+        try:
+            outcomes[item] = gathering.add(item)
+        except Exception as error:
+            outcomes[item] = error
+
+    threads = [threading.Thread(target=add, args=(item,)) for item in (1, 2, 3)]
+    threads[0].start()
     assert writer.entered.wait(LONG)
-    with pytest.raises(TookTooLong):
-        gathering.add(4)
+    for thread in threads[1:]:
+        thread.start()
+    pause = threading.Event()
+    while len(gathering._waiting) < 2:
+        pause.wait(0.001)
     writer.gate.set()
-    asking.join(LONG)
+    for thread in threads:
+        thread.join(LONG)
+    assert {item: type(outcome) for item, outcome in outcomes.items()} == {
+        1: ValueError,
+        2: TookTooLong,
+        3: TookTooLong,
+    }
+    assert writer.groups == [[1]]
     assert gathering.add(5) == 50
 
 

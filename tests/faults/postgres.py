@@ -1,5 +1,6 @@
 """A PostgreSQL server of our own that may be restarted, killed and stopped in mid-sentence."""
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -49,19 +50,22 @@ class Server:
 
     def freeze(self) -> None:
         """Nothing answers any more, and no connection is closed."""
-        for pid in self._pids():
-            os.kill(pid, signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
         """Go on as if nothing had been."""
-        for pid in self._pids():
-            os.kill(pid, signal.SIGCONT)
+        self._signal(signal.SIGCONT)
 
     def close(self) -> None:
         """End it and throw it away."""
         self.thaw()
         self._control("-m", "immediate", "stop")
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for pid in self._pids():
+            with contextlib.suppress(ProcessLookupError):  # a server process that has ended meanwhile
+                os.kill(pid, number)
 
     def _pids(self) -> list[int]:
         postmaster = psutil.Process(int((self.folder / "data/postmaster.pid").read_text().split("\n")[0]))
