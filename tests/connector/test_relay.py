@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 import pytest
@@ -1119,6 +1119,52 @@ class TestRun:
         both.step(60)
         assert both.states() == {"accepted": 1500}
         assert set(both.taken().values()) == {1}
+
+
+# What the sandbox can be told to do → the states of three events while it does (the second is the poisoned one), and
+# once it no longer does.
+FAULTS: dict[str, tuple[Fault, str, str]] = {
+    "rate_limit": (Fault("rate_limit"), "due due due", "accepted accepted accepted"),
+    "server_error": (Fault("server_error"), "due due due", "accepted accepted accepted"),
+    "server_error after": (Fault("server_error", after=True), "due due due", "accepted accepted accepted"),
+    "html": (Fault("html"), "due due due", "accepted accepted accepted"),
+    "truncated": (Fault("truncated", after=True), "due due due", "accepted accepted accepted"),
+    "missing_code": (Fault("missing_code"), "due due due", "accepted accepted accepted"),
+    "drop": (Fault("drop"), "due due due", "accepted accepted accepted"),
+    "drop after": (Fault("drop", after=True), "due due due", "accepted accepted accepted"),
+    "hang": (Fault("hang", seconds=1), "accepted accepted accepted", "accepted accepted accepted"),
+    "revoke": (Fault("revoke"), "due due due", "accepted accepted accepted"),
+    "no_permission": (Fault("no_permission"), "due due due", "accepted accepted accepted"),
+    "bad_source": (Fault("bad_source"), "due due due", "accepted accepted accepted"),
+    "redirect": (Fault("redirect"), "due due due", "accepted accepted accepted"),
+    "partial": (Fault("partial"), "accepted accepted accepted", "accepted accepted accepted"),
+    "poison": (Fault("poison", event_ids=["acme-2"]), "accepted rejected accepted", "accepted rejected accepted"),
+    "poison unnamed": (
+        Fault("poison", event_ids=["acme-2"], named=False),
+        "accepted rejected accepted",
+        "accepted rejected accepted",
+    ),
+    "code": (Fault("code", code=50002, after=True), "due due due", "accepted accepted accepted"),
+    "code unknown": (Fault("code", code=49999, message="new"), "due due due", "accepted accepted accepted"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_the_sandbox_failing_in_each_of_its_ways_ends_well(world: World, name: str) -> None:
+    """An hour of it, then it is over: nothing is lost, and each event counts once."""
+    fault, meanwhile, at_last = FAULTS[name]
+    assert {known.split(" ")[0] for known in FAULTS} == set(get_args(Fault.__annotations__["kind"]))
+    world.put(1, 2, 3)
+    world.sandbox.set_fault(fault)
+    for _ in range(30):
+        world.step(120)
+    assert [world.row(number).state for number in (1, 2, 3)] == meanwhile.split()
+    world.sandbox.clear_faults()
+    for _ in range(5):
+        world.step(601)
+    assert [world.row(number).state for number in (1, 2, 3)] == at_last.split()
+    assert world.sandbox.counts()["accepted"] == at_last.split().count("accepted")
+    assert {key for key, _ in world.taken().items()} <= {"acme-1", "acme-2", "acme-3"}
 
 
 def test_a_store_no_longer_configured_waits(sqlite_engine: Engine) -> None:

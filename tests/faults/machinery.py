@@ -21,6 +21,7 @@ from postgres import Server
 
 from connector.config import Config, load
 from connector.database import connect, migrate
+from connector.desk import Desk
 
 HURRIED = str(Path(__file__).with_name("hurried.py"))
 STORES = """
@@ -81,6 +82,7 @@ class Machinery:
         self.config: Config = load(self.environment)
         self._log = (folder / "processes.log").open("ab")
         self._sandbox = self._run("sandbox", str(sandbox_port))
+        self._desk: Desk | None = None
         self.parent: subprocess.Popen[bytes] | None = None
         self.relay: subprocess.Popen[bytes] | None = None
 
@@ -163,6 +165,12 @@ class Machinery:
     def received(self) -> list[dict[str, Any]]:
         return list(httpx.get(f"{self.sandbox_url}/received", timeout=60).json())
 
+    def desk(self) -> Desk:
+        """The desk over the database."""
+        if self._desk is None:
+            self._desk = Desk(connect(self.database_url, patience=10))
+        return self._desk
+
     def close(self) -> None:
         """End everything that was started here."""
         for process in (self.parent, self.relay, self._sandbox):
@@ -177,6 +185,8 @@ class Machinery:
                     process.wait()
         for pid in self.family():
             os.kill(pid, signal.SIGKILL)
+        if self._desk:
+            self._desk.engine.dispose()
         self._log.close()
         if self.server:
             self.server.close()
