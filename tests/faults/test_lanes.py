@@ -4,7 +4,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import httpx
-import pytest
 from lanes import measure
 from machinery import STORES
 
@@ -20,10 +19,9 @@ from connector.tiktok import EventsApi
 NOW = 1_780_000_000.0
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_a_flowing_lane_does_not_notice_a_refused_and_a_hanging_one(kind):
+def test_a_flowing_lane_does_not_notice_a_refused_and_a_hanging_one():
     """Its orders go out as fast as alone; the others' wait, and flow again by themselves."""
-    delays = measure(kind, seconds=4)
+    delays = measure("sqlite", seconds=3)
     print(delays)
     assert set(delays.waiting) == {"acme", "beans"}
     assert max(delays.beside) < 5  # seconds: generous, for this machine may be busy; less than one hanging request each
