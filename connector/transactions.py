@@ -21,8 +21,9 @@ def fault_of_one(error: Exception) -> bool:
     """Whether a failed transaction may succeed without one of its rows: no fault of the database's as a whole."""
     cause = error.__cause__
     if isinstance(cause, DBAPIError):
-        deadlock = type(cause.orig).__name__ == "DeadlockDetected"
-        return deadlock or isinstance(cause, DataError | IntegrityError)
+        # PostgreSQL calls these faults of its own, but one row brings them about: a clash, a text no index can hold.
+        by_a_row = type(cause.orig).__name__ in ("DeadlockDetected", "ProgramLimitExceeded")
+        return by_a_row or isinstance(cause, DataError | IntegrityError)
     return not isinstance(error, CannotStore)
 
 
