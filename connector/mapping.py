@@ -193,7 +193,7 @@ def _why_no_consent(event: Event, store: Store) -> str:
         return ""
     # Where nothing tells the country, or not by its code, the stricter law is the safe one.
     country = (event.customer.destination.country or event.customer.address.country or store.country).upper()
-    if store.consent == "required_in_europe" and country in SUPPORTED_REGIONS - EUROPE:
+    if store.consent == "required_in_europe" and country in SUPPORTED_REGIONS and country not in EUROPE:
         return ""
     key = store.consent_source.key
     said = event.ids.get(f"attribute:{key}") or event.ids.get(f"meta:{key}", "") if key else ""

@@ -89,25 +89,7 @@ def test_a_failure_of_the_whole_is_shared_by_those_who_waited_for_it():
     """They do not ask again one after the other; whoever comes later does."""
     writer = Writer(faulty={1})
     gathering = Gathering(writer, LONG, lambda error: False)
-    outcomes = {}
-
-    def add(item):
-        try:
-            outcomes[item] = gathering.add(item)
-        except Exception as error:
-            outcomes[item] = error
-
-    threads = [threading.Thread(target=add, args=(item,)) for item in (1, 2, 3)]
-    threads[0].start()
-    assert writer.entered.wait(LONG)
-    for thread in threads[1:]:
-        thread.start()
-    pause = threading.Event()
-    while len(gathering._waiting) < 2:
-        pause.wait(0.001)
-    writer.gate.set()
-    for thread in threads:
-        thread.join(LONG)
+    outcomes = together(gathering, [1, 2, 3], writer)
     assert {item: type(outcome) for item, outcome in outcomes.items()} == {
         1: ValueError,
         2: TookTooLong,
