@@ -1,14 +1,20 @@
-"""Event: what happened in a shop, to whom and for how much, whichever shop system it came from."""
+"""Event: what happened in a shop, to whom and for how much, whichever shop system it came from.
 
+They are made by the dozen for every webhook, so they are msgspec's structs: as frozen as a dataclass, and a tenth of
+the time to make.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
+from msgspec import Struct
+
 from connector.store import Milestone
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(Struct, frozen=True):
     """A postal address as the shop wrote it; `country` is ISO-3166 alpha-2 in any case, or ""."""
 
     first_name: str = ""
@@ -20,8 +26,7 @@ class Address:
     phone: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Customer:
+class Customer(Struct, frozen=True):
     """The shopper as the shop knows them, all plain text; hashing happens in `connector.mapping`.
 
     `address` is where they are known best (billing first); `destination` is where the order goes (shipping first), and
@@ -42,8 +47,7 @@ class Customer:
     ttp: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(Struct, frozen=True):
     """One line of an order: `price` is what one unit cost as paid, in the event's currency and major units."""
 
     product_id: str = ""
@@ -56,8 +60,7 @@ class Item:
     category: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
+class Parts(Struct, frozen=True):
     """What an order's total is made of: disjoint amounts in the event's currency, None where the shop does not say.
 
     `goods` and `gift_cards` (bought, not paid with) are after discounts and without tax, as are shipping and fees.
@@ -76,13 +79,13 @@ class Parts:
     priced_with_tax: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True):
     """One milestone of one order, checkout or customer.
 
     `ids` holds the placeholders of the event_id templates (order_id, checkout_token …), plain strings.
-    `total` is the shop's own, in major units of `currency`, with the decimals the shop gave; `parts` are what it is
-    made of. `tags` and `gateways` (ids and names of the means of payment) are as the shop writes them.
+    `total` is the shop's own, in major units of `currency`, with the decimals the shop gave; `parts()` tells what it is
+    made of, worked out only for stores that ask. `tags` and `gateways` (ids and names of the means of payment) are as
+    the shop writes them.
     `occurred_at` is aware.
     """
 
@@ -93,14 +96,14 @@ class Event:
     kind: str = "web"
     currency: str = ""
     total: Decimal | None = None
-    parts: Parts = Parts()
+    parts: Callable[[], Parts] = Parts
     items: tuple[Item, ...] = ()
     page_url: str = ""
     referrer: str = ""
     tags: tuple[str, ...] = ()
     gateways: tuple[str, ...] = ()
     test: bool = False  # the shop's own test mode; relayed only to Test Events
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,16 +4,19 @@ A wrong type in an optional field costs that field and nothing else, so every re
 """
 
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import unquote_plus, urlsplit
 
 Json = dict[str, Any]
 
 MAX_TEXT = 4096  # longer than any name or user agent; click ids, the longest of real values, stay below it
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_AMOUNT = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,6})?")
+_NUMBERS = (int, Decimal)  # a tuple, for int | Decimal is built anew each time
+_NUMERIC = (str, *_NUMBERS)
 _ONLY_DIGITS = re.compile(r"\d{1,30}")
 
 
@@ -56,10 +59,9 @@ def texts(value: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found for item in value if (found := text(item)))) if isinstance(value, list) else ()
 
 
-def rows(value: object) -> Iterator[Json]:
+def rows(value: object) -> list[Json]:
     """The objects of a list; whatever else is in it, or if it is no list, nothing."""
-    if isinstance(value, list):
-        yield from (row for row in value if isinstance(row, dict))
+    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
 
 
 def money(value: object) -> Decimal | None:
@@ -67,7 +69,9 @@ def money(value: object) -> Decimal | None:
 
     Amounts beyond 10**15 or finer than 6 decimals are no money and count as absent.
     """
-    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
+    if isinstance(value, str) and _AMOUNT.fullmatch(value):
+        return Decimal(value)  # as all but a few are
+    if isinstance(value, bool) or not isinstance(value, _NUMERIC):
         return None
     try:
         amount = Decimal(value.strip() if isinstance(value, str) else value)
@@ -81,7 +85,7 @@ def money(value: object) -> Decimal | None:
 
 def count(value: object) -> int:
     """A quantity: whole, at least 1 (plugins make it a fraction; half a metre of cloth is one item)."""
-    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+    if isinstance(value, bool) or not isinstance(value, _NUMBERS):
         return 1
     if isinstance(value, Decimal) and not value.is_finite():
         return 1
@@ -102,7 +106,11 @@ def moment(value: object) -> datetime | None:
 
 def host(value: object) -> str:
     """The host of a URL or a bare host name, lower-case, without port and leading www."""
-    found = text(value).lower()
+    return _host(text(value).lower())
+
+
+@lru_cache  # a server has few shops, and each names itself in every webhook
+def _host(found: str) -> str:
     try:
         name = urlsplit(found if "//" in found else f"//{found}").hostname or ""
     except ValueError:
@@ -110,13 +118,8 @@ def host(value: object) -> str:
     return name.removeprefix("www.")
 
 
-def query(url: str) -> dict[str, str]:
-    """The query parameters of a URL or path, percent-decoded, the first of a repeated one."""
-    try:
-        pairs = parse_qsl(urlsplit(url).query, max_num_fields=200)
-    except ValueError:
-        return {}
-    found: dict[str, str] = {}
-    for key, value in pairs:
-        found.setdefault(key, text(value))
-    return found
+def parameter(url: str, name: str) -> str:
+    """A query parameter of a URL or path, percent-decoded, the first of a repeated one, or ""."""
+    _, _, query = url.partition("#")[0].partition("?")
+    pairs = (pair.partition("=") for pair in query.split("&"))
+    return next((found for key, _, value in pairs if key == name and (found := text(unquote_plus(value)))), "")

@@ -10,13 +10,13 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from threading import Lock
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from connector.event import Event, Skipped
 from connector.mapping import Described, Mapped, map_event, object_key
@@ -42,8 +42,7 @@ TALLY_SECONDS = 1.0
 UNDER_WAY = timedelta(minutes=15)  # what shoppers had begun when a store was first started is no history
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(msgspec.Struct, frozen=True):
     """What a webhook's body amounts to: events, milestones deliberately skipped, and whom it is about."""
 
     events: tuple[Mapped, ...] = ()

@@ -4,18 +4,19 @@ One field list, in TikTok's words: https://business-api.tiktok.com/portal/docs?i
 """
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 from phonenumbers import SUPPORTED_REGIONS
 
 from connector import privacy
 from connector.event import Customer, Event, Item, Parts, Skipped
-from connector.store import Milestone, Pixel, Store, among
+from connector.store import PLACEHOLDER, Milestone, Pixel, Store, among
 
 # The 62 currencies the Events API lists; what it does with others is undocumented.
 CURRENCIES = frozenset(
@@ -41,13 +42,12 @@ EXCLUDES: dict[str, tuple[str, ...]] = {
 }
 NO_CONSENT = "no consent"
 MAX_ID = 512
+_NUMBERS = (int, Decimal)
 
-_PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
-@dataclass(frozen=True, slots=True)
-class Mapped:
+class Mapped(Struct, frozen=True):
     """An event as it will be sent: the very bytes, and what the outbox keeps beside them.
 
     `object_key` names the order, checkout or customer ("order:123"); `hashes` are the SHA-256 hex digests of e-mail,
@@ -60,15 +60,18 @@ class Mapped:
     event_id: str
     occurred_at: datetime
     object_key: str
-    payload: bytes = field(repr=False)
-    email: str = field(default="", repr=False)
-    phone: str = field(default="", repr=False)
-    external_id: str = field(default="", repr=False)
+    payload: bytes
+    email: str = ""
+    phone: str = ""
+    external_id: str = ""
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        """Without what is personal."""
+        return f"<Mapped {self.event} {self.event_id}>"
 
-@dataclass(frozen=True, slots=True)
-class Described:
+
+class Described(Struct, frozen=True):
     """What the milestones of one order have in common: who, for what, where. Made once, for a webhook often shows two.
 
     `json` is that part of the item, from `"user"` to the closing brace.
@@ -181,7 +184,9 @@ def _why_excluded(event: Event, store: Store) -> str:
     return ""
 
 
-def _excluded_domain(emails: Iterable[str], excluded: Iterable[str]) -> str:
+def _excluded_domain(emails: Iterable[str], excluded: Sequence[str]) -> str:
+    if not excluded:
+        return ""
     domains = [email.rpartition("@")[2].strip().lower() for email in emails]
     wanted = [domain.strip().lower().lstrip("@") for domain in excluded]
     return next((end for domain in domains for end in wanted if domain == end or domain.endswith(f".{end}")), "")
@@ -205,9 +210,9 @@ def _why_no_consent(event: Event, store: Store) -> str:
 def _data_use_is_limited(event: Event, store: Store) -> bool:
     """TikTok's Limited Data Use, by US state: https://business-api.tiktok.com/portal/docs?id=1771101204435970"""
     where = event.customer.destination if event.customer.destination.country else event.customer.address
-    state = privacy.state(where.state, where.country)
     if not store.limited_data_use or where.country.upper() != "US":
         return False
+    state = privacy.state(where.state, where.country)
     # A state that is not told (a checkout has none yet) may be one of them.
     return not state or bool(among([state], store.limited_data_use))
 
@@ -228,10 +233,11 @@ def _why_not_now(
         return "a test order of the shop (relayed only with a test_event_code)"
     if go_live is None:
         return ""
-    if now - occurred_at > store.max_event_age:
+    age, limit = now - occurred_at, store.age_limit(name)
+    if age > store.max_event_age:
         return f"older than max_event_age ({_days(store.max_event_age)})"
-    if now - occurred_at > store.age_limit(name):
-        return f"older than {_days(store.age_limit(name))}, and the browser sends {name} too (browser_pixel)"
+    if age > limit:
+        return f"older than {_days(limit)}, and the browser sends {name} too (browser_pixel)"
     if occurred_at < go_live:
         return f"older than go_live ({go_live:%Y-%m-%d %H:%M} UTC)"
     return ""
@@ -251,8 +257,15 @@ def _matchable(user: dict[str, Any]) -> bool:
 
 def fill(template: str, ids: dict[str, str]) -> str:
     """A template with its placeholders filled, or "" if one of them is not known here."""
-    missing = [name for name in _PLACEHOLDER.findall(template) if not ids.get(name)]
-    return "" if missing else _PLACEHOLDER.sub(lambda found: ids[found[1]], template)
+    pieces = [*_pieces(template)]
+    pieces[1::2] = found = [ids.get(name, "") for name in pieces[1::2]]
+    return "".join(pieces) if all(found) else ""
+
+
+@lru_cache
+def _pieces(template: str) -> tuple[str, ...]:
+    """Text and names of placeholders by turns."""
+    return tuple(PLACEHOLDER.split(template))
 
 
 def _template(event: Event, store: Store) -> str:
@@ -314,8 +327,10 @@ def _properties(event: Event, store: Store) -> tuple[dict[str, Any], tuple[str, 
 
 def value_of(event: Event, store: Store) -> tuple[Decimal | None, tuple[str, ...]]:
     """The event's value by the store's choice, and a note if it cannot be told. Zero is a value."""
-    parts, choice = event.parts, store.mapping
-    left_out = {name for word in choice.value_excludes for name in EXCLUDES[word]}
+    choice = store.mapping
+    if choice.value == "total" and not choice.value_excludes:
+        return event.total, ()
+    parts, left_out = event.parts(), {name for word in choice.value_excludes for name in EXCLUDES[word]}
     if choice.value == "total":
         counted: Decimal | None = event.total
     else:
@@ -377,4 +392,4 @@ def _only(value: object) -> str:
 
 def _present(**fields: object) -> dict[str, Any]:
     """The fields that have something to say: not None, "", [] or {}; a value of 0 stays."""
-    return {name: value for name, value in fields.items() if value is not None and value not in ("", [], {})}
+    return {name: value for name, value in fields.items() if value or isinstance(value, _NUMBERS)}

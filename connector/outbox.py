@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 import sqlalchemy as sa
+from msgspec import Struct
 from sqlalchemy import Connection, Engine
 
 from connector.database import patience_of
@@ -23,8 +24,7 @@ STATES: tuple[State, ...] = ("due", "accepted", "rejected", "expired")
 HOUR = 3600
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """What intake decided about one webhook: the ledger's line and the events to send."""
 
     store: str

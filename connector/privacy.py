@@ -29,6 +29,8 @@ _US_STATES = {
     "westvirginia": "wv", "wisconsin": "wi", "wyoming": "wy",
 }  # fmt: skip
 _KEPT = frozenset({"ttclid", "utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content", "utm_id"})
+_CLEAN = re.compile(r"([a-z_]+=([A-Za-z0-9_.~+-]|%(?!40)[0-9A-Fa-f]{2})+(&|$))+")  # needs no encoding, hides no @
+MOST = 200  # parameters of a query that are looked at
 # Pages whose address goes on with an id and a key, and segments that look like a key themselves.
 _PRIVATE = frozenset({
     "checkouts", "orders", "order-received", "order-pay", "view-order", "cn", "c", "account", "activate", "reset",
@@ -41,18 +43,22 @@ def sha256(normalised: str) -> str:
     """Lower-case hex of SHA-256; a value that already is such a digest is never hashed twice. "" stays ""."""
     if not normalised:
         return ""
-    if _HASHED.fullmatch(normalised):
+    if _is_hash(normalised):
         return normalised.lower()
     return hashlib.sha256(normalised.encode()).hexdigest()
+
+
+def _is_hash(value: str) -> bool:
+    return len(value) == 64 and _HASHED.fullmatch(value) is not None
 
 
 def email(raw: str) -> str:
     """Hash of the trimmed, lower-case address, or "" if it is no address."""
     address = raw.strip().lower()
-    if _HASHED.fullmatch(address):
+    if _is_hash(address):
         return address
     name, at, domain = address.rpartition("@")
-    return sha256(address) if name and at and "." in domain and not any(c.isspace() for c in address) else ""
+    return sha256(address) if name and at and "." in domain and len(address.split()) == 1 else ""
 
 
 def phone(raw: str, country: str) -> str:
@@ -60,7 +66,7 @@ def phone(raw: str, country: str) -> str:
 
     `country` (ISO alpha-2) is where a number without country code was typed in; "" leaves such numbers out.
     """
-    if _HASHED.fullmatch(raw.strip()):
+    if _is_hash(raw.strip()):
         return raw.strip().lower()
     return sha256(_e164(raw, country.upper()))
 
@@ -90,7 +96,7 @@ def name(raw: str) -> str:
 def zip_code(raw: str, country: str) -> str:
     """Hash of a postcode: lower-case, without spaces and hyphens; of US ones the first five digits."""
     code = re.sub(r"[\s\-]", "", raw.lower())
-    return sha256(code[:5] if country.upper() == "US" and not _HASHED.fullmatch(code) else code)
+    return sha256(code[:5] if country.upper() == "US" and not _is_hash(code) else code)
 
 
 def place(raw: str) -> str:
@@ -119,6 +125,7 @@ def _letters(raw: str) -> str:
     return "".join(c for c in unicodedata.normalize("NFC", lowered) if unicodedata.category(c)[0] in "LNM")
 
 
+@lru_cache(maxsize=4096)  # one shopper's webhooks come close together
 def public_ip(raw: str) -> str:
     """The shopper's address if it is one of the public internet, else "" (private, reserved, unparsable)."""
     try:
@@ -143,19 +150,32 @@ def page_url(raw: str, base: str) -> str:
     `raw` may be a path (Shopify's landing_site); `base` is the shop's address then. Order and recovery keys live in
     queries and in the paths of order and checkout pages; those paths are cut.
     """
+    address, _, query = raw.partition("#")[0].partition("?")
+    page, query = _open_page(address, base), _open_query(query)
+    return f"{page}?{query}" if page and query else page
+
+
+@lru_cache(maxsize=4096)  # shoppers land on few pages
+def _open_page(raw: str, base: str) -> str:
     try:
         url = urlsplit(raw)
         if not url.scheme and not url.netloc:
             url = urlsplit(base.rstrip("/") + "/" + raw.lstrip("/"))
         if url.scheme not in ("http", "https") or not url.hostname:
             return ""
-        pairs = parse_qsl(url.query, max_num_fields=200)
-        pairs = [(key, value) for key, value in pairs if key in _KEPT and "@" not in value]
         address = url.hostname if url.port is None else f"{url.hostname}:{url.port}"
     except ValueError:
         return ""
-    query = urlencode(pairs)
-    return f"{url.scheme}://{address}{_open_path(url.path)}" + (f"?{query}" if query else "")
+    return f"{url.scheme}://{address}{_open_path(url.path)}"
+
+
+def _open_query(query: str) -> str:
+    if not query:
+        return ""
+    kept = "&".join(pair for pair in query.split("&", MOST)[:MOST] if pair.partition("=")[0] in _KEPT)
+    if not kept or _CLEAN.fullmatch(kept):
+        return kept
+    return urlencode([(key, value) for key, value in parse_qsl(kept) if "@" not in value])
 
 
 def _open_path(path: str) -> str:

@@ -1,6 +1,7 @@
 """Store: one shop, its secrets, its pixels, its choices. Read from the stores file by `connector.config`."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
@@ -12,11 +13,14 @@ BROWSER_MILESTONES: tuple[Milestone, ...] = ("order_placed", "order_paid", "chec
 DEDUPLICATED = timedelta(hours=47)  # TikTok knows an event_id for 48 hours; an hour is left for clocks and queues
 
 KINDS = ("web", "app", "pos", "draft", "staff", "api", "renewal", "marketplace", "exchange")
+PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 VALUE_PARTS = ("tax", "shipping", "tips", "fees", "duties", "gift_cards")
 
 
-def among(found: Iterable[str], chosen: Iterable[str]) -> str:
+def among(found: Iterable[str], chosen: Collection[str]) -> str:
     """The first of `found` that is one of `chosen`, whatever the case, or ""."""
+    if not chosen:
+        return ""
     wanted = {name.strip().casefold() for name in chosen}
     return next((name for name in found if name.strip().casefold() in wanted), "")
 
@@ -126,6 +130,18 @@ class Store:
     consent_source: ConsentSource = ConsentSource()
     signals: Signals | None = None
     api: Api | None = None
+    placeholders: frozenset[str] = field(init=False, repr=False)  # what the store's templates and choices ask for
+
+    def __post_init__(self) -> None:
+        ids, key = self.event_id, self.consent_source.key
+        asked = PLACEHOLDER.findall(ids.order + ids.checkout + ids.customer + self.external_id)
+        asked += [f"attribute:{key}", f"meta:{key}"] if key else []
+        object.__setattr__(self, "placeholders", frozenset(asked))
+
+    def asked(self, kind: Literal["attribute", "meta"], value: Callable[[str], str]) -> dict[str, str]:
+        """Those cart attributes or meta that a template or consent_source names, by placeholder; `value` finds one."""
+        names = (name for name in self.placeholders if name.startswith(f"{kind}:"))
+        return {name: found for name in names if (found := value(name.removeprefix(f"{kind}:")))}
 
     def age_limit(self, event: str) -> timedelta:
         """How old an event of this name may be when it is sent.

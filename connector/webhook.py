@@ -1,9 +1,10 @@
 """What comes in: a raw request, the webhook it is once verified, and what a shop platform has to offer."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from connector.event import Event, Skipped
 from connector.store import Store
@@ -21,29 +22,35 @@ class Unreadable(Exception):
     """Signed, but not JSON at all. Answered 400."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """An HTTP request as it arrived: header names in lower case, the body's very bytes, when it came."""
 
     headers: Mapping[str, str]
-    body: bytes = field(repr=False)
+    body: bytes
     received_at: datetime
 
+    def __repr__(self) -> str:
+        """Without the body, which is personal."""
+        return f"<Request of {len(self.body)} bytes>"
 
-@dataclass(frozen=True, slots=True)
-class Webhook:
+
+class Webhook(Struct, frozen=True):
     """A verified webhook. Only the body is signed: topic, shop and times are what the headers claim.
 
     `shop` is the host the sender names itself by, or "". `data` is the parsed body, set by intake.
     """
 
     topic: str
-    body: bytes = field(repr=False)
+    body: bytes
     received_at: datetime
     shop: str = ""
     delivery: str = ""
     triggered_at: datetime | None = None
-    data: Any = field(default=None, repr=False)
+    data: Any = None
+
+    def __repr__(self) -> str:
+        """Without the body, which is personal."""
+        return f"<Webhook {self.topic} of {len(self.body)} bytes>"
 
 
 class Platform(Protocol):

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
 from connector.event import Address, Customer, Event, Skipped
-from connector.fields import Json, host, ident, mapping, moment, number_id, query, rows, text, texts, word
+from connector.fields import Json, host, ident, mapping, moment, number_id, parameter, rows, text, texts, word
 from connector.signature import sign, verify
 from connector.store import Store
 from connector.webhook import Misfit, Request, Webhook
@@ -68,7 +68,7 @@ def translate(webhook: Webhook, store: Store) -> Iterable[Event | Skipped]:
     if webhook.topic in ORDER_TOPICS:
         return _order(webhook, body, store)
     if webhook.topic in CHECKOUT_TOPICS:
-        return _checkout(body)
+        return _checkout(body, store)
     if webhook.topic in CUSTOMER_TOPICS:
         return _registration(webhook, body)
     return _recorded(webhook.topic, body)
@@ -99,11 +99,11 @@ def _order(webhook: Webhook, body: Json, store: Store) -> Iterator[Event | Skipp
     status = text(body.get("financial_status")).lower()
     gateways = texts(body.get("payment_gateway_names"))
     if reason := _why_no_order(body, status, store):
-        yield Skipped("order_placed", reason, _order_ids(body, order_id))
+        yield Skipped("order_placed", reason, _order_ids(body, order_id, store))
         return
     kind = _order_kind(body)
     shared = {
-        "ids": _order_ids(body, order_id),
+        "ids": _order_ids(body, order_id, store),
         "customer": _order_customer(body, kind),
         "kind": kind,
         "test": body.get("test") is True,
@@ -160,7 +160,7 @@ def _order_kind(body: Json) -> str:
     return "app" if shopper else "api"
 
 
-def _order_ids(body: Json, order_id: str) -> dict[str, str]:
+def _order_ids(body: Json, order_id: str, store: Store) -> dict[str, str]:
     return _present(
         order_id=order_id,
         order_number=ident(body.get("order_number")),
@@ -168,7 +168,7 @@ def _order_ids(body: Json, order_id: str) -> dict[str, str]:
         checkout_token=ident(body.get("checkout_token")),
         cart_token=ident(body.get("cart_token")),
         customer_id=number_id(mapping(body.get("customer")).get("id")),
-        **_attributes(body),
+        **store.asked("attribute", lambda name: _attributes(body).get(name, "")),
     )
 
 
@@ -189,7 +189,6 @@ def _customer(body: Json, ip: str = "", user_agent: str = "") -> Customer:
     home = _address(person.get("default_address"))
     address = next((a for a in (billing, shipping, home) if a != Address()), Address())
     attributes = _attributes(body)
-    landing = query(text(body.get("landing_site")))
     return Customer(
         id=number_id(person.get("id")),
         emails=_unique(body.get("email"), body.get("contact_email"), person.get("email")),
@@ -206,12 +205,14 @@ def _customer(body: Json, ip: str = "", user_agent: str = "") -> Customer:
         ip=ip,
         user_agent=user_agent,
         locale=text(body.get("customer_locale")),
-        ttclid=landing.get("ttclid") or attributes.get("attribute:ttclid") or attributes.get("attribute:_ttclid", ""),
-        ttp=attributes.get("attribute:_ttp") or attributes.get("attribute:ttp", ""),
+        ttclid=parameter(text(body.get("landing_site")), "ttclid")
+        or attributes.get("ttclid")
+        or attributes.get("_ttclid", ""),
+        ttp=attributes.get("_ttp") or attributes.get("ttp", ""),
     )
 
 
-def _checkout(body: Json) -> Iterator[Event | Skipped]:
+def _checkout(body: Json, store: Store) -> Iterator[Event | Skipped]:
     token = ident(body.get("token"))
     if not token or "line_items" not in body:
         raise Misfit("the body is no checkout: it has no token or no line_items")
@@ -235,7 +236,7 @@ def _checkout(body: Json) -> Iterator[Event | Skipped]:
             checkout_token=token,
             cart_token=ident(body.get("cart_token")),
             customer_id=number_id(mapping(body.get("customer")).get("id")),
-            **_attributes(body),
+            **store.asked("attribute", lambda name: _attributes(body).get(name, "")),
         ),
         customer=_customer(body),
         kind=kind,
@@ -289,9 +290,9 @@ def _address(value: object) -> Address:
 def _attributes(body: Json) -> dict[str, str]:
     """Cart attributes (note_attributes), the way a theme hands values of its own to the server."""
     return {
-        f"attribute:{text(row.get('name'))}": word(row.get("value"))
+        name: value
         for row in rows(body.get("note_attributes"))
-        if text(row.get("name")) and word(row.get("value"))
+        if isinstance(name := row.get("name"), str) and (value := word(row.get("value")))
     }
 
 

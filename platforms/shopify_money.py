@@ -7,6 +7,7 @@ https://shopify.dev/docs/api/admin-rest/latest/resources/order
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
+from functools import partial
 from typing import Any, Literal
 
 from connector.event import Item, Parts
@@ -59,11 +60,11 @@ def order_money(body: Json, wanted: str) -> dict[str, Any]:
 
 def amounts_of(body: Json, till: Till) -> dict[str, Any]:
     """The same through a till that is chosen already."""
-    lines = list(rows(body.get("line_items")))
+    lines = rows(body.get("line_items"))
     return {
         "currency": till.currency,
         "total": till.amount(body, "total_price"),
-        "parts": _parts(body, till, lines),
+        "parts": partial(_parts, body, till, lines),
         "items": tuple(_item(row, till) for row in lines if not _is_tip(row)),
     }
 
@@ -73,7 +74,7 @@ def _parts(body: Json, till: Till, lines: list[Json]) -> Parts:
     with_tax = body.get("taxes_included") is True
     goods = [row for row in lines if not _is_tip(row) and row.get("gift_card") is not True]
     cards = [row for row in lines if row.get("gift_card") is True]
-    shipping = list(rows(body.get("shipping_lines")))
+    shipping = rows(body.get("shipping_lines"))
     goods_tax = added(till.tax(row) for row in goods + cards)
     shipping_tax = added(till.tax(row) for row in shipping)
 

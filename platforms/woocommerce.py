@@ -9,10 +9,11 @@ import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
+from functools import partial
 from typing import Any
 
 from connector.event import Address, Customer, Event, Item, Parts, Skipped
-from connector.fields import Json, count, host, ident, mapping, moment, money, number_id, query, rows, text, word
+from connector.fields import Json, count, host, ident, mapping, moment, money, number_id, parameter, rows, text, word
 from connector.signature import sign, verify
 from connector.store import Store
 from connector.webhook import Misfit, Request, Webhook
@@ -90,8 +91,8 @@ def translate(webhook: Webhook, store: Store) -> Iterable[Event | Skipped]:
     if webhook.topic in ORDER_TOPICS:
         return _order(webhook.topic, body, store)
     if webhook.topic == CHECKOUT_TOPIC:
-        return _checkout(body, webhook.received_at)
-    return _registration(body)
+        return _checkout(body, webhook.received_at, store)
+    return _registration(body, store)
 
 
 def _order(topic: str, body: Json, store: Store) -> Iterator[Event | Skipped]:
@@ -104,7 +105,7 @@ def _order(topic: str, body: Json, store: Store) -> Iterator[Event | Skipped]:
         raise Misfit("the order has no date_created_gmt")
     if status in DRAFTS:
         return  # a cart that WooCommerce keeps as an order; nothing has happened yet
-    shared = _order_words(body, order_id)
+    shared = _order_words(body, order_id, store)
     stated = moment(body.get("date_paid_gmt"))
     if reason := _why_no_order(status, stated, store):
         yield Skipped("order_placed", reason, shared["ids"])
@@ -146,8 +147,9 @@ def _placed_at(body: Json, created: datetime, paid: datetime | None) -> datetime
     return min((at for at in stated if at and created <= at <= latest), default=created)
 
 
-def _order_words(body: Json, order_id: str) -> dict[str, Any]:
-    kind, meta = _order_kind(body), _meta(body)
+def _order_words(body: Json, order_id: str, store: Store) -> dict[str, Any]:
+    meta = _meta(body)
+    kind = _order_kind(body, meta)
     landing = text(meta.get(SESSION_ENTRY))
     billing, shipping = _address(body.get("billing")), _address(body.get("shipping"))
     # On orders typed in by staff or made by a program, ip and user agent are not the shopper's.
@@ -162,7 +164,7 @@ def _order_words(body: Json, order_id: str) -> dict[str, Any]:
         destination=shipping if shipping.country else billing,
         ip=text(body.get("customer_ip_address")) if by_shopper else "",
         user_agent=text(body.get("customer_user_agent")) if by_shopper else "",
-        ttclid=_first(meta, TTCLID_KEYS) or query(landing).get("ttclid", ""),
+        ttclid=_first(meta, TTCLID_KEYS) or parameter(landing, "ttclid"),
         ttp=_first(meta, TTP_KEYS),
     )
     return {
@@ -171,13 +173,13 @@ def _order_words(body: Json, order_id: str) -> dict[str, Any]:
             order_number=ident(body.get("number")),
             order_name=ident(body.get("number")),
             customer_id=customer.id,
-            **_templates(meta),
+            **_told(meta, store),
         ),
         "customer": customer,
         "kind": kind,
         "currency": text(body.get("currency")).upper(),
         "total": money(body.get("total")),
-        "parts": _parts(body),
+        "parts": partial(_parts, body),
         "gateways": _unique(text(body.get("payment_method")), text(body.get("payment_method_title"))),
         "items": tuple(
             _order_item(row, body.get("prices_include_tax") is True)
@@ -189,10 +191,10 @@ def _order_words(body: Json, order_id: str) -> dict[str, Any]:
     }
 
 
-def _order_kind(body: Json) -> str:
+def _order_kind(body: Json, meta: Json) -> str:
     """By created_via, which core and extensions set; by who acted only where that says nothing."""
     via = text(body.get("created_via")).lower()
-    if via == "subscription" or any(key in _meta(body) for key in RENEWAL_KEYS):
+    if via == "subscription" or any(key in meta for key in RENEWAL_KEYS):
         return "renewal"
     if via in _KINDS:
         return _KINDS[via]
@@ -202,7 +204,7 @@ def _order_kind(body: Json) -> str:
 
 def _parts(body: Json) -> Parts:
     """The table of what a WooCommerce total is made of. Core knows no duties, tips are fees by another name."""
-    lines, fees = list(rows(body.get("line_items"))), list(rows(body.get("fee_lines")))
+    lines, fees = rows(body.get("line_items")), rows(body.get("fee_lines"))
     tips = [fee for fee in fees if text(fee.get("name")).casefold() in TIPS]
     others = [fee for fee in fees if fee not in tips]
     return Parts(
@@ -246,10 +248,12 @@ def _order_item(row: Json, with_tax: bool) -> Item:
 
 
 def _per_unit(total: Decimal, quantity: int) -> Decimal:
+    if quantity == 1:
+        return total
     return (total / quantity).quantize(Decimal(1).scaleb(total.as_tuple().exponent), ROUND_HALF_UP)  # type: ignore[arg-type]
 
 
-def _checkout(body: Json, received_at: datetime) -> Iterator[Event | Skipped]:
+def _checkout(body: Json, received_at: datetime, store: Store) -> Iterator[Event | Skipped]:
     """What `do_action('wc_tiktok_initiate_checkout', $data)` sends; core has no checkout webhook."""
     if text(body.get("action")) != "wc_tiktok_initiate_checkout":
         raise Misfit(f"the body is no {CHECKOUT_TOPIC}")
@@ -267,7 +271,7 @@ def _checkout(body: Json, received_at: datetime) -> Iterator[Event | Skipped]:
     yield Event(
         milestone="checkout_started",
         occurred_at=started_at,
-        ids=_present(checkout_token=token, customer_id=number_id(data.get("customer_id")), **_told(data)),
+        ids=_present(checkout_token=token, customer_id=number_id(data.get("customer_id")), **_told(data, store)),
         customer=Customer(
             id=number_id(data.get("customer_id")),
             emails=_unique(text(data.get("email"))),
@@ -276,12 +280,12 @@ def _checkout(body: Json, received_at: datetime) -> Iterator[Event | Skipped]:
             ip=text(data.get("ip")),
             user_agent=text(data.get("user_agent")),
             locale=text(data.get("locale")),
-            ttclid=text(data.get("ttclid")) or query(url).get("ttclid", ""),
+            ttclid=text(data.get("ttclid")) or parameter(url, "ttclid"),
             ttp=text(data.get("ttp")),
         ),
         currency=text(data.get("currency")).upper(),
         total=money(data.get("total")),
-        parts=Parts(goods=_goods(data), gift_cards=Decimal(0)),
+        parts=lambda: Parts(goods=_goods(data), gift_cards=Decimal(0)),
         items=tuple(
             Item(
                 product_id=number_id(row.get("product_id")),
@@ -307,7 +311,7 @@ def _goods(data: Json) -> Decimal | None:
     return sum((price * quantity for price, quantity in prices if price is not None), Decimal(0))
 
 
-def _registration(body: Json) -> Iterator[Event | Skipped]:
+def _registration(body: Json, store: Store) -> Iterator[Event | Skipped]:
     customer_id = number_id(body.get("id"))
     if not customer_id or "role" not in body:
         raise Misfit("the body is no customer, so it is no customer.created")
@@ -322,7 +326,7 @@ def _registration(body: Json) -> Iterator[Event | Skipped]:
     yield Event(
         milestone="customer_registered",
         occurred_at=created,
-        ids={"customer_id": customer_id, **_templates(meta)},
+        ids={"customer_id": customer_id, **_told(meta, store)},
         customer=Customer(
             id=customer_id,
             emails=_unique(text(body.get("email")), text(mapping(body.get("billing")).get("email"))),
@@ -358,22 +362,17 @@ def _address(value: object) -> Address:
     )
 
 
-def _meta(body: Json) -> dict[str, object]:
+def _meta(body: Json) -> Json:
     """Order or customer meta by key, the last of a repeated one, as WordPress's own single-value reading."""
-    return {text(row.get("key")): row.get("value") for row in rows(body.get("meta_data"))}
+    return {key: row.get("value") for row in rows(body.get("meta_data")) if isinstance(key := row.get("key"), str)}
 
 
-def _templates(meta: dict[str, object]) -> dict[str, str]:
-    """Meta with short values, for `{meta:KEY}` in event_id templates."""
-    return {f"meta:{key}": value for key in meta if (value := ident(word(meta[key])))}
+def _told(given: Json, store: Store) -> dict[str, str]:
+    """Short values of meta, or of what the shop's own snippet gave to a checkout, that the store asks for by name."""
+    return store.asked("meta", lambda key: ident(word(given.get(key))))
 
 
-def _told(data: Json) -> dict[str, str]:
-    """The short values the shop's own snippet gave to a checkout, so that consent_source finds its key there."""
-    return {f"meta:{text(key)}": value for key in data if (value := ident(word(data[key])))}
-
-
-def _first(meta: dict[str, object], keys: tuple[str, ...]) -> str:
+def _first(meta: Json, keys: tuple[str, ...]) -> str:
     return next((found for key in keys if (found := text(meta.get(key)))), "")
 
 

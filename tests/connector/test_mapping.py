@@ -1,12 +1,13 @@
 """connector.mapping: an event and a store's choices become EAPI items, or the reason why not."""
 
+import dataclasses
 import hashlib
 import json
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 
 from connector.event import Address, Customer, Event, Item, Skipped
 from connector.mapping import CURRENCIES, Mapped, content_id, fill, map_event, object_key
@@ -163,12 +164,12 @@ def test_a_phone_is_read_in_its_own_country_then_the_address_then_the_shop():
     assert item(shopper(phones=(("020 7946 0123", "GB"),)))["user"]["phone"] == digest("+442079460123")
     assert item(shopper(phones=(("(212) 555-0123", ""),)))["user"]["phone"] == digest("+12125550123")
     homeless = shopper(phones=(("020 7946 0123", ""),), address=Address())
-    assert item(homeless, replace(STORE, country="GB"))["user"]["phone"] == digest("+442079460123")
+    assert item(homeless, dataclasses.replace(STORE, country="GB"))["user"]["phone"] == digest("+442079460123")
     assert "phone" not in item(homeless)["user"]
 
 
 def test_the_shop_s_own_country_is_never_told_as_the_shopper_s():
-    assert "country" not in item(shopper(address=Address()), replace(STORE, country="GB"))["user"]
+    assert "country" not in item(shopper(address=Address()), dataclasses.replace(STORE, country="GB"))["user"]
 
 
 def test_unusable_ips_are_dropped():
@@ -199,11 +200,13 @@ def test_without_a_match_key_nothing_is_sent(key):
 def test_an_external_id_comes_of_its_template_and_alone_is_enough():
     known = replace(anonymous(), ids=EVENT.ids)
     assert item(known)["user"]["external_id"] == digest("77")
-    assert item(known, replace(STORE, external_id="u-{customer_id}"))["user"]["external_id"] == digest("u-77")
+    assert item(known, dataclasses.replace(STORE, external_id="u-{customer_id}"))["user"]["external_id"] == digest(
+        "u-77"
+    )
 
 
 def test_names_of_events_are_the_store_s_and_one_pixel_gets_each():
-    store = replace(
+    store = dataclasses.replace(
         STORE,
         events={**STORE.events, "order_placed": ("PlaceAnOrder", "Lead")},
         pixels=(Pixel(CODE, "t"), Pixel(OTHER, "t")),
@@ -213,18 +216,21 @@ def test_names_of_events_are_the_store_s_and_one_pixel_gets_each():
 
 
 def test_an_event_that_is_off_is_skipped():
-    assert reason(store=replace(STORE, events={**STORE.events, "order_placed": ()})) == "events.order_placed is off"
+    assert (
+        reason(store=dataclasses.replace(STORE, events={**STORE.events, "order_placed": ()}))
+        == "events.order_placed is off"
+    )
 
 
 def test_only_included_kinds_of_orders_are_relayed():
     assert reason(replace(EVENT, kind="pos")) == "pos orders are not relayed (orders.include)"
-    assert only(replace(EVENT, kind="pos"), replace(STORE, orders=Orders(include=("pos",))))
+    assert only(replace(EVENT, kind="pos"), dataclasses.replace(STORE, orders=Orders(include=("pos",))))
     assert only(replace(EVENT, kind="app"))
 
 
 def test_registrations_are_no_orders_of_any_kind():
     event = replace(EVENT, milestone="customer_registered")
-    found = item(event, replace(STORE, orders=Orders(include=("pos",))))
+    found = item(event, dataclasses.replace(STORE, orders=Orders(include=("pos",))))
     assert found["event_id"] == "acme-customer-77"
     assert "properties" not in found
 
@@ -264,7 +270,7 @@ def test_age(age, expected):
 
 
 def test_age_in_hours_is_said_in_hours():
-    store = replace(STORE, max_event_age=timedelta(hours=47))
+    store = dataclasses.replace(STORE, max_event_age=timedelta(hours=47))
     assert reason(replace(EVENT, occurred_at=NOW - timedelta(hours=48)), store) == "older than max_event_age (47h)"
 
 
@@ -281,7 +287,7 @@ def test_the_future_is_now():
 
 
 def test_old_orders_and_test_orders_go_to_test_events_only():
-    both = replace(STORE, pixels=(Pixel(CODE, "t", "TEST1"), Pixel(OTHER, "t")))
+    both = dataclasses.replace(STORE, pixels=(Pixel(CODE, "t", "TEST1"), Pixel(OTHER, "t")))
     for event, why in (
         (replace(EVENT, test=True), "a test order of the shop"),
         (replace(EVENT, occurred_at=NOW - timedelta(days=400)), "older than max_event_age"),
@@ -331,11 +337,11 @@ def test_the_listed_currencies():
     ],
 )
 def test_content_id(choice, known, expected):
-    assert content_id(known, replace(STORE, mapping=MappingChoices(content_id=choice))) == expected
+    assert content_id(known, dataclasses.replace(STORE, mapping=MappingChoices(content_id=choice))) == expected
 
 
 def test_product_ids_are_product_groups():
-    store = replace(STORE, mapping=MappingChoices(content_id="product_id"))
+    store = dataclasses.replace(STORE, mapping=MappingChoices(content_id="product_id"))
     assert item(store=store)["properties"]["content_type"] == "product_group"
 
 
@@ -355,7 +361,7 @@ def test_notes_travel_with_the_event():
 
 
 def test_an_unknown_us_state_may_be_one_with_limited_data_use():
-    limited = replace(STORE, limited_data_use=("CA",))
+    limited = dataclasses.replace(STORE, limited_data_use=("CA",))
     known = replace(EVENT, customer=replace(CUSTOMER, destination=Address(country="US", state="NY")))
     unknown = replace(EVENT, customer=replace(CUSTOMER, destination=Address(country="US")))
     elsewhere = replace(EVENT, customer=replace(CUSTOMER, destination=Address(country="CA")))

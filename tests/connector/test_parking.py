@@ -8,6 +8,7 @@ import pytest
 from cryptography.fernet import Fernet, InvalidToken
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from connector.parking import Unopenable, seal, unseal
 from connector.store import EventIds, Pixel, Store
@@ -48,7 +49,7 @@ def test_any_body_comes_back(body: bytes, topic: str) -> None:
 
 def test_the_parsed_body_is_not_kept_beside_the_raw_one() -> None:
     """Only the raw bytes are stored; parsing is the current code's business."""
-    assert unseal(seal(replace(WEBHOOK, data={"id": 1001}), ACME), ACME).data is None
+    assert unseal(seal(structs.replace(WEBHOOK, data={"id": 1001}), ACME), ACME).data is None
 
 
 def test_opens_after_the_secret_was_rotated() -> None:

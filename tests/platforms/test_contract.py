@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 from sqlalchemy.event import listen
 
 from connector.database import connect, migrate
@@ -178,7 +179,7 @@ def first_topic(bench: Bench) -> str:
 
 def resigned(request: Request, signature: str) -> Request:
     name = next(name for name in PLATFORM_NAMES if signature_header(name) in request.headers)
-    return replace(request, headers={**request.headers, signature_header(name): signature})
+    return structs.replace(request, headers={**request.headers, signature_header(name): signature})
 
 
 # --- signatures --------------------------------------------------------------------------------------
@@ -197,10 +198,10 @@ def forgeries(request: Request, good: str) -> Iterator[Request]:
     other = SECRET.replace("e", "f")
     name = next(name for name in PLATFORM_NAMES if signature_header(name) in request.headers)
     header = signature_header(name)
-    yield replace(request, headers={**request.headers, **request_of(name, "", request.body, other).headers})
-    yield replace(request, body=request.body[:-1] + b" ")
-    yield replace(request, body=request.body + b"\n")
-    yield replace(request, headers={key: value for key, value in request.headers.items() if key != header})
+    yield structs.replace(request, headers={**request.headers, **request_of(name, "", request.body, other).headers})
+    yield structs.replace(request, body=request.body[:-1] + b" ")
+    yield structs.replace(request, body=request.body + b"\n")
+    yield structs.replace(request, headers={key: value for key, value in request.headers.items() if key != header})
     digest = base64.b64decode(good)
     for bad in (
         *("", " ", "junk", "=", "====", "é" * 44, "ÿþ", "\x00", good[:-1], good[:20], good[:40], good + good),
