@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Lock
+from threading import Condition, Lock
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 AT_ONCE = 64  # items a transaction; more would keep others waiting
+LINGER = 0.01  # seconds that a transaction waits at most for items that are under way
 GLANCE = 0.001  # seconds between two looks at a lock another process holds
 
 
@@ -40,57 +41,90 @@ class Gathering(Generic[Item, Result]):
         write: Callable[[Sequence[Item]], Sequence[Result]],
         patience: float,
         fault_of_one: Callable[[Exception], bool],
+        linger: float = LINGER,
     ) -> None:
         self._write = write
+        self._linger = linger
         self._patience = patience
         self._fault_of_one = fault_of_one
         self._waiting: list[_Wish[Item, Result]] = []
-        self._listing = Lock()
-        self._leading = Lock()
+        self._under_way = 0
+        self._writing = False
         self._failures = 0
+        lock = Lock()
+        self._here = Condition(lock)  # all that were under way
+        self._done = Condition(lock)  # a transaction
+
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """Around what leads to `add` in a little while, or to nothing: a transaction about to begin waits for it.
+
+        A transaction costs as much as ten items do, so threads that keep each other waiting for the processor write
+        together rather than one after the other. Who is alone waits for nobody.
+        """
+        with self._here:
+            self._under_way += 1
+        try:
+            yield
+        finally:
+            with self._here:
+                self._under_way -= 1
+                self._tell()
 
     def add(self, item: Item) -> Result:
         """Store an item; returns when it is committed. Raises what `write` raised for it, or TookTooLong."""
         wish: _Wish[Item, Result] = _Wish(item)
-        failures = self._failures
-        with self._listing:
+        with self._here:
             self._waiting.append(wish)
-        if not self._leading.acquire(timeout=self._patience):
-            with self._listing:
-                if wish in self._waiting:
-                    self._waiting.remove(wish)
-                    raise TookTooLong
-            # Somebody is writing it this moment: wait for the outcome, which comes within the database's own patience.
-            self._leading.acquire()
-        try:
-            while not wish.done:
-                if self._failures != failures:
-                    # The database failed somebody else while this one waited; asking again would double the wait.
-                    with self._listing:
-                        self._waiting.remove(wish)
-                    raise TookTooLong
-                self._lead()
-        finally:
-            self._leading.release()
+            self._tell()
+        while group := self._wait(wish):
+            self._lead(group)
         if wish.error is not None:
             raise wish.error
         return wish.result  # type: ignore[return-value] # set together with done
 
-    def _lead(self) -> None:
-        with self._listing:
-            group, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
-        error = self._try(group)
-        if error is None:
-            return
-        if not self._fault_of_one(error):
-            self._failures += 1
-            return
-        for wish in group:
-            self._try([wish])
+    def _wait(self, wish: "_Wish[Item, Result]") -> list["_Wish[Item, Result]"]:
+        """Until somebody has written it; or the group to write, if that is this thread's to do."""
+        with self._done:
+            failures, deadline = self._failures, time.monotonic() + self._patience
+            while not wish.done:
+                # Once taken, the outcome comes within the database's own patience.
+                left = deadline - time.monotonic() if wish in self._waiting else None
+                if left is not None and (left <= 0 or self._failures != failures):
+                    # The database failed somebody else while this one waited; asking again would double the wait.
+                    self._waiting.remove(wish)
+                    raise TookTooLong
+                if not self._writing:
+                    self._writing = True
+                    self._here.wait_for(self._all_here, self._linger)
+                    group, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
+                    return group
+                self._done.wait(left)
+        return []
+
+    def _lead(self, group: list["_Wish[Item, Result]"]) -> None:
+        failed = True
+        try:
+            error = self._try(group)
+            failed = error is not None and not self._fault_of_one(error)
+            for wish in group if error is not None and not failed else ():
+                self._try([wish])
+        finally:
+            with self._done:
+                for wish in group:
+                    wish.done = True
+                self._failures += failed
+                self._writing = False
+                self._done.notify_all()
+
+    def _all_here(self) -> bool:
+        return len(self._waiting) >= min(self._under_way, AT_ONCE)
+
+    def _tell(self) -> None:
+        if self._all_here():
+            self._here.notify_all()
 
     def _try(self, group: list[_Wish[Item, Result]]) -> Exception | None:
-        for wish in group:
-            wish.done = True
         try:
             results = self._write([wish.item for wish in group])
         except Exception as error:  # handed to the threads it belongs to

@@ -202,6 +202,10 @@ class Intake:
         if webhook.topic not in platform.TOPICS and webhook.topic not in platform.RECORDED:
             self._tally(store, webhook.topic[:100], "ignored")
             return "ignored", None, ""
+        with self._outbox.under_way():
+            return self._decide(webhook, platform, store)
+
+    def _decide(self, webhook: Webhook, platform: Platform, store: Store) -> tuple[str, Seen | None, str]:
         go_live = self._go_live(store)
         try:
             seen = examine(webhook, platform, store, self._clock(), go_live)

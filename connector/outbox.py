@@ -88,6 +88,8 @@ class Claimed:
     lease_until: float
 
 
+_KEY = (events.c.pixel, events.c.event, events.c.event_id)
+_RETOLD = ("object_key", "order_number", "outcome", "reason")
 _CLAIMED = [name for name in Claimed.__dataclass_fields__ if name != "lease_until"]
 
 
@@ -97,6 +99,15 @@ class Outbox(Transactions):
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         self._gathering: Gathering[Decision, int] = Gathering(self._record_all, patience_of(engine), fault_of_one)
+        self.under_way = self._gathering.under_way
+        self._add_events = self._insert(events).on_conflict_do_nothing().returning(*_KEY)
+        # A body that was parked and now, replayed, is handled: its line tells the newer story.
+        line = self._insert(ledger)
+        self._add_lines = line.on_conflict_do_update(
+            index_elements=["store", "topic", "body_sha256"],
+            set_={name: line.excluded[name] for name in _RETOLD},
+            where=ledger.c.outcome == "parked",
+        )
 
     # --- intake ---------------------------------------------------------------------------------------------
 
@@ -133,12 +144,10 @@ class Outbox(Transactions):
             return [0] * len(decisions)
         # In one order whoever inserts: two webhooks of one order at the same time must not lock each other out.
         rows.sort(key=lambda pair: (pair[0]["pixel"], pair[0]["event"], pair[0]["event_id"]))
-        key = (events.c.pixel, events.c.event, events.c.event_id)
-        insert = self._insert(events).on_conflict_do_nothing().returning(*key)
-        added = {tuple(row) for row in connection.execute(insert, [row for row, _ in rows])}
+        added = {tuple(row) for row in connection.execute(self._add_events, [row for row, _ in rows])}
         new = [0] * len(decisions)
         for row, number in rows:
-            stored = tuple(storable(row[column.name]) for column in key)
+            stored = tuple(storable(row[column.name]) for column in _KEY)
             if stored in added:
                 added.discard(stored)
                 new[number] += 1
@@ -166,21 +175,12 @@ class Outbox(Transactions):
         """A body that was parked and, replayed, brings nothing new is handled all the same: its line says so."""
         body = (ledger.c.store == decision.store, ledger.c.topic == decision.topic)
         line = (*body, ledger.c.body_sha256 == decision.body_sha256, ledger.c.outcome == "parked")
-        changed = {name: getattr(decision, name) for name in ("object_key", "order_number", "outcome", "reason")}
+        changed = {name: getattr(decision, name) for name in _RETOLD}
         connection.execute(sa.update(ledger).where(*line).values(changed))
 
     def _insert_ledger(self, connection: Connection, lines: list[dict[str, Any]]) -> None:
-        if not lines:
-            return
-        # A body that was parked and now, replayed, is handled: its line tells the newer story.
-        insert = self._insert(ledger)
-        changed = {name: insert.excluded[name] for name in ("object_key", "order_number", "outcome", "reason")}
-        connection.execute(
-            insert.on_conflict_do_update(
-                index_elements=["store", "topic", "body_sha256"], set_=changed, where=ledger.c.outcome == "parked"
-            ),
-            lines,
-        )
+        if lines:
+            connection.execute(self._add_lines, lines)
 
     def park(self, item: Parked, delivery: str = "") -> None:
         """Keep a sealed body for a later replay, and its ledger line; the same body again changes nothing."""

@@ -47,7 +47,7 @@ def gunicorn_settings(config: Config) -> dict[str, object]:
             "root": {"level": config.log_level, "handlers": ["ours"]},
             "loggers": {"gunicorn.error": {"level": config.log_level, "handlers": [], "propagate": True}},
         },
-        "accesslog": None,  # a line per webhook is ours to write, without query and address
+        "logger_class": "connector.worker.Log",
         "proc_name": "connector-web",
     }
 

@@ -6,10 +6,18 @@ import threading
 import time
 from typing import Any
 
+from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import ThreadWorker
 
 SLOWEST = 10.0  # seconds from the first byte to the last; shops take milliseconds
 LOOK_EVERY = 0.5
+
+
+class Log(Logger):  # type: ignore[misc] # gunicorn has no types
+    """Gunicorn's log without a line per request, which it would put together for every one only to drop it."""
+
+    def access(self, *_: object) -> None:
+        """Nothing: a line per webhook is the connector's to write, without query and address."""
 
 
 class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types

@@ -113,6 +113,54 @@ def test_a_wish_whose_turn_does_not_come_is_withdrawn():
     assert writer.groups == [[1]]
 
 
+def lined_up(gathering, item):
+    """A thread that adds an item it has announced, and has come so far as to wait."""
+
+    def add():
+        with gathering.under_way():
+            gathering.add(item)
+
+    thread = threading.Thread(target=add)
+    thread.start()
+    pause = threading.Event()
+    while not gathering._waiting:
+        pause.wait(0.001)
+    return thread
+
+
+def test_a_transaction_waits_for_those_under_way():
+    """Threads that keep each other from the processor write together."""
+    writer = Writer()
+    writer.gate.set()
+    gathering = Gathering(writer, LONG, lambda error: True, linger=LONG)
+    with gathering.under_way():
+        first = lined_up(gathering, 1)
+        assert gathering.add(2) == 20
+    first.join(LONG)
+    assert writer.groups == [[1, 2]]
+
+
+def test_nobody_waits_for_one_who_turned_back():
+    """What was under way may come to nothing, as a webhook of an ignored topic does."""
+    writer = Writer()
+    writer.gate.set()
+    gathering = Gathering(writer, LONG, lambda error: True, linger=LONG)
+    with gathering.under_way():
+        first = lined_up(gathering, 1)
+        assert writer.groups == []
+    first.join(LONG)
+    assert writer.groups == [[1]]
+
+
+def test_waiting_for_others_has_an_end():
+    """One that takes long holds nobody up."""
+    writer = Writer()
+    writer.gate.set()
+    gathering = Gathering(writer, LONG, lambda error: True, linger=0.01)
+    with gathering.under_way():
+        assert gathering.add(1) == 10
+
+
 HOLDER = """
 import sys
 from connector.gathering import turn
