@@ -1,0 +1,86 @@
+"""What a shop's own API offers: its webhooks and its history. Never used while a webhook is being answered.
+
+Each platform implements `Admin` in `platforms/*_admin.py` over its vendor's client, and lets no oddity of that client
+out: every fault is an AdminFault, every request has an end, nothing is printed.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, Protocol
+
+Fault = Literal["keys", "scopes", "withheld", "unreachable", "throttled", "refused", "broken"]
+
+
+class AdminFault(Exception):
+    """The shop's API did not do what was asked: one sentence, with what to do about it; no secret in it.
+
+    `kind`: keys (unknown or revoked), scopes (a permission is missing), withheld (personal data may not be read),
+    unreachable, throttled (asked again until patience ended), refused (the shop says no and why), broken (an answer
+    that is none).
+    """
+
+    def __init__(self, kind: Fault, sentence: str) -> None:
+        super().__init__(sentence)
+        self.kind = kind
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A webhook as the shop has it. `active` False: the shop has stopped delivering to it."""
+
+    id: str
+    topic: str
+    url: str
+    active: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some resources as the webhook of `topic` would carry them: JSON bytes each. `total` of all pages, if known."""
+
+    topic: str
+    bodies: Sequence[bytes]
+    total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One thing that was looked at: good or not, in a sentence with the remedy."""
+
+    good: bool
+    sentence: str
+
+
+class Admin(Protocol):
+    """One shop's API. Methods raise AdminFault. Not to be shared by threads."""
+
+    def subscriptions(self) -> list[Subscription]:
+        """All webhooks the shop shows us, foreign ones too."""
+
+    def subscribe(self, topic: str, url: str, secret: str) -> Subscription:
+        """Make one. `secret` is what it shall sign with, on platforms where that is ours to say."""
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Remove one; no fault if it is gone already."""
+
+    def orders(self, since: datetime, until: datetime, by: Literal["created", "modified"]) -> Iterator[Page]:
+        """Orders made or changed in [since, until], oldest first, page by page; one may come twice."""
+
+    def customers(self, since: datetime, until: datetime) -> Iterator[Page]:
+        """Customers who registered in [since, until]."""
+
+    def examine(self) -> Iterator[Verdict]:
+        """Keys, scopes, personal data, clock: a verdict each, for `check --live`."""
+
+
+class Administration(Protocol):
+    """A platform's side of it, as a module in `platforms/`."""
+
+    SETS_SECRET: bool  # whether `subscribe` decides what the webhook signs with
+
+    def topics(self, events: Sequence[str]) -> tuple[str, ...]:
+        """The topics needed for these milestones, in the platform's spelling."""
+
+    def why_not_url(self, url: str) -> str:
+        """Why the shop would not deliver to this URL, with what to do, or ""."""
