@@ -78,15 +78,13 @@ class Shop:
         waited, failures = 0.0, 0
         while True:
             answer = self._send(method, endpoint, data, params)
-            failed = answer if isinstance(answer, AdminFault) else None
             if isinstance(answer, Answer):
                 if answer.status < 300 or answer.code in allowing:
                     return answer
                 if self._was_not_heard(answer):
                     self._api.is_ssl = False
                     continue
-                failed = self._fault(method, answer)
-            assert failed is not None
+            failed = self._fault(method, answer) if isinstance(answer, Answer) else answer
             failures += 1
             wait = self._wait(method, answer, failures)
             if wait is None or waited + wait > PATIENCE:
@@ -107,7 +105,7 @@ class Shop:
         """Seconds until the request may be sent again, or None if it should not be."""
         if isinstance(answer, Answer) and answer.status in (429, 503):  # turned away, not begun
             asked = answer.retry_after
-            return min(5.0 * 2**failures, 60.0) if asked is None else max(asked, 1.0)
+            return min(5.0 * 2**failures, 60.0) if asked is None else max(asked, float(failures))
         passing = answer.kind == "unreachable" if isinstance(answer, AdminFault) else answer.status >= 500
         return 2.0**failures if passing and method != "post" and failures < TRIES else None
 

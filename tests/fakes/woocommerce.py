@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +51,18 @@ class FakeWooCommerce:
         self.nonces: set[str] = set()
         self.requests: list[tuple[str, str, dict[str, str]]] = []  # method, endpoint, query
         self.before: Callable[[str], None] | None = None  # called with the endpoint before each request is answered
+        self.between: Callable[[list[Body]], None] | None = None  # called with orders found but not yet read
+        self.filters_changes = True  # False: before 5.8, which ignores the parameters it does not know
         self.closing = threading.Event()
         self._faults: list[tuple[str, dict[str, Any], int | None]] = []
         self._hooks = Webhooks(self)
         self._server = make_server(
-            "127.0.0.1", 0, application(self), threaded=True, request_handler=_Silent, ssl_context=_pair(certificate)
+            "127.0.0.1",
+            0,
+            application(self),
+            threaded=True,
+            request_handler=_handler(self),
+            ssl_context=_pair(certificate),
         )
         self.secure = certificate is not None
         self.url = f"http{'s' if self.secure else ''}://127.0.0.1:{self._server.server_port}{path}"
@@ -145,6 +153,10 @@ class FakeWooCommerce:
         """The webhooks by id, secrets and failure counters included."""
         return self._hooks.all
 
+    def hook(self, topic: str, url: str, secret: str = "another's") -> Webhook:
+        """A webhook that somebody makes in the shop's own settings."""
+        return self._hooks.create("By hand", topic, url, secret)
+
     @property
     def deliveries(self) -> list[Delivery]:
         """All that were tried, dropped ones with status None."""
@@ -201,9 +213,15 @@ class FakeWooCommerce:
         return FAULTS[kind](self, **options)
 
 
-class _Silent(WSGIRequestHandler):
-    def log(self, *_: Any) -> None:
-        """Tests print nothing."""
+def _handler(shop: FakeWooCommerce) -> type[WSGIRequestHandler]:
+    class Handler(WSGIRequestHandler):
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            return format_datetime(shop.now().astimezone(UTC), usegmt=True)
+
+        def log(self, *_: Any) -> None:
+            """Tests print nothing."""
+
+    return Handler
 
 
 def _pair(certificate: tuple[Path, Path] | None) -> tuple[str, str] | None:

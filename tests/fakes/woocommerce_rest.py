@@ -39,18 +39,18 @@ def application(shop: Any) -> Flask:
         if shop.before:
             shop.before(endpoint)
         fault: Response | None = shop.next_fault()
-        return fault and _dated(shop, fault)
+        return fault
 
     @app.errorhandler(Refusal)
     def _refuse(refusal: Refusal) -> Response:
         error = {"code": refusal.code, "message": refusal.message, "data": {"status": refusal.status}}
-        return _answer(shop, error, refusal.status)
+        return _answer(error, refusal.status)
 
     @app.errorhandler(404)
     def _nowhere(_: Exception) -> Response:
         if request.path.startswith(f"{shop.path}/wp-json/"):
             return _refuse(Refusal(404, "rest_no_route"))
-        return _dated(shop, Response("<html>Not found</html>", 404, content_type="text/html"))
+        return Response("<html>Not found</html>", 404, content_type="text/html")
 
     _serve_webhooks(app, api, shop)
     _serve_lists(app, api, shop)
@@ -80,7 +80,7 @@ def _serve_webhooks(app: Flask, api: str, shop: Any) -> None:
             made = shop._hooks.create(
                 asked.get("name", "Webhook"), asked["topic"], asked["delivery_url"], asked["secret"]
             )
-        return _answer(shop, _shown(shop, made), 201, Location=f"{shop.url}/wp-json/wc/v3/webhooks/{made.id}")
+        return _answer(_shown(shop, made), 201, Location=f"{shop.url}/wp-json/wc/v3/webhooks/{made.id}")
 
     @app.route(f"{api}/webhooks/<int:webhook_id>", methods=["GET", "PUT", "DELETE"])
     def _one_webhook(webhook_id: int) -> Response:
@@ -95,7 +95,7 @@ def _serve_webhooks(app: Flask, api: str, shop: Any) -> None:
             del shop.webhooks[webhook_id]
         elif request.method == "PUT":
             _change(shop, hook, request.get_json(silent=True) or {})
-        return _answer(shop, _shown(shop, hook))
+        return _answer(_shown(shop, hook))
 
 
 def _serve_lists(app: Flask, api: str, shop: Any) -> None:
@@ -118,7 +118,7 @@ def _serve_lists(app: Flask, api: str, shop: Any) -> None:
     @app.get(f"{api}/system_status")
     def _system_status() -> Response:
         enter(shop, "system_status", "view")
-        return _answer(shop, {"environment": {"version": shop.version}})
+        return _answer({"environment": {"version": shop.version}})
 
 
 # --- authentication ----------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ def _orders(shop: Any) -> list[dict[str, Any]]:
         ("modified_after", "modified", 1),
         ("modified_before", "modified", -1),
     ):
-        if name in request.args:
+        if name in request.args and (shop.filters_changes or field == "created"):
             bound = _bound(request.args[name], zone)
             found = [
                 o for o in found if (o[f"date_{field}{suffix}"] > bound) - (o[f"date_{field}{suffix}"] < bound) == sign
@@ -279,16 +279,12 @@ def _number(name: str, otherwise: int, most: int) -> int:
 def _page(shop: Any, found: list[dict[str, Any]], unreadable: Iterable[int] = ()) -> Response:
     per_page = _number("per_page", 10, 100)
     first = _number("offset", 0, 10**9) or (_number("page", 1, 10**9) - 1) * per_page
+    if shop.between:
+        shop.between(found[first : first + per_page])
     shown = [one for one in found[first : first + per_page] if one["id"] not in unreadable]
     total, pages = len(found), math.ceil(len(found) / per_page)
-    return _answer(shop, shown, 200, **{"X-WP-Total": str(total), "X-WP-TotalPages": str(pages)})
+    return _answer(shown, 200, **{"X-WP-Total": str(total), "X-WP-TotalPages": str(pages)})
 
 
-def _answer(shop: Any, body: Any, status: int = 200, **headers: str) -> Response:
-    response = Response(encode(body), status, headers, content_type="application/json; charset=UTF-8")
-    return _dated(shop, response)
-
-
-def _dated(shop: Any, response: Response) -> Response:
-    response.date = shop.now()
-    return response
+def _answer(body: Any, status: int = 200, **headers: str) -> Response:
+    return Response(encode(body), status, headers, content_type="application/json; charset=UTF-8")
