@@ -1,8 +1,8 @@
-"""One shop's REST API through the package `woocommerce`, without that package's surprises.
+"""One shop's REST API through its vendor's Python package, without that package's surprises.
 
-The package (https://pypi.org/project/woocommerce/ 3.0.0) gives up after 5 seconds, never raises on a status, follows
-redirects, adds to the `params` it is given, signs list values wrongly and lets exceptions of requests out, which quote
-the whole URL. Here every request has an end, is repeated where that does no harm, and every failure is an AdminFault.
+The package (`woocommerce` 3.0.0) gives up after 5 seconds, never raises on a status, follows redirects, signs list values
+wrongly and lets exceptions of requests out, which quote the whole URL. Here every request has an end, is repeated where
+that does no harm, and every failure is an AdminFault.
 """
 
 import logging
@@ -121,7 +121,7 @@ class Shop:
     def _send(self, method: Method, endpoint: str, data: object, params: Mapping[str, str]) -> Answer | AdminFault:
         """The answer, or why there is none: a value, so that it is raised apart from requests' own exception."""
         # Never following: it would drop the keys or send them elsewhere, and makes a GET of a POST.
-        how = {"params": dict(params), "allow_redirects": False, "stream": True}
+        how = {"params": params, "allow_redirects": False, "stream": True}
         given = () if method != "post" else (data,)
         try:
             with closing(getattr(self._api, method)(endpoint, *given, **how)) as response:

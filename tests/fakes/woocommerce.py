@@ -53,6 +53,7 @@ class FakeWooCommerce:
         self.before: Callable[[str], None] | None = None  # called with the endpoint before each request is answered
         self.between: Callable[[list[Body]], None] | None = None  # called with orders found but not yet read
         self.filters_changes = True  # False: before 5.8, which ignores the parameters it does not know
+        self.takes_any_webhook = False  # a plugin has its own idea of topics
         self.closing = threading.Event()
         self._faults: list[tuple[str, dict[str, Any], int | None]] = []
         self._hooks = Webhooks(self)

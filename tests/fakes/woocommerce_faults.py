@@ -39,6 +39,14 @@ def _trickle(shop: Any) -> Response:
     return Response(drops(), 200, content_type="application/json")
 
 
+def _endless(shop: Any) -> Response:
+    def flood() -> Iterator[bytes]:
+        while not shop.closing.is_set():
+            yield b" " * 2**20
+
+    return Response(flood(), 200, content_type="application/json")
+
+
 def _warned(_: Any) -> Response:
     warning = "<br />\n<b>Warning</b>:  Undefined array key 3 in <b>/srv/plugin.php</b> on line <b>9</b><br />\n[]"
     return Response(warning, 200, content_type="text/html; charset=UTF-8")
@@ -70,4 +78,5 @@ FAULTS: dict[str, Callable[..., Response]] = {
     "redirect": _redirect,
     "hang": _hang,
     "trickle": _trickle,
+    "endless": _endless,
 }

@@ -73,7 +73,8 @@ def _serve_webhooks(app: Flask, api: str, shop: Any) -> None:
         asked = request.get_json(silent=True) or {}
         if missing := [name for name in ("topic", "delivery_url") if name not in asked]:
             raise Refusal(400, "rest_missing_callback_param", f"Missing parameter(s): {', '.join(missing)}")
-        _validate(asked)
+        if not shop.takes_any_webhook:
+            _validate(asked)
         if not asked.get("secret"):
             asked["secret"] = "made up, and never told"
         with shop.lock:
@@ -255,6 +256,8 @@ def _orders(shop: Any) -> list[dict[str, Any]]:
     orderby = request.args.get("orderby", "date")
     if orderby not in ("date", "id", "modified", "include", "title", "slug"):
         raise Refusal(400, "rest_invalid_param", "Invalid parameter(s): orderby")
+    if orderby == "modified":  # among equals a database promises no order, and may change its mind between two pages
+        found.sort(key=lambda order: order["id"] * len(shop.requests) % 7919)
     key = {"date": "date_created_gmt", "modified": "date_modified_gmt"}.get(orderby, "id")
     found.sort(key=lambda order: order[key], reverse=request.args.get("order", "desc") == "desc")
     return found

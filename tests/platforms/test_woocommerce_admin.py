@@ -213,6 +213,8 @@ def test_over_https_the_keys_travel_by_basic_never_in_the_url(pem, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(pem[0]))
     with fake(certificate=pem) as shop:
         assert connect(shop).subscriptions() == []
+        shop.url = shop.url.replace("https", "HTTPS")  # as some write it
+        assert connect(shop).subscriptions() == []
         assert all(not {"oauth_consumer_key", "consumer_key"} & set(query) for query in asked(shop, "webhooks"))
 
 
@@ -272,7 +274,7 @@ def test_drafts_and_trash_are_left_out_and_every_other_status_comes(shop):
     statuses = ["checkout-draft", "auto-draft", "draft", "trash", "pending", "failed", "shipped", "refunded"]
     for number, status in enumerate(statuses, start=1):
         put(shop, number, NOW, status=status)
-    assert ids(connect(shop).orders(SINCE, UNTIL, "modified")) == [5, 6, 7, 8]
+    assert sorted(ids(connect(shop).orders(SINCE, UNTIL, "modified"))) == [5, 6, 7, 8]
 
 
 def test_many_orders_come_oldest_first_with_their_number(shop):
@@ -367,7 +369,7 @@ def test_customers_of_a_time_and_no_further_back(shop):
     """Newest first, as there is no filter by date; other roles are no customers."""
     for number in range(1, 501):
         shop.register({"id": number, **shop.dates("created", NOW - number * timedelta(hours=1))}, deliver=False)
-    shop.register({"id": 900, "role": "subscriber", **shop.dates("created", NOW - SECOND)}, deliver=False)
+    shop.register({"id": 900, "role": "subscriber", **shop.dates("created", NOW - timedelta(hours=11))}, deliver=False)
     pages = list(connect(shop).customers(NOW - timedelta(hours=120), NOW - timedelta(hours=10)))
     assert list(dict.fromkeys(ids(pages))) == list(range(10, 121))
     assert {page.topic for page in pages} == {"customer.created"}

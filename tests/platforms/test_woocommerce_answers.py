@@ -226,6 +226,12 @@ def test_an_answer_that_trickles_for_ever_is_left(shop):
     assert (found.kind, "not complete in 120 seconds" in str(found)) == ("unreachable", True)
 
 
+def test_an_answer_without_end_is_left(shop):
+    shop.fail("endless")
+    found = caught(connect(shop))
+    assert (found.kind, "has no end" in str(found)) == ("broken", True)
+
+
 def test_nobody_there():
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
@@ -315,6 +321,13 @@ def test_a_good_shop_has_only_good_verdicts_and_is_not_changed(shop):
     ]
     assert shop.webhooks == {}
     assert shop.pings == []
+
+
+def test_a_webhook_that_a_plugin_lets_through_is_removed_again(shop):
+    shop.takes_any_webhook = True
+    assert bad(shop) == []
+    assert shop.pings == [(1, None)]
+    assert shop.webhooks == {}
 
 
 def test_an_empty_shop_tells_its_version_on_the_status_page(shop):
