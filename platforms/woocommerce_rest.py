@@ -1,6 +1,6 @@
 """One shop's REST API through its vendor's Python package, without that package's surprises.
 
-The package (`woocommerce` 3.0.0) gives up after 5 seconds, never raises on a status, follows redirects, signs list values
+The package (`woocommerce` 3.0.0) gives up after 5 seconds, never raises on a status, follows redirects, signs lists
 wrongly and lets exceptions of requests out, which quote the whole URL. Here every request has an end, is repeated where
 that does no harm, and every failure is an AdminFault.
 """
