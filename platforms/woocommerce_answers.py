@@ -67,10 +67,9 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What was asked: `url` the shop's address, `writing` not a GET, `signed` by OAuth instead of HTTP Basic."""
+    """How it was asked: at which `url` of a shop, and whether `signed` by OAuth instead of HTTP Basic."""
 
     url: str
-    writing: bool
     signed: bool
 
 

@@ -116,7 +116,7 @@ class Shop:
                 "scopes",
                 f"the keys may only read: give them the permission Read/Write under {KEYS_PAGE}",
             )
-        return fault(answer, Asked(self.url, method != "get", self.signs))
+        return fault(answer, Asked(self.url, self.signs))
 
     def _send(self, method: Method, endpoint: str, data: object, params: Mapping[str, str]) -> Answer | AdminFault:
         """The answer, or why there is none: a value, so that it is raised apart from requests' own exception."""
