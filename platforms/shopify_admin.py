@@ -77,7 +77,7 @@ def why_not_url(url: str) -> str:
     """
     try:
         parts = urlsplit(url)
-        host = (parts.hostname or "").rstrip(".").lower()
+        host = (parts.hostname or "").lower()
         _ = parts.port  # raises if it is none
     except ValueError:
         return "it is no URL; give the public https address of this server"
@@ -316,9 +316,8 @@ def _windows(since: datetime, until: datetime) -> Iterator[tuple[datetime, datet
 
 
 def _between(column: str, since: datetime, until: datetime) -> dict[str, str | int]:
-    """Shopify's filter, which knows whole seconds only; both ends belong to it."""
-    last = until + timedelta(seconds=1) if until.microsecond else until
-    return {f"{column}_min": _shop_time(since), f"{column}_max": _shop_time(last)}
+    """Shopify's filter. It knows whole seconds only, as its own times do, and both ends belong to it."""
+    return {f"{column}_min": _shop_time(since), f"{column}_max": _shop_time(until)}
 
 
 def _shop_time(moment: datetime) -> str:

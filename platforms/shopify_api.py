@@ -18,6 +18,7 @@ import json
 import logging
 import math
 import queue
+import re
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -166,7 +167,7 @@ class ShopifyApi:
             raise self._refusal(answer)
         grant = self.read(answer, dict[str, Any])
         token, lasts = grant.get("access_token"), grant.get("expires_in", 0)
-        if not isinstance(token, str) or not token.isascii() or not isinstance(lasts, int):
+        if not isinstance(token, str) or not re.fullmatch("[!-~]+", token) or not isinstance(lasts, int):
             raise self.broken()
         self._granted, self._renew_at = token, self._clock() + lasts - EARLY
         return token

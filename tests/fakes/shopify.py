@@ -133,11 +133,11 @@ class FakeShopify:
         headers: dict[str, str] | None = None,
         body: object = None,
     ) -> None:
-        """Let the next `times` requests whose line contains `on` be answered otherwise: with a
-        status (and these headers and body), or in another way.
+        """Let the next `times` requests whose line contains `on` be answered otherwise.
 
-        hang: no answer until the end of the fake · trickle: an answer byte by byte, without end · half: an answer that
-        breaks off · html: a page with 200 · garbage: JSON of another shape · internal: a GraphQL error within a 200 ·
+        With a status, and with these headers and this body; or
+        hang: no answer for ten seconds · trickle: as long an answer, byte by byte · half: one that breaks off ·
+        html: a page with 200 · garbage: JSON of another shape · internal: a GraphQL error within a 200 ·
         throttled: GraphQL's refusal for want of points · echo: a refusal that repeats the token
         """
         self._server.fail(how, times, on, headers or {}, body)

@@ -27,6 +27,7 @@ SAID = {
     423: "Locked",
     429: TOO_FAST,
 }
+ENDLESS = 10.0  # seconds, so that a test fails where it would hang
 ASKED = ("webhookSubscriptionCreate", "webhookSubscriptionDelete", "webhookSubscriptions", "currentAppInstallation")
 
 
@@ -129,11 +130,13 @@ class Server:
             more = {429: {"Retry-After": "2.0"}, 301: away, 307: away}.get(how, {})
             self._write(request, Reply(how, body, more | fault.headers))
         elif how == "hang":
-            self._stopped.wait()
+            self._stopped.wait(ENDLESS)
         elif how == "trickle":
             self._head(request, whole, length=10**6)
-            while not self._stopped.wait(0.02):
+            for _ in range(int(ENDLESS / 0.02)):
                 request.wfile.write(b" ")
+                if self._stopped.wait(0.02):
+                    break
         elif how == "half":
             self._head(request, whole, length=10**6)
             request.wfile.write(b'{"data": {')

@@ -288,9 +288,18 @@ def test_to_remove_twice_is_no_fault(shop):
 
 def test_to_subscribe_twice_gives_the_one_that_is_there(shop):
     """Shopify's "already been taken" is no fault when the webhook is ours."""
+    shop.subscribe("orders/paid", URL, "")
     first = shop.subscribe("orders/create", URL, "")
+    shop.subscribe("orders/create", f"{URL}-2", "")
     assert shop.subscribe("orders/create", URL, "") == first
-    assert shop.subscriptions() == [first]
+    assert len(shop.subscriptions()) == 3
+
+
+def test_what_is_taken_but_not_ours_is_a_refusal(fake, shop):
+    """Nothing is claimed to be subscribed that the shop does not list."""
+    taken = {"webhookSubscription": None, "userErrors": [{"message": "Address for this topic has already been taken"}]}
+    fake.fail(200, body={"data": {"webhookSubscriptionCreate": taken}})
+    assert fault_of(lambda: shop.subscribe("orders/create", URL, "")).kind == "refused"
 
 
 def test_all_pages_of_webhooks_are_listed(fake, shop):
@@ -397,7 +406,9 @@ def test_closed_and_cancelled_orders_are_there_too(fake, shop):
     """Shopify's own default is open orders only."""
     fake.place(order(1, id=1, cancelled_at=at(-5)))
     fake.place(order(2, id=2, closed_at=at(-5)))
-    assert sorted(ids(shop.orders(NOW - timedelta(days=1), NOW + timedelta(days=1), "created"))) == [1, 2]
+    (page,) = shop.orders(NOW - timedelta(hours=1), NOW, "created")
+    assert sorted(ids([page])) == [1, 2]
+    assert page.total == 2
 
 
 def test_a_long_window_is_asked_day_by_day(fake, shop):
@@ -534,10 +545,24 @@ def test_an_app_of_another_organisation_is_told_so(fake, clock):
     assert "same organisation" in str(fault)
 
 
-def test_a_grant_that_is_none_is_broken(fake, clock):
-    for how in ("html", "garbage"):
-        fake.fail(how, on="oauth")
-        assert fault_of(connect(fake, clock, CLIENT_CREDENTIALS).subscriptions).kind == "broken"
+def test_an_app_that_is_not_installed_is_told_so(fake, clock):
+    fake.fail(400, on="oauth", body={"error": "app_not_installed"})
+    fault = fault_of(connect(fake, clock, CLIENT_CREDENTIALS).subscriptions)
+    assert fault.kind == "keys"
+    assert "install the app" in str(fault)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *("<html></html>", ["a"], {}, {"access_token": 5, "expires_in": 9}, {"access_token": "a", "expires_in": "9"}),
+        *({"access_token": "ключ", "expires_in": 9}, {"access_token": "a\r\nX: y", "expires_in": 9}),
+    ],
+)
+def test_a_grant_that_is_none_is_broken(fake, clock, body):
+    """Nor may it bring another header into our requests."""
+    fake.fail(200, on="oauth", body=body)
+    assert fault_of(connect(fake, clock, CLIENT_CREDENTIALS).subscriptions).kind == "broken"
 
 
 # --- faults ---------------------------------------------------------------------------------------------------------
@@ -573,9 +598,31 @@ def test_every_refusal_has_its_kind_and_a_remedy(fake, shop, capfd, how, kind, w
     assert not any("elsewhere" in line for line in fake.requests)
 
 
-def test_an_error_within_a_200_is_a_fault(fake, shop):
-    fake.fail("internal")
-    assert fault_of(shop.subscriptions).kind == "unreachable"
+@pytest.mark.parametrize(
+    ("code", "message", "kind"),
+    [
+        ("INTERNAL_SERVER_ERROR", "Internal error. Looks like something went wrong on our end.", "unreachable"),
+        ("SHOP_INACTIVE", "The shop is not active", "refused"),
+        ("ACCESS_DENIED", "No.", "scopes"),
+        ("ACCESS_DENIED", "Access denied for orders field. Required access: `read_orders` access scope.", "scopes"),
+        ("ACCESS_DENIED", "This app is not approved to access the Order object.", "withheld"),
+        ("", "This topic contains protected customer data.", "withheld"),
+        ("undefinedField", "Field 'uri' doesn't exist on type 'WebhookSubscription'", "refused"),
+    ],
+)
+def test_an_error_within_a_200_is_a_fault(fake, shop, code, message, kind):
+    fake.fail(200, body={"errors": [{"message": message, "extensions": {"code": code}}]})
+    fault = fault_of(shop.subscriptions)
+    assert fault.kind == kind
+    assert is_a_sentence(str(fault))
+    assert "active" in str(fault) or code != "SHOP_INACTIVE"
+
+
+def test_long_words_are_cut_and_lines_joined(fake, shop):
+    fake.fail(422, body={"errors": {"base": ["no\n" * 1000], "order": "odd"}})
+    assert fault_of(shop.subscriptions).kind == "refused"
+    fake.fail(422, body={"errors": {"base": ["no\n" * 1000], "order": "odd"}})
+    assert is_a_sentence(str(fault_of(shop.subscriptions)))
 
 
 @pytest.fixture(scope="module")
@@ -620,7 +667,9 @@ def test_any_answer_is_understood_or_a_fault(lasting, body, status, data):
             call()
 
 
-@pytest.mark.parametrize("body", [b"", b"null", b"[" * 100_000, b'{"data":', b"\xff\xfe", b'{"data": null}', b"{}"])
+@pytest.mark.parametrize(
+    "body", [b"", b"null", b'{"data":' * 100_000, b'{"data":', b"\xff\xfe", b'{"data": null}', b"{}"]
+)
 def test_what_is_no_answer_is_broken(fake, shop, body):
     for call, where in ((shop.subscriptions, "graphql"), (lambda: last_day(shop), "/orders.json")):
         fake.fail(200, on=where, body=body or b" ")
@@ -720,11 +769,10 @@ def test_nothing_is_logged_even_at_debug(fake, shop, caplog):
 
 
 def test_the_host_is_taken_as_it_is(clock):
-    """The package would ask <first label>.myshopify.com instead."""
-    shop = admin(
-        replace(SHOPIFY, shops=("acme.invalid",), api=Api(access_token="shpat_0")), clock.pause, clock=clock, limit=1
-    )
-    assert "acme.invalid does not answer (gaierror)" in str(fault_of(shop.subscriptions))
+    """The package would ask 127.myshopify.com instead."""
+    store = replace(SHOPIFY, shops=("127.0.0.1:1",), api=Api(access_token="shpat_0"))
+    shop = admin(store, clock.pause, clock=clock, limit=1)
+    assert "127.0.0.1:1 does not answer (ConnectionRefusedError)" in str(fault_of(shop.subscriptions))
 
 
 # --- examination ----------------------------------------------------------------------------------------------------
@@ -762,7 +810,11 @@ def test_missing_scopes_are_named(fake, shop):
 
 @pytest.mark.parametrize("switch", [{"withholding": True}, {"approved": False}])
 def test_withheld_persons_are_noticed(fake, shop, switch):
-    fake.place(order())
+    """In the latest orders, whoever bought at the till before."""
+    for number in range(1, 7):
+        till = {"customer": None, "shipping_address": None, "created_at": at(-100 * number)}
+        fake.place(order(number, id=number, **till))
+    fake.place(order(7, id=7))
     for name, value in switch.items():
         setattr(fake, name, value)
     verdict = list(shop.examine())[2]
