@@ -21,8 +21,9 @@ import sqlalchemy as sa
 
 from connector.config import Config
 from connector.store import Store
-from connector.tables import counters, events, lanes, leases, ledger, parked
+from connector.tables import counters, events, lanes, ledger, parked
 from connector.transactions import CannotStore, Transactions
+from connector.turns import Turn
 
 log = logging.getLogger("connector.housekeeping")
 
@@ -53,21 +54,9 @@ class Kept:
 class Attic(Transactions):
     """The verbs: each erases at most BATCH rows in one short transaction and says how many there were."""
 
-    def take_turn(self, owner: str, now: float) -> bool:
-        """Whether housekeeping is this process's to do for the next TURN seconds."""
-        insert = self._insert(leases).values(name="housekeeping", owner=owner, until=now + TURN)
-        # A turn that lies further ahead than one can be was taken by a clock that jumped.
-        free = sa.or_(leases.c.until < now, leases.c.until > now + 2 * TURN, leases.c.owner == owner)
-        taken = insert.on_conflict_do_update(
-            index_elements=["name"], set_={"owner": owner, "until": now + TURN}, where=free
-        ).returning(leases.c.owner)
-        with self._write() as connection:
-            return connection.execute(taken).first() is not None
-
-    def give_back(self, owner: str) -> None:
-        """Another process may have the turn at once."""
-        with self._write() as connection:
-            connection.execute(sa.delete(leases).where(leases.c.name == "housekeeping", leases.c.owner == owner))
+    def __init__(self, engine: sa.Engine) -> None:
+        super().__init__(engine)
+        self.turn = Turn(engine, "housekeeping", TURN)
 
     def erase_payloads(self, before: float) -> int:
         """What finished events were about; their keys stay."""
@@ -168,7 +157,7 @@ class Housekeeper:
             except Exception:
                 log.exception("housekeeping failed")
         try:
-            self._attic.give_back(self._owner)
+            self._attic.turn.give_back(self._owner)
         except CannotStore as error:
             log.info("the turn at housekeeping ends by itself: %s", error)
 
@@ -177,7 +166,7 @@ class Housekeeper:
         done: dict[str, int] = {}
         for name, some in self._chores():
             done[name] = 0
-            while not stop.is_set() and self._attic.take_turn(self._owner, self._clock()):
+            while not stop.is_set() and self._attic.turn.take(self._owner, self._clock()):
                 number = some()
                 done[name] += number
                 if number < BATCH:

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from connector.config import load
 from connector.desk import Choice, Desk
-from connector.housekeeping import BATCH, KEY_OUTLIVES, TURN, Attic, Housekeeper, Kept
+from connector.housekeeping import BATCH, KEY_OUTLIVES, Attic, Housekeeper, Kept
 from connector.outbox import Outbox, Parked, settled
 from connector.store import EventIds, Store
 from connector.tables import counters, events, leases, ledger, parked
@@ -207,33 +207,11 @@ class TestOthers:
 class TestTurn:
     """One process at a time, on whichever host."""
 
-    def test_only_one_has_the_turn_until_it_ends(self, bench: Bench) -> None:
-        """A dead process's turn ends by itself."""
-        assert bench.attic.take_turn("one", NOW)
-        assert not bench.attic.take_turn("two", NOW + TURN)
-        assert bench.attic.take_turn("one", NOW + TURN)  # taken again
-        assert not bench.attic.take_turn("two", NOW + 2 * TURN)
-        assert bench.attic.take_turn("two", NOW + 2 * TURN + 1)
-        assert not bench.attic.take_turn("one", NOW + 2 * TURN + 2)
-
-    def test_given_back_it_is_free_at_once(self, bench: Bench) -> None:
-        """By its owner only."""
-        assert bench.attic.take_turn("one", NOW)
-        bench.attic.give_back("two")
-        assert not bench.attic.take_turn("two", NOW + 1)
-        bench.attic.give_back("one")
-        assert bench.attic.take_turn("two", NOW + 1)
-
-    def test_a_turn_from_the_future_does_not_block(self, bench: Bench) -> None:
-        """A clock jumped, and its turn would last for hours."""
-        assert bench.attic.take_turn("one", NOW + 5 * 3600)
-        assert bench.attic.take_turn("two", NOW)
-
     def test_a_round_without_the_turn_does_nothing(self, bench: Bench) -> None:
         """Two relays on two hosts."""
         bench.finish(1)
         bench.now = NOW + 8 * DAY
-        assert bench.attic.take_turn("two", bench.now)
+        assert bench.attic.turn.take("two", bench.now)
         assert not any(bench.keeper.round(Quick()).values())
         assert rows(bench.engine)[0].payload
 
@@ -272,7 +250,7 @@ class TestTurn:
             asked.set()
             raise error
 
-        bench.attic.take_turn = broken  # type: ignore[method-assign]
+        bench.attic.turn.take = broken  # type: ignore[method-assign]
         bench.keeper.run(Once())
         assert "housekeeping" in caplog.text
 
