@@ -5,6 +5,7 @@
                webhook is ever sent twice
     ledger     and counters after keep_ledger
     parked     bodies after keep_parked; their line in the ledger says so
+    arrivals   hourly numbers after 400 days
     overdue    events of a refused lane that have become too old to be sent end as expired, visibly
 
 What waits to be sent is never erased, nor are the rows of a store that is no longer configured before they are sent.
@@ -21,7 +22,7 @@ import sqlalchemy as sa
 
 from connector.config import Config
 from connector.store import Store
-from connector.tables import counters, events, lanes, ledger, parked
+from connector.tables import arrivals, counters, events, lanes, ledger, parked
 from connector.transactions import CannotStore, Transactions
 from connector.turns import Turn
 
@@ -32,6 +33,7 @@ PAUSE = 0.2  # seconds between transactions, so that webhooks always find a gap
 EVERY = 600.0  # seconds between rounds
 TURN = 300.0  # seconds that one's turn lasts; taken again before every batch
 KEY_OUTLIVES = 35 * 24 * 3600.0
+ARRIVALS_KEPT = 400 * 24 * 3600.0
 TOO_OLD = "older than max_event_age while TikTok refused this pixel"
 GONE = " (its body is no longer kept)"
 
@@ -99,11 +101,18 @@ class Attic(Transactions):
 
     def forget_counts(self, before: float) -> int:
         """Counters of hours long past."""
+        return self._forget_hours(counters, before)
+
+    def forget_arrivals(self, before: float) -> int:
+        """How many webhooks came in hours long past."""
+        return self._forget_hours(arrivals, before)
+
+    def _forget_hours(self, table: sa.Table, before: float) -> int:
         with self._write() as connection:
-            hours = sa.select(counters.c.hour).where(counters.c.hour < before).order_by(counters.c.hour)
+            hours = sa.select(table.c.hour).where(table.c.hour < before).order_by(table.c.hour)
             found = connection.execute(hours.limit(BATCH)).scalars().all()
             # Whole hours: a store has few topics.
-            connection.execute(sa.delete(counters).where(counters.c.hour.in_(set(found))))
+            connection.execute(sa.delete(table).where(table.c.hour.in_(set(found))))
         return len(found)
 
     def expire_refused(self, store: Store, now: float) -> int:
@@ -183,3 +192,4 @@ class Housekeeper:
         yield "parked webhooks dropped", partial(attic.forget_parked, now - kept.parked)
         yield "ledger lines dropped", partial(attic.forget_lines, now - kept.ledger)
         yield "counts dropped", partial(attic.forget_counts, now - kept.ledger)
+        yield "hourly numbers dropped", partial(attic.forget_arrivals, now - ARRIVALS_KEPT)

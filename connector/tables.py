@@ -8,6 +8,8 @@ lanes     per store and pixel: whether TikTok currently refuses its token
 stores    when a store was first started: orders before that are history
 relays    heartbeats
 leases    what only one process at a time may do, on whichever host: by whom and until when
+alerts    problems somebody should know of, and whether they were told
+arrivals  how many webhooks came, per store and hour: how a silence is known
 """
 
 import re
@@ -169,3 +171,26 @@ leases = Table(
     Column("owner", Words, nullable=False),
     Column("until", Double, nullable=False),
 )
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("key", Words, primary_key=True),  # what kind, and where: "denied:STORE:PIXEL"
+    Column("sentence", Words, nullable=False),
+    Column("since", Double, nullable=False),
+    Column("noted_at", Double),  # since when it has lasted long enough to count
+    Column("over_at", Double),  # since when it is not seen any more
+    Column("told_at", Double),
+    Column("attempts", Integer, nullable=False),  # to tell, in vain
+    Column("due_at", Double, nullable=False),  # no attempt before
+)
+
+arrivals = Table(
+    "arrivals",
+    metadata,
+    Column("store", Words, primary_key=True),
+    Column("hour", BigInteger, primary_key=True),  # Unix seconds of its start
+    Column("count", BigInteger, nullable=False),  # webhooks with a good signature, whatever became of them
+    Column("last_at", Double, nullable=False),
+)
+Index("arrivals_hour", arrivals.c.hour)

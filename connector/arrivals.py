@@ -1,0 +1,93 @@
+"""How many webhooks came, per store and hour: counted from the ledger and the counters, which intake writes anyway.
+
+Only what came since the last time is counted, so a million old lines cost nothing; the first time goes back as far as
+`silence` looks, a day at a time. Times are Unix seconds. Raises CannotStore.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from connector.silence import HOUR, WEEK, WEEKS
+from connector.tables import arrivals, counters, ledger
+from connector.transactions import Transactions
+
+LATE = 300  # seconds after which an hour is closed: webhooks are stored, and counters written, a little later
+STEP = 24 * HOUR  # counted in one query
+LOOK_BACK = WEEKS * WEEK + 2 * HOUR
+
+
+@dataclass(frozen=True, slots=True)
+class Last:
+    """When a store's last webhook came: at the latest, for some are counted only by the hour."""
+
+    hour: int
+    at: float
+
+
+class Arrivals(Transactions):
+    """The verbs. One process at a time counts."""
+
+    def count_up(self, now: float) -> None:
+        """Count what has come since the last time."""
+        for start in self._steps(now):
+            found = self._found(start, min(start + STEP, int(now) + 1))
+            rows = [
+                # Another webhook in this hour came since the last look: when exactly the counters do not say.
+                {"store": store, "hour": hour, "count": number, "last_at": min(now, hour + HOUR)}
+                for (store, hour), number in sorted(found.items())
+            ]
+            if not rows:
+                continue
+            insert = self._insert(arrivals)
+            more = {name: insert.excluded[name] for name in ("count", "last_at")}
+            upsert = insert.on_conflict_do_update(
+                index_elements=["store", "hour"], set_=more, where=insert.excluded["count"] > arrivals.c.count
+            )
+            with self._write() as connection:
+                connection.execute(upsert, rows)
+
+    def last(self, store: str, now: float) -> Last | None:
+        """When the store's last webhook came."""
+        query = sa.select(arrivals.c.hour, arrivals.c.last_at).where(arrivals.c.store == store, arrivals.c.hour <= now)
+        with self._read() as connection:
+            row = connection.execute(query.order_by(arrivals.c.hour.desc()).limit(1)).first()
+        return Last(*row) if row else None
+
+    def hours(self, store: str, last: Last) -> tuple[list[int], int]:
+        """How many came in each of the hours up to that of the last one, and when the first of these hours begins."""
+        query = sa.select(arrivals.c.hour, arrivals.c.count).where(
+            arrivals.c.store == store, arrivals.c.hour.between(last.hour - LOOK_BACK, last.hour)
+        )
+        with self._read() as connection:
+            found = {row[0]: row[1] for row in connection.execute(query)}
+        first = min(found)
+        return [found.get(hour, 0) for hour in range(first, last.hour + 1, HOUR)], first
+
+    def _steps(self, now: float) -> Iterator[int]:
+        with self._read() as connection:
+            latest = connection.execute(sa.select(sa.func.max(arrivals.c.hour))).scalar()
+        oldest = int(now - LOOK_BACK) // HOUR * HOUR
+        start = int(now - LATE) // HOUR * HOUR
+        if latest is None or latest < start:
+            start = max(latest or oldest, oldest)
+        yield from range(start, int(now) + 1, STEP)
+
+    def _found(self, start: int, end: int) -> dict[tuple[str, int], int]:
+        """By store and hour, in [start, end)."""
+        hour = sa.cast(sa.func.floor(ledger.c.received_at / HOUR), sa.BigInteger)
+        if not self._postgresql:  # floor is not part of every SQLite; there a cast cuts off, here it rounds
+            hour = sa.cast(ledger.c.received_at / HOUR, sa.BigInteger)
+        lines = sa.select(ledger.c.store, hour * HOUR, sa.func.count()).where(
+            ledger.c.received_at >= start, ledger.c.received_at < end
+        )
+        counted = sa.select(counters.c.store, counters.c.hour, sa.func.sum(counters.c.count)).where(
+            counters.c.hour >= start, counters.c.hour < end, counters.c.what != "refused"
+        )
+        found: dict[tuple[str, int], int] = {}
+        with self._read() as connection:
+            for query, by in ((lines, (ledger.c.store, hour)), (counted, (counters.c.store, counters.c.hour))):
+                for store, at, number in connection.execute(query.group_by(*by)):
+                    found[store, at] = found.get((store, at), 0) + int(number)
+        return found
