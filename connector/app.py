@@ -2,29 +2,32 @@
 
 import atexit
 import logging
+import os
+import socket
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from threading import Lock
 
+import httpx
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import BadRequest, HTTPException
 
-from connector import logs
+from connector import alerts, logs
 from connector.config import Config
 from connector.database import connect
 from connector.desk import Desk
 from connector.intake import Intake
 from connector.outbox import Lane, Outbox
+from connector.problems import OVERDUE, alive
 from connector.transactions import CannotStore
+from connector.watcher import NoRelay
 from connector.webhook import Platform, Refused, Request, Unreadable
 from platforms import PLATFORMS
 
 log = logging.getLogger("connector.app")
 
 MAX_BODY = 10 * 1024 * 1024  # shops do send bodies of more than a megabyte; a smaller limit would cost orders
-RELAY_SILENT = 60.0  # seconds without a heartbeat after which no relay counts as alive
-OVERDUE = 60.0  # seconds that events may be due with no relay alive before it is an error
 LOOK_EVERY = 60.0  # seconds; the web looks after the relay, since a dead one cannot report itself
 
 STATUS: dict[type[Exception], tuple[int, dict[str, str]]] = {
@@ -42,7 +45,7 @@ def create_app(config: Config, outbox: Outbox, platforms: Mapping[str, Platform]
     app.url_map.merge_slashes = False
     intake = Intake(config.stores, platforms, outbox)
     app.extensions["intake"] = intake
-    watch = Watch(config, outbox)
+    watch = Watch(config, outbox, report=_no_relay(config, outbox).report)
     try:
         intake.start()
         watch.look()
@@ -116,7 +119,10 @@ def _answer(code: int, **body: str | int) -> Response:
 
 
 class Watch:
-    """Looks whether a relay is alive, and says so in the log when events wait for one. `clock` gives Unix seconds."""
+    """Looks whether a relay is alive, and says so in the log, and by `report`, when events wait for one.
+
+    `clock` gives Unix seconds. `report` must not make anybody wait.
+    """
 
     def __init__(
         self,
@@ -124,12 +130,14 @@ class Watch:
         outbox: Outbox,
         clock: Callable[[], float] = time.time,
         elapsed: Callable[[], float] = time.monotonic,
+        report: Callable[[], object] = lambda: None,
     ) -> None:
         self._lanes = [Lane(store.name, pixel.code) for store in config.stores.values() for pixel in store.pixels]
         self._outbox = outbox
         self._desk = Desk(outbox.engine)
         self._clock = clock
         self._elapsed = elapsed
+        self._report = report
         self._looked = self._told = float("-inf")
         self._lock = Lock()
 
@@ -164,13 +172,19 @@ class Watch:
                 return
             self._told = self._elapsed()
         log.error("%s", words)
+        self._report()
 
 
 def _relay(seen: float | None, now: float) -> str:
     if not seen:
         return "none was ever seen"
-    silent = abs(now - seen)  # a heartbeat from the future is that of a clock that jumped
-    return "alive" if silent < RELAY_SILENT else f"silent for {silent:.0f} s"
+    return "alive" if alive(seen, now) else f"silent for {abs(now - seen):.0f} s"
+
+
+def _no_relay(config: Config, outbox: Outbox) -> NoRelay:
+    hook = alerts.Hook(config.alert_url, httpx.Client(timeout=alerts.TIMEOUT)) if config.alert_url else None
+    owner = f"web-{socket.gethostname()}-{os.getpid()}"
+    return NoRelay(alerts.Alerts(outbox.engine), alerts.teller(outbox.engine, hook, owner))
 
 
 def _flush(intake: Intake) -> None:

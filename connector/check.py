@@ -10,6 +10,7 @@ import httpx
 import msgspec
 from sqlalchemy import make_url
 
+from connector.alerts import at
 from connector.config import Config
 from connector.database import SchemaError, connect, require_current
 from connector.desk import Desk
@@ -71,6 +72,7 @@ def _database(config: Config) -> Iterator[Finding]:
         for store, number in sorted(desk.skipped(NO_CONSENT).items()):
             yield Finding("note", f"store {store}: {number} orders, checkouts or sign-ups were skipped without consent")
         yield from _parked(config, desk)
+        yield from _problems(desk)
     except SchemaError as error:
         yield Finding("note", str(error))
     except CannotStore as error:
@@ -114,6 +116,13 @@ def _parked(config: Config, desk: Desk) -> Iterator[Finding]:
         )
     if closed:
         yield Finding("warning", f"{closed} of them cannot be opened: no current webhook_secret of their store fits")
+
+
+def _problems(desk: Desk) -> Iterator[Finding]:
+    """What the watcher found; refused pixels and parked webhooks have been said above, fresher."""
+    for problem in desk.open_problems():
+        if not problem.key.startswith(("denied:", "parked:")):
+            yield Finding("warning", f"{problem.sentence} (seen first {at(problem.since)})")
 
 
 def _store(store: Store, public_url: str) -> Iterator[Finding]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+LAST_WORDS = 20.0  # seconds that what runs beside a relay may take to end: a post, a batch
 LONG = 500  # items of work from which on a bar shows how far it is
 
 
@@ -57,12 +58,15 @@ def relay() -> None:
 
     import httpx
 
+    from connector import alerts
     from connector.database import connect
     from connector.housekeeping import Attic, Housekeeper, Kept
     from connector.outbox import Outbox
+    from connector.problems import Finder
     from connector.relay import LANES_AT_ONCE, SLOW_LANES_AT_ONCE, Relay
     from connector.serve import end_with_parent
     from connector.tiktok import TIMEOUT, EventsApi
+    from connector.watcher import Watcher
 
     config = _config()
     _ready_database(config, migrate_sqlite=False)
@@ -72,16 +76,22 @@ def relay() -> None:
         signal.signal(number, lambda *_: stop.set())
     engine = connect(config.database_url, patience=10.0)
     limits = httpx.Limits(max_connections=LANES_AT_ONCE + SLOW_LANES_AT_ONCE, max_keepalive_connections=32)
-    with httpx.Client(timeout=TIMEOUT, limits=limits) as client:
+    with httpx.Client(timeout=TIMEOUT, limits=limits) as client, httpx.Client(timeout=alerts.TIMEOUT) as other:
         running = Relay(config.stores, Outbox(engine), EventsApi(config.events_api_url, client))
         keeper = Housekeeper(Attic(engine), Kept.of(config), config.stores, running.name)
-        keeping = threading.Thread(target=keeper.run, args=(stop,), name="housekeeping")
-        keeping.start()
+        hook = alerts.Hook(config.alert_url, other) if config.alert_url else None
+        teller = alerts.teller(engine, hook, running.name)
+        watcher = Watcher(Finder(engine, config.stores), alerts.Alerts(engine), teller)
+        works = {"housekeeping": keeper.run, "watching": watcher.run}
+        beside = [threading.Thread(target=run, args=(stop,), name=name, daemon=True) for name, run in works.items()]
+        for thread in beside:
+            thread.start()
         try:
             running.run(stop)
         finally:
             stop.set()
-            keeping.join()
+            for thread in beside:
+                thread.join(LAST_WORDS)
 
 
 @main.command()

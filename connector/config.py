@@ -58,7 +58,7 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True)
 class Environment:
-    """The settings that need no stores file. Addresses have no trailing slash; "" means not set."""
+    """The settings that need no stores file. Addresses but `alert_url` have no trailing slash; "" means not set."""
 
     database_url: str = field(repr=False)  # as SQLAlchemy spells it; may hold a password
     events_api_url: str
@@ -126,7 +126,7 @@ def _environment(reading: Reading) -> Environment:
         public_url=setting("PUBLIC_URL", any_url, ""),
         trusted_proxies=setting("TRUSTED_PROXIES", values.number(0), 0),
         admin_password=setting("ADMIN_PASSWORD", values.text, ""),
-        alert_url=setting("ALERT_URL", values.web_url("https"), ""),
+        alert_url=setting("ALERT_URL", values.alert_url, ""),
         log_format=setting("LOG_FORMAT", values.choice("text", "json"), "text" if terminal else "json"),
         log_level=setting("LOG_LEVEL", values.log_level, "INFO"),
     )

@@ -10,8 +10,18 @@ from typing import Any
 import sqlalchemy as sa
 
 from connector.outbox import HOUR, Lane, LaneState, Parked, lane_state
-from connector.tables import counters, events, lanes, ledger, parked, relays
+from connector.tables import alerts, counters, events, lanes, ledger, parked, relays
 from connector.transactions import Transactions
+
+
+@dataclass(frozen=True, slots=True)
+class OpenProblem:
+    """A problem that there is now: since when, and when somebody was told by an alert, or None."""
+
+    key: str
+    sentence: str
+    since: float
+    told_at: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,3 +170,10 @@ class Desk(Transactions):
         """When a relay was last known to be alive."""
         with self._read() as connection:
             return connection.execute(sa.select(sa.func.max(relays.c.seen_at))).scalar()
+
+    def open_problems(self) -> list[OpenProblem]:
+        """What the watcher found and still finds, the longest lasting first."""
+        query = sa.select(*(alerts.c[name] for name in OpenProblem.__dataclass_fields__))
+        query = query.where(alerts.c.noted_at.is_not(None), alerts.c.over_at.is_(None))
+        with self._read() as connection:
+            return [OpenProblem(*row) for row in connection.execute(query.order_by(alerts.c.since, alerts.c.key))]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 FIELDS = (
     "store", "topic", "delivery", "object", "event_ids", "reason", "pixel", "outcome", "code", "request_id",
-    "events", "accepted", "retry", "rejected", "expired", "ms",
+    "events", "accepted", "retry", "rejected", "expired", "ms", "problem",
 )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from datetime import date, datetime, timedelta
+from ipaddress import ip_address
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -178,6 +179,30 @@ def web_url(*schemes: str) -> Reader[str]:
 
     refusal = f"must be an absolute {' or '.join(schemes)} address without a password in it"
     return checked(usable, refusal, lambda address: address.rstrip("/"))
+
+
+def alert_url(value: object) -> str:
+    """Where alerts are posted: often a secret, so it travels encrypted, or not beyond this machine. Kept as written."""
+    read, address = web_url("https", "http"), text(value)
+    try:
+        read(address)
+        encrypted = urlsplit(address).scheme == "https"
+        near = _is_loopback(urlsplit(address).hostname or "")
+    except (Refused, ValueError):
+        encrypted = near = False
+    if not encrypted and not near:
+        raise Refused(
+            "must be an absolute https address without a password in it; http is taken for this machine only "
+            "(localhost, 127.0.0.1)"
+        )
+    return address
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def shop(suffix: str) -> Reader[str]:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 from filled import NOW, fill
+from hooks import receiver
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +16,7 @@ from connector.config import load
 from connector.database import connect, migrate
 from connector.desk import Desk
 from connector.outbox import Lane, Outbox
+from connector.problems import NO_RELAY
 from connector.simulate import webhooks
 from connector.store import Pixel
 from connector.transactions import CannotStore
@@ -180,6 +182,24 @@ class TestWatch:
         assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
         outbox.beat("one", now[0])
         assert watch.look() == {"relay": "alive", "refused_pixels": 0}
+
+    def test_it_reports_as_often_as_it_logs(self, config, outbox, now, waiting):
+        """At most once a minute, however often readyz is asked; what becomes of it is the reporter's matter."""
+        reports = []
+        watch = Watch(config, outbox, lambda: now[0], lambda: now[0], lambda: reports.append(now[0]))
+        for seconds in (10, 62, 63, 100, 122, 140):
+            now[0] = NOW + seconds
+            watch.look()
+        assert reports == [NOW + 62, NOW + 122]
+
+    def test_a_web_process_posts_the_alert_itself(self, sqlite_url, outbox, waiting):
+        """A dead relay cannot, and there may be no log that anybody reads."""
+        with receiver() as server:
+            config = load({"STORES_TOML": STORES, "DATABASE_URL": sqlite_url, "ALERT_URL": server.url})
+            watch = create_app(config, outbox).extensions["watch"]
+            watch.look()
+            assert server.came.wait(20)
+            assert server.texts == [f"Problem: {NO_RELAY.sentence}"]
 
     def test_a_live_relay_with_a_backlog_is_no_error(self, watch, waiting, now, outbox, caplog):
         """It is at work."""

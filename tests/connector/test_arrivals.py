@@ -128,7 +128,8 @@ def test_the_queries_use_an_index(hours: Hours) -> None:
             plans.extend(str(step) for step in asked.fetchall())
 
     hours.arrivals.count_up(START + 60)
-    assert (last := hours.arrivals.last("acme", START + 120))
+    last = hours.arrivals.last("acme", START + 120)
+    assert last
     hours.arrivals.hours("acme", last)
     assert not [step for step in plans if "SCAN" in step and "INDEX" not in step]
     for index in ("ledger_received", "counters_hour", "arrivals_hour", "sqlite_autoindex_arrivals"):

@@ -8,6 +8,7 @@ import pytest
 from filled import NOW, decision
 from sqlalchemy import text
 
+from connector.alerts import Alerts
 from connector.check import check
 from connector.config import load
 from connector.database import connect
@@ -146,6 +147,17 @@ def test_a_denied_lane_is_warned_of(url, outbox):
         )
     (told,) = [line for line in texts(url, mark="warning") if "refused since" in line]
     assert told.startswith("store acme, pixel CABCDEFGHIJKLMNOPQR0: refused since 2026-11-23 15:04 UTC (40105 no perm")
+
+
+def test_open_problems_are_warned_of(url, outbox):
+    """What the watcher or others have found; but what check itself has just found is not said twice."""
+    alerts = Alerts(outbox.engine, lambda: NOW)
+    alerts.report("silent:acme", "store acme: no webhook for a day; see whether the shop is up")
+    alerts.report("parked:acme", "parked")
+    alerts.report("webhooks:acme", "over")
+    alerts.resolve("webhooks:acme")
+    told = [line for line in texts(url, mark="warning") if "seen first" in line]
+    assert told == ["store acme: no webhook for a day; see whether the shop is up (seen first 2026-05-28 20:26 UTC)"]
 
 
 def test_it_says_how_many_were_skipped_without_consent(url, outbox):

@@ -16,7 +16,7 @@ from connector.desk import Choice, Desk
 from connector.housekeeping import BATCH, KEY_OUTLIVES, Attic, Housekeeper, Kept
 from connector.outbox import Outbox, Parked, settled
 from connector.store import EventIds, Store
-from connector.tables import counters, events, leases, ledger, parked
+from connector.tables import arrivals, counters, events, leases, ledger, parked
 from connector.transactions import CannotStore
 
 DAY = 86_400.0
@@ -172,6 +172,14 @@ class TestOthers:
         assert bench.round(91) == {"ledger lines dropped": 1, "counts dropped": 1}
         assert [row.body_sha256 for row in rows(bench.engine, ledger)] == [sha("new")]
         assert [row.count for row in rows(bench.engine, counters)] == [4]
+
+    def test_hourly_numbers_go_after_more_than_a_year(self, bench: Bench) -> None:
+        """A shop that is silent for long is still known to have been otherwise."""
+        with bench.engine.begin() as connection:
+            both = [{"store": "acme", "hour": int(NOW + n * DAY), "count": 1, "last_at": NOW} for n in (0, 1)]
+            connection.execute(sa.insert(arrivals), both)
+        assert bench.round(399.9) == {}
+        assert bench.round(400.1) == {"hourly numbers dropped": 1}
 
     def test_a_parked_body_goes_and_its_line_says_so(self, bench: Bench) -> None:
         """Nobody shall look for what is gone; other lines are left alone."""

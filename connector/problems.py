@@ -1,0 +1,181 @@
+"""What is wrong just now, found in the database: each problem by a query of bounded cost, however many rows there are.
+
+    denied      TikTok refuses a pixel's token
+    lag         a pixel that TikTok takes waits longer than TikTok merges copies
+    rejected    TikTok refused single events within the last day
+    parked      webhooks that could not be handled, within the last day
+    signatures  several refused signatures within this hour and the one before
+    testing     a test_event_code that has been set for a day
+    silent      a store is quieter than its past explains
+    relay       no relay works (the web says so too, for a dead relay cannot)
+
+Times are Unix seconds. Raises CannotStore.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from connector.alerts import Problem, at
+from connector.arrivals import Arrivals
+from connector.desk import Desk
+from connector.silence import SHORTEST, Quiet, quiet
+from connector.store import Store
+from connector.tables import counters, events, parked
+from connector.transactions import Transactions
+
+KINDS = frozenset({"denied", "lag", "rejected", "parked", "signatures", "testing", "relay"})
+SILENT = "silent"
+
+HOUR = 3600
+DAY = 86_400.0
+MERGED_WITHIN = 300.0  # https://ads.tiktok.com/help/article/event-deduplication
+REFUSED_SIGNATURES = 3
+RELAY_SILENT = 60.0  # seconds without a heartbeat after which no relay counts as alive
+OVERDUE = 60.0  # seconds that events may be due with no relay alive before it is a problem
+LOOKED_AT = 100  # rows of a lane, the longest due first
+COUNTED = 1000  # rows; more are "1000 or more"
+NO_RELAY = Problem(
+    "relay", "events are due and no relay works, so none is sent; start `connector serve` or `connector relay`"
+)
+
+
+class Finder(Transactions):
+    """Looks for the problems of the configured stores."""
+
+    def __init__(self, engine: Engine, stores: Mapping[str, Store]) -> None:
+        super().__init__(engine)
+        self._stores = stores
+        self._desk = Desk(engine)
+        self._arrivals = Arrivals(engine)
+
+    def find(self, now: float) -> Iterator[Problem]:
+        """All problems of KINDS."""
+        yield from self._lanes(now)
+        yield from self._rejected(now)
+        yield from self._parked(now)
+        yield from self._signatures(now)
+        yield from self._testing()
+        if overdue(self._desk, now) is not None:
+            yield NO_RELAY
+
+    def find_silent(self, now: float) -> Iterator[Problem]:
+        """Stores that are silent. Counts what has come since the last time."""
+        self._arrivals.count_up(now)
+        for store in self._stores.values():
+            last = self._arrivals.last(store.name, now)
+            if last is None or now - last.at < SHORTEST:
+                continue
+            if found := quiet(*self._arrivals.hours(store.name, last), last.at, now):
+                yield Problem(f"{SILENT}:{store.name}", _silent(store, found))
+
+    def _lanes(self, now: float) -> Iterator[Problem]:
+        states = {(state.lane.store, state.lane.pixel): state for state in self._desk.lane_states()}
+        for store in self._stores.values():
+            for pixel in store.pixels:
+                place = f"store {store.name}, pixel {pixel.code}"
+                state = states.get((store.name, pixel.code))
+                if state and state.denied_since is not None:
+                    yield Problem(
+                        f"denied:{store.name}:{pixel.code}",
+                        f"{place}: TikTok refuses the token or pixel since {at(state.denied_since)} ({state.reason}), "
+                        "so its events wait; check pixel and access_token, then restart",
+                    )
+                elif (since := self._waiting_since(store.name, pixel.code)) is not None and now - since > MERGED_WITHIN:
+                    yield Problem(
+                        f"lag:{store.name}:{pixel.code}",
+                        f"{place}: events have waited for TikTok since {at(since)}, and after 5 minutes TikTok no "
+                        "longer merges them with the browser's; look in the relay's log for TikTok's answers",
+                    )
+
+    def _waiting_since(self, store: str, pixel: str) -> float | None:
+        """Since when the first events in the queue have waited, those included that are tried again later."""
+        mine = (events.c.store == store, events.c.pixel == pixel, events.c.state == "due")
+        first = (
+            sa.select(sa.func.coalesce(events.c.tried_at, events.c.due_at).label("since"))
+            .where(*mine)
+            .order_by(events.c.due_at)
+            .limit(LOOKED_AT)
+            .subquery()
+        )
+        with self._read() as connection:
+            return connection.execute(sa.select(sa.func.min(first.c.since))).scalar()
+
+    def _rejected(self, now: float) -> Iterator[Problem]:
+        columns = (events.c.store, events.c.code, events.c.message)
+        failed = sa.text("state IN ('rejected', 'expired')")  # in these words SQLite finds the index
+        query = sa.select(*columns).where(failed, events.c.state == "rejected", events.c.created_at > now - DAY)
+        with self._read() as connection:
+            rows = connection.execute(query.order_by(events.c.created_at.desc()).limit(COUNTED)).all()
+        newest = {row.store: f"{row.code or ''} {row.message or ''}".strip() for row in reversed(rows)}
+        for store, number in self._of_each(row.store for row in rows):
+            yield Problem(
+                f"rejected:{store}",
+                f"store {store}: TikTok has rejected {number} of a day's events, the last with: {newest[store]}; "
+                f"see `connector events list --store {store} --state rejected`",
+            )
+
+    def _parked(self, now: float) -> Iterator[Problem]:
+        query = sa.select(parked.c.store).where(parked.c.parked_at > now - DAY)
+        with self._read() as connection:
+            rows = connection.execute(query.order_by(parked.c.parked_at.desc()).limit(COUNTED)).all()
+        for store, number in self._of_each(row.store for row in rows):
+            yield Problem(
+                f"parked:{store}",
+                f"store {store}: {number} webhooks of the last day could not be handled and are parked; "
+                "`connector events replay --parked --dry-run` says why",
+            )
+
+    def _signatures(self, now: float) -> Iterator[Problem]:
+        moment = int(now)  # compared with a fraction PostgreSQL would not use the index
+        hours = (counters.c.hour > moment - 2 * HOUR, counters.c.hour <= moment)
+        query = sa.select(counters.c.store, sa.func.sum(counters.c.count).label("number")).where(
+            *hours, counters.c.what == "refused"
+        )
+        with self._read() as connection:
+            rows = connection.execute(query.group_by(counters.c.store).order_by(counters.c.store)).all()
+        for row in rows:
+            if row.store in self._stores and row.number >= REFUSED_SIGNATURES:
+                yield Problem(
+                    f"signatures:{row.store}",
+                    f"store {row.store}: webhooks are refused because their signatures are wrong; "
+                    "compare webhook_secrets with the shop's, and see that no proxy changes bodies",
+                )
+
+    def _testing(self) -> Iterator[Problem]:
+        for store in self._stores.values():
+            for pixel in store.pixels:
+                if pixel.test_event_code:
+                    yield Problem(
+                        f"testing:{store.name}:{pixel.code}",
+                        f"store {store.name}, pixel {pixel.code}: test_event_code has been set for over a day, so its "
+                        "orders go to Test Events and do not count; take it out if you are done testing",
+                        after=DAY,
+                    )
+
+    def _of_each(self, stores: Iterator[str]) -> Iterator[tuple[str, str]]:
+        for store, number in sorted(Counter(stores).items()):
+            if store in self._stores:
+                yield store, str(number) if number < COUNTED else f"{COUNTED} or more"
+
+
+def alive(seen: float | None, now: float) -> bool:
+    """Whether that heartbeat is one of a relay that works; one from the future is that of a clock that jumped."""
+    return bool(seen) and abs(now - (seen or 0.0)) < RELAY_SILENT
+
+
+def overdue(desk: Desk, now: float) -> float | None:
+    """Since when events are due that no relay sends, or None."""
+    if alive(desk.relay_seen(), now):
+        return None
+    due = desk.oldest_due(now)
+    return due if due is not None and now - due > OVERDUE else None
+
+
+def _silent(store: Store, found: Quiet) -> str:
+    return (
+        f"store {store.name}: no webhook since {at(found.since)}, when about {found.usual} are usual; "
+        f"see whether the shop is up and its webhooks are active ({store.platform} switches failing ones off)"
+    )

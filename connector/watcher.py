@@ -1,0 +1,93 @@
+"""The watcher, beside the relay: looks for problems once a minute and tells of them, in one process at a time.
+
+And `NoRelay`, its counterpart in the web's processes: a dead relay cannot report itself.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from threading import Event, Lock, Thread
+
+from connector.alerts import Alerts, Teller
+from connector.problems import KINDS, NO_RELAY, SILENT, Finder
+from connector.transactions import CannotStore
+
+log = logging.getLogger("connector.watcher")
+
+EVERY = 60.0  # seconds between rounds
+SETTLING = 1800.0  # seconds; after an outage of our own shops need some time to be heard again
+
+
+class Watcher:
+    """Does a round now and then while the relay runs. `clock` gives Unix seconds, `elapsed` such that never jump."""
+
+    def __init__(
+        self,
+        finder: Finder,
+        alerts: Alerts,
+        teller: Teller,
+        clock: Callable[[], float] = time.time,
+        elapsed: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._finder = finder
+        self._alerts = alerts
+        self._teller = teller
+        self._clock = clock
+        self._elapsed = elapsed
+        self._began = elapsed()
+
+    def run(self, stop: Event, first: float = 15.0) -> None:
+        """Work until `stop` is set; the first round comes after `first` seconds, when the relay has begun to send."""
+        pause = first
+        while not stop.wait(pause):
+            pause = EVERY
+            try:
+                self.round()
+            except CannotStore as error:
+                log.warning("watching waits, the database does not answer: %s", error)
+            except Exception:
+                log.exception("watching failed")
+        try:
+            self._teller.leave()
+        except CannotStore as error:
+            log.info("the turn at watching ends by itself: %s", error)
+
+    def round(self) -> None:
+        """Look, note what is there and what no longer is, and tell. Nothing while it is another's turn."""
+        if not self._teller.has_turn():
+            return
+        now = self._clock()
+        self._alerts.note(self._finder.find(now), KINDS)
+        silent = list(self._finder.find_silent(now))
+        if self._elapsed() - self._began >= SETTLING:
+            self._alerts.note(silent, {SILENT})
+        self._teller.tell()
+
+
+class NoRelay:
+    """Reports from a web process that no relay works, beside the requests: none ever waits for it."""
+
+    def __init__(self, alerts: Alerts, teller: Teller) -> None:
+        self._alerts = alerts
+        self._teller = teller
+        self._busy = Lock()
+
+    def report(self) -> Thread | None:
+        """Begin to, in a thread that is returned; None while the last one is still at it."""
+        if not self._busy.acquire(blocking=False):
+            return None
+        thread = Thread(target=self._report, daemon=True, name="no-relay")
+        thread.start()
+        return thread
+
+    def _report(self) -> None:
+        try:
+            self._alerts.report(NO_RELAY.key, NO_RELAY.sentence)
+            if self._teller.has_turn():
+                self._teller.tell()
+        except CannotStore as error:
+            log.warning("could not report that no relay works: %s", error)
+        except Exception:
+            log.exception("could not report that no relay works")
+        finally:
+            self._busy.release()

@@ -1,0 +1,252 @@
+"""What is wrong, found in the database: each problem when it is there and not when it is not; on both databases."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from filled import LANE, NOW, OTHER_PIXEL, PIXEL, claim, decision, fill, mapped, sha
+from sqlalchemy import Engine
+
+from connector.outbox import Lane, Outbox, Parked, again, settled
+from connector.problems import COUNTED, DAY, KINDS, MERGED_WITHIN, NO_RELAY, Finder
+from connector.silence import HOUR
+from connector.store import EventIds, Store
+from connector.tables import arrivals
+
+STORE = Store(
+    name="acme",
+    platform="woocommerce",
+    url="https://acme.example",
+    shops=("acme.example",),
+    webhook_secrets=("the-secret",),
+    pixels=(PIXEL,),
+    consent="not_required",
+    event_id=EventIds("{order_id}", "{checkout_token}", "{customer_id}"),
+)
+
+
+class Bench:
+    """A database with a relay that is alive at the moment that is looked at."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.outbox = Outbox(engine)
+        self.finder = Finder(engine, {"acme": STORE})
+
+    def found(self, at: float, relay: bool = True) -> dict[str, str]:
+        if relay:
+            self.outbox.beat("one", at)
+        return {problem.key: problem.sentence for problem in self.finder.find(at)}
+
+
+@pytest.fixture
+def bench(engine: Engine) -> Bench:
+    return Bench(engine)
+
+
+def test_a_system_that_works_has_no_problems(bench: Bench) -> None:
+    """Events due for a moment are none."""
+    fill(bench.outbox, 1, 2)
+    assert bench.found(NOW + 10) == {}
+
+
+def test_a_refused_pixel_is_a_problem_until_it_opens(bench: Bench) -> None:
+    """Its waiting events are no second one, and a pixel that nobody configured is none at all."""
+    fill(bench.outbox, 1)
+    bench.outbox.add_lanes([Lane("gone", PIXEL.code)])
+    for lane in (LANE, Lane("gone", PIXEL.code)):
+        bench.outbox.deny(lane, NOW + 60, NOW, "f", "40105 no permission")
+    (found,) = bench.found(NOW + DAY).items()
+    assert found[0] == f"denied:acme:{PIXEL.code}"
+    assert found[1].startswith(
+        f"store acme, pixel {PIXEL.code}: TikTok refuses the token or pixel since 2026-05-28 20:26"
+    )
+    assert "(40105 no permission)" in found[1]
+    assert PIXEL.access_token not in found[1]
+    bench.outbox.open(LANE)
+    assert f"denied:acme:{PIXEL.code}" not in bench.found(NOW + DAY)
+
+
+class TestLag:
+    """TikTok merges the browser's and the server's copies only within five minutes."""
+
+    KEY = f"lag:acme:{PIXEL.code}"
+
+    def test_an_event_that_was_never_tried(self, bench: Bench) -> None:
+        """The relay does not keep up."""
+        fill(bench.outbox, 1)
+        assert self.KEY not in bench.found(NOW + 1 + MERGED_WITHIN)
+        assert "have waited for TikTok since 2026-05-28" in bench.found(NOW + 2 + MERGED_WITHIN)[self.KEY]
+
+    def test_an_event_that_is_tried_again_and_again(self, bench: Bench) -> None:
+        """It is due only in a while, but has waited since its first attempt."""
+        fill(bench.outbox, 1)
+        (item,) = claim(bench.outbox, at=NOW + 2)
+        bench.outbox.settle("one", item.lease_until, [again(item, NOW + 900, NOW, None, "busy")])
+        assert self.KEY not in bench.found(NOW + 300)
+        assert self.KEY in bench.found(NOW + 303)
+
+    def test_an_event_that_is_replayed_has_not_waited(self, bench: Bench) -> None:
+        """Nor one that is held back on purpose; and what is settled waits no more."""
+        fill(bench.outbox, 1)
+        (item,) = claim(bench.outbox, at=NOW + 2)
+        bench.outbox.settle("one", item.lease_until, [settled(item, "rejected", NOW + 3, 40002, "bad", "r")])
+        assert self.KEY not in bench.found(NOW + 9000)
+        assert bench.finder._desk.replay([item.id], NOW + 9000) == 1
+        assert self.KEY not in bench.found(NOW + 9001)
+        assert self.KEY in bench.found(NOW + 9301)
+
+    def test_another_stores_queue_is_another_matter(self, bench: Bench) -> None:
+        """One whose store is no longer configured waits for that."""
+        fill(bench.outbox, 1, store="gone")
+        assert bench.found(NOW + 9000) == {}
+
+
+def test_rejected_events_are_counted_with_tiktoks_last_words(bench: Bench) -> None:
+    """For a day; those of the day before have been told."""
+    fill(bench.outbox, 1, 2, 3)
+    items = claim(bench.outbox)
+    words = ["first", "second", "third"]
+    results = [settled(i, "rejected", NOW + 50, 40002, word, "r") for i, word in zip(items, words, strict=True)]
+    bench.outbox.settle("one", items[0].lease_until, results)
+    (sentence,) = bench.found(NOW + 60).values()
+    assert sentence.startswith("store acme: TikTok has rejected 3 of a day's events, the last with: 40002 third; see")
+    assert bench.found(NOW + 4 + DAY) == {}
+
+
+def test_parked_webhooks_are_counted(bench: Bench) -> None:
+    """Of each store, for a day."""
+    for number, store in enumerate(("acme", "acme", "gone")):
+        bench.outbox.park(Parked(store, "t", sha(str(number)), "no id", NOW + number, b"sealed"))
+    (sentence,) = bench.found(NOW + 60).values()
+    assert sentence.startswith("store acme: 2 webhooks of the last day could not be handled and are parked;")
+    assert bench.found(NOW + 2 + DAY) == {}
+
+
+def test_a_flood_is_counted_only_so_far(bench: Bench) -> None:
+    """A minute's look costs the same on the worst of days."""
+    rows = [{"store": "acme", "topic": "t", "body_sha256": sha(str(n)), "reason": "", "parked_at": NOW, "sealed": b""}
+            for n in range(COUNTED + 5)]  # fmt: skip
+    with bench.engine.begin() as connection:
+        connection.execute(sa.text(
+            "INSERT INTO parked (store, topic, body_sha256, reason, parked_at, sealed) "
+            "VALUES (:store, :topic, :body_sha256, :reason, :parked_at, :sealed)"
+        ), rows)  # fmt: skip
+    assert "1000 or more webhooks" in bench.found(NOW + 60)["parked:acme"]
+
+
+def test_several_refused_signatures_within_an_hour_or_two(bench: Bench) -> None:
+    """One or two may be a stranger's; those of a store that nobody configured are nobody's."""
+    hour = int(NOW) // HOUR * HOUR
+    bench.outbox.count({("acme", "", "refused", hour): 1, ("acme", "", "refused", hour - HOUR): 1})
+    bench.outbox.count({("acme", "", "ignored", hour): 9, ("shopify", "", "refused", hour): 9})
+    bench.outbox.count({("acme", "", "refused", hour - 2 * HOUR): 9})
+    assert bench.found(NOW) == {}
+    bench.outbox.count({("acme", "", "refused", hour): 1})
+    (found,) = bench.found(NOW).items()
+    assert found[0] == "signatures:acme"
+    assert "compare webhook_secrets" in found[1]
+    assert "the-secret" not in found[1]
+    assert bench.found(hour + 2 * HOUR) == {}
+
+
+def test_a_test_event_code_counts_after_a_day(bench: Bench) -> None:
+    """The alerts remember since when."""
+    finder = Finder(bench.engine, {"acme": replace(STORE, pixels=(PIXEL, OTHER_PIXEL))})
+    bench.outbox.beat("one", NOW)
+    (found,) = finder.find(NOW)
+    assert (found.key, found.after) == (f"testing:acme:{OTHER_PIXEL.code}", DAY)
+    assert OTHER_PIXEL.test_event_code not in found.sentence
+
+
+def test_no_relay_while_events_are_due(bench: Bench) -> None:
+    """Without events nobody misses it; a heartbeat of the future is one all the same, if not from far."""
+    assert bench.found(NOW + 500, relay=False) == {}
+    fill(bench.outbox, 1)
+    assert bench.found(NOW + 61, relay=False) == {}
+    assert bench.found(NOW + 62, relay=False) == {NO_RELAY.key: NO_RELAY.sentence}
+    bench.outbox.beat("one", NOW + 70)
+    assert bench.found(NOW + 62, relay=False) == {}
+    assert NO_RELAY.key in bench.found(NOW + 131, relay=False)
+
+
+def test_all_kinds_are_known(bench: Bench) -> None:
+    """A kind that is not in KINDS would never be over."""
+    fill(bench.outbox, 1, 2)
+    fill(bench.outbox, 3, pixel=OTHER_PIXEL)
+    (item,) = claim(bench.outbox, limit=1)
+    bench.outbox.settle("one", item.lease_until, [settled(item, "rejected", NOW, 40002, "bad", "r")])
+    bench.outbox.deny(Lane("acme", OTHER_PIXEL.code), NOW, NOW, "f", "no")
+    bench.outbox.park(Parked("acme", "t", sha("x"), "no id", NOW, b"sealed"))
+    bench.outbox.count({("acme", "", "refused", int(NOW) // HOUR * HOUR): 5})
+    finder = Finder(bench.engine, {"acme": replace(STORE, pixels=(PIXEL, OTHER_PIXEL))})
+    assert {problem.kind for problem in finder.find(NOW + 400)} == KINDS
+
+
+class TestSilent:
+    """The pattern is the database's, the judgement `silence`'s."""
+
+    def history(self, bench: Bench, weeks: int, store: str = "acme") -> None:
+        start = int(NOW) // HOUR * HOUR
+        rows = [
+            {"store": store, "hour": start - n * HOUR, "count": 20, "last_at": start - n * HOUR + 3600.0}
+            for n in range(weeks * 168)
+        ]
+        with bench.engine.begin() as connection:
+            connection.execute(sa.insert(arrivals), rows)
+
+    def test_a_silent_store_is_named_with_what_is_usual(self, bench: Bench) -> None:
+        """And what to do."""
+        self.history(bench, 5)
+        self.history(bench, 5, "gone")
+        end = int(NOW) // HOUR * HOUR + 3600
+        assert list(bench.finder.find_silent(end + 600)) == []
+        (found,) = bench.finder.find_silent(end + 3 * HOUR)
+        assert found.key == "silent:acme"
+        assert found.sentence == (
+            "store acme: no webhook since 2026-05-28 21:00 UTC, when about 60 are usual; "
+            "see whether the shop is up and its webhooks are active (woocommerce switches failing ones off)"
+        )
+        bench.outbox.record(decision("new", mapped(1), at=end + 3 * HOUR))
+        assert list(bench.finder.find_silent(end + 3 * HOUR + 60)) == []
+
+    def test_a_store_without_a_past_is_not_silent(self, bench: Bench) -> None:
+        """Whether it never sent anything or has just begun to."""
+        assert list(bench.finder.find_silent(NOW)) == []
+        bench.outbox.record(decision("first", mapped(1)))
+        assert list(bench.finder.find_silent(NOW + 60)) == []
+        assert list(bench.finder.find_silent(NOW + 9 * DAY)) == []
+
+
+SCANS: tuple[str, ...] = ("SCAN lanes", "SCAN relays", "SCAN first", "SCAN anon_1")  # few rows, or what a query limited
+
+
+def test_every_look_goes_by_an_index(bench: Bench, explained: Callable[[], list[str]]) -> None:
+    """A million finished rows cost nothing."""
+    if bench.engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL plans small tables by reading them whole")
+    fill(bench.outbox, 1)
+    steps = explained()
+    list(bench.finder.find(NOW + 100))
+    for index in ("events_due", "events_failed", "parked_at", "counters_hour"):
+        assert any(index in step for step in steps), (index, steps)
+    assert [step for step in steps if step.startswith("SCAN") and not step.startswith(SCANS)] == []
+
+
+@pytest.fixture
+def explained(engine: Engine) -> Any:
+    """Call it to collect the plan of every query from then on."""
+    steps: list[str] = []
+
+    def explain(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
+        if statement.startswith("SELECT"):
+            plan = connection.connection.cursor().execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            steps.extend(step[-1] for step in plan.fetchall())
+
+    def begin() -> list[str]:
+        sa.event.listen(engine, "before_cursor_execute", explain)
+        return steps
+
+    return begin
