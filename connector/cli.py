@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-LAST_WORDS = 20.0  # seconds that what runs beside a relay may take to end: a post, a batch
+LAST_WORDS = 5.0  # seconds that what runs beside a relay may take to end; what it was at is done again later
 LONG = 500  # items of work from which on a bar shows how far it is
 
 

@@ -190,6 +190,7 @@ class TestFailing:
 
     def test_a_redirect_is_not_followed(self, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
         """It would carry the message to a place nobody has named."""
+        caplog.set_level(logging.INFO)
         bench.server.paths.clear()
         bench.server.answers = [(302, {"Location": "/elsewhere"}), (307, {"Location": "/elsewhere"})]
         assert len(bench.tell(DENIED)) == len(bench.tell(DENIED, after=60)) == 1
@@ -200,6 +201,7 @@ class TestFailing:
         self, bench: Bench, client: httpx.Client, caplog: pytest.LogCaptureFixture
     ) -> None:
         """After the client's time-out; the address is never logged, for who knows it can post."""
+        caplog.set_level(logging.INFO, "connector")
         bench.server.answers = [(0, {})]
         assert len(bench.tell(DENIED)) == 1
         assert "no answer (ReadTimeout)" in caplog.text

@@ -1,5 +1,6 @@
 """The watcher's rounds: from what is in the database to one message, on SQLite and PostgreSQL."""
 
+import logging
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -149,6 +150,7 @@ class TestNoRelay:
         self, bench: Bench, error: Exception, caplog: pytest.LogCaptureFixture
     ) -> None:
         """The next look may have better luck."""
+        caplog.set_level(logging.INFO)
 
         def broken(*_: Any) -> None:
             raise error
@@ -181,6 +183,7 @@ def test_run_ends_when_told_and_gives_the_turn_back(bench: Bench) -> None:
 @pytest.mark.parametrize("error", [CannotStore("away"), RuntimeError("a bug")])
 def test_watching_outlives_whatever_happens(bench: Bench, error: Exception, caplog: pytest.LogCaptureFixture) -> None:
     """The relay's work is more important."""
+    caplog.set_level(logging.INFO)
     watcher = bench.watcher("one")
     asked: list[float] = []
 
