@@ -115,7 +115,7 @@ def admin(
 ) -> Admin:
     """The API of this store's shop, with the keys in its [api]. Raises AdminFault if it has none."""
     # Only here, as nothing else needs the vendor's package and requests.
-    from platforms.woocommerce_rest import Shop  # noqa: PLC0415
+    from platforms.woocommerce_rest import Shop
 
     if not store.api or not store.api.consumer_key or not store.api.consumer_secret:
         raise AdminFault(

@@ -27,8 +27,8 @@ from datetime import UTC, datetime
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from tests.fakes.shopify_rules import Rules
-from tests.fakes.shopify_server import How, Server
+from fakes.shopify_rules import Rules
+from fakes.shopify_server import How, Server
 
 CAPTAIN_HOOK = "Shopify-Captain-Hook"
 FAILURES = 8  # in a row, after which a subscription made through the API is deleted

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from tests.fakes.shopify import FakeShopify
+    from fakes.shopify import FakeShopify
 
 NOT_APPROVED = "See https://shopify.dev/docs/apps/launch/protected-customer-data for more details."
 WEBHOOKS_NOT_APPROVED = (
@@ -179,7 +179,7 @@ class Rules:
         return {"nodes": nodes, "pageInfo": {"hasNextPage": more, "endCursor": str(begin + len(found))}}
 
     def _create(self, variables: Mapping[str, Any], _first: int) -> object:
-        from tests.fakes.shopify import FakeSubscription
+        from fakes.shopify import FakeSubscription
 
         topic, url = variables["topic"], variables["webhookSubscription"]["uri"]
         if said := self._why_not(topic, url):

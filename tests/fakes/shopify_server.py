@@ -10,10 +10,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
-from tests.fakes.shopify_rules import BAD_KEY, TOO_FAST, Reply, Rules
+from fakes.shopify_rules import BAD_KEY, TOO_FAST, Reply, Rules
 
 if TYPE_CHECKING:
-    from tests.fakes.shopify import FakeShopify
+    from fakes.shopify import FakeShopify
 
 Way = Literal["hang", "trickle", "half", "html", "garbage", "internal", "throttled", "echo"]
 How = int | Way

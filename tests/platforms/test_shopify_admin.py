@@ -13,6 +13,8 @@ from datetime import datetime, timedelta
 
 import pytest
 from bodies import NOW, SHOPIFY
+from fakes.shopify import FakeShopify
+from fakes.shopify_rules import LASTS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,8 +23,6 @@ from connector.store import MILESTONES, Api
 from platforms import shopify, shopify_admin, shopify_samples
 from platforms.samples import fresh_journey
 from platforms.shopify_admin import admin, topics, why_not_url, withholds
-from tests.fakes.shopify import FakeShopify
-from tests.fakes.shopify_rules import LASTS
 
 URL = "https://connector.example/webhooks/acme"
 HOST = "acme.myshopify.com"

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from bodies import NOW, SHOPIFY
+from fakes.shopify import FAILURES, FakeShopify
 
 from connector.admin import AdminFault
 from connector.store import MILESTONES, Api
@@ -16,7 +17,6 @@ from connector.webhook import Request
 from platforms import shopify, shopify_samples
 from platforms.samples import fresh_journey
 from platforms.shopify_admin import admin, topics
-from tests.fakes.shopify import FAILURES, FakeShopify
 
 STORE = replace(SHOPIFY, webhook_secrets=("client-secret-of-the-fake",))
 
