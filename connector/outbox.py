@@ -267,13 +267,18 @@ class Outbox(Transactions):
     def settle(self, owner: str, lease_until: float, results: Sequence[Mapping[str, Any]]) -> int:
         """Write what became of claimed events, as `settled` and `again` describe it; how many were still ours.
 
-        A row whose lease ran out and went to another relay is not touched.
+        A row whose lease ran out and went to another relay is not touched. Rows that fared alike, as those of one
+        request do, are written by one statement.
         """
         attempts = events.c.attempts - sa.bindparam("uncounted")
         kept = sa.bindparam("kept", type_=sa.Integer) == 1
         statement = (
             sa.update(events)
-            .where(events.c.id == sa.bindparam("row"), events.c.lease_owner == owner, events.c.due_at == lease_until)
+            .where(
+                events.c.id.in_(sa.bindparam("rows", expanding=True)),
+                events.c.lease_owner == owner,
+                events.c.due_at == lease_until,
+            )
             .values(
                 lease_owner=None,
                 state=sa.bindparam("new_state"),
@@ -288,10 +293,16 @@ class Outbox(Transactions):
                 },
             )
         )
-        if not results:
+        alike: dict[tuple[tuple[str, Any], ...], list[int]] = {}
+        for result in results:
+            values = tuple((name, value) for name, value in result.items() if name != "row")
+            alike.setdefault(values, []).append(result["row"])
+        if not alike:
             return 0
         with self._write() as connection:
-            return connection.execute(statement, [dict(result) for result in results]).rowcount
+            return sum(
+                connection.execute(statement, {**dict(values), "rows": rows}).rowcount for values, rows in alike.items()
+            )
 
     def pull_back(self, now: float, bound: float) -> int:
         """Make due whatever is due, or leased, beyond `bound`; how many there were, a thousand at most.

@@ -18,12 +18,12 @@ ROUNDS = 5
 TOPICS = {"shopify": "orders/paid", "woocommerce": "order.updated"}
 
 
-def requests(config: Config, name: str) -> list[Request]:
+def requests(config: Config, name: str, number: int = BODIES) -> list[Request]:
     """Signed orders of one store that are placed and paid, every one another shopper's."""
     store, rng, now = config.stores[name], random.Random(1), datetime.now(UTC)
     samples, platform, topic = SAMPLES[store.platform], PLATFORMS[store.platform], TOPICS[store.platform]
     made = []
-    for _ in range(BODIES):
+    for _ in range(number):
         journey = fresh_journey(store, now, rng)
         body = samples.encode(samples.sample(topic, journey, store))
         headers = samples.headers(topic, journey, store) | platform.signed_headers(body, store.webhook_secrets[0])

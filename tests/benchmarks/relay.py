@@ -1,0 +1,150 @@
+"""A backlog from one relay process to a sandbox, on each database, and how long a lone event takes."""
+
+import json
+import os
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+
+import httpx
+import mapping
+import sqlalchemy as sa
+
+from connector.config import Config
+from connector.database import connect, migrate
+from connector.intake import examine
+from connector.outbox import Decision, Outbox
+from connector.tables import events
+from platforms import PLATFORMS
+
+ORDERS = 15_000  # two events each
+ROUNDS = 3
+LONE = 20
+SANDBOX = 18766
+URL = f"http://127.0.0.1:{SANDBOX}"
+
+
+def decisions(config: Config, number: int) -> list[Decision]:
+    """What intake would store for so many paid orders, every one another shopper's."""
+    store, now = config.stores["acme"], datetime.now(UTC)
+    platform, made = PLATFORMS[store.platform], []
+    for place, request in enumerate(mapping.requests(config, store.name, number)):
+        webhook = platform.receive(request, store)
+        seen = examine(webhook, platform, store, now, None)
+        digest = place.to_bytes(32, "big")
+        made.append(Decision(store.name, webhook.topic, digest, now.timestamp(), events=seen.events))
+    return made
+
+
+@contextmanager
+def running(command: str, environment: dict[str, str], *arguments: str) -> Iterator[None]:
+    """A command of the connector's, until the block ends."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "connector", command, *arguments], env=environment, stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    try:
+        yield
+    finally:
+        child.send_signal(signal.SIGTERM)
+        child.wait(40)
+
+
+def wait_for(done: Callable[[], bool], seconds: float, what: str) -> None:
+    """Until it is so; ends everything if that takes too long."""
+    deadline = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > deadline:
+            raise SystemExit(f"{what}: not within {seconds:.0f} s")
+        time.sleep(0.02)
+
+
+def accepted() -> int:
+    """How many different events the sandbox has taken since it was last cleared."""
+    return int(httpx.get(f"{URL}/counts").json()["accepted"])
+
+
+def answers() -> bool:
+    """Whether the sandbox is up."""
+    try:
+        return httpx.get(f"{URL}/counts").status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def drain(engine: sa.Engine, environment: dict[str, str], batch: list[Decision]) -> float:
+    """Events a second, from the first claim to the last that is settled."""
+    outbox, expected = Outbox(engine), {m.event_id + m.event: m.payload for d in batch for m in d.events}
+    with engine.begin() as connection:
+        connection.execute(sa.delete(events))
+    for start in range(0, len(batch), 500):
+        outbox._record_all(batch[start : start + 500])
+    httpx.delete(f"{URL}/received")
+    with running("relay", environment):
+        wait_for(lambda: accepted() >= len(expected), 120, "the backlog")
+        settled = sa.select(sa.func.count()).where(events.c.state == "accepted")
+        wait_for(lambda: _one(engine, settled) == len(expected), 10, "settling")
+    _verify(expected)
+    begun, ended = (
+        _one(engine, sa.select(column)) for column in (sa.func.min(events.c.sent_at), sa.func.max(events.c.settled_at))
+    )
+    return len(expected) / (ended - begun)
+
+
+def lone(engine: sa.Engine, environment: dict[str, str], few: list[Decision]) -> list[float]:
+    """Seconds from the commit of an event, alone in the outbox, until the sandbox has taken it."""
+    outbox, rng, delays = Outbox(engine), random.Random(7), []
+    with engine.begin() as connection:
+        connection.execute(sa.delete(events))
+    httpx.delete(f"{URL}/received")
+    with running("relay", environment):
+        time.sleep(3)  # started
+        for decision in few:
+            time.sleep(rng.uniform(0.1, 0.5))
+            before = accepted()
+            outbox._record_all([decision])
+            begun = time.monotonic()
+            wait_for(lambda before=before: accepted() > before, 10, "a lone event")
+            delays.append(time.monotonic() - begun)
+    return delays
+
+
+def _one(engine: sa.Engine, query: sa.Select[tuple[float]]) -> float:
+    with engine.connect().execution_options(reading=True) as connection:
+        return connection.execute(query).scalar_one()
+
+
+def _verify(expected: dict[str, bytes]) -> None:
+    """The last thousand, value for value."""
+    for receipt in httpx.get(f"{URL}/received").json()[-1000:]:
+        item = receipt["item"]
+        if item != json.loads(expected[item["event_id"] + item["event"]]):
+            raise SystemExit(f"{item['event_id']} arrived changed")
+
+
+def run(config: Config, environment: dict[str, str], databases: dict[str, str], say: Callable[[str], None]) -> None:
+    """Print events per second, medians of some rounds, and the delay of lone events."""
+    say("\nRelay: one process, a backlog of one lane to a sandbox on the same machine")
+    batch = decisions(config, ORDERS)
+    settings = os.environ | environment | {"EVENTS_API_URL": f"{URL}/open_api/v1.3", "LOG_LEVEL": "ERROR"}
+    with ExitStack() as stack:
+        stack.enter_context(running("sandbox", settings, "--port", str(SANDBOX)))
+        wait_for(answers, 20, "the sandbox")
+        for name, url in databases.items():
+            engine = connect(url, patience=10.0)
+            migrate(engine)
+            here = settings | {"DATABASE_URL": url}
+            rates = [drain(engine, here, batch) for _ in range(ROUNDS)]
+            delays = lone(engine, here, batch[:LONE])
+            engine.dispose()
+            number = sum(len(decision.events) for decision in batch)
+            say(
+                f"  {name:11} {statistics.median(rates):6.0f} events/s of {number}, each verified as accepted; "
+                f"a lone event within {max(delays) * 1000:.0f} ms (median {statistics.median(delays) * 1000:.0f})"
+            )
