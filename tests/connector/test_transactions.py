@@ -38,7 +38,7 @@ def test_a_text_no_index_can_hold_costs_no_other_webhook(outbox):
     with outbox.engine.connect() as other:
         other.execute(sa.text("LOCK TABLE events IN SHARE MODE"))
         threads[0].start()
-        while outbox._gathering._waiting or not outbox._gathering._leading.locked():
+        while outbox._gathering._waiting or not outbox._gathering._writing:
             pause.wait(0.001)
         for thread in threads[1:]:
             thread.start()
