@@ -4,10 +4,12 @@ Each platform implements `Admin` in `platforms/*_admin.py` over its vendor's cli
 out: every fault is an AdminFault, every request has an end, nothing is printed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
+
+from connector.store import Store
 
 Fault = Literal["keys", "scopes", "withheld", "unreachable", "throttled", "refused", "broken"]
 
@@ -84,3 +86,7 @@ class Administration(Protocol):
 
     def why_not_url(self, url: str) -> str:
         """Why the shop would not deliver to this URL, with what to do, or ""."""
+
+    @property
+    def admin(self) -> Callable[[Store], Admin]:
+        """The API of a store's shop, by the keys in its [api]; raises AdminFault without any."""

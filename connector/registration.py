@@ -1,0 +1,172 @@
+"""A shop's webhooks as they are and as they should be: what to make and what to remove, and doing it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import SplitResult, urlsplit
+
+from connector.admin import Admin, AdminFault, Administration, Subscription
+from connector.store import Store
+
+Action = Literal["list", "register", "delete", "sync"]
+State = Literal["in place", "missing", "switched off", "double", "old address", "not needed"]
+Deed = Literal["", "created", "deleted"]
+
+# What leads to the wanted state without taking anything away from another server of ours, such as one for trials.
+_REGISTER: dict[State, Deed] = {"missing": "created", "switched off": "deleted", "double": "deleted"}
+_DEEDS: dict[Action, dict[State, Deed]] = {
+    "list": {},
+    "register": _REGISTER,
+    "sync": {**_REGISTER, "old address": "deleted", "not needed": "deleted"},
+    "delete": dict.fromkeys(("in place", "switched off", "double", "old address", "not needed"), "deleted"),
+}
+
+
+class CannotRegister(Exception):
+    """Nothing was changed, for a reason in the settings: one sentence, with what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One webhook of ours: how it is, and what is done about it. Without a `subscription` the shop lacks it."""
+
+    topic: str
+    url: str
+    state: State
+    deed: Deed = ""
+    subscription: Subscription | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All webhooks of ours, those that should be there first; `others` is how many belong to somebody else."""
+
+    lines: tuple[Line, ...]
+    others: int
+
+
+def needed(store: Store, administration: Administration) -> tuple[str, ...]:
+    """The topics of the milestones that the store sends as an event."""
+    return administration.topics([milestone for milestone, names in store.events.items() if any(names)])
+
+
+def plan(store: Store, topics: Sequence[str], there: Sequence[Subscription], base: str, action: Action) -> Plan:
+    """What `action` does where the shop has the webhooks `there`, and this server is at the URL `base`."""
+    base = base.rstrip("/")
+    wanted = f"{base}/webhooks/{store.name}"
+    # One app in several shops may have one address; where ours is preferred, the shared one comes last.
+    taken = [wanted, f"{base}/webhooks/{store.platform}"] if store.platform == "shopify" else [wanted]
+    ours = [one for one in there if _is_ours(one.url, store, taken)]
+    ours.sort(key=lambda one: _rank(one.url, taken))
+    in_place: set[str] = set()
+    found: list[Line] = []
+    for one in ours:
+        state = _state(one, topics, taken, in_place)
+        if state == "in place":
+            in_place.add(one.topic)
+        found.append(Line(one.topic, one.url, state, subscription=one))
+    lacking = [Line(topic, wanted, "missing") for topic in topics if topic not in in_place]
+    lines = [_with_deed(line, action) for line in (*lacking, *found)]
+    lines.sort(key=lambda line: line.state not in ("in place", "missing"))
+    return Plan(tuple(lines), len(there) - len(ours))
+
+
+def _with_deed(line: Line, action: Action) -> Line:
+    return Line(line.topic, line.url, line.state, _DEEDS[action].get(line.state, ""), line.subscription)
+
+
+def _state(one: Subscription, topics: Sequence[str], taken: Sequence[str], in_place: set[str]) -> State:
+    if _rank(one.url, taken) == len(taken):
+        return "old address"
+    if one.topic not in topics:
+        return "not needed"
+    if not one.active:
+        return "switched off"
+    return "double" if one.topic in in_place else "in place"
+
+
+def _is_ours(url: str, store: Store, taken: Sequence[str]) -> bool:
+    """By the path, which ends in the store's name, wherever this server was before; the shared one only here."""
+    if _rank(url, taken) < len(taken):
+        return True
+    parts = _parts(url)
+    paths = {f"/webhooks/{store.name}", *(here.path for here in map(_parts, taken[:1]) if here)}
+    return parts is not None and parts.path.rstrip("/") in paths
+
+
+def _rank(url: str, taken: Sequence[str]) -> int:
+    """The place of this URL among `taken`, however its host is spelled, or how many there are."""
+    place = _place(url)
+    places = [_place(each) for each in taken]
+    return places.index(place) if place in places else len(taken)
+
+
+def _place(url: str) -> tuple[object, ...]:
+    parts = _parts(url)
+    if parts is None:
+        return (url,)
+    port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+    return (parts.scheme, parts.hostname, port, parts.path, parts.query)
+
+
+def _parts(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises if it is none
+    except ValueError:
+        return None
+    return parts
+
+
+def connect(store: Store, administration: Administration) -> Admin:
+    """The shop's API. Raises CannotRegister without keys, AdminFault if they are of no use."""
+    try:
+        return administration.admin(store)
+    except AdminFault as fault:
+        if store.api is None:
+            raise CannotRegister(
+                f"{fault}; or make the webhooks by hand, which needs no keys: README, Connect a shop"
+            ) from None
+        raise
+
+
+def prepare(store: Store, administration: Administration, base: str, action: Action) -> tuple[Admin, Plan]:
+    """Ask the shop and plan; nothing is changed yet.
+
+    Raises CannotRegister when the shop would not deliver to `base`, when what it delivers would be refused here, or
+    without keys; AdminFault when its API does not answer.
+    """
+    if not base and action != "delete":
+        raise CannotRegister("where shall the webhooks go? Set PUBLIC_URL or give --base-url https://HOST")
+    if action in ("register", "sync"):
+        if why := administration.why_not_url(f"{base.rstrip('/')}/webhooks/{store.name}"):
+            raise CannotRegister(f"webhooks to {shown(base)} would not arrive: {why}")
+        signs = store.api.client_secret if store.api and not administration.SETS_SECRET else ""
+        if signs and signs not in store.webhook_secrets:
+            raise CannotRegister(
+                f"store {store.name}: what the app registers is signed with its client secret, and would be answered "
+                "401 here; list that in webhook_secrets, too"
+            )
+    admin = connect(store, administration)
+    return admin, plan(store, needed(store, administration), admin.subscriptions(), base, action)
+
+
+def carry_out(lines: Sequence[Line], admin: Admin, secret: str) -> Iterator[Line]:
+    """Do what the lines say; each is returned when done. Raises AdminFault, and what was returned stays done.
+
+    What is missing is made first, so that no moment is without.
+    """
+    for line in sorted(lines, key=lambda line: line.deed == "deleted"):
+        if line.deed == "created":
+            admin.subscribe(line.topic, line.url, secret)
+        elif line.deed == "deleted" and line.subscription:
+            admin.unsubscribe(line.subscription)
+        yield line
+
+
+def shown(url: str) -> str:
+    """A URL without what may be secret in it."""
+    parts = _parts(url)
+    if parts is None:
+        return "this URL"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
