@@ -1,6 +1,6 @@
 """`connector check`: what this configuration will do, in plain words, and what is wrong with it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +10,7 @@ import httpx
 import msgspec
 from sqlalchemy import make_url
 
+from connector.admin import AdminFault, Administration
 from connector.alerts import at
 from connector.config import Config
 from connector.database import SchemaError, connect, require_current
@@ -18,9 +19,11 @@ from connector.effects import doubts, plain_words
 from connector.mapping import NO_CONSENT
 from connector.outbox import Outbox
 from connector.parking import Unopenable, unseal
+from connector.registration import Plan, prepare
 from connector.store import Pixel, Store
 from connector.tiktok import TIMEOUT, EventsApi
 from connector.transactions import CannotStore
+from platforms.admins import ADMINS
 
 Mark = Literal["ok", "note", "warning", "fault"]
 
@@ -33,8 +36,8 @@ class Finding:
     text: str
 
 
-def check(config: Config, live: bool) -> Iterator[Finding]:
-    """Everything there is to say, in the order a person reads it."""
+def check(config: Config, live: bool, admins: Mapping[str, Administration] = ADMINS) -> Iterator[Finding]:
+    """Everything there is to say, in the order a person reads it. `live`: also ask TikTok, ourselves and the shops."""
     yield Finding(
         "warning",
         "switch off TikTok's own Shopify or WooCommerce app on every pixel below, or orders count twice: "
@@ -46,6 +49,8 @@ def check(config: Config, live: bool) -> Iterator[Finding]:
         yield from _store(store, config.public_url)
     if live:
         yield from _live(config)
+        for store in config.stores.values():
+            yield from _shop(store, admins[store.platform], config.public_url)
 
 
 def _settings(config: Config) -> Iterator[Finding]:
@@ -163,3 +168,37 @@ def _reachable(client: httpx.Client, url: str) -> Finding:
     if status != 200:
         return Finding("fault", f"PUBLIC_URL {url}/healthz answers {status}, not 200")
     return Finding("ok", f"PUBLIC_URL {url} answers")
+
+
+def _shop(store: Store, administration: Administration, public_url: str) -> Iterator[Finding]:
+    """What the shop's own API says: whether our keys are of use, and whether it sends us what we need."""
+    if store.api is None:
+        lost = "; what WooCommerce sends while we are down is gone" if store.platform == "woocommerce" else ""
+        yield Finding("note", f"store {store.name}: the shop cannot be asked without [stores.{store.name}.api]{lost}")
+        return
+    said = set()
+    try:
+        for verdict in administration.admin(store).examine():
+            said.add(verdict.sentence)
+            yield Finding("ok" if verdict.good else "fault", f"store {store.name}: {verdict.sentence}")
+        if not public_url:
+            yield Finding("note", f"store {store.name}: set PUBLIC_URL to see whether its webhooks are in place")
+            return
+        _, plan = prepare(store, administration, public_url, "list")
+        yield _webhooks(store, plan)
+    except AdminFault as fault:
+        if str(fault) not in said:
+            yield Finding("fault", f"store {store.name}: {fault}")
+
+
+def _webhooks(store: Store, plan: Plan) -> Finding:
+    """Only a warning where some are missing, as Shopify does not show us those that were made by hand."""
+    lacking = [line.topic for line in plan.lines if line.state == "missing"]
+    if not lacking:
+        return Finding("ok", f"store {store.name}: the shop has all webhooks that are needed, and they are active")
+    unseen = "; leave it if you made them by hand, which Shopify does not show" if store.platform == "shopify" else ""
+    return Finding(
+        "warning",
+        f"store {store.name}: no active webhook for {', '.join(lacking)}: `connector webhooks register {store.name}` "
+        f"makes what is missing{unseen}",
+    )

@@ -128,7 +128,7 @@ def sandbox(port: int) -> None:
 
 
 @main.command()
-@click.option("--live", is_flag=True, help="Also ask TikTok (with a test_event_code) and our own PUBLIC_URL.")
+@click.option("--live", is_flag=True, help="Also ask TikTok (with a test_event_code), our PUBLIC_URL and the shops.")
 def check(live: bool) -> None:
     """Say what this configuration will do, and what is wrong with it."""
     from connector.check import check as run

@@ -1,0 +1,104 @@
+"""connector.check with `live`: what the shops' own APIs say, through the vendors' packages, of fake shops."""
+
+from types import SimpleNamespace
+
+import pytest
+from fakes.woocommerce import FakeWooCommerce
+
+from connector.check import check
+from connector.config import load
+from connector.registration import carry_out, prepare
+from platforms import woocommerce_admin
+from platforms.admins import ADMINS
+
+PUBLIC = "http://127.0.0.1:9"  # nobody there
+TOML = """
+[stores.beans]
+platform = "PLATFORM"
+url = "URL"
+shop = "beans.myshopify.com"
+webhook_secrets = ["${SECRET}"]
+pixel = "CABCDEFGHIJKLMNOPQR0"
+access_token = "${TOKEN}"
+consent = "not_required"
+"""
+KEYS = 'api = { consumer_key = "${KEY}", consumer_secret = "${KEY_SECRET}" }'
+WOOCOMMERCE = SimpleNamespace(
+    SETS_SECRET=True,
+    topics=woocommerce_admin.topics,
+    why_not_url=lambda url: "",
+    admin=lambda store: woocommerce_admin.admin(store, lambda _: None),
+)
+
+
+@pytest.fixture
+def fake():
+    with FakeWooCommerce() as fake:
+        yield fake
+
+
+def config(tmp_path, url="https://beans.example", platform="woocommerce", keys="", **environ):
+    toml = TOML.replace("PLATFORM", platform).replace("URL", url) + keys
+    secrets = {"SECRET": "shh-webhook", "TOKEN": "shh-token", "STORES_TOML": toml}
+    return load({**secrets, "DATABASE_URL": f"sqlite:///{tmp_path / 'none.db'}", **environ})
+
+
+def of(tmp_path, fake, public=PUBLIC):
+    return config(tmp_path, fake.url, keys=KEYS, KEY=fake.key, KEY_SECRET=fake.secret, PUBLIC_URL=public)
+
+
+def told(found, live=True):
+    """What is said of the shop; the lines before it are about TikTok and ourselves."""
+    lines = [(each.mark, each.text) for each in check(found, live, {**ADMINS, "woocommerce": WOOCOMMERCE})]
+    return [(mark, text) for mark, text in lines if text.startswith("store beans: ") and "TikTok" not in text]
+
+
+def register(store):
+    admin, plan = prepare(store, WOOCOMMERCE, PUBLIC, "register")
+    list(carry_out(plan.lines, admin, "secret"))
+
+
+@pytest.mark.parametrize(("platform", "lost"), [("woocommerce", True), ("shopify", False)])
+def test_without_keys_a_note(tmp_path, platform, lost):
+    said = [line for line in told(config(tmp_path, platform=platform)) if "cannot be asked" in line[1]]
+    assert [mark for mark, _ in said] == ["note"]
+    assert said[0][1].endswith("what WooCommerce sends while we are down is gone") == lost
+
+
+def test_keys_and_webhooks_in_place(tmp_path, fake):
+    register(of(tmp_path, fake).stores["beans"])
+    said = told(of(tmp_path, fake))
+    assert ("ok", "store beans: the shop has all webhooks that are needed, and they are active") in said
+    assert any(mark == "ok" and text.startswith("store beans: the keys are valid") for mark, text in said)
+
+
+def test_missing_and_switched_off_webhooks_are_warned_of_with_the_remedy(tmp_path, fake):
+    register(of(tmp_path, fake).stores["beans"])
+    fake.webhooks[1].status = "disabled"
+    missing = fake.webhooks.pop(2).topic
+    (text,) = [text for mark, text in told(of(tmp_path, fake)) if mark == "warning"]
+    assert fake.webhooks[1].topic in text
+    assert missing in text
+    assert fake.webhooks[3].topic not in text
+    assert "`connector webhooks register beans`" in text
+
+
+def test_without_public_url_nobody_knows_which_webhooks_are_ours(tmp_path, fake):
+    assert ("note", "store beans: set PUBLIC_URL to see whether its webhooks are in place") in told(
+        of(tmp_path, fake, public="")
+    )
+
+
+def test_keys_that_are_of_no_use_are_a_fault_said_once(tmp_path, fake):
+    fake.key = "ck_" + "00" * 20
+    wrong = of(tmp_path, fake)
+    fake.key = "ck_" + "11" * 20
+    faults = [text for mark, text in told(wrong) if mark == "fault"]
+    assert len(faults) == len(set(faults))
+    assert any("key" in text for text in faults)
+    assert not any(secret in text for text in faults for secret in ("ck_0", fake.secret))
+
+
+def test_no_shop_is_asked_unless_live(tmp_path, fake):
+    told(of(tmp_path, fake), live=False)
+    assert fake.requests == []
