@@ -412,7 +412,8 @@ def _webhooks(action: "Action", store: str | None, every: bool, base_url: str | 
             _webhooks_of(one, action, config.public_url if base_url is None else base_url, dry_run)
         except (AdminFault, CannotRegister) as fault:
             failed = True
-            click.echo(f"connector: {one.name}: {fault}", err=True)
+            where = "" if f"store {one.name}" in str(fault) else f"store {one.name}: "
+            click.echo(f"connector: {where}{fault}", err=True)
     sys.exit(1 if failed else 0)
 
 

@@ -3,12 +3,13 @@
 from types import SimpleNamespace
 
 import pytest
+from fakes.shopify import FakeShopify
 from fakes.woocommerce import FakeWooCommerce
 
 from connector.check import check
 from connector.config import load
 from connector.registration import carry_out, prepare
-from platforms import woocommerce_admin
+from platforms import shopify_admin, woocommerce_admin
 from platforms.admins import ADMINS
 
 PUBLIC = "http://127.0.0.1:9"  # nobody there
@@ -81,6 +82,23 @@ def test_missing_and_switched_off_webhooks_are_warned_of_with_the_remedy(tmp_pat
     assert missing in text
     assert fake.webhooks[3].topic not in text
     assert "`connector webhooks register beans`" in text
+
+
+def test_shopify_is_asked_too_and_hides_what_was_made_by_hand(tmp_path):
+    with FakeShopify(shop="beans.myshopify.com") as fake:
+        asked = SimpleNamespace(
+            SETS_SECRET=False,
+            topics=shopify_admin.topics,
+            why_not_url=lambda url: "",
+            admin=lambda store: shopify_admin.admin(store, lambda _: None, fake.url),
+        )
+        keys = 'api = { access_token = "${KEY}" }'
+        found = config(tmp_path, platform="shopify", keys=keys, KEY=fake.access_token, PUBLIC_URL=PUBLIC)
+        lines = [(each.mark, each.text) for each in check(found, True, {**ADMINS, "shopify": asked})]
+    assert ("ok", "store beans: the app has the scopes read_orders and read_customers") in lines
+    (text,) = [text for mark, text in lines if mark == "warning" and "no active webhook" in text]
+    assert "orders/paid" in text
+    assert text.endswith("leave it if you made them by hand, which Shopify does not show")
 
 
 def test_without_public_url_nobody_knows_which_webhooks_are_ours(tmp_path, fake):

@@ -315,7 +315,7 @@ def test_a_refused_address_changes_nothing(woocommerce):
 def test_no_address_at_all():
     assert run("list", "beans") == (
         1,
-        "connector: beans: where shall the webhooks go? Set PUBLIC_URL or give --base-url https://HOST\n",
+        "connector: store beans: where shall the webhooks go? Set PUBLIC_URL or give --base-url https://HOST\n",
     )
 
 
@@ -323,7 +323,7 @@ def test_a_dry_run_says_what_would_be_done_and_one_stores_fault_does_not_stop_th
     """`acme` has no keys; `beans` is still looked at, and the command exits 1."""
     status, told = run("sync", "--all", "--dry-run", fake=woocommerce.fake, PUBLIC_URL="https://connector.example")
     assert status == 1
-    assert "connector: acme: store acme has no [api]" in told
+    assert "connector: store acme has no [api]" in told
     assert told.count("would be created") == len(TOPICS["woocommerce"])
     assert "https://connector.example/webhooks/beans" in told
     assert woocommerce.there() == []
