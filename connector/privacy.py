@@ -16,6 +16,7 @@ import phonenumbers
 
 _HASHED = re.compile(r"[0-9a-fA-F]{64}")
 _LOCALE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8}){0,3}")
+_GAP = re.compile(r"[\s\-]")
 _NO_LETTER = re.compile("[^a-z0-9]+")  # of an ASCII text
 _US_STATES = {
     "alabama": "al", "alaska": "ak", "arizona": "az", "arkansas": "ar", "california": "ca", "colorado": "co",
@@ -95,7 +96,7 @@ def name(raw: str) -> str:
 
 def zip_code(raw: str, country: str) -> str:
     """Hash of a postcode: lower-case, without spaces and hyphens; of US ones the first five digits."""
-    code = re.sub(r"[\s\-]", "", raw.lower())
+    code = _GAP.sub("", raw.lower())
     return sha256(code[:5] if country.upper() == "US" and not _is_hash(code) else code)
 
 
@@ -115,13 +116,13 @@ def state(raw: str, country: str) -> str:
 def country_code(raw: str) -> str:
     """A country in plain: ISO-3166 alpha-2 in lower case, or "" for anything else."""
     code = raw.strip().lower()
-    return code if re.fullmatch("[a-z]{2}", code) else ""
+    return code if len(code) == 2 and code.isascii() and code.isalpha() else ""
 
 
 def _letters(raw: str) -> str:
     lowered = raw.lower()
     if lowered.isascii():
-        return _NO_LETTER.sub("", lowered)
+        return lowered if lowered.isalnum() else _NO_LETTER.sub("", lowered)
     return "".join(c for c in unicodedata.normalize("NFC", lowered) if unicodedata.category(c)[0] in "LNM")
 
 
