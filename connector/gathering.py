@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Condition, Lock
 from typing import Generic, TypeVar
 
@@ -26,7 +26,7 @@ class _Wish(Generic[Item, Result]):
     item: Item
     done: bool = False
     result: Result | None = None
-    error: Exception | None = None
+    error: Exception | None = field(default_factory=TookTooLong)  # until it is known to be stored
 
 
 class Gathering(Generic[Item, Result]):

@@ -1,5 +1,6 @@
 """Many threads' writes in few transactions, and one writer at a time among processes."""
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -117,7 +118,7 @@ def lined_up(gathering, item):
     """A thread that adds an item it has announced, and has come so far as to wait."""
 
     def add():
-        with gathering.under_way():
+        with contextlib.suppress(SystemExit), gathering.under_way():
             gathering.add(item)
 
     thread = threading.Thread(target=add)
@@ -159,6 +160,16 @@ def test_waiting_for_others_has_an_end():
     gathering = Gathering(writer, LONG, lambda error: True, linger=0.01)
     with gathering.under_way():
         assert gathering.add(1) == 10
+
+
+def test_nothing_counts_as_stored_when_its_writer_is_ended():
+    """Whoever waited for a thread that was told to exit learns that it was in vain."""
+    gathering = Gathering(lambda items: sys.exit(), LONG, lambda error: True, linger=LONG)
+    with gathering.under_way():
+        first = lined_up(gathering, 1)
+        with pytest.raises(TookTooLong):
+            gathering.add(2)
+    first.join(LONG)
 
 
 HOLDER = """

@@ -1,7 +1,6 @@
 """What comes instead of WooCommerce's JSON: from hosts, plugins, firewalls and PHP itself."""
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -31,10 +30,9 @@ def _hang(shop: Any) -> Response:
 def _trickle(shop: Any) -> Response:
     def drops() -> Iterator[bytes]:
         for _ in range(1000):
-            if shop.closing.is_set():
-                return
             yield b" "
-            time.sleep(0.01)
+            if shop.closing.wait(0.01):
+                return
 
     return Response(drops(), 200, content_type="application/json")
 
