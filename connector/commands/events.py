@@ -1,0 +1,161 @@
+"""`connector events`: look at what was sent or waits, and send it again."""
+
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import click
+
+from connector.commands.ground import configuration, database, fail, moment, open_desk, progress, store_named
+
+if TYPE_CHECKING:
+    from connector.config import Config
+    from connector.desk import Choice
+
+
+@click.group()
+def events() -> None:
+    """Look at events and send finished ones again."""
+
+
+def _choosing(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that choose events, shared by `list` and `replay`."""
+    for option in (
+        click.option("--until", help="Created at the latest: a date, a time, or an age such as 2d, 3h."),
+        click.option("--since", help="Created at the earliest: a date, a time, or an age such as 2d, 3h."),
+        click.option("--event", default="", help="An event name, e.g. Purchase."),
+        click.option("--state", default="", type=click.Choice(["", "due", "accepted", "rejected", "expired"])),
+        click.option("--store", default=""),
+    ):
+        command = option(command)
+    return command
+
+
+@events.command("list")
+@_choosing
+@click.option("--parked", is_flag=True, help="Parked webhooks instead, with the reason.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000))
+def list_(store: str, state: str, event: str, since: str | None, until: str | None, parked: bool, limit: int) -> None:
+    """List events, the newest last; or with --parked the webhooks that could not be handled."""
+    from connector.desk import Choice
+
+    config = configuration()
+    if parked:
+        waiting = database(lambda: open_desk().parked(store, limit))
+        for item in waiting:
+            click.echo(f"{_at(item.parked_at)}  {item.store}  {item.topic}  {item.reason}")
+        click.echo(f"{len(waiting)} webhooks are parked", err=True)
+        return
+    choice = Choice((), store, state, event, moment(since), moment(until))
+    rows = database(lambda: open_desk().find(choice, limit))
+    if store and not rows:
+        store_named(config, store)
+    for row in reversed(rows):
+        told = f"{row.state} {row.code or ''} {row.message or ''}".rstrip()
+        if row.state == "due" and row.store not in config.stores:
+            told += " (its store is not configured, so it waits)"
+        where = f"  [{row.test_code}]" if row.test_code else ""
+        click.echo(
+            f"{_at(row.created_at)}  {row.id:>8}  {row.store}  {row.pixel}  {row.event}  {row.event_id}{where}  {told}"
+        )
+    click.echo(
+        f"{len(rows)} events" + (f" (the newest {limit}; --limit for more)" if len(rows) == limit else ""), err=True
+    )
+
+
+@events.command()
+@click.argument("key")
+def show(key: str) -> None:
+    """Everything known about KEY: an event_id, an order number or id, or a row number of `events list`."""
+    lines, found = database(lambda: open_desk().show(key))
+    if not lines and not found:
+        fail(f"nothing is known of {key!r}: no webhook and no event of that name has arrived")
+    for line in lines:
+        click.echo(
+            f"{_at(line.received_at)}  webhook {line.topic} of {line.store}: {line.outcome}  {line.reason}".rstrip()
+        )
+    for row in found:
+        click.echo(f"\n{row.event}  {row.event_id}  (row {row.id}, pixel {row.pixel}, {row.object_key})")
+        click.echo(f"  happened {_at(row.occurred_at)}, stored {_at(row.created_at)}")
+        click.echo(f"  state {row.state}, {row.attempts} attempts")
+        if row.settled_at or row.code is not None or row.message:
+            at = f" {_at(row.settled_at)}" if row.settled_at else ""
+            click.echo(f"  TikTok{at}: code {row.code}, {row.message or '-'}, request_id {row.request_id or '-'}")
+        click.echo(f"  payload: {_masked(row.payload)}")
+
+
+@events.command()
+@click.argument("ids", nargs=-1)
+@_choosing
+@click.option("--parked", is_flag=True, help="Parked webhooks instead: through the current code.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option(
+    "--force", is_flag=True, help="Also events that TikTok may have got over 47 hours ago, and may count twice."
+)
+def replay(
+    ids: tuple[str, ...], store: str, state: str, event: str, since: str | None, until: str | None,
+    parked: bool, dry_run: bool, force: bool,
+) -> None:  # fmt: skip
+    """Send rejected and expired events again, by event_id or row number, store, state or time."""
+    from connector.desk import Choice
+
+    config = configuration()
+    if parked:
+        _replay_parked(config, store, dry_run)
+        return
+    if not (ids or store or state or event or since or until):
+        raise click.UsageError("say which events: ids, --store, --state, --event, --since or --until; or --parked")
+    _replay_events(config, Choice(ids, store, state, event, moment(since), moment(until)), dry_run, force)
+
+
+def _replay_events(config: "Config", choice: "Choice", dry_run: bool, force: bool) -> None:
+    from connector.replay import plan_replay, replay_events
+
+    desk = database(open_desk)
+    plan = database(lambda: plan_replay(config, desk, choice, force))
+    for why, number in sorted(plan.refused.items()):
+        click.echo(f"{number} not replayed: {why}")
+    if plan.forced:
+        click.echo(f"{len(plan.forced)} only because of --force: if TikTok had them, they count twice")
+    replayed = plan.total
+    if not dry_run and replayed:
+        with progress(replayed, "events") as tick:
+            replayed = database(lambda: replay_events(desk, plan, tick))
+    click.echo(f"{replayed} events {'would be' if dry_run else 'are'} due again")
+    if plan.refused and not replayed:
+        sys.exit(1)
+
+
+def _replay_parked(config: "Config", store: str, dry_run: bool) -> None:
+    from connector.replay import replay_parked
+    from platforms import PLATFORMS
+
+    desk = database(open_desk)
+    with progress(database(lambda: desk.parked_number(store)), "parked webhooks") as tick:
+        outcomes = database(lambda: replay_parked(config, desk, PLATFORMS, store, dry_run, tick))
+    for outcome, number in sorted(outcomes.items()):
+        click.echo(f"{number} × {outcome}")
+    if not outcomes:
+        click.echo("nothing is parked" + (f" for {store}" if store else ""))
+    sys.exit(1 if any(outcome.startswith(("still parked", "cannot")) for outcome in outcomes) else 0)
+
+
+def _at(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _masked(payload: bytes | None) -> str:
+    """The item as it was sent, with what is personal and not hashed cut short."""
+    import msgspec
+
+    if payload is None:
+        return "(no longer kept)"
+    item = msgspec.json.Decoder(float_hook=Decimal).decode(payload)
+    for key in ("ip", "user_agent", "ttclid", "ttp"):
+        if key in item.get("user", {}):
+            item["user"][key] = item["user"][key][:6] + "…"
+    if "url" in item.get("page", {}):
+        item["page"]["url"] = item["page"]["url"].split("?")[0]
+    return msgspec.json.Encoder(decimal_format="number").encode(item).decode()

@@ -1,0 +1,105 @@
+"""What commands stand on: the configuration, a store by its name, the database, a bar, an error in a sentence."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from connector.config import Config
+    from connector.desk import Desk
+    from connector.store import Store
+
+T = TypeVar("T")
+LONG = 500  # items of work from which on a bar shows how far it is
+
+
+def configuration() -> "Config":
+    """As the environment and the stores file say; every fault of theirs is printed, and the command ends."""
+    from connector import logs
+    from connector.config import ConfigError, load
+
+    try:
+        config = load(os.environ)
+    except ConfigError as error:
+        click.echo(f"The configuration has faults:\n{error}", err=True)
+        sys.exit(1)
+    logs.set_up(config.log_format, config.log_level)
+    return config
+
+
+def store_named(config: "Config", name: str) -> "Store":
+    """That store; a usage error names those there are."""
+    if name not in config.stores:
+        raise click.UsageError(f"there is no store {name!r}; there are: {', '.join(config.stores)}")
+    return config.stores[name]
+
+
+def ready_database(config: "Config", migrate_sqlite: bool) -> None:
+    """Go on only with tables of this release's version."""
+    from connector.database import connect, require_current
+    from connector.database import migrate as run
+
+    engine = connect(config.database_url, patience=10.0)
+    sqlite = engine.dialect.name == "sqlite"
+    database(lambda: run(engine) if migrate_sqlite and sqlite else require_current(engine))
+    engine.dispose()
+
+
+def database(work: Callable[[], T]) -> T:
+    """Do it, or say in a sentence why the database does not let us."""
+    from connector.database import SchemaError
+    from connector.transactions import CannotStore
+
+    try:
+        return work()
+    except (SchemaError, CannotStore) as error:
+        fail(str(error))
+    except Exception as error:
+        if type(error).__module__.startswith(("sqlalchemy", "psycopg", "sqlite3")):
+            fail(f"the database cannot be reached ({type(error).__name__}); check DATABASE_URL")
+        raise
+
+
+def moment(text: str | None) -> float | None:
+    """Unix seconds of a date, a time or an age."""
+    if not text:
+        return None
+    units = {"m": "minutes", "h": "hours", "d": "days"}
+    if text[:-1].isdecimal() and text[-1] in units:
+        return (datetime.now(UTC) - timedelta(**{units[text[-1]]: int(text[:-1])})).timestamp()
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.UsageError(f"{text!r} is no date, time or age; e.g. 2026-11-24, 2026-11-24T10:00, 2d, 3h") from None
+    return (found.replace(tzinfo=UTC) if found.tzinfo is None else found).timestamp()
+
+
+def fail(sentence: str) -> NoReturn:
+    """End with exit code 1 and a sentence that says what to do."""
+    click.echo(f"connector: {sentence}", err=True)
+    sys.exit(1)
+
+
+def open_desk() -> "Desk":
+    """The desk over the configured database."""
+    from connector.database import connect, require_current
+    from connector.desk import Desk
+
+    engine = connect(configuration().database_url, patience=10.0)
+    require_current(engine)
+    return Desk(engine)
+
+
+@contextmanager
+def progress(length: int, label: str) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr, where it disturbs nobody, for what may take long."""
+    if length < LONG:
+        yield lambda _: None
+        return
+    with click.progressbar(length=length, label=label, file=sys.stderr) as bar:
+        yield bar.update

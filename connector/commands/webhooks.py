@@ -1,0 +1,103 @@
+"""`connector webhooks`: a shop's webhooks to this server, seen and changed through the shop's own API."""
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import click
+
+from connector.commands.ground import configuration, store_named
+
+if TYPE_CHECKING:
+    from connector.registration import Action
+    from connector.store import Store
+
+
+@click.group()
+def webhooks() -> None:
+    """See and change a shop's webhooks to this server, through the shop's own API (keys: [stores.STORE.api])."""
+
+
+def _of_shops(command: Callable[..., None]) -> Callable[..., None]:
+    """Which shops, and where this server is."""
+    for option in (
+        click.option("--base-url", help="Where this server is. Default: PUBLIC_URL"),
+        click.option("--all", "every", is_flag=True, help="All stores."),
+        click.argument("store", required=False),
+    ):
+        command = option(command)
+    return command
+
+
+_dry_run = click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+
+
+@webhooks.command("list")
+@_of_shops
+def webhooks_list(store: str | None, every: bool, base_url: str | None) -> None:
+    """Show the webhooks that STORE's shop has for us, and those that are missing."""
+    _webhooks("list", store, every, base_url, dry_run=True)
+
+
+@webhooks.command()
+@_of_shops
+@_dry_run
+def register(store: str | None, every: bool, base_url: str | None, dry_run: bool) -> None:
+    """Make the webhooks that STORE's events need, and replace those that were switched off."""
+    _webhooks("register", store, every, base_url, dry_run)
+
+
+@webhooks.command()
+@_of_shops
+@_dry_run
+def delete(store: str | None, every: bool, base_url: str | None, dry_run: bool) -> None:
+    """Remove all webhooks of ours from STORE's shop, and nobody else's."""
+    _webhooks("delete", store, every, base_url, dry_run)
+
+
+@webhooks.command()
+@_of_shops
+@_dry_run
+def sync(store: str | None, every: bool, base_url: str | None, dry_run: bool) -> None:
+    """Like register, and remove those of ours that are not needed any more or go to another host."""
+    _webhooks("sync", store, every, base_url, dry_run)
+
+
+@webhooks.command()
+def secret() -> None:
+    """Print a new random secret for a WooCommerce store's webhook_secrets."""
+    from platforms.woocommerce_admin import new_secret
+
+    click.echo(new_secret())
+
+
+def _webhooks(action: "Action", store: str | None, every: bool, base_url: str | None, dry_run: bool) -> None:
+    from connector.admin import AdminFault
+    from connector.registration import CannotRegister
+
+    if every == bool(store):
+        raise click.UsageError("say which: a STORE, or --all")
+    config = configuration()
+    chosen = list(config.stores.values()) if every else [store_named(config, store or "")]
+    failed = False
+    for one in chosen:
+        try:
+            _webhooks_of(one, action, config.public_url if base_url is None else base_url, dry_run)
+        except (AdminFault, CannotRegister) as fault:
+            failed = True
+            where = "" if f"store {one.name}" in str(fault) else f"store {one.name}: "
+            click.echo(f"connector: {where}{fault}", err=True)
+    sys.exit(1 if failed else 0)
+
+
+def _webhooks_of(store: "Store", action: "Action", base: str, dry_run: bool) -> None:
+    from connector.registration import carry_out, prepare, shown
+    from platforms.admins import ADMINS
+
+    admin, plan = prepare(store, ADMINS[store.platform], base, action)
+    click.echo(f"{store.name} ({store.platform})")
+    for line in plan.lines if dry_run else carry_out(plan.lines, admin, store.webhook_secrets[0]):
+        done = f"{'would be ' if dry_run else ''}{line.deed}" if line.deed else ""
+        click.echo(f"  {line.topic:<36}{line.state:<14}{done:<18}{shown(line.url)}")
+    if plan.others:
+        click.echo(f"  {plan.others} more are not ours and stay as they are")
