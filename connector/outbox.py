@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine
 
 from connector.database import patience_of
 from connector.gathering import Gathering, TookTooLong
+from connector.insertion import Insertion
 from connector.mapping import Mapped
 from connector.tables import counters, events, lanes, ledger, parked, relays, storable, stores
 from connector.transactions import CannotStore, Transactions, fault_of_one
@@ -89,6 +90,13 @@ class Claimed:
 
 
 _KEY = (events.c.pixel, events.c.event, events.c.event_id)
+_LINE = (
+    "store", "topic", "body_sha256", "object_key", "order_number", "delivery", "outcome", "reason", "received_at",
+)  # fmt: skip
+_ROW = (
+    "store", "pixel", "event", "event_id", "object_key", "test_code", "state", "due_at", "attempts", "occurred_at",
+    "created_at", "payload", "email", "phone", "external_id",
+)  # fmt: skip
 _RETOLD = ("object_key", "order_number", "outcome", "reason")
 _CLAIMED = [name for name in Claimed.__dataclass_fields__ if name != "lease_until"]
 
@@ -100,14 +108,12 @@ class Outbox(Transactions):
         super().__init__(engine)
         self._gathering: Gathering[Decision, int] = Gathering(self._record_all, patience_of(engine), fault_of_one)
         self.under_way = self._gathering.under_way
-        self._add_events = self._insert(events).on_conflict_do_nothing().returning(*_KEY)
+        known = f"ON CONFLICT DO NOTHING RETURNING {', '.join(column.name for column in _KEY)}"
+        self._new_events = Insertion(events, _ROW, known, engine.dialect)
         # A body that was parked and now, replayed, is handled: its line tells the newer story.
-        line = self._insert(ledger)
-        self._add_lines = line.on_conflict_do_update(
-            index_elements=["store", "topic", "body_sha256"],
-            set_={name: line.excluded[name] for name in _RETOLD},
-            where=ledger.c.outcome == "parked",
-        )
+        retold = ", ".join(f"{name} = excluded.{name}" for name in _RETOLD)
+        told = f"ON CONFLICT (store, topic, body_sha256) DO UPDATE SET {retold} WHERE ledger.outcome = 'parked'"
+        self._new_lines = Insertion(ledger, _LINE, told, engine.dialect)
 
     # --- intake ---------------------------------------------------------------------------------------------
 
@@ -144,7 +150,7 @@ class Outbox(Transactions):
             return [0] * len(decisions)
         # In one order whoever inserts: two webhooks of one order at the same time must not lock each other out.
         rows.sort(key=lambda pair: (pair[0]["pixel"], pair[0]["event"], pair[0]["event_id"]))
-        added = {tuple(row) for row in connection.execute(self._add_events, [row for row, _ in rows])}
+        added = {tuple(row) for row in self._new_events.run(connection, [row for row, _ in rows])}
         new = [0] * len(decisions)
         for row, number in rows:
             stored = tuple(storable(row[column.name]) for column in _KEY)
@@ -179,8 +185,10 @@ class Outbox(Transactions):
         connection.execute(sa.update(ledger).where(*line).values(changed))
 
     def _insert_ledger(self, connection: Connection, lines: list[dict[str, Any]]) -> None:
-        if lines:
-            connection.execute(self._add_lines, lines)
+        # The same body twice at the same time is one line, and PostgreSQL lets a statement change it only once.
+        once = {(line["store"], line["topic"], line["body_sha256"]): line for line in reversed(lines)}
+        if once:
+            self._new_lines.run(connection, [once[key] for key in sorted(once)])
 
     def park(self, item: Parked, delivery: str = "") -> None:
         """Keep a sealed body for a later replay, and its ledger line; the same body again changes nothing."""
@@ -407,18 +415,7 @@ def _result(
 
 
 def _line(decision: Decision) -> dict[str, Any]:
-    names = (
-        "store",
-        "topic",
-        "body_sha256",
-        "object_key",
-        "order_number",
-        "delivery",
-        "outcome",
-        "reason",
-        "received_at",
-    )
-    return {name: getattr(decision, name) for name in names}
+    return {name: getattr(decision, name) for name in _LINE}
 
 
 def _row(mapped: Mapped, decision: Decision) -> dict[str, Any]:
