@@ -8,9 +8,11 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from threading import Lock
+from typing import Any
 
 import httpx
-from flask import Flask, Response, jsonify, request
+import msgspec
+from flask import Flask, Response, request
 from werkzeug.exceptions import BadRequest, HTTPException
 
 from connector import alerts, logs
@@ -59,7 +61,7 @@ def create_app(config: Config, outbox: Outbox, platforms: Mapping[str, Platform]
     def webhook(name: str) -> Response:
         # Read first: nothing but these very bytes verifies.
         incoming = Request(
-            headers={key.lower(): value for key, value in request.headers.items()},
+            headers=_headers(request.environ),
             body=_body(),
             received_at=datetime.now(UTC),
         )
@@ -103,6 +105,11 @@ def wsgi(config: Config) -> Flask:
     return create_app(config, Outbox(connect(config.database_url)))
 
 
+def _headers(environ: Mapping[str, Any]) -> dict[str, str]:
+    """By lower-case name, as WSGI has them; its names say "_" for "-"."""
+    return {name[5:].lower().replace("_", "-"): text for name, text in environ.items() if name.startswith("HTTP_")}
+
+
 def _body() -> bytes:
     try:
         return request.get_data(cache=False)
@@ -113,9 +120,7 @@ def _body() -> bytes:
 
 
 def _answer(code: int, **body: str | int) -> Response:
-    answer = jsonify(body)
-    answer.status_code = code
-    return answer
+    return Response(msgspec.json.encode(body) + b"\n", code, mimetype="application/json")
 
 
 class Watch:

@@ -5,6 +5,8 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+import msgspec
+
 FIELDS = (
     "store", "topic", "delivery", "object", "event_ids", "reason", "pixel", "outcome", "code", "request_id",
     "events", "accepted", "retry", "rejected", "expired", "ms", "problem",
@@ -43,7 +45,7 @@ class _Json(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return msgspec.json.encode(line, enc_hook=str).decode()
 
 
 class _Text(logging.Formatter):
