@@ -19,7 +19,7 @@ lint: $(VENV)/ready  ## Style, format, types, import directions
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/ready  ## Rates as ratios to a baseline of the same run; ARGS="mapping intake relay"
+bench: $(VENV)/ready  ## Rates as ratios to a baseline of the same run; ARGS="mapping intake relay beside steady growth size"
 	$(BIN)/python tests/benchmarks/run.py $(ARGS)
 
 format: $(VENV)/ready

@@ -31,6 +31,7 @@ SECONDS = 5
 ROUNDS = 3
 CONNECTIONS = 32
 PREPARED = 40_000
+PORT = 18765
 
 BARE = """
 from flask import Flask, request

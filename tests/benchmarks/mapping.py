@@ -18,9 +18,9 @@ ROUNDS = 5
 TOPICS = {"shopify": "orders/paid", "woocommerce": "order.updated"}
 
 
-def requests(config: Config, name: str, number: int = BODIES) -> list[Request]:
+def requests(config: Config, name: str, number: int = BODIES, seed: float = 1) -> list[Request]:
     """Signed orders of one store that are placed and paid, every one another shopper's."""
-    store, rng, now = config.stores[name], random.Random(1), datetime.now(UTC)
+    store, rng, now = config.stores[name], random.Random(seed), datetime.now(UTC)
     samples, platform, topic = SAMPLES[store.platform], PLATFORMS[store.platform], TOPICS[store.platform]
     made = []
     for _ in range(number):

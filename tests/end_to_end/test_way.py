@@ -137,6 +137,15 @@ def test_hup_restarts_both_and_keeps_serving(system):
 
 
 @ON_SQLITE
+def test_webhooks_have_the_processor_before_the_relay(system):
+    """A shop waits for its answer, TikTok for nothing."""
+    system.start()
+    (relay,) = system.children("relay")
+    web = {os.getpriority(os.PRIO_PROCESS, pid) for pid in system.children("web")}
+    assert {os.getpriority(os.PRIO_PROCESS, relay)} == {nice + 10 for nice in web}
+
+
+@ON_SQLITE
 def test_one_url_serves_several_shopify_shops(system):
     """`/webhooks/shopify` chooses the store by shop domain among those whose secret verifies."""
     system.start()
