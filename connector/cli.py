@@ -28,13 +28,19 @@ def serve() -> None:
     """Run the server and a relay; what a PaaS starts. Migrates a SQLite database by itself."""
     from connector.serve import serve as run
 
-    sys.exit(run(lambda: ready_database(configuration(), migrate_sqlite=True)))
+    sys.exit(run())
+
+
+@main.command(hidden=True)
+def ready() -> None:
+    """What `serve` does first: look at the configuration, and migrate a SQLite database."""
+    ready_database(configuration(), migrate_sqlite=True)
 
 
 @main.command(hidden=True)
 def web() -> None:
     """Only the server, as `serve` starts it."""
-    from connector.serve import run_web
+    from connector.web import run_web
 
     run_web(configuration())
 

@@ -7,7 +7,6 @@ value that may be secret. `connector.document` finds the keys, `connector.values
 
 import os
 import re
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -15,7 +14,7 @@ from itertools import combinations
 from operator import attrgetter
 from typing import Literal
 
-from connector import values
+from connector import logs, values
 from connector.document import API_KEYS, Reading, Section, Table, join, read_document
 from connector.store import KINDS, VALUE_PARTS, Api, EventIds, MappingChoices, Pixel, Signals, Store
 
@@ -117,7 +116,6 @@ def load_environment(environ: Mapping[str, str]) -> Environment:
 
 def _environment(reading: Reading) -> Environment:
     setting, any_url = reading.setting, values.web_url("https", "http")
-    terminal = sys.stderr is not None and sys.stderr.isatty()
     return Environment(
         database_url=setting("DATABASE_URL", values.database_url, "sqlite:///connector.db"),
         events_api_url=setting("EVENTS_API_URL", any_url, "https://business-api.tiktok.com/open_api/v1.3"),
@@ -127,7 +125,7 @@ def _environment(reading: Reading) -> Environment:
         trusted_proxies=setting("TRUSTED_PROXIES", values.number(0), 0),
         admin_password=setting("ADMIN_PASSWORD", values.text, ""),
         alert_url=setting("ALERT_URL", values.alert_url, ""),
-        log_format=setting("LOG_FORMAT", values.choice("text", "json"), "text" if terminal else "json"),
+        log_format=setting("LOG_FORMAT", values.choice("text", "json"), logs.usual_form()),
         log_level=setting("LOG_LEVEL", values.log_level, "INFO"),
     )
 

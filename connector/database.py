@@ -4,15 +4,14 @@ import sqlite3
 import time
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
-from alembic import command
-from alembic.config import Config as AlembicConfig
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.pool import QueuePool
+
+if TYPE_CHECKING:
+    from alembic.config import Config as AlembicConfig
 
 MIGRATION_LOCK = 7_316_920_114  # any number that is only ours
 
@@ -147,6 +146,10 @@ def patience_of(engine: Engine) -> float:
 
 def migrate(engine: Engine) -> tuple[str | None, str]:
     """Bring the schema to this release's version, one process at a time; (version before, version now)."""
+    # Here and below: the web's workers live without Alembic, and each would carry ten megabytes of it.
+    from alembic import command  # noqa: PLC0415
+    from alembic.migration import MigrationContext  # noqa: PLC0415
+
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
             _driver(connection).deadline = float("inf")
@@ -164,9 +167,11 @@ def migrate(engine: Engine) -> tuple[str | None, str]:
 
 def require_current(engine: Engine) -> None:
     """Raise SchemaError unless the tables are those of this release, or of a later one, which it works with too."""
+    from alembic.migration import MigrationContext  # noqa: PLC0415
+
     with engine.connect().execution_options(reading=True) as connection:
         found = MigrationContext.configure(connection).get_current_revision()
-    wanted = ScriptDirectory.from_config(_alembic()).get_current_head()
+    wanted = _latest()
     if found is None:
         raise SchemaError("the database has no tables yet: run `connector migrate`")
     if found != wanted and not _is_newer(found):
@@ -175,11 +180,18 @@ def require_current(engine: Engine) -> None:
 
 def _is_newer(found: str | None) -> bool:
     """Revisions are numbered; a migration never breaks the release before it, which may still be running."""
-    wanted = ScriptDirectory.from_config(_alembic()).get_current_head() or ""
-    return found is not None and found.isdecimal() and found > wanted
+    return found is not None and found.isdecimal() and found > _latest()
 
 
-def _alembic() -> AlembicConfig:
+def _latest() -> str:
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
+    return ScriptDirectory.from_config(_alembic()).get_current_head() or ""
+
+
+def _alembic() -> "AlembicConfig":
+    from alembic.config import Config as AlembicConfig  # noqa: PLC0415
+
     settings = AlembicConfig()
     settings.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     return settings

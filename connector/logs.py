@@ -3,14 +3,30 @@
 import json
 import logging
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Literal
 
 import msgspec
 
+Form = Literal["text", "json"]
 FIELDS = (
     "store", "topic", "delivery", "object", "event_ids", "reason", "pixel", "outcome", "code", "request_id",
     "events", "accepted", "retry", "rejected", "expired", "ms", "problem",
 )  # fmt: skip
+
+
+def usual_form() -> Form:
+    """Text for people at a terminal, JSON for machines everywhere else."""
+    return "text" if sys.stderr is not None and sys.stderr.isatty() else "json"
+
+
+def wanted(environ: Mapping[str, str]) -> tuple[Form, str]:
+    """Form and level by LOG_FORMAT and LOG_LEVEL alone, for a process that reads no configuration."""
+    form, level = environ.get("LOG_FORMAT", "").lower(), environ.get("LOG_LEVEL", "").upper()
+    levels = logging.getLevelNamesMapping()
+    chosen: Form = "json" if form == "json" else "text" if form == "text" else usual_form()
+    return chosen, level if level in levels else "INFO"
 
 
 def set_up(format_: str, level: str) -> None:

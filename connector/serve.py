@@ -15,64 +15,15 @@ import time
 from collections.abc import Callable, Sequence
 from types import FrameType
 
-from connector.config import Config, ConfigError, load
+from connector import logs
 
 log = logging.getLogger("connector.serve")
 
 GRACE = 30.0  # seconds for requests under way; PaaSes kill after 30
-THREADS = 8
 LONGEST_PAUSE = 30.0  # seconds before a relay that keeps dying is started again
 RELAY_NICE = 10  # more than the web's
 SETTLED = 60.0  # seconds; a relay that lived this long starts afresh with the shortest pause
 LIFELINE = "CONNECTOR_LIFELINE"
-
-
-def gunicorn_settings(config: Config) -> dict[str, object]:
-    """Gunicorn as shops need it: threads with keep-alive, time-outs, and no file in anybody's home directory."""
-    return {
-        "bind": f"0.0.0.0:{config.port}",
-        "workers": config.web_concurrency,
-        "worker_class": "connector.worker.Worker",
-        "threads": THREADS,
-        "keepalive": 75,  # Shopify re-uses connections; longer than the idle time-out of common load balancers
-        "timeout": 30,
-        "graceful_timeout": 20,
-        "worker_tmp_dir": "/dev/shm" if os.path.isdir("/dev/shm") else None,  # noqa: S108
-        "control_socket_disable": True,
-        "limit_request_line": 4094,
-        "limit_request_fields": 100,
-        # Gunicorn's own lines take the way of ours: the same form and level.
-        "logconfig_dict": {
-            "formatters": {"ours": {"()": "connector.logs.formatter", "form": config.log_format}},
-            "handlers": {"ours": {"class": "logging.StreamHandler", "formatter": "ours", "stream": "ext://sys.stderr"}},
-            "root": {"level": config.log_level, "handlers": ["ours"]},
-            "loggers": {"gunicorn.error": {"level": config.log_level, "handlers": [], "propagate": True}},
-        },
-        "logger_class": "connector.worker.Log",
-        "proc_name": "connector-web",
-    }
-
-
-def run_web(config: Config) -> None:
-    """Gunicorn in this process; returns only by exiting."""
-    # Imported here: gunicorn costs start-up time that no other command needs.
-    from gunicorn.app.base import BaseApplication  # noqa: PLC0415
-
-    class Web(BaseApplication):  # type: ignore[misc] # gunicorn has no types
-        def load_config(self) -> None:
-            # At the start and on HUP only. A worker that is replaced between gets these same settings, whatever
-            # half-edited file lies on the disk at that moment.
-            self.settings = load(os.environ)
-            for key, value in gunicorn_settings(self.settings).items():
-                self.cfg.set(key, value)
-            self.cfg.set("on_starting", lambda _server: end_with_parent())
-
-        def load(self) -> object:
-            from connector.app import wsgi  # noqa: PLC0415
-
-            return wsgi(self.settings)
-
-    Web().run()
 
 
 def end_with_parent() -> None:
@@ -89,9 +40,10 @@ def end_with_parent() -> None:
 
 
 class Supervisor:
-    """The parent. `commands` are the children's command lines, web first."""
+    """The parent. Command lines of its children: `ready` ends with 0 when the others can be started."""
 
-    def __init__(self, web: Sequence[str], relay: Sequence[str]) -> None:
+    def __init__(self, ready: Sequence[str], web: Sequence[str], relay: Sequence[str]) -> None:
+        self._ready = list(ready)
         self._commands = {"web": list(web), "relay": list(relay)}
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._lifeline, self._held = os.pipe()
@@ -109,7 +61,9 @@ class Supervisor:
         signal.signal(signal.SIGHUP, self._on_reload)
 
     def run(self) -> int:
-        """Start both and watch over them; the exit status."""
+        """Start both, when all is ready, and watch over them; the exit status."""
+        if unready := self._make_ready():
+            return 0 if self._ending else unready
         for name in self._commands:
             if not self._ending:
                 self._start(name)
@@ -125,6 +79,14 @@ class Supervisor:
                 self._end_all()
                 return 1
         return self._end_all()
+
+    def _make_ready(self) -> int:
+        """A child's work, for it needs most of our libraries, and the parent would carry them for ever after."""
+        child = subprocess.Popen(self._ready, start_new_session=True)  # noqa: S603 — our own command
+        _wait(lambda: 0 if self._ending else child.poll(), float("inf"))
+        if self._ending and child.poll() is None:
+            child.send_signal(signal.SIGTERM)
+        return child.wait()
 
     def _start(self, name: str) -> None:
         if name == "relay":
@@ -154,10 +116,8 @@ class Supervisor:
             self._start("relay")
 
     def _restart_both(self) -> None:
-        try:
-            load(os.environ)
-        except ConfigError as error:
-            log.error("the new settings have faults, so the old ones stay:\n%s", error)
+        if self._make_ready():
+            log.error("the new settings cannot be used, for the reason above, so the old ones stay")
             return
         log.info("restarting with the settings read again")
         # Gunicorn keeps its socket over a HUP and replaces the workers, so no webhook is refused meanwhile.
@@ -192,12 +152,12 @@ class Supervisor:
         self._wake.set()
 
 
-def serve(prepare: Callable[[], None]) -> int:
-    """Both halves of the way on this machine, after `prepare`; the exit status. TERM ends it at any moment."""
+def serve() -> int:
+    """Both halves of the way on this machine; the exit status. TERM ends it at any moment."""
+    logs.set_up(*logs.wanted(os.environ))
     own = [sys.executable, "-m", "connector"]
-    supervisor = Supervisor([*own, "web"], [*own, "relay"])
+    supervisor = Supervisor([*own, "ready"], [*own, "web"], [*own, "relay"])
     supervisor.listen()
-    prepare()
     return supervisor.run()
 
 

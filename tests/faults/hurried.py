@@ -26,7 +26,7 @@ def main() -> None:
     if command == "serve":
         logs.set_up("text", os.environ.get("LOG_LEVEL", "INFO"))
         own = [sys.executable, __file__]
-        sys.exit(serve.Supervisor([*own, "web"], [*own, "relay"]).run())
+        sys.exit(serve.Supervisor([*own, "ready"], [*own, "web"], [*own, "relay"]).run())
     if command == "sandbox":
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
         sandbox.serve(int(sys.argv[2]))

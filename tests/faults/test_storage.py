@@ -17,8 +17,8 @@ from connector.config import Config, load
 from connector.database import connect, migrate
 from connector.desk import Choice, Desk
 from connector.outbox import Outbox
-from connector.serve import THREADS
 from connector.simulate import webhooks
+from connector.web import THREADS
 
 PROMISED = 3.0  # seconds
 SLACK = 0.5  # for this machine being busy with other tests

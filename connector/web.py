@@ -1,0 +1,61 @@
+"""The web half of `connector serve`: gunicorn, set up as shops need it."""
+
+import gc
+import os
+
+from connector.config import Config, load
+from connector.serve import end_with_parent
+
+THREADS = 8
+
+
+def gunicorn_settings(config: Config) -> dict[str, object]:
+    """Gunicorn as shops need it: threads with keep-alive, time-outs, and no file in anybody's home directory."""
+    return {
+        "bind": f"0.0.0.0:{config.port}",
+        "workers": config.web_concurrency,
+        "worker_class": "connector.worker.Worker",
+        "threads": THREADS,
+        "keepalive": 75,  # Shopify re-uses connections; longer than the idle time-out of common load balancers
+        "timeout": 30,
+        "graceful_timeout": 20,
+        "worker_tmp_dir": "/dev/shm" if os.path.isdir("/dev/shm") else None,  # noqa: S108
+        "control_socket_disable": True,
+        "limit_request_line": 4094,
+        "limit_request_fields": 100,
+        # Gunicorn's own lines take the way of ours: the same form and level.
+        "logconfig_dict": {
+            "formatters": {"ours": {"()": "connector.logs.formatter", "form": config.log_format}},
+            "handlers": {"ours": {"class": "logging.StreamHandler", "formatter": "ours", "stream": "ext://sys.stderr"}},
+            "root": {"level": config.log_level, "handlers": ["ours"]},
+            "loggers": {"gunicorn.error": {"level": config.log_level, "handlers": [], "propagate": True}},
+        },
+        "logger_class": "connector.worker.Log",
+        "proc_name": "connector-web",
+    }
+
+
+def run_web(config: Config) -> None:
+    """Gunicorn in this process; returns only by exiting."""
+    # Imported before the workers are forked, so that they share what they only read; frozen, or the garbage collector
+    # would write into those pages.
+    from gunicorn.app.base import BaseApplication  # noqa: PLC0415
+
+    from connector.app import wsgi  # noqa: PLC0415
+
+    gc.collect()
+    gc.freeze()
+
+    class Web(BaseApplication):  # type: ignore[misc] # gunicorn has no types
+        def load_config(self) -> None:
+            # At the start and on HUP only. A worker that is replaced between gets these same settings, whatever
+            # half-edited file lies on the disk at that moment.
+            self.settings = load(os.environ)
+            for key, value in gunicorn_settings(self.settings).items():
+                self.cfg.set(key, value)
+            self.cfg.set("on_starting", lambda _server: end_with_parent())
+
+        def load(self) -> object:
+            return wsgi(self.settings)
+
+    Web().run()
