@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from connector import __version__
+from connector.commands.erase import erase, export
 from connector.commands.events import events
 from connector.commands.ground import configuration, database, fail, ready_database, store_named
 from connector.commands.webhooks import webhooks
@@ -55,9 +56,11 @@ def relay() -> None:
 
     from connector import alerts
     from connector.database import connect
+    from connector.erasing import eraser
     from connector.housekeeping import Attic, Housekeeper, Kept
     from connector.outbox import Outbox
     from connector.problems import Finder
+    from connector.records import Records
     from connector.relay import LANES_AT_ONCE, SLOW_LANES_AT_ONCE, Relay
     from connector.serve import end_with_parent
     from connector.tiktok import TIMEOUT, EventsApi
@@ -78,6 +81,7 @@ def relay() -> None:
         teller = alerts.teller(engine, hook, running.name)
         watcher = Watcher(Finder(engine, config.stores), alerts.Alerts(engine), teller)
         works = {"housekeeping": keeper.run, "watching": watcher.run}
+        works["erasing"] = eraser(Records(engine, config.stores), running.name).run
         beside = [threading.Thread(target=run, args=(stop,), name=name, daemon=True) for name, run in works.items()]
         for thread in beside:
             thread.start()
@@ -192,4 +196,6 @@ def simulate(store: str, topics: tuple[str, ...], url: str | None, count: int, l
 
 
 main.add_command(events)
+main.add_command(erase)
+events.add_command(export)
 main.add_command(webhooks)

@@ -13,7 +13,7 @@ What waits to be sent is never erased, nor are the rows of a store that is no lo
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from threading import Event
@@ -22,7 +22,7 @@ import sqlalchemy as sa
 
 from connector.config import Config
 from connector.store import Store
-from connector.tables import arrivals, counters, events, lanes, ledger, parked
+from connector.tables import arrivals, counters, events, identities, lanes, ledger, parked
 from connector.transactions import CannotStore, Transactions
 from connector.turns import Turn
 
@@ -69,6 +69,7 @@ class Attic(Transactions):
             # Asked again: meanwhile a replay may have made it due.
             still = (events.c.id.in_(ids), events.c.settled_at < before)
             connection.execute(sa.update(events).where(*still).values(empty))
+            forget_identities(connection, ids)
         return len(ids)
 
     def forget_keys(self, before: float) -> int:
@@ -134,6 +135,18 @@ class Attic(Transactions):
         if self._postgresql:  # what a relay or a webhook holds just now is left for the next batch
             query = query.with_for_update(skip_locked=True)
         return list(connection.execute(query).scalars())
+
+
+def forget_identities(connection: sa.Connection, ids: Sequence[int]) -> None:
+    """Further hashes of persons whom these events were about, once no event of the same object has its payload."""
+    about = sa.select(events.c.store, events.c.object_key).where(events.c.id.in_(ids))
+    kept = sa.select(events.c.id).where(
+        events.c.store == identities.c.store,
+        events.c.object_key == identities.c.object_key,
+        events.c.payload.is_not(None),
+    )
+    key = sa.tuple_(identities.c.store, identities.c.object_key)
+    connection.execute(sa.delete(identities).where(key.in_(about), ~kept.exists()))
 
 
 class Housekeeper:

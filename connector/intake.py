@@ -18,10 +18,12 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from connector.event import Event, Skipped
+from connector.demands import Demands
+from connector.event import Demand, Event, Skipped
 from connector.mapping import Described, Mapped, map_event, object_key
 from connector.outbox import Decision, Outbox, Parked, hour_of
 from connector.parking import seal, unseal
+from connector.person import person_of
 from connector.store import Store
 from connector.transactions import CannotStore
 from connector.webhook import Misfit, Platform, Refused, Request, Unreadable, Webhook
@@ -41,6 +43,13 @@ _DECODER = msgspec.json.Decoder(float_hook=_decimal)
 TALLY_SECONDS = 1.0
 UNDER_WAY = timedelta(minutes=15)  # what shoppers had begun when a store was first started is no history
 
+SAID = {
+    "erase_person": "a shopper is to be erased, which is done within a minute (demand {0})",
+    "erase_store": "all of this store is to be erased, which is done within a minute (demand {0})",
+    "export": "a shopper asks what is kept of them: run `connector events export --demand {0}`",
+    "uninstalled": "the shop has uninstalled the app; what is queued is still sent",
+}
+
 
 class Seen(msgspec.Struct, frozen=True):
     """What a webhook's body amounts to: events, milestones deliberately skipped, and whom it is about."""
@@ -49,6 +58,7 @@ class Seen(msgspec.Struct, frozen=True):
     skipped: tuple[Skipped, ...] = ()
     object_key: str = ""
     order_number: str = ""
+    demands: tuple[Demand, ...] = ()
 
     @property
     def outcome(self) -> str:
@@ -85,7 +95,8 @@ def examine(webhook: Webhook, platform: Platform, store: Store, now: datetime, g
     data = parse(webhook.body)
     if webhook.shop and webhook.shop not in store.shops:
         raise Misfit(f"it comes from another shop, {webhook.shop} (shop = {', '.join(store.shops)})")
-    found = list(platform.translate(replace(webhook, data=data), store))
+    told = list(platform.translate(replace(webhook, data=data), store))
+    found = [item for item in told if not isinstance(item, Demand)]
     happened = [event for event in found if isinstance(event, Event)]
     mapped: list[Mapped | Skipped] = [skip for skip in found if isinstance(skip, Skipped)]
     described: dict[int, Described] = {}
@@ -99,6 +110,7 @@ def examine(webhook: Webhook, platform: Platform, store: Store, now: datetime, g
         skipped=tuple(dict.fromkeys(item for item in mapped if isinstance(item, Skipped))),
         object_key=object_key(subject.milestone, ids) if subject else "",
         order_number=ids.get("order_name") or ids.get("order_number", ""),
+        demands=tuple(item for item in told if isinstance(item, Demand)),
     )
 
 
@@ -123,6 +135,7 @@ class Intake:
         self._stores = stores
         self._platforms = platforms
         self._outbox = outbox
+        self._demands = Demands(outbox.engine)
         self._clock = clock
         self._started: dict[str, float] = {}
         self._tallies: Counter[tuple[str, str, str, int]] = Counter()
@@ -218,8 +231,19 @@ class Intake:
         if not seen.events and not seen.skipped and webhook.topic not in platform.RECORDED:
             self._tally(store, webhook.topic, "nothing new")
             return "nothing new", seen, ""
+        for demand in seen.demands:
+            self._note(demand, webhook, store)
         new = self._outbox.record(self._decision(webhook, store, seen))
         return seen.outcome if new or not seen.events else "nothing new", seen, seen.reason
+
+    def _note(self, demand: Demand, webhook: Webhook, store: Store) -> None:
+        """What is asked of us is done beside the relay: to look at all that is kept takes longer than a shop waits."""
+        digest, person = hashlib.sha256(webhook.body).digest(), person_of(demand, store)
+        number = self._demands.note(store.name, demand.what, person, digest, self._clock().timestamp())
+        if number is None:
+            log.info("asked before, nothing is done again", extra={"store": store.name, "topic": webhook.topic})
+        else:
+            log.warning("%s", SAID[demand.what].format(number), extra={"store": store.name, "topic": webhook.topic})
 
     def _park(self, webhook: Webhook, store: Store, reason: str) -> tuple[str, None, str]:
         digest = hashlib.sha256(webhook.body).digest()

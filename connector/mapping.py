@@ -65,6 +65,7 @@ class Mapped(Struct, frozen=True):
     phone: str = ""
     external_id: str = ""
     notes: tuple[str, ...] = ()
+    more_hashes: tuple[str, ...] = ()  # when the payload has several e-mails or phones: those after the first
 
     def __repr__(self) -> str:
         """Without what is personal."""
@@ -123,6 +124,7 @@ def map_event(
                 phone=_only(what.user.get("phone")),
                 external_id=_only(what.user.get("external_id")),
                 notes=what.notes,
+                more_hashes=_others(what.user.get("email")) + _others(what.user.get("phone")),
             )
 
 
@@ -388,6 +390,10 @@ def _one_or_many(hashes: Iterable[str]) -> str | list[str]:
 
 def _only(value: object) -> str:
     return value[0] if isinstance(value, list) else value if isinstance(value, str) else ""
+
+
+def _others(value: object) -> tuple[str, ...]:
+    return tuple(value[1:]) if isinstance(value, list) else ()
 
 
 def _present(**fields: object) -> dict[str, Any]:

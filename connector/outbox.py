@@ -17,7 +17,7 @@ from connector.database import patience_of
 from connector.gathering import Gathering, TookTooLong
 from connector.insertion import Insertion
 from connector.mapping import Mapped
-from connector.tables import counters, events, lanes, ledger, parked, relays, storable, stores
+from connector.tables import counters, events, identities, lanes, ledger, parked, relays, storable, stores
 from connector.transactions import CannotStore, Transactions, fault_of_one
 
 State = Literal["due", "accepted", "rejected", "expired"]
@@ -132,6 +132,7 @@ class Outbox(Transactions):
         """Several webhooks' decisions in one transaction; for each the number of its events that are new."""
         with self._write() as connection:
             new = self._insert_events(connection, decisions)
+            self._insert_identities(connection, decisions)
             counted: Counter[tuple[str, str, str, int]] = Counter()
             lines: list[dict[str, Any]] = []
             for decision, number in zip(decisions, new, strict=True):
@@ -158,6 +159,17 @@ class Outbox(Transactions):
                 added.discard(stored)
                 new[number] += 1
         return new
+
+    def _insert_identities(self, connection: Connection, decisions: Sequence[Decision]) -> None:
+        """Further hashes of whom an event is about; few have any. Of what is erased none comes back."""
+        found = {(d.store, m.object_key, digest) for d in decisions for m in d.events for digest in m.more_hashes}
+        for store, key, digest in sorted(found):
+            kept = sa.select(events.c.id).where(
+                events.c.store == store, events.c.object_key == key, events.c.payload.is_not(None)
+            )
+            if connection.execute(kept.limit(1)).first() is not None:
+                row = {"digest": bytes.fromhex(digest), "store": store, "object_key": key}
+                connection.execute(self._insert(identities).values(row).on_conflict_do_nothing())
 
     def _brings_nothing_new(self, connection: Connection, decision: Decision, new: int) -> bool:
         if new or decision.outcome == "recorded":

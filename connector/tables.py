@@ -10,6 +10,8 @@ relays    heartbeats
 leases    what only one process at a time may do, on whichever host: by whom and until when
 alerts    problems somebody should know of, and whether they were told
 arrivals  how many webhooks came, per store and hour: how a silence is known
+identities  further hashes of whom an event is about, when its payload has more than one of a kind
+demands   what a shop asks for by law, and its app's end: what, when, and whether it is done
 """
 
 import re
@@ -194,3 +196,28 @@ arrivals = Table(
     Column("last_at", Double, nullable=False),
 )
 Index("arrivals_hour", arrivals.c.hour)
+
+identities = Table(
+    "identities",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),  # SHA-256 of an e-mail or phone, as in events
+    Column("store", Words, primary_key=True),
+    Column("object_key", Words, primary_key=True),  # the order, checkout or customer whose events have it
+)
+Index("identities_object", identities.c.store, identities.c.object_key)
+
+demands = Table(
+    "demands",
+    metadata,
+    Column("id", _ID, primary_key=True, autoincrement=True),
+    Column("store", Words, nullable=False),
+    Column("what", Words, nullable=False),  # erase_person, erase_store, export, uninstalled
+    Column("body_sha256", LargeBinary, nullable=False),  # so that a repeated body asks for nothing
+    Column("asked_at", Double, nullable=False),
+    Column("done_at", Double),
+    Column("person", LargeBinary),  # whom it is about, as hashes and ids; gone when it is done
+    UniqueConstraint("store", "what", "body_sha256"),
+)
+_OPEN = text("done_at IS NULL")
+Index("demands_open", demands.c.asked_at, sqlite_where=_OPEN, postgresql_where=_OPEN)
+Index("demands_asked", demands.c.asked_at)

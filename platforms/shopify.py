@@ -7,18 +7,19 @@ Bodies: https://shopify.dev/docs/api/admin-rest/latest/resources/order (checkout
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
-from connector.event import Address, Customer, Event, Skipped
+from connector.event import Address, Customer, Demand, Event, Skipped
 from connector.fields import Json, host, ident, mapping, moment, number_id, parameter, rows, text, texts, word
 from connector.signature import sign, verify
 from connector.store import Store
 from connector.webhook import Misfit, Request, Webhook
+from platforms.shopify_demands import DEMANDS, asked
 from platforms.shopify_money import Till, amounts_of, order_money
 
 ORDER_TOPICS = frozenset({"orders/create", "orders/paid", "orders/updated"})
 CHECKOUT_TOPICS = frozenset({"checkouts/create", "checkouts/update"})
 CUSTOMER_TOPICS = frozenset({"customers/create", "customers/enable"})
 TOPICS = ORDER_TOPICS | CHECKOUT_TOPICS | CUSTOMER_TOPICS
-RECORDED = frozenset({"app/uninstalled", "customers/data_request", "customers/redact", "shop/redact"})
+RECORDED = DEMANDS
 
 PAID = frozenset({"paid", "partially_refunded"})
 GONE = frozenset({"voided", "refunded"})
@@ -60,7 +61,7 @@ def _header(request: Request, name: str) -> str:
 # --- translate --------------------------------------------------------------------------------------------
 
 
-def translate(webhook: Webhook, store: Store) -> Iterable[Event | Skipped]:
+def translate(webhook: Webhook, store: Store) -> Iterable[Event | Skipped | Demand]:
     """The milestones a body shows. Order topics may come in any order and any state; all are read alike."""
     body = webhook.data
     if not isinstance(body, dict):
@@ -71,22 +72,7 @@ def translate(webhook: Webhook, store: Store) -> Iterable[Event | Skipped]:
         return _checkout(body, store)
     if webhook.topic in CUSTOMER_TOPICS:
         return _registration(webhook, body)
-    return _recorded(webhook.topic, body)
-
-
-def _recorded(topic: str, body: Json) -> Iterable[Event | Skipped]:
-    """Uninstall and compliance topics yield no events, but must have their topic's shape to be believed."""
-    shape = {
-        "app/uninstalled": ("id", "name", "domain", "myshopify_domain"),
-        "customers/data_request": ("shop_domain", "customer", "data_request"),
-        "customers/redact": ("shop_domain", "customer", "orders_to_redact"),
-        "shop/redact": ("shop_domain", "shop_id"),
-    }[topic]
-    if missing := [key for key in shape if key not in body]:
-        raise Misfit(f"the body has no {missing[0]}, so it is no {topic}")
-    if topic == "shop/redact" and "customer" in body:
-        raise Misfit("the body names a customer, so it is no shop/redact")
-    return ()
+    return (asked(webhook, body, store),)
 
 
 def _order(webhook: Webhook, body: Json, store: Store) -> Iterator[Event | Skipped]:
