@@ -104,7 +104,7 @@ class Eraser:
         asked: Demands,
         turn: Turn,
         owner: str,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float],
     ) -> None:
         self._records = records
         self._erasure = Erasure(records.engine)
@@ -157,6 +157,6 @@ class Eraser:
         }
 
 
-def eraser(records: Records, owner: str) -> Eraser:
+def eraser(records: Records, owner: str, clock: Callable[[], float] = time.time) -> Eraser:
     """One over the records' database."""
-    return Eraser(records, Demands(records.engine), Turn(records.engine, "erasing", TURN), owner)
+    return Eraser(records, Demands(records.engine), Turn(records.engine, "erasing", TURN), owner, clock)

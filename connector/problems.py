@@ -162,7 +162,8 @@ class Finder(Transactions):
 
     def _demands(self, now: float) -> Iterator[Problem]:
         recent = (demands.c.asked_at > now - DAY, demands.c.what == "uninstalled")
-        late = (demands.c.done_at.is_(None), sa.or_(demands.c.what == "export", demands.c.asked_at < now - HOUR))
+        open_ = (demands.c.done_at.is_(None), demands.c.asked_at <= now)
+        late = (*open_, sa.or_(demands.c.what == "export", demands.c.asked_at < now - HOUR))
         with self._read() as connection:
             rows = [row for which in (recent, late) for row in connection.execute(sa.select(demands).where(*which))]
         for row in rows:
