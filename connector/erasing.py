@@ -22,7 +22,7 @@ from connector.turns import Turn
 
 log = logging.getLogger("connector.erasing")
 
-EVERY = 20.0  # seconds between looks for what is asked for
+EVERY = 10.0  # seconds between looks for what is asked for
 TURN = 600.0
 FINISHED = ("accepted", "rejected", "expired")
 NOT_SENT = "erased on demand before it was sent"

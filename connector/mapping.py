@@ -16,6 +16,7 @@ from phonenumbers import SUPPORTED_REGIONS
 
 from connector import privacy
 from connector.event import Customer, Event, Item, Parts, Skipped
+from connector.fields import quotable
 from connector.store import PLACEHOLDER, Milestone, Pixel, Store, among
 
 # The 62 currencies the Events API lists; what it does with others is undocumented.
@@ -323,7 +324,7 @@ def _properties(event: Event, store: Store) -> tuple[dict[str, Any], tuple[str, 
         for content in contents:
             content.pop("price", None)
         if value is not None:
-            notes += (f"value left out: TikTok does not list the currency {event.currency or '(none)'}",)
+            notes += (f"value left out: TikTok does not list the currency {quotable(event.currency) or '(none)'}",)
     return _present(**found), notes
 
 

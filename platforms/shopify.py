@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
 from connector.event import Address, Customer, Demand, Event, Skipped
-from connector.fields import Json, host, ident, mapping, moment, number_id, parameter, rows, text, texts, word
+from connector.fields import Json, host, ident, mapping, moment, number_id, parameter, quotable, rows, text, texts, word
 from connector.signature import sign, verify
 from connector.store import Store
 from connector.webhook import Misfit, Request, Webhook
@@ -117,7 +117,8 @@ def _why_no_order(body: Json, status: str, store: Store) -> str:
         return "the order was already cancelled when first seen"
     if store.orders.placed_statuses:
         counted = {*store.orders.placed_statuses, *(store.orders.paid_statuses or PAID)}
-        return "" if status in counted else f"status {status or 'missing'} does not count as placed (placed_statuses)"
+        told = quotable(status) or "missing"
+        return "" if status in counted else f"status {told} does not count as placed (placed_statuses)"
     return f"the order was already {status} when first seen" if status in GONE else ""
 
 
