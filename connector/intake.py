@@ -41,6 +41,7 @@ def _decimal(number: str) -> Decimal | None:
 
 _DECODER = msgspec.json.Decoder(float_hook=_decimal)
 TALLY_SECONDS = 1.0
+TOPICS_COUNTED = 100  # more than either platform has
 UNDER_WAY = timedelta(minutes=15)  # what shoppers had begun when a store was first started is no history
 
 SAID = {
@@ -141,6 +142,7 @@ class Intake:
         self._tallies: Counter[tuple[str, str, str, int]] = Counter()
         self._tallied_at = 0.0
         self._tally_lock = Lock()
+        self._ignored: set[str] = set()
 
     def start(self) -> None:
         """Note when each store was first started. Raises CannotStore; then the first webhook does it."""
@@ -213,7 +215,7 @@ class Intake:
 
     def _handle(self, webhook: Webhook, platform: Platform, store: Store) -> tuple[str, Seen | None, str]:
         if webhook.topic not in platform.TOPICS and webhook.topic not in platform.RECORDED:
-            self._tally(store, webhook.topic[:100], "ignored")
+            self._tally(store, self._known_topic(webhook.topic[:100]), "ignored")
             return "ignored", None, ""
         with self._outbox.under_way():
             return self._decide(webhook, platform, store)
@@ -272,6 +274,12 @@ class Intake:
         if not self._started:
             self.start()
         return datetime.fromtimestamp(self._started[store.name], UTC) - UNDER_WAY
+
+    def _known_topic(self, topic: str) -> str:
+        """A topic to count by; of those that we do not know only so many, for the header is not signed."""
+        if len(self._ignored) < TOPICS_COUNTED:
+            self._ignored.add(topic)
+        return topic if topic in self._ignored else "(others)"
 
     def _count_refused(self, platform: str) -> None:
         self._add((platform, "", "refused", hour_of(self._clock())))

@@ -5,7 +5,7 @@ Bodies: https://shopify.dev/docs/api/admin-rest/latest/resources/order (checkout
 """
 
 from collections.abc import Iterable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from connector.event import Address, Customer, Demand, Event, Skipped
 from connector.fields import Json, host, ident, mapping, moment, number_id, parameter, quotable, rows, text, texts, word
@@ -24,6 +24,7 @@ RECORDED = DEMANDS
 PAID = frozenset({"paid", "partially_refunded"})
 GONE = frozenset({"voided", "refunded"})
 MARKETPLACES = ("tiktok", "amazon", "ebay", "etsy", "walmart", "google", "facebook", "instagram", "zalando")
+SENT_WITHIN = timedelta(hours=1)  # a payment changes the order, and the webhook carries it as it was then
 ENABLE_WINDOW = timedelta(hours=24)  # since 2026-10 old customers' first sign-ins send customers/enable as well
 
 
@@ -103,11 +104,21 @@ def _order(webhook: Webhook, body: Json, store: Store) -> Iterator[Event | Skipp
     # Shopify's sample of orders/paid is voided, and whoever tries it wants to see the payment.
     tried = body.get("test") is True and webhook.topic == "orders/paid"
     if tried or status in (store.orders.paid_statuses or PAID):
-        # No field of the body says when it was paid; an update's time never does (an old order is edited today).
-        paid_at = webhook.triggered_at if webhook.topic == "orders/paid" else None
-        yield Event(milestone="order_paid", occurred_at=paid_at or created, **shared)
+        yield Event(milestone="order_paid", occurred_at=_paid_at(webhook, body) or created, **shared)
     elif store.orders.counts_as_paid(gateways):
         yield Event(milestone="order_paid", occurred_at=created, **shared)
+
+
+def _paid_at(webhook: Webhook, body: Json) -> datetime | None:
+    """No field says when an order was paid, and an update's time never does: an old order is edited today.
+
+    Topic and time of orders/paid are unsigned headers, so they are believed near the body's own last change only: an
+    old body that is sent again must not become a sale of today.
+    """
+    if webhook.topic != "orders/paid" or webhook.triggered_at is None:
+        return None
+    changed = moment(body.get("updated_at"))
+    return min(webhook.triggered_at, changed + SENT_WITHIN) if changed else webhook.triggered_at
 
 
 def _why_no_order(body: Json, status: str, store: Store) -> str:
