@@ -16,13 +16,13 @@ from connector.config import Config
 from connector.database import SchemaError, connect, require_current
 from connector.desk import Desk
 from connector.effects import doubts, plain_words
-from connector.mapping import NO_CONSENT
 from connector.outbox import Outbox
 from connector.parking import Unopenable, unseal
 from connector.registration import Plan, prepare
 from connector.store import Pixel, Store
 from connector.tiktok import TIMEOUT, EventsApi
 from connector.transactions import CannotStore
+from connector.waiting import NO_CONSENT
 from platforms.admins import ADMINS
 
 Mark = Literal["ok", "note", "warning", "fault"]
@@ -58,6 +58,12 @@ def _settings(config: Config) -> Iterator[Finding]:
         yield Finding("note", "SQLite: one machine, on a disk that stays; PostgreSQL for more (DATABASE_URL)")
     for path in config.literal_secrets:
         yield Finding("warning", f"{path} is written into the file; use ${{NAME}} and set it in the environment")
+    if config.trusted_proxies == 0 and any(store.signals for store in config.stores.values()):
+        yield Finding(
+            "note",
+            "TRUSTED_PROXIES is 0: right if browsers reach this server without a proxy between; behind one the signals "
+            "lack the shopper's ip (1 on most hosts)",
+        )
     if not config.events_api_url.startswith("https://"):
         yield Finding("note", f"events go to {config.events_api_url}, which is not TikTok")
 

@@ -1,6 +1,8 @@
 """The commands. Thin: each reads its settings, calls one module and prints. Exit 0 done, 1 failed, 2 wrong use."""
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
@@ -55,6 +57,8 @@ def relay() -> None:
 
     from connector import alerts
     from connector.database import connect
+    from connector.holds import EVERY, SELDOM, Holds
+    from connector.holds import run as end_holds
     from connector.housekeeping import Attic, Housekeeper, Kept
     from connector.outbox import Outbox
     from connector.problems import Finder
@@ -77,7 +81,13 @@ def relay() -> None:
         hook = alerts.Hook(config.alert_url, other) if config.alert_url else None
         teller = alerts.teller(engine, hook, running.name)
         watcher = Watcher(Finder(engine, config.stores), alerts.Alerts(engine), teller)
-        works = {"housekeeping": keeper.run, "watching": watcher.run}
+        expecting = any(store.signals for store in config.stores.values())
+        holding = partial(end_holds, Holds(engine), every=EVERY if expecting else SELDOM)
+        works: dict[str, Callable[[threading.Event], None]] = {
+            "housekeeping": keeper.run,
+            "watching": watcher.run,
+            "holding": holding,
+        }
         beside = [threading.Thread(target=run, args=(stop,), name=name, daemon=True) for name, run in works.items()]
         for thread in beside:
             thread.start()

@@ -102,7 +102,7 @@ class Desk(Transactions):
         }
         again |= {"sent_at": None} if forget_sent else {}
         with self._write() as connection:
-            ready = (events.c.id.in_(ids), events.c.state != "due", events.c.payload.is_not(None))
+            ready = (events.c.id.in_(ids), events.c.state.not_in(("due", "held")), events.c.payload.is_not(None))
             return connection.execute(sa.update(events).where(*ready).values(again)).rowcount
 
     def parked(self, store: str = "", limit: int = 1000, after: int = 0) -> list[Parked]:

@@ -10,6 +10,7 @@ relays    heartbeats
 leases    what only one process at a time may do, on whichever host: by whom and until when
 alerts    problems somebody should know of, and whether they were told
 arrivals  how many webhooks came, per store and hour: how a silence is known
+signals   what the browser of a checkout told us, for a day
 """
 
 import re
@@ -63,8 +64,8 @@ events = Table(
     Column("event_id", Words, nullable=False),
     Column("object_key", Words, nullable=False),
     Column("test_code", Words, nullable=False),
-    Column("state", Words, nullable=False),  # due, accepted, rejected, expired
-    Column("due_at", Double, nullable=False),  # not before; of a leased row: the end of the lease
+    Column("state", Words, nullable=False),  # held, due, accepted, rejected, expired, skipped
+    Column("due_at", Double, nullable=False),  # not before; of a leased row: the end of the lease; held: of the wait
     Column("lease_owner", Words),
     Column("attempts", Integer, nullable=False),
     Column("tried_at", Double),  # first attempt, whatever came of it
@@ -79,6 +80,10 @@ events = Table(
     Column("email", LargeBinary),  # SHA-256 digests, for search and erasure
     Column("phone", LargeBinary),
     Column("external_id", LargeBinary),
+    # Of events that may wait for the browser's signals only:
+    Column("checkout", Words),  # the checkout's token
+    Column("consent", Words),  # "": not asked for; else granted, missing, denied
+    Column("as_of", Double),  # when the body that the properties are from was written
     UniqueConstraint("pixel", "event", "event_id"),
 )
 _DUE = text("state = 'due'")
@@ -91,6 +96,10 @@ _KEY_ONLY = text("settled_at IS NOT NULL AND payload IS NULL")
 Index("events_key_only", events.c.settled_at, sqlite_where=_KEY_ONLY, postgresql_where=_KEY_ONLY)
 _FAILED = text("state IN ('rejected', 'expired')")
 Index("events_failed", events.c.state, events.c.created_at, sqlite_where=_FAILED, postgresql_where=_FAILED)
+_JOINABLE = text("checkout IS NOT NULL")
+Index("events_checkout", events.c.store, events.c.checkout, sqlite_where=_JOINABLE, postgresql_where=_JOINABLE)
+_HELD = text("state = 'held'")
+Index("events_held", events.c.due_at, sqlite_where=_HELD, postgresql_where=_HELD)
 for _name in ("email", "phone", "external_id"):
     _known = text(f"{_name} IS NOT NULL")
     Index(f"events_{_name}", events.c[_name], sqlite_where=_known, postgresql_where=_known)
@@ -194,3 +203,19 @@ arrivals = Table(
     Column("last_at", Double, nullable=False),
 )
 Index("arrivals_hour", arrivals.c.hour)
+
+signals = Table(
+    "signals",
+    metadata,
+    Column("store", Words, primary_key=True),
+    Column("token", Words, primary_key=True),
+    Column("ttclid", Words, nullable=False),
+    Column("ttp", Words, nullable=False),
+    Column("ip", Words, nullable=False),
+    Column("user_agent", Words, nullable=False),
+    Column("url", Words, nullable=False),
+    Column("referrer", Words, nullable=False),
+    Column("consent", Words, nullable=False),  # granted, denied, or "" as long as nobody has said
+    Column("seen_at", Double, nullable=False),  # the last beacon
+)
+Index("signals_seen", signals.c.seen_at)

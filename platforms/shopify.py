@@ -112,6 +112,7 @@ def _order(webhook: Webhook, body: Json, store: Store) -> Iterator[Event | Skipp
         **order_money(body, store.mapping.currency),
         "page_url": text(body.get("landing_site")),
         "referrer": text(body.get("referring_site")),
+        "changed_at": moment(body.get("updated_at")) if store.signals else None,
     }
     yield Event(milestone="order_placed", occurred_at=created, **shared)
     # Shopify's sample of orders/paid is voided, and whoever tries it wants to see the payment.
@@ -245,6 +246,7 @@ def _checkout(body: Json, store: Store) -> Iterator[Event | Skipped]:
         notes=() if certain else ("value left out: the checkout's currency is uncertain",),
         page_url=text(body.get("landing_site")),
         referrer=text(body.get("referring_site")),
+        changed_at=moment(body.get("updated_at")) if store.signals else None,
     )
 
 
