@@ -165,3 +165,12 @@ def test_it_says_how_many_were_skipped_without_consent(url, outbox):
         reason = f"order_placed: {'no consent: nothing says yes (consent)' if number else 'pos orders …'}"
         outbox.record(decision(str(number), outcome="skipped", reason=reason, object_key=f"order:{number}"))
     assert "store acme: 2 orders, checkouts or sign-ups were skipped without consent" in texts(url)
+
+
+def test_it_reminds_of_the_proxy_where_browsers_send(url):
+    """Behind a proxy that is not named, signals have no ip; where none are expected nobody needs to know."""
+    expecting = TOML + "signals = {}\n"
+    reminder = [said for said in texts(url, expecting, mark="note") if said.startswith("TRUSTED_PROXIES is 0")]
+    assert len(reminder) == 1
+    assert not any("TRUSTED_PROXIES" in said for said in texts(url, expecting, TRUSTED_PROXIES="1"))
+    assert not any("TRUSTED_PROXIES" in said for said in texts(url))
