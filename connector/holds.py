@@ -1,6 +1,7 @@
 """The end of a wait, beside the relay: an event that still lacks a yes, or anything to match on, is skipped.
 
-Its payload is erased with the hashes of the person, and the ledger says why. Any number of processes may do it.
+Its payload is erased with the hashes of the person, and the ledger says why. Any number of processes may do it, one at
+a time.
 """
 
 import logging
@@ -23,6 +24,7 @@ EVERY = 1.0  # seconds between two looks
 SELDOM = 60.0  # where no store expects signals: some may wait from the time when one did
 BATCH = 500  # events a transaction
 TOO_FAR = 900.0  # seconds; no wait is that long: a clock that jumped wrote it
+ONE_AT_A_TIME = 7_316_920_115  # any number that is only ours
 # In these words SQLite finds the index.
 _HELD = sa.text("events.state = 'held'")
 
@@ -41,6 +43,8 @@ class Holds(Transactions):
         if self._postgresql:  # what a beacon or a webhook holds just now may go another way
             query = query.with_for_update(skip_locked=True)
         with self._write() as connection:
+            if self._postgresql:  # or two that each skip one event of an order would each see the other's left
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(ONE_AT_A_TIME)))
             rows = connection.execute(query).all()
             self._skip(connection, rows, now)
         return len(rows)
@@ -51,7 +55,7 @@ class Holds(Transactions):
         for row in rows:
             reason = lacking(row.payload, row.consent)
             why[reason].append(row.id)
-            if reason:
+            if reason and row.object_key:
                 told[row.store, row.object_key].append(f"{row.event}: {reason}")
         gone = dict.fromkeys(("payload", "email", "phone", "external_id"))
         for reason, ids in why.items():

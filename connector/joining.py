@@ -64,8 +64,13 @@ def fill(payload: bytes, later: bytes, home: str) -> bytes:
 
 
 def follow(payload: bytes, newer: bytes) -> bytes:
-    """An event worth what a newer body says, with its products; what that does not say stays."""
+    """An event worth what a newer body says, with its products; what that does not say stays.
+
+    Nor is a shopper's Limited Data Use given up, once an address has shown that it applies.
+    """
     parts, new = _PARTS.decode(payload), _PARTS.decode(newer)
+    if "limited_data_use" in new:
+        parts["limited_data_use"] = new["limited_data_use"]
     if "properties" in new:
         parts["properties"] = Raw(_encode(_part(parts, "properties") | _part(new, "properties")))
     return _encode(parts)

@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 from checkouts import ASKING, NOBODY, SHOP, UNTOLD, Way, shopper
+from sqlalchemy import event
 
 from connector import holds as module
+from connector.database import connect, migrate
 from connector.holds import TOO_FAR, Holds, run
 from connector.housekeeping import Attic
 from connector.preview import preview
@@ -24,6 +26,14 @@ def asking(engine):
     way = Way(engine, ASKING)
     way.webhook("orders/create", **UNTOLD)
     return way
+
+
+@pytest.fixture
+def way_on_sqlite(sqlite_url):
+    engine = connect(sqlite_url)
+    migrate(engine)
+    yield Way(engine, ASKING)
+    engine.dispose()
 
 
 def test_a_wait_ends_when_it_is_over_and_not_before(asking):
@@ -88,6 +98,27 @@ def test_the_key_of_a_skipped_event_is_forgotten_in_the_end(asking):
     assert attic.forget_keys(asking.now) == 0
     assert attic.forget_keys(asking.now + 1) == 1
     assert asking.rows() == []
+
+
+def test_nothing_is_looked_for_row_by_row(way_on_sqlite):
+    """However many events there are: a beacon, a webhook and a look for ended waits use indexes."""
+    way, seen = way_on_sqlite, []
+
+    def plan(connection, _cursor, statement, parameters, *_):
+        if statement.startswith(("SELECT", "UPDATE", "DELETE")) and ("events" in statement or "signals" in statement):
+            asked = connection.connection.cursor().execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            seen.extend(row[-1] for row in asked.fetchall())
+
+    event.listen(way.engine, "before_cursor_execute", plan)
+    way.webhook("orders/create", **UNTOLD)
+    way.webhook("orders/updated", **UNTOLD)
+    way.beacon()
+    way.holds.end(way.now + 6)
+    event.remove(way.engine, "before_cursor_execute", plan)
+    assert any("events_checkout" in step for step in seen)
+    assert any("events_held" in step for step in seen)
+    # Of what is held just now each is looked at, which is few.
+    assert {step for step in seen if step.startswith("SCAN")} == {"SCAN events USING INDEX events_held"}
 
 
 def test_the_thread_works_until_it_is_stopped(asking, caplog):

@@ -72,6 +72,13 @@ def test_a_newer_body_decides_what_it_is_worth():
     assert json.loads(follow(old, payload())) == json.loads(old)
 
 
+def test_limited_data_use_is_only_ever_added():
+    """An address may come with a later body; one that comes without does not take it back."""
+    limited = payload(limited_data_use=True)
+    assert b'"limited_data_use":true' in follow(payload(), limited)
+    assert b'"limited_data_use":true' in follow(limited, payload())
+
+
 @pytest.mark.parametrize(
     ("parts", "consent", "why"),
     [
