@@ -118,7 +118,8 @@ def test_nothing_is_looked_for_row_by_row(way_on_sqlite):
     assert any("events_checkout" in step for step in seen)
     assert any("events_held" in step for step in seen)
     # Of what is held just now each is looked at, which is few.
-    assert {step for step in seen if step.startswith("SCAN")} == {"SCAN events USING INDEX events_held"}
+    scans = {step for step in seen if step.startswith("SCAN")}
+    assert scans <= {"SCAN events USING INDEX events_held", "SCAN CONSTANT ROW"}
 
 
 def test_the_thread_works_until_it_is_stopped(asking, caplog):
