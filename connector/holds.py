@@ -6,7 +6,7 @@ a time.
 
 import logging
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from threading import Event
 from typing import Any
@@ -46,15 +46,22 @@ class Holds(Transactions):
             if self._postgresql:  # or two that each skip one event of an order would each see the other's left
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(ONE_AT_A_TIME)))
             rows = connection.execute(query).all()
-            self._skip(connection, rows, now)
+            skipped = self._skip(connection, rows, now)
+        for (store, reason), number in sorted(skipped.items()):
+            log.info(
+                "skipped: what was waited for did not come", extra={"store": store, "events": number, "reason": reason}
+            )
         return len(rows)
 
-    def _skip(self, connection: Connection, rows: Sequence[sa.Row[Any]], now: float) -> None:
+    def _skip(self, connection: Connection, rows: Sequence[sa.Row[Any]], now: float) -> Counter[tuple[str, str]]:
+        """By store and reason, how many."""
         why: dict[str, list[int]] = defaultdict(list)
         told: dict[tuple[str, str], list[str]] = defaultdict(list)
+        skipped: Counter[tuple[str, str]] = Counter()
         for row in rows:
-            reason = lacking(row.payload, row.consent)
+            reason = lacking(row.payload or b"{}", row.consent)
             why[reason].append(row.id)
+            skipped[row.store, reason] += bool(reason)
             if reason and row.object_key:
                 told[row.store, row.object_key].append(f"{row.event}: {reason}")
         gone = dict.fromkeys(("payload", "email", "phone", "external_id"))
@@ -64,6 +71,7 @@ class Holds(Transactions):
             connection.execute(sa.update(events).where(events.c.id.in_(ids)).values(values))
         for (store, object_key), reasons in sorted(told.items()):
             self._retell(connection, store, object_key, "; ".join(dict.fromkeys(reasons))[:500])
+        return +skipped
 
     def _retell(self, connection: Connection, store: str, object_key: str, reasons: str) -> None:
         """The webhooks' lines said "relayed", for that was the plan."""
@@ -82,8 +90,8 @@ def run(holds: Holds, stop: Event, every: float = EVERY, clock: Callable[[], flo
     """End waits as they run out, until `stop` is set."""
     while not stop.wait(every):
         try:
-            while (number := holds.end(clock())) and not stop.is_set():
-                log.info("%s events were skipped: what they waited for did not come", number)
+            while holds.end(clock()) and not stop.is_set():
+                pass
         except CannotStore as error:
             log.warning("waits do not end, the database does not answer: %s", error)
         except Exception:

@@ -26,12 +26,13 @@ from connector.waiting import Waits
 _FIELDS = Signal.__struct_fields__
 _HASHES = ("email", "phone", "external_id")
 _STATE = ("id", "state", "payload", "consent", "due_at", "as_of", *_HASHES)
-# What no relay has and no request to TikTok has carried: only such bytes may still change.
+# What no relay has and no request to TikTok has carried, nor anybody erased: only such bytes may still change.
 _UNCLAIMED = sa.and_(
     events.c.state.in_(("held", "due")),
     events.c.lease_owner.is_(None),
     events.c.attempts == 0,
     events.c.sent_at.is_(None),
+    events.c.payload.is_not(None),
 )
 
 

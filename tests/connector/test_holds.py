@@ -59,6 +59,18 @@ def test_one_that_lacks_nothing_goes(asking):
     assert asking.states() == {"PlaceAnOrder": "accepted"}
 
 
+def test_one_that_was_erased_meanwhile(asking):
+    """By somebody's wish to be forgotten: nothing fills it again, and it ends like one that knows nobody."""
+    with asking.engine.begin() as connection:
+        connection.execute(events.update().values(payload=None))
+    asking.beacon(consent="granted")
+    asking.webhook("orders/updated", financial_status="pending", **UNTOLD)
+    (row,) = asking.rows()
+    assert (row.state, row.payload) == ("held", None)
+    asking.step(6)
+    assert asking.states() == {"PlaceAnOrder": "skipped"}
+
+
 def test_more_than_a_batch(asking, monkeypatch):
     """The rest comes with the next look."""
     monkeypatch.setattr(module, "BATCH", 2)
@@ -147,7 +159,8 @@ def test_the_thread_works_until_it_is_stopped(asking, caplog):
     assert not thread.is_alive()
     assert asking.states() == {"PlaceAnOrder": "skipped"}
     assert "the database does not answer: away" in caplog.text
-    assert "1 events were skipped" in caplog.text
+    (told,) = [record for record in caplog.records if record.message.startswith("skipped")]
+    assert (told.store, told.events, told.reason) == ("acme", 1, SAID_NOTHING)
 
 
 @pytest.mark.parametrize(
