@@ -36,6 +36,11 @@ _UNCLAIMED = sa.and_(
 )
 
 
+_KNOWN = sa.select(signals).where(
+    sa.tuple_(signals.c.store, signals.c.token).in_(sa.bindparam("tokens", expanding=True))
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Beacon:
     """A signal, which checkout of which store it is of, and when it came.
@@ -65,6 +70,11 @@ class Joins(Transactions):
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         self._gathering: Gathering[Beacon, None] = Gathering(self._collect, patience_of(engine), fault_of_one)
+        self._add_event = self._insert(events).on_conflict_do_nothing().returning(events.c.id)
+        told = self._insert(signals)
+        self._tell = told.on_conflict_do_update(
+            index_elements=["store", "token"], set_={name: told.excluded[name] for name in (*_FIELDS, "seen_at")}
+        )
 
     # --- a beacon has come ----------------------------------------------------------------------------------
 
@@ -86,9 +96,9 @@ class Joins(Transactions):
         """All that is known of this browser now."""
         known = self._known(connection, [(beacon.store, beacon.token)]).get((beacon.store, beacon.token), Signal())
         signal = known.then(beacon.signal)
-        told = {name: getattr(signal, name) for name in _FIELDS} | {"seen_at": beacon.came_at}
-        insert = self._insert(signals).values(store=beacon.store, token=beacon.token, **told)
-        connection.execute(insert.on_conflict_do_update(index_elements=["store", "token"], set_=told))
+        told = {name: getattr(signal, name) for name in _FIELDS}
+        row = {"store": beacon.store, "token": beacon.token, "seen_at": beacon.came_at, **told}
+        connection.execute(self._tell, row)
         return signal
 
     def _join(self, connection: Connection, beacon: Beacon, signal: Signal) -> None:
@@ -123,8 +133,7 @@ class Joins(Transactions):
             "due_at": came_at + waits.seconds,
         }
         row = told | _met(told, signal, waits.home, came_at)
-        added = self._insert(events).values(row).on_conflict_do_nothing().returning(events.c.id)
-        if connection.execute(added).first() is not None:
+        if connection.execute(self._add_event, row).first() is not None:
             return True
         same = [events.c[name] == row[name] for name in ("pixel", "event", "event_id")]
         open_ = sa.or_(_UNCLAIMED, events.c.state == "skipped")
@@ -156,8 +165,7 @@ class Joins(Transactions):
             connection.execute(sa.update(events).where(events.c.id == row.id, _UNCLAIMED).values(values))
 
     def _known(self, connection: Connection, tokens: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Signal]:
-        chosen = sa.tuple_(signals.c.store, signals.c.token).in_(sorted(tokens))
-        found = connection.execute(sa.select(signals).where(chosen))
+        found = connection.execute(_KNOWN, {"tokens": sorted(tokens)})
         return {(row.store, row.token): Signal(*(row._mapping[name] for name in _FIELDS)) for row in found}
 
     def _lock(self, connection: Connection, tokens: Iterable[tuple[str, str]]) -> None:
