@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from connector import __version__
+from connector.commands.backfill import backfill
 from connector.commands.events import events
 from connector.commands.ground import configuration, database, fail, ready_database, store_named
 from connector.commands.webhooks import webhooks
@@ -58,10 +59,13 @@ def relay() -> None:
     from connector.housekeeping import Attic, Housekeeper, Kept
     from connector.outbox import Outbox
     from connector.problems import Finder
+    from connector.reconcile import Reconciler
     from connector.relay import LANES_AT_ONCE, SLOW_LANES_AT_ONCE, Relay
     from connector.serve import end_with_parent
     from connector.tiktok import TIMEOUT, EventsApi
     from connector.watcher import Watcher
+    from platforms import PLATFORMS
+    from platforms.admins import ADMINS
 
     config = configuration()
     ready_database(config, migrate_sqlite=False)
@@ -77,7 +81,8 @@ def relay() -> None:
         hook = alerts.Hook(config.alert_url, other) if config.alert_url else None
         teller = alerts.teller(engine, hook, running.name)
         watcher = Watcher(Finder(engine, config.stores), alerts.Alerts(engine), teller)
-        works = {"housekeeping": keeper.run, "watching": watcher.run}
+        healer = Reconciler(config.stores, PLATFORMS, ADMINS, Outbox(engine), running.name)
+        works = {"housekeeping": keeper.run, "watching": watcher.run, "reconciliation": healer.run}
         beside = [threading.Thread(target=run, args=(stop,), name=name, daemon=True) for name, run in works.items()]
         for thread in beside:
             thread.start()
@@ -191,5 +196,6 @@ def simulate(store: str, topics: tuple[str, ...], url: str | None, count: int, l
         fail(f"not every webhook was taken: {report.complaint}")
 
 
+main.add_command(backfill)
 main.add_command(events)
 main.add_command(webhooks)

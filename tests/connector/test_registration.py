@@ -34,8 +34,8 @@ STORE = Store(
     event_id=EventIds("{order_id}", "{checkout_token}", "{customer_id}"),
 )
 TOPICS = {
-    "shopify": shopify_admin.topics(list(STORE.events)),
-    "woocommerce": woocommerce_admin.topics(list(STORE.events)),
+    "shopify": shopify_admin.topics(STORE),
+    "woocommerce": woocommerce_admin.topics(STORE),
 }
 
 
@@ -44,7 +44,7 @@ class Loopback:
     """A platform's side of it whose shop is a fake, and which delivers to loopback."""
 
     SETS_SECRET: bool
-    topics: Callable[..., tuple[str, ...]]
+    topics: Callable[[Store], tuple[str, ...]]
     admin: Callable[[Store], Admin]
 
     def why_not_url(self, url: str) -> str:
@@ -115,7 +115,7 @@ def test_register_makes_what_the_events_need_and_nothing_the_second_time(shop):
 
 def test_a_milestone_without_an_event_needs_no_topic(shop):
     shop.store = replace(shop.store, events={**dict.fromkeys(shop.store.events, ()), "order_paid": ("Purchase",)})
-    shop.topics = shop.module.topics(["order_paid"])
+    shop.topics = shop.module.topics(shop.store)
     shop.do("register")
     assert shop.there() == shop.wanted()
 
