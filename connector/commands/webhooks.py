@@ -118,8 +118,8 @@ def _memory(config: "Config", needed: bool) -> "Registered | None":
     if not needed:
         return None
     click.echo(
-        f"Note: {why}, so it is not remembered which webhooks are ours, and `reconcile` does not make them again if the "
-        "shop removes them; register once more when `connector serve` runs",
+        f"Note: {why}, so it is not remembered which webhooks are ours, and `reconcile` does not make them again if "
+        "the shop removes them; register once more when `connector serve` runs",
         err=True,
     )
     return None
