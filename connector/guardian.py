@@ -78,7 +78,7 @@ def _sentence(store: Store, made: Sequence[str], missed: Sequence[str]) -> str:
         )
     if missed:
         said.append(
-            f"the shop has no active webhook for {', '.join(missed)}, and it was not made by us; activate it in the "
-            f"shop's settings, or let `connector webhooks register {store.name}` make one"
+            f"the shop has no active webhook for {', '.join(missed)}, and none of ours was there; activate it in the "
+            f"shop's settings, or let `connector webhooks register {store.name}` make it"
         )
     return f"store {store.name}: {'; also, '.join(said)}" if said else ""

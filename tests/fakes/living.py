@@ -101,7 +101,7 @@ class Living:
             SEES_ALL=module.SEES_ALL,
             topics=module.topics,
             why_not_url=lambda url: "",
-            admin=self.admin,
+            admin=lambda store, pause=None: self.admin(store),  # time passes only here
         )
 
     def admin(self, store: Store, pause: Callable[[float], object] | None = None) -> Any:
