@@ -192,3 +192,10 @@ class History:
             self.tally.withheld.add(seen.object_key)
         elif any(item.email or item.phone for item in seen.events):
             self.tally.withheld.clear()
+
+
+def counted(queued: Counter[Kind]) -> str:
+    """How many of what, in words; "" if there are none."""
+    names = {"order": ("order", "orders"), "customer": ("sign-up", "sign-ups")}
+    said = [f"{number} {names[kind][number != 1]}" for kind, number in sorted(queued.items(), reverse=True) if number]
+    return " and ".join(said)

@@ -22,7 +22,7 @@ from connector.admin import Admin, AdminFault, Administration
 from connector.alerts import Alerts, Problem, at
 from connector.desk import Desk
 from connector.guardian import Guardian
-from connector.history import History, Kind
+from connector.history import History, Kind, counted
 from connector.intake import history_before
 from connector.outbox import Outbox
 from connector.problems import LAST_ORDERS, withheld
@@ -220,7 +220,7 @@ class Reconciler:
     def _tell_of_gaps(self, store: Store, queued: Counter[Kind], now: float) -> None:
         if number := queued.total():
             self._rounds.count_gaps(store.name, number, now)
-            log.warning("%s had not arrived by webhook", _counted(queued), extra={"store": store.name})
+            log.warning("%s had not arrived by webhook", counted(queued), extra={"store": store.name})
         found = self._rounds.last(store.name)
         if not found or found.gap_at is None or found.gaps_since is None:
             return
@@ -228,7 +228,7 @@ class Reconciler:
             self._rounds.forget_gaps(store.name)
             self._alerts.resolve(f"gaps:{store.name}")
             return
-        total = _counted(queued) if found.gaps == number else f"{found.gaps} orders or sign-ups"
+        total = counted(queued) if found.gaps == number else f"{found.gaps} orders or sign-ups"
         self._alerts.report(
             f"gaps:{store.name}",
             f"store {store.name}: {total} had not arrived by webhook, and came from the shop's history instead (since "
@@ -263,12 +263,6 @@ def _since(last: Round | None, store: Store, now: float, until: float) -> float:
     if last is None or last.upto is None:
         return until - FIRST
     return max(min(last.upto, until) - OVERLAP, now - store.max_event_age.total_seconds())
-
-
-def _counted(queued: Counter[Kind]) -> str:
-    names = {"order": ("order", "orders"), "customer": ("sign-up", "sign-ups")}
-    said = [f"{number} {names[kind][number != 1]}" for kind, number in sorted(queued.items(), reverse=True) if number]
-    return " and ".join(said)
 
 
 def _moment(seconds: float) -> datetime:

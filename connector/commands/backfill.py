@@ -101,11 +101,12 @@ def _bar(label: str) -> Iterator[Callable[[int, int | None], None]]:
 
 def told(tally: "Tally", dry_run: bool) -> list[str]:
     """What a walk came to, a line each."""
-    queued = " and ".join(f"{number} {kind}s" for kind, number in sorted(tally.queued.items(), reverse=True)) or "0"
+    from connector.history import counted
+
     lines = [
         f"  {tally.found} found",
         f"  {tally.there} already there",
-        f"  {queued} {'would be queued' if dry_run else 'queued'} ({tally.events} events)",
+        f"  {counted(tally.queued) or '0'} {'would be queued' if dry_run else 'queued'} ({tally.events} events)",
     ]
     for number, why in (
         (tally.outside, "happened at another time, and only changed in this one"),
