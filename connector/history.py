@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Literal
 
 import sqlalchemy as sa
@@ -102,6 +103,7 @@ class History:
         self._between = between
         self._dry_run = dry_run
         self._clock = clock
+        self._taken: set[bytes] = set()
 
     def orders(self, admin: Admin, since: datetime, until: datetime) -> Iterator[Page]:
         """Handle the orders that changed in [since, until], if any are sent; each page is returned when it is done.
@@ -124,7 +126,14 @@ class History:
 
     def _take(self, page: Page) -> None:
         now = self._clock()
-        webhooks = [Webhook(page.topic, body, now, delivery=self._walk) for body in page.bodies]
+        # One may come twice, where pages overlap.
+        bodies = {sha256(body).digest(): body for body in page.bodies}
+        webhooks = [
+            Webhook(page.topic, body, now, delivery=self._walk)
+            for digest, body in bodies.items()
+            if digest not in self._taken
+        ]
+        self._taken.update(bodies)
         looked = [(webhook, seen) for webhook in webhooks if (seen := self._look(webhook, now)) is not None]
         known = self._memory.known([item for _, seen in looked for item in seen.events])
         only_skipped = {seen.object_key for _, seen in looked if not seen.events and seen.object_key}

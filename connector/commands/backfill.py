@@ -43,11 +43,13 @@ def backfill(store: str, since: str, until: str | None, dry_run: bool) -> None:
         fail("all of that is too old to be sent; nothing was asked for")
     history = _history(config.database_url, chosen, (start, end), dry_run)
     stopped = _walk(history, chosen, start, now)
+    if stopped and not history.tally.found:
+        fail(stopped if f"store {chosen.name}" in stopped else f"store {chosen.name}: {stopped}")
     click.echo(f"{chosen.name}, {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC:")
     for line in told(history.tally, dry_run):
         click.echo(line)
     if stopped:
-        fail(f"store {chosen.name}: not complete: {stopped}; then run it again")
+        fail(f"store {chosen.name}: this is not all: {stopped}; then run it again")
 
 
 def _young_enough(store: "Store", start: datetime, now: datetime) -> datetime:

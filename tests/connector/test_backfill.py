@@ -134,12 +134,20 @@ def test_wrong_use(command: Command, arguments: tuple[str, ...], words: str) -> 
 
 
 def test_wrong_keys_in_one_sentence(command: Command) -> None:
-    """After what was done until then."""
     command.secret = "cs_wrong"
     status, said = command("beans", "--since", "2d")
     assert status == 1
+    assert said.splitlines()[-1].startswith("connector: store beans: the shop refuses the keys")
+    assert "found" not in said
+
+
+def test_a_fault_in_the_middle_after_what_was_done_until_then(command: Command) -> None:
+    command.shop.place(2)
+    command.shop.fake.forbidden.add("customers")
+    status, said = command("beans", "--since", "2d")
+    assert (status, "2 orders queued" in said) == (1, True)
     last = said.splitlines()[-1]
-    assert last.startswith("connector: store beans: not complete: the shop refuses the keys")
+    assert last.startswith("connector: store beans: this is not all: the keys' user may not do this")
     assert last.endswith("; then run it again")
 
 
