@@ -30,6 +30,7 @@ SCOPES = ("read_orders", "read_customers")
 PER_PAGE = 250  # https://shopify.dev/docs/api/usage/limits ; nor are more than 25,000 to be had page by page
 WINDOW = timedelta(days=1)  # so that a busy shop stays below that
 CLOCKS_APART = 60.0  # seconds
+STUMBLES = (2.0, 10.0)  # seconds before a page that failed is asked for again
 
 SUBSCRIPTIONS = """
 query($after: String) {
@@ -127,15 +128,16 @@ def admin(
 
     if store.api is None:
         raise AdminFault("keys", f"store {store.name} has no [api]; give it access_token, or client_id, client_secret")
-    return ShopifyAdmin(ShopifyApi(store.shops[0], store.api, pause, clock, base, limit), clock)
+    return ShopifyAdmin(ShopifyApi(store.shops[0], store.api, pause, clock, base, limit), clock, pause)
 
 
 class ShopifyAdmin:
     """`connector.admin.Admin` for Shopify."""
 
-    def __init__(self, api: "ShopifyApi", clock: Callable[[], float]) -> None:
+    def __init__(self, api: "ShopifyApi", clock: Callable[[], float], pause: Callable[[float], object]) -> None:
         self._api = api
         self._clock = clock
+        self._pause = pause
 
     # --- webhooks ---------------------------------------------------------------------------------------------
 
@@ -223,13 +225,24 @@ class ShopifyAdmin:
         """All pages of a REST list. https://shopify.dev/docs/api/admin-rest/usage/pagination"""
         query = {**query, "limit": PER_PAGE}
         while True:
-            answer = self._api.get(f"{name}.json", query)
+            answer = self._steadily(f"{name}.json", query)
             if bodies := self._bodies(answer, name):
                 yield bodies
             cursor = _next_page(answer.headers.get("link", ""))
             if not cursor:
                 return
             query = {"limit": PER_PAGE, "page_info": cursor}  # Shopify refuses any filter beside it
+
+    def _steadily(self, path: str, query: Mapping[str, str | int]) -> "Answer":
+        """An answer; a long list shall not end because Shopify stumbles once in its middle."""
+        for seconds in STUMBLES:
+            try:
+                return self._api.get(path, query)
+            except AdminFault as fault:
+                if fault.kind != "unreachable":
+                    raise
+            self._pause(seconds)
+        return self._api.get(path, query)
 
     def _bodies(self, answer: "Answer", name: str) -> list[bytes]:
         """Each resource as its very bytes: reading and writing them again would lose digits."""

@@ -41,7 +41,9 @@ def backfill(store: str, since: str, until: str | None, dry_run: bool) -> None:
     start = _young_enough(chosen, start, now)
     if start >= end:
         fail("all of that is too old to be sent; nothing was asked for")
-    history = _history(config.database_url, chosen, (start, end), dry_run)
+    # Open to the present: the shop's clock may be a little ahead of ours.
+    between = (start, end if until else datetime.max.replace(tzinfo=UTC))
+    history = _history(config.database_url, chosen, between, dry_run)
     stopped = _walk(history, chosen, start, now)
     if stopped and not history.tally.found:
         fail(stopped if f"store {chosen.name}" in stopped else f"store {chosen.name}: {stopped}")

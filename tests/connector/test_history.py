@@ -1,5 +1,7 @@
 """connector.history: what a shop's history becomes, read through the vendors' packages from fake shops."""
 
+import json
+import random
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -8,6 +10,8 @@ from typing import Any
 import pytest
 from fakes.living import Clock, Living, server
 from filled import rows
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from connector.admin import AdminFault, Page
@@ -18,6 +22,7 @@ from connector.outbox import Outbox
 from connector.store import Pixel
 from connector.tables import arrivals, counters, events, ledger, parked
 from platforms import PLATFORMS
+from platforms.samples import fresh_journey
 
 ALWAYS = datetime.fromtimestamp(0, UTC)
 DAY = timedelta(days=1)
@@ -56,6 +61,22 @@ def walk(shop: Living, outbox: Outbox, back: timedelta = DAY, **how: Any) -> His
     for _ in (*walked.orders(admin, now - back, now), *walked.customers(admin, now - back, now)):
         pass
     return walked
+
+
+def offered(shop: Living, outbox: Outbox, *bodies: bytes, **how: Any) -> History:
+    """A history of just these bodies."""
+
+    class Odd:
+        def orders(self, *_: Any) -> Iterator[Page]:
+            yield Page("orders/updated" if shop.platform == "shopify" else "order.updated", bodies)
+
+    walked = history(shop, outbox, **how)
+    assert len(list(walked.orders(Odd(), ALWAYS, ALWAYS))) == 1  # type: ignore[arg-type]
+    return walked
+
+
+def _json(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
 
 
 def names(engine: Engine) -> list[tuple[str, str]]:
@@ -188,18 +209,23 @@ class TestWhatItLeaves:
         assert len(rows(engine, parked)) == 1
 
     @pytest.mark.parametrize("body", [b"[]", b"{}", b'{"id": NaN}', b"[" * 2000, b'{"id": 1, "line_items": 5}'])
-    def test_no_body_ends_a_walk(self, shop: Living, outbox: Outbox, body: bytes) -> None:
-        """Whatever a plugin makes of an order."""
+    def test_an_odd_body_is_parked(self, shop: Living, outbox: Outbox, engine: Engine, body: bytes) -> None:
+        """Once, though two pages show it."""
+        walked = offered(shop, outbox, body, body)
+        assert (walked.tally.found, walked.tally.parked) == (1, 1)
+        assert len(rows(engine, parked)) == 1
 
-        class Odd:
-            def orders(self, *_: Any) -> Iterator[Page]:
-                topic = "orders/updated" if shop.platform == "shopify" else "order.updated"
-                yield Page(topic, [body, body])
-
-        walked = history(shop, outbox)
-        pages: Any = walked.orders(Odd(), ALWAYS, ALWAYS)  # type: ignore[arg-type]
-        assert len(list(pages)) == 1
-        assert (walked.tally.found, walked.tally.parked) == (1, 1)  # the same one twice
+    @settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+    @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), _json, max_leaves=8))
+    def test_no_body_ends_a_walk(self, shop: Living, outbox: Outbox, value: object) -> None:
+        """Whatever a plugin makes of an order: as itself, and in place of each of an order's fields."""
+        topic = "orders/paid" if shop.platform == "shopify" else "order.updated"
+        journey = fresh_journey(shop.store, shop.clock.moment(), random.Random(1))
+        order = shop.samples.sample(topic, journey, shop.store)
+        bodies = [json.dumps(each).encode() for each in (value, *({**order, name: value} for name in order))]
+        tally = offered(shop, outbox, *bodies, dry_run=True).tally
+        handled = tally.there + tally.queued.total() + tally.empty + tally.skipped + tally.parked
+        assert tally.found == handled == len(set(bodies))
 
 
 class TestWhenItIsInterrupted:
@@ -230,11 +256,19 @@ class TestWhenItIsInterrupted:
     ) -> None:
         shopify.fake.rules.page_size = 2
         orders = shopify.place(5)
-        shopify.fake.fail(503, times=1, on="page_info")
+        shopify.fake.fail(503, times=3, on="page_info")
         with pytest.raises(AdminFault):
             walk(shopify, outbox)
         assert len(names(engine)) == 4
         walk(shopify, outbox)
+        assert names(engine) == of_orders(*orders)
+
+    def test_a_shop_that_stumbles_is_asked_again(self, shopify: Living, outbox: Outbox, engine: Engine) -> None:
+        shopify.fake.rules.page_size = 2
+        orders = shopify.place(5)
+        shopify.fake.fail(503, times=2, on="page_info")
+        assert walk(shopify, outbox).tally.queued["order"] == 5
+        assert shopify.clock.pauses == [2.0, 10.0]
         assert names(engine) == of_orders(*orders)
 
     def test_a_slow_host_is_asked_again(self, woocommerce: Living, outbox: Outbox, engine: Engine) -> None:
