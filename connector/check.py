@@ -160,7 +160,7 @@ def _protection(store: Store) -> str:
     lost = {
         "woocommerce": "what WooCommerce sends while we are down is gone",
         "shopify": "what Shopify cannot deliver in 8 attempts within 4 hours is gone",
-    }[store.platform]
+    }.get(store.platform, "what cannot be delivered while we are down is gone")
     remedy = 'set reconcile = "15m"' if store.api else f'give keys in [stores.{store.name}.api] and reconcile = "15m"'
     return f"Nothing fetches what its webhooks miss: {lost}; {remedy}."
 

@@ -9,6 +9,8 @@
     silent      a store is quieter than its past explains
     relay       no relay works (the web says so too, for a dead relay cannot)
 
+What a shop's own API shows (shop, webhooks, gaps, withheld) is reported by `connector.reconcile`.
+
 Times are Unix seconds. Raises CannotStore.
 """
 

@@ -77,7 +77,7 @@ class Reconciler:
         self._lock = Lock()
         self._stop = Event()
 
-    def run(self, stop: Event, first: float = 20.0) -> None:
+    def run(self, stop: Event, first: float = 5.0) -> None:
         """Work until `stop` is set; the first round comes after `first` seconds. What is under way then is left."""
         self._stop = stop
         pause = first

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import httpx
 import pytest
@@ -78,3 +79,38 @@ def test_one_round_heals_lost_deliveries_and_a_webhook_that_was_switched_off(sho
     assert set(problems) == {"gaps:acme", "webhooks:acme"}
     lost = [number for number, gone in shop.lost.items() if gone]
     assert f"{len([n for n in lost if n in orders]) + 10} orders" in problems["gaps:acme"]
+
+
+STORES = """
+[stores.beans]
+platform = "woocommerce"
+url = "URL"
+shop = "URL"
+webhook_secrets = ["${SECRET}"]
+pixel = "CBEANS00000000000000"
+access_token = "${TOKEN}"
+consent = "not_required"
+country = "US"
+go_live = "2020-01-01"
+reconcile = "15m"
+api = { consumer_key = "${KEY}", consumer_secret = "${KEY_SECRET}" }
+"""
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_running_connector_heals_by_itself(system: Any) -> None:
+    """`connector serve` alone: its relay finds what no webhook brought, and sends it; `backfill` has nothing to add."""
+    clock = Clock()
+    clock.now -= 1200
+    shop = Living("woocommerce", clock)
+    with shop.fake:
+        orders = shop.place(3)
+        keys = {"KEY": shop.fake.key, "KEY_SECRET": shop.fake.secret}
+        system.environment |= {"STORES_TOML": STORES.replace("URL", shop.fake.url), **keys}
+        system.start()
+        system.until(lambda: len(system.received()) >= 6, "six events arrive")
+        assert {row["item"]["event_id"] for row in system.received()} == {f"beans-order-{order}" for order in orders}
+        assert "3 orders had not arrived by webhook" in system.command("check").stdout
+        filled = system.command("backfill", "beans", "--since", "2d")
+        assert (filled.returncode, "3 already there" in filled.stdout) == (0, True)
+    assert system.stop() == 0
