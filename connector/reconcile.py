@@ -133,22 +133,23 @@ class Reconciler:
             return False
         try:
             now = self._clock()
-            last = self._rounds.last(store.name)
-            if not _is_due(last, store, now):  # another process was here meanwhile
+            if not _is_due(self._rounds.last(store.name), store, now):  # another process was here meanwhile
                 return False
-            self._rounds.begin(store.name, now)
-            self._round(store, last, now, turn)
+            self._round(store, self._rounds.begin(store.name, now, FIRST), turn)
         except Stopped:
             log.info("a round is left where it was, the next process goes on", extra={"store": store.name})
         finally:
             turn.give_back(self._owner)
         return True
 
-    def _round(self, store: Store, last: Round | None, now: float, turn: Turn) -> None:
+    def _round(self, store: Store, begun: Round, turn: Turn) -> None:
+        now = begun.tried_at
         started = self._outbox.start_stores([store.name], now)[store.name]
         go_live = store.go_live or history_before(started)
         until = now - UNDER_WAY
-        since = max(_since(last, store, now, until), min(go_live.timestamp(), until))
+        # Never further back than anything is still sent; a clock that jumped may have put the mark ahead.
+        oldest = max(go_live.timestamp(), now - store.max_event_age.total_seconds())
+        since = min(max(min(begun.upto, until) - OVERLAP, oldest), until)
         history = History(store, self._platforms[store.platform], self._outbox, "reconcile", go_live, clock=self._time)
         history.tally.withheld = self._withheld.setdefault(store.name, set())
         try:
@@ -256,13 +257,6 @@ def _is_due(last: Round | None, store: Store, now: float) -> bool:
     return store.reconcile is not None and (
         last is None or not 0 <= now - last.tried_at < store.reconcile.total_seconds()
     )
-
-
-def _since(last: Round | None, store: Store, now: float, until: float) -> float:
-    """From when on; never further back than anything is still sent."""
-    if last is None or last.upto is None:
-        return until - FIRST
-    return max(min(last.upto, until) - OVERLAP, now - store.max_event_age.total_seconds())
 
 
 def _moment(seconds: float) -> datetime:

@@ -13,7 +13,7 @@ class Round:
     """When a store's last round began, up to when everything has been looked at, and the gaps of the last days."""
 
     tried_at: float
-    upto: float | None = None
+    upto: float
     gaps: int = 0
     gaps_since: float | None = None
     gap_at: float | None = None
@@ -29,11 +29,13 @@ class Rounds(Transactions):
             row = connection.execute(query.where(reconciled.c.store == store)).first()
         return Round(*row) if row else None
 
-    def begin(self, store: str, now: float) -> None:
-        """A round begins."""
-        insert = self._insert(reconciled).values(store=store, tried_at=now, gaps=0)
+    def begin(self, store: str, now: float, back: float) -> Round:
+        """A round begins; the first one counts all as looked at that is older than `back` seconds."""
+        insert = self._insert(reconciled).values(store=store, tried_at=now, upto=now - back, gaps=0)
+        begun = insert.on_conflict_do_update(index_elements=["store"], set_={"tried_at": now})
+        columns = [reconciled.c[name] for name in Round.__dataclass_fields__]
         with self._write() as connection:
-            connection.execute(insert.on_conflict_do_update(index_elements=["store"], set_={"tried_at": now}))
+            return Round(*connection.execute(begun.returning(*columns)).one())
 
     def reach(self, store: str, upto: float) -> None:
         """Everything that changed before then has been looked at."""

@@ -212,7 +212,7 @@ reconciled = Table(
     metadata,
     Column("store", Words, primary_key=True),
     Column("tried_at", Double, nullable=False),  # when the last round began
-    Column("upto", Double),  # what changed before has been looked at
+    Column("upto", Double, nullable=False),  # what changed before has been looked at
     Column("gaps", BigInteger, nullable=False),  # orders and sign-ups no webhook brought, since `gaps_since`
     Column("gaps_since", Double),
     Column("gap_at", Double),  # when the last of them was found

@@ -23,7 +23,7 @@ def upgrade() -> None:
         "reconciled",
         sa.Column("store", sa.String, primary_key=True),
         sa.Column("tried_at", sa.Double, nullable=False),
-        sa.Column("upto", sa.Double),
+        sa.Column("upto", sa.Double, nullable=False),
         sa.Column("gaps", sa.BigInteger, nullable=False),
         sa.Column("gaps_since", sa.Double),
         sa.Column("gap_at", sa.Double),
