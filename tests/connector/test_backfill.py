@@ -124,6 +124,7 @@ def test_older_than_anything_is_sent_is_not_asked_for(command: Command) -> None:
         (("nobody", "--since", "2d"), "there is no store 'nobody'; there are: beans"),
         (("beans",), "Missing option '--since'"),
         (("beans", "--since", "yesterday"), "'yesterday' is no date, time or age"),
+        (("beans", "--since", "99999999999d"), "is no date, time or age"),
         (("beans", "--since", "1d", "--until", "2d"), "--since must lie before --until"),
     ],
 )
