@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from connector import __version__
+from connector.commands.backfill import backfill
 from connector.commands.events import events
 from connector.commands.ground import configuration, database, fail, ready_database, store_named
 from connector.commands.webhooks import webhooks
@@ -62,10 +63,13 @@ def relay() -> None:
     from connector.housekeeping import Attic, Housekeeper, Kept
     from connector.outbox import Outbox
     from connector.problems import Finder
+    from connector.reconcile import Reconciler
     from connector.relay import LANES_AT_ONCE, SLOW_LANES_AT_ONCE, Relay
     from connector.serve import end_with_parent
     from connector.tiktok import TIMEOUT, EventsApi
     from connector.watcher import Watcher
+    from platforms import PLATFORMS
+    from platforms.admins import ADMINS
 
     config = configuration()
     ready_database(config, migrate_sqlite=False)
@@ -83,10 +87,12 @@ def relay() -> None:
         watcher = Watcher(Finder(engine, config.stores), alerts.Alerts(engine), teller)
         expecting = any(store.signals for store in config.stores.values())
         holding = partial(end_holds, Holds(engine), every=EVERY if expecting else SELDOM)
+        healer = Reconciler(config.stores, PLATFORMS, ADMINS, Outbox(engine), running.name)
         works: dict[str, Callable[[threading.Event], None]] = {
             "housekeeping": keeper.run,
             "watching": watcher.run,
             "holding": holding,
+            "reconciliation": healer.run,
         }
         beside = [threading.Thread(target=run, args=(stop,), name=name, daemon=True) for name, run in works.items()]
         for thread in beside:
@@ -201,5 +207,6 @@ def simulate(store: str, topics: tuple[str, ...], url: str | None, count: int, l
         fail(f"not every webhook was taken: {report.complaint}")
 
 
+main.add_command(backfill)
 main.add_command(events)
 main.add_command(webhooks)

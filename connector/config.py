@@ -193,6 +193,8 @@ def _store(name: str, section: Section) -> Store:
     )
     if store.reconcile and not api:
         section.problem("reconcile", f"needs the shop's keys in [{section.path('api')}]")
+    if store.reconcile and store.reconcile < timedelta(minutes=1):
+        section.problem("reconcile", 'must be at least "1m", out of regard for the shop; "15m" is usual')
     events = section.table("events")
     event_names = values.unless_blank(values.list_of(values.event_name, alone=True), ())
     names, hold = values.list_of(values.name), values.duration(timedelta(seconds=240), zero=True)

@@ -136,6 +136,13 @@ class Desk(Transactions):
         with self._read() as connection:
             return {row[0]: row[1] for row in connection.execute(query.group_by(ledger.c.store))}
 
+    def last_orders(self, store: str, number: int) -> list[str]:
+        """The reasons and notes of the last orders that were relayed, the newest first."""
+        orders = (ledger.c.object_key.startswith("order:"), ledger.c.outcome == "relayed")
+        query = sa.select(ledger.c.reason).where(ledger.c.store == store, *orders).order_by(ledger.c.id.desc())
+        with self._read() as connection:
+            return list(connection.execute(query.limit(number)).scalars())
+
     def lane_states(self) -> list[LaneState]:
         """Every lane that has ever been configured."""
         with self._read() as connection:

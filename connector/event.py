@@ -13,6 +13,8 @@ from msgspec import Struct
 
 from connector.store import Milestone
 
+WITHHELD = "the shop withholds personal data"  # a note on events of shoppers whom the shop knows and we may not
+
 
 class Address(Struct, frozen=True):
     """A postal address as the shop wrote it; `country` is ISO-3166 alpha-2 in any case, or ""."""

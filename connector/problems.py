@@ -9,6 +9,8 @@
     silent      a store is quieter than its past explains
     relay       no relay works (the web says so too, for a dead relay cannot)
 
+What a shop's own API shows (shop, webhooks, gaps, withheld) is reported by `connector.reconcile`.
+
 Times are Unix seconds. Raises CannotStore.
 """
 
@@ -36,6 +38,7 @@ REFUSED_SIGNATURES = 3
 RELAY_SILENT = 60.0  # seconds without a heartbeat after which no relay counts as alive
 OVERDUE = 60.0  # seconds that events may be due with no relay alive before it is a problem
 LOOKED_AT = 100  # rows of a lane, the longest due first
+LAST_ORDERS = 5  # that do not say who bought, after which the app is at fault and not the shoppers
 COUNTED = 1000  # rows; more are "1000 or more"
 NO_RELAY = Problem(
     "relay", "events are due and no relay works, so none is sent; start `connector serve` or `connector relay`"
@@ -159,6 +162,16 @@ class Finder(Transactions):
         for store, number in sorted(Counter(stores).items()):
             if store in self._stores:
                 yield store, str(number) if number < COUNTED else f"{COUNTED} or more"
+
+
+def withheld(store: Store) -> Problem:
+    """That none of a shop's last orders says who bought; reconciliation and `check` find it."""
+    return Problem(
+        f"withheld:{store.name}",
+        f"store {store.name}: Shopify withholds personal data, so its orders hardly match anybody; in the Dev "
+        "Dashboard give the app access to protected customer data, with name, e-mail, phone and address, and release "
+        "the version",
+    )
 
 
 def alive(seen: float | None, now: float) -> bool:

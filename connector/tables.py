@@ -1,16 +1,18 @@
 """The database's tables, as SQLAlchemy sees them; `migrations/` creates them. Times are Unix seconds, UTC.
 
-events    one row per (pixel, event, event_id): the queue, and the memory that lets nothing be sent twice
-ledger    one line per decided webhook: the answer to "what happened to order 1001?"
-parked    signed bodies that could not be handled, encrypted, replayable
-counters  what is only counted: ignored topics, refused signatures, updates with nothing new; per hour
-lanes     per store and pixel: whether TikTok currently refuses its token
-stores    when a store was first started: orders before that are history
-relays    heartbeats
-leases    what only one process at a time may do, on whichever host: by whom and until when
-alerts    problems somebody should know of, and whether they were told
-arrivals  how many webhooks came, per store and hour: how a silence is known
-signals   what the browser of a checkout told us, for a day
+events      one row per (pixel, event, event_id): the queue, and the memory that lets nothing be sent twice
+ledger      one line per decided webhook: the answer to "what happened to order 1001?"
+parked      signed bodies that could not be handled, encrypted, replayable
+counters    what is only counted: ignored topics, refused signatures, updates with nothing new; per hour
+lanes       per store and pixel: whether TikTok currently refuses its token
+stores      when a store was first started: orders before that are history
+relays      heartbeats
+leases      what only one process at a time may do, on whichever host: by whom and until when
+alerts      problems somebody should know of, and whether they were told
+arrivals    how many webhooks came, per store and hour: how a silence is known
+registered  webhooks that we made in the shops, so that what vanishes can be made again
+reconciled  per store: up to when the shop's history has been compared with what came by webhook
+signals     what the browser of a checkout told us, for a day
 """
 
 import re
@@ -219,3 +221,24 @@ signals = Table(
     Column("seen_at", Double, nullable=False),  # the last beacon
 )
 Index("signals_seen", signals.c.seen_at)
+
+registered = Table(
+    "registered",
+    metadata,
+    Column("store", Words, primary_key=True),
+    Column("topic", Words, primary_key=True),
+    Column("id", Words, nullable=False),  # the shop's name for it
+    Column("url", Words, nullable=False),
+    Column("made_at", Double, nullable=False),
+)
+
+reconciled = Table(
+    "reconciled",
+    metadata,
+    Column("store", Words, primary_key=True),
+    Column("tried_at", Double, nullable=False),  # when the last round began
+    Column("upto", Double, nullable=False),  # what changed before has been looked at
+    Column("gaps", BigInteger, nullable=False),  # orders and sign-ups no webhook brought, since `gaps_since`
+    Column("gaps_since", Double),
+    Column("gap_at", Double),  # when the last of them was found
+)

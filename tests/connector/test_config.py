@@ -588,6 +588,13 @@ def test_reconcile_needs_api():
     assert only_problem(store(reconcile='"15m"')) == "stores.acme.reconcile: needs the shop's keys in [stores.acme.api]"
 
 
+def test_reconcile_does_not_ask_a_shop_all_the_time():
+    """A minute is the least."""
+    api = "api = { access_token = '${TOKEN}' }"
+    assert "at least" in only_problem(store(more=api, reconcile='"59s"'))
+    assert loaded(store(more=api, reconcile='"1m"')).stores["acme"].reconcile == timedelta(minutes=1)
+
+
 # Signals
 
 
