@@ -140,12 +140,19 @@ class Finder(Transactions):
         with self._read() as connection:
             rows = connection.execute(query.group_by(counters.c.store).order_by(counters.c.store)).all()
         for row in rows:
-            if row.store in self._stores and row.number >= REFUSED_SIGNATURES:
-                yield Problem(
-                    f"signatures:{row.store}",
-                    f"store {row.store}: webhooks are refused because their signatures are wrong; "
-                    "compare webhook_secrets with the shop's, and see that no proxy changes bodies",
-                )
+            if row.number < REFUSED_SIGNATURES:
+                continue
+            if row.store in self._stores:
+                where = f"store {row.store}: webhooks"
+            elif row.store in {store.platform for store in self._stores.values()}:
+                where = f"webhooks to the shared address /webhooks/{row.store}"
+            else:
+                continue
+            yield Problem(
+                f"signatures:{row.store}",
+                f"{where} are refused because their signatures are wrong; "
+                "compare webhook_secrets with the shop's, and see that no proxy changes bodies",
+            )
 
     def _testing(self) -> Iterator[Problem]:
         for store in self._stores.values():
