@@ -2,6 +2,7 @@
 
 import json
 import queue
+import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
@@ -47,7 +48,8 @@ class Storefront:
         self.blocked = False
         self.errors = []
         self.numbers = count(1)
-        self.context.route("**/*", self._outside)
+        self.context.set_default_timeout(10_000)
+        self.context.route(re.compile("^https:"), self._outside)  # all that is not this server
 
     def __enter__(self):
         threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
@@ -129,10 +131,8 @@ class Storefront:
         self.context.add_cookies([{"name": name, "value": value, "url": self.url}])
 
     def _outside(self, route):
-        url = route.request.url
-        if url.startswith(self.url):
-            route.continue_()
-        elif url.startswith("https://analytics.tiktok.com/i18n/pixel/events.js?") and not self.blocked:
+        sdk = "https://analytics.tiktok.com/i18n/pixel/events.js?"
+        if route.request.url.startswith(sdk) and not self.blocked:
             route.fulfill(content_type="text/javascript", body=(HERE / "tiktok_stub.js").read_text())
         else:
             route.abort("blockedbyclient")
