@@ -48,12 +48,18 @@ class CannotPrint(Exception):
         super().__init__("\n".join(reasons))
 
 
-def snippet(store: Store, kind: Kind, base_url: str = "", with_official_plugin: bool = False) -> str:
-    """The code, ready to paste. `base_url` is where this server is, for the beacon. Raises CannotPrint."""
+def snippet(
+    store: Store, kind: Kind, base_url: str = "", with_official_plugin: bool = False, with_pixel: bool = True
+) -> str:
+    """The code, ready to paste. `base_url` is where this server is, for the beacon. Raises CannotPrint.
+
+    Without the pixel the WooCommerce plugin only tells the server, and the browser says nothing to TikTok.
+    """
     if reasons := [*_why_not(store, kind, base_url)]:
         raise CannotPrint(reasons)
     settings = _settings(store, kind)
     if kind == "woocommerce":
+        settings["pixels"] = settings["pixels"] if with_pixel else []
         return _plugin({**settings, **_of_plugin(store), "with_official_plugin": with_official_plugin})
     settings["collect"] = f"{base_url.rstrip('/')}/collect/{store.name}" if store.signals else ""
     if kind == "plain":
@@ -80,10 +86,10 @@ def where_to_paste(store: Store, kind: Kind) -> tuple[str, str]:
     )
 
 
-def doubts(store: Store, kind: Kind) -> Iterator[str]:
+def doubts(store: Store, kind: Kind, with_pixel: bool = True) -> Iterator[str]:
     """What will not be as one might think, one sentence each."""
     wanted = "own" if kind == "plain" else "snippet"
-    if store.browser_pixel != wanted:
+    if with_pixel and store.browser_pixel != wanted:
         yield (
             f'set browser_pixel = "{wanted}" in [stores.{store.name}], so that nothing is sent that TikTok could not '
             f'tell from the browser\'s copy (now it is "{store.browser_pixel}")'
@@ -95,7 +101,7 @@ def doubts(store: Store, kind: Kind) -> Iterator[str]:
         )
     if kind == "shopify" and store.orders.exclude_tags:
         yield "a browser cannot see an order's tags: it also sends the orders that orders.exclude_tags leaves out here"
-    if any(pixel.test_event_code for pixel in store.pixels):
+    if with_pixel and any(pixel.test_event_code for pixel in store.pixels):
         yield "test_event_code is the server's only: what the browser sends counts for real"
 
 

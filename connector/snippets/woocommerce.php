@@ -362,7 +362,7 @@ function checkout_value( $data ) {
  */
 function thank_you( $order_id ) {
 	$order = wc_get_order( $order_id );
-	if ( ! $order || ! is_for_browser( $order ) ) {
+	if ( ! settings( 'pixels' ) || ! $order || ! is_for_browser( $order ) ) {
 		return;
 	}
 	$due = array();
@@ -646,7 +646,7 @@ function money_text( $amount ) {
  */
 function tell_pixel( $names, $id, $properties, $user ) {
 	global $tiktok_connector_page;
-	if ( $names && '' !== $id ) {
+	if ( settings( 'pixels' ) && $names && '' !== $id ) {
 		$tiktok_connector_page = array(
 			'pixels'           => settings( 'pixels' ),
 			'limited_data_use' => settings( 'limited_data_use' ),

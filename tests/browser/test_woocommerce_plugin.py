@@ -151,6 +151,19 @@ def test_a_reload_tells_nothing_again(plugin):
     assert told(printed.thanks(paid))["names"] == ["Purchase"]
 
 
+def test_without_the_pixel_only_the_server_is_told(plugin):
+    """For a shop whose browsers say nothing to TikTok, or by a pixel of its own: action and order meta all the same."""
+    printed = plugin(with_pixel=False)
+    checkout = printed.checks_out(cart=CART, cookies=COOKIES)
+    assert len(checkout["fired"]) == 1
+    assert told(checkout) is None
+    thanks = printed.thanks(order(ON_DELIVERY))
+    assert told(thanks) is None
+    assert thanks["saved"] == 0
+    written = printed.run(["woocommerce_checkout_create_order", "ORDER"], order=order(UNPAID), cookies=COOKIES)
+    assert meta(written)["_tiktok_ttclid"] == CLICK
+
+
 def test_an_old_order_is_not_told(plugin):
     """After 47 hours TikTok has forgotten the server's copy and would count a second one."""
     assert told(plugin().thanks({**order(ON_DELIVERY), "date_created_gmt": "2020-01-01T00:00:00"})) is None

@@ -230,7 +230,13 @@ def test_a_refusal_prints_no_code():
 
 
 @pytest.mark.parametrize(
-    "arguments", [["nobody"], ["acme", "--with-official-plugin"], ["beans", "--plain", "--with-official-plugin"]]
+    "arguments",
+    [
+        ["nobody"],
+        ["acme", "--with-official-plugin"],
+        ["acme", "--without-pixel"],
+        ["beans", "--plain", "--with-official-plugin"],
+    ],
 )
 def test_wrong_use_is_told(arguments):
     """Exit 2, as everywhere."""
