@@ -65,7 +65,7 @@ def snippet(
     if kind == "plain":
         kept = {name: settings[name] for name in ("collect", "ids")}
         return _closed(kept, "plain.js")
-    return _closed({**settings, **_of_custom_pixel(store)}, "tiktok.js", "shopify.js")
+    return _closed({**settings, **_of_custom_pixel(store)}, "tiktok.js", "shopify.js", "shopify_checkout.js")
 
 
 def where_to_paste(store: Store, kind: Kind) -> tuple[str, str]:
@@ -239,8 +239,15 @@ def _plugin(settings: dict[str, Any]) -> str:
         "{settings}": as_json(settings),
         "{pixel}": _function("tiktok.js", "woocommerce.js"),
         "{remember}": _function("remember.js"),
+        "// {checkout}": _part("woocommerce_checkout.php"),
+        "// {order}": _part("woocommerce_order.php"),
     }
     return "\n".join(filled.get(line, line) for line in _source("woocommerce.php").split("\n"))
+
+
+def _part(name: str) -> str:
+    """A PHP file of our namespace without the lines that say so."""
+    return _source(name).partition("namespace TikTok_Connector;")[2].strip()
 
 
 def _source(name: str) -> str:

@@ -4,11 +4,13 @@ import json
 import re
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from plugin import Plugin, order, recorded_orders, told
 from server_side import CODE, OTHER, WOOCOMMERCE, choose, examined, served
 
+from connector import snippets
 from connector.snippets import snippet
 from connector.store import EventIds, Pixel
 
@@ -51,6 +53,13 @@ def server_pairs(store, body, topic="order.updated"):
 
 def meta(report):
     return {row["key"]: row["value"] for row in report["meta"]}
+
+
+@pytest.mark.parametrize("source", sorted(Path(snippets.__file__).parent.glob("*.php")), ids=lambda path: path.name)
+def test_php_can_read_each_source(php, source):
+    """So that an editor or linter can."""
+    done = subprocess.run([php, "-l", source], capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("with_official_plugin", [False, True])
