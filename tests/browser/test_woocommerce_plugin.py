@@ -92,6 +92,23 @@ def test_an_orders_page_says_what_its_webhook_says(plugin, name, store):
         assert page["user"].get("phone_number") in (None, user.get("phone"))
 
 
+def test_lines_are_read_as_the_server_reads_them(plugin):
+    """HTML in a name, a deleted product, a fraction of one, and a bundle that stands for its parts."""
+    like = ORDERS[next(name for name in ORDERS if name.startswith(ON_DELIVERY))]["line_items"][0]
+    lines = [
+        {**like, "name": "Gift &amp; Wrap <b>Deluxe</b> &#039;x&#039; &eacute; 🎁"},
+        {**like, "sku": None, "product_id": 0, "variation_id": 7, "quantity": 3, "total": "10.00"},
+        {**like, "quantity": 0.5},
+        {**like, "bundled_by": 1, "meta_data": [{"id": 1, "key": "_bundled_by", "value": "abc"}]},
+        {**like, "composite_parent": 1, "meta_data": [{"id": 1, "key": "_composite_parent", "value": "abc"}]},
+        {**like, "sku": "", "product_id": 0},
+    ]
+    body = {**order(ON_DELIVERY), "line_items": lines}
+    item = served(WOOCOMMERCE, "order.updated", body)["PlaceAnOrder"]
+    assert told(plugin().thanks(body))["properties"] == item["properties"]
+    assert [one["content_id"] for one in item["properties"]["contents"]] == ["LIN-001", "7", "LIN-001"]
+
+
 CHOICES = [
     ("orders", {"paid_when_placed": ("cod",)}),
     ("orders", {"paid_when_placed": ("Direct bank transfer",)}),
@@ -295,6 +312,12 @@ def test_a_token_lives_until_an_order_is_placed(plugin):
     for hook in ("woocommerce_checkout_order_processed", "woocommerce_store_api_checkout_order_processed"):
         assert plugin().run([hook, 1], session=first["session"])["session"]["tiktok_checkout_token"] is None
     assert told(plugin().checks_out(cart=CART))["id"] != told(first)["id"]
+
+
+def test_the_parts_of_a_bundle_are_not_counted(plugin):
+    """As in an order, the bundle stands for them."""
+    cart = [*CART, {**CART[0], "bundled_by": "abc"}, {**CART[0], "composite_parent": "abc"}]
+    assert len(plugin().checks_out(cart=cart)["fired"][0]["line_items"]) == len(CART)
 
 
 def test_an_empty_cart_is_no_checkout(plugin):
