@@ -2,7 +2,8 @@
 // calls wait in the array `ttq` until TikTok's script comes and works them off. ES2017.
 
 const SDK = "https://analytics.tiktok.com/i18n/pixel/events.js";
-const METHODS = ["page", "track", "identify", "ready", "enableCookie", "disableCookie", "holdConsent", "grantConsent", "revokeConsent"];
+const METHODS = ("page track identify instances debug on off once ready alias group enableCookie disableCookie holdConsent " +
+  "revokeConsent grantConsent").split(" "); // all of the base code's: what TikTok's script looks for is not documented
 const LONGEST_ID = 512; // the server sends a hash of longer ones, which is not worth its code here
 
 // True if this made the page's `ttq`; false if the page has one of its own, whose base code then stays the only one.
@@ -24,6 +25,7 @@ function startQueue() {
   window.TiktokAnalyticsObject = "ttq";
   window.ttq = ttq;
   ttq.methods = METHODS;
+  ttq.setAndDefer = defer;
   ttq._i = {};
   ttq._t = {};
   ttq._o = {};
@@ -43,12 +45,16 @@ function startQueue() {
 }
 
 function queued(calls) {
-  for (const method of METHODS) {
-    calls[method] = function () {
-      calls.push([method].concat(Array.from(arguments)));
-    };
-  }
+  METHODS.forEach(function (method) {
+    defer(calls, method);
+  });
   return calls;
+}
+
+function defer(calls, method) {
+  calls[method] = function () {
+    calls.push([method].concat(Array.from(arguments)));
+  };
 }
 
 // To our pixels only: the page may have others. Without an id TikTok could not tell this copy from the server's.
