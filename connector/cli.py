@@ -11,6 +11,8 @@ from connector import __version__
 from connector.commands.backfill import backfill
 from connector.commands.events import events
 from connector.commands.ground import configuration, database, fail, ready_database, store_named
+from connector.commands.lint_pixel import lint_pixel
+from connector.commands.snippet import snippet
 from connector.commands.webhooks import webhooks
 
 # Modules are imported where they are used: `connector --help` shall not wait for the database's libraries.
@@ -209,4 +211,6 @@ def simulate(store: str, topics: tuple[str, ...], url: str | None, count: int, l
 
 main.add_command(backfill)
 main.add_command(events)
+main.add_command(lint_pixel)
+main.add_command(snippet)
 main.add_command(webhooks)

@@ -34,6 +34,12 @@ EXCLUDES: dict[str, tuple[str, ...]] = {
     "duties": ("duties",),
     "gift_cards": ("gift_cards",),
 }
+# Which ids stand in for the chosen one where a line lacks it.
+CONTENT_ID_CHAINS: dict[str, tuple[str, ...]] = {
+    "variant_id": ("variant_id", "product_id", "sku"),
+    "product_id": ("product_id", "sku"),
+    "sku": ("sku", "variant_id", "product_id"),
+}
 NOBODY = "nothing to match on: no e-mail, phone, id, click id, nor ip with user agent"
 NO_IP = "limited_data_use applies and TikTok honours it only with a public ip, which is missing"
 MAX_ID = 512
@@ -349,12 +355,7 @@ def content_id(item: Item, store: Store) -> str:
     choice = store.mapping.content_id
     if "{" in choice:
         return fill(choice, known)
-    order = {
-        "variant_id": ("variant_id", "product_id", "sku"),
-        "product_id": ("product_id", "sku"),
-        "sku": ("sku", "variant_id", "product_id"),
-    }[choice]
-    return next((known[name] for name in order if known[name]), "")
+    return next((known[name] for name in CONTENT_ID_CHAINS[choice] if known[name]), "")
 
 
 def content_type(choice: str) -> str:
