@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 
 from connector.store import Store
 
+Pause = Callable[[float], object]
 Fault = Literal["keys", "scopes", "withheld", "unreachable", "throttled", "refused", "broken"]
 
 
@@ -29,12 +30,16 @@ class AdminFault(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A webhook as the shop has it. `active` False: the shop has stopped delivering to it."""
+    """A webhook as the shop has it. `active` False: the shop has stopped delivering to it.
+
+    `by_us`: it bears the mark of one that was made with our keys, and not by hand.
+    """
 
     id: str
     topic: str
     url: str
     active: bool = True
+    by_us: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +85,21 @@ class Administration(Protocol):
     """A platform's side of it, as a module in `platforms/`."""
 
     SETS_SECRET: bool  # whether `subscribe` decides what the webhook signs with
+    SEES_ALL: bool  # whether `subscriptions` shows those that others made, too
 
-    def topics(self, events: Sequence[str]) -> tuple[str, ...]:
-        """The topics needed for these milestones, in the platform's spelling."""
+    def topics(self, store: Store) -> tuple[str, ...]:
+        """The topics needed for what the store sends, in the platform's spelling."""
 
     def why_not_url(self, url: str) -> str:
         """Why the shop would not deliver to this URL, with what to do, or ""."""
 
     @property
-    def admin(self) -> Callable[[Store], Admin]:
+    def admin(self) -> "Connect":
         """The API of a store's shop, by the keys in its [api]; raises AdminFault without any."""
+
+
+class Connect(Protocol):
+    """Makes an Admin, which waits by calling `pause` with so many seconds, if one is given."""
+
+    def __call__(self, store: Store, pause: Pause = ...) -> Admin:
+        """The API of this store's shop."""

@@ -13,15 +13,18 @@ from typing import Any
 import httpx
 import msgspec
 from flask import Flask, Response, request
-from werkzeug.exceptions import BadRequest, HTTPException
+from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 
 from connector import alerts, logs
+from connector.beacons import MAX_BEACON, Collector, Post
 from connector.config import Config
 from connector.database import connect
 from connector.desk import Desk
 from connector.intake import Intake
 from connector.outbox import Lane, Outbox
 from connector.problems import OVERDUE, alive
+from connector.signals import Joins
+from connector.store import Store
 from connector.transactions import CannotStore
 from connector.watcher import NoRelay
 from connector.webhook import Platform, Refused, Request, Unreadable
@@ -31,6 +34,14 @@ log = logging.getLogger("connector.app")
 
 MAX_BODY = 10 * 1024 * 1024  # shops do send bodies of more than a megabyte; a smaller limit would cost orders
 LOOK_EVERY = 60.0  # seconds; the web looks after the relay, since a dead one cannot report itself
+
+# A custom pixel runs in a frame of no origin, so any may send, and none gets to know anything.
+CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "POST",
+    "Access-Control-Allow-Headers": "Content-Type",
+    "Access-Control-Max-Age": "86400",
+}
 
 STATUS: dict[type[Exception], tuple[int, dict[str, str]]] = {
     Refused: (401, {}),
@@ -73,6 +84,14 @@ def create_app(config: Config, outbox: Outbox, platforms: Mapping[str, Platform]
         watch.look_now_and_then()
         return _answer(200, outcome=outcome)
 
+    collector = Collector(config.stores, config.trusted_proxies, Joins(outbox.engine))
+
+    @app.route("/collect/<name>", methods=["POST", "OPTIONS"], provide_automatic_options=False)
+    def collect(name: str) -> Response:
+        answer = Response(status=_collected(collector, config.stores.get(name)), headers=CORS)
+        del answer.headers["Content-Type"]
+        return answer
+
     @app.get("/healthz")
     def healthz() -> Response:
         return _answer(200, status="alive")
@@ -108,6 +127,30 @@ def wsgi(config: Config) -> Flask:
 def _headers(environ: Mapping[str, Any]) -> dict[str, str]:
     """By lower-case name, as WSGI has them; its names say "_" for "-"."""
     return {name[5:].lower().replace("_", "-"): text for name, text in environ.items() if name.startswith("HTTP_")}
+
+
+def _collected(collector: Collector, store: Store | None) -> int:
+    """The status for a beacon. A page in a browser can do nothing with it, so it is for people who try."""
+    if store is None:
+        return 404
+    if request.method == "OPTIONS":
+        return 204
+    post = Post(
+        peer=request.remote_addr or "",
+        forwarded=request.headers.get("X-Forwarded-For", ""),
+        user_agent=request.headers.get("User-Agent", ""),
+    )
+    if not collector.admits(store, post):
+        return 429
+    request.max_content_length = MAX_BEACON + 1  # of a body without a length so much is read, and no fault raised
+    try:
+        body = _body()
+    except RequestEntityTooLarge:
+        return 413
+    if len(body) > MAX_BEACON:
+        return 413
+    collector.take(store, post, body)
+    return 204
 
 
 def _body() -> bytes:

@@ -13,6 +13,7 @@ from connector.silence import HOUR, WEEK, WEEKS
 from connector.tables import arrivals, counters, ledger
 from connector.transactions import Transactions
 
+NO_ARRIVAL = ("backfill", "reconcile", "guardian")  # a ledger line's delivery where no webhook came: we went and looked
 LATE = 300  # seconds after which an hour is closed: webhooks are stored, and counters written, a little later
 STEP = 24 * HOUR  # counted in one query
 LOOK_BACK = WEEKS * WEEK + 2 * HOUR
@@ -82,7 +83,7 @@ class Arrivals(Transactions):
         if not self._postgresql:  # floor is not part of every SQLite; there a cast cuts off, here it rounds
             hour = sa.cast(ledger.c.received_at / HOUR, sa.BigInteger)
         lines = sa.select(ledger.c.store, hour * HOUR, sa.func.count()).where(
-            ledger.c.received_at >= start, ledger.c.received_at < end
+            ledger.c.received_at >= start, ledger.c.received_at < end, ledger.c.delivery.not_in(NO_ARRIVAL)
         )
         counted = sa.select(counters.c.store, counters.c.hour, sa.func.sum(counters.c.count)).where(
             counters.c.hour >= start, counters.c.hour < end, counters.c.what != "refused"

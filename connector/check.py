@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -16,13 +16,15 @@ from connector.config import Config
 from connector.database import SchemaError, connect, require_current
 from connector.desk import Desk
 from connector.effects import doubts, plain_words
-from connector.mapping import NO_CONSENT
+from connector.event import WITHHELD
 from connector.outbox import Outbox
 from connector.parking import Unopenable, unseal
+from connector.problems import LAST_ORDERS, withheld
 from connector.registration import Plan, prepare
 from connector.store import Pixel, Store
 from connector.tiktok import TIMEOUT, EventsApi
 from connector.transactions import CannotStore
+from connector.waiting import NO_CONSENT
 from platforms.admins import ADMINS
 
 Mark = Literal["ok", "note", "warning", "fault"]
@@ -58,6 +60,12 @@ def _settings(config: Config) -> Iterator[Finding]:
         yield Finding("note", "SQLite: one machine, on a disk that stays; PostgreSQL for more (DATABASE_URL)")
     for path in config.literal_secrets:
         yield Finding("warning", f"{path} is written into the file; use ${{NAME}} and set it in the environment")
+    if config.trusted_proxies == 0 and any(store.signals for store in config.stores.values()):
+        yield Finding(
+            "note",
+            "TRUSTED_PROXIES is 0: right if browsers reach this server without a proxy between; behind one the signals "
+            "lack the shopper's ip (1 on most hosts)",
+        )
     if not config.events_api_url.startswith("https://"):
         yield Finding("note", f"events go to {config.events_api_url}, which is not TikTok")
 
@@ -78,6 +86,7 @@ def _database(config: Config) -> Iterator[Finding]:
             yield Finding("note", f"store {store}: {number} orders, checkouts or sign-ups were skipped without consent")
         yield from _parked(config, desk)
         yield from _problems(desk)
+        yield from _nobody(config, desk)
     except SchemaError as error:
         yield Finding("note", str(error))
     except CannotStore as error:
@@ -126,8 +135,15 @@ def _parked(config: Config, desk: Desk) -> Iterator[Finding]:
 def _problems(desk: Desk) -> Iterator[Finding]:
     """What the watcher found; refused pixels and parked webhooks have been said above, fresher."""
     for problem in desk.open_problems():
-        if not problem.key.startswith(("denied:", "parked:")):
+        if not problem.key.startswith(("denied:", "parked:", "withheld:")):
             yield Finding("warning", f"{problem.sentence} (seen first {at(problem.since)})")
+
+
+def _nobody(config: Config, desk: Desk) -> Iterator[Finding]:
+    for store in config.stores.values():
+        reasons = desk.last_orders(store.name, LAST_ORDERS)
+        if len(reasons) == LAST_ORDERS and all(WITHHELD in reason for reason in reasons):
+            yield Finding("warning", withheld(store).sentence)
 
 
 def _store(store: Store, public_url: str) -> Iterator[Finding]:
@@ -135,8 +151,29 @@ def _store(store: Store, public_url: str) -> Iterator[Finding]:
     yield Finding("ok", f"store {store.name} ({store.platform}, {', '.join(store.shops)}): webhooks to {address}")
     for sentence in plain_words(store):
         yield Finding("note", f"  {sentence}")
+    yield Finding("note", f"  {_protection(store)}")
     for sentence in doubts(store):
         yield Finding("warning", f"  {sentence}")
+
+
+def _protection(store: Store) -> str:
+    """What becomes of orders whose webhooks do not arrive."""
+    if store.reconcile:
+        return (
+            f"Orders and sign-ups that no webhook brings are fetched from the shop every {_length(store.reconcile)} "
+            "(reconcile); checkouts cannot be."
+        )
+    lost = {
+        "woocommerce": "what WooCommerce sends while we are down is gone",
+        "shopify": "what Shopify cannot deliver in 8 attempts within 4 hours is gone",
+    }.get(store.platform, "what cannot be delivered while we are down is gone")
+    remedy = 'set reconcile = "15m"' if store.api else f'give keys in [stores.{store.name}.api] and reconcile = "15m"'
+    return f"Nothing fetches what its webhooks miss: {lost}; {remedy}."
+
+
+def _length(span: timedelta) -> str:
+    minutes = round(span.total_seconds() / 60)
+    return f"{minutes} minutes" if minutes > 1 else "minute"
 
 
 def _live(config: Config) -> Iterator[Finding]:
@@ -173,8 +210,7 @@ def _reachable(client: httpx.Client, url: str) -> Finding:
 def _shop(store: Store, administration: Administration, public_url: str) -> Iterator[Finding]:
     """What the shop's own API says: whether our keys are of use, and whether it sends us what we need."""
     if store.api is None:
-        lost = "; what WooCommerce sends while we are down is gone" if store.platform == "woocommerce" else ""
-        yield Finding("note", f"store {store.name}: the shop cannot be asked without [stores.{store.name}.api]{lost}")
+        yield Finding("note", f"store {store.name}: the shop cannot be asked without [stores.{store.name}.api]")
         return
     said = set()
     try:

@@ -1,14 +1,19 @@
 """The commands. Thin: each reads its settings, calls one module and prints. Exit 0 done, 1 failed, 2 wrong use."""
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
 
 from connector import __version__
+from connector.commands.backfill import backfill
 from connector.commands.erase import erase, export
 from connector.commands.events import events
 from connector.commands.ground import configuration, database, fail, ready_database, store_named
+from connector.commands.lint_pixel import lint_pixel
+from connector.commands.snippet import snippet
 from connector.commands.webhooks import webhooks
 
 # Modules are imported where they are used: `connector --help` shall not wait for the database's libraries.
@@ -57,14 +62,19 @@ def relay() -> None:
     from connector import alerts
     from connector.database import connect
     from connector.erasing import eraser
+    from connector.holds import EVERY, SELDOM, Holds
+    from connector.holds import run as end_holds
     from connector.housekeeping import Attic, Housekeeper, Kept
     from connector.outbox import Outbox
     from connector.problems import Finder
+    from connector.reconcile import Reconciler
     from connector.records import Records
     from connector.relay import LANES_AT_ONCE, SLOW_LANES_AT_ONCE, Relay
     from connector.serve import end_with_parent
     from connector.tiktok import TIMEOUT, EventsApi
     from connector.watcher import Watcher
+    from platforms import PLATFORMS
+    from platforms.admins import ADMINS
 
     config = configuration()
     ready_database(config, migrate_sqlite=False)
@@ -80,8 +90,16 @@ def relay() -> None:
         hook = alerts.Hook(config.alert_url, other) if config.alert_url else None
         teller = alerts.teller(engine, hook, running.name)
         watcher = Watcher(Finder(engine, config.stores), alerts.Alerts(engine), teller)
-        works = {"housekeeping": keeper.run, "watching": watcher.run}
-        works["erasing"] = eraser(Records(engine, config.stores), running.name).run
+        expecting = any(store.signals for store in config.stores.values())
+        holding = partial(end_holds, Holds(engine), every=EVERY if expecting else SELDOM)
+        healer = Reconciler(config.stores, PLATFORMS, ADMINS, Outbox(engine), running.name)
+        works: dict[str, Callable[[threading.Event], None]] = {
+            "housekeeping": keeper.run,
+            "watching": watcher.run,
+            "holding": holding,
+            "reconciliation": healer.run,
+            "erasing": eraser(Records(engine, config.stores), running.name).run,
+        }
         beside = [threading.Thread(target=run, args=(stop,), name=name, daemon=True) for name, run in works.items()]
         for thread in beside:
             thread.start()
@@ -195,7 +213,10 @@ def simulate(store: str, topics: tuple[str, ...], url: str | None, count: int, l
         fail(f"not every webhook was taken: {report.complaint}")
 
 
+main.add_command(backfill)
 main.add_command(events)
+main.add_command(lint_pixel)
+main.add_command(snippet)
 main.add_command(erase)
 events.add_command(export)
 main.add_command(webhooks)

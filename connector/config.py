@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import combinations
-from operator import attrgetter
 from typing import Literal
 
 from connector import logs, values
@@ -26,17 +25,16 @@ class Vendor:
     content_id: str = ""
     shop_suffix: str = ""
     api_keys: tuple[tuple[str, ...], ...] = ()  # each a complete set
+    beacons: bool = False  # whether its browsers name a checkout by the token that its orders carry
 
 
 PLATFORMS = {
-    "shopify": Vendor("variant_id", ".myshopify.com", (("access_token",), ("client_id", "client_secret"))),
+    "shopify": Vendor("variant_id", ".myshopify.com", (("access_token",), ("client_id", "client_secret")), True),
     "woocommerce": Vendor("sku", "", (("consumer_key", "consumer_secret"),)),
 }
 
 STATUSES = ("placed_statuses", "paid_statuses")
 ORDER_LISTS = ("paid_when_placed", "exclude_tags", "exclude_gateways", "exclude_email_domains")
-# Keys whose behaviour is not built, and the only value that needs none. Ignoring another would send something wrong.
-NOT_YET: dict[str, object] = {"signals": None}
 # What TikTok's own Shopify app and WooCommerce plugin send, under random event_ids that nothing can deduplicate.
 OFFICIAL_EVENTS = frozenset({"Purchase", "CompletePayment", "InitiateCheckout"})
 
@@ -155,7 +153,7 @@ def _stores(tables: Table, defaults: Table, reading: Reading) -> dict[str, Store
             continue
         section = Section(reading, (place, table), ("defaults", defaults))
         stores[name] = _store(name, section)
-        _refuse_not_yet(stores[name], section)
+        _refuse_useless_signals(stores[name], section)
         _refuse_double_senders(stores[name], section)
         section.refuse_unknown_keys()
     return stores
@@ -195,6 +193,8 @@ def _store(name: str, section: Section) -> Store:
     )
     if store.reconcile and not api:
         section.problem("reconcile", f"needs the shop's keys in [{section.path('api')}]")
+    if store.reconcile and store.reconcile < timedelta(minutes=1):
+        section.problem("reconcile", 'must be at least "1m", out of regard for the shop; "15m" is usual')
     events = section.table("events")
     event_names = values.unless_blank(values.list_of(values.event_name, alone=True), ())
     names, hold = values.list_of(values.name), values.duration(timedelta(seconds=240), zero=True)
@@ -255,18 +255,15 @@ def _pixel(section: Section) -> Pixel:
 # What no reader of one key can see
 
 
-def _refuse_not_yet(store: Store, section: Section) -> None:
-    """Refuse what this version does not do, unless something else is wrong with it already."""
-    for dotted, only in NOT_YET.items():
-        value = attrgetter(dotted)(store)
-        table, _, key = dotted.rpartition(".")
-        place = section.table(table) if table else section
-        faulty = (f"{place.path(key)}:", f"{place.path(key)}.")
-        if value == only or any(problem.startswith(faulty) for problem in section.reading.problems):
-            continue
-        asked = f'{dotted} = "{value}"' if isinstance(value, str) else dotted
-        remedy = f'only "{only}" is' if isinstance(only, str) else "leave it out"
-        place.problem(key, f"{asked} is not supported yet by this version; {remedy}")
+def _refuse_useless_signals(store: Store, section: Section) -> None:
+    """A platform without a beacon of ours would only make its events wait."""
+    vendor = PLATFORMS.get(store.platform)
+    if store.signals and vendor and not vendor.beacons:
+        section.problem(
+            "signals",
+            f"of no use with {store.platform}, whose shop writes what the browser knows into the order itself; leave "
+            "it out, or out of [defaults] and in the stores of other platforms",
+        )
 
 
 def _refuse_double_senders(store: Store, section: Section) -> None:

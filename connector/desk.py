@@ -102,7 +102,7 @@ class Desk(Transactions):
         }
         again |= {"sent_at": None} if forget_sent else {}
         with self._write() as connection:
-            ready = (events.c.id.in_(ids), events.c.state != "due", events.c.payload.is_not(None))
+            ready = (events.c.id.in_(ids), events.c.state.not_in(("due", "held")), events.c.payload.is_not(None))
             return connection.execute(sa.update(events).where(*ready).values(again)).rowcount
 
     def parked(self, store: str = "", limit: int = 1000, after: int = 0) -> list[Parked]:
@@ -135,6 +135,13 @@ class Desk(Transactions):
         query = sa.select(ledger.c.store, number).where(ledger.c.reason.contains(f": {reason}", autoescape=True))
         with self._read() as connection:
             return {row[0]: row[1] for row in connection.execute(query.group_by(ledger.c.store))}
+
+    def last_orders(self, store: str, number: int) -> list[str]:
+        """The reasons and notes of the last orders that were relayed, the newest first."""
+        orders = (ledger.c.object_key.startswith("order:"), ledger.c.outcome == "relayed")
+        query = sa.select(ledger.c.reason).where(ledger.c.store == store, *orders).order_by(ledger.c.id.desc())
+        with self._read() as connection:
+            return list(connection.execute(query.limit(number)).scalars())
 
     def lane_states(self) -> list[LaneState]:
         """Every lane that has ever been configured."""

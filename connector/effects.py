@@ -43,6 +43,9 @@ def plain_words(store: Store) -> Iterator[str]:
     yield f"Only of kind {', '.join(store.orders.include)} (orders.include){_exclusions(store)}."
     yield f"Products are named by {store.mapping.content_id}; people by external_id {store.external_id or '(off)'}."
     yield _consent(store)
+    if store.signals:
+        checkouts, orders = (hold.total_seconds() for hold in (store.signals.hold_checkout, store.signals.hold_order))
+        yield f"Checkouts wait up to {checkouts:g} s, orders up to {orders:g} s, for the browser's signals (signals)."
     if store.browser_pixel != "none":
         chosen = f"browser_pixel = {store.browser_pixel}"
         yield f"The browser sends orders and checkouts too ({chosen}): at most 47 hours old."
@@ -97,6 +100,8 @@ def _consent(store: Store) -> str:
     whose = "everybody" if store.consent == "required" else "shoppers in the EEA, the UK and Switzerland"
     key = store.consent_source.key
     where = f"{key} = {' or '.join(store.consent_source.granted)}" if key else "(no consent_source.key is set)"
+    if store.signals:
+        where = f"{where}, or the browser's signals" if key else "in the browser's signals"
     return f"Of {whose} only those are sent who said yes: {where}."
 
 
@@ -112,7 +117,7 @@ def doubts(store: Store) -> Iterator[str]:
     placed, paid = store.events["order_placed"], store.events["order_paid"]
     if placed and paid and not set(placed) & set(paid):
         yield f"{placed[0]} and {paid[0]} both carry the order's value: never add them up, optimise on one"
-    if store.consent != "not_required" and not store.consent_source.key:
+    if store.consent != "not_required" and not store.consent_source.key and not store.signals:
         yield "consent is asked for, but consent_source.key is not set: nobody can say yes, so they are all skipped"
     if store.platform == "shopify" and store.orders.paid_statuses:
         missing = SHOPIFY_PAID - set(store.orders.paid_statuses)

@@ -13,10 +13,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from connector.demands import Demands, Noted
-from connector.housekeeping import BATCH, GONE, PAUSE, forget_identities
+from connector.housekeeping import BATCH, GONE, PAUSE
+from connector.identities import forget as forget_identities
 from connector.person import Person
 from connector.records import PERSONAL, Found, Records, parts, something_left
-from connector.tables import events, ledger, parked
+from connector.tables import events, ledger, parked, signals
 from connector.transactions import CannotStore, Transactions
 from connector.turns import Turn
 
@@ -32,12 +33,15 @@ PERHAPS_SENT = "erased on demand; an attempt before may have reached TikTok"
 class Erasure(Transactions):
     """The verbs: small transactions, so that webhooks always find a gap."""
 
-    def erase(self, found: Found, now: float) -> None:
-        """All of these rows."""
+    def erase(self, store: str, found: Found, now: float) -> None:
+        """All of these rows of a store."""
         for some in parts([*found.waiting, *found.finished]):
             self._erase_events(some, now)
         for some in parts([*found.parked, *found.unopenable]):
             self._drop_parked(some)
+
+        for tokens in parts(found.checkouts):
+            self._forget_signals(signals.c.store == store, signals.c.token.in_(tokens))
 
     def erase_store(self, store: str, until: float, now: float) -> dict[str, int]:
         """All that has come from a store until then; how many rows of what."""
@@ -46,6 +50,7 @@ class Erasure(Transactions):
             ledger.c.store == store, ledger.c.received_at <= until, ledger.c.outcome != "recorded"
         )
         bodies = sa.select(parked.c.id).where(parked.c.store == store, parked.c.parked_at <= until)
+        self._forget_signals(signals.c.store == store, signals.c.seen_at <= until)
         return {
             "events": self._each(mine, events.c.id, lambda some: self._erase_events(some, now)),
             "parked webhooks": self._each(bodies, parked.c.id, self._drop_parked),
@@ -80,6 +85,10 @@ class Erasure(Transactions):
             )
             connection.execute(sa.update(events).where(events.c.id.in_(ids)).values(values))
             forget_identities(connection, ids)
+
+    def _forget_signals(self, *which: sa.ColumnElement[bool]) -> None:
+        with self._write() as connection:
+            connection.execute(sa.delete(signals).where(*which))
 
     def _drop_parked(self, ids: Sequence[int]) -> None:
         body = sa.select(parked.c.id).where(
@@ -149,7 +158,7 @@ class Eraser:
         if demand.what == "erase_store":
             return self._erasure.erase_store(demand.store, demand.asked_at, self._clock())
         found = self._records.find(demand.store, demand.person or Person())
-        self._erasure.erase(found, self._clock())
+        self._erasure.erase(demand.store, found, self._clock())
         return {
             "events that waited": len(found.waiting),
             "finished events": len(found.finished),

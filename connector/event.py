@@ -14,6 +14,8 @@ from msgspec import Struct
 
 from connector.store import Milestone
 
+WITHHELD = "the shop withholds personal data"  # a note on events of shoppers whom the shop knows and we may not
+
 
 class Address(Struct, frozen=True):
     """A postal address as the shop wrote it; `country` is ISO-3166 alpha-2 in any case, or ""."""
@@ -87,7 +89,8 @@ class Event(Struct, frozen=True):
     `total` is the shop's own, in major units of `currency`, with the decimals the shop gave; `parts()` tells what it is
     made of, worked out only for stores that ask. `tags` and `gateways` (ids and names of the means of payment) are as
     the shop writes them.
-    `occurred_at` is aware.
+    `occurred_at` is aware, and so is `changed_at`: when the body was written, None if the shop does not say or the
+    store does not care.
     """
 
     milestone: Milestone
@@ -105,6 +108,7 @@ class Event(Struct, frozen=True):
     gateways: tuple[str, ...] = ()
     test: bool = False  # the shop's own test mode; relayed only to Test Events
     notes: tuple[str, ...] = ()
+    changed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from connector.parking import unseal
 from connector.person import Person
 from connector.records import Found, Records, parts
 from connector.store import Store
-from connector.tables import events, ledger, parked
+from connector.tables import events, ledger, parked, signals
 from connector.transactions import Transactions
 
 _EVENT = ("store", "pixel", "event", "event_id", "object_key", "test_code", "state", "code", "message", "request_id")
@@ -24,7 +24,7 @@ class Export(Transactions):
     """What is found of a person, as values that become JSON."""
 
     def of(self, store: str, person: Person, found: Found, shop: Store | None) -> Iterator[dict[str, Any]]:
-        """Events, the ledger's lines about the same orders, and parked webhooks; by `kind`."""
+        """Events, the ledger's lines about the same orders, what browsers told, and parked webhooks; by `kind`."""
         keys = set(person.object_keys)
         for some in parts([*found.waiting, *found.finished]):
             with self._read() as connection:
@@ -37,6 +37,11 @@ class Export(Transactions):
             with self._read() as connection:
                 lines = connection.execute(about.order_by(ledger.c.id)).all()
             yield from (_line(line) for line in lines)
+        for tokens in parts(found.checkouts):
+            told = sa.select(signals).where(signals.c.store == store, signals.c.token.in_(tokens))
+            with self._read() as connection:
+                rows = connection.execute(told).all()
+            yield from ({"kind": "browser", **row._mapping, "seen_at": _at(row.seen_at)} for row in rows)
         for number in found.parked if shop else ():
             with self._read() as connection:
                 item = connection.execute(sa.select(parked).where(parked.c.id == number)).first()

@@ -6,6 +6,7 @@
     ledger     and counters after keep_ledger
     parked     bodies after keep_parked; their line in the ledger says so
     arrivals   hourly numbers after 400 days
+    signals    what browsers told, a day after the last of it
     overdue    events of a refused lane that have become too old to be sent end as expired, visibly
 
 What waits to be sent is never erased, nor are the rows of a store that is no longer configured before they are sent.
@@ -13,7 +14,7 @@ What waits to be sent is never erased, nor are the rows of a store that is no lo
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from threading import Event
@@ -21,8 +22,9 @@ from threading import Event
 import sqlalchemy as sa
 
 from connector.config import Config
+from connector.identities import forget as forget_identities
 from connector.store import Store
-from connector.tables import arrivals, counters, events, identities, lanes, ledger, parked
+from connector.tables import arrivals, counters, events, lanes, ledger, parked, signals
 from connector.transactions import CannotStore, Transactions
 from connector.turns import Turn
 
@@ -34,6 +36,7 @@ EVERY = 600.0  # seconds between rounds
 TURN = 300.0  # seconds that one's turn lasts; taken again before every batch
 KEY_OUTLIVES = 35 * 24 * 3600.0
 ARRIVALS_KEPT = 400 * 24 * 3600.0
+SIGNALS_KEPT = 24 * 3600.0
 TOO_OLD = "older than max_event_age while TikTok refused this pixel"
 GONE = " (its body is no longer kept)"
 
@@ -108,6 +111,17 @@ class Attic(Transactions):
         """How many webhooks came in hours long past."""
         return self._forget_hours(arrivals, before)
 
+    def forget_signals(self, before: float) -> int:
+        """What browsers told."""
+        key = sa.tuple_(signals.c.store, signals.c.token)
+        with self._write() as connection:
+            query = sa.select(signals.c.store, signals.c.token).where(signals.c.seen_at < before)
+            found = connection.execute(query.order_by(signals.c.seen_at).limit(BATCH)).all()
+            # Asked again: meanwhile another beacon may have come.
+            still = (key.in_([tuple(row) for row in found]), signals.c.seen_at < before)
+            connection.execute(sa.delete(signals).where(*still))
+        return len(found)
+
     def _forget_hours(self, table: sa.Table, before: float) -> int:
         with self._write() as connection:
             hours = sa.select(table.c.hour).where(table.c.hour < before).order_by(table.c.hour)
@@ -135,18 +149,6 @@ class Attic(Transactions):
         if self._postgresql:  # what a relay or a webhook holds just now is left for the next batch
             query = query.with_for_update(skip_locked=True)
         return list(connection.execute(query).scalars())
-
-
-def forget_identities(connection: sa.Connection, ids: Sequence[int]) -> None:
-    """Further hashes of persons whom these events were about, once no event of the same object has its payload."""
-    about = sa.select(events.c.store, events.c.object_key).where(events.c.id.in_(ids))
-    kept = sa.select(events.c.id).where(
-        events.c.store == identities.c.store,
-        events.c.object_key == identities.c.object_key,
-        events.c.payload.is_not(None),
-    )
-    key = sa.tuple_(identities.c.store, identities.c.object_key)
-    connection.execute(sa.delete(identities).where(key.in_(about), ~kept.exists()))
 
 
 class Housekeeper:
@@ -206,3 +208,4 @@ class Housekeeper:
         yield "ledger lines dropped", partial(attic.forget_lines, now - kept.ledger)
         yield "counts dropped", partial(attic.forget_counts, now - kept.ledger)
         yield "hourly numbers dropped", partial(attic.forget_arrivals, now - ARRIVALS_KEPT)
+        yield "signals dropped", partial(attic.forget_signals, now - SIGNALS_KEPT)

@@ -229,13 +229,13 @@ class Intake:
         except Misfit as error:
             return self._park(webhook, store, str(error))
         except Exception as error:
-            return self._park(webhook, store, f"a bug of the connector's: {_where(error)}")
+            return self._park(webhook, store, a_bug(error))
         if not seen.events and not seen.skipped and webhook.topic not in platform.RECORDED:
             self._tally(store, webhook.topic, "nothing new")
             return "nothing new", seen, ""
         for demand in seen.demands:
             self._note(demand, webhook, store)
-        new = self._outbox.record(self._decision(webhook, store, seen))
+        new = self._outbox.record(decision(webhook, store, seen, self._clock().timestamp()))
         return seen.outcome if new or not seen.events else "nothing new", seen, seen.reason
 
     def _note(self, demand: Demand, webhook: Webhook, store: Store) -> None:
@@ -248,32 +248,13 @@ class Intake:
             log.warning("%s", SAID[demand.what].format(number), extra={"store": store.name, "topic": webhook.topic})
 
     def _park(self, webhook: Webhook, store: Store, reason: str) -> tuple[str, None, str]:
-        digest = hashlib.sha256(webhook.body).digest()
-        at = webhook.received_at.timestamp()
-        item = Parked(store.name, webhook.topic, digest, reason, at, seal(webhook, store))
-        self._outbox.park(item, webhook.delivery)
+        self._outbox.park(set_aside(webhook, store, reason), webhook.delivery)
         return "parked", None, reason
 
-    def _decision(self, webhook: Webhook, store: Store, seen: Seen) -> Decision:
-        return Decision(
-            store=store.name,
-            topic=webhook.topic,
-            body_sha256=hashlib.sha256(webhook.body).digest(),
-            received_at=self._clock().timestamp(),
-            delivery=webhook.delivery[:64],
-            object_key=seen.object_key,
-            order_number=seen.order_number,
-            outcome=seen.outcome,
-            reason=seen.reason,
-            events=seen.events,
-        )
-
     def _go_live(self, store: Store) -> datetime:
-        if store.go_live:
-            return store.go_live
-        if not self._started:
+        if not store.go_live and not self._started:
             self.start()
-        return datetime.fromtimestamp(self._started[store.name], UTC) - UNDER_WAY
+        return store.go_live or history_before(self._started[store.name])
 
     def _known_topic(self, topic: str) -> str:
         """A topic to count by; of those that we do not know only so many, for the header is not signed."""
@@ -302,7 +283,35 @@ class Intake:
                 self._tallies.update(tallies)
 
 
-def _where(error: Exception) -> str:
-    """Type and place of an exception; not its message, which may quote the body."""
+def decision(webhook: Webhook, store: Store, seen: Seen, now: float) -> Decision:
+    """What the outbox and the ledger are to keep of it. `now` in Unix seconds."""
+    return Decision(
+        store=store.name,
+        topic=webhook.topic,
+        body_sha256=hashlib.sha256(webhook.body).digest(),
+        received_at=now,
+        delivery=webhook.delivery[:64],
+        object_key=seen.object_key,
+        order_number=seen.order_number,
+        outcome=seen.outcome,
+        reason=seen.reason,
+        events=seen.events,
+    )
+
+
+def set_aside(webhook: Webhook, store: Store, reason: str) -> Parked:
+    """A webhook that could not be handled, sealed for a replay."""
+    digest, at = hashlib.sha256(webhook.body).digest(), webhook.received_at.timestamp()
+    return Parked(store.name, webhook.topic, digest, reason, at, seal(webhook, store))
+
+
+def history_before(started: float) -> datetime:
+    """The moment before which orders are history for a store first started then (Unix seconds)."""
+    return datetime.fromtimestamp(started, UTC) - UNDER_WAY
+
+
+def a_bug(error: Exception) -> str:
+    """Type and place of an exception of ours; not its message, which may quote the body."""
     last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__} in {last.name} ({last.filename.rsplit('/', 1)[-1]}:{last.lineno})"
+    place = f"{last.name} ({last.filename.rsplit('/', 1)[-1]}:{last.lineno})"
+    return f"a bug of the connector's: {type(error).__name__} in {place}"

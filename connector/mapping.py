@@ -4,7 +4,7 @@ One field list, in TikTok's words: https://business-api.tiktok.com/portal/docs?i
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
@@ -12,12 +12,12 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from phonenumbers import SUPPORTED_REGIONS
 
 from connector import privacy
 from connector.event import Customer, Event, Item, Parts, Skipped
 from connector.fields import quotable
 from connector.store import PLACEHOLDER, Milestone, Pixel, Store, among
+from connector.waiting import Waits, home, waits, why_no_consent
 
 # The 62 currencies the Events API lists; what it does with others is undocumented.
 CURRENCIES = frozenset(
@@ -26,12 +26,6 @@ CURRENCIES = frozenset(
     "THB TRY TWD UAH USD VES VND ZAR".split()
 )
 
-# The European Economic Area with its parts overseas that have country codes of their own, the United Kingdom and
-# Switzerland.
-EUROPE = frozenset(
-    "AT BE BG HR CY CZ DK EE FI FR DE GR HU IE IT LV LT LU MT NL PL PT RO SK SI ES SE IS LI NO GB CH "  # noqa: SIM905
-    "AX GF GP MF MQ RE YT".split()
-)
 # What a word of value_excludes takes off a total: an amount and the tax on it.
 EXCLUDES: dict[str, tuple[str, ...]] = {
     "tax": ("goods_tax", "shipping_tax", "fees_tax"),
@@ -41,7 +35,14 @@ EXCLUDES: dict[str, tuple[str, ...]] = {
     "duties": ("duties",),
     "gift_cards": ("gift_cards",),
 }
-NO_CONSENT = "no consent"
+# Which ids stand in for the chosen one where a line lacks it.
+CONTENT_ID_CHAINS: dict[str, tuple[str, ...]] = {
+    "variant_id": ("variant_id", "product_id", "sku"),
+    "product_id": ("product_id", "sku"),
+    "sku": ("sku", "variant_id", "product_id"),
+}
+NOBODY = "nothing to match on: no e-mail, phone, id, click id, nor ip with user agent"
+NO_IP = "limited_data_use applies and TikTok honours it only with a public ip, which is missing"
 MAX_ID = 512
 _NUMBERS = (int, Decimal)
 
@@ -52,7 +53,8 @@ class Mapped(Struct, frozen=True):
     """An event as it will be sent: the very bytes, and what the outbox keeps beside them.
 
     `object_key` names the order, checkout or customer ("order:123"); `hashes` are the SHA-256 hex digests of e-mail,
-    phone and external_id, for search and erasure.
+    phone and external_id, for search and erasure. One that `waits` may lack what the browser has yet to tell: a yes, or
+    something to match on.
     """
 
     pixel: Pixel
@@ -66,6 +68,7 @@ class Mapped(Struct, frozen=True):
     phone: str = ""
     external_id: str = ""
     notes: tuple[str, ...] = ()
+    waits: Waits | None = None
     more_hashes: tuple[str, ...] = ()  # when the payload has several e-mails or phones: those after the first
 
     def __repr__(self) -> str:
@@ -103,7 +106,8 @@ def map_event(
     if id(event.customer) not in known:
         known[id(event.customer)] = _describe(event, store)
     what = known[id(event.customer)]
-    if reason := _why_nobody(event, what.user, store):
+    waiting = waits(event, store)
+    if waiting is None and (reason := _why_nobody(event, what.user, store)):
         yield Skipped(event.milestone, reason, event.ids)
         return
     occurred_at = min(event.occurred_at, now)
@@ -125,6 +129,7 @@ def map_event(
                 phone=_only(what.user.get("phone")),
                 external_id=_only(what.user.get("external_id")),
                 notes=what.notes,
+                waits=waiting,
                 more_hashes=_others(what.user.get("email")) + _others(what.user.get("phone")),
             )
 
@@ -133,7 +138,7 @@ def _describe(event: Event, store: Store) -> Described:
     user = _user(event.customer, store, event.ids)
     properties, notes = _properties(event, store)
     page = _present(
-        url=privacy.page_url(event.page_url, store.url) or privacy.page_url(store.url, store.url),
+        url=privacy.page_url(event.page_url, store.url) or home(store),
         referrer=privacy.page_url(event.referrer, "") if event.referrer else "",
     )
     limited = {"limited_data_use": True} if _data_use_is_limited(event, store) else {}
@@ -156,17 +161,15 @@ def object_key(milestone: Milestone, ids: dict[str, str]) -> str:
 def _why_not(event: Event, event_id: str, store: Store) -> str:
     if not store.events[event.milestone]:
         return f"events.{event.milestone} is off"
-    if reason := _why_excluded(event, store) or _why_no_consent(event, store):
+    if reason := _why_excluded(event, store) or why_no_consent(event, store):
         return reason
     return "" if event_id else f"event_id template {_template(event, store)!r} has no value here"
 
 
 def _why_nobody(event: Event, user: dict[str, Any], store: Store) -> str:
-    if not _matchable(user):
-        return "nothing to match on: no e-mail, phone, id, click id, nor ip with user agent"
-    if "ip" not in user and _data_use_is_limited(event, store):
-        return "limited_data_use applies and TikTok honours it only with a public ip, which is missing"
-    return ""
+    if not matchable(user):
+        return NOBODY
+    return NO_IP if "ip" not in user and _data_use_is_limited(event, store) else ""
 
 
 def _why_excluded(event: Event, store: Store) -> str:
@@ -193,21 +196,6 @@ def _excluded_domain(emails: Iterable[str], excluded: Sequence[str]) -> str:
     domains = [email.rpartition("@")[2].strip().lower() for email in emails]
     wanted = [domain.strip().lower().lstrip("@") for domain in excluded]
     return next((end for domain in domains for end in wanted if domain == end or domain.endswith(f".{end}")), "")
-
-
-def _why_no_consent(event: Event, store: Store) -> str:
-    """A "yes" is only what the shop's own key says; an absent one is a no. Newsletter opt-ins are no consent."""
-    if store.consent == "not_required":
-        return ""
-    # Where nothing tells the country, or not by its code, the stricter law is the safe one.
-    country = (event.customer.destination.country or event.customer.address.country or store.country).upper()
-    if store.consent == "required_in_europe" and country in SUPPORTED_REGIONS and country not in EUROPE:
-        return ""
-    key = store.consent_source.key
-    said = event.ids.get(f"attribute:{key}") or event.ids.get(f"meta:{key}", "") if key else ""
-    if not said:
-        return f"{NO_CONSENT}: {'nothing says yes' if key else 'consent_source.key is not set'} (consent)"
-    return "" if among([said], store.consent_source.granted) else f"{NO_CONSENT}: the shopper said no (consent)"
 
 
 def _data_use_is_limited(event: Event, store: Store) -> bool:
@@ -250,7 +238,8 @@ def _days(age: timedelta) -> str:
     return f"{age.days}d" if age % timedelta(days=1) == timedelta(0) else f"{age.total_seconds() / 3600:g}h"
 
 
-def _matchable(user: dict[str, Any]) -> bool:
+def matchable(user: Mapping[str, Any]) -> bool:
+    """Whether TikTok has anything to know a shopper by."""
     single = any(key in user for key in ("email", "phone", "external_id", "ttclid", "ttp"))
     return single or ("ip" in user and "user_agent" in user)
 
@@ -369,12 +358,7 @@ def content_id(item: Item, store: Store) -> str:
     choice = store.mapping.content_id
     if "{" in choice:
         return fill(choice, known)
-    order = {
-        "variant_id": ("variant_id", "product_id", "sku"),
-        "product_id": ("product_id", "sku"),
-        "sku": ("sku", "variant_id", "product_id"),
-    }[choice]
-    return next((known[name] for name in order if known[name]), "")
+    return next((known[name] for name in CONTENT_ID_CHAINS[choice] if known[name]), "")
 
 
 def content_type(choice: str) -> str:

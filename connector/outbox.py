@@ -15,13 +15,15 @@ from sqlalchemy import Connection, Engine
 
 from connector.database import patience_of
 from connector.gathering import Gathering, TookTooLong
+from connector.identities import remember
 from connector.insertion import Insertion
 from connector.mapping import Mapped
-from connector.tables import counters, events, identities, lanes, ledger, parked, relays, storable, stores
+from connector.signals import Arrival, Joins
+from connector.tables import counters, events, lanes, ledger, parked, relays, storable, stores
 from connector.transactions import CannotStore, Transactions, fault_of_one
 
-State = Literal["due", "accepted", "rejected", "expired"]
-STATES: tuple[State, ...] = ("due", "accepted", "rejected", "expired")
+State = Literal["held", "due", "accepted", "rejected", "expired", "skipped"]
+STATES: tuple[State, ...] = ("held", "due", "accepted", "rejected", "expired", "skipped")
 HOUR = 3600
 
 
@@ -108,6 +110,7 @@ class Outbox(Transactions):
         super().__init__(engine)
         self._gathering: Gathering[Decision, int] = Gathering(self._record_all, patience_of(engine), fault_of_one)
         self.under_way = self._gathering.under_way
+        self._joins = Joins(engine)
         known = f"ON CONFLICT DO NOTHING RETURNING {', '.join(column.name for column in _KEY)}"
         self._new_events = Insertion(events, _ROW, known, engine.dialect)
         # A body that was parked and now, replayed, is handled: its line tells the newer story.
@@ -131,8 +134,13 @@ class Outbox(Transactions):
     def _record_all(self, decisions: Sequence[Decision]) -> list[int]:
         """Several webhooks' decisions in one transaction; for each the number of its events that are new."""
         with self._write() as connection:
+            waiting = [Arrival(n, _row(m, d), m.waits) for n, d in enumerate(decisions) for m in d.events if m.waits]
+            admitted = self._joins.admit(connection, waiting) if waiting else {}
             new = self._insert_events(connection, decisions)
-            self._insert_identities(connection, decisions)
+            for number, more in admitted.items():
+                new[number] += more
+            further = [(d.store, m.object_key, digest) for d in decisions for m in d.events for digest in m.more_hashes]
+            remember(connection, self._insert, further)
             counted: Counter[tuple[str, str, str, int]] = Counter()
             lines: list[dict[str, Any]] = []
             for decision, number in zip(decisions, new, strict=True):
@@ -146,7 +154,7 @@ class Outbox(Transactions):
         return new
 
     def _insert_events(self, connection: Connection, decisions: Sequence[Decision]) -> list[int]:
-        rows = [(_row(mapped, d), n) for n, d in enumerate(decisions) for mapped in d.events]
+        rows = [(_row(mapped, d), n) for n, d in enumerate(decisions) for mapped in d.events if not mapped.waits]
         if not rows:
             return [0] * len(decisions)
         # In one order whoever inserts: two webhooks of one order at the same time must not lock each other out.
@@ -159,17 +167,6 @@ class Outbox(Transactions):
                 added.discard(stored)
                 new[number] += 1
         return new
-
-    def _insert_identities(self, connection: Connection, decisions: Sequence[Decision]) -> None:
-        """Further hashes of whom an event is about; few have any. Of what is erased none comes back."""
-        found = {(d.store, m.object_key, digest) for d in decisions for m in d.events for digest in m.more_hashes}
-        for store, key, digest in sorted(found):
-            kept = sa.select(events.c.id).where(
-                events.c.store == store, events.c.object_key == key, events.c.payload.is_not(None)
-            )
-            if connection.execute(kept.limit(1)).first() is not None:
-                row = {"digest": bytes.fromhex(digest), "store": store, "object_key": key}
-                connection.execute(self._insert(identities).values(row).on_conflict_do_nothing())
 
     def _brings_nothing_new(self, connection: Connection, decision: Decision, new: int) -> bool:
         if new or decision.outcome == "recorded":

@@ -8,7 +8,10 @@ from typing import Any
 import msgspec
 
 from connector.intake import Seen, examine
+from connector.joining import lacking
+from connector.mapping import Mapped
 from connector.store import Store
+from connector.waiting import Waits
 from connector.webhook import Misfit, Platform, Unreadable, Webhook
 
 NO_AGE = "age is not applied: a real webhook older than max_event_age or go_live would be skipped"
@@ -44,9 +47,16 @@ def preview(body: bytes, topic: str, store: Store, platforms: Mapping[str, Platf
 
 def _notes(seen: Seen) -> list[str]:
     said = [note for mapped in seen.events for note in mapped.notes]
+    said += [_wait(mapped, mapped.waits) for mapped in seen.events if mapped.waits]
     if not seen.events and not seen.skipped:
         said.append("nothing has happened yet that is an event (a draft, or a cart)")
     return [*dict.fromkeys(said), NO_AGE]
+
+
+def _wait(mapped: Mapped, waits: Waits) -> str:
+    said = f"{mapped.event} waits up to {waits.seconds:g} s for the browser's signals"
+    lacks = lacking(mapped.payload, waits.consent)
+    return f"{said}; as it is, it would be skipped then ({lacks})" if lacks else said
 
 
 def _told(outcome: str, note: str) -> dict[str, Any]:

@@ -12,6 +12,8 @@
     erasing     what a shop has asked to be erased is not erased yet
     relay       no relay works (the web says so too, for a dead relay cannot)
 
+What a shop's own API shows (shop, webhooks, gaps, withheld) is reported by `connector.reconcile`.
+
 Times are Unix seconds. Raises CannotStore.
 """
 
@@ -40,6 +42,7 @@ REFUSED_SIGNATURES = 3
 RELAY_SILENT = 60.0  # seconds without a heartbeat after which no relay counts as alive
 OVERDUE = 60.0  # seconds that events may be due with no relay alive before it is a problem
 LOOKED_AT = 100  # rows of a lane, the longest due first
+LAST_ORDERS = 5  # that do not say who bought, after which the app is at fault and not the shoppers
 COUNTED = 1000  # rows; more are "1000 or more"
 NO_RELAY = Problem(
     "relay", "events are due and no relay works, so none is sent; start `connector serve` or `connector relay`"
@@ -142,12 +145,19 @@ class Finder(Transactions):
         with self._read() as connection:
             rows = connection.execute(query.group_by(counters.c.store).order_by(counters.c.store)).all()
         for row in rows:
-            if row.store in self._stores and row.number >= REFUSED_SIGNATURES:
-                yield Problem(
-                    f"signatures:{row.store}",
-                    f"store {row.store}: webhooks are refused because their signatures are wrong; "
-                    "compare webhook_secrets with the shop's, and see that no proxy changes bodies",
-                )
+            if row.number < REFUSED_SIGNATURES:
+                continue
+            if row.store in self._stores:
+                where = f"store {row.store}: webhooks"
+            elif row.store in {store.platform for store in self._stores.values()}:
+                where = f"webhooks to the shared address /webhooks/{row.store}"
+            else:
+                continue
+            yield Problem(
+                f"signatures:{row.store}",
+                f"{where} are refused because their signatures are wrong; "
+                "compare webhook_secrets with the shop's, and see that no proxy changes bodies",
+            )
 
     def _testing(self) -> Iterator[Problem]:
         for store in self._stores.values():
@@ -185,6 +195,16 @@ class Finder(Transactions):
         for store, number in sorted(Counter(stores).items()):
             if store in self._stores:
                 yield store, str(number) if number < COUNTED else f"{COUNTED} or more"
+
+
+def withheld(store: Store) -> Problem:
+    """That none of a shop's last orders says who bought; reconciliation and `check` find it."""
+    return Problem(
+        f"withheld:{store.name}",
+        f"store {store.name}: Shopify withholds personal data, so its orders hardly match anybody; in the Dev "
+        "Dashboard give the app access to protected customer data, with name, e-mail, phone and address, and release "
+        "the version",
+    )
 
 
 def alive(seen: float | None, now: float) -> bool:

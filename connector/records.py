@@ -13,7 +13,7 @@ from connector.desk import Desk
 from connector.parking import Unopenable, unseal
 from connector.person import Person, is_named
 from connector.store import Store
-from connector.tables import events, identities, stores
+from connector.tables import events, identities, signals, stores
 from connector.transactions import Transactions
 
 T = TypeVar("T")
@@ -30,9 +30,10 @@ class Found:
     finished: tuple[int, ...] = ()
     parked: tuple[int, ...] = ()
     unopenable: tuple[int, ...] = ()
+    checkouts: tuple[str, ...] = ()  # tokens of those that a browser has told of
 
     def __bool__(self) -> bool:
-        return bool(self.waiting or self.finished or self.parked or self.unopenable)
+        return bool(self.waiting or self.finished or self.parked or self.unopenable or self.checkouts)
 
 
 class Records(Transactions):
@@ -50,29 +51,50 @@ class Records(Transactions):
 
     def find(self, store: str, person: Person) -> Found:
         """What is kept of a person in a store."""
-        waiting, finished = self._events_of(store, person)
+        with self._read() as connection:
+            ids, tokens = self._events_of(connection, store, person)
+            waiting, finished = self._left(connection, ids)
+            told = self._told(connection, store, tokens)
         named, unopenable = self._parked_of(store, person)
-        return Found(tuple(waiting), tuple(finished), tuple(named), tuple(unopenable))
+        return Found(tuple(waiting), tuple(finished), tuple(named), tuple(unopenable), tuple(told))
 
-    def _events_of(self, store: str, person: Person) -> tuple[list[int], list[int]]:
-        """Events with anything personal in them: those that wait, and those that have ended.
+    def _events_of(self, connection: sa.Connection, store: str, person: Person) -> tuple[set[int], set[str]]:
+        """Numbers of events, and tokens of checkouts.
 
         All that is about the same order, checkout or customer is about the same person: an event may lack the e-mail
-        that its neighbour has.
+        that its neighbour has. So is an event of the checkout that the order came from, where that is known.
         """
-        with self._read() as connection:
-            theirs = dict(self._by_hash(connection, store, person))
-            ids, keys = {*theirs}, {*theirs.values(), *person.object_keys}
-            keys |= set(self._keys_by_more_hashes(connection, store, person))
-            for named in parts(sorted(keys - {""})):
-                about = sa.select(events.c.id).where(events.c.store == store, events.c.object_key.in_(named))
-                ids |= set(connection.execute(about).scalars())
-            found: tuple[list[int], list[int]] = ([], [])
-            for some in parts(sorted(ids)):
-                query = sa.select(events.c.id, events.c.settled_at).where(events.c.id.in_(some), something_left())
-                for row in connection.execute(query.order_by(events.c.id)):
-                    found[row.settled_at is not None].append(row.id)
+        theirs = dict(self._by_hash(connection, store, person))
+        ids, keys = {*theirs}, {*theirs.values(), *person.object_keys}
+        keys |= set(self._keys_by_more_hashes(connection, store, person))
+        for some in parts(sorted(keys - {""})):
+            about = (events.c.store == store, events.c.object_key.in_(some))
+            ids |= set(connection.execute(sa.select(events.c.id).where(*about)).scalars())
+        tokens = {key.removeprefix("checkout:") for key in keys if key.startswith("checkout:")}
+        for numbers in parts(sorted(ids)):
+            known = sa.select(events.c.checkout).where(events.c.id.in_(numbers), events.c.checkout.is_not(None))
+            tokens |= set(connection.execute(known).scalars())
+        for some in parts(sorted(tokens)):
+            same = (events.c.store == store, events.c.checkout.in_(some))
+            ids |= set(connection.execute(sa.select(events.c.id).where(*same)).scalars())
+        return ids, tokens
+
+    def _left(self, connection: sa.Connection, ids: set[int]) -> tuple[list[int], list[int]]:
+        """Of these events those with anything personal in them that wait, and those that have ended."""
+        found: tuple[list[int], list[int]] = ([], [])
+        for some in parts(sorted(ids)):
+            query = sa.select(events.c.id, events.c.settled_at).where(events.c.id.in_(some), something_left())
+            for row in connection.execute(query.order_by(events.c.id)):
+                found[row.settled_at is not None].append(row.id)
         return found
+
+    def _told(self, connection: sa.Connection, store: str, tokens: set[str]) -> list[str]:
+        """Those of the checkouts that a browser has told of."""
+        told: list[str] = []
+        for some in parts(sorted(tokens)):
+            query = sa.select(signals.c.token).where(signals.c.store == store, signals.c.token.in_(some))
+            told += connection.execute(query).scalars()
+        return told
 
     def _keys_by_more_hashes(self, connection: sa.Connection, store: str, person: Person) -> Iterator[str]:
         digests = _bytes(person.emails | person.phones)

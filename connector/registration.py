@@ -1,7 +1,7 @@
 """A shop's webhooks as they are and as they should be: what to make and what to remove, and doing it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
@@ -45,11 +45,6 @@ class Plan:
     others: int
 
 
-def needed(store: Store, administration: Administration) -> tuple[str, ...]:
-    """The topics of the milestones that the store sends as an event."""
-    return administration.topics([milestone for milestone, names in store.events.items() if any(names)])
-
-
 def plan(store: Store, topics: Sequence[str], there: Sequence[Subscription], base: str, action: Action) -> Plan:
     """What `action` does where the shop has the webhooks `there`, and this server is at the URL `base`."""
     base = base.rstrip("/")
@@ -72,7 +67,7 @@ def plan(store: Store, topics: Sequence[str], there: Sequence[Subscription], bas
 
 
 def _with_deed(line: Line, action: Action) -> Line:
-    return Line(line.topic, line.url, line.state, _DEEDS[action].get(line.state, ""), line.subscription)
+    return replace(line, deed=_DEEDS[action].get(line.state, ""))
 
 
 def _state(one: Subscription, topics: Sequence[str], taken: Sequence[str], in_place: set[str]) -> State:
@@ -92,6 +87,19 @@ def _is_ours(url: str, store: Store, taken: Sequence[str]) -> bool:
     parts = _parts(url)
     paths = {f"/webhooks/{store.name}", *(here.path for here in map(_parts, taken[:1]) if here)}
     return parts is not None and parts.path.rstrip("/") in paths
+
+
+def goes_to(url: str, store: Store) -> bool:
+    """Whether this is a store's address on some server of ours, its own or the one that all of its platform share."""
+    parts = _parts(url)
+    return parts is not None and parts.path.rstrip("/").endswith(
+        (f"/webhooks/{store.name}", f"/webhooks/{store.platform}")
+    )
+
+
+def same_place(one: str, other: str) -> bool:
+    """Whether two URLs are the same, however their hosts are spelled."""
+    return _place(one) == _place(other)
 
 
 def _rank(url: str, taken: Sequence[str]) -> int:
@@ -148,20 +156,21 @@ def prepare(store: Store, administration: Administration, base: str, action: Act
                 "401 here; list that in webhook_secrets, too"
             )
     admin = connect(store, administration)
-    return admin, plan(store, needed(store, administration), admin.subscriptions(), base, action)
+    return admin, plan(store, administration.topics(store), admin.subscriptions(), base, action)
 
 
 def carry_out(lines: Sequence[Line], admin: Admin, secret: str) -> Iterator[Line]:
-    """Do what the lines say; each is returned when done. Raises AdminFault, and what was returned stays done.
+    """Do what the lines say; each is returned when done, with the webhook that was made or removed.
 
-    What is missing is made first, so that no moment is without.
+    Raises AdminFault, and what was returned stays done. What is missing is made first, so that no moment is without.
     """
     for line in sorted(lines, key=lambda line: line.deed == "deleted"):
+        found = line.subscription
         if line.deed == "created":
-            admin.subscribe(line.topic, line.url, secret)
-        elif line.deed == "deleted" and line.subscription:
-            admin.unsubscribe(line.subscription)
-        yield line
+            found = admin.subscribe(line.topic, line.url, secret)
+        elif line.deed == "deleted" and found:
+            admin.unsubscribe(found)
+        yield replace(line, subscription=found)
 
 
 def shown(url: str) -> str:

@@ -66,6 +66,10 @@ def replay_events(desk: Desk, plan: Plan, tick: Callable[[int], None] = lambda _
 def _why_not(config: Config, row: Any, now: float) -> str:
     if row.state == "due":
         return "still waiting to be sent"
+    if row.state == "held":
+        return "still waiting for the browser's signals; without a yes, or anything to match on, it is skipped"
+    if row.state == "skipped":
+        return f"it was skipped: {row.message}"
     if row.state == "accepted":
         return "TikTok has accepted it already; a copy would count twice or be dropped"
     if not row.kept:

@@ -155,6 +155,11 @@ class Store:
         return self.max_event_age if server_only else min(self.max_event_age, DEDUPLICATED)
 
     @property
+    def sent(self) -> tuple[Milestone, ...]:
+        """The milestones that are sent as an event."""
+        return tuple(milestone for milestone, names in self.events.items() if any(names))
+
+    @property
     def tests(self) -> bool:
         """True when every pixel has a test_event_code: the shop's test orders and old ones are sent too."""
         return all(pixel.test_event_code for pixel in self.pixels)

@@ -1,17 +1,20 @@
 """The database's tables, as SQLAlchemy sees them; `migrations/` creates them. Times are Unix seconds, UTC.
 
-events    one row per (pixel, event, event_id): the queue, and the memory that lets nothing be sent twice
-ledger    one line per decided webhook: the answer to "what happened to order 1001?"
-parked    signed bodies that could not be handled, encrypted, replayable
-counters  what is only counted: ignored topics, refused signatures, updates with nothing new; per hour
-lanes     per store and pixel: whether TikTok currently refuses its token
-stores    when a store was first started: orders before that are history
-relays    heartbeats
-leases    what only one process at a time may do, on whichever host: by whom and until when
-alerts    problems somebody should know of, and whether they were told
-arrivals  how many webhooks came, per store and hour: how a silence is known
+events      one row per (pixel, event, event_id): the queue, and the memory that lets nothing be sent twice
+ledger      one line per decided webhook: the answer to "what happened to order 1001?"
+parked      signed bodies that could not be handled, encrypted, replayable
+counters    what is only counted: ignored topics, refused signatures, updates with nothing new; per hour
+lanes       per store and pixel: whether TikTok currently refuses its token
+stores      when a store was first started: orders before that are history
+relays      heartbeats
+leases      what only one process at a time may do, on whichever host: by whom and until when
+alerts      problems somebody should know of, and whether they were told
+arrivals    how many webhooks came, per store and hour: how a silence is known
+registered  webhooks that we made in the shops, so that what vanishes can be made again
+reconciled  per store: up to when the shop's history has been compared with what came by webhook
+signals     what the browser of a checkout told us, for a day
 identities  further hashes of whom an event is about, when its payload has more than one of a kind
-demands   what a shop asks for by law, and its app's end: what, when, and whether it is done
+demands     what a shop asks for by law, and its app's end: what, when, and whether it is done
 """
 
 import re
@@ -65,8 +68,8 @@ events = Table(
     Column("event_id", Words, nullable=False),
     Column("object_key", Words, nullable=False),
     Column("test_code", Words, nullable=False),
-    Column("state", Words, nullable=False),  # due, accepted, rejected, expired
-    Column("due_at", Double, nullable=False),  # not before; of a leased row: the end of the lease
+    Column("state", Words, nullable=False),  # held, due, accepted, rejected, expired, skipped
+    Column("due_at", Double, nullable=False),  # not before; of a leased row: the end of the lease; held: of the wait
     Column("lease_owner", Words),
     Column("attempts", Integer, nullable=False),
     Column("tried_at", Double),  # first attempt, whatever came of it
@@ -81,6 +84,10 @@ events = Table(
     Column("email", LargeBinary),  # SHA-256 digests, for search and erasure
     Column("phone", LargeBinary),
     Column("external_id", LargeBinary),
+    # Of events that may wait for the browser's signals only:
+    Column("checkout", Words),  # the checkout's token
+    Column("consent", Words),  # "": not asked for; else granted, missing, denied
+    Column("as_of", Double),  # when the body that the properties are from was written
     UniqueConstraint("pixel", "event", "event_id"),
 )
 _DUE = text("state = 'due'")
@@ -93,6 +100,10 @@ _KEY_ONLY = text("settled_at IS NOT NULL AND payload IS NULL")
 Index("events_key_only", events.c.settled_at, sqlite_where=_KEY_ONLY, postgresql_where=_KEY_ONLY)
 _FAILED = text("state IN ('rejected', 'expired')")
 Index("events_failed", events.c.state, events.c.created_at, sqlite_where=_FAILED, postgresql_where=_FAILED)
+_JOINABLE = text("checkout IS NOT NULL")
+Index("events_checkout", events.c.store, events.c.checkout, sqlite_where=_JOINABLE, postgresql_where=_JOINABLE)
+_HELD = text("state = 'held'")
+Index("events_held", events.c.due_at, sqlite_where=_HELD, postgresql_where=_HELD)
 for _name in ("email", "phone", "external_id"):
     _known = text(f"{_name} IS NOT NULL")
     Index(f"events_{_name}", events.c[_name], sqlite_where=_known, postgresql_where=_known)
@@ -196,6 +207,43 @@ arrivals = Table(
     Column("last_at", Double, nullable=False),
 )
 Index("arrivals_hour", arrivals.c.hour)
+
+signals = Table(
+    "signals",
+    metadata,
+    Column("store", Words, primary_key=True),
+    Column("token", Words, primary_key=True),
+    Column("ttclid", Words, nullable=False),
+    Column("ttp", Words, nullable=False),
+    Column("ip", Words, nullable=False),
+    Column("user_agent", Words, nullable=False),
+    Column("url", Words, nullable=False),
+    Column("referrer", Words, nullable=False),
+    Column("consent", Words, nullable=False),  # granted, denied, or "" as long as nobody has said
+    Column("seen_at", Double, nullable=False),  # the last beacon
+)
+Index("signals_seen", signals.c.seen_at)
+
+registered = Table(
+    "registered",
+    metadata,
+    Column("store", Words, primary_key=True),
+    Column("topic", Words, primary_key=True),
+    Column("id", Words, nullable=False),  # the shop's name for it
+    Column("url", Words, nullable=False),
+    Column("made_at", Double, nullable=False),
+)
+
+reconciled = Table(
+    "reconciled",
+    metadata,
+    Column("store", Words, primary_key=True),
+    Column("tried_at", Double, nullable=False),  # when the last round began
+    Column("upto", Double, nullable=False),  # what changed before has been looked at
+    Column("gaps", BigInteger, nullable=False),  # orders and sign-ups no webhook brought, since `gaps_since`
+    Column("gaps_since", Double),
+    Column("gap_at", Double),  # when the last of them was found
+)
 
 identities = Table(
     "identities",

@@ -7,7 +7,7 @@ Bodies: https://shopify.dev/docs/api/admin-rest/latest/resources/order (checkout
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
-from connector.event import Address, Customer, Demand, Event, Skipped
+from connector.event import WITHHELD, Address, Customer, Demand, Event, Skipped
 from connector.fields import Json, host, ident, mapping, moment, number_id, parameter, quotable, rows, text, texts, word
 from connector.signature import sign, verify
 from connector.store import Store
@@ -89,9 +89,11 @@ def _order(webhook: Webhook, body: Json, store: Store) -> Iterator[Event | Skipp
         yield Skipped("order_placed", reason, _order_ids(body, order_id, store))
         return
     kind = _order_kind(body)
+    customer = _order_customer(body, kind)
+    known = customer.emails or customer.phones or customer.first_name or customer.last_name
     shared = {
         "ids": _order_ids(body, order_id, store),
-        "customer": _order_customer(body, kind),
+        "customer": customer,
         "kind": kind,
         "test": body.get("test") is True,
         "tags": tuple(tag.strip() for tag in text(body.get("tags")).split(",") if tag.strip()),
@@ -99,6 +101,8 @@ def _order(webhook: Webhook, body: Json, store: Store) -> Iterator[Event | Skipp
         **order_money(body, store.mapping.currency),
         "page_url": text(body.get("landing_site")),
         "referrer": text(body.get("referring_site")),
+        "changed_at": moment(body.get("updated_at")) if store.signals else None,
+        "notes": () if known or not withholds(body) else (WITHHELD,),
     }
     yield Event(milestone="order_placed", occurred_at=created, **shared)
     # Shopify's sample of orders/paid is voided, and whoever tries it wants to see the payment.
@@ -156,6 +160,22 @@ def _order_kind(body: Json) -> str:
     details = mapping(body.get("client_details"))
     shopper = bool(text(body.get("browser_ip")) and text(details.get("user_agent")))
     return "app" if shopper else "api"
+
+
+def withholds(body: Json) -> bool:
+    """Whether Shopify took every personal field out of an order: someone bought, but nothing says who.
+
+    The fields are null or not there; ip, user agent and country stay. So it is for an app without access to protected
+    customer data: https://shopify.dev/docs/apps/launch/protected-customer-data
+    """
+    customer, shipping = mapping(body.get("customer")), mapping(body.get("shipping_address"))
+    if not customer and not shipping:
+        return False  # nobody to know, as at a till
+    places = (shipping, mapping(body.get("billing_address")), mapping(customer.get("default_address")))
+    who = ("email", "contact_email", "phone", "first_name", "last_name")
+    where = (*who, "name", "address1", "address2", "city", "zip")
+    found = [part.get(name) for part in (body, customer) for name in who]
+    return not any(text(value) for value in (*found, *(place.get(name) for place in places for name in where)))
 
 
 def _order_ids(body: Json, order_id: str, store: Store) -> dict[str, str]:
@@ -243,6 +263,7 @@ def _checkout(body: Json, store: Store) -> Iterator[Event | Skipped]:
         notes=() if certain else ("value left out: the checkout's currency is uncertain",),
         page_url=text(body.get("landing_site")),
         referrer=text(body.get("referring_site")),
+        changed_at=moment(body.get("updated_at")) if store.signals else None,
     )
 
 

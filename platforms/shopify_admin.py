@@ -7,7 +7,7 @@ https://shopify.dev/docs/apps/launch/protected-customer-data
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Literal
@@ -18,17 +18,19 @@ import msgspec
 from connector.admin import Admin, AdminFault, Page, Subscription, Verdict
 from connector.fields import Json, mapping, rows, text
 from connector.store import Store
-from platforms.shopify import RECORDED, TOPICS
+from platforms.shopify import RECORDED, TOPICS, withholds
 
 if TYPE_CHECKING:
     from platforms.shopify_api import Answer, ShopifyApi
 
 SETS_SECRET = False  # Shopify signs with the app's client secret
+SEES_ALL = False  # only those of this app that were made through the API
 
 SCOPES = ("read_orders", "read_customers")
 PER_PAGE = 250  # https://shopify.dev/docs/api/usage/limits ; nor are more than 25,000 to be had page by page
 WINDOW = timedelta(days=1)  # so that a busy shop stays below that
 CLOCKS_APART = 60.0  # seconds
+STUMBLES = (2.0, 10.0)  # seconds before a page that failed is asked for again
 
 SUBSCRIPTIONS = """
 query($after: String) {
@@ -48,6 +50,7 @@ ACCESS = "{ currentAppInstallation { accessScopes { handle } } }"
 
 # An order may be paid at once or later, and either may be what a store's own statuses and gateways wait for.
 _ORDERS = ("orders/create", "orders/paid")
+_SHOWN_BY_PAID = frozenset({"paid", "partially_refunded", "refunded"})  # the last two only follow the first
 _NEEDED: Mapping[str, tuple[str, ...]] = {
     "order_placed": _ORDERS,
     "order_paid": _ORDERS,
@@ -58,15 +61,18 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def topics(events: Sequence[str]) -> tuple[str, ...]:
-    """The topics that show these milestones, and the app's removal.
+def topics(store: Store) -> tuple[str, ...]:
+    """The topics that show what the store sends, and the app's removal.
 
-    Not `orders/updated`: it comes with every tag and parcel, and adds something only where `placed_statuses` or
-    `paid_statuses` name one that an order reaches later than its creation, without being paid in full. The topics of
-    privacy law (`customers/data_request`, `customers/redact`, `shop/redact`) cannot be had through the API; they are
-    settings of the app: https://shopify.dev/docs/apps/build/compliance/privacy-law-compliance
+    `orders/updated` comes with every tag and parcel, so it is only there where the store waits for a status that an
+    order reaches later than its creation, without being paid in full. The topics of privacy law
+    (`customers/data_request`, `customers/redact`, `shop/redact`) cannot be had through the API; they are settings of
+    the app: https://shopify.dev/docs/apps/build/compliance/privacy-law-compliance
     """
-    needed = (topic for event, found in _NEEDED.items() if event in events for topic in found)
+    needed = [topic for event, found in _NEEDED.items() if event in store.sent for topic in found]
+    awaited = (("order_placed", store.orders.placed_statuses), ("order_paid", store.orders.paid_statuses))
+    if any(event in store.sent and set(statuses) - _SHOWN_BY_PAID for event, statuses in awaited):
+        needed.append("orders/updated")
     return (*dict.fromkeys(needed), "app/uninstalled")
 
 
@@ -106,22 +112,6 @@ def _is_public(host: str) -> bool:
     return not re.fullmatch(r"\d+|0x[0-9a-f]*", labels[-1])  # 127.1 is a loopback address, too
 
 
-def withholds(body: Json) -> bool:
-    """Whether Shopify took every personal field out of an order: someone bought, but nothing says who.
-
-    The fields are null or not there; ip, user agent and country stay. So it is for an app without access to protected
-    customer data: https://shopify.dev/docs/apps/launch/protected-customer-data
-    """
-    customer, shipping = mapping(body.get("customer")), mapping(body.get("shipping_address"))
-    if not customer and not shipping:
-        return False  # nobody to know, as at a till
-    places = (shipping, mapping(body.get("billing_address")), mapping(customer.get("default_address")))
-    who = ("email", "contact_email", "phone", "first_name", "last_name")
-    where = (*who, "name", "address1", "address2", "city", "zip")
-    found = [part.get(name) for part in (body, customer) for name in who]
-    return not any(text(value) for value in (*found, *(place.get(name) for place in places for name in where)))
-
-
 def admin(
     store: Store,
     pause: Callable[[float], object] = time.sleep,
@@ -138,15 +128,16 @@ def admin(
 
     if store.api is None:
         raise AdminFault("keys", f"store {store.name} has no [api]; give it access_token, or client_id, client_secret")
-    return ShopifyAdmin(ShopifyApi(store.shops[0], store.api, pause, clock, base, limit), clock)
+    return ShopifyAdmin(ShopifyApi(store.shops[0], store.api, pause, clock, base, limit), clock, pause)
 
 
 class ShopifyAdmin:
     """`connector.admin.Admin` for Shopify."""
 
-    def __init__(self, api: "ShopifyApi", clock: Callable[[], float]) -> None:
+    def __init__(self, api: "ShopifyApi", clock: Callable[[], float], pause: Callable[[float], object]) -> None:
         self._api = api
         self._clock = clock
+        self._pause = pause
 
     # --- webhooks ---------------------------------------------------------------------------------------------
 
@@ -197,7 +188,7 @@ class ShopifyAdmin:
         name, url = text(found.get("topic")), text(found.get("uri"))
         if not text(found.get("id")) or not name:
             raise self._api.broken()
-        return Subscription(text(found.get("id")), _BY_ENUM.get(name, name), url)
+        return Subscription(text(found.get("id")), _BY_ENUM.get(name, name), url, by_us=True)
 
     def _part(self, data: Json, name: str) -> Json:
         if not isinstance(data.get(name), dict):
@@ -234,13 +225,24 @@ class ShopifyAdmin:
         """All pages of a REST list. https://shopify.dev/docs/api/admin-rest/usage/pagination"""
         query = {**query, "limit": PER_PAGE}
         while True:
-            answer = self._api.get(f"{name}.json", query)
+            answer = self._steadily(f"{name}.json", query)
             if bodies := self._bodies(answer, name):
                 yield bodies
             cursor = _next_page(answer.headers.get("link", ""))
             if not cursor:
                 return
             query = {"limit": PER_PAGE, "page_info": cursor}  # Shopify refuses any filter beside it
+
+    def _steadily(self, path: str, query: Mapping[str, str | int]) -> "Answer":
+        """An answer; a long list shall not end because Shopify stumbles once in its middle."""
+        for seconds in STUMBLES:
+            try:
+                return self._api.get(path, query)
+            except AdminFault as fault:
+                if fault.kind != "unreachable":
+                    raise
+            self._pause(seconds)
+        return self._api.get(path, query)
 
     def _bodies(self, answer: "Answer", name: str) -> list[bytes]:
         """Each resource as its very bytes: reading and writing them again would lose digits."""

@@ -44,7 +44,7 @@ STORE_API_DRAFT = timedelta(hours=24)  # WooCommerce deletes older drafts daily
 TTCLID_KEYS = ("_tiktok_ttclid", "tiktok_ttclid", "_ttclid", "ttclid")
 TTP_KEYS = ("_tiktok_ttp", "tiktok_ttp", "_ttp", "ttp")
 SESSION_ENTRY = "_wc_order_attribution_session_entry"
-_KINDS = {"checkout": "web", "store-api": "web", "admin": "staff", "rest-api": "api", "pos-rest-api": "pos"}
+KINDS = {"checkout": "web", "store-api": "web", "admin": "staff", "rest-api": "api", "pos-rest-api": "pos"}
 RENEWAL_KEYS = ("_subscription_renewal", "subscription_renewal")
 
 _PING = re.compile(rb"webhook_id=\d{1,20}")
@@ -210,8 +210,8 @@ def _order_kind(body: Json, meta: Json) -> str:
     via = text(body.get("created_via")).lower()
     if via == "subscription" or any(key in meta for key in RENEWAL_KEYS):
         return "renewal"
-    if via in _KINDS:
-        return _KINDS[via]
+    if via in KINDS:
+        return KINDS[via]
     shopper = bool(text(body.get("customer_ip_address")) and text(body.get("customer_user_agent")))
     return "web" if shopper else "api"
 

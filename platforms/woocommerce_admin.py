@@ -8,7 +8,7 @@ import ipaddress
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from platforms.woocommerce_rest import Shop
 
 SETS_SECRET = True  # REST never tells a webhook's secret, so it has to be ours
+SEES_ALL = True
 
+OURS = "TikTok events: "  # how the names of the webhooks begin that are made here
 PER_PAGE = 100  # WooCommerce's most
 OVERLAP = 50  # rows that may leave a list between two of its pages without one being missed
 LAST = 10  # rows at a page's end, not all of which change between being found and being read
@@ -47,7 +49,7 @@ _PORTS = (80, 443, 8080)
 _INWARD = ("localhost", ".localhost", ".local", ".internal", ".lan", ".home.arpa")
 _GONE = "woocommerce_rest_shop_webhook_invalid_id"
 # Refused for two reasons of its own, so that nothing is ever made of it; only writers get so far as to hear them.
-_NO_WEBHOOK = {"name": "TikTok events: check", "topic": "check.nothing", "delivery_url": "nowhere"}
+_NO_WEBHOOK = {"name": f"{OURS}check", "topic": "check.nothing", "delivery_url": "nowhere"}
 _NO_TOPIC = "woocommerce_rest_shop_webhook_invalid_topic"
 _NO_URL = "woocommerce_rest_shop_webhook_invalid_delivery_url"
 _FULL_USER = f"create the keys for an administrator under {KEYS_PAGE}"
@@ -56,9 +58,9 @@ _FULL_USER = f"create the keys for an administrator under {KEYS_PAGE}"
 # --- what needs no shop ------------------------------------------------------------------------------
 
 
-def topics(events: Sequence[str]) -> tuple[str, ...]:
-    """The topics of these milestones, each once."""
-    return tuple(dict.fromkeys(topic for event in events for topic in _TOPICS[event]))
+def topics(store: Store) -> tuple[str, ...]:
+    """The topics of what the store sends, each once. What an order becomes later, order.updated shows."""
+    return tuple(dict.fromkeys(topic for event in store.sent for topic in _TOPICS[event]))
 
 
 def new_secret(randomness: Callable[[int], bytes] = secrets.token_bytes) -> str:
@@ -109,7 +111,7 @@ def _why_not_host(name: str) -> str:
 
 def admin(
     store: Store,
-    pause: Callable[[float], None] = time.sleep,
+    pause: Callable[[float], object] = time.sleep,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     elapsed: Callable[[], float] = time.monotonic,
 ) -> Admin:
@@ -168,7 +170,7 @@ class WooCommerce:
         """Make a webhook that signs with `secret`; WooCommerce pings the URL, and does not mind if that fails."""
         if not secret:  # WooCommerce would make one up and never tell it
             raise AdminFault("refused", "a webhook needs a secret: give the store one in webhook_secrets")
-        data = {"name": f"TikTok events: {topic}", "topic": topic, "delivery_url": url, "secret": secret}
+        data = {"name": f"{OURS}{topic}", "topic": topic, "delivery_url": url, "secret": secret}
         answer = self._shop.ask("post", "webhooks", data, {}, allowing=(_NO_TOPIC, _NO_URL))
         if answer.code == _NO_TOPIC:
             raise AdminFault("refused", f"this WooCommerce has no webhook topic {topic}: update WooCommerce")
@@ -328,6 +330,7 @@ def _subscription(hook: Mapping[str, Any]) -> Subscription:
         topic=text(hook.get("topic")),
         url=text(hook.get("delivery_url")),
         active=hook.get("status") == "active",
+        by_us=text(hook.get("name")).startswith(OURS),
     )
 
 

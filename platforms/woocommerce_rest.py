@@ -37,7 +37,7 @@ class Shop:
         url: str,
         consumer_key: str,
         consumer_secret: str,
-        pause: Callable[[float], None],
+        pause: Callable[[float], object],
         elapsed: Callable[[], float] = time.monotonic,
         timeout: float = TIMEOUT,
     ) -> None:

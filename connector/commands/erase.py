@@ -153,8 +153,8 @@ def _erase(records: "Records", found: "dict[str, Found]") -> None:
     from connector.erasing import Erasure
 
     erasure = Erasure(records.engine)
-    for rows in found.values():
-        database(partial(erasure.erase, rows, time.time()))
+    for store, rows in found.items():
+        database(partial(erasure.erase, store, rows, time.time()))
 
 
 def _counted(rows: "Found") -> str:
@@ -163,5 +163,6 @@ def _counted(rows: "Found") -> str:
         (len(rows.finished), "finished events"),
         (len(rows.parked), "parked webhooks"),
         (len(rows.unopenable), "parked webhooks that no webhook_secret opens"),
+        (len(rows.checkouts), "checkouts a browser told of"),
     )
     return ", ".join(f"{number} {what}" for number, what in told if number)

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from connector.desk import Choice
 
 
+# As connector.outbox has them, which would bring the database's libraries along.
+STATES = ("held", "due", "accepted", "rejected", "expired", "skipped")
+
+
 @click.group()
 def events() -> None:
     """Look at events and send finished ones again."""
@@ -26,7 +30,7 @@ def _choosing(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--until", help="Created at the latest: a date, a time, or an age such as 2d, 3h."),
         click.option("--since", help="Created at the earliest: a date, a time, or an age such as 2d, 3h."),
         click.option("--event", default="", help="An event name, e.g. Purchase."),
-        click.option("--state", default="", type=click.Choice(["", "due", "accepted", "rejected", "expired"])),
+        click.option("--state", default="", type=click.Choice(["", *STATES])),
         click.option("--store", default=""),
     ):
         command = option(command)
@@ -80,7 +84,11 @@ def show(key: str) -> None:
         click.echo(f"\n{row.event}  {row.event_id}  (row {row.id}, pixel {row.pixel}, {row.object_key})")
         click.echo(f"  happened {_at(row.occurred_at)}, stored {_at(row.created_at)}")
         click.echo(f"  state {row.state}, {row.attempts} attempts")
-        if row.settled_at or row.code is not None or row.message:
+        if row.state == "held":
+            click.echo("  waits for the browser's signals: as it is, it may not be sent")
+        elif row.state == "skipped":
+            click.echo(f"  skipped {_at(row.settled_at)}: {row.message}")
+        elif row.settled_at or row.code is not None or row.message:
             at = f" {_at(row.settled_at)}" if row.settled_at else ""
             click.echo(f"  TikTok{at}: code {row.code}, {row.message or '-'}, request_id {row.request_id or '-'}")
         click.echo(f"  payload: {_masked(row.payload)}")

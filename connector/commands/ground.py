@@ -70,11 +70,11 @@ def moment(text: str | None) -> float | None:
     if not text:
         return None
     units = {"m": "minutes", "h": "hours", "d": "days"}
-    if text[:-1].isdecimal() and text[-1] in units:
-        return (datetime.now(UTC) - timedelta(**{units[text[-1]]: int(text[:-1])})).timestamp()
     try:
+        if text[:-1].isdecimal() and text[-1] in units:
+            return (datetime.now(UTC) - timedelta(**{units[text[-1]]: int(text[:-1])})).timestamp()
         found = datetime.fromisoformat(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter of an age before year 1
         raise click.UsageError(f"{text!r} is no date, time or age; e.g. 2026-11-24, 2026-11-24T10:00, 2d, 3h") from None
     return (found.replace(tzinfo=UTC) if found.tzinfo is None else found).timestamp()
 

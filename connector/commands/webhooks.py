@@ -1,14 +1,18 @@
 """`connector webhooks`: a shop's webhooks to this server, seen and changed through the shop's own API."""
 
 import sys
+import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
-from connector.commands.ground import configuration, store_named
+from connector.commands.ground import configuration, database, store_named
 
 if TYPE_CHECKING:
+    from connector.config import Config
+    from connector.registered import Registered
     from connector.registration import Action
     from connector.store import Store
 
@@ -80,9 +84,10 @@ def _webhooks(action: "Action", store: str | None, every: bool, base_url: str | 
     config = configuration()
     chosen = list(config.stores.values()) if every else [store_named(config, store or "")]
     failed = False
+    memory = None if dry_run else _memory(config, any(one.reconcile for one in chosen))
     for one in chosen:
         try:
-            _webhooks_of(one, action, config.public_url if base_url is None else base_url, dry_run)
+            _webhooks_of(one, action, config.public_url if base_url is None else base_url, dry_run, memory)
         except (AdminFault, CannotRegister) as fault:
             failed = True
             where = "" if f"store {one.name}" in str(fault) else f"store {one.name}: "
@@ -90,13 +95,45 @@ def _webhooks(action: "Action", store: str | None, every: bool, base_url: str | 
     sys.exit(1 if failed else 0)
 
 
-def _webhooks_of(store: "Store", action: "Action", base: str, dry_run: bool) -> None:
+def _memory(config: "Config", needed: bool) -> "Registered | None":
+    """Where it is remembered which webhooks are ours, for `reconcile` to look after; None if it cannot be."""
+    from pathlib import Path
+
+    from sqlalchemy import make_url
+
+    from connector.database import SchemaError, connect, require_current
+    from connector.registered import Registered
+
+    file = make_url(config.database_url).database or ""
+    why = "there is no database file yet"
+    if not config.database_url.startswith("sqlite") or Path(file).exists():
+        engine = connect(config.database_url, patience=5.0)
+        try:
+            require_current(engine)
+            return Registered(engine)
+        except SchemaError as error:
+            why = str(error)
+        except Exception as error:
+            why = f"the database cannot be reached ({type(error).__name__})"
+    if not needed:
+        return None
+    click.echo(
+        f"Note: {why}, so it is not remembered which webhooks are ours, and `reconcile` does not make them again if "
+        "the shop removes them; register once more when `connector serve` runs",
+        err=True,
+    )
+    return None
+
+
+def _webhooks_of(store: "Store", action: "Action", base: str, dry_run: bool, memory: "Registered | None") -> None:
     from connector.registration import carry_out, prepare, shown
     from platforms.admins import ADMINS
 
     admin, plan = prepare(store, ADMINS[store.platform], base, action)
     click.echo(f"{store.name} ({store.platform})")
     for line in plan.lines if dry_run else carry_out(plan.lines, admin, store.webhook_secrets[0]):
+        if memory:
+            database(partial(memory.note, store.name, line, time.time()))
         done = f"{'would be ' if dry_run else ''}{line.deed}" if line.deed else ""
         click.echo(f"  {line.topic:<36}{line.state:<14}{done:<18}{shown(line.url)}")
     if plan.others:

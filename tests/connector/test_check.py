@@ -5,13 +5,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from filled import NOW, decision
+from filled import NOW, decision, mapped
 from sqlalchemy import text
 
 from connector.alerts import Alerts
 from connector.check import check
 from connector.config import load
 from connector.database import connect
+from connector.event import WITHHELD
 from connector.outbox import Lane, Outbox, Parked
 from connector.parking import seal
 from connector.webhook import Webhook
@@ -71,6 +72,25 @@ def test_a_good_configuration_has_no_fault_and_says_what_it_does(url):
     assert ("ok", f"store acme (shopify, acme.myshopify.com): webhooks to {address}") in findings
     sentence = "An order is sent as Purchase when it is fully paid, with value = its total, in the shopper's currency."
     assert ("note", f"  {sentence}") in findings
+
+
+def test_a_shop_whose_last_orders_do_not_say_who_bought(url, outbox):
+    """Only if none of the last five does, and with what to do."""
+    for number in range(6):
+        note = "" if number == 5 else WITHHELD
+        items = [mapped(number)]
+        outbox.record(decision(f"{number}", *items, reason=note))
+        said = [line for line in texts(url, mark="warning") if "protected customer data" in line]
+        assert len(said) == (number == 4)
+
+
+def test_what_webhooks_miss_is_lost_or_fetched(url):
+    """In the words of the shop's platform, with the remedy."""
+    keys = TOML.replace("[stores.acme]", "[stores.acme]\napi = { access_token = '${TOKEN}' }")
+    assert any('give keys in [stores.acme.api] and reconcile = "15m"' in line for line in texts(url))
+    assert any(line.endswith('is gone; set reconcile = "15m".') for line in texts(url, keys))
+    every = keys.replace("[stores.acme]", '[stores.acme]\nreconcile = "15m"')
+    assert any("are fetched from the shop every 15 minutes (reconcile)" in line for line in texts(url, every))
 
 
 def test_doubts_are_warnings(url):
@@ -165,3 +185,12 @@ def test_it_says_how_many_were_skipped_without_consent(url, outbox):
         reason = f"order_placed: {'no consent: nothing says yes (consent)' if number else 'pos orders …'}"
         outbox.record(decision(str(number), outcome="skipped", reason=reason, object_key=f"order:{number}"))
     assert "store acme: 2 orders, checkouts or sign-ups were skipped without consent" in texts(url)
+
+
+def test_it_reminds_of_the_proxy_where_browsers_send(url):
+    """Behind a proxy that is not named, signals have no ip; where none are expected nobody needs to know."""
+    expecting = TOML + "signals = {}\n"
+    reminder = [said for said in texts(url, expecting, mark="note") if said.startswith("TRUSTED_PROXIES is 0")]
+    assert len(reminder) == 1
+    assert not any("TRUSTED_PROXIES" in said for said in texts(url, expecting, TRUSTED_PROXIES="1"))
+    assert not any("TRUSTED_PROXIES" in said for said in texts(url))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connector.config import NOT_YET, Config, ConfigError, load, load_environment
+from connector.config import Config, ConfigError, load, load_environment
 from connector.document import API_KEYS
 from connector.store import Api, ConsentSource, EventIds, Pixel, Store
 
@@ -513,7 +513,7 @@ def test_wrong_type_for_a_table(table, value):
         toml = f"connector = {value}\n" + store()
     else:
         toml = store(more=f"{table} = {value}", **({"pixel": None, "access_token": None} if table == "pixels" else {}))
-    if value == "{}" and table not in ("pixels", "signals"):
+    if value == "{}" and table != "pixels":
         assert loaded(toml)
     else:
         assert any(table in line for line in problems(toml))
@@ -588,21 +588,32 @@ def test_reconcile_needs_api():
     assert only_problem(store(reconcile='"15m"')) == "stores.acme.reconcile: needs the shop's keys in [stores.acme.api]"
 
 
-# Not yet
+def test_reconcile_does_not_ask_a_shop_all_the_time():
+    """A minute is the least."""
+    api = "api = { access_token = '${TOKEN}' }"
+    assert "at least" in only_problem(store(more=api, reconcile='"59s"'))
+    assert loaded(store(more=api, reconcile='"1m"')).stores["acme"].reconcile == timedelta(minutes=1)
 
 
-@pytest.mark.parametrize("signals", ["{}", '{ hold_order = "1s" }'])
-def test_not_yet(signals):
-    """What this version does not do is refused at start rather than ignored: only browser beacons are left."""
-    assert list(NOT_YET) == ["signals"]
-    line = only_problem(store(more=f"signals = {signals}"))
-    assert line == "stores.acme.signals: signals is not supported yet by this version; leave it out"
+# Signals
 
 
-def test_not_yet_wording():
-    """The refusal of a choice says where it was inherited from."""
-    line = only_problem(store() + "[defaults.signals]\n")
-    assert line == "defaults.signals: signals is not supported yet by this version; leave it out"
+@pytest.mark.parametrize(
+    ("signals", "holds"), [("{}", (20, 5)), ('{ hold_order = "240s", hold_checkout = "0s" }', (0, 240))]
+)
+def test_signals(signals, holds):
+    """The table's presence is what switches signals on; both waits have a default."""
+    found = loaded(store(more=f"signals = {signals}")).stores["acme"].signals
+    assert (found.hold_checkout.total_seconds(), found.hold_order.total_seconds()) == holds
+    assert loaded(store()).stores["acme"].signals is None
+    assert loaded(store() + "[defaults.signals]\n").stores["acme"].signals
+
+
+@pytest.mark.parametrize(("more", "place"), [("signals = {}", "stores.acme"), ("[defaults.signals]", "defaults")])
+def test_signals_are_refused_where_no_browser_sends_any(more, place):
+    """WooCommerce's orders carry what its browsers know; waiting there would be for nothing."""
+    line = only_problem(store(platform='"woocommerce"', shop='"acme.example"', more=more))
+    assert line.startswith(f"{place}.signals: of no use with woocommerce")
 
 
 SUPPORTED = [

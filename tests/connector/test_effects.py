@@ -1,11 +1,12 @@
 """connector.effects: a store's choices as sentences that a merchant understands, and what they may not have meant."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from connector.effects import STANDARD, doubts, plain_words
-from connector.store import ConsentSource, EventIds, MappingChoices, Orders, Pixel, Store
+from connector.store import ConsentSource, EventIds, MappingChoices, Orders, Pixel, Signals, Store
 
 SHOPIFY = Store(
     name="acme",
@@ -148,6 +149,17 @@ def test_two_names_that_tiktok_takes_for_one():
         "events.order_paid: TikTok takes Purchase and CompletePayment for one event, so it counts twice"
     )
     assert not any("counts twice" in doubt for doubt in doubts(named(order_paid=("Purchase", "Subscribe"))))
+
+
+def test_signals():
+    expecting = replace(SHOPIFY, signals=Signals(hold_checkout=timedelta(minutes=1)))
+    assert "Checkouts wait up to 60 s, orders up to 5 s, for the browser's signals (signals)." in plain_words(expecting)
+    asking = replace(expecting, consent="required")
+    assert "Of everybody only those are sent who said yes: in the browser's signals." in plain_words(asking)
+    assert not any("consent" in doubt for doubt in doubts(asking))
+    keyed = replace(asking, consent_source=ConsentSource("marketing"))
+    sentence = "Of everybody only those are sent who said yes: marketing = yes or true or 1, or the browser's signals."
+    assert sentence in plain_words(keyed)
 
 
 @pytest.mark.parametrize("consent", ["required", "required_in_europe"])

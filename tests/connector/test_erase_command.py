@@ -46,7 +46,7 @@ class Bench:
     """Two shops with orders, and the commands over their database."""
 
     def __init__(self, url: str) -> None:
-        self.environment = {"STORES_TOML": STORES, "DATABASE_URL": url, "LOG_LEVEL": "ERROR"}
+        self.environment = {"STORES_TOML": STORES, "DATABASE_URL": url, "LOG_LEVEL": "WARNING"}
         self.stores = dict(load(self.environment).stores)
         self.engine = connect(url)
         migrate(self.engine)

@@ -19,10 +19,12 @@ from connector.desk import Desk
 from connector.erasing import NOT_SENT, PERHAPS_SENT, Eraser, eraser
 from connector.housekeeping import KEY_OUTLIVES, Attic
 from connector.intake import Intake
+from connector.joining import Signal
 from connector.outbox import Lane, Outbox, again, settled
 from connector.records import Records
-from connector.store import EventIds, MappingChoices, Pixel, Store
-from connector.tables import demands, events, identities, ledger, metadata, parked
+from connector.signals import Beacon, Joins
+from connector.store import EventIds, MappingChoices, Pixel, Signals, Store
+from connector.tables import demands, events, identities, ledger, metadata, parked, signals
 from connector.webhook import Request
 from platforms import PLATFORMS, shopify_samples
 from platforms.people import Journey
@@ -466,3 +468,43 @@ def test_a_person_is_found_by_indexes(engine: Engine) -> None:
     for index in ("events_email", "events_phone", "events_external_id", "events_object"):
         assert any(index in step for step in steps), (index, steps)
     assert not [step for step in steps if step.startswith("SCAN events")]
+
+
+class TestBrowser:
+    """What the browser of a checkout told, and the events that waited for it."""
+
+    @pytest.fixture
+    def told(self, bench: Bench) -> Bench:
+        """Both shoppers' browsers have told of their checkouts; the checkouts' webhooks name nobody."""
+        store = replace(ACME, signals=Signals())
+        bench.intake._stores = {"acme": store, "beans": BEANS}
+        joins = Joins(bench.engine)
+        for journey in (ANN, BOB):
+            told = Signal(ip=journey.ip, user_agent=journey.user_agent)
+            joins.collect(Beacon("acme", journey.checkout_token, NOW.timestamp(), "https://acme.example", told))
+            anonymous = {"email": "", "phone": "", "customer": {}, "billing_address": {}, "shipping_address": {}}
+            assert bench.take("checkouts/create", journey, store, **anonymous) == "relayed"
+            assert bench.take("orders/create", journey, store) == "relayed"
+        return bench
+
+    def test_it_goes_with_the_order_and_so_does_its_checkout(self, told: Bench) -> None:
+        """Nothing in the checkout names the shopper, but the order came from it."""
+        told.take("customers/redact", ANN)
+        assert told.erase() == 1
+        assert told.kept() == ids(BOB)
+        assert [row.token for row in told.rows(signals)] == [BOB.checkout_token]
+
+    def test_it_goes_with_the_store(self, told: Bench) -> None:
+        """All of it, of everybody."""
+        told.take("shop/redact", ANN)
+        told.erase()
+        assert told.rows(signals) == []
+        assert told.kept() == set()
+
+    def test_a_later_beacon_brings_nothing_back(self, told: Bench) -> None:
+        """The event has ended; what a browser tells anew is kept for its day."""
+        told.take("customers/redact", ANN)
+        told.erase()
+        again = Signal(ip=ANN.ip, user_agent=ANN.user_agent, consent="granted")
+        Joins(told.engine).collect(Beacon("acme", ANN.checkout_token, NOW.timestamp(), "https://acme.example", again))
+        assert told.kept() == ids(BOB)

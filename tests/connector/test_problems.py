@@ -143,7 +143,7 @@ def test_several_refused_signatures_within_an_hour_or_two(bench: Bench) -> None:
     """One or two may be a stranger's; those of a store that nobody configured are nobody's."""
     hour = int(NOW) // HOUR * HOUR
     bench.outbox.count({("acme", "", "refused", hour): 1, ("acme", "", "refused", hour - HOUR): 1})
-    bench.outbox.count({("acme", "", "ignored", hour): 9, ("shopify", "", "refused", hour): 9})
+    bench.outbox.count({("acme", "", "ignored", hour): 9, ("nobody", "", "refused", hour): 9})
     bench.outbox.count({("acme", "", "refused", hour - 2 * HOUR): 9})
     assert bench.found(NOW) == {}
     bench.outbox.count({("acme", "", "refused", hour): 1})
@@ -152,6 +152,16 @@ def test_several_refused_signatures_within_an_hour_or_two(bench: Bench) -> None:
     assert "compare webhook_secrets" in found[1]
     assert "the-secret" not in found[1]
     assert bench.found(hour + 2 * HOUR) == {}
+
+
+def test_refused_signatures_at_the_address_that_shops_share(bench: Bench) -> None:
+    """Which store was meant is not known there."""
+    hour = int(NOW) // HOUR * HOUR
+    bench.outbox.count({("shopify", "", "refused", hour): 3})
+    assert bench.found(NOW) == {}  # no store of that kind
+    finder = Finder(bench.engine, {"acme": replace(STORE, platform="shopify")})
+    (found,) = [problem for problem in finder.find(NOW) if problem.key.startswith("signatures")]
+    assert (found.key, "/webhooks/shopify are refused" in found.sentence) == ("signatures:shopify", True)
 
 
 def test_a_test_event_code_counts_after_a_day(bench: Bench) -> None:

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from connector.admin import Admin, AdminFault, Subscription
 from connector.cli import main
+from connector.database import connect, migrate
+from connector.registered import Registered
 from connector.registration import CannotRegister, carry_out, plan, prepare
 from connector.store import Api, EventIds, Pixel, Store
 from platforms import shopify_admin, woocommerce_admin
@@ -34,8 +36,8 @@ STORE = Store(
     event_id=EventIds("{order_id}", "{checkout_token}", "{customer_id}"),
 )
 TOPICS = {
-    "shopify": shopify_admin.topics(list(STORE.events)),
-    "woocommerce": woocommerce_admin.topics(list(STORE.events)),
+    "shopify": shopify_admin.topics(STORE),
+    "woocommerce": woocommerce_admin.topics(STORE),
 }
 
 
@@ -44,7 +46,7 @@ class Loopback:
     """A platform's side of it whose shop is a fake, and which delivers to loopback."""
 
     SETS_SECRET: bool
-    topics: Callable[..., tuple[str, ...]]
+    topics: Callable[[Store], tuple[str, ...]]
     admin: Callable[[Store], Admin]
 
     def why_not_url(self, url: str) -> str:
@@ -115,7 +117,7 @@ def test_register_makes_what_the_events_need_and_nothing_the_second_time(shop):
 
 def test_a_milestone_without_an_event_needs_no_topic(shop):
     shop.store = replace(shop.store, events={**dict.fromkeys(shop.store.events, ()), "order_paid": ("Purchase",)})
-    shop.topics = shop.module.topics(["order_paid"])
+    shop.topics = shop.module.topics(shop.store)
     shop.do("register")
     assert shop.there() == shop.wanted()
 
@@ -339,6 +341,26 @@ def test_delete_on_the_command_line(woocommerce):
     assert "1 more are not ours" in told
     assert FOREIGN not in told
     assert woocommerce.there() == [("order.created", FOREIGN)]
+
+
+def test_the_database_remembers_what_is_ours(woocommerce, sqlite_url):
+    """Without it the guardian knows nothing, which whoever has one is told; the command does its work all the same."""
+    guarded = TOML.replace("api = {", 'reconcile = "15m"\napi = {').replace("BEANS", woocommerce.fake.url)
+    here = "http://127.0.0.1:9/webhooks/beans"
+    woocommerce.put("order.created", here)
+    status, told = run("delete", "beans", fake=woocommerce.fake, STORES_TOML=guarded, DATABASE_URL=sqlite_url)
+    assert (status, woocommerce.there()) == (0, [])
+    assert told.startswith("Note: there is no database file yet, so it is not remembered which webhooks are ours")
+    engine = connect(sqlite_url)
+    migrate(engine)
+    woocommerce.put("order.created", here)
+    (made,) = woocommerce.module.admin(woocommerce.store).subscriptions()
+    Registered(engine).remember("beans", made, 1.0)
+    assert Registered(engine).of("beans") == {"order.created": made}
+    status, told = run("delete", "beans", fake=woocommerce.fake, STORES_TOML=guarded, DATABASE_URL=sqlite_url)
+    assert (status, "Note" in told) == (0, False)
+    assert Registered(engine).of("beans") == {}
+    engine.dispose()
 
 
 def test_wrong_use():

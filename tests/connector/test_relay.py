@@ -997,12 +997,14 @@ class TestRun:
         world = World(sqlite_engine, shop(), shop("two", "token-two"))
         world.put(1)
         world.put(1, store="two")
-        answered, release = threading.Event(), threading.Event()
+        hanging, answered, release = (threading.Event() for _ in range(3))
 
         def script(request: httpx.Request) -> None:
             if request.headers["Access-Token"] == "token-one":
+                hanging.set()
                 assert release.wait(20)
             else:
+                assert hanging.wait(20)
                 answered.set()
                 release.set()
 

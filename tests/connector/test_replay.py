@@ -16,7 +16,7 @@ from connector.cli import main
 from connector.config import load
 from connector.database import connect, migrate
 from connector.desk import Choice, Desk
-from connector.outbox import Decision, Lane, Outbox, Parked, settled
+from connector.outbox import STATES, Decision, Lane, Outbox, Parked, settled
 from connector.parking import seal
 from connector.replay import PAGE, plan_replay, replay_events
 from connector.simulate import webhooks
@@ -121,6 +121,25 @@ class TestReplay:
         """Everything at once would rarely be meant."""
         assert bench.run("replay")[0] == 2
         assert bench.run("replay", "--since", "yesterday")[0] == 2
+
+    @pytest.mark.parametrize(
+        ("state", "said"),
+        [("held", "still waiting for the browser's signals"), ("skipped", "it was skipped: no consent")],
+    )
+    def test_what_lacks_a_yes_is_never_sent(self, bench, state, said):
+        """Not even by force; and each state can be asked for."""
+        bench.put(1)
+        with bench.engine.begin() as connection:
+            connection.execute(events.update().values(state=state, message="no consent"))
+        for force in ([], ["--force"]):
+            status, told = bench.run("replay", "--state", state, *force)
+            assert (status, bench.states()) == (1, {"1": state})
+            assert f"1 not replayed: {said}" in told
+        assert state in bench.run("show", "acme-order-1")[1]
+
+    def test_every_state_can_be_asked_for(self, bench):
+        """The command has a list of its own, so as to start quickly."""
+        assert {bench.run("list", "--state", state)[0] for state in STATES} == {0}
 
     def test_what_tiktok_has_accepted_is_never_sent_again(self, bench):
         """Not even by force."""

@@ -311,7 +311,7 @@ def test_of_a_refused_event_nothing_personal_is_stored(store, topics, migrated_s
     assert b"no consent" in stored
     # What the line says: the order's or checkout's own name, and words that are no one's.
     said = {str(body.get("number")), str(body.get("name")), body.get("token"), body.get("arg", {}).get("token")}
-    said |= {"customer", "wc_tiktok_initiate_checkout"}
+    said |= {"customer", "checkout", "wc_tiktok_initiate_checkout"}  # the first two are words of the schema, too
     for text in set(texts_of(body)) - said:
         for form in (text, text.lower(), digest(text), digest(text.strip().lower()), json.dumps(text)[1:-1]):
             assert form.encode() not in stored, text

@@ -22,7 +22,8 @@ from connector.admin import Admin, AdminFault, Administration, Subscription
 from connector.store import MILESTONES, Api
 from platforms import shopify, shopify_admin, shopify_samples
 from platforms.samples import fresh_journey
-from platforms.shopify_admin import admin, topics, why_not_url, withholds
+from platforms.shopify import withholds
+from platforms.shopify_admin import admin, topics, why_not_url
 
 URL = "https://connector.example/webhooks/acme"
 HOST = "acme.myshopify.com"
@@ -133,18 +134,39 @@ def test_a_store_without_keys_says_which():
 # --- topics ---------------------------------------------------------------------------------------------------------
 
 
+def sending(*milestones, **statuses):
+    """A store that sends these."""
+    names = {each: (("Event",) if each in milestones else ()) for each in MILESTONES}
+    return replace(SHOPIFY, events=names, orders=replace(SHOPIFY.orders, **statuses))
+
+
 def test_topics_are_those_of_the_milestones():
-    assert topics(MILESTONES) == (
+    assert topics(SHOPIFY) == (
         *("orders/create", "orders/paid", "checkouts/create", "checkouts/update"),
         *("customers/create", "customers/enable", "app/uninstalled"),
     )
-    assert topics(["order_paid"]) == ("orders/create", "orders/paid", "app/uninstalled")
-    assert topics(["checkout_started"]) == ("checkouts/create", "checkouts/update", "app/uninstalled")
-    assert topics([]) == ("app/uninstalled",)
+    assert topics(sending("order_paid")) == ("orders/create", "orders/paid", "app/uninstalled")
+    assert topics(sending("checkout_started")) == ("checkouts/create", "checkouts/update", "app/uninstalled")
+    assert topics(sending()) == ("app/uninstalled",)
+
+
+@pytest.mark.parametrize(
+    ("milestone", "statuses", "needed"),
+    [
+        ("order_placed", {"placed_statuses": ("authorized",)}, True),
+        ("order_paid", {"paid_statuses": ("partially_paid", "paid")}, True),
+        ("order_paid", {"paid_statuses": ("paid", "partially_refunded")}, False),
+        ("order_paid", {"placed_statuses": ("authorized",)}, False),
+        ("customer_registered", {"placed_statuses": ("authorized",)}, False),
+    ],
+)
+def test_a_status_that_is_neither_creation_nor_payment_needs_the_updates(milestone, statuses, needed):
+    """An order that was created pending and authorized by hand next day shows that in orders/updated only."""
+    assert ("orders/updated" in topics(sending(milestone, **statuses))) == needed
 
 
 def test_every_topic_is_one_the_connector_receives():
-    assert set(topics(MILESTONES)) <= shopify.TOPICS | shopify.RECORDED
+    assert set(topics(SHOPIFY)) <= shopify.TOPICS | shopify.RECORDED
 
 
 # --- addresses ------------------------------------------------------------------------------------------------------
@@ -270,8 +292,8 @@ def test_any_body_is_judged(body):
 
 def test_webhooks_are_made_listed_and_removed(fake, shop):
     """What is subscribed is listed with its topic and address, until it is removed."""
-    made = [shop.subscribe(topic, URL, "unused") for topic in topics(MILESTONES)]
-    assert [(each.topic, each.url) for each in made] == [(topic, URL) for topic in topics(MILESTONES)]
+    made = [shop.subscribe(topic, URL, "unused") for topic in topics(SHOPIFY)]
+    assert [(each.topic, each.url) for each in made] == [(topic, URL) for topic in topics(SHOPIFY)]
     assert shop.subscriptions() == made
     assert all(each.active for each in made)
     for each in made:

@@ -12,7 +12,7 @@ from bodies import NOW, SHOPIFY
 from fakes.shopify import FAILURES, FakeShopify
 
 from connector.admin import AdminFault
-from connector.store import MILESTONES, Api
+from connector.store import Api
 from connector.webhook import Request
 from platforms import shopify, shopify_samples
 from platforms.samples import fresh_journey
@@ -61,7 +61,7 @@ def fake(receiver: Receiver) -> Iterator[FakeShopify]:
     """With our webhooks registered to the receiver, through the admin."""
     with FakeShopify(clock=NOW.timestamp) as running:
         shop = admin(replace(STORE, api=Api(access_token=running.access_token)), base=running.url)
-        for topic in topics(MILESTONES):
+        for topic in topics(STORE):
             shop.subscribe(topic, receiver.url, "")
         yield running
 

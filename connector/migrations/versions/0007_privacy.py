@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0007"
-down_revision = "0003"
+down_revision = "0005"
 
 ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 

@@ -1,0 +1,160 @@
+"""A beacon: what the browser at a checkout tells us, from anybody who likes to send it. docs/signals.md has the form.
+
+It never makes an event. Anything but a good beacon is answered alike, and costs no row.
+"""
+
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from threading import Lock
+
+from connector import privacy
+from connector.fields import parameter, text
+from connector.joining import Signal
+from connector.signals import Beacon, Joins
+from connector.store import Store
+from connector.waiting import TOKEN, home
+
+MAX_BEACON = 8 * 1024  # bytes; a long click id, two addresses and a user agent are some 3 KB
+MAX_TTP = 256  # characters; a cookie of TikTok's has 30 to 40
+MAX_AGENT = 1024
+# A checkout sends a few beacons; a household, or an office behind one address, has a few checkouts a minute.
+ADDRESS_BURST, ADDRESS_RATE = 60, 1.0
+# In a process. A shop with an order a second, which is a large one on its best day, sends some ten beacons a second.
+STORE_BURST, STORE_RATE = 500, 50.0
+REMEMBERED = 10_000  # addresses, some 2 MB; those forgotten begin anew, but for the store's own limit
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A request to /collect: `peer` is the address of the connection, `forwarded` the X-Forwarded-For header."""
+
+    peer: str
+    forwarded: str
+    user_agent: str
+
+
+class Collector:
+    """Takes beacons for any of the stores. Safe to share by threads; one per process.
+
+    `clock` gives Unix seconds, `elapsed` seconds that never jump.
+    """
+
+    def __init__(
+        self,
+        stores: Mapping[str, Store],
+        trusted_proxies: int,
+        joins: Joins,
+        clock: Callable[[], float] = time.time,
+        elapsed: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._stores = stores
+        self._hops = trusted_proxies
+        self._joins = joins
+        self._clock = clock
+        self._addresses = Limit(ADDRESS_BURST, ADDRESS_RATE, elapsed)
+        self._shops = Limit(STORE_BURST, STORE_RATE, elapsed)
+
+    def admits(self, store: Store, post: Post) -> bool:
+        """Whether another beacon may come for this store, and from this address."""
+        ip = client_ip(post.peer, post.forwarded, self._hops)
+        # Without a public address we see only a proxy, which is everybody.
+        return (not ip or self._addresses.allows(_household(ip))) and self._shops.allows(store.name)
+
+    def take(self, store: Store, post: Post, body: bytes) -> None:
+        """Keep a good beacon of a store that expects them; anything else is nothing. Raises CannotStore."""
+        if store.signals is None:
+            return
+        found = read(body, post.user_agent, client_ip(post.peer, post.forwarded, self._hops))
+        if found is not None:
+            token, signal = found
+            self._joins.collect(Beacon(store.name, token, self._clock(), home(store), signal))
+
+
+def read(body: bytes, user_agent: str, ip: str) -> tuple[str, Signal] | None:
+    """A beacon's token and signal, or None if it is none. A member that is wrong costs that member.
+
+    `user_agent` is the request's own, for a beacon that names none.
+    """
+    try:
+        members = json.loads(body)  # the lenient one: half a character somewhere costs no beacon
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(members, dict):
+        return None
+    token = text(members.get("checkout_token"))
+    if not TOKEN.fullmatch(token):
+        return None
+    answer = text(members.get("consent"))
+    if answer == "denied":  # then the rest is not ours to know
+        return token, Signal(consent="denied")
+    url, agent = text(members.get("url")), text(members.get("user_agent"))
+    return token, Signal(
+        ttclid=_visible(text(members.get("ttclid")) or parameter(url, "ttclid")),
+        ttp=_visible(text(members.get("ttp")), MAX_TTP),
+        ip=ip,
+        user_agent=_short(agent) or _short(text(user_agent)),
+        url=privacy.page_url(url, ""),
+        referrer=privacy.page_url(text(members.get("referrer")), ""),
+        consent="granted" if answer == "granted" else "",
+    )
+
+
+def client_ip(peer: str, forwarded: str, hops: int) -> str:
+    """The public address a request comes from, or "".
+
+    With no trusted proxy the peer's. Each trusted proxy adds the address it was called from to X-Forwarded-For, so the
+    farthest one's entry is the client's; what stands before it anybody may have written.
+    """
+    if hops == 0:
+        return privacy.public_ip(peer)
+    entries = forwarded.split(",")
+    return privacy.public_ip(_bare(entries[-hops].strip())) if len(entries) >= hops else ""
+
+
+class Limit:
+    """So many at once, and then so many a second, for each key. Remembers the keys used last only."""
+
+    def __init__(self, burst: int, rate: float, elapsed: Callable[[], float], remembered: int = REMEMBERED) -> None:
+        self._burst = burst
+        self._rate = rate
+        self._elapsed = elapsed
+        self._remembered = remembered
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # key → how many, and when that was
+        self._lock = Lock()
+
+    def allows(self, key: str) -> bool:
+        """Whether one more is within the limit; it counts then."""
+        now = self._elapsed()
+        with self._lock:
+            left, then = self._left.pop(key, (float(self._burst), now))
+            left = min(left + (now - then) * self._rate, self._burst)
+            self._left[key] = (left - 1 if left >= 1 else left, now)
+            if len(self._left) > self._remembered:
+                self._left.popitem(last=False)
+        return left >= 1
+
+
+def _visible(value: str, most: int = MAX_BEACON) -> str:
+    """Click ids and cookies have neither gaps nor letters beyond ASCII."""
+    return value if len(value) <= most and value.isascii() and value.isprintable() and " " not in value else ""
+
+
+def _short(agent: str) -> str:
+    return agent if len(agent) <= MAX_AGENT else ""
+
+
+def _bare(address: str) -> str:
+    """Some proxies write a port behind it: 192.0.2.1:4711, [2001:db8::1]:4711."""
+    if address.startswith("["):
+        return address[1:].partition("]")[0]
+    return address.partition(":")[0] if address.count(":") == 1 else address
+
+
+def _household(ip: str) -> str:
+    """An IPv4 address, or the half of an IPv6 one that a line has; the other half it makes up at will."""
+    address = ip_address(ip)
+    return ip if address.version == 4 else address.packed[:8].hex()

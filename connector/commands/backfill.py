@@ -1,0 +1,129 @@
+"""`connector backfill`: what a shop's history holds and no webhook has brought."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from connector.commands.ground import configuration, database, fail, moment, ready_database, store_named
+
+if TYPE_CHECKING:
+    from connector.history import History, Tally
+    from connector.store import Store
+
+
+@click.command()
+@click.argument("store")
+@click.option("--since", required=True, help="What happened since then: a date, a time, or an age such as 2d, 3h.")
+@click.option("--until", help="What happened until then. Default: now")
+@click.option("--dry-run", is_flag=True, help="Only say what would be queued; stores nothing.")
+def backfill(store: str, since: str, until: str | None, dry_run: bool) -> None:
+    """Queue the orders and sign-ups of STORE's history that no webhook has brought.
+
+    Asks the shop's own API (keys: [stores.STORE.api]) for orders and customers and takes them the way of webhooks: the
+    same choices, the same event_ids. What arrived by webhook is there already and is not sent again. `go_live` does
+    not apply, max_event_age does. Checkouts have no history. An app sees the last 60 days of a Shopify shop.
+
+    Interrupted or failed: run it again. It reads from the beginning, which costs requests but no event, and queues what
+    is not there yet. The relay sends what is queued; `connector events list` shows it.
+    """
+    config = configuration()
+    chosen = store_named(config, store)
+    now = datetime.now(UTC)
+    start = datetime.fromtimestamp(moment(since) or 0, UTC)
+    end = min(datetime.fromtimestamp(moment(until) or now.timestamp(), UTC), now)
+    if start >= end:
+        raise click.UsageError("--since must lie before --until and before now")
+    ready_database(config, migrate_sqlite=False)
+    start = _young_enough(chosen, start, now)
+    if start >= end:
+        fail("all of that is too old to be sent; nothing was asked for")
+    # Open to the present: the shop's clock may be a little ahead of ours.
+    between = (start, end if until else datetime.max.replace(tzinfo=UTC))
+    history = _history(config.database_url, chosen, between, dry_run)
+    stopped = _walk(history, chosen, start, now)
+    if stopped and not history.tally.found:
+        fail(stopped if f"store {chosen.name}" in stopped else f"store {chosen.name}: {stopped}")
+    click.echo(f"{chosen.name}, {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC:")
+    for line in told(history.tally, dry_run):
+        click.echo(line)
+    if stopped:
+        fail(f"store {chosen.name}: this is not all: {stopped}; then run it again")
+
+
+def _young_enough(store: "Store", start: datetime, now: datetime) -> datetime:
+    oldest = now - store.max_event_age
+    if start >= oldest or any(pixel.test_event_code for pixel in store.pixels):
+        return start
+    click.echo(f"older than max_event_age is not sent, so it begins at {oldest:%Y-%m-%d %H:%M} UTC", err=True)
+    return oldest
+
+
+def _history(database_url: str, store: "Store", between: tuple[datetime, datetime], dry_run: bool) -> "History":
+    from connector.database import connect
+    from connector.history import History
+    from connector.outbox import Outbox
+    from platforms import PLATFORMS
+
+    outbox = Outbox(connect(database_url, patience=10.0))
+    always = datetime.fromtimestamp(0, UTC)
+    return History(store, PLATFORMS[store.platform], outbox, "backfill", always, between, dry_run)
+
+
+def _walk(history: "History", store: "Store", start: datetime, now: datetime) -> str:
+    """Orders and customers, up to now, for what happened then may have changed since; why it ended early, or ""."""
+    from connector.admin import AdminFault
+    from platforms.admins import ADMINS
+
+    try:
+        admin = ADMINS[store.platform].admin(store)
+        with _bar("orders") as show:
+            database(lambda: [show(len(page.bodies), page.total) for page in history.orders(admin, start, now)])
+        with _bar("customers") as show:
+            database(lambda: [show(len(page.bodies), page.total) for page in history.customers(admin, start, now)])
+    except AdminFault as fault:
+        return str(fault)
+    except KeyboardInterrupt:
+        return "it was interrupted"
+    return ""
+
+
+@contextmanager
+def _bar(label: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar on stderr; its length is known when the shop has said how many there are."""
+    with click.progressbar((_ for _ in ()), label=label, show_pos=True, file=sys.stderr) as bar:
+
+        def show(number: int, total: int | None) -> None:
+            bar.length = max(total, bar.pos + number) if total is not None else None
+            bar.update(number)
+
+        yield show
+
+
+def told(tally: "Tally", dry_run: bool) -> list[str]:
+    """What a walk came to, a line each."""
+    from connector.history import counted
+
+    lines = [
+        f"  {tally.found} found",
+        f"  {tally.there} already there",
+        f"  {counted(tally.queued) or '0'} {'would be queued' if dry_run else 'queued'} ({tally.events} events)",
+    ]
+    for number, why in (
+        (tally.outside, "happened at another time, and only changed in this one"),
+        (tally.empty, "drafts and the like, in which nothing has happened yet"),
+        (tally.skipped, "skipped"),
+        (
+            tally.parked,
+            "could not be handled" + ("" if dry_run else "; see `connector events replay --parked --dry-run`"),
+        ),
+    ):
+        if number:
+            lines.append(f"  {number} {why}")
+    lines += [f"    {number} × {reason}" for reason, number in tally.reasons.most_common()]
+    if tally.withheld:
+        lines.append(f"  {len(tally.withheld)} do not say who bought: the shop withholds personal data from the app")
+    return lines

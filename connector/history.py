@@ -1,0 +1,210 @@
+"""A shop's own history, through the same way as its webhooks: page → examine → outbox, with a tally.
+
+The outbox's key alone decides what is new, so what came by webhook, or was walked before, is not sent again. What was
+walked is no arrival: its ledger lines bear "backfill" or "reconcile" where a webhook's bear its delivery.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Literal
+
+import sqlalchemy as sa
+from msgspec.structs import replace
+
+from connector.admin import Admin, Page
+from connector.event import WITHHELD
+from connector.intake import Seen, a_bug, decision, examine, set_aside
+from connector.mapping import Mapped
+from connector.outbox import Decision, Outbox
+from connector.store import Store
+from connector.tables import events, ledger
+from connector.transactions import Transactions
+from connector.webhook import Misfit, Platform, Unreadable, Webhook
+
+Walk = Literal["backfill", "reconcile"]
+Kind = Literal["order", "customer"]
+SAID: Mapping[Walk, str] = {
+    "backfill": "from the shop's history, by backfill",
+    "reconcile": "from the shop's history: no webhook had brought it",
+}
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a walk came to, in orders and customers unless said otherwise."""
+
+    found: int = 0
+    there: int = 0  # nothing new in them
+    queued: Counter[Kind] = field(default_factory=Counter)
+    events: int = 0  # that are queued
+    outside: int = 0  # changed in the time that was asked for, but happened at another
+    empty: int = 0  # drafts and the like, in which nothing has happened
+    skipped: int = 0
+    parked: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)  # why milestones were skipped, and bodies parked
+    withheld: set[str] = field(default_factory=set)  # orders that do not say who bought, since the last one that did
+
+
+class Memory(Transactions):
+    """What the database knows already, asked for a page at a time."""
+
+    def known(self, items: Collection[Mapped]) -> set[tuple[str, str, str]]:
+        """Those of these events that are there, as (pixel, event, event_id)."""
+        if not items:
+            return set()
+        key = (events.c.pixel, events.c.event, events.c.event_id)
+        asked = ({item.pixel.code for item in items}, {item.event for item in items}, {item.event_id for item in items})
+        query = sa.select(*key).where(*(column.in_(values) for column, values in zip(key, asked, strict=True)))
+        with self._read() as connection:
+            return {(row[0], row[1], row[2]) for row in connection.execute(query)}
+
+    def told(self, store: str, keys: Collection[str]) -> set[tuple[str, str]]:
+        """The ledger's reasons by order or customer, as (object_key, reason); (object_key, "") for what was sent."""
+        if not keys:
+            return set()
+        lines = sa.select(ledger.c.object_key, ledger.c.reason).where(
+            ledger.c.store == store, ledger.c.object_key.in_(keys)
+        )
+        sent = sa.select(events.c.object_key, sa.literal("")).where(
+            events.c.store == store, events.c.object_key.in_(keys)
+        )
+        with self._read() as connection:
+            return {(row[0], row[1]) for query in (lines, sent) for row in connection.execute(query)}
+
+
+class History:
+    """One store's history, page by page. Raises AdminFault, CannotStore.
+
+    `walk` names it in the ledger; `go_live` is the moment before which an order is history and not sent. Events outside
+    `between` are left out. With `dry_run` nothing is stored.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        platform: Platform,
+        outbox: Outbox,
+        walk: Walk,
+        go_live: datetime,
+        between: tuple[datetime, datetime] | None = None,
+        dry_run: bool = False,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.tally = Tally()
+        self._store = store
+        self._platform = platform
+        self._outbox = outbox
+        self._memory = Memory(outbox.engine)
+        self._walk: Walk = walk
+        self._go_live = go_live
+        self._between = between
+        self._dry_run = dry_run
+        self._clock = clock
+        self._taken: set[bytes] = set()
+
+    def orders(self, admin: Admin, since: datetime, until: datetime) -> Iterator[Page]:
+        """Handle the orders that changed in [since, until], if any are sent; each page is returned when it is done.
+
+        By change, not by creation: an order paid today may be a month old.
+        """
+        if {"order_placed", "order_paid"} & set(self._store.sent):
+            for page in admin.orders(since, until, "modified"):
+                self._take(page)
+                yield page
+
+    def customers(self, admin: Admin, since: datetime, until: datetime) -> Iterator[Page]:
+        """Handle the customers who registered in [since, until], if they are sent."""
+        if "customer_registered" in self._store.sent:
+            for page in admin.customers(since, until):
+                self._take(page)
+                yield page
+
+    # --- one page -------------------------------------------------------------------------------------------
+
+    def _take(self, page: Page) -> None:
+        now = self._clock()
+        # One may come twice, where pages overlap.
+        bodies = {sha256(body).digest(): body for body in page.bodies}
+        webhooks = [
+            Webhook(page.topic, body, now, delivery=self._walk)
+            for digest, body in bodies.items()
+            if digest not in self._taken
+        ]
+        self._taken.update(bodies)
+        looked = [(webhook, seen) for webhook in webhooks if (seen := self._look(webhook, now)) is not None]
+        known = self._memory.known([item for _, seen in looked for item in seen.events])
+        only_skipped = {seen.object_key for _, seen in looked if not seen.events and seen.object_key}
+        told = self._memory.told(self._store.name, only_skipped)
+        for webhook, seen in looked:
+            self._note_who(seen)
+            self.tally.reasons.update(f"{skip.milestone}: {skip.reason}" for skip in seen.skipped)
+            if seen.events:
+                self._offer(webhook, seen, known)
+            elif seen.skipped:
+                self.tally.skipped += 1
+                self._tell(webhook, seen, told)
+
+    def _look(self, webhook: Webhook, now: datetime) -> Seen | None:
+        """What a body amounts to within the time asked for; None when there is nothing (more) to do about it."""
+        self.tally.found += 1
+        try:
+            seen = examine(webhook, self._platform, self._store, now, self._go_live)
+        except (Misfit, Unreadable) as error:
+            self._park(webhook, str(error))
+            return None
+        except Exception as error:
+            self._park(webhook, a_bug(error))
+            return None
+        if not seen.events and not seen.skipped:
+            self.tally.empty += 1
+            return None
+        if self._between is None or not seen.events:
+            return seen
+        start, end = self._between
+        within = tuple(item for item in seen.events if start <= item.occurred_at <= end)
+        if not within:
+            self.tally.outside += 1
+            return None
+        return replace(seen, events=within)
+
+    def _offer(self, webhook: Webhook, seen: Seen, known: set[tuple[str, str, str]]) -> None:
+        new = sum((item.pixel.code, item.event, item.event_id) not in known for item in seen.events)
+        if new and not self._dry_run:
+            # Asked all the same, as its webhook may just have come.
+            new = self._outbox.record(self._decision(webhook, seen, f"{SAID[self._walk]}; {seen.reason}".rstrip("; ")))
+        if not new:
+            self.tally.there += 1
+            return
+        self.tally.events += new
+        self.tally.queued["customer" if seen.object_key.startswith("customer:") else "order"] += 1
+
+    def _tell(self, webhook: Webhook, seen: Seen, told: set[tuple[str, str]]) -> None:
+        """A ledger line, so that `events show` knows why; but none twice, nor about what was sent."""
+        if not {(seen.object_key, seen.reason), (seen.object_key, "")} & told and not self._dry_run:
+            self._outbox.record(self._decision(webhook, seen, seen.reason))
+
+    def _decision(self, webhook: Webhook, seen: Seen, reason: str) -> Decision:
+        made = decision(webhook, self._store, seen, self._clock().timestamp())
+        return replace(made, reason=reason[:1000])
+
+    def _park(self, webhook: Webhook, reason: str) -> None:
+        self.tally.parked += 1
+        self.tally.reasons[reason] += 1
+        if not self._dry_run:
+            self._outbox.park(set_aside(webhook, self._store, reason), self._walk)
+
+    def _note_who(self, seen: Seen) -> None:
+        if WITHHELD in seen.reason:
+            self.tally.withheld.add(seen.object_key)
+        elif any(item.email or item.phone for item in seen.events):
+            self.tally.withheld.clear()
+
+
+def counted(queued: Counter[Kind]) -> str:
+    """How many of what, in words; "" if there are none."""
+    names = {"order": ("order", "orders"), "customer": ("sign-up", "sign-ups")}
+    said = [f"{number} {names[kind][number != 1]}" for kind, number in sorted(queued.items(), reverse=True) if number]
+    return " and ".join(said)

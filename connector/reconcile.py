@@ -1,0 +1,263 @@
+"""Reconciliation, beside the relay: every so often each store's recent history is compared with what came by webhook.
+
+A round of a store looks after its webhooks (`guardian`), then walks what changed in its shop since the last round, an
+hour of overlap included, through the same way as webhooks (`history`). What no webhook had brought is queued under the
+same event_ids, and counted. The last five minutes are left to the webhooks: they may be on their way, and they know
+more, such as when an order was paid.
+
+One process at a time visits a store, on whichever host, and at most four stores at once. Where a round ended is in the
+database. A shop that does not answer costs nobody else anything: its round ends with a sentence, the next is tried when
+it is due. Times are Unix seconds.
+"""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from threading import Event, Lock, Thread
+
+from connector.admin import Admin, AdminFault, Administration
+from connector.alerts import Alerts, Problem, at
+from connector.desk import Desk
+from connector.guardian import Guardian
+from connector.history import History, Kind, counted
+from connector.intake import history_before
+from connector.outbox import Outbox
+from connector.problems import LAST_ORDERS, withheld
+from connector.rounds import Round, Rounds
+from connector.store import Store
+from connector.transactions import CannotStore
+from connector.turns import Turn
+from connector.webhook import Platform
+
+log = logging.getLogger("connector.reconcile")
+
+KINDS = frozenset({"shop", "webhooks", "gaps", "withheld"})  # of the problems that are reported here
+TICK = 10.0  # seconds between looks at what is due
+AT_ONCE = 4  # stores
+TURN = 900.0  # seconds; taken again with every page, which a slow shop and its pauses may take most of
+UNDER_WAY = 300.0  # how long a webhook may take
+OVERLAP = 3600.0  # between two rounds: shops' clocks differ from ours, and their databases are not read at once
+FIRST = 86_400.0  # how far the first round looks back
+PIECE = 6 * 3600.0  # after which it is noted how far a long walk has come
+GAPS_END = 86_400.0  # without a gap, after which the problem is over
+PASSING = ("unreachable", "throttled", "broken")  # faults that may be gone by the next round
+HOPELESS = ("unreachable", "throttled", "keys")  # with these the shop need not be asked anything else
+
+
+class Stopped(Exception):
+    """The process ends: a walk goes on in the next one."""
+
+
+class Reconciler:
+    """Visits the stores that have a `reconcile`. `owner` names this process, `clock` gives Unix seconds."""
+
+    def __init__(
+        self,
+        stores: Mapping[str, Store],
+        platforms: Mapping[str, Platform],
+        administrations: Mapping[str, Administration],
+        outbox: Outbox,
+        owner: str,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._stores = {name: store for name, store in stores.items() if store.reconcile}
+        self._platforms = platforms
+        self._administrations = administrations
+        self._outbox = outbox
+        self._owner = owner
+        self._clock = clock
+        self._rounds = Rounds(outbox.engine)
+        self._alerts = Alerts(outbox.engine, clock)
+        self._guardian = Guardian(outbox)
+        self._withheld: dict[str, set[str]] = {}  # the last orders of a store, if none of them says who bought
+        self._busy: set[str] = set()
+        self._lock = Lock()
+        self._stop = Event()
+
+    def run(self, stop: Event, first: float = 5.0) -> None:
+        """Work until `stop` is set; the first round comes after `first` seconds. What is under way then is left."""
+        self._stop = stop
+        pause = first
+        while not stop.wait(pause):
+            pause = TICK
+            try:
+                if pause == first:
+                    self.tidy()
+                for store in self.due():
+                    self._begin(store)
+            except CannotStore as error:
+                log.warning("reconciliation waits, the database does not answer: %s", error)
+            except Exception:
+                log.exception("reconciliation failed")
+
+    def tidy(self) -> None:
+        """End the problems of stores that are not visited any more."""
+        for problem in Desk(self._outbox.engine).open_problems():
+            kind, _, store = problem.key.partition(":")
+            if kind in KINDS and store not in self._stores:
+                self._alerts.resolve(problem.key)
+
+    def due(self) -> list[Store]:
+        """The stores whose time has come, whoever may visit them."""
+        now = self._clock()
+        return [store for store in self._stores.values() if _is_due(self._rounds.last(store.name), store, now)]
+
+    def _begin(self, store: Store) -> None:
+        """Visit it in a thread of its own, which nobody waits for: a shop may be silent for minutes."""
+        with self._lock:
+            if store.name in self._busy or len(self._busy) >= AT_ONCE:
+                return
+            self._busy.add(store.name)
+        Thread(target=self._run, args=(store,), name=f"reconcile-{store.name}", daemon=True).start()
+
+    def _run(self, store: Store) -> None:
+        try:
+            self.visit(store)
+        except CannotStore as error:
+            log.warning("a round waits, the database does not answer: %s", error, extra={"store": store.name})
+        except Exception:
+            log.exception("a round failed", extra={"store": store.name})
+        finally:
+            with self._lock:
+                self._busy.discard(store.name)
+
+    # --- one round of one store -----------------------------------------------------------------------------
+
+    def visit(self, store: Store) -> bool:
+        """A round, if it is due and this process's turn; whether it was. Raises CannotStore."""
+        turn = Turn(self._outbox.engine, f"reconcile:{store.name}", TURN)
+        if not turn.take(self._owner, self._clock()):
+            return False
+        try:
+            now = self._clock()
+            if not _is_due(self._rounds.last(store.name), store, now):  # another process was here meanwhile
+                return False
+            self._round(store, self._rounds.begin(store.name, now, FIRST), turn)
+        except Stopped:
+            log.info("a round is left where it was, the next process goes on", extra={"store": store.name})
+        finally:
+            turn.give_back(self._owner)
+        return True
+
+    def _round(self, store: Store, begun: Round, turn: Turn) -> None:
+        now = begun.tried_at
+        started = self._outbox.start_stores([store.name], now)[store.name]
+        go_live = store.go_live or history_before(started)
+        until = now - UNDER_WAY
+        # Never further back than anything is still sent; a clock that jumped may have put the mark ahead.
+        oldest = max(go_live.timestamp(), now - store.max_event_age.total_seconds())
+        since = min(max(min(begun.upto, until) - OVERLAP, oldest), until)
+        history = History(store, self._platforms[store.platform], self._outbox, "reconcile", go_live, clock=self._time)
+        history.tally.withheld = self._withheld.setdefault(store.name, set())
+        try:
+            fault = self._ask(store, history, since, until, turn)
+        finally:
+            self._tell_of_gaps(store, history.tally.queued, now)
+        self._tell_of_withheld(store, history)
+        if fault:
+            self._tell_of_fault(store, fault)
+        else:
+            self._alerts.resolve(f"shop:{store.name}")
+
+    def _ask(self, store: Store, history: History, since: float, until: float, turn: Turn) -> AdminFault | None:
+        """Webhooks, sign-ups, orders; the first fault. What is closed to our keys does not keep us from the others."""
+        first: AdminFault | None = None
+        try:
+            admin = self._administrations[store.platform].admin(store, pause=self._pause)
+        except AdminFault as fault:
+            return fault
+        parts: tuple[Callable[[], None], ...] = (
+            partial(self._look_after, store, admin),
+            partial(self._walk_customers, history, admin, since, until, turn),
+            partial(self._walk_orders, store, history, admin, since, until, turn),
+        )
+        for part in parts:
+            try:
+                part()
+            except AdminFault as fault:
+                first = first or fault
+                if fault.kind in HOPELESS:
+                    break
+        return first
+
+    def _look_after(self, store: Store, admin: Admin) -> None:
+        if wrong := self._guardian.look(store, self._administrations[store.platform], admin, self._clock()):
+            self._alerts.report(f"webhooks:{store.name}", wrong)
+        else:
+            self._alerts.resolve(f"webhooks:{store.name}")
+
+    def _walk_customers(self, history: History, admin: Admin, since: float, until: float, turn: Turn) -> None:
+        for _ in history.customers(admin, _moment(since), _moment(until)):
+            self._go_on(turn)
+
+    def _walk_orders(
+        self, store: Store, history: History, admin: Admin, since: float, until: float, turn: Turn
+    ) -> None:
+        """The oldest first, noting now and then how far it is."""
+        while since < until:
+            end = min(since + PIECE, until)
+            for _ in history.orders(admin, _moment(since), _moment(end)):
+                self._go_on(turn)
+            self._rounds.reach(store.name, end)
+            since = end
+
+    def _time(self) -> datetime:
+        return _moment(self._clock())
+
+    def _go_on(self, turn: Turn) -> None:
+        if self._stop.is_set() or not turn.take(self._owner, self._clock()):
+            raise Stopped
+
+    def _pause(self, seconds: float) -> None:
+        """What the shop asks us to wait; the end of the process is not kept waiting."""
+        if self._stop.wait(seconds):
+            raise Stopped
+
+    # --- what is told ---------------------------------------------------------------------------------------
+
+    def _tell_of_gaps(self, store: Store, queued: Counter[Kind], now: float) -> None:
+        if number := queued.total():
+            self._rounds.count_gaps(store.name, number, now)
+            log.warning("%s had not arrived by webhook", counted(queued), extra={"store": store.name})
+        found = self._rounds.last(store.name)
+        if not found or found.gap_at is None or found.gaps_since is None:
+            return
+        if not number and now - found.gap_at >= GAPS_END:
+            self._rounds.forget_gaps(store.name)
+            self._alerts.resolve(f"gaps:{store.name}")
+            return
+        total = counted(queued) if found.gaps == number else f"{found.gaps} orders or sign-ups"
+        self._alerts.report(
+            f"gaps:{store.name}",
+            f"store {store.name}: {total} had not arrived by webhook, and came from the shop's history instead (since "
+            f"{at(found.gaps_since)}); `connector webhooks list {store.name}` shows whether webhooks are missing",
+        )
+
+    def _tell_of_withheld(self, store: Store, history: History) -> None:
+        problem = withheld(store)
+        if len(history.tally.withheld) >= LAST_ORDERS:
+            self._alerts.note([problem], ())
+        else:
+            self._alerts.resolve(problem.key)
+
+    def _tell_of_fault(self, store: Store, fault: AdminFault) -> None:
+        log.warning("a round failed: %s", fault, extra={"store": store.name})
+        interval = store.reconcile.total_seconds() if store.reconcile else 0.0
+        # One failed round is no problem yet, if the next may do its work.
+        after = interval / 2 if fault.kind in PASSING else 0.0
+        sentence = f"store {store.name}: missed orders cannot be fetched, it is tried again and again: {fault}"
+        self._alerts.note([Problem(f"shop:{store.name}", sentence, after)], ())
+
+
+def _is_due(last: Round | None, store: Store, now: float) -> bool:
+    """A round that lies ahead was begun by a clock that jumped."""
+    return store.reconcile is not None and (
+        last is None or not 0 <= now - last.tried_at < store.reconcile.total_seconds()
+    )
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,42 @@
+"""Which webhooks we made in the shops, one for each store and topic. Times are Unix seconds. Raises CannotStore."""
+
+import sqlalchemy as sa
+
+from connector.admin import Subscription
+from connector.registration import Line
+from connector.tables import registered
+from connector.transactions import Transactions
+
+
+class Registered(Transactions):
+    """The table's verbs."""
+
+    def note(self, store: str, line: Line, now: float) -> None:
+        """What `webhooks register`, `sync` or `delete` did about a webhook, or found done by an earlier one."""
+        found = line.subscription
+        if found is None:
+            return
+        if line.deed == "deleted":
+            self.forget(store, found)
+        elif line.deed == "created" or (line.state == "in place" and found.by_us):
+            self.remember(store, found, now)
+
+    def remember(self, store: str, made: Subscription, now: float) -> None:
+        """This webhook is ours; one that was made for the same topic before is not looked after any more."""
+        values = {"id": made.id, "url": made.url, "made_at": now}
+        insert = self._insert(registered).values(store=store, topic=made.topic, **values)
+        with self._write() as connection:
+            connection.execute(insert.on_conflict_do_update(index_elements=["store", "topic"], set_=values))
+
+    def forget(self, store: str, removed: Subscription) -> None:
+        """This webhook shall not be there; another one of its topic may."""
+        ours = (registered.c.store == store, registered.c.id == removed.id)
+        with self._write() as connection:
+            connection.execute(sa.delete(registered).where(*ours))
+
+    def of(self, store: str) -> dict[str, Subscription]:
+        """A store's, by topic."""
+        query = sa.select(registered).where(registered.c.store == store)
+        with self._read() as connection:
+            rows = connection.execute(query).all()
+        return {row.topic: Subscription(row.id, row.topic, row.url, by_us=True) for row in rows}

@@ -1,0 +1,55 @@
+"""How far each store's history has been compared with what came by webhook. Unix seconds. Raises CannotStore."""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from connector.tables import reconciled
+from connector.transactions import Transactions
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """When a store's last round began, up to when everything has been looked at, and the gaps of the last days."""
+
+    tried_at: float
+    upto: float
+    gaps: int = 0
+    gaps_since: float | None = None
+    gap_at: float | None = None
+
+
+class Rounds(Transactions):
+    """The table's verbs."""
+
+    def last(self, store: str) -> Round | None:
+        """The last round, or None if there was none yet."""
+        query = sa.select(*(reconciled.c[name] for name in Round.__dataclass_fields__))
+        with self._read() as connection:
+            row = connection.execute(query.where(reconciled.c.store == store)).first()
+        return Round(*row) if row else None
+
+    def begin(self, store: str, now: float, back: float) -> Round:
+        """A round begins; the first one counts all as looked at that is older than `back` seconds."""
+        insert = self._insert(reconciled).values(store=store, tried_at=now, upto=now - back, gaps=0)
+        begun = insert.on_conflict_do_update(index_elements=["store"], set_={"tried_at": now})
+        columns = [reconciled.c[name] for name in Round.__dataclass_fields__]
+        with self._write() as connection:
+            return Round(*connection.execute(begun.returning(*columns)).one())
+
+    def reach(self, store: str, upto: float) -> None:
+        """Everything that changed before then has been looked at."""
+        self._set(store, upto=upto)
+
+    def count_gaps(self, store: str, number: int, now: float) -> None:
+        """So many had not come by webhook."""
+        since = sa.func.coalesce(reconciled.c.gaps_since, now)
+        self._set(store, gaps=reconciled.c.gaps + number, gaps_since=since, gap_at=now)
+
+    def forget_gaps(self, store: str) -> None:
+        """There have been none for long."""
+        self._set(store, gaps=0, gaps_since=None, gap_at=None)
+
+    def _set(self, store: str, **values: object) -> None:
+        with self._write() as connection:
+            connection.execute(sa.update(reconciled).where(reconciled.c.store == store).values(values))

@@ -1,0 +1,210 @@
+// What a checkout of Shopify's pixel events says, as the server reads it in the checkout's and the order's webhooks.
+
+// --- ids ------------------------------------------------------------------------------------------------------
+
+function checkoutOf(event) {
+  return (event.data && event.data.checkout) || {};
+}
+
+function idsOf(checkout) {
+  const order = checkout.order || {};
+  const customer = order.customer || (init.data && init.data.customer) || {};
+  const known = {
+    order_id: digits(order.id),
+    checkout_token: text(checkout.token),
+    customer_id: digits(customer.id),
+  };
+  const told = attributes(checkout);
+  for (const name of Object.keys(told)) {
+    known["attribute:" + name] = told[name];
+  }
+  return known;
+}
+
+function attributes(checkout) {
+  const told = {};
+  for (const attribute of checkout.attributes || []) {
+    told[attribute.key] = text(attribute.value);
+  }
+  return told;
+}
+
+// Webhooks have plain numbers; here an id is a number, its digits, or the end of "gid://shopify/OrderIdentity/123".
+function digits(id) {
+  if (typeof id === "number" && !Number.isSafeInteger(id)) {
+    return "";
+  }
+  const found = /(\d+)\s*$/.exec(String(id === null || id === undefined ? "" : id));
+  return found && Number(found[1]) ? found[1] : "";
+}
+
+// A template's texts and names by turns; "" if one of the names has no value here.
+function fill(pieces, known) {
+  let filled = "";
+  for (let at = 0; at < pieces.length; at += 1) {
+    const piece = at % 2 ? known[pieces[at]] || "" : pieces[at];
+    if (at % 2 && !piece) {
+      return "";
+    }
+    filled += piece;
+  }
+  return filled;
+}
+
+// --- what, and for how much -----------------------------------------------------------------------------------
+
+function propertiesOf(checkout) {
+  const lines = checkout.lineItems || [];
+  const currency = (checkout.totalPrice || {}).currencyCode;
+  const order = checkout.order || {};
+  return properties(lines.map(contentOf), currency, valueOf(checkout), digits(order.id));
+}
+
+function browsed(name, variant, quantity) {
+  const price = (variant || {}).price || {};
+  const item = content(variant || {}, quantity, amount(price));
+  const value = amount(price) === null ? null : rounded(amount(price) * quantity);
+  for (const code of settings.pixels) {
+    window.ttq.instance(code).track(name, properties([item], price.currencyCode, value, ""));
+  }
+}
+
+function properties(items, currency, value, orderId) {
+  const priced = settings.currencies.includes(currency) && isWanted(currency);
+  const contents = items.filter(function (item) {
+    return item.content_id;
+  });
+  const count = items.reduce(function (sum, item) {
+    return sum + item.quantity;
+  }, 0);
+  if (!priced) {
+    contents.forEach(function (item) {
+      delete item.price;
+    });
+  }
+  return present({
+    contents: contents.length ? contents : null,
+    content_type: contents.length ? settings.content_type : null,
+    num_items: count || null,
+    order_id: orderId,
+    currency: priced ? currency : null,
+    value: priced ? value : null,
+  });
+}
+
+// Only the shopper's currency is told here. Where the store wants its own and the two differ, the server's copy has the
+// value alone, and TikTok adds it to ours.
+function isWanted(currency) {
+  const shop = (init.data && init.data.shop) || {};
+  return settings.currency === "presentment" || currency === (shop.paymentSettings || {}).currencyCode;
+}
+
+function contentOf(line) {
+  const price = amount((line.variant || {}).price);
+  const quantity = line.quantity || 1;
+  const paid = paidFor(line);
+  const each = paid === null || paid === rounded(price * quantity) ? price : perUnit(paid, quantity, line.variant.price);
+  return content(line.variant || {}, quantity, each, line.title);
+}
+
+// What a line cost after all discounts, as the server counts it.
+function paidFor(line) {
+  const price = amount((line.variant || {}).price);
+  if (price === null) {
+    return amount(line.finalLinePrice);
+  }
+  const cuts = (line.discountAllocations || []).reduce(function (sum, cut) {
+    return sum + (amount(cut.amount) || 0);
+  }, 0);
+  return rounded(price * (line.quantity || 1) - cuts);
+}
+
+function perUnit(paid, quantity, price) {
+  const format = new Intl.NumberFormat("en", { style: "currency", currency: price.currencyCode });
+  const scale = Math.pow(10, format.resolvedOptions().maximumFractionDigits);
+  return Math.round(rounded((paid * scale) / quantity)) / scale;
+}
+
+function content(variant, quantity, price, title) {
+  const product = variant.product || {};
+  const ids = { variant_id: digits(variant.id), product_id: digits(product.id), sku: text(variant.sku) };
+  const chosen = settings.content_id.map(function (pieces) {
+    return fill(pieces, ids);
+  });
+  return present({
+    content_id: chosen.find(Boolean),
+    content_name: text(title) || text(product.title),
+    brand: text(product.vendor),
+    quantity: quantity,
+    price: price,
+  });
+}
+
+// The store's choice of value, or null where this object does not tell it: the server's copy has it then. It cannot tell
+// which lines are gift cards, what tax is in the prices of goods or comes with a shipping price, nor tips, fees and duties
+// other than by a sum that does not add up.
+function valueOf(checkout) {
+  const total = amount(checkout.totalPrice);
+  const tax = amount(checkout.totalTax) || 0;
+  const without = settings.value.excludes;
+  if (settings.value.of === "items") {
+    const paid = (checkout.lineItems || []).map(paidFor);
+    const known = !paid.includes(null) && !without.includes("gift_cards") && !(without.includes("tax") && tax);
+    return known ? rounded(paid.reduce((sum, one) => sum + one, 0)) : null;
+  }
+  if (!without.length || total === null) {
+    return total;
+  }
+  if (without.includes("gift_cards")) {
+    return null;
+  }
+  const rest = rounded(total - (without.includes("tax") ? tax : 0));
+  if (without.every((word) => word === "tax")) {
+    return rest;
+  }
+  const goods = amount(checkout.subtotalPrice);
+  const shipping = amount((checkout.shippingLine || {}).price) || 0;
+  const onTop = goods !== null && rounded(goods + shipping + tax) === total;
+  const within = goods !== null && rounded(goods + shipping) === total;
+  if (!onTop && !within) {
+    return null;
+  }
+  if (!without.includes("shipping")) {
+    return rest;
+  }
+  // The tax on shipping is known where all tax comes off anyway, is part of the price, or is nothing.
+  const known = !tax || (onTop ? without.includes("tax") : !without.includes("tax"));
+  return known ? rounded(rest - shipping) : null;
+}
+
+// --- parts ----------------------------------------------------------------------------------------------------
+
+function amount(money) {
+  const found = money && typeof money === "object" ? money.amount : money;
+  const number = typeof found === "string" && found.trim() ? Number(found) : found;
+  return typeof number === "number" && isFinite(number) ? number : null;
+}
+
+function rounded(value) {
+  return Math.round(value * 1e6) / 1e6;
+}
+
+function among(names, chosen) {
+  return names.some(function (name) {
+    return chosen.includes(text(name).toLowerCase());
+  });
+}
+
+function text(value) {
+  return typeof value === "string" ? value.trim() : "";
+}
+
+function present(fields) {
+  const found = {};
+  for (const name of Object.keys(fields)) {
+    if (fields[name] || fields[name] === 0) {
+      found[name] = fields[name];
+    }
+  }
+  return found;
+}

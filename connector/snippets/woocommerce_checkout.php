@@ -1,0 +1,133 @@
+<?php
+// Part of woocommerce.php.
+
+namespace TikTok_Connector;
+
+// --- a checkout -----------------------------------------------------------------------------------------------
+
+/**
+ * Tell the connector (WooCommerce has a webhook for an action, none for a checkout) and the pixel.
+ */
+function start_checkout() {
+	static $started = false;
+	if ( $started || is_admin() || ! WC()->cart || WC()->cart->is_empty() || ! WC()->session ) {
+		return;
+	}
+	$started = true;
+	if ( ! is_allowed( consent(), (string) WC()->customer->get_billing_country() ) ) {
+		return;
+	}
+	$data = checkout_data();
+	do_action( 'wc_tiktok_initiate_checkout', fitted( $data ) );
+	if ( in_array( 'web', settings( 'include' ), true ) && ! is_excluded( $data['email'], $data['total'], array() ) ) {
+		tell_pixel(
+			settings( 'events' )['checkout_started'],
+			fill(
+				settings( 'ids' )['checkout'],
+				array(
+					'checkout_token' => $data['token'],
+					'customer_id'    => identifier( $data['customer_id'] ),
+				)
+			),
+			properties( cart_contents( $data ), $data['currency'], checkout_value( $data ), '' ),
+			user( $data['email'], $data['phone'], $data['country'], array( 'customer_id' => identifier( $data['customer_id'] ) ) )
+		);
+	}
+}
+
+function checkout_data() {
+	$items = array();
+	foreach ( WC()->cart->get_cart() as $row ) {
+		if ( ! empty( $row['bundled_by'] ) || ! empty( $row['composite_parent'] ) ) {
+			continue; // the bundle stands for its parts
+		}
+		$items[] = array(
+			'product_id'   => $row['product_id'],
+			'variation_id' => $row['variation_id'],
+			'quantity'     => $row['quantity'],
+			'price'        => money_text( $row['data']->get_price() ),
+			'sku'          => (string) $row['data']->get_sku(),
+			'name'         => (string) $row['data']->get_name(),
+		);
+	}
+	$signals = signals();
+	return consent_meta() + array(
+		'token'       => checkout_token(),
+		'event_time'  => time(),
+		'url'         => wc_get_checkout_url(),
+		'referrer'    => (string) wp_get_raw_referer(),
+		'locale'      => get_locale(),
+		'currency'    => get_woocommerce_currency(),
+		'total'       => money_text( WC()->cart->get_total( 'edit' ) ),
+		'customer_id' => get_current_user_id(),
+		'email'       => (string) WC()->customer->get_billing_email(),
+		'phone'       => (string) WC()->customer->get_billing_phone(),
+		'country'     => (string) WC()->customer->get_billing_country(),
+		'ip'          => \WC_Geolocation::get_ip_address(),
+		'user_agent'  => wc_get_user_agent(),
+		'ttclid'      => isset( $signals['_tiktok_ttclid'] ) ? $signals['_tiktok_ttclid'] : '',
+		'ttp'         => isset( $signals['_tiktok_ttp'] ) ? $signals['_tiktok_ttp'] : '',
+		'line_items'  => $items,
+	);
+}
+
+/**
+ * Random, and the same until an order is placed: the cart's own hash is shared by all carts with the same content.
+ */
+function checkout_token() {
+	$token = WC()->session->get( TOKEN );
+	if ( ! $token ) {
+		$token = bin2hex( random_bytes( 16 ) );
+		WC()->session->set( TOKEN, $token );
+	}
+	return $token;
+}
+
+function forget_checkout() {
+	if ( WC()->session ) {
+		WC()->session->set( TOKEN, null );
+	}
+}
+
+/**
+ * The data without what can be missed, until it fits into WordPress's queue; a longer argument is never sent at all.
+ */
+function fitted( $data ) {
+	if ( is_too_long( $data ) ) {
+		foreach ( array_keys( $data['line_items'] ) as $index ) {
+			unset( $data['line_items'][ $index ]['name'] );
+		}
+		$data['referrer']   = '';
+		$data['user_agent'] = substr( $data['user_agent'], 0, 500 );
+	}
+	while ( is_too_long( $data ) && $data['line_items'] ) {
+		array_pop( $data['line_items'] );
+	}
+	return $data;
+}
+
+function is_too_long( $data ) {
+	return strlen( wp_json_encode( $data ) ) > LONGEST;
+}
+
+function cart_contents( $data ) {
+	$contents = array();
+	foreach ( $data['line_items'] as $row ) {
+		$contents[] = content( $row['product_id'], $row['variation_id'], $row['sku'], $row['name'], $row['quantity'], (float) $row['price'] );
+	}
+	return $contents;
+}
+
+/**
+ * The cart's total, or its items as priced; null where the store wants something off that the connector is not told.
+ */
+function checkout_value( $data ) {
+	if ( 'total' === settings( 'value' )['of'] ) {
+		return array_diff( settings( 'value' )['excludes'], array( 'gift_cards' ) ) ? null : (float) $data['total'];
+	}
+	$sum = 0.0;
+	foreach ( $data['line_items'] as $row ) {
+		$sum += $row['price'] * quantity( $row['quantity'] );
+	}
+	return money( $sum );
+}

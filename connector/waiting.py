@@ -1,0 +1,93 @@
+"""Whether a shopper must agree and did, and whether an event waits for what the shopper's browser tells."""
+
+import re
+from typing import Literal
+
+from msgspec import Struct
+from phonenumbers import SUPPORTED_REGIONS
+
+from connector import privacy
+from connector.event import Event
+from connector.store import BROWSER_MILESTONES, Store, among
+
+# The European Economic Area with its parts overseas that have country codes of their own, the United Kingdom and
+# Switzerland.
+EUROPE = frozenset(
+    "AT BE BG HR CY CZ DK EE FI FR DE GR HU IE IT LV LT LU MT NL PL PT RO SK SI ES SE IS LI NO GB CH "  # noqa: SIM905
+    "AX GF GP MF MQ RE YT".split()
+)
+NO_CONSENT = "no consent"
+SAID_NO = f"{NO_CONSENT}: the shopper said no (consent)"
+SAID_NOTHING = f"{NO_CONSENT}: nothing says yes (consent)"
+
+# What the shopper said; "" where nobody has to ask.
+Answer = Literal["", "granted", "denied", "missing"]
+
+# Shopify's are 32 hexadecimal digits. A key of a few characters could be guessed.
+# https://shopify.dev/docs/api/checkout-ui-extensions/latest/apis/checkout-token
+TOKEN = re.compile("[A-Za-z0-9_-]{8,128}")
+
+
+class Waits(Struct, frozen=True):
+    """What an event waits for: a beacon with its checkout's token, at most so many seconds.
+
+    `home` is the page.url of an event that knows no better page. `as_of` (Unix seconds) is when the body was written,
+    None if the shop does not say.
+    """
+
+    token: str
+    seconds: float
+    consent: Answer
+    home: str
+    as_of: float | None
+
+
+def consent_answer(event: Event, store: Store) -> Answer:
+    """A "yes" is only what the shop's own key says. Newsletter opt-ins are no consent."""
+    if store.consent == "not_required":
+        return ""
+    # Where nothing tells the country, or not by its code, the stricter law is the safe one.
+    country = (event.customer.destination.country or event.customer.address.country or store.country).upper()
+    if store.consent == "required_in_europe" and country in SUPPORTED_REGIONS and country not in EUROPE:
+        return ""
+    key = store.consent_source.key
+    said = event.ids.get(f"attribute:{key}") or event.ids.get(f"meta:{key}", "") if key else ""
+    if not said:
+        return "missing"
+    return "granted" if among([said], store.consent_source.granted) else "denied"
+
+
+def why_no_consent(event: Event, store: Store) -> str:
+    """Why a shopper's answer keeps an event from being sent, or ""; no answer is a no, unless a browser may yet say."""
+    answer = consent_answer(event, store)
+    if answer == "denied":
+        return SAID_NO
+    if answer != "missing" or joinable(event, store):
+        return ""
+    return SAID_NOTHING if store.consent_source.key else f"{NO_CONSENT}: consent_source.key is not set (consent)"
+
+
+def joinable(event: Event, store: Store) -> bool:
+    """Whether a beacon may come for an event: of the store's choice, and of a checkout whose token is known."""
+    if store.signals is None or event.milestone not in BROWSER_MILESTONES:
+        return False
+    return TOKEN.fullmatch(event.ids.get("checkout_token", "")) is not None
+
+
+def waits(event: Event, store: Store) -> Waits | None:
+    """What an event waits for; None: for nothing."""
+    if store.signals is None or not joinable(event, store):
+        return None
+    hold = store.signals.hold_checkout if event.milestone == "checkout_started" else store.signals.hold_order
+    return Waits(
+        token=event.ids["checkout_token"],
+        seconds=hold.total_seconds(),
+        consent=consent_answer(event, store),
+        home=home(store),
+        as_of=event.changed_at.timestamp() if event.changed_at else None,
+    )
+
+
+def home(store: Store) -> str:
+    """The page.url of an event that knows no better page."""
+    return privacy.page_url(store.url, store.url)

@@ -1,0 +1,39 @@
+"""A real Chromium, and the pages it is shown."""
+
+import os
+import shutil
+
+import pytest
+from playwright.sync_api import sync_playwright
+from storefront import Storefront
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def tool(*names):
+    """The path of a program that is not from PyPI: its tests are skipped where it is missing, but never in CI."""
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is None:
+        missing = f"NOT TESTED: {names[0]} is not installed here (apt-get install {names[0]})"
+        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
+    return found
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=tool(*BROWSERS), args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def storefront(chromium):
+    """A shop's pages, TikTok's script beside them and our server's /collect behind them."""
+    with Storefront(chromium) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def php():
+    return tool("php", "php-cli")

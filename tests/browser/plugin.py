@@ -1,0 +1,69 @@
+"""The WooCommerce plugin under php-cli, with WordPress as it acts on it, and the recorded orders it is tried with."""
+
+import base64
+import json
+import re
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+from server_side import WOOCOMMERCE
+
+from connector.snippets import snippet
+
+HERE = Path(__file__).parent
+RECORDINGS = HERE.parent / "fixtures" / "woocommerce" / "requests"
+_PAGE = re.compile(r"\}\)\((\{.*\})\);\n</script>")
+
+
+class Plugin:
+    """The plugin printed for one store."""
+
+    def __init__(self, php, folder, store=WOOCOMMERCE, **options):
+        self.php, self.file = php, folder / f"{store.name}.php"
+        self.file.write_text(snippet(store, "woocommerce", **options))
+
+    def run(self, *steps, **case):
+        """Let hooks happen, each a list of its name and arguments ("ORDER" is the case's order)."""
+        command = [self.php, "-d", "display_errors=stderr", HERE / "wordpress.php", self.file]
+        told = json.dumps({**case, "steps": steps})
+        done = subprocess.run(command, input=told, capture_output=True, encoding="utf-8", check=False)
+        assert done.returncode == 0, done.stderr + done.stdout
+        assert not done.stderr
+        return json.loads(done.stdout)
+
+    def thanks(self, order, **case):
+        """The thank-you page of an order."""
+        return self.run(["woocommerce_thankyou", order["id"]], ["wp_footer"], order=order, **case)
+
+    def checks_out(self, **case):
+        """The checkout page, where both kinds of checkout are heard of."""
+        both = ("woocommerce_before_checkout_form", "woocommerce_blocks_enqueue_checkout_block_scripts_after")
+        return self.run(*([hook] for hook in both), ["wp_footer"], **case)
+
+
+def told(report):
+    """What a page tells TikTok's pixel, or None."""
+    pages = [page for page in map(json.loads, _PAGE.findall(report["html"])) if "names" in page]
+    assert len(pages) <= 1
+    return pages[0] if pages else None
+
+
+def recorded_orders():
+    """The orders of all recorded webhooks by the recordings' names."""
+    found = {}
+    for path in sorted(RECORDINGS.glob("*__order.*.json")):
+        body = json.loads(base64.b64decode(json.loads(path.read_text())["body_base64"]))
+        if "line_items" in body:
+            found[path.stem] = recent(body)
+    return found
+
+
+def recent(order):
+    """The same order, placed (and paid, if it was) a moment ago."""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return {**order, "date_created_gmt": now, "date_paid_gmt": order["date_paid_gmt"] and now}
+
+
+def order(number):
+    return next(found for name, found in recorded_orders().items() if name.startswith(number))

@@ -1,0 +1,174 @@
+"""Pages of a shop in a real browser: a loopback server gives them, and takes what they send to /collect."""
+
+import json
+import queue
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
+from pathlib import Path
+from typing import NamedTuple
+
+HERE = Path(__file__).parent
+SANDBOX = '<iframe sandbox="allow-scripts allow-forms" src="/custom-pixel"></iframe>'
+ALLOWED = {
+    "analyticsProcessingAllowed": True,
+    "marketingAllowed": True,
+    "preferencesProcessingAllowed": True,
+    "saleOfDataAllowed": True,
+}
+REFUSED = {**ALLOWED, "marketingAllowed": False}
+
+
+class Beacon(NamedTuple):
+    """A request to /collect as it came."""
+
+    path: str
+    headers: dict
+    body: dict
+
+
+class Call(NamedTuple):
+    """A call of TikTok's pixel; `pixel` is "" for all of them."""
+
+    pixel: str
+    method: str
+    arguments: list
+
+
+class Storefront:
+    """One shop and one shopper's browser, TikTok's script answered by the stub, or `blocked` as by an ad blocker."""
+
+    def __init__(self, chromium):
+        self.pages = {}
+        self.beacons = queue.Queue()
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.context = chromium.new_context(user_agent="Mozilla/5.0 (Linux; Android 15) Example/1.0")
+        self.blocked = False
+        self.errors = []
+        self.numbers = count(1)
+        self.context.set_default_timeout(10_000)
+        self.context.route(re.compile("^https:"), self._outside)  # all that is not this server
+
+    def __enter__(self):
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.context.close()
+        self.server.shutdown()
+        self.server.server_close()
+
+    # --- Shopify
+
+    def open_shopify(self, code, customer=None, privacy=ALLOWED, path="/", currency="USD"):
+        """A page with the custom pixel `code`, unchanged, in its sandbox."""
+        init = {"customerPrivacy": privacy, "data": {"customer": customer, "shop": shop(currency)}, "context": {}}
+        given = {"{{init}}": json.dumps(init), "{{code}}": code}
+        self.pages["/custom-pixel"] = _filled("custom_pixel.html", given)
+        self.pages[path.partition("?")[0]] = _filled("shop_page.html", {"{{body}}": SANDBOX})
+        self.visit(path)
+        self.page.wait_for_function("window.sandboxed !== undefined")
+        assert self.page.evaluate("window.sandboxed"), "the pixel's frame must have an opaque origin"
+
+    def tell(self, name, **data):
+        """Let an event of Shopify's happen, and wait until the pixel's answer to it has come to its end."""
+        place = self.page.evaluate("[location.href, location.search, document.referrer]")
+        document = {"location": {"href": place[0], "search": place[1]}, "referrer": place[2]}
+        context = {"document": document, "navigator": {"userAgent": self.page.evaluate("navigator.userAgent")}}
+        event = {"id": "sh-1", "name": name, "type": "standard", "data": data, "context": context}
+        self._tell({"event": event})
+
+    def answer_consent(self, privacy):
+        self._tell({"privacy": privacy})
+
+    def _tell(self, message):
+        number = next(self.numbers)
+        self.page.evaluate("message => tell(message)", {**message, "done": number})
+        self.page.wait_for_function("number => window.done.includes(number)", arg=number)
+
+    # --- any page
+
+    def open_page(self, path, body):
+        """A page of a shop with `body` in it."""
+        self.pages[path.partition("?")[0]] = _filled("shop_page.html", {"{{body}}": body})
+        self.visit(path)
+
+    def visit(self, path):
+        """Go to a page, or load it again."""
+        self.page = self.context.new_page()
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.goto(self.url + path)
+
+    def calls(self, number=None):
+        """The pixel's calls; `number` waits for so many of `track`."""
+        if number is not None:
+            self.page.wait_for_function(
+                "number => window.tiktok.filter(one => one.method === 'track').length >= number", arg=number
+            )
+        assert not self.errors
+        return [Call(one["pixel"], one["method"], one["arguments"]) for one in self.page.evaluate("window.tiktok")]
+
+    def tracked(self, number=None):
+        return [call for call in self.calls(number) if call.method == "track"]
+
+    def identified(self):
+        return [call.arguments[0] for call in self.calls() if call.method == "identify"]
+
+    def beacon(self):
+        return self.beacons.get(timeout=10)
+
+    def no_beacon(self):
+        """What is sent after all else has arrived, and nothing before it."""
+        self.page.evaluate("url => fetch(url, {method: 'POST', body: '{}'})", f"{self.url}/collect/last")
+        return self.beacon().path == "/collect/last"
+
+    def cookies(self):
+        return {cookie["name"]: cookie["value"] for cookie in self.context.cookies()}
+
+    def set_cookie(self, name, value):
+        self.context.add_cookies([{"name": name, "value": value, "url": self.url}])
+
+    def _outside(self, route):
+        sdk = "https://analytics.tiktok.com/i18n/pixel/events.js?"
+        if route.request.url.startswith(sdk) and not self.blocked:
+            route.fulfill(content_type="text/javascript", body=(HERE / "tiktok_stub.js").read_text())
+        else:
+            route.abort("blockedbyclient")
+
+    def _handler(self):
+        front = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                page = front.pages.get(self.path.partition("?")[0])
+                self.send_response(404 if page is None else 200)
+                self.send_header("Content-Type", "text/html; charset=utf-8")
+                self.end_headers()
+                self.wfile.write((page or "").encode())
+
+            def do_POST(self):
+                raw = self.rfile.read(int(self.headers["Content-Length"]))
+                front.beacons.put(Beacon(self.path, {k.lower(): v for k, v in self.headers.items()}, json.loads(raw)))
+                self.send_response(204)
+                self.end_headers()
+
+            def do_OPTIONS(self):
+                raise AssertionError("a beacon must need no preflight")
+
+            def log_message(self, *_):
+                pass
+
+        return Handler
+
+
+def shop(currency):
+    return {"name": "Acme", "paymentSettings": {"currencyCode": currency}, "storefrontUrl": "https://acme.example"}
+
+
+def _filled(name, given):
+    text = (HERE / name).read_text()
+    for mark, value in given.items():
+        text = text.replace(mark, value)
+    return text

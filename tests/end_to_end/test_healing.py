@@ -1,0 +1,116 @@
+"""The ends meet: a shop that loses deliveries and switches a webhook off is healed by one round of reconciliation.
+
+Registered through the vendors' packages, delivered to the real application over sockets, reconciled, and relayed to
+the sandbox, which must have got every order exactly once and nothing else.
+"""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from fakes.living import Clock, Living, sent_ids, server
+from sqlalchemy import Engine
+
+from connector.desk import Desk
+from connector.outbox import Outbox
+from connector.reconcile import UNDER_WAY, Reconciler
+from connector.relay import Relay
+from connector.sandbox import Sandbox, create_server
+from connector.tiktok import EventsApi
+from platforms import PLATFORMS
+
+
+@pytest.fixture(params=["shopify", "woocommerce"])
+def shop(request: pytest.FixtureRequest) -> Iterator[Living]:
+    living = Living(request.param, Clock())
+    living.store = replace(living.store, reconcile=timedelta(minutes=15))
+    with living.fake:
+        yield living
+
+
+def relayed(shop: Living, outbox: Outbox) -> Sandbox:
+    """What a sandbox has got when a relay has sent all that is due."""
+    sandbox = Sandbox()
+    listening = create_server(sandbox, port=0)
+    threading.Thread(target=listening.serve_forever, daemon=True).start()
+    try:
+        with httpx.Client() as client:
+            api = EventsApi(f"http://127.0.0.1:{listening.server_port}/open_api/v1.3", client)
+            relay = Relay({"acme": shop.store}, outbox, api, clock=shop.clock)
+            while relay.step():
+                pass
+    finally:
+        listening.shutdown()
+        listening.server_close()
+    return sandbox
+
+
+def test_one_round_heals_lost_deliveries_and_a_webhook_that_was_switched_off(shop: Living, engine: Engine) -> None:
+    outbox = Outbox(engine)
+    with server(shop.store, outbox) as address:
+        shop.register(engine, address)
+        wanted = shop.active()
+        shop.lose(0.1)
+        orders = shop.place(60)
+        people = shop.sign_up(20)
+        topics = ["orders/create", "orders/paid"] if shop.platform == "shopify" else ["order.created", "order.updated"]
+        for topic in topics:
+            shop.switch_off(topic)
+        orders += shop.place(10)
+        assert sum(shop.lost.values()) >= 3
+        shop.clock.now += UNDER_WAY + 60
+        healer = Reconciler(
+            {"acme": shop.store}, PLATFORMS, {shop.platform: shop.administration}, outbox, "one", shop.clock
+        )
+        assert healer.visit(shop.store)
+        assert shop.active() == wanted
+        shop.lose(0)
+        orders += shop.place(5)
+    sandbox = relayed(shop, outbox)
+    expected = [(event, f"acme-order-{number}") for number in orders for event in ("PlaceAnOrder", "Purchase")]
+    expected += [("CompleteRegistration", f"acme-customer-{number}") for number in people]
+    assert sent_ids(sandbox.received()) == sorted(expected)
+    assert not any(receipt.duplicate for receipt in sandbox.received())
+    problems = {problem.key: problem.sentence for problem in Desk(engine).open_problems()}
+    assert set(problems) == {"gaps:acme", "webhooks:acme"}
+    lost = [number for number, gone in shop.lost.items() if gone]
+    assert f"{len([n for n in lost if n in orders]) + 10} orders" in problems["gaps:acme"]
+
+
+STORES = """
+[stores.beans]
+platform = "woocommerce"
+url = "URL"
+shop = "URL"
+webhook_secrets = ["${SECRET}"]
+pixel = "CBEANS00000000000000"
+access_token = "${TOKEN}"
+consent = "not_required"
+country = "US"
+go_live = "2020-01-01"
+reconcile = "15m"
+api = { consumer_key = "${KEY}", consumer_secret = "${KEY_SECRET}" }
+"""
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_running_connector_heals_by_itself(system: Any) -> None:
+    """`connector serve` alone: its relay finds what no webhook brought, and sends it; `backfill` has nothing to add."""
+    clock = Clock()
+    clock.now -= 1200
+    shop = Living("woocommerce", clock)
+    with shop.fake:
+        orders = shop.place(3)
+        keys = {"KEY": shop.fake.key, "KEY_SECRET": shop.fake.secret}
+        system.environment |= {"STORES_TOML": STORES.replace("URL", shop.fake.url), **keys}
+        system.start()
+        system.until(lambda: len(system.received()) >= 6, "six events arrive")
+        assert {row["item"]["event_id"] for row in system.received()} == {f"beans-order-{order}" for order in orders}
+        assert "3 orders had not arrived by webhook" in system.command("check").stdout
+        filled = system.command("backfill", "beans", "--since", "2d")
+        assert (filled.returncode, "3 already there" in filled.stdout) == (0, True)
+    assert system.stop() == 0

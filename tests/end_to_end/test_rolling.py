@@ -1,0 +1,97 @@
+"""No webhook is refused while a new release, or new settings, take over: 300 a second, each an order of its own."""
+
+import http.client
+import json
+import random
+import signal
+import threading
+import time
+
+import pytest
+from end_to_end.conftest import System
+
+from connector.simulate import webhooks
+
+RATE, SENDERS = 300, 32
+
+
+class Shops:
+    """Posts orders evenly to whichever port is `port`, each sender over one connection as long as that lasts."""
+
+    def __init__(self, system, number):
+        store = system.config.stores["acme"]
+        self.port = system.port
+        self.orders = list(webhooks(store, ("orders/create",), number, random.Random(5)))
+        self.refused = []
+        self.posted = 0
+        self._begun = time.monotonic()
+        self._senders = [threading.Thread(target=self._send, args=(first,)) for first in range(SENDERS)]
+
+    def __enter__(self):
+        for sender in self._senders:
+            sender.start()
+        return self
+
+    def __exit__(self, *_):
+        for sender in self._senders:
+            sender.join(60)
+
+    def ids(self):
+        return {f"acme-order-{json.loads(body)['id']}" for body, _ in self.orders}
+
+    def _send(self, first):
+        pace, port, connection = threading.Event(), 0, None
+        for number in range(first, len(self.orders), SENDERS):
+            pace.wait(max(0.0, self._begun + number / RATE - time.monotonic()))
+            if port != self.port:
+                port = self.port
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+            body, headers = self.orders[number]
+            try:
+                connection.request("POST", "/webhooks/acme", body, dict(headers))
+                answer = connection.getresponse()
+                answer.read()
+            except (OSError, http.client.HTTPException) as error:
+                self.refused.append(repr(error))
+                connection.close()
+                continue
+            if answer.status != 200:
+                self.refused.append(answer.status)
+            self.posted += 1
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_new_settings_refuse_nobody(system):
+    """HUP twice under load: gunicorn keeps its socket, and workers end when their requests are answered."""
+    system.start()
+    with Shops(system, 6 * RATE) as shops:
+        for third in (1, 2):
+            system.until(lambda third=third: shops.posted > third * 2 * RATE, "a third is posted")
+            workers = system.children("web")[1:]
+            system.parent.send_signal(signal.SIGHUP)
+            system.until(lambda old=workers: set(old).isdisjoint(system.children("web")), "the workers are new")
+    assert shops.refused == []
+    system.until(lambda: len(system.received()) >= len(shops.orders), "all have arrived")
+    assert {row["item"]["event_id"] for row in system.received()} == shops.ids()
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_new_release_takes_over_from_the_old_one(system, database_url, tmp_path):
+    """As a host does it: start the new one, wait until it is ready, send it what comes, then TERM to the old one."""
+    system.start()
+    folder = tmp_path / "new"
+    folder.mkdir()
+    fresh = System(folder, database_url)
+    fresh.environment["EVENTS_API_URL"] = system.environment["EVENTS_API_URL"]
+    try:
+        with Shops(system, 6 * RATE) as shops:
+            system.until(lambda: shops.posted > RATE, "some are posted")
+            fresh.start()
+            shops.port = fresh.port
+            assert system.stop() == 0
+            system.until(lambda: shops.posted + len(shops.refused) == len(shops.orders), "all are posted")
+        assert shops.refused == []
+        system.until(lambda: len(system.received()) >= len(shops.orders), "all have arrived")
+        assert {row["item"]["event_id"] for row in system.received()} == shops.ids()
+    finally:
+        fresh.close()
