@@ -1,4 +1,4 @@
-"""`connector stats`: a store's numbers of the last days: what was sent, what it was worth, how well people are matched."""
+"""`connector stats`: a store's numbers of the last days: what was sent, its value, how well people are matched."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -78,10 +78,15 @@ def _table(found: dict[str, Any]) -> Iterator[str]:
         yield one["event"] + (f" (pixel {one['pixel']})" if several else "")
         for title, outcomes in (("sent", one["sent"]), ("Test Events", one["tested"])):
             if outcomes:
-                yield f"  {title:<14}" + ", ".join(f"{number} {told}" for told, number in outcomes.items())
+                yield f"  {title:<14}" + ", ".join(_told(*pair) for pair in outcomes.items())
         if accepted := one["accepted"]:
             shares = (f"{key} {one['match_keys'][key] / accepted:.0%}" for key in KEYS)
             yield f"  {'match keys':<14}" + ", ".join(shares)
         if one["value"]:
             worth = (f"{amount} {currency}" for currency, amount in one["value"].items())
             yield f"  {'value':<14}" + ", ".join(worth)
+
+
+def _told(detail: str, number: int) -> str:
+    outcome, _, code = detail.partition(" ")
+    return f"{number} {outcome}" + (f" (code {code})" if code not in ("", "0") else "")

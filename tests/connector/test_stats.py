@@ -56,8 +56,8 @@ def test_a_table_of_what_was_sent(bench: Bench) -> None:
     bench.put("value", "EUR", 1_234_500)
     assert bench.run("acme").output.splitlines() == [
         "Purchase",
-        "  sent          4 accepted 0, 1 rejected 40002",
-        "  Test Events   2 accepted 0",
+        "  sent          4 accepted, 1 rejected (code 40002)",
+        "  Test Events   2 accepted",
         "  match keys    email 75%, phone 0%, external_id 0%, ip+user_agent 75%, ttclid 0%, ttp 0%",
         "  value         123.45 EUR",
     ]
@@ -90,8 +90,8 @@ def test_only_so_many_days_are_looked_back_on(bench: Bench) -> None:
     """Seven unless more are asked for."""
     bench.put("sent", "accepted 0", 1, days=1)
     bench.put("sent", "accepted 0", 10, days=8)
-    assert "  1 accepted 0" in bench.run("acme").output
-    assert "  11 accepted 0" in bench.run("acme", "--days", "9").output
+    assert "  1 accepted" in bench.run("acme").output
+    assert "  11 accepted" in bench.run("acme", "--days", "9").output
 
 
 def test_pixels_are_told_apart(bench: Bench) -> None:
