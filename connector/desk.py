@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from connector.outbox import HOUR, Lane, LaneState, Parked, lane_state
-from connector.tables import alerts, counters, events, lanes, ledger, parked, relays, stores
+from connector.tables import alerts, counters, events, lanes, ledger, parked, relays
 from connector.transactions import Transactions
 
 # In the very words of the indexes: SQLite finds them by nothing else.
@@ -145,15 +145,19 @@ class Desk(Transactions):
     def _subjects(self, connection: sa.Connection, key: str) -> list[tuple[str, str]]:
         """The (store, object key) pairs a word may mean: each way of meaning one is a look into an index."""
         names = [prefix + key for prefix in PREFIXES]
-        known = connection.execute(sa.select(lanes.c.store).union(sa.select(stores.c.name))).scalars().all()
         numbered = sa.select(ledger.c.store, ledger.c.object_key).where(
             ledger.c.order_number.in_([key, f"#{key}"]), _NUMBERED
         )
         queries = [numbered.order_by(ledger.c.id.desc()).limit(MOST)]
         for table in (ledger, events):
-            mine = (table.c.store.in_(known), table.c.object_key.in_(names))
+            mine = (table.c.store.in_([*_leap(connection, table.c.store)]), table.c.object_key.in_(names))
             queries.append(sa.select(table.c.store, table.c.object_key).where(*mine).limit(MOST))
-        keys = [*self._sent_as(connection)]
+        # The beginnings of the events' own key: their end alone is no way into an index.
+        keys = [
+            (pixel, event)
+            for pixel in _leap(connection, events.c.pixel)
+            for event in _leap(connection, events.c.event, events.c.pixel == pixel)
+        ]
         named = sa.select(events.c.store, events.c.object_key).where(
             sa.tuple_(events.c.pixel, events.c.event).in_(keys), events.c.event_id == key
         )
@@ -165,18 +169,6 @@ class Desk(Transactions):
             ).first()
             found = [(row[0], row[1])] if row else []
         return [pair for pair in dict.fromkeys(found) if pair[1]]
-
-    def _sent_as(self, connection: sa.Connection) -> Iterator[tuple[str, str]]:
-        """The pixels and event names there are: the beginnings of the events' own key, found by leaping over it."""
-        for pixel in connection.execute(sa.select(lanes.c.pixel).distinct()).scalars():
-            name: str | None = ""
-            while name is not None:
-                beyond = (events.c.pixel == pixel, events.c.event > name)
-                name = connection.execute(
-                    sa.select(events.c.event).where(*beyond).order_by(events.c.event).limit(1)
-                ).scalar()
-                if name is not None:
-                    yield pixel, name
 
     def replay(self, ids: Sequence[int], now: float, forget_sent: bool = False) -> int:
         """Make finished events due again, with the same event_id and bytes; how many there were.
@@ -312,3 +304,11 @@ def _of(connection: sa.Connection, table: sa.Table, subject: tuple[str, str]) ->
 def _some_parked(store: str, most: int) -> sa.Select[Any]:
     some = sa.select(parked.c.store).where(parked.c.store == store).limit(most).subquery()
     return sa.select(sa.func.count()).select_from(some)
+
+
+def _leap(connection: sa.Connection, column: sa.Column[str], *where: sa.ColumnElement[bool]) -> Iterator[str]:
+    """The few different values of an index's first column, each found by one look beyond the one before."""
+    found = connection.execute(sa.select(sa.func.min(column)).where(*where)).scalar()
+    while found is not None:
+        yield found
+        found = connection.execute(sa.select(sa.func.min(column)).where(*where, column > found)).scalar()
