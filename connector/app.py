@@ -18,6 +18,7 @@ from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 from connector import alerts, logs, metrics
 from connector.beacons import MAX_BEACON, Collector, Post
 from connector.config import Config
+from connector.dashboard import pages as dashboard
 from connector.database import connect
 from connector.desk import Desk
 from connector.entrance import Entrance
@@ -70,6 +71,7 @@ def create_app(config: Config, outbox: Outbox, platforms: Mapping[str, Platform]
     app.extensions["watch"] = watch
     atexit.register(_flush, intake)
     figures, entrance = Figures(platforms), Entrance(config.admin_password)
+    app.register_blueprint(dashboard.pages(config, outbox.engine, entrance, platforms))
     app.register_blueprint(metrics.pages(config, outbox.engine, figures, entrance))
 
     @app.post("/webhooks/<name>")

@@ -52,7 +52,9 @@ class Entrance:
         self._known: OrderedDict[str, None] = OrderedDict()
         self._lock = Lock()
         key = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"connector: sessions of the dashboard")
-        self._signer = URLSafeSerializer(key.derive(password.encode(errors="surrogateescape") or b"-"))
+        derived = key.derive(password.encode(errors="surrogateescape") or b"-")
+        self._signer = URLSafeSerializer(derived, salt=b"session")
+        self._notes = URLSafeSerializer(derived, salt=b"note")
 
     def ask(self, password: str, caller: str) -> Verdict:
         """Whether this is the password. "wait": not even looked at, for there were too many wrong ones."""
@@ -82,6 +84,17 @@ class Entrance:
         except (BadData, ValueError, TypeError):
             return None
         return session if not self.closed and self._clock() < session.until else None
+
+    def seal(self, sentence: str) -> str:
+        """A sentence that a browser may carry from one page to the next without being able to change it."""
+        return str(self._notes.dumps(sentence))
+
+    def unseal(self, sealed: str) -> str:
+        """The sentence; "" if it is none of ours."""
+        try:
+            return str(self._notes.loads(sealed))
+        except BadData:
+            return ""
 
 
 def caller(peer: str, forwarded: str, hops: int) -> str:
