@@ -152,16 +152,11 @@ class Desk(Transactions):
         for table in (ledger, events):
             mine = (table.c.store.in_([*_leap(connection, table.c.store)]), table.c.object_key.in_(names))
             queries.append(sa.select(table.c.store, table.c.object_key).where(*mine).limit(MOST))
-        # The beginnings of the events' own key: their end alone is no way into an index.
-        keys = [
-            (pixel, event)
-            for pixel in _leap(connection, events.c.pixel)
-            for event in _leap(connection, events.c.event, events.c.pixel == pixel)
-        ]
-        named = sa.select(events.c.store, events.c.object_key).where(
-            sa.tuple_(events.c.pixel, events.c.event).in_(keys), events.c.event_id == key
-        )
-        queries += [named.limit(MOST)] if keys else []
+        # The beginnings of the events' own key: its end alone is no way into an index.
+        pixels = [*_leap(connection, events.c.pixel)]
+        sent_as = {name for pixel in pixels for name in _leap(connection, events.c.event, events.c.pixel == pixel)}
+        named = (events.c.pixel.in_(pixels), events.c.event.in_(sent_as), events.c.event_id == key)
+        queries.append(sa.select(events.c.store, events.c.object_key).where(*named).limit(MOST))
         found = [(row[0], row[1]) for query in queries for row in connection.execute(query)]
         if not found and key.isdecimal() and len(key) < 19:  # no order of this number: a row then
             row = connection.execute(

@@ -12,7 +12,7 @@ from connector.silence import HOUR
 
 DAY = 24 * HOUR
 WIDTH, HEIGHT = 640, 180
-LEFT, TOP, RIGHT, BOTTOM = 44, 10, 8, 24  # margins: numbers at the left, times below
+LEFT, TOP, RIGHT, BOTTOM = 56, 12, 8, 28  # margins: numbers at the left, times below
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Chart:
         step, every = (WIDTH - LEFT - RIGHT) / max(len(self.starts), 1), 6 if self.span == HOUR else 3
         for place, start in enumerate(self.starts):
             if place % every == 0:
-                yield Mark(_round(LEFT + (place + 0.5) * step), HEIGHT - 6, self.when(start))
+                yield Mark(_round(LEFT + (place + 0.5) * step), HEIGHT - 7, self.when(start))
 
     def when(self, start: int) -> str:
         """When a bar begins, UTC."""

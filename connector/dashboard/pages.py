@@ -53,7 +53,9 @@ def pages(config: Config, engine: Engine, entrance: Entrance, platforms: Mapping
     site.after_request(_guard)
     site.register_error_handler(HTTPException, lambda error: _failed(error.code or 500, error.description or ""))
     site.register_error_handler(CannotStore, lambda _: _failed(503, "The database does not answer just now."))
-    site.context_processor(lambda: {"at": words.at, "span": words.span, "subject": words.subject, "door": door})
+    site.context_processor(
+        lambda: {"at": words.at, "span": words.span, "subject": words.subject, "told": words.told, "door": door}
+    )
     _add_reading(site, door, config, Desk(engine), Tallies(engine), Arrivals(engine))
     _add_replaying(site, door, config, Desk(engine), platforms)
     return site

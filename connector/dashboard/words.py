@@ -29,8 +29,8 @@ OUTCOMES = {
 
 # https://business-api.tiktok.com/portal/docs?id=1737172488964097
 _CODES = {
-    40000: "TikTok does not take a value in this event",
-    40002: "TikTok does not take a value in this event",
+    40000: "TikTok does not take one of this event's fields",
+    40002: "TikTok does not take one of this event's fields",
     40061: "TikTok found too many events in the request",
     40062: "TikTok wants a value hashed that is not",
     40100: "TikTok is busy",
@@ -56,9 +56,8 @@ def state(row: Any, now: float) -> str:
         case "accepted":
             return "TikTok has accepted it."
         case "rejected":
-            return (
-                f"TikTok refuses it: {meaning(row.code) or 'its own words are below'}. Correct the cause, then replay."
-            )
+            why = meaning(row.code) or "its own words are below"
+            return f"TikTok refuses it: {why}. Correct the cause, then send it again."
         case "expired":
             return "It was not accepted in time, so it is not sent any more."
     if row.attempts and row.code:
@@ -76,15 +75,20 @@ def merging(row: Any, store: Store | None) -> str:
     if store is None or store.browser_pixel == "none":
         return f"Accepted {span(late)} after it happened. No browser copy is expected (browser_pixel)."
     if late <= MERGED:
-        return (
-            f"Accepted {span(late)} after it happened: TikTok merges what comes within 5 minutes of the browser's copy."
-        )
+        return f"Accepted {span(late)} after it happened: within 5 minutes, so it merges with the browser's copy."
     if late <= DEDUPLICATED:
         return (
             f"Accepted {span(late)} after it happened, past the 5 minutes in which copies are merged: if the browser "
             "sent one, TikTok keeps that and drops this."
         )
     return f"Accepted {span(late)} after it happened: after 48 hours TikTok no longer knows a browser's copy."
+
+
+def told(sentence: str, store: str) -> list[tuple[bool, str]]:
+    """A problem's sentence without the store it is shown at, in parts: (whether it is to be typed, text)."""
+    short = sentence.removeprefix(f"store {store}: ").removeprefix(f"store {store}, ")
+    parts = (short[:1].upper() + short[1:]).split("`")
+    return [(place % 2 == 1, part) for place, part in enumerate(parts) if part]
 
 
 def at(seconds: float | None) -> str:
