@@ -50,12 +50,8 @@ def test_the_dashboard_can_be_imported() -> None:
     assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
     taken: set[tuple[int, int]] = set()
     for panel in board["panels"]:
-        place = panel["gridPos"]
-        cells = {
-            (x, y)
-            for x in range(place["x"], place["x"] + place["w"])
-            for y in range(place["y"], place["y"] + place["h"])
-        }
+        x, y, width, height = (panel["gridPos"][name] for name in "xywh")
+        cells = {(x + right, y + down) for right in range(width) for down in range(height)}
         assert not cells & taken
         assert x + width <= 24
         taken |= cells
