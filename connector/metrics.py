@@ -19,7 +19,7 @@ from connector.desk import Desk
 from connector.entrance import Entrance, caller
 from connector.figures import Figures
 from connector.problems import KINDS, SILENT, alive
-from connector.tallies import BEYOND, BOUNDS, Number, Tallies, amount, covered
+from connector.tallies import BEYOND, BUCKETS, Number, Tallies, amount, covered
 from connector.transactions import CannotStore
 
 COUNTED = 10_000  # rows of a lane; a number this large means so many or more
@@ -179,7 +179,7 @@ def _seconds(found: Mapping[tuple[str, str, str], list[Number]]) -> Metric:
     for names, mine in found.items():
         inside = {one.detail: one.count for one in mine}
         below, buckets = 0, []
-        for bound in (*map(str, BOUNDS), BEYOND):
+        for bound in BUCKETS:
             below += inside.get(bound, 0)
             buckets.append((bound if bound == BEYOND else f"{bound}.0", float(below)))
         seconds.add_metric([*names], buckets, float(inside.get("sum", 0)))

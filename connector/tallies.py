@@ -20,15 +20,17 @@ minute, from the ledger and the counters that intake writes anyway. Intake itsel
 Per hour in `tallies`, kept as long as the ledger; since ever in `totals`, which only grows. Raises CannotStore.
 """
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from msgspec import Raw, Struct
+from msgspec import Struct
 from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -40,32 +42,47 @@ from connector.transactions import Transactions
 MERGED = 300  # seconds within which TikTok merges two copies: https://ads.tiktok.com/help/article/event-deduplication
 BOUNDS = (1, 2, 5, 10, 30, 60, MERGED, 900, 3600, 6 * 3600, 24 * 3600, 48 * 3600)  # seconds
 BEYOND = "+Inf"
+BUCKETS = (*map(str, BOUNDS), BEYOND)
 KEYS = ("email", "phone", "external_id", "ip+user_agent", "ttclid", "ttp")  # what TikTok matches people by
 DECIMALS = 4
-_UNIT = Decimal(1).scaleb(-DECIMALS)
+_UNITS = 10**DECIMALS
 _ABSURD = 11  # digits before the point; no order is worth so much, and a sum of such values might not be stored
 _FULL = 8 * 10**18  # a number near the largest either database holds stays as it is
 _MOST = 10**18
 
 
-class _User(Struct):
-    email: Raw = Raw()
-    phone: Raw = Raw()
-    external_id: Raw = Raw()
-    ip: Raw = Raw()
-    user_agent: Raw = Raw()
-    ttclid: Raw = Raw()
-    ttp: Raw = Raw()
+_Hashes = str | list[str] | None
 
 
-class _Properties(Struct):
+class _User(Struct, frozen=True):
+    email: _Hashes = None
+    phone: _Hashes = None
+    external_id: _Hashes = None
+    ip: str | None = None
+    user_agent: str | None = None
+    ttclid: str | None = None
+    ttp: str | None = None
+
+    def keys(self) -> str:
+        """Those of KEYS that it has, as words."""
+        both = self.ip and self.user_agent
+        had = (self.email, self.phone, self.external_id, both, self.ttclid, self.ttp)
+        return _words(tuple(map(bool, had)))
+
+
+@lru_cache
+def _words(had: tuple[bool, ...]) -> str:
+    return " ".join(key for key, has in zip(KEYS, had, strict=True) if has)
+
+
+class _Properties(Struct, frozen=True):
     value: Decimal | None = None
     currency: str = ""
 
 
-class _Item(Struct):
-    user: _User = msgspec.field(default_factory=_User)
-    properties: _Properties = msgspec.field(default_factory=_Properties)
+class _Item(Struct, frozen=True):
+    user: _User = _User()
+    properties: _Properties = _Properties()
 
 
 _decode = msgspec.json.Decoder(_Item).decode
@@ -87,8 +104,9 @@ class Tally:
         counted: Counter[tuple[str, str, str]] = Counter()
         for row in rows:
             for event, what, detail, number in self._parts.get(row, ()):
-                counted[what, event, detail] += number
-        add(connection, self._hour, {(self._store, self._pixel, *key): n for key, n in counted.items()})
+                counted[event, what, detail] += number
+        named = {(self._store, self._pixel, what, event, detail): n for (event, what, detail), n in counted.items()}
+        add(connection, self._hour, named)
 
 
 def add(connection: Connection, hour: int, numbers: Mapping[tuple[str, str, str, str, str], int]) -> None:
@@ -98,15 +116,18 @@ def add(connection: Connection, hour: int, numbers: Mapping[tuple[str, str, str,
     # In one order whoever writes, or two relays would lock each other out.
     names = ("store", "pixel", "what", "event", "detail")
     rows = [dict(zip(names, key, strict=True), count=min(number, _MOST)) for key, number in sorted(numbers.items())]
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     for table, more in ((tallies, {"hour": hour}), (totals, {})):
-        new = insert(table)
-        total = new.on_conflict_do_update(
-            index_elements=[column.name for column in table.primary_key],
-            set_={"count": table.c.count + new.excluded["count"]},
-            where=table.c.count < _FULL,
-        )
-        connection.execute(total, [row | more for row in rows])
+        connection.execute(_upsert(table, connection.dialect.name), [row | more for row in rows])
+
+
+@lru_cache
+def _upsert(table: sa.Table, dialect: str) -> sa.Executable:
+    new = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    return new.on_conflict_do_update(
+        index_elements=[column.name for column in table.primary_key],
+        set_={"count": table.c.count + new.excluded["count"]},
+        where=table.c.count < _FULL,
+    )
 
 
 def _parts(item: Claimed, result: Mapping[str, Any], now: float) -> Iterable[_Part]:
@@ -121,17 +142,16 @@ def _parts(item: Claimed, result: Mapping[str, Any], now: float) -> Iterable[_Pa
     if outcome != "accepted":
         return
     seconds = max(now - item.occurred_at, 0.0)
-    bucket = next((str(bound) for bound in BOUNDS if seconds <= bound), BEYOND)
-    yield item.event, "seconds", bucket, 1
+    yield item.event, "seconds", BUCKETS[bisect_left(BOUNDS, seconds)], 1
     yield item.event, "seconds", "sum", round(seconds)
     try:
         payload = _decode(item.payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return  # a number is missing then, no event
-    yield item.event, "keys", " ".join(_keys(payload.user)), 1
+    yield item.event, "keys", payload.user.keys(), 1
     value, currency = payload.properties.value, payload.properties.currency
     if value is not None and value.is_finite() and value.adjusted() < _ABSURD:
-        yield item.event, "value", currency[:8], int(value.quantize(_UNIT).scaleb(DECIMALS))
+        yield item.event, "value", currency[:8], round(value * _UNITS)
 
 
 def _outcome(result: Mapping[str, Any]) -> str:
@@ -141,12 +161,6 @@ def _outcome(result: Mapping[str, Any]) -> str:
     if result["new_code"] is None and not result["new_message"]:
         return ""
     return "denied" if result["uncounted"] else "again"
-
-
-def _keys(user: _User) -> Iterable[str]:
-    for name in KEYS:
-        if all(bytes(getattr(user, part)) not in (b"", b"null", b'""', b"[]") for part in name.split("+")):
-            yield name
 
 
 @dataclass(frozen=True, slots=True)
