@@ -6,6 +6,7 @@ A chart is a picture; beside it a page shows the same numbers as a table.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from math import floor, log10
 
 from connector.silence import HOUR
@@ -35,7 +36,7 @@ class Mark:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Chart:
     """Stacked bars over time, and the table that says the same."""
 
@@ -45,12 +46,12 @@ class Chart:
     counts: Sequence[Mapping[str, int]]
     span: int
 
-    @property
+    @cached_property
     def total(self) -> dict[str, int]:
         """Of each kind, over the whole time."""
         return {kind: sum(count.get(kind, 0) for count in self.counts) for kind in self.kinds}
 
-    @property
+    @cached_property
     def top(self) -> int:
         """Where the scale ends: a round number no bar is above."""
         return scale(max((sum(count.get(kind, 0) for kind in self.kinds) for count in self.counts), default=0))

@@ -39,6 +39,9 @@ def test_workers_count_together_and_a_restart_loses_nothing(system) -> None:
     system.until(system.ready, "the server is ready again")
     post(system, 2)
     assert {received(system.url) for _ in range(8)} == {40}
+    with httpx.Client(base_url=system.url) as browser:  # a session holds in every process, over a restart too
+        assert browser.post("/login", data={"password": PASSWORD}).status_code == 303
+        assert {browser.get("/").status_code for _ in range(8)} == {200}
     assert system.stop() == 0
     assert set(MEMORY.glob("connector-metrics-*")) <= before
 
