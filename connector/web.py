@@ -59,7 +59,7 @@ def run_web(config: Config) -> None:
             for key, value in gunicorn_settings(self.settings).items():
                 self.cfg.set(key, value)
             self.cfg.set("on_starting", lambda _server: end_with_parent())
-            self.cfg.set("child_exit", lambda _server, worker: mark_process_dead(worker.pid))
+            self.cfg.set("child_exit", lambda _server, worker: mark_process_dead(worker.pid))  # type: ignore[no-untyped-call]
             self.cfg.set("on_exit", lambda _server: shutil.rmtree(os.environ[FIGURES], ignore_errors=True))
 
         def load(self) -> object:
