@@ -41,6 +41,7 @@ class Choice:
     event: str = ""
     since: float | None = None
     until: float | None = None
+    rows: tuple[int, ...] = ()  # row ids, and nothing else
     before: tuple[float, int] | None = None  # created_at and id of the last one of the page before
 
     def conditions(self) -> list[sa.ColumnElement[bool]]:
@@ -49,6 +50,8 @@ class Choice:
         if self.ids:
             numbers = [int(text) for text in self.ids if text.isdecimal() and len(text) < 19]
             found.append(sa.or_(events.c.event_id.in_(self.ids), events.c.id.in_(numbers)))
+        if self.rows:
+            found.append(events.c.id.in_(self.rows))
         if self.store:
             found.append(events.c.store == self.store)
         if self.state:

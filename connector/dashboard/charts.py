@@ -96,11 +96,11 @@ class Chart:
 
 
 def scale(most: int) -> int:
-    """The next round number: 2, 4, 10, 20, 40, 100 …"""
+    """The next round number: 2, 4, 6, 8, 10, 20, 40 …"""
     if most <= 2:
         return 2
     power = int(10 ** floor(log10(most)))
-    return next(step * power for step in (1, 2, 4, 10) if step * power >= most)
+    return next(step * power for step in (1, 2, 4, 6, 8, 10) if step * power >= most)
 
 
 def spans(now: float, span: int, number: int) -> list[int]:

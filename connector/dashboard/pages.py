@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
 from sqlalchemy import Engine
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import BadRequest, HTTPException
 
 from connector import privacy
 from connector.arrivals import Arrivals
@@ -158,8 +158,8 @@ def _add_replaying(site: Blueprint, door: Door, config: Config, desk: Desk, plat
     @door.inside
     @door.ours
     def replay() -> Response:
-        ids = tuple(request.form.getlist("id"))[:PAGE]
-        choice = Choice(ids=ids) if ids else Choice(store=_store(config, request.form), state=_state(request.form))
+        one, store = _one(), _store(config, request.form)
+        choice = Choice(store=store, state=_state(request.form)) if one is None else Choice(rows=(one,))
         plan = plan_replay(config, desk, choice, force=False, most=AT_ONCE)
         number = replay_events(desk, plan)
         said = [f"{_number(number, 'event')} {'is' if number == 1 else 'are'} due again."]
@@ -172,9 +172,10 @@ def _add_replaying(site: Blueprint, door: Door, config: Config, desk: Desk, plat
     @door.inside
     @door.ours
     def replay_kept() -> Response:
-        given = request.form.get("id", "")
-        most, after = (1, int(given) - 1) if _is_id(given) else (PARKED_AT_ONCE, 0)
-        store = _store(config, request.form)
+        one, store = _one(), _store(config, request.form)
+        most, after = (PARKED_AT_ONCE, 0) if one is None else (1, one - 1)
+        if one is not None and [item.id for item in desk.parked(store, 1, after)] != [one]:
+            return door.say(_back(), "It is not parked any more.")
         outcomes = replay_parked(config, desk, platforms, store, dry_run=False, most=most, after=after)
         said = [f"{many} × {what}." for what, many in outcomes.most_common(5)] or ["Nothing was parked any more."]
         if outcomes.total() == PARKED_AT_ONCE:
@@ -197,6 +198,14 @@ def _store(config: Config, given: Mapping[str, str] | None = None) -> str:
 
 def _state(given: Mapping[str, str] | None = None) -> str:
     return "expired" if (request.args if given is None else given).get("state") == "expired" else "rejected"
+
+
+def _one() -> int | None:
+    """The row a form is about; None when it is about all of them. What names no row is about nothing."""
+    given = request.form.get("id")
+    if given is not None and not _is_id(given):
+        raise BadRequest("This form is out of date. Go back, load the page again and try once more.")
+    return None if given is None else int(given)
 
 
 def _before() -> tuple[float, int] | None:

@@ -42,7 +42,7 @@ def test_the_scale_is_round_and_high_enough(most: int) -> None:
     """And not so high that the bars look small."""
     top = scale(most)
     assert most <= top <= max(2, 3 * most)
-    assert str(top).rstrip("0") in {"1", "2", "4"}
+    assert str(top).rstrip("0") in {"1", "2", "4", "6", "8"}
 
 
 def test_times_are_named_in_utc() -> None:
@@ -52,7 +52,7 @@ def test_times_are_named_in_utc() -> None:
     assert chart({}, span=DAY).when(1_779_926_400) == "28 May"
 
 
-@pytest.mark.parametrize(("number", "shown"), [(0, "0"), (500, "1k"), (2000, "2k"), (400_000, "400k"), (10**7, "10m")])
+@pytest.mark.parametrize(("number", "shown"), [(0, "0"), (500, "600"), (2000, "2k"), (400_000, "400k"), (10**7, "10m")])
 def test_large_numbers_are_short_beside_the_axis(number: int, shown: str) -> None:
     """There is room for few characters."""
     assert [mark.text for mark in chart({"good": number}).lines()][-1] == (shown if number else "2")

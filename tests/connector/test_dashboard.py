@@ -311,6 +311,23 @@ class TestReplay:
             connection.execute(sa.text(f"DELETE FROM parked WHERE id = {oldest.id}"))
         assert press(inside, "/replay-parked", page="parked").count("still parked") == 1
 
+    def test_what_is_gone_is_not_another_one(self, site: Site, inside: FlaskClient) -> None:
+        """Pressing twice, or a page that is old, touches nothing else."""
+        (line,) = site.desk.parked_lines()
+        page = press(inside, "/replay-parked", id=str(line.id - 1), page="parked")
+        assert "It is not parked any more." in page
+        assert "0 events are due again" in press(inside, "/replay", id="999999", page="failed")
+
+    @pytest.mark.parametrize("route", ["/replay", "/replay-parked"])
+    @pytest.mark.parametrize("number", ["", "-1", "1; --", "٣", "9" * 40])
+    def test_a_form_about_no_row_is_not_about_all(
+        self, site: Site, inside: FlaskClient, route: str, number: str
+    ) -> None:
+        """Nothing is done."""
+        before = site.states()
+        assert inside.post(route, data={"token": token(inside), "id": number}).status_code == 400
+        assert site.states() == before
+
     def test_nowhere_else_is_led_to(self, inside: FlaskClient) -> None:
         """Whatever a form says."""
         for page in ("https://evil.example", "//evil.example", "..", ""):

@@ -165,6 +165,7 @@ QUESTIONS: list[Callable[[Desk], object]] = [
     lambda desk: desk.story("acme", "order:1"),
     lambda desk: desk.find(Choice(state="rejected", before=(NOW, 7)), 50),
     lambda desk: desk.find(Choice(state="expired", store="acme"), 50),
+    lambda desk: desk.find(Choice(rows=(1, 2)), 50),
     lambda desk: desk.parked_lines(before=7),
     lambda desk: desk.queue(10),
     lambda desk: desk.parked_by_store(["acme"], 10),
