@@ -7,6 +7,7 @@ POST and hashed at once: it is in no address, no log and no page.
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import urlencode
 
 from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
@@ -23,6 +24,7 @@ from connector.desk import Choice, Desk
 from connector.entrance import Entrance
 from connector.masking import masked
 from connector.replay import plan_replay, replay_events, replay_parked
+from connector.store import Store
 from connector.tallies import KEYS, Tallies
 from connector.transactions import CannotStore
 from connector.webhook import Platform
@@ -57,6 +59,7 @@ def pages(config: Config, engine: Engine, entrance: Entrance, platforms: Mapping
         lambda: {"at": words.at, "span": words.span, "subject": words.subject, "told": words.told, "door": door}
     )
     _add_reading(site, door, config, Desk(engine), Tallies(engine), Arrivals(engine))
+    _add_lists(site, door, config, Desk(engine))
     _add_replaying(site, door, config, Desk(engine), platforms)
     return site
 
@@ -116,21 +119,12 @@ def _add_reading(site: Blueprint, door: Door, config: Config, desk: Desk, tallie
         if not lines and not events:
             return _failed(404, "Nothing is known of this order, checkout or customer (any more).")
         number = next((line.order_number for line in lines if line.order_number), "")
-        now = _now()
-        told = [
-            {
-                "row": row,
-                "state": words.state(row, now),
-                "meaning": words.meaning(row.code),
-                "merging": words.merging(row, config.stores.get(store)),
-                "payload": masked(row.payload, indent=2),
-                "again": row.state in ("rejected", "expired") and row.payload is not None,
-            }
-            for row in events
-        ]
+        told = [_told(row, config.stores.get(store), _now()) for row in events]
         return render_template("story.html", store=store, key=key, number=number, lines=lines, events=told,
                                outcomes=words.OUTCOMES)  # fmt: skip
 
+
+def _add_lists(site: Blueprint, door: Door, config: Config, desk: Desk) -> None:
     @site.get("/failed")
     @door.inside
     def failed() -> str:
@@ -181,6 +175,18 @@ def _add_replaying(site: Blueprint, door: Door, config: Config, desk: Desk, plat
         if outcomes.total() == PARKED_AT_ONCE:
             said.append("That were as many as one press does.")
         return door.say(_back(), " ".join(said))
+
+
+def _told(row: Any, store: Store | None, now: float) -> dict[str, Any]:
+    """An event of a story, in words."""
+    return {
+        "row": row,
+        "state": words.state(row, now),
+        "meaning": words.meaning(row.code),
+        "merging": words.merging(row, store),
+        "payload": masked(row.payload, indent=2),
+        "again": row.state in ("rejected", "expired") and row.payload is not None,
+    }
 
 
 def _back() -> Response:
