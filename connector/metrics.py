@@ -140,7 +140,7 @@ class Stored:
             "connector_problems", "Problems that there are now, by kind, as the alerts tell them.", labels=("kind",)
         )
         open_now = Counter(problem.key.partition(":")[0] for problem in self._desk.open_problems())
-        for kind in sorted(KINDS | {SILENT}):
+        for kind in sorted(KINDS | {SILENT} | open_now.keys()):
             problems.add_metric([kind], open_now[kind])
         yield problems
 

@@ -13,9 +13,13 @@ HEALTH = {
     "denied": "token or permission refused",
     "silent": "silent",
     "signatures": "signatures refused",
+    "shop": "the shop's API refuses us",
+    "webhooks": "webhooks missing in the shop",
+    "gaps": "webhooks did not come",
     "lag": "late",
     "rejected": "events rejected",
     "parked": "webhooks parked",
+    "withheld": "personal data withheld",
     "testing": "testing",
 }
 WORST = ("denied", "silent", "signatures")
@@ -60,6 +64,10 @@ def state(row: Any, now: float) -> str:
             return f"TikTok refuses it: {why}. Correct the cause, then send it again."
         case "expired":
             return "It was not accepted in time, so it is not sent any more."
+        case "skipped":
+            return f"Deliberately not sent: {row.message or 'see above'}."
+        case "held":
+            return "It waits for what the shopper's browser tells (signals), a few minutes at most."
     if row.attempts and row.code:
         return f"It waits for the next attempt: {meaning(row.code) or 'TikTok has not taken it yet'}."
     if row.due_at > now:

@@ -55,6 +55,8 @@ def test_without_a_browsers_copy_there_is_nothing_to_merge() -> None:
         ({"state": "rejected", "code": 40002}, "does not take one of this event's fields. Correct the cause"),
         ({"state": "rejected", "code": 49999}, "its own words are below"),
         ({"state": "expired"}, "not accepted in time"),
+        ({"state": "skipped", "message": "no consent"}, "Deliberately not sent: no consent."),
+        ({"state": "held"}, "waits for what the shopper's browser tells"),
         ({"state": "due", "attempts": 0}, "It waits to be sent."),
         ({"state": "due", "attempts": 2, "code": 40100}, "It waits for the next attempt: TikTok is busy."),
         ({"state": "due", "attempts": 1, "due_at": HAPPENED + 90}, "being sent just now"),
