@@ -35,7 +35,7 @@ def test_workers_count_together_and_a_restart_loses_nothing(system) -> None:
     assert {received(system.url) for _ in range(8)} == {20}
     old = set(system.children("web")[1:])
     system.parent.send_signal(signal.SIGHUP)
-    system.until(lambda: not old & set(system.children("web")), "the workers are replaced")
+    system.until(lambda: not old & set(system.children("web")), "the workers are replaced", seconds=120)
     system.until(system.ready, "the server is ready again")
     post(system, 2)
     assert {received(system.url) for _ in range(8)} == {40}
