@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from connector.database import SchemaError, connect, migrate, require_current
 from connector.tables import metadata
 
-REVISION = "0005"
+REVISION = "0006"
 
 
 @pytest.fixture
