@@ -15,11 +15,14 @@ import msgspec
 from flask import Flask, Response, request
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 
-from connector import alerts, logs
+from connector import alerts, logs, metrics
 from connector.beacons import MAX_BEACON, Collector, Post
 from connector.config import Config
+from connector.dashboard import pages as dashboard
 from connector.database import connect
 from connector.desk import Desk
+from connector.entrance import Entrance
+from connector.figures import Figures
 from connector.intake import Intake
 from connector.outbox import Lane, Outbox
 from connector.problems import OVERDUE, alive
@@ -67,6 +70,9 @@ def create_app(config: Config, outbox: Outbox, platforms: Mapping[str, Platform]
         log.error("the database does not answer: %s", error)
     app.extensions["watch"] = watch
     atexit.register(_flush, intake)
+    figures, entrance = Figures(platforms), Entrance(config.admin_password)
+    app.register_blueprint(dashboard.pages(config, outbox.engine, entrance, platforms))
+    app.register_blueprint(metrics.pages(config, outbox.engine, figures, entrance))
 
     @app.post("/webhooks/<name>")
     def webhook(name: str) -> Response:
@@ -80,7 +86,8 @@ def create_app(config: Config, outbox: Outbox, platforms: Mapping[str, Platform]
         if store is None:
             log.warning("webhook for a store that is not configured: %r", name[:64])
             return _answer(404, error=f"there is no store {name[:64]!r} here; the URL ends in the store's name")
-        outcome = intake.take(store, incoming)
+        with figures.counting(store, incoming) as way:
+            outcome = way.outcome = intake.take(store, incoming)
         watch.look_now_and_then()
         return _answer(200, outcome=outcome)
 

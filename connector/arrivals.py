@@ -1,16 +1,18 @@
-"""How many webhooks came, per store and hour: counted from the ledger and the counters, which intake writes anyway.
+"""How many webhooks came, per store and hour, and what became of them: counted from the ledger and the counters, which
+intake writes anyway.
 
 Only what came since the last time is counted, so a million old lines cost nothing; the first time goes back as far as
 `silence` looks, a day at a time. Times are Unix seconds. Raises CannotStore.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from connector.silence import HOUR, WEEK, WEEKS
-from connector.tables import arrivals, counters, ledger
+from connector.tables import arrivals, counters, ledger, tallies
 from connector.transactions import Transactions
 
 NO_ARRIVAL = ("backfill", "reconcile", "guardian")  # a ledger line's delivery where no webhook came: we went and looked
@@ -34,20 +36,26 @@ class Arrivals(Transactions):
         """Count what has come since the last time."""
         for start in self._steps(now):
             found = self._found(start, min(start + STEP, int(now) + 1))
+            if not found:
+                continue
+            came: Counter[tuple[str, int]] = Counter()
+            for (store, hour, outcome), number in found.items():
+                came[store, hour] += 0 if outcome == "refused" else number
             rows = [
                 # Another webhook in this hour came since the last look: when exactly the counters do not say.
                 {"store": store, "hour": hour, "count": number, "last_at": min(now, hour + HOUR)}
-                for (store, hour), number in sorted(found.items())
+                for (store, hour), number in sorted(came.items())
+                if number
             ]
-            if not rows:
-                continue
             insert = self._insert(arrivals)
             more = {name: insert.excluded[name] for name in ("count", "last_at")}
             upsert = insert.on_conflict_do_update(
                 index_elements=["store", "hour"], set_=more, where=insert.excluded["count"] > arrivals.c.count
             )
             with self._write() as connection:
-                connection.execute(upsert, rows)
+                if rows:
+                    connection.execute(upsert, rows)
+                self._tally(connection, found)
 
     def last(self, store: str, now: float) -> Last | None:
         """When the store's last webhook came."""
@@ -77,20 +85,29 @@ class Arrivals(Transactions):
             start = max(latest or oldest, oldest)
         yield from range(start, int(now) + 1, STEP)
 
-    def _found(self, start: int, end: int) -> dict[tuple[str, int], int]:
-        """By store and hour, in [start, end)."""
+    def _tally(self, connection: sa.Connection, found: dict[tuple[str, int, str], int]) -> None:
+        """For pages: by outcome. An hour is counted anew as long as it goes on, so the number is set, not added."""
+        new = self._insert(tallies)
+        key = [column.name for column in tallies.primary_key]
+        rows = [
+            {"store": store, "what": "received", "hour": hour, "pixel": "", "event": "", "detail": outcome, "count": n}
+            for (store, hour, outcome), n in sorted(found.items())
+        ]
+        connection.execute(new.on_conflict_do_update(index_elements=key, set_={"count": new.excluded["count"]}), rows)
+
+    def _found(self, start: int, end: int) -> dict[tuple[str, int, str], int]:
+        """By store, hour and outcome, in [start, end)."""
         hour = sa.cast(sa.func.floor(ledger.c.received_at / HOUR), sa.BigInteger)
         if not self._postgresql:  # floor is not part of every SQLite; there a cast cuts off, here it rounds
             hour = sa.cast(ledger.c.received_at / HOUR, sa.BigInteger)
-        lines = sa.select(ledger.c.store, hour * HOUR, sa.func.count()).where(
+        lines = sa.select(ledger.c.store, hour * HOUR, ledger.c.outcome, sa.func.count()).where(
             ledger.c.received_at >= start, ledger.c.received_at < end, ledger.c.delivery.not_in(NO_ARRIVAL)
         )
-        counted = sa.select(counters.c.store, counters.c.hour, sa.func.sum(counters.c.count)).where(
-            counters.c.hour >= start, counters.c.hour < end, counters.c.what != "refused"
-        )
-        found: dict[tuple[str, int], int] = {}
+        key = (counters.c.store, counters.c.hour, counters.c.what)
+        counted = sa.select(*key, sa.func.sum(counters.c.count)).where(counters.c.hour >= start, counters.c.hour < end)
+        found: Counter[tuple[str, int, str]] = Counter()
         with self._read() as connection:
-            for query, by in ((lines, (ledger.c.store, hour)), (counted, (counters.c.store, counters.c.hour))):
-                for store, at, number in connection.execute(query.group_by(*by)):
-                    found[store, at] = found.get((store, at), 0) + int(number)
+            for query, by in ((lines, (ledger.c.store, hour, ledger.c.outcome)), (counted, key)):
+                for store, at, outcome, number in connection.execute(query.group_by(*by)):
+                    found[store, at, outcome] += int(number)
         return found

@@ -27,6 +27,7 @@ from connector.transactions import CannotStore
 from connector.waiting import NO_CONSENT
 from platforms.admins import ADMINS
 
+SHORT_PASSWORD = 16
 Mark = Literal["ok", "note", "warning", "fault"]
 
 
@@ -66,6 +67,10 @@ def _settings(config: Config) -> Iterator[Finding]:
             "TRUSTED_PROXIES is 0: right if browsers reach this server without a proxy between; behind one the signals "
             "lack the shopper's ip (1 on most hosts)",
         )
+    if not config.admin_password:
+        yield Finding("warning", "/metrics is open to everybody, and the dashboard is off; set ADMIN_PASSWORD")
+    elif len(config.admin_password) < SHORT_PASSWORD:
+        yield Finding("warning", f"ADMIN_PASSWORD is short; take {SHORT_PASSWORD} random characters or more")
     if not config.events_api_url.startswith("https://"):
         yield Finding("note", f"events go to {config.events_api_url}, which is not TikTok")
 

@@ -14,6 +14,7 @@ from connector.commands.events import events
 from connector.commands.ground import configuration, database, fail, ready_database, store_named
 from connector.commands.lint_pixel import lint_pixel
 from connector.commands.snippet import snippet
+from connector.commands.stats import stats
 from connector.commands.webhooks import webhooks
 
 # Modules are imported where they are used: `connector --help` shall not wait for the database's libraries.
@@ -219,4 +220,5 @@ main.add_command(lint_pixel)
 main.add_command(snippet)
 main.add_command(erase)
 events.add_command(export)
+main.add_command(stats)
 main.add_command(webhooks)

@@ -3,7 +3,7 @@
     payloads   of finished events, with the hashes of persons, after keep_payloads
     keys       (pixel, event, event_id) 35 days later: longer than TikTok takes old events, so that no late or replayed
                webhook is ever sent twice
-    ledger     and counters after keep_ledger
+    ledger     and counters and tallies after keep_ledger
     parked     bodies after keep_parked; their line in the ledger says so
     arrivals   hourly numbers after 400 days
     signals    what browsers told, a day after the last of it
@@ -14,6 +14,7 @@ What waits to be sent is never erased, nor are the rows of a store that is no lo
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -21,8 +22,10 @@ from threading import Event
 
 import sqlalchemy as sa
 
+from connector import tables, tallies
 from connector.config import Config
 from connector.identities import forget as forget_identities
+from connector.silence import HOUR
 from connector.store import Store
 from connector.tables import arrivals, counters, events, lanes, ledger, parked, signals
 from connector.transactions import CannotStore, Transactions
@@ -107,6 +110,10 @@ class Attic(Transactions):
         """Counters of hours long past."""
         return self._forget_hours(counters, before)
 
+    def forget_tallies(self, before: float) -> int:
+        """What became of events and webhooks in hours long past; the totals stay."""
+        return self._forget_hours(tables.tallies, before)
+
     def forget_arrivals(self, before: float) -> int:
         """How many webhooks came in hours long past."""
         return self._forget_hours(arrivals, before)
@@ -139,7 +146,10 @@ class Attic(Transactions):
         with self._write() as connection:
             ids = self._some(connection, events, *mine, *old, order=events.c.due_at)
             ended = {"state": "expired", "settled_at": now, "lease_owner": None, "message": TOO_OLD}
-            connection.execute(sa.update(events).where(events.c.id.in_(ids), *old).values(ended))
+            expired = sa.update(events).where(events.c.id.in_(ids), *old).values(ended)
+            gone = connection.execute(expired.returning(events.c.pixel, events.c.event)).all()
+            number = Counter((store.name, row.pixel, "sent", row.event, "expired") for row in gone)
+            tallies.add(connection, int(now) // HOUR * HOUR, number)
         return len(ids)
 
     def _some(
@@ -207,5 +217,6 @@ class Housekeeper:
         yield "parked webhooks dropped", partial(attic.forget_parked, now - kept.parked)
         yield "ledger lines dropped", partial(attic.forget_lines, now - kept.ledger)
         yield "counts dropped", partial(attic.forget_counts, now - kept.ledger)
+        yield "tallies dropped", partial(attic.forget_tallies, now - kept.ledger)
         yield "hourly numbers dropped", partial(attic.forget_arrivals, now - ARRIVALS_KEPT)
         yield "signals dropped", partial(attic.forget_signals, now - SIGNALS_KEPT)

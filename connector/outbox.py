@@ -4,7 +4,7 @@ Every verb is one transaction. Times are Unix seconds. Raises CannotStore when t
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -281,11 +281,17 @@ class Outbox(Transactions):
             rows = connection.execute(update).all()
         return sorted((Claimed(**row._mapping) for row in rows), key=lambda item: item.id)
 
-    def settle(self, owner: str, lease_until: float, results: Sequence[Mapping[str, Any]]) -> int:
+    def settle(
+        self,
+        owner: str,
+        lease_until: float,
+        results: Sequence[Mapping[str, Any]],
+        count: Callable[[Connection, Sequence[int]], None] = lambda _connection, _rows: None,
+    ) -> int:
         """Write what became of claimed events, as `settled` and `again` describe it; how many were still ours.
 
         A row whose lease ran out and went to another relay is not touched. Rows that fared alike, as those of one
-        request do, are written by one statement.
+        request do, are written by one statement. `count` is given the rows that were written, in the same transaction.
         """
         attempts = events.c.attempts - sa.bindparam("uncounted")
         kept = sa.bindparam("kept", type_=sa.Integer) == 1
@@ -309,6 +315,7 @@ class Outbox(Transactions):
                     for name in ("code", "message", "request_id")
                 },
             )
+            .returning(events.c.id)
         )
         alike: dict[tuple[tuple[str, Any], ...], list[int]] = {}
         for result in results:
@@ -316,10 +323,12 @@ class Outbox(Transactions):
             alike.setdefault(values, []).append(result["row"])
         if not alike:
             return 0
+        written: list[int] = []
         with self._write() as connection:
-            return sum(
-                connection.execute(statement, {**dict(values), "rows": rows}).rowcount for values, rows in alike.items()
-            )
+            for values, rows in alike.items():
+                written += connection.execute(statement, {**dict(values), "rows": rows}).scalars()
+            count(connection, written)
+        return len(written)
 
     def pull_back(self, now: float, bound: float) -> int:
         """Make due whatever is due, or leased, beyond `bound`; how many there were, a thousand at most.

@@ -24,6 +24,7 @@ from typing import Any
 from connector.outbox import Claimed, Lane, LaneState, Outbox, again, settled
 from connector.pace import Pace
 from connector.store import Pixel, Store
+from connector.tallies import Tally
 from connector.tiktok import LONGEST_REQUEST, PARTLY, EventsApi, Outcome
 from connector.transactions import CannotStore
 
@@ -195,7 +196,8 @@ class Relay:
             going_on = self._note(work, answers)
             for group, outcome in answers:
                 results += self._results(group, outcome, begun)
-        self._outbox.settle(self.name, lease_until, results)
+        tally = Tally(work.lane.store, work.lane.pixel, claimed, results, self._clock())
+        self._outbox.settle(self.name, lease_until, results, tally.write)
         return going_on
 
     def _send(self, work: "_Work", batch: list[Claimed]) -> list[tuple[list[Claimed], Outcome]]:

@@ -38,10 +38,10 @@ class Plan:
         return len(self.ready) + len(self.forced)
 
 
-def plan_replay(config: Config, desk: Desk, choice: Choice, force: bool) -> Plan:
-    """Look at the chosen events, changing nothing."""
+def plan_replay(config: Config, desk: Desk, choice: Choice, force: bool, most: int = MOST) -> Plan:
+    """Look at the chosen events, at most so many, the newest first; changes nothing."""
     plan, now = Plan(), datetime.now(UTC).timestamp()
-    for row in desk.find(choice, MOST):
+    for row in desk.find(choice, most):
         why = _why_not(config, row, now)
         if why == FORGOTTEN and force:
             plan.forced.append(row.id)
@@ -92,10 +92,15 @@ def replay_parked(
     store: str,
     dry_run: bool,
     tick: Callable[[int], None] = lambda _: None,
+    most: int = MOST,
+    after: int = 0,
 ) -> Counter[str]:
-    """Each parked webhook through the current code: outcome → how many. Raises CannotStore; what was done stays."""
-    intake, outcomes, last = Intake(config.stores, platforms, Outbox(desk.engine)), Counter[str](), 0
-    while page := desk.parked(store, PAGE, after=last):
+    """Each parked webhook through the current code: outcome → how many. Raises CannotStore; what was done stays.
+
+    At most so many, the oldest first, from the one after id `after` on.
+    """
+    intake, outcomes, last = Intake(config.stores, platforms, Outbox(desk.engine)), Counter[str](), after
+    while page := desk.parked(store, min(PAGE, most - outcomes.total()), after=last):
         for item in page:
             outcomes[_would(item) if dry_run else _outcome(intake, item)] += 1
             tick(1)

@@ -13,6 +13,8 @@ arrivals    how many webhooks came, per store and hour: how a silence is known
 registered  webhooks that we made in the shops, so that what vanishes can be made again
 reconciled  per store: up to when the shop's history has been compared with what came by webhook
 signals     what the browser of a checkout told us, for a day
+tallies     what became of webhooks and events, by the hour; `connector.tallies` says what is counted
+totals      the same since ever: what only grows, as metrics want it
 identities  further hashes of whom an event is about, when its payload has more than one of a kind
 demands     what a shop asks for by law, and its app's end: what, when, and whether it is done
 """
@@ -104,6 +106,10 @@ _JOINABLE = text("checkout IS NOT NULL")
 Index("events_checkout", events.c.store, events.c.checkout, sqlite_where=_JOINABLE, postgresql_where=_JOINABLE)
 _HELD = text("state = 'held'")
 Index("events_held", events.c.due_at, sqlite_where=_HELD, postgresql_where=_HELD)
+Index(
+    "events_failed_store", events.c.store, events.c.state, events.c.created_at,
+    sqlite_where=_FAILED, postgresql_where=_FAILED,
+)  # fmt: skip
 for _name in ("email", "phone", "external_id"):
     _known = text(f"{_name} IS NOT NULL")
     Index(f"events_{_name}", events.c[_name], sqlite_where=_known, postgresql_where=_known)
@@ -125,6 +131,8 @@ ledger = Table(
 )
 Index("ledger_object", ledger.c.store, ledger.c.object_key)
 Index("ledger_received", ledger.c.received_at)
+_NUMBERED = text("order_number <> ''")
+Index("ledger_number", ledger.c.order_number, sqlite_where=_NUMBERED, postgresql_where=_NUMBERED)
 
 parked = Table(
     "parked",
@@ -243,6 +251,30 @@ reconciled = Table(
     Column("gaps", BigInteger, nullable=False),  # orders and sign-ups no webhook brought, since `gaps_since`
     Column("gaps_since", Double),
     Column("gap_at", Double),  # when the last of them was found
+)
+
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("store", Words, primary_key=True),
+    Column("what", Words, primary_key=True),
+    Column("hour", BigInteger, primary_key=True),  # Unix seconds of its start
+    Column("pixel", Words, primary_key=True),
+    Column("event", Words, primary_key=True),
+    Column("detail", Words, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+)
+Index("tallies_hour", tallies.c.hour)
+
+totals = Table(
+    "totals",
+    metadata,
+    Column("store", Words, primary_key=True),
+    Column("what", Words, primary_key=True),
+    Column("pixel", Words, primary_key=True),
+    Column("event", Words, primary_key=True),
+    Column("detail", Words, primary_key=True),
+    Column("count", BigInteger, nullable=False),
 )
 
 identities = Table(

@@ -2,11 +2,14 @@
 
 import gc
 import os
+import shutil
+import tempfile
 
 from connector.config import Config, load
 from connector.serve import end_with_parent
 
 THREADS = 8
+FIGURES = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def gunicorn_settings(config: Config) -> dict[str, object]:
@@ -37,9 +40,11 @@ def gunicorn_settings(config: Config) -> dict[str, object]:
 
 def run_web(config: Config) -> None:
     """Gunicorn in this process; returns only by exiting."""
+    share_figures()  # before anything imports the library that counts
     # Imported before the workers are forked, so that they share what they only read; frozen, or the garbage collector
     # would write into those pages.
     from gunicorn.app.base import BaseApplication  # noqa: PLC0415
+    from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415
 
     from connector.app import wsgi  # noqa: PLC0415
 
@@ -54,8 +59,16 @@ def run_web(config: Config) -> None:
             for key, value in gunicorn_settings(self.settings).items():
                 self.cfg.set(key, value)
             self.cfg.set("on_starting", lambda _server: end_with_parent())
+            self.cfg.set("child_exit", lambda _server, worker: mark_process_dead(worker.pid))  # type: ignore[no-untyped-call]
+            self.cfg.set("on_exit", lambda _server: shutil.rmtree(os.environ[FIGURES], ignore_errors=True))
 
         def load(self) -> object:
             return wsgi(self.settings)
 
     Web().run()
+
+
+def share_figures() -> None:
+    """A folder in which all workers count their requests (`connector.figures`), in memory if there is such a place."""
+    place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
+    os.environ[FIGURES] = tempfile.mkdtemp(prefix="connector-metrics-", dir=place)

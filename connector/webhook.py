@@ -65,6 +65,9 @@ class Platform(Protocol):
     def translate(self, webhook: Webhook, store: Store) -> Iterable[Event | Skipped | Demand]:
         """Vendor words to ours, pure. Raises Misfit when the body is not what the topic promises."""
 
+    def topic_of(self, request: Request) -> str:
+        """The topic a request claims to be of, before it is verified, or ""."""
+
     def shop_of(self, request: Request) -> str:
         """The host a request claims to come from, before it is verified, or ""."""
 

@@ -35,13 +35,18 @@ def receive(request: Request, store: Store) -> Webhook:
     """Verify a delivery and name it. Raises Refused. https://shopify.dev/docs/apps/build/webhooks/verify-deliveries"""
     verify(request.body, _header(request, "hmac-sha256"), (secret.encode() for secret in store.webhook_secrets))
     return Webhook(
-        topic=text(_header(request, "topic")).lower(),
+        topic=topic_of(request),
         body=request.body,
         received_at=request.received_at,
         shop=shop_of(request),
         delivery=text(_header(request, "webhook-id")),
         triggered_at=moment(_header(request, "triggered-at")),
     )
+
+
+def topic_of(request: Request) -> str:
+    """The topic the (unsigned) header names."""
+    return text(_header(request, "topic")).lower()
 
 
 def shop_of(request: Request) -> str:

@@ -4,12 +4,14 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
+import sqlalchemy as sa
 from sqlalchemy import Engine, make_url
 
 from connector.database import connect, migrate
@@ -103,6 +105,23 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
 def outbox(engine: Engine) -> Outbox:
     """An empty outbox on each database."""
     return Outbox(engine)
+
+
+@pytest.fixture
+def plans(engine: Engine) -> Callable[[], list[str]]:
+    """Call it to collect SQLite's plan of every query from then on."""
+    steps: list[str] = []
+
+    def explain(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
+        if statement.startswith("SELECT"):
+            plan = connection.connection.cursor().execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            steps.extend(step[-1] for step in plan.fetchall())
+
+    def begin() -> list[str]:
+        sa.event.listen(engine, "before_cursor_execute", explain)
+        return steps
+
+    return begin
 
 
 @contextmanager

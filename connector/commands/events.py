@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import click
@@ -73,6 +72,8 @@ def list_(store: str, state: str, event: str, since: str | None, until: str | No
 @click.argument("key")
 def show(key: str) -> None:
     """Everything known about KEY: an event_id, an order number or id, or a row number of `events list`."""
+    from connector.masking import masked
+
     lines, found = database(lambda: open_desk().show(key))
     if not lines and not found:
         fail(f"nothing is known of {key!r}: no webhook and no event of that name has arrived")
@@ -91,7 +92,7 @@ def show(key: str) -> None:
         elif row.settled_at or row.code is not None or row.message:
             at = f" {_at(row.settled_at)}" if row.settled_at else ""
             click.echo(f"  TikTok{at}: code {row.code}, {row.message or '-'}, request_id {row.request_id or '-'}")
-        click.echo(f"  payload: {_masked(row.payload)}")
+        click.echo(f"  payload: {masked(row.payload)}")
 
 
 @events.command()
@@ -152,18 +153,3 @@ def _replay_parked(config: "Config", store: str, dry_run: bool) -> None:
 
 def _at(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _masked(payload: bytes | None) -> str:
-    """The item as it was sent, with what is personal and not hashed cut short."""
-    import msgspec
-
-    if payload is None:
-        return "(no longer kept)"
-    item = msgspec.json.Decoder(float_hook=Decimal).decode(payload)
-    for key in ("ip", "user_agent", "ttclid", "ttp"):
-        if key in item.get("user", {}):
-            item["user"][key] = item["user"][key][:6] + "…"
-    if "url" in item.get("page", {}):
-        item["page"]["url"] = item["page"]["url"].split("?")[0]
-    return msgspec.json.Encoder(decimal_format="number").encode(item).decode()

@@ -11,6 +11,7 @@ from connector.arrivals import LOOK_BACK, Arrivals, Last
 from connector.outbox import Outbox
 from connector.silence import HOUR, WEEK
 from connector.tables import arrivals, ledger
+from connector.tallies import Tallies
 
 START = 1_780_002_000 // HOUR * HOUR
 
@@ -55,6 +56,28 @@ def test_lines_and_counters_are_counted_by_store_and_hour(hours: Hours) -> None:
     )
     hours.arrivals.count_up(START + 4000)
     assert hours.seen() == [("acme", 0, 8, 3600), ("acme", 1, 1, 4000), ("other", 0, 1, 3600)]
+
+
+def test_pages_are_told_what_became_of_them(hours: Hours) -> None:
+    """By outcome; an hour that goes on is counted anew, not twice."""
+    hours.come(START, START + 10, outcome="skipped")
+    hours.come(START + 5, outcome="recorded")
+    hours.outbox.count({("acme", "t", "ignored", START): 3, ("acme", "", "refused", START): 70})
+    hours.arrivals.count_up(START + 100)
+    hours.come(START + 200, START + 201, outcome="skipped")
+    hours.arrivals.count_up(START + 300)
+    found = Tallies(hours.engine).read(["acme"], ["received"], START, START + HOUR, HOUR)
+    assert {one.detail: one.count for one in found} == {"skipped": 4, "recorded": 1, "ignored": 3, "refused": 70}
+
+
+def test_refused_signatures_alone_are_no_arrival(hours: Hours) -> None:
+    """But pages show them."""
+    hours.outbox.count({("acme", "", "refused", START): 2})
+    hours.arrivals.count_up(START + 100)
+    assert hours.seen() == []
+    assert [one.detail for one in Tallies(hours.engine).read(["acme"], ["received"], START, START + HOUR, HOUR)] == [
+        "refused"
+    ]
 
 
 def test_the_last_moment_moves_only_when_more_has_come(hours: Hours) -> None:

@@ -194,3 +194,15 @@ def test_it_reminds_of_the_proxy_where_browsers_send(url):
     assert len(reminder) == 1
     assert not any("TRUSTED_PROXIES" in said for said in texts(url, expecting, TRUSTED_PROXIES="1"))
     assert not any("TRUSTED_PROXIES" in said for said in texts(url))
+
+
+@pytest.mark.parametrize(
+    ("password", "said"),
+    [("", "/metrics is open to everybody"), ("secret", "ADMIN_PASSWORD is short"), ("x" * 16, "")],
+)
+def test_who_may_look_is_said(url, password, said):
+    """The password itself is not."""
+    warnings = texts(url, mark="warning", ADMIN_PASSWORD=password)
+    about = [text for text in warnings if "ADMIN_PASSWORD" in text]
+    assert [text.startswith(said) for text in about] == ([True] if said else [])
+    assert password == "" or not any(password in text.split() for text in warnings)

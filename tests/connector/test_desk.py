@@ -1,12 +1,15 @@
 """What people and pages ask of the outbox, the same on SQLite and PostgreSQL."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import sqlalchemy as sa
 from filled import NOW, OTHER_PIXEL, claim, decision, fill, mapped, rows, sha
 from sqlalchemy import Engine
 
 from connector.desk import Choice, Desk
-from connector.outbox import Lane, Outbox, settled
+from connector.outbox import Lane, Outbox, Parked, settled
 from connector.tables import events
 
 HOSTILE = "a\x00b\ud800c\udfffd"
@@ -72,6 +75,53 @@ class TestLooking:
         """Nothing raises."""
         assert full.show(key) == ([], [])
 
+    @pytest.mark.parametrize("key", ["acme-order-1", "order:1", "1", "#1"])
+    def test_search_finds_whom_a_word_is_about(self, full: Desk, key: str) -> None:
+        """Each order once, with its number."""
+        found = full.search(key)
+        assert ("acme", "order:1", "#1") in [(one.store, one.object_key, one.order_number) for one in found]
+        assert len({(one.store, one.object_key) for one in found}) == len(found)
+
+    def test_search_by_the_hash_of_an_address(self, full: Desk, outbox: Outbox) -> None:
+        """The latest order of that person first."""
+        for number, at in ((21, 10), (22, 30), (23, 20)):
+            item = mapped(number, email=sha("kim").hex())
+            outbox.record(decision(f"of {number}", item, at=NOW + at, order_number=f"#{number}"))
+        assert [one.object_key for one in full.search("", sha("kim"))] == ["order:22", "order:23", "order:21"]
+        assert full.search("", sha("lee")) == []
+
+    @pytest.mark.parametrize("key", ["nothing", "9" * 40, HOSTILE, "'; DROP TABLE events; --", "٣٣٣"])
+    def test_search_for_nonsense_is_empty(self, full: Desk, key: str) -> None:
+        """Nothing raises."""
+        assert full.search(key) == []
+
+    def test_a_story_is_of_one_store_only(self, full: Desk, outbox: Outbox) -> None:
+        """Two shops may number alike."""
+        outbox.record(decision("twin", mapped(1, event_id="other-1"), store="other"))
+        lines, found = full.story("acme", "order:1")
+        assert {row.store for row in [*lines, *found]} == {"acme"}
+        assert {row.event for row in found} == {"Purchase", "PlaceAnOrder"}
+
+    def test_pages_follow_each_other_without_gap_or_double(self, full: Desk) -> None:
+        """By key, however many rows there are before; rows of the same moment too."""
+        everything = full.find(Choice(), 100)
+        read: list[int] = []
+        choice = Choice()
+        while page := full.find(choice, 2):
+            read += [row.id for row in page]
+            choice = Choice(before=(page[-1].created_at, page[-1].id))
+        assert read == [row.id for row in everything]
+
+    def test_parked_lines_come_without_their_bodies(self, full: Desk, outbox: Outbox) -> None:
+        """The newest first, a page at a time."""
+        for number in range(3):
+            outbox.park(Parked("acme", "t", sha(f"p{number}"), f"why {number}", NOW, b"sealed"))
+        outbox.park(Parked("other", "t", sha("p9"), "why 9", NOW, b"sealed"))
+        first = full.parked_lines("acme", limit=2)
+        assert [line.reason for line in first] == ["why 2", "why 1"]
+        assert [line.reason for line in full.parked_lines("acme", before=first[-1].id)] == ["why 0"]
+        assert len(full.parked_lines()) == 4
+
     def test_replay_makes_finished_events_due_again(self, full: Desk, engine: Engine) -> None:
         """With the same event_id and bytes; what is due already is not touched."""
         before = {row.id: row for row in rows(engine)}
@@ -106,3 +156,41 @@ class TestLooking:
         outbox.deny(Lane("acme", OTHER_PIXEL.code), NOW + 20, NOW, "aaaa", "revoked")
         assert Desk(outbox.engine).oldest_due(NOW + 10) == NOW + 7
         assert Desk(outbox.engine).oldest_due(NOW + 21) == NOW + 3
+
+
+QUESTIONS: list[Callable[[Desk], object]] = [
+    lambda desk: desk.show("1"),
+    lambda desk: desk.search("#1"),
+    lambda desk: desk.search("", sha("kim")),
+    lambda desk: desk.story("acme", "order:1"),
+    lambda desk: desk.find(Choice(state="rejected", before=(NOW, 7)), 50),
+    lambda desk: desk.find(Choice(state="expired", store="acme"), 50),
+    lambda desk: desk.find(Choice(rows=(1, 2)), 50),
+    lambda desk: desk.parked_lines(before=7),
+    lambda desk: desk.queue(10),
+    lambda desk: desk.parked_by_store(["acme"], 10),
+]
+SMALL = ("SCAN lanes", "SCAN stores", "SCAN parked", "SCAN anon", "SCAN CONSTANT")  # parked: a page, by its key
+
+
+@pytest.mark.parametrize("ask", QUESTIONS, ids=range(len(QUESTIONS)))
+def test_no_question_reads_a_table_whole(outbox: Outbox, plans: Callable[[], list[str]], ask: Any) -> None:
+    """A million rows cost what three cost."""
+    if outbox.engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL plans small tables by reading them whole")
+    fill(outbox, 1, 2, 3)
+    steps = plans()
+    ask(Desk(outbox.engine))
+    assert steps
+    assert [step for step in steps if step.startswith("SCAN") and not step.startswith(SMALL)] == []
+    assert not any("USE TEMP B-TREE FOR ORDER BY" in step for step in steps if "events_failed" in str(steps))
+
+
+def test_failures_are_found_by_their_own_indexes(outbox: Outbox, plans: Callable[[], list[str]]) -> None:
+    """In the order in which they are shown."""
+    if outbox.engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL plans small tables by reading them whole")
+    steps = plans()
+    Desk(outbox.engine).find(Choice(state="rejected"), 50)
+    Desk(outbox.engine).find(Choice(state="rejected", store="acme"), 50)
+    assert ["events_failed " in steps[0], "events_failed_store " in steps[1], len(steps)] == [True, True, 2]

@@ -11,12 +11,14 @@ import sqlalchemy as sa
 from filled import LANE, NOW, PIXEL, claim, decision, fill, mapped, rows, sha
 from sqlalchemy import Engine
 
+from connector import tallies
 from connector.config import load
 from connector.desk import Choice, Desk
 from connector.housekeeping import BATCH, KEY_OUTLIVES, Attic, Housekeeper, Kept
 from connector.outbox import Outbox, Parked, settled
 from connector.store import EventIds, Store
 from connector.tables import arrivals, counters, events, leases, ledger, parked
+from connector.tallies import Tallies
 from connector.transactions import CannotStore
 
 DAY = 86_400.0
@@ -129,6 +131,9 @@ class TestEvents:
         found = {row.event_id: row for row in Desk(bench.engine).find(Choice(), 10)}
         assert (found["acme-order-1"].state, found["acme-order-2"].state) == ("expired", "due")
         assert "max_event_age" in found["acme-order-1"].message
+        assert [(one.event, one.detail, one.count) for one in Tallies(bench.engine).totals()] == [
+            ("Purchase", "expired", 1)
+        ]
 
     def test_many_go_in_small_batches(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         """Each its own short transaction, with the turn taken again before it."""
@@ -180,6 +185,16 @@ class TestOthers:
             connection.execute(sa.insert(arrivals), both)
         assert bench.round(399.9) == {}
         assert bench.round(400.1) == {"hourly numbers dropped": 1}
+
+    def test_tallies_go_with_the_ledger_and_the_totals_stay(self, bench: Bench) -> None:
+        """What metrics read must never fall."""
+        with bench.engine.begin() as connection:
+            number = {("acme", PIXEL.code, "sent", "Purchase", "accepted 0"): 2}
+            tallies.add(connection, int(NOW), number)
+        assert bench.round(89.9) == {}
+        assert bench.round(90.1) == {"tallies dropped": 1}
+        assert Tallies(bench.engine).read(["acme"], ["sent"], 0, NOW + DAY, 3600) == []
+        assert [one.count for one in Tallies(bench.engine).totals()] == [2]
 
     def test_a_parked_body_goes_and_its_line_says_so(self, bench: Bench) -> None:
         """Nobody shall look for what is gone; other lines are left alone."""
@@ -283,6 +298,7 @@ def test_the_old_is_found_by_an_index(engine: Engine) -> None:
         "ledger_received": "SELECT id FROM ledger WHERE received_at < 1",
         "parked_at": "SELECT id FROM parked WHERE parked_at < 1",
         "counters_hour": "SELECT hour FROM counters WHERE hour < 1",
+        "tallies_hour": "SELECT hour FROM tallies WHERE hour < 1",
     }
     with engine.connect() as connection:
         for index, query in queries.items():

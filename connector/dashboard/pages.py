@@ -1,0 +1,234 @@
+"""The dashboard's routes: thin. Each asks the desk, the tallies or the overview, and fills a template.
+
+Whoever is not in gets the login page. What changes something is a POST with the session's token in its form, and is
+answered by a redirect to the page it came from, which then says what was done. An e-mail address is searched for by
+POST and hashed at once: it is in no address, no log and no page.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
+from sqlalchemy import Engine
+from werkzeug.exceptions import BadRequest, HTTPException
+
+from connector import privacy
+from connector.arrivals import Arrivals
+from connector.config import Config
+from connector.dashboard import words
+from connector.dashboard.door import Door
+from connector.dashboard.overview import overview
+from connector.desk import Choice, Desk
+from connector.entrance import Entrance
+from connector.masking import masked
+from connector.replay import plan_replay, replay_events, replay_parked
+from connector.store import Store
+from connector.tallies import KEYS, Tallies
+from connector.transactions import CannotStore
+from connector.webhook import Platform
+
+PAGE = 50  # rows
+AT_ONCE = 10_000  # events that one press of a button makes due again; a request must not take for ever
+PARKED_AT_ONCE = 200
+OFF = "the dashboard is off; set ADMIN_PASSWORD to a long random text to turn it on"
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'",
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+
+def pages(config: Config, engine: Engine, entrance: Entrance, platforms: Mapping[str, Platform]) -> Blueprint:
+    """All routes, as a blueprint; without ADMIN_PASSWORD only a 404 that says how to turn them on."""
+    if entrance.closed:
+        return _closed()
+    site = Blueprint(
+        "dashboard", __name__, template_folder="templates", static_folder="static", static_url_path="/static"
+    )
+    door = Door(site, entrance, config.trusted_proxies)
+    site.after_request(_guard)
+    site.register_error_handler(HTTPException, lambda error: _failed(error.code or 500, error.description or ""))
+    site.register_error_handler(CannotStore, lambda _: _failed(503, "The database does not answer just now."))
+    site.context_processor(
+        lambda: {"at": words.at, "span": words.span, "subject": words.subject, "told": words.told, "door": door}
+    )
+    _add_reading(site, door, config, Desk(engine), Tallies(engine), Arrivals(engine))
+    _add_lists(site, door, config, Desk(engine))
+    _add_replaying(site, door, config, Desk(engine), platforms)
+    return site
+
+
+def _closed() -> Blueprint:
+    site = Blueprint("dashboard", __name__)
+
+    @site.get("/")
+    def off() -> tuple[dict[str, str], int]:
+        return {"error": OFF}, 404
+
+    return site
+
+
+def _guard(response: Response) -> Response:
+    response.headers.update(HEADERS)
+    if request.endpoint == "dashboard.static":
+        response.headers["Cache-Control"] = "public, max-age=3600"
+    return response
+
+
+def _failed(status: int, sentence: str) -> tuple[str, int]:
+    return render_template("failed.html", status=status, sentence=sentence), status
+
+
+# --- reading ------------------------------------------------------------------------------------------------
+
+
+def _add_reading(site: Blueprint, door: Door, config: Config, desk: Desk, tallies: Tallies, arrivals: Arrivals) -> None:
+    @site.get("/")
+    @door.inside
+    def home() -> str:
+        store, now = _store(config), _now()
+        found = overview(config, desk, tallies, arrivals, store, now)
+        return render_template("overview.html", it=found, keys=KEYS, chosen=store, stores=config.stores)
+
+    @site.route("/search", methods=["GET", "POST"])
+    @door.inside
+    def search() -> Response | str:
+        key = request.form.get("key", "").strip()[:256] if request.method == "POST" else ""
+        if not key:
+            return render_template("search.html", asked=False, found=[])
+        if "@" in key:
+            digest = privacy.email(key)
+            found = desk.search("", bytes.fromhex(digest)) if digest else []
+        else:
+            found = desk.search(key)
+        if len(found) == 1:
+            return make_response(redirect(url_for(".story", store=found[0].store, key=found[0].object_key), 303))
+        return render_template("search.html", asked=True, found=found, mail="@" in key, key="" if "@" in key else key)
+
+    @site.get("/story")
+    @door.inside
+    def story() -> str | tuple[str, int]:
+        store, key = request.args.get("store", ""), request.args.get("key", "")[:256]
+        lines, events = desk.story(store, key)
+        if not lines and not events:
+            return _failed(404, "Nothing is known of this order, checkout or customer (any more).")
+        number = next((line.order_number for line in lines if line.order_number), "")
+        told = [_told(row, config.stores.get(store), _now()) for row in events]
+        return render_template("story.html", store=store, key=key, number=number, lines=lines, events=told,
+                               outcomes=words.OUTCOMES)  # fmt: skip
+
+
+def _add_lists(site: Blueprint, door: Door, config: Config, desk: Desk) -> None:
+    @site.get("/failed")
+    @door.inside
+    def failed() -> str:
+        store, state = _store(config), _state()
+        rows = desk.find(Choice(store=store, state=state, before=_before()), PAGE + 1)
+        last = rows[PAGE - 1] if len(rows) > PAGE else None
+        more = {"before": f"{last.created_at!r}:{last.id}", "state": state, "store": store} if last else None
+        return render_template("failures.html", rows=rows[:PAGE], state=state, chosen=store, stores=config.stores,
+                               meaning=words.meaning, more=more)  # fmt: skip
+
+    @site.get("/parked")
+    @door.inside
+    def parked() -> str:
+        store, before = _store(config), request.args.get("before", "")
+        lines = desk.parked_lines(store, PAGE + 1, int(before) if _is_id(before) else None)
+        more = {"before": lines[PAGE - 1].id, "store": store} if len(lines) > PAGE else None
+        return render_template("parked.html", lines=lines[:PAGE], chosen=store, stores=config.stores, more=more)
+
+
+# --- replaying ----------------------------------------------------------------------------------------------
+
+
+def _add_replaying(site: Blueprint, door: Door, config: Config, desk: Desk, platforms: Mapping[str, Platform]) -> None:
+    @site.post("/replay")
+    @door.inside
+    @door.ours
+    def replay() -> Response:
+        one, store = _one(), _store(config, request.form)
+        choice = Choice(store=store, state=_state(request.form)) if one is None else Choice(rows=(one,))
+        plan = plan_replay(config, desk, choice, force=False, most=AT_ONCE)
+        number = replay_events(desk, plan)
+        said = [f"{_number(number, 'event')} {'is' if number == 1 else 'are'} due again."]
+        said += [f"{many} not: {why}." for why, many in plan.refused.most_common(5)]
+        if number + plan.refused.total() == AT_ONCE:
+            said.append("That were as many as one press does; press again for the rest.")
+        return door.say(_back(), " ".join(said))
+
+    @site.post("/replay-parked")
+    @door.inside
+    @door.ours
+    def replay_kept() -> Response:
+        one, store = _one(), _store(config, request.form)
+        most, after = (PARKED_AT_ONCE, 0) if one is None else (1, one - 1)
+        if one is not None and [item.id for item in desk.parked(store, 1, after)] != [one]:
+            return door.say(_back(), "It is not parked any more.")
+        outcomes = replay_parked(config, desk, platforms, store, dry_run=False, most=most, after=after)
+        said = [f"{many} × {what}." for what, many in outcomes.most_common(5)] or ["Nothing was parked any more."]
+        if outcomes.total() == PARKED_AT_ONCE:
+            said.append("That were as many as one press does.")
+        return door.say(_back(), " ".join(said))
+
+
+def _told(row: Any, store: Store | None, now: float) -> dict[str, Any]:
+    """An event of a story, in words."""
+    return {
+        "row": row,
+        "state": words.state(row, now),
+        "meaning": words.meaning(row.code),
+        "merging": words.merging(row, store),
+        "payload": masked(row.payload, indent=2),
+        "again": row.state in ("rejected", "expired") and row.payload is not None,
+    }
+
+
+def _back() -> Response:
+    """The page of ours a form names by its parts; never an address that somebody wrote."""
+    page = {"failed": ".failed", "parked": ".parked", "story": ".story"}.get(request.form.get("page", ""), ".home")
+    query = {name: value for name in ("state", "store", "key") if (value := request.form.get(name, ""))}
+    address = url_for(page)
+    return make_response(redirect(f"{address}?{urlencode(query)}" if query else address, 303))
+
+
+def _store(config: Config, given: Mapping[str, str] | None = None) -> str:
+    name = (request.args if given is None else given).get("store", "")
+    return name if name in config.stores else ""
+
+
+def _state(given: Mapping[str, str] | None = None) -> str:
+    return "expired" if (request.args if given is None else given).get("state") == "expired" else "rejected"
+
+
+def _one() -> int | None:
+    """The row a form is about; None when it is about all of them. What names no row is about nothing."""
+    given = request.form.get("id")
+    if given is not None and not _is_id(given):
+        raise BadRequest("This form is out of date. Go back, load the page again and try once more.")
+    return None if given is None else int(given)
+
+
+def _before() -> tuple[float, int] | None:
+    moment, _, row = request.args.get("before", "").partition(":")
+    try:
+        return (float(moment), int(row)) if _is_id(row) else None
+    except ValueError:
+        return None
+
+
+def _is_id(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 19
+
+
+def _number(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def _now() -> float:
+    return datetime.now(UTC).timestamp()

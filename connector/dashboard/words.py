@@ -1,0 +1,118 @@
+"""What outcomes, states and TikTok's codes mean, in plain words, and what to do. Pure."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from connector.store import Store
+from connector.tallies import MERGED
+
+DEDUPLICATED = 48 * 3600  # seconds: https://ads.tiktok.com/help/article/event-deduplication
+
+# Health, the worst first: what the kinds of problems (`connector.problems`) make of a store.
+HEALTH = {
+    "denied": "token or permission refused",
+    "silent": "silent",
+    "signatures": "signatures refused",
+    "shop": "the shop's API refuses us",
+    "webhooks": "webhooks missing in the shop",
+    "gaps": "webhooks did not come",
+    "lag": "late",
+    "rejected": "events rejected",
+    "parked": "webhooks parked",
+    "withheld": "personal data withheld",
+    "testing": "testing",
+}
+WORST = ("denied", "silent", "signatures")
+
+OUTCOMES = {
+    "relayed": "became events",
+    "skipped": "deliberately not sent",
+    "recorded": "recorded, nothing to send",
+    "parked": "could not be handled, kept for a replay",
+}
+
+# https://business-api.tiktok.com/portal/docs?id=1737172488964097
+_CODES = {
+    40000: "TikTok does not take one of this event's fields",
+    40002: "TikTok does not take one of this event's fields",
+    40061: "TikTok found too many events in the request",
+    40062: "TikTok wants a value hashed that is not",
+    40100: "TikTok is busy",
+    40132: "TikTok is busy",
+    40001: "the token may not write to this pixel",
+    40003: "the token may not write to this pixel",
+    40102: "the token has expired",
+    40104: "the token is missing",
+    40105: "the token is wrong or was revoked",
+    50000: "TikTok had a fault of its own",
+    50002: "TikTok took too long",
+}
+
+
+def meaning(code: int | None) -> str:
+    """A code in plain words; "" for one that is not known."""
+    return _CODES.get(code or 0, "TikTok had a fault of its own" if code and code >= 50000 else "")
+
+
+def state(row: Any, now: float) -> str:
+    """What became of an event, in a sentence."""
+    match row.state:
+        case "accepted":
+            return "TikTok has accepted it."
+        case "rejected":
+            why = meaning(row.code) or "its own words are below"
+            return f"TikTok refuses it: {why}. Correct the cause, then send it again."
+        case "expired":
+            return "It was not accepted in time, so it is not sent any more."
+        case "skipped":
+            return f"Deliberately not sent: {row.message or 'see above'}."
+        case "held":
+            return "It waits for what the shopper's browser tells (signals), a few minutes at most."
+    if row.attempts and row.code:
+        return f"It waits for the next attempt: {meaning(row.code) or 'TikTok has not taken it yet'}."
+    if row.due_at > now:
+        return "It waits, or is being sent just now."
+    return "It waits to be sent."
+
+
+def merging(row: Any, store: Store | None) -> str:
+    """Whether TikTok merges an accepted event with the browser's copy; "" where there is nothing to say."""
+    if row.state != "accepted" or row.settled_at is None or row.test_code:
+        return ""
+    late = max(row.settled_at - row.occurred_at, 0.0)
+    if store is None or store.browser_pixel == "none":
+        return f"Accepted {span(late)} after it happened. No browser copy is expected (browser_pixel)."
+    if late <= MERGED:
+        return f"Accepted {span(late)} after it happened: within 5 minutes, so it merges with the browser's copy."
+    if late <= DEDUPLICATED:
+        return (
+            f"Accepted {span(late)} after it happened, past the 5 minutes in which copies are merged: if the browser "
+            "sent one, TikTok keeps that and drops this."
+        )
+    return f"Accepted {span(late)} after it happened: after 48 hours TikTok no longer knows a browser's copy."
+
+
+def told(sentence: str, store: str) -> list[tuple[bool, str]]:
+    """A problem's sentence without the store it is shown at, in parts: (whether it is to be typed, text)."""
+    short = sentence.removeprefix(f"store {store}: ").removeprefix(f"store {store}, ")
+    parts = (short[:1].upper() + short[1:]).split("`")
+    return [(place % 2 == 1, part) for place, part in enumerate(parts) if part]
+
+
+def at(seconds: float | None) -> str:
+    """A moment, UTC, to the second."""
+    return "" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def span(seconds: float) -> str:
+    """So long, in the unit that fits."""
+    for size, name in ((86_400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {name}s"
+    return f"{seconds:.1f} seconds" if seconds < 10 else f"{seconds:.0f} seconds"
+
+
+def subject(object_key: str, number: str = "") -> str:
+    """An order, checkout or customer by name."""
+    kind, _, key = object_key.partition(":")
+    return f"{kind} {number}" if number else f"{kind} {key}"

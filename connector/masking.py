@@ -1,0 +1,33 @@
+"""What a person may see of a payload: as it was sent, but for what is personal and not hashed."""
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+SHOWN = 4  # characters of an address or id: enough to tell two apart, too few to use
+_HIDDEN = ("ip", "user_agent", "ttclid", "ttp")
+_decode = msgspec.json.Decoder(float_hook=Decimal).decode
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+def masked(payload: bytes | None, indent: int = 0) -> str:
+    """The item as JSON, with ip, user agent and click ids cut short, and pages without their query."""
+    if payload is None:
+        return "(no longer kept)"
+    item = _decode(payload)
+    if isinstance(item, dict):
+        _mask(item)
+    text = _encode(item)
+    return (msgspec.json.format(text, indent=indent) if indent else text).decode()
+
+
+def _mask(item: dict[str, Any]) -> None:
+    if isinstance(user := item.get("user"), dict):
+        for key in _HIDDEN:
+            if user.get(key):
+                user[key] = f"{str(user[key])[:SHOWN]}…"
+    if isinstance(page := item.get("page"), dict):
+        for key in ("url", "referrer"):
+            if isinstance(page.get(key), str):
+                page[key] = page[key].partition("?")[0].partition("#")[0]

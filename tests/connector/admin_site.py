@@ -1,0 +1,102 @@
+"""A connector in which some orders were relayed, one was refused by TikTok and a webhook was parked; for its pages."""
+
+import json
+import random
+import time
+from collections import Counter
+
+import httpx
+from flask import Flask
+from sqlalchemy import Engine
+
+from connector.app import create_app
+from connector.arrivals import Arrivals
+from connector.config import load
+from connector.desk import Choice, Desk
+from connector.outbox import Outbox
+from connector.relay import Relay
+from connector.sandbox import Sandbox
+from connector.simulate import webhooks
+from connector.tiktok import EventsApi
+from platforms import PLATFORMS
+
+PASSWORD = "correct horse battery"
+SECRET = "whsec-of-the-pages"
+STORES = f"""
+[defaults]
+consent = "not_required"
+country = "US"
+webhook_secrets = "{SECRET}"
+access_token = "token-of-the-pages"
+[stores.acme]
+platform = "shopify"
+url = "https://acme.example"
+shop = "acme.myshopify.com"
+pixel = "CACME000000000000000"
+browser_pixel = "own"
+[stores.beans]
+platform = "woocommerce"
+url = "https://beans.example"
+shop = "beans.example"
+pixel = "CBEANS00000000000000"
+"""
+REASON = "<script>alert(1)</script> is not a number"  # TikTok's words are nobody's to trust
+
+
+class Site:
+    """The application, and what it has lived through. TikTok refuses started checkouts until `healthy` is set."""
+
+    def __init__(self, engine: Engine, **environ: str) -> None:
+        self.engine = engine
+        self.config = load({"STORES_TOML": STORES, "ADMIN_PASSWORD": PASSWORD, **environ})
+        self.outbox, self.desk = Outbox(engine), Desk(engine)
+        self.app: Flask = create_app(self.config, self.outbox)
+        self.sandbox, self.healthy = Sandbox(), False
+        client = httpx.Client(transport=httpx.MockTransport(self._answer))
+        api = EventsApi("https://tiktok.example/open_api/v1.3", client)
+        self.relay = Relay(self.config.stores, self.outbox, api)
+        self.bodies: dict[str, list[dict]] = {}
+
+    def live(self, shoppers: int = 2, seed: int = 5) -> "Site":
+        """Shoppers of both shops, a parked webhook, refused signatures, a relay at work, a look of the watcher."""
+        browser = self.app.test_client()
+        topics = {
+            "acme": ["checkouts/create", "orders/create", "orders/paid"],
+            "beans": ["action.wc_tiktok_initiate_checkout", "order.created", "order.updated"],
+        }
+        for place, (name, wanted) in enumerate(topics.items()):
+            for body, headers in webhooks(self.config.stores[name], wanted, shoppers, random.Random(seed + place)):
+                assert browser.post(f"/webhooks/{name}", data=body, headers=headers).status_code == 200
+                self.bodies.setdefault(name, []).append(json.loads(body))
+        self.park(browser)
+        self.work()
+        self.outbox.beat("one", time.time())
+        self.app.extensions["intake"].flush()
+        Arrivals(self.engine).count_up(time.time())
+        return self
+
+    def park(self, browser, body: bytes = b'{"no": "id"}') -> None:
+        headers = {"X-Shopify-Topic": "orders/create", "X-Shopify-Shop-Domain": "acme.myshopify.com"}
+        headers |= PLATFORMS["shopify"].signed_headers(body, SECRET)
+        assert browser.post("/webhooks/acme", data=body, headers=headers).json == {"outcome": "parked"}
+
+    def work(self) -> None:
+        self.relay._paused.clear()
+        while self.relay.step():
+            self.relay._paused.clear()
+
+    def order(self, name: str = "acme") -> dict:
+        """A placed order as the shop sent it."""
+        return next(body for body in self.bodies[name] if "order_number" in body or "order_key" in body)
+
+    def states(self) -> Counter[str]:
+        return Counter(row.state for row in self.desk.find(Choice(), 1000))
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        items = json.loads(request.content)["data"]
+        bad = [place for place, item in enumerate(items) if item["event"] == "InitiateCheckout"]
+        if bad and not self.healthy:
+            told = {"code": 40002, "message": f"data.{bad[0]}.value: {REASON}", "request_id": "2026112412"}
+            return httpx.Response(200, json=told)
+        answer = self.sandbox.answer(dict(request.headers), request.content)
+        return httpx.Response(answer.status, content=answer.body)

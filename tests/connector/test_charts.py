@@ -1,0 +1,58 @@
+"""Bars: nothing leaves the picture, and the table says the same."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.dashboard.charts import BOTTOM, DAY, HEIGHT, HOUR, LEFT, RIGHT, TOP, WIDTH, Chart, scale, spans
+
+KINDS = {"good": "went well", "bad": "went badly"}
+NOW = 1_780_000_000.0
+
+COUNTS = st.lists(st.dictionaries(st.sampled_from([*KINDS, "other"]), st.integers(0, 10**9)), min_size=1, max_size=24)
+
+
+def chart(*counts: dict[str, int], span: int = HOUR) -> Chart:
+    return Chart("Title", KINDS, spans(NOW, span, len(counts)), counts, span)
+
+
+@given(COUNTS)
+def test_every_bar_is_inside_the_picture(counts: list[dict[str, int]]) -> None:
+    """But for a hair, where one of thousands is made visible; parts of a bar stand on each other."""
+    drawn = chart(*counts)
+    for bar in drawn.bars():
+        assert LEFT <= bar.x <= bar.x + bar.width <= WIDTH - RIGHT + 0.1
+        assert TOP - 1.2 <= bar.y <= bar.y + bar.height <= HEIGHT - BOTTOM + 0.2
+        assert bar.height >= 1
+    assert len(list(drawn.bars())) == sum(count.get(kind, 0) > 0 for count in counts for kind in KINDS)
+
+
+@given(COUNTS)
+def test_the_table_has_all_that_the_bars_have(counts: list[dict[str, int]]) -> None:
+    """Times without anything are left out; what is of no kind is in neither."""
+    drawn = chart(*counts)
+    rows = list(drawn.rows())
+    assert [sum(numbers) for _, numbers in rows if not any(numbers)] == []
+    sums = [sum(numbers[place] for _, numbers in rows) for place in range(len(KINDS))]
+    assert sums == list(drawn.total.values())
+
+
+@given(st.integers(0, 10**12))
+def test_the_scale_is_round_and_high_enough(most: int) -> None:
+    """And not so high that the bars look small."""
+    top = scale(most)
+    assert most <= top <= max(2, 3 * most)
+    assert str(top).rstrip("0") in {"1", "2", "4", "6", "8"}
+
+
+def test_times_are_named_in_utc() -> None:
+    """Hours by the clock, days by the date; the one under way is the last."""
+    assert spans(NOW, HOUR, 2) == [1_779_994_800, 1_779_998_400]
+    assert chart({}, span=HOUR).when(1_779_998_400) == "20:00"
+    assert chart({}, span=DAY).when(1_779_926_400) == "28 May"
+
+
+@pytest.mark.parametrize(("number", "shown"), [(0, "0"), (500, "600"), (2000, "2k"), (400_000, "400k"), (10**7, "10m")])
+def test_large_numbers_are_short_beside_the_axis(number: int, shown: str) -> None:
+    """There is room for few characters."""
+    assert [mark.text for mark in chart({"good": number}).lines()][-1] == (shown if number else "2")

@@ -1,0 +1,133 @@
+"""The entrance: who is let in, who has to wait, and whose session holds."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.entrance import LASTS, OF_ALL, OF_ONE, REMEMBERED, WINDOW, Entrance, caller
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1_780_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def entrance(clock: Clock, password: str = "correct horse") -> Entrance:
+    return Entrance(password, clock, clock)
+
+
+def test_the_password_and_nothing_else(clock: Clock) -> None:
+    """Neither its beginning nor another case."""
+    door = entrance(clock)
+    assert door.ask("correct horse", "a") == "in"
+    assert {door.ask(word, str(n)) for n, word in enumerate(["", "correct", "Correct horse", "correct horse "])} == {
+        "wrong"
+    }
+
+
+def test_without_a_password_nobody_is_let_in(clock: Clock) -> None:
+    """Least of all with an empty one."""
+    door = entrance(clock, "")
+    assert door.closed
+    assert door.ask("", "a") == "wrong"
+    assert door.session(door.begin()[0]) is None
+
+
+def test_a_caller_with_too_many_wrong_ones_waits(clock: Clock) -> None:
+    """Even with the right one: else trying would go on. Others do not wait."""
+    door = entrance(clock)
+    for _ in range(OF_ONE):
+        assert door.ask("guess", "a") == "wrong"
+    assert door.ask("correct horse", "a") == "wait"
+    assert door.ask("correct horse", "b") == "in"
+    clock.now += WINDOW
+    assert door.ask("correct horse", "a") == "in"
+
+
+def test_being_let_in_forgets_the_wrong_ones(clock: Clock) -> None:
+    """Whoever mistypes four times a day is no attacker."""
+    door = entrance(clock)
+    for _ in range(3):
+        for _ in range(OF_ONE - 1):
+            door.ask("guess", "a")
+        assert door.ask("correct horse", "a") == "in"
+
+
+def test_many_callers_guess_no_faster(clock: Clock) -> None:
+    """A botnet has as few attempts; who has been let in before is not locked out by it."""
+    door = entrance(clock)
+    assert door.ask("correct horse", "admin") == "in"
+    for number in range(OF_ALL):
+        assert door.ask("guess", f"bot {number}") == "wrong"
+    assert door.ask("correct horse", "stranger") == "wait"
+    assert door.ask("correct horse", "admin") == "in"
+    clock.now += WINDOW
+    assert door.ask("correct horse", "stranger") == "in"
+
+
+def test_little_is_remembered(clock: Clock) -> None:
+    """A flood of callers fills no memory."""
+    door = entrance(clock)
+    for number in range(REMEMBERED * 3):
+        clock.now += WINDOW  # so that none has to wait
+        door.ask("correct horse" if number % 2 else "guess", str(number))
+    assert len(door._known) <= REMEMBERED
+    assert len(door._each._since) <= REMEMBERED
+
+
+def test_a_session_lasts_half_a_day(clock: Clock) -> None:
+    """In every process, for the key is made of the password."""
+    cookie, session = entrance(clock).begin()
+    other = entrance(clock)
+    assert other.session(cookie) == session
+    clock.now += LASTS - 1
+    assert other.session(cookie) == session
+    clock.now += 1
+    assert other.session(cookie) is None
+
+
+def test_another_password_ends_all_sessions(clock: Clock) -> None:
+    """Everywhere, at once."""
+    cookie, _ = entrance(clock).begin()
+    assert entrance(clock, "another").session(cookie) is None
+
+
+@given(st.text())
+def test_no_cookie_can_be_made_up(cookie: str) -> None:
+    """Junk is no session and raises nothing."""
+    assert entrance(Clock()).session(cookie) is None
+
+
+def test_a_cookie_that_was_changed_is_none(clock: Clock) -> None:
+    """Not one character of it, and none signed for something else."""
+    door = entrance(clock)
+    cookie, _ = door.begin()
+    assert door.session(cookie[:-2] + ("A" if cookie[-2] != "A" else "B") + cookie[-1]) is None
+    for other in ("text", [1], ["x", "y"], [9e12, "t", 3], None):
+        assert door.session(str(door._signer.dumps(other))) is None
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "hops", "expected"),
+    [
+        ("", 0, "10.0.0.1"),
+        ("198.51.100.1", 0, "10.0.0.1"),  # nobody is believed
+        ("", 1, "10.0.0.1"),
+        ("198.51.100.1", 1, "198.51.100.1"),
+        ("made.up, 198.51.100.1", 1, "198.51.100.1"),
+        ("made.up, 198.51.100.1, 10.0.0.2", 2, "198.51.100.1"),
+    ],
+)
+def test_attempts_count_by_the_address_that_can_be_believed(forwarded: str, hops: int, expected: str) -> None:
+    """Whoever invents X-Forwarded-For gets no new attempts by it."""
+    assert caller("10.0.0.1", forwarded, hops) == expected

@@ -1,0 +1,116 @@
+"""`connector stats`: a store's numbers as a person and as a program read them."""
+
+import json
+import time
+
+import pytest
+from click.testing import CliRunner, Result
+from sqlalchemy import Engine
+
+from connector.cli import main
+from connector.database import connect, migrate
+from connector.tallies import add
+
+STORES = """
+[stores.acme]
+platform = "shopify"
+url = "https://acme.example"
+shop = "acme.myshopify.com"
+webhook_secrets = ["${SECRET}"]
+access_token = "${SECRET}"
+consent = "not_required"
+pixel = "CACME000000000000000"
+"""
+PIXEL = "CACME000000000000000"
+DAY = 86_400.0
+
+
+class Bench:
+    """A database with tallies in it, and the command over it."""
+
+    def __init__(self, url: str) -> None:
+        self.environment = {"STORES_TOML": STORES, "SECRET": "s" * 32, "DATABASE_URL": url, "LOG_LEVEL": "ERROR"}
+        self.engine: Engine = connect(url)
+        migrate(self.engine)
+
+    def put(self, what: str, detail: str, number: int, days: float = 0, pixel: str = PIXEL) -> None:
+        with self.engine.begin() as connection:
+            add(connection, int(time.time() - days * DAY), {("acme", pixel, what, "Purchase", detail): number})
+
+    def run(self, *arguments: str) -> Result:
+        return CliRunner(env=self.environment).invoke(main, ["stats", *arguments])
+
+
+@pytest.fixture
+def bench(database_url: str) -> Bench:
+    return Bench(database_url)
+
+
+def test_a_table_of_what_was_sent(bench: Bench) -> None:
+    """Outcomes, shares of match keys, exact sums; the shares are of what was accepted."""
+    bench.put("sent", "accepted 0", 4)
+    bench.put("sent", "rejected 40002", 1)
+    bench.put("tested", "accepted 0", 2)
+    bench.put("keys", "email ip+user_agent", 3)
+    bench.put("keys", "", 1)
+    bench.put("value", "EUR", 1_234_500)
+    assert bench.run("acme").output.splitlines() == [
+        "Purchase",
+        "  sent          4 accepted, 1 rejected (code 40002)",
+        "  Test Events   2 accepted",
+        "  match keys    email 75%, phone 0%, external_id 0%, ip+user_agent 75%, ttclid 0%, ttp 0%",
+        "  value         123.45 EUR",
+    ]
+
+
+def test_json_for_programs(bench: Bench) -> None:
+    """With counts instead of shares, and money as a number with its own digits."""
+    bench.put("keys", "email", 3)
+    bench.put("value", "EUR", 1_234_500)
+    result = bench.run("acme", "--days", "2", "--json")
+    assert json.loads(result.stdout) == {
+        "store": "acme",
+        "days": 2,
+        "events": [
+            {
+                "pixel": PIXEL,
+                "event": "Purchase",
+                "sent": {},
+                "tested": {},
+                "accepted": 3,
+                "match_keys": {"email": 3, "phone": 0, "external_id": 0, "ip+user_agent": 0, "ttclid": 0, "ttp": 0},
+                "value": {"EUR": 123.45},
+            }
+        ],
+    }
+    assert '"EUR":123.45' in result.stdout
+
+
+def test_only_so_many_days_are_looked_back_on(bench: Bench) -> None:
+    """Seven unless more are asked for."""
+    bench.put("sent", "accepted 0", 1, days=1)
+    bench.put("sent", "accepted 0", 10, days=8)
+    assert "  1 accepted" in bench.run("acme").output
+    assert "  11 accepted" in bench.run("acme", "--days", "9").output
+
+
+def test_pixels_are_told_apart(bench: Bench) -> None:
+    """An order that goes to two pixels is one order: its value is never added up."""
+    bench.put("value", "EUR", 10_000)
+    bench.put("value", "EUR", 10_000, pixel="COTHER00000000000000")
+    output = bench.run("acme").output
+    assert output.count("1.00 EUR") == 2
+    assert f"Purchase (pixel {PIXEL})" in output
+
+
+def test_nothing_sent_is_said(bench: Bench) -> None:
+    """Not an empty page."""
+    assert bench.run("acme").output == "Nothing was sent in these days.\n"
+    assert json.loads(bench.run("acme", "--json").stdout)["events"] == []
+
+
+def test_an_unknown_store_is_wrong_use(bench: Bench) -> None:
+    """The message names those there are."""
+    result = bench.run("acne")
+    assert result.exit_code == 2
+    assert "there are: acme" in result.output

@@ -1,0 +1,92 @@
+"""What the dashboard says of events: states, codes, the merge window, times."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from connector.dashboard import words
+from connector.store import EventIds, Pixel, Store
+
+HAPPENED = 1_780_000_000.0
+HOUR = 3600.0
+
+
+def store(**changes: Any) -> Store:
+    return Store("acme", "shopify", "https://acme.example", ("acme.myshopify.com",), ("s",), (Pixel("C", "t"),),
+                 "not_required", EventIds("{order_id}", "{checkout_token}", "{customer_id}"), **changes)  # fmt: skip
+
+
+def event(**changes: Any) -> Any:
+    values: dict[str, Any] = {
+        "state": "accepted", "occurred_at": HAPPENED, "settled_at": HAPPENED + 4, "test_code": "", "code": 0,
+        "attempts": 1, "due_at": HAPPENED,
+    }  # fmt: skip
+    return SimpleNamespace(**(values | changes))
+
+
+@pytest.mark.parametrize(
+    ("late", "said"),
+    [
+        (-3, "Accepted 0.0 seconds after it happened: within 5 minutes"),
+        (300, "Accepted 5 minutes after it happened: within 5 minutes"),
+        (301, "past the 5 minutes in which copies are merged"),
+        (48 * HOUR, "TikTok keeps that and drops this"),
+        (49 * HOUR, "after 48 hours TikTok no longer knows"),
+    ],
+)
+def test_the_merge_window_is_judged_where_the_browser_sends_too(late: float, said: str) -> None:
+    """Five minutes to merge, two days to be dropped."""
+    assert said in words.merging(event(settled_at=HAPPENED + late), store(browser_pixel="own"))
+
+
+def test_without_a_browsers_copy_there_is_nothing_to_merge() -> None:
+    """Nor of a store that is gone, a test event, or one that TikTok has not accepted."""
+    assert "No browser copy is expected" in words.merging(event(), store())
+    assert "No browser copy is expected" in words.merging(event(), None)
+    assert words.merging(event(test_code="TEST1"), store(browser_pixel="own")) == ""
+    assert words.merging(event(state="rejected"), store(browser_pixel="own")) == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "TikTok has accepted it."),
+        ({"state": "rejected", "code": 40002}, "does not take one of this event's fields. Correct the cause"),
+        ({"state": "rejected", "code": 49999}, "its own words are below"),
+        ({"state": "expired"}, "not accepted in time"),
+        ({"state": "skipped", "message": "no consent"}, "Deliberately not sent: no consent."),
+        ({"state": "held"}, "waits for what the shopper's browser tells"),
+        ({"state": "due", "attempts": 0}, "It waits to be sent."),
+        ({"state": "due", "attempts": 2, "code": 40100}, "It waits for the next attempt: TikTok is busy."),
+        ({"state": "due", "attempts": 1, "due_at": HAPPENED + 90}, "being sent just now"),
+    ],
+)
+def test_a_state_is_a_sentence(changes: dict[str, Any], said: str) -> None:
+    """With what to do, where there is something to do."""
+    assert said in words.state(event(**({"code": None} | changes)), HAPPENED + 1)
+
+
+@pytest.mark.parametrize(("code", "said"), [(None, ""), (0, ""), (50001, "TikTok had a fault of its own"), (41000, "")])
+def test_a_code_nobody_knows_is_not_explained(code: int | None, said: str) -> None:
+    """Those of TikTok's own faults are."""
+    assert words.meaning(code) == said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.04, "0.0 seconds"), (12, "12 seconds"), (119, "119 seconds"), (120, "2 minutes"), (7200, "2 hours"),
+     (172_800, "2 days")],
+)  # fmt: skip
+def test_a_time_has_the_unit_that_fits(seconds: float, said: str) -> None:
+    """Never "1 minutes"."""
+    assert words.span(seconds) == said
+
+
+def test_a_problem_is_told_without_the_store_it_is_shown_at() -> None:
+    """Commands are set apart."""
+    assert words.told("store acme, pixel C: late; see `connector check`", "acme") == [
+        (False, "Pixel C: late; see "),
+        (True, "connector check"),
+    ]
+    assert words.told("", "acme") == []
