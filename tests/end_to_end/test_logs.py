@@ -126,7 +126,8 @@ class Run:
 def run(system: Any) -> Iterator[Run]:
     system.environment |= SECRETS | {"LOG_LEVEL": "DEBUG"}
     with receiver() as hook:
-        system.environment["ALERT_URL"] = hook.url
+        system.environment |= {"ALERT_URL": hook.url, "TRUSTED_PROXIES": "1"}
+        system.environment["STORES_TOML"] += "\n[stores.acme.signals]\n"
         running = Run(system, [])
         yield running
         system.stop()
@@ -168,6 +169,34 @@ def shop_with_everything(run: Run) -> dict[str, Journey]:
     return ways
 
 
+def look_at_the_pages(run: Run) -> None:
+    """The dashboard with a wrong password and the right one, a search by e-mail, and metrics."""
+    url, secret = run.system.url, SECRETS["ADMIN_PASSWORD"]
+    with httpx.Client(base_url=url, follow_redirects=True, timeout=20) as browser:
+        assert browser.post("/login", data={"password": PERSONAL["email"]}).status_code == 401
+        found = browser.post("/login", data={"password": secret})
+        assert found.status_code == 200
+        token = re.search(r'name="token" value="([^"]+)"', found.text)
+        assert token
+        asked = browser.post("/search", data={"key": PERSONAL["email"], "token": token[1]})
+        assert asked.status_code == 200
+        for path in ("/failed", "/parked", "/nothing"):
+            run.printed.append((path, browser.get(path).text))
+    assert httpx.get(f"{url}/metrics", auth=("x", "wrong")).status_code == 401
+    run.printed.append(("metrics", httpx.get(f"{url}/metrics", auth=("x", secret)).text))
+
+
+def tell_as_a_browser(run: Run, way: Journey) -> None:
+    """A good beacon and an odd one; either is answered 204, whatever becomes of it."""
+    told = {name: PERSONAL[name] for name in ("ttclid", "ttp", "user_agent", "referrer")} | {"consent": "granted"}
+    for token in (way.checkout_token, PERSONAL["email"], 7):
+        body = json.dumps({"checkout_token": token, "url": f"https://acme.example/{ELSEWHERE['page']}x", **told})
+        headers = {"User-Agent": PERSONAL["user_agent"], "X-Forwarded-For": PERSONAL["ip"]}
+        answer = httpx.post(f"{run.system.url}/collect/acme", content=body, headers=headers)
+        run.printed.append(("the answer to a beacon", answer.text))
+        assert answer.status_code == 204
+
+
 @pytest.mark.parametrize(
     ("database_url", "form"), [("sqlite", "json"), ("postgresql", "text")], indirect=["database_url"]
 )
@@ -179,11 +208,14 @@ def test_a_whole_run_prints_nothing_personal_and_no_secret(run: Run, form: str) 
         run.system.sandbox.set_fault(fault)
     run.system.start()
     ways = shop_with_everything(run)
+    tell_as_a_browser(run, ways["acme"])
     run.system.until(lambda: len(run.system.received()) >= 4, "events arrive")
     for words in (["list"], ["list", "--parked"], ["replay", "--parked"], ["replay", "--state", "rejected"]):
         assert run.command("events", *words) in (0, 1)
     assert run.command("events", "show", f"acme-order-{ways['acme'].order_id}", of_theirs=True) == 0
+    look_at_the_pages(run)
     run.command("check")
+    run.command("stats", "acme")
     run.command("simulate", "acme", "--count", "1")
     for topic in ("customers/data_request", "app/uninstalled", "customers/redact"):
         assert run.post("acme", topic, ways["acme"]) == 200
