@@ -7,6 +7,7 @@ waits to be sent ends as expired. Times are Unix seconds. Raises CannotStore; wh
 import logging
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from threading import Event
 from typing import Any
 
@@ -39,12 +40,11 @@ class Erasure(Transactions):
             self._erase_events(some, now)
         for some in parts([*found.parked, *found.unopenable]):
             self._drop_parked(some)
-
         for tokens in parts(found.checkouts):
             self._forget_signals(signals.c.store == store, signals.c.token.in_(tokens))
 
-    def erase_store(self, store: str, until: float, now: float) -> dict[str, int]:
-        """All that has come from a store until then; how many rows of what."""
+    def erase_store(self, store: str, until: float, now: float, rest: Callable[[], object]) -> dict[str, int]:
+        """All that has come from a store until then; how many rows of what. `rest` is called between batches."""
         mine = sa.select(events.c.id).where(events.c.store == store, events.c.created_at <= until, something_left())
         lines = sa.select(ledger.c.id).where(
             ledger.c.store == store, ledger.c.received_at <= until, ledger.c.outcome != "recorded"
@@ -52,12 +52,18 @@ class Erasure(Transactions):
         bodies = sa.select(parked.c.id).where(parked.c.store == store, parked.c.parked_at <= until)
         self._forget_signals(signals.c.store == store, signals.c.seen_at <= until)
         return {
-            "events": self._each(mine, events.c.id, lambda some: self._erase_events(some, now)),
-            "parked webhooks": self._each(bodies, parked.c.id, self._drop_parked),
-            "ledger lines": self._each(lines, ledger.c.id, self._drop_lines),
+            "events": self._each(mine, events.c.id, lambda some: self._erase_events(some, now), rest),
+            "parked webhooks": self._each(bodies, parked.c.id, self._drop_parked, rest),
+            "ledger lines": self._each(lines, ledger.c.id, self._drop_lines, rest),
         }
 
-    def _each(self, query: sa.Select[Any], id_: sa.Column[int], erase: Callable[[Sequence[int]], None]) -> int:
+    def _each(
+        self,
+        query: sa.Select[Any],
+        id_: sa.Column[int],
+        erase: Callable[[Sequence[int]], None],
+        rest: Callable[[], object],
+    ) -> int:
         """Over all rows of the query, from id to id, so that each is looked at once."""
         last, number = 0, 0
         while True:
@@ -66,6 +72,7 @@ class Erasure(Transactions):
             if not ids:
                 return number
             erase(ids)
+            rest()
             last, number = ids[-1], number + len(ids)
 
     def _erase_events(self, ids: Sequence[int], now: float) -> None:
@@ -79,7 +86,7 @@ class Erasure(Transactions):
             "lease_owner": None,
         }
         with self._write() as connection:
-            # In one order, as the relay settles: two that lock the same rows must not wait for each other.
+            # In one order, or two that erase could each wait for the other.
             connection.execute(
                 sa.select(events.c.id).where(events.c.id.in_(ids)).order_by(events.c.id).with_for_update()
             )
@@ -146,7 +153,7 @@ class Eraser:
                 continue
             if stop.is_set() or not self._turn.take(self._owner, self._clock()):
                 break
-            erased = self._do(demand)
+            erased = self._do(demand, partial(self._rest, stop))
             self._asked.finish(demand.id, self._clock())
             told = ", ".join(f"{number} {what}" for what, number in erased.items() if number) or "nothing was kept"
             log.info("demand %s is done: %s", demand.id, told, extra={"store": demand.store})
@@ -154,9 +161,14 @@ class Eraser:
             stop.wait(PAUSE)
         return done
 
-    def _do(self, demand: Noted) -> dict[str, int]:
+    def _rest(self, stop: Event) -> None:
+        """So that webhooks find a gap, and nobody else begins the same."""
+        stop.wait(PAUSE)
+        self._turn.take(self._owner, self._clock())
+
+    def _do(self, demand: Noted, rest: Callable[[], object]) -> dict[str, int]:
         if demand.what == "erase_store":
-            return self._erasure.erase_store(demand.store, demand.asked_at, self._clock())
+            return self._erasure.erase_store(demand.store, demand.asked_at, self._clock(), rest)
         found = self._records.find(demand.store, demand.person or Person())
         self._erasure.erase(demand.store, found, self._clock())
         return {

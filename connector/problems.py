@@ -181,7 +181,7 @@ class Finder(Transactions):
                 sentence = "the app was uninstalled, so no more webhooks come; what is queued is still sent"
             elif row.what == "export":
                 sentence = (
-                    f"a shopper asked on {at(row.asked_at)} what is kept of them, and has 30 days' right to an answer; "
+                    f"a shopper asked on {at(row.asked_at)} what is kept of them, to be answered within 30 days; "
                     f"`connector events export --demand {row.id}` prints it"
                 )
             else:

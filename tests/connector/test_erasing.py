@@ -25,6 +25,7 @@ from connector.records import Records
 from connector.signals import Beacon, Joins
 from connector.store import EventIds, MappingChoices, Pixel, Signals, Store
 from connector.tables import demands, events, identities, ledger, metadata, parked, signals
+from connector.transactions import CannotStore
 from connector.webhook import Request
 from platforms import PLATFORMS, shopify_samples
 from platforms.people import Journey
@@ -179,6 +180,22 @@ class TestPerson:
             assert bench.erase() == 0
         assert bench.kept() == {f"acme-order-{ANN.order_id}"}
         assert len(bench.rows(demands)) == 1
+
+    def test_what_could_not_be_stored_whole_is_done_once_when_it_comes_again(self, bench: Bench) -> None:
+        """The shop gets no 200 and sends it again; what was noted by then counts."""
+        bench.take("orders/create", ANN)
+        record = bench.outbox.record
+
+        def broken(_: Any) -> int:
+            bench.outbox.record = record  # type: ignore[method-assign]
+            raise CannotStore("away")
+
+        bench.outbox.record = broken  # type: ignore[method-assign]
+        with pytest.raises(CannotStore):
+            bench.take("customers/redact", ANN)
+        assert bench.take("customers/redact", ANN) == "recorded"
+        assert (bench.erase(), bench.erase()) == (1, 0)
+        assert [line.topic for line in bench.rows(ledger)][-1] == "customers/redact"
 
     def test_nothing_of_the_person_stays_with_the_demand(self, bench: Bench) -> None:
         """Before it is done hashes and ids, afterwards not even those."""
@@ -364,15 +381,23 @@ class TestStore:
         assert bench.kept() == set()
 
     def test_many_rows_go_batch_by_batch(self, bench: Bench) -> None:
-        """Each row is looked at once."""
+        """Each row is looked at once, and between the batches a webhook finds its gap."""
+        gaps: list[str] = []
+
+        class Gap(Quick):
+            def wait(self, timeout: float | None = None) -> bool:
+                gaps.append(bench.take("order.created", BOB, BEANS))
+                return False
+
         bench.take("orders/create", ANN)
         with bench.engine.begin() as connection:
             row = dict(connection.execute(sa.select(events)).one()._mapping)
             del row["id"]
             connection.execute(sa.insert(events), [row | {"event_id": f"n{n}"} for n in range(1203)])
         bench.take("shop/redact", ANN)
-        bench.erase()
+        bench.eraser.round(Gap())
         assert bench.kept() == set()
+        assert len(gaps) >= 4
 
 
 class TestAround:
