@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from threading import Lock
+from threading import Lock, Timer
 from typing import Any
 
 import msgspec
@@ -123,6 +123,12 @@ def _once_each(mapped: Any) -> tuple[Mapped, ...]:
     return tuple(found.values())
 
 
+def _later(seconds: float, work: Callable[[], None]) -> None:
+    timer = Timer(seconds, work)
+    timer.daemon = True
+    timer.start()
+
+
 class Intake:
     """Takes requests for any of the stores. Safe to share by threads; one per process."""
 
@@ -132,6 +138,7 @@ class Intake:
         platforms: Mapping[str, Platform],
         outbox: Outbox,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        later: Callable[[float, Callable[[], None]], None] = _later,
     ) -> None:
         self._stores = stores
         self._platforms = platforms
@@ -143,6 +150,8 @@ class Intake:
         self._tallied_at = 0.0
         self._tally_lock = Lock()
         self._ignored: set[str] = set()
+        self._later = later
+        self._awaited = False  # whether what is counted will be written by itself
 
     def start(self) -> None:
         """Note when each store was first started. Raises CannotStore; then the first webhook does it."""
@@ -273,11 +282,20 @@ class Intake:
         with self._tally_lock:
             self._tallies[key] += 1
             if time.monotonic() - self._tallied_at < TALLY_SECONDS:
+                if not self._awaited:
+                    self._awaited = True
+                    self._later(TALLY_SECONDS, self._write_tallies)
                 return
+        self._write_tallies()
+
+    def _write_tallies(self) -> None:
+        with self._tally_lock:
+            self._awaited = False
             self._tallied_at = time.monotonic()
             tallies, self._tallies = self._tallies, Counter()
         try:
-            self._outbox.count(tallies)
+            if tallies:
+                self._outbox.count(tallies)
         except CannotStore:
             with self._tally_lock:
                 self._tallies.update(tallies)
