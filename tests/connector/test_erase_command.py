@@ -38,7 +38,7 @@ url = "https://beans.example"
 shop = "https://beans.example"
 pixel = "CBEANS00000000000000"
 """
-NOW = datetime.now(UTC)
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 ANN, BOB = (Journey.random(random.Random(seed), NOW) for seed in (11, 12))
 
 
@@ -51,7 +51,7 @@ class Bench:
         self.engine = connect(url)
         migrate(self.engine)
         self.outbox = Outbox(self.engine)
-        self.intake = Intake(self.stores, PLATFORMS, self.outbox)
+        self.intake = Intake(self.stores, PLATFORMS, self.outbox, clock=lambda: NOW)
         self.intake.start()
 
     def run(self, *arguments: str, typed: str = "") -> tuple[int, str, str]:
