@@ -48,7 +48,8 @@ def _sqlite(url: str, patience: float, pool_size: int) -> Engine:
     def _prepare(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None  # transactions begin where we say so, below
         _write_ahead(connection, patience)
-        for pragma in ("synchronous=FULL", "temp_store=MEMORY", "cache_size=-16000"):
+        # Four megabytes of cache: each process has up to eight connections, and the system caches the file, too.
+        for pragma in ("synchronous=FULL", "temp_store=MEMORY", "cache_size=-4000"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
