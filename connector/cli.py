@@ -9,6 +9,7 @@ import click
 
 from connector import __version__
 from connector.commands.backfill import backfill
+from connector.commands.erase import erase, export
 from connector.commands.events import events
 from connector.commands.ground import configuration, database, fail, ready_database, store_named
 from connector.commands.lint_pixel import lint_pixel
@@ -61,12 +62,14 @@ def relay() -> None:
 
     from connector import alerts
     from connector.database import connect
+    from connector.erasing import eraser
     from connector.holds import EVERY, SELDOM, Holds
     from connector.holds import run as end_holds
     from connector.housekeeping import Attic, Housekeeper, Kept
     from connector.outbox import Outbox
     from connector.problems import Finder
     from connector.reconcile import Reconciler
+    from connector.records import Records
     from connector.relay import LANES_AT_ONCE, SLOW_LANES_AT_ONCE, Relay
     from connector.serve import end_with_parent
     from connector.tiktok import TIMEOUT, EventsApi
@@ -96,6 +99,7 @@ def relay() -> None:
             "watching": watcher.run,
             "holding": holding,
             "reconciliation": healer.run,
+            "erasing": eraser(Records(engine, config.stores), running.name).run,
         }
         beside = [threading.Thread(target=run, args=(stop,), name=name, daemon=True) for name, run in works.items()]
         for thread in beside:
@@ -214,5 +218,7 @@ main.add_command(backfill)
 main.add_command(events)
 main.add_command(lint_pixel)
 main.add_command(snippet)
+main.add_command(erase)
+events.add_command(export)
 main.add_command(stats)
 main.add_command(webhooks)

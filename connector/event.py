@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from typing import Literal
 
 from msgspec import Struct
 
@@ -117,3 +118,23 @@ class Skipped:
     milestone: Milestone
     reason: str
     ids: dict[str, str] = field(default_factory=dict, compare=False)
+
+
+Wish = Literal["erase_person", "erase_store", "export", "uninstalled"]
+
+
+class Demand(Struct, frozen=True):
+    """What a shop asks of us about what we keep, or that it has let us go; all plain text, as the shop wrote it.
+
+    `erase_person` and `export` name somebody by any of the fields; the other two are about the shop as a whole.
+    """
+
+    what: Wish
+    customer_id: str = ""
+    emails: tuple[str, ...] = ()
+    phones: tuple[str, ...] = ()
+    order_ids: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """Without the person."""
+        return f"<Demand {self.what}>"

@@ -15,6 +15,7 @@ Json = dict[str, Any]
 MAX_TEXT = 4096  # longer than any name or user agent; click ids, the longest of real values, stay below it
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _AMOUNT = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,6})?")
+_PLAIN = re.compile(r"(?!.*\d{4})[A-Za-z][A-Za-z0-9_-]{0,39}")
 _NUMBERS = (int, Decimal)  # a tuple, for int | Decimal is built anew each time
 _NUMERIC = (str, *_NUMBERS)
 _ONLY_DIGITS = re.compile(r"\d{1,30}")
@@ -41,6 +42,11 @@ def word(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else ""
     return text(value) or ident(value)
+
+
+def quotable(word: str) -> str:
+    """A status or a code as a sentence may quote it; what is no plain word may be anybody's e-mail, and is not."""
+    return word if _PLAIN.fullmatch(word) else "(not shown)" if word else ""
 
 
 def number_id(value: object) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from connector.identities import forget as forget_identities
 from connector.joining import lacking
 from connector.tables import events, ledger
 from connector.transactions import CannotStore, Transactions
@@ -69,6 +70,7 @@ class Holds(Transactions):
             ended = {"state": "skipped", "settled_at": now, "message": reason, **gone}
             values = ended if reason else {"state": "due", "due_at": now}  # an update of ours may ask for less
             connection.execute(sa.update(events).where(events.c.id.in_(ids)).values(values))
+            forget_identities(connection, ids)
         for (store, object_key), reasons in sorted(told.items()):
             self._retell(connection, store, object_key, "; ".join(dict.fromkeys(reasons))[:500])
         return +skipped

@@ -24,6 +24,7 @@ import sqlalchemy as sa
 
 from connector import tables, tallies
 from connector.config import Config
+from connector.identities import forget as forget_identities
 from connector.silence import HOUR
 from connector.store import Store
 from connector.tables import arrivals, counters, events, lanes, ledger, parked, signals
@@ -74,6 +75,7 @@ class Attic(Transactions):
             # Asked again: meanwhile a replay may have made it due.
             still = (events.c.id.in_(ids), events.c.settled_at < before)
             connection.execute(sa.update(events).where(*still).values(empty))
+            forget_identities(connection, ids)
         return len(ids)
 
     def forget_keys(self, before: float) -> int:

@@ -18,10 +18,12 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from connector.event import Event, Skipped
+from connector.demands import Demands
+from connector.event import Demand, Event, Skipped
 from connector.mapping import Described, Mapped, map_event, object_key
 from connector.outbox import Decision, Outbox, Parked, hour_of
 from connector.parking import seal, unseal
+from connector.person import person_of
 from connector.store import Store
 from connector.transactions import CannotStore
 from connector.webhook import Misfit, Platform, Refused, Request, Unreadable, Webhook
@@ -39,7 +41,15 @@ def _decimal(number: str) -> Decimal | None:
 
 _DECODER = msgspec.json.Decoder(float_hook=_decimal)
 TALLY_SECONDS = 1.0
+TOPICS_COUNTED = 100  # more than either platform has
 UNDER_WAY = timedelta(minutes=15)  # what shoppers had begun when a store was first started is no history
+
+SAID = {
+    "erase_person": "a shopper is to be erased, which is done within a minute (demand {0})",
+    "erase_store": "all of this store is to be erased, which is done within a minute (demand {0})",
+    "export": "a shopper asks what is kept of them: run `connector events export --demand {0}`",
+    "uninstalled": "the shop has uninstalled the app; what is queued is still sent",
+}
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -49,6 +59,7 @@ class Seen(msgspec.Struct, frozen=True):
     skipped: tuple[Skipped, ...] = ()
     object_key: str = ""
     order_number: str = ""
+    demands: tuple[Demand, ...] = ()
 
     @property
     def outcome(self) -> str:
@@ -85,7 +96,8 @@ def examine(webhook: Webhook, platform: Platform, store: Store, now: datetime, g
     data = parse(webhook.body)
     if webhook.shop and webhook.shop not in store.shops:
         raise Misfit(f"it comes from another shop, {webhook.shop} (shop = {', '.join(store.shops)})")
-    found = list(platform.translate(replace(webhook, data=data), store))
+    told = list(platform.translate(replace(webhook, data=data), store))
+    found = [item for item in told if not isinstance(item, Demand)]
     happened = [event for event in found if isinstance(event, Event)]
     mapped: list[Mapped | Skipped] = [skip for skip in found if isinstance(skip, Skipped)]
     described: dict[int, Described] = {}
@@ -99,6 +111,7 @@ def examine(webhook: Webhook, platform: Platform, store: Store, now: datetime, g
         skipped=tuple(dict.fromkeys(item for item in mapped if isinstance(item, Skipped))),
         object_key=object_key(subject.milestone, ids) if subject else "",
         order_number=ids.get("order_name") or ids.get("order_number", ""),
+        demands=tuple(item for item in told if isinstance(item, Demand)),
     )
 
 
@@ -130,11 +143,13 @@ class Intake:
         self._stores = stores
         self._platforms = platforms
         self._outbox = outbox
+        self._demands = Demands(outbox.engine)
         self._clock = clock
         self._started: dict[str, float] = {}
         self._tallies: Counter[tuple[str, str, str, int]] = Counter()
         self._tallied_at = 0.0
         self._tally_lock = Lock()
+        self._ignored: set[str] = set()
         self._later = later
         self._awaited = False  # whether what is counted will be written by itself
 
@@ -209,7 +224,7 @@ class Intake:
 
     def _handle(self, webhook: Webhook, platform: Platform, store: Store) -> tuple[str, Seen | None, str]:
         if webhook.topic not in platform.TOPICS and webhook.topic not in platform.RECORDED:
-            self._tally(store, webhook.topic[:100], "ignored")
+            self._tally(store, self._known_topic(webhook.topic[:100]), "ignored")
             return "ignored", None, ""
         with self._outbox.under_way():
             return self._decide(webhook, platform, store)
@@ -227,8 +242,19 @@ class Intake:
         if not seen.events and not seen.skipped and webhook.topic not in platform.RECORDED:
             self._tally(store, webhook.topic, "nothing new")
             return "nothing new", seen, ""
+        for demand in seen.demands:
+            self._note(demand, webhook, store)
         new = self._outbox.record(decision(webhook, store, seen, self._clock().timestamp()))
         return seen.outcome if new or not seen.events else "nothing new", seen, seen.reason
+
+    def _note(self, demand: Demand, webhook: Webhook, store: Store) -> None:
+        """What is asked of us is done beside the relay: to look at all that is kept takes longer than a shop waits."""
+        digest, person = hashlib.sha256(webhook.body).digest(), person_of(demand, store)
+        number = self._demands.note(store.name, demand.what, person, digest, self._clock().timestamp())
+        if number is None:
+            log.info("asked before, nothing is done again", extra={"store": store.name, "topic": webhook.topic})
+        else:
+            log.warning("%s", SAID[demand.what].format(number), extra={"store": store.name, "topic": webhook.topic})
 
     def _park(self, webhook: Webhook, store: Store, reason: str) -> tuple[str, None, str]:
         self._outbox.park(set_aside(webhook, store, reason), webhook.delivery)
@@ -238,6 +264,12 @@ class Intake:
         if not store.go_live and not self._started:
             self.start()
         return store.go_live or history_before(self._started[store.name])
+
+    def _known_topic(self, topic: str) -> str:
+        """A topic to count by; of those that we do not know only so many, for the header is not signed."""
+        if len(self._ignored) < TOPICS_COUNTED:
+            self._ignored.add(topic)
+        return topic if topic in self._ignored else "(others)"
 
     def _count_refused(self, platform: str) -> None:
         self._add((platform, "", "refused", hour_of(self._clock())))

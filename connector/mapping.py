@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from connector import privacy
 from connector.event import Customer, Event, Item, Parts, Skipped
+from connector.fields import quotable
 from connector.store import PLACEHOLDER, Milestone, Pixel, Store, among
 from connector.waiting import Waits, home, waits, why_no_consent
 
@@ -68,6 +69,7 @@ class Mapped(Struct, frozen=True):
     external_id: str = ""
     notes: tuple[str, ...] = ()
     waits: Waits | None = None
+    more_hashes: tuple[str, ...] = ()  # when the payload has several e-mails or phones: those after the first
 
     def __repr__(self) -> str:
         """Without what is personal."""
@@ -128,6 +130,7 @@ def map_event(
                 external_id=_only(what.user.get("external_id")),
                 notes=what.notes,
                 waits=waiting,
+                more_hashes=_others(what.user.get("email")) + _others(what.user.get("phone")),
             )
 
 
@@ -310,7 +313,7 @@ def _properties(event: Event, store: Store) -> tuple[dict[str, Any], tuple[str, 
         for content in contents:
             content.pop("price", None)
         if value is not None:
-            notes += (f"value left out: TikTok does not list the currency {event.currency or '(none)'}",)
+            notes += (f"value left out: TikTok does not list the currency {quotable(event.currency) or '(none)'}",)
     return _present(**found), notes
 
 
@@ -372,6 +375,10 @@ def _one_or_many(hashes: Iterable[str]) -> str | list[str]:
 
 def _only(value: object) -> str:
     return value[0] if isinstance(value, list) else value if isinstance(value, str) else ""
+
+
+def _others(value: object) -> tuple[str, ...]:
+    return tuple(value[1:]) if isinstance(value, list) else ()
 
 
 def _present(**fields: object) -> dict[str, Any]:

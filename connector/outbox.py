@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine
 
 from connector.database import patience_of
 from connector.gathering import Gathering, TookTooLong
+from connector.identities import remember
 from connector.insertion import Insertion
 from connector.mapping import Mapped
 from connector.signals import Arrival, Joins
@@ -138,6 +139,8 @@ class Outbox(Transactions):
             new = self._insert_events(connection, decisions)
             for number, more in admitted.items():
                 new[number] += more
+            further = [(d.store, m.object_key, digest) for d in decisions for m in d.events for digest in m.more_hashes]
+            remember(connection, self._insert, further)
             counted: Counter[tuple[str, str, str, int]] = Counter()
             lines: list[dict[str, Any]] = []
             for decision, number in zip(decisions, new, strict=True):

@@ -7,6 +7,9 @@
     signatures  several refused signatures within this hour and the one before
     testing     a test_event_code that has been set for a day
     silent      a store is quieter than its past explains
+    uninstalled  a shop has uninstalled the app, within the last day
+    export      a shopper has asked through Shopify what is kept of them, and nobody has answered
+    erasing     what a shop has asked to be erased is not erased yet
     relay       no relay works (the web says so too, for a dead relay cannot)
 
 What a shop's own API shows (shop, webhooks, gaps, withheld) is reported by `connector.reconcile`.
@@ -25,10 +28,11 @@ from connector.arrivals import Arrivals
 from connector.desk import Desk
 from connector.silence import SHORTEST, Quiet, quiet
 from connector.store import Store
-from connector.tables import counters, events, parked
+from connector.tables import counters, demands, events, parked
 from connector.transactions import Transactions
 
 KINDS = frozenset({"denied", "lag", "rejected", "parked", "signatures", "testing", "relay"})
+KINDS |= {"uninstalled", "export", "erasing"}
 SILENT = "silent"
 
 HOUR = 3600
@@ -61,6 +65,7 @@ class Finder(Transactions):
         yield from self._parked(now)
         yield from self._signatures(now)
         yield from self._testing()
+        yield from self._demands(now)
         if overdue(self._desk, now) is not None:
             yield NO_RELAY
 
@@ -164,6 +169,27 @@ class Finder(Transactions):
                         "orders go to Test Events and do not count; take it out if you are done testing",
                         after=DAY,
                     )
+
+    def _demands(self, now: float) -> Iterator[Problem]:
+        recent = (demands.c.asked_at > now - DAY, demands.c.what == "uninstalled")
+        open_ = (demands.c.done_at.is_(None), demands.c.asked_at <= now)
+        late = (*open_, sa.or_(demands.c.what == "export", demands.c.asked_at < now - HOUR))
+        with self._read() as connection:
+            rows = [row for which in (recent, late) for row in connection.execute(sa.select(demands).where(*which))]
+        for row in rows:
+            if row.what == "uninstalled":
+                sentence = "the app was uninstalled, so no more webhooks come; what is queued is still sent"
+            elif row.what == "export":
+                sentence = (
+                    f"a shopper asked on {at(row.asked_at)} what is kept of them, to be answered within 30 days; "
+                    f"`connector events export --demand {row.id}` prints it"
+                )
+            else:
+                sentence = (
+                    f"what was to be erased since {at(row.asked_at)} (demand {row.id}) is not; see the relay's log"
+                )
+            kind = row.what if row.what in KINDS else "erasing"
+            yield Problem(f"{kind}:{row.store}:{row.id}", f"store {row.store}: {sentence}")
 
     def _of_each(self, stores: Iterator[str]) -> Iterator[tuple[str, str]]:
         for store, number in sorted(Counter(stores).items()):

@@ -15,6 +15,8 @@ reconciled  per store: up to when the shop's history has been compared with what
 signals     what the browser of a checkout told us, for a day
 tallies     what became of webhooks and events, by the hour; `connector.tallies` says what is counted
 totals      the same since ever: what only grows, as metrics want it
+identities  further hashes of whom an event is about, when its payload has more than one of a kind
+demands     what a shop asks for by law, and its app's end: what, when, and whether it is done
 """
 
 import re
@@ -274,3 +276,28 @@ totals = Table(
     Column("detail", Words, primary_key=True),
     Column("count", BigInteger, nullable=False),
 )
+
+identities = Table(
+    "identities",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),  # SHA-256 of an e-mail or phone, as in events
+    Column("store", Words, primary_key=True),
+    Column("object_key", Words, primary_key=True),  # the order, checkout or customer whose events have it
+)
+Index("identities_object", identities.c.store, identities.c.object_key)
+
+demands = Table(
+    "demands",
+    metadata,
+    Column("id", _ID, primary_key=True, autoincrement=True),
+    Column("store", Words, nullable=False),
+    Column("what", Words, nullable=False),  # erase_person, erase_store, export, uninstalled
+    Column("body_sha256", LargeBinary, nullable=False),  # so that a repeated body asks for nothing
+    Column("asked_at", Double, nullable=False),
+    Column("done_at", Double),
+    Column("person", LargeBinary),  # whom it is about, as hashes and ids; gone when it is done
+    UniqueConstraint("store", "what", "body_sha256"),
+)
+_OPEN = text("done_at IS NULL")
+Index("demands_open", demands.c.asked_at, sqlite_where=_OPEN, postgresql_where=_OPEN)
+Index("demands_asked", demands.c.asked_at)

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from connector.event import Event, Skipped
+from connector.event import Demand, Event, Skipped
 from connector.store import Store
 
 
@@ -57,12 +57,12 @@ class Platform(Protocol):
     """A shop system, as a module: a few functions and two facts. Adding one is described in CONTRIBUTING.md."""
 
     TOPICS: frozenset[str]  # topics that yield events
-    RECORDED: frozenset[str]  # topics that are received and recorded, nothing more
+    RECORDED: frozenset[str]  # topics that yield none, but a line in the ledger and perhaps a Demand
 
     def receive(self, request: Request, store: Store) -> Webhook | None:
         """Verify; None for a handshake that wants a 200 and changes nothing. Raises Refused."""
 
-    def translate(self, webhook: Webhook, store: Store) -> Iterable[Event | Skipped]:
+    def translate(self, webhook: Webhook, store: Store) -> Iterable[Event | Skipped | Demand]:
         """Vendor words to ours, pure. Raises Misfit when the body is not what the topic promises."""
 
     def topic_of(self, request: Request) -> str:

@@ -5,24 +5,26 @@ Bodies: https://shopify.dev/docs/api/admin-rest/latest/resources/order (checkout
 """
 
 from collections.abc import Iterable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from connector.event import WITHHELD, Address, Customer, Event, Skipped
-from connector.fields import Json, host, ident, mapping, moment, number_id, parameter, rows, text, texts, word
+from connector.event import WITHHELD, Address, Customer, Demand, Event, Skipped
+from connector.fields import Json, host, ident, mapping, moment, number_id, parameter, quotable, rows, text, texts, word
 from connector.signature import sign, verify
 from connector.store import Store
 from connector.webhook import Misfit, Request, Webhook
+from platforms.shopify_demands import DEMANDS, asked
 from platforms.shopify_money import Till, amounts_of, order_money
 
 ORDER_TOPICS = frozenset({"orders/create", "orders/paid", "orders/updated"})
 CHECKOUT_TOPICS = frozenset({"checkouts/create", "checkouts/update"})
 CUSTOMER_TOPICS = frozenset({"customers/create", "customers/enable"})
 TOPICS = ORDER_TOPICS | CHECKOUT_TOPICS | CUSTOMER_TOPICS
-RECORDED = frozenset({"app/uninstalled", "customers/data_request", "customers/redact", "shop/redact"})
+RECORDED = DEMANDS
 
 PAID = frozenset({"paid", "partially_refunded"})
 GONE = frozenset({"voided", "refunded"})
 MARKETPLACES = ("tiktok", "amazon", "ebay", "etsy", "walmart", "google", "facebook", "instagram", "zalando")
+SENT_WITHIN = timedelta(hours=1)  # a payment changes the order, and the webhook carries it as it was then
 ENABLE_WINDOW = timedelta(hours=24)  # since 2026-10 old customers' first sign-ins send customers/enable as well
 
 
@@ -65,7 +67,7 @@ def _header(request: Request, name: str) -> str:
 # --- translate --------------------------------------------------------------------------------------------
 
 
-def translate(webhook: Webhook, store: Store) -> Iterable[Event | Skipped]:
+def translate(webhook: Webhook, store: Store) -> Iterable[Event | Skipped | Demand]:
     """The milestones a body shows. Order topics may come in any order and any state; all are read alike."""
     body = webhook.data
     if not isinstance(body, dict):
@@ -76,22 +78,7 @@ def translate(webhook: Webhook, store: Store) -> Iterable[Event | Skipped]:
         return _checkout(body, store)
     if webhook.topic in CUSTOMER_TOPICS:
         return _registration(webhook, body)
-    return _recorded(webhook.topic, body)
-
-
-def _recorded(topic: str, body: Json) -> Iterable[Event | Skipped]:
-    """Uninstall and compliance topics yield no events, but must have their topic's shape to be believed."""
-    shape = {
-        "app/uninstalled": ("id", "name", "domain", "myshopify_domain"),
-        "customers/data_request": ("shop_domain", "customer", "data_request"),
-        "customers/redact": ("shop_domain", "customer", "orders_to_redact"),
-        "shop/redact": ("shop_domain", "shop_id"),
-    }[topic]
-    if missing := [key for key in shape if key not in body]:
-        raise Misfit(f"the body has no {missing[0]}, so it is no {topic}")
-    if topic == "shop/redact" and "customer" in body:
-        raise Misfit("the body names a customer, so it is no shop/redact")
-    return ()
+    return (asked(webhook, body, store),)
 
 
 def _order(webhook: Webhook, body: Json, store: Store) -> Iterator[Event | Skipped]:
@@ -126,11 +113,21 @@ def _order(webhook: Webhook, body: Json, store: Store) -> Iterator[Event | Skipp
     # Shopify's sample of orders/paid is voided, and whoever tries it wants to see the payment.
     tried = body.get("test") is True and webhook.topic == "orders/paid"
     if tried or status in (store.orders.paid_statuses or PAID):
-        # No field of the body says when it was paid; an update's time never does (an old order is edited today).
-        paid_at = webhook.triggered_at if webhook.topic == "orders/paid" else None
-        yield Event(milestone="order_paid", occurred_at=paid_at or created, **shared)
+        yield Event(milestone="order_paid", occurred_at=_paid_at(webhook, body) or created, **shared)
     elif store.orders.counts_as_paid(gateways):
         yield Event(milestone="order_paid", occurred_at=created, **shared)
+
+
+def _paid_at(webhook: Webhook, body: Json) -> datetime | None:
+    """No field says when an order was paid, and an update's time never does: an old order is edited today.
+
+    Topic and time of orders/paid are unsigned headers, so they are believed near the body's own last change only: an
+    old body that is sent again must not become a sale of today.
+    """
+    if webhook.topic != "orders/paid" or webhook.triggered_at is None:
+        return None
+    changed = moment(body.get("updated_at"))
+    return min(webhook.triggered_at, changed + SENT_WITHIN) if changed else webhook.triggered_at
 
 
 def _why_no_order(body: Json, status: str, store: Store) -> str:
@@ -140,7 +137,8 @@ def _why_no_order(body: Json, status: str, store: Store) -> str:
         return "the order was already cancelled when first seen"
     if store.orders.placed_statuses:
         counted = {*store.orders.placed_statuses, *(store.orders.paid_statuses or PAID)}
-        return "" if status in counted else f"status {status or 'missing'} does not count as placed (placed_statuses)"
+        told = quotable(status) or "missing"
+        return "" if status in counted else f"status {told} does not count as placed (placed_statuses)"
     return f"the order was already {status} when first seen" if status in GONE else ""
 
 

@@ -13,7 +13,21 @@ from functools import partial
 from typing import Any
 
 from connector.event import Address, Customer, Event, Item, Parts, Skipped
-from connector.fields import Json, count, host, ident, mapping, moment, money, number_id, parameter, rows, text, word
+from connector.fields import (
+    Json,
+    count,
+    host,
+    ident,
+    mapping,
+    moment,
+    money,
+    number_id,
+    parameter,
+    quotable,
+    rows,
+    text,
+    word,
+)
 from connector.signature import sign, verify
 from connector.store import Store
 from connector.webhook import Misfit, Request, Webhook
@@ -127,7 +141,7 @@ def _why_no_order(status: str, paid: datetime | None, store: Store) -> str:
         if status in {*store.orders.placed_statuses, *store.orders.paid_statuses}:
             return ""
         if paid is None or store.orders.paid_statuses or status in GONE:
-            return f"status {status} does not count as placed (placed_statuses)"
+            return f"status {quotable(status)} does not count as placed (placed_statuses)"
     if status in store.orders.paid_statuses:
         return ""
     if status in GONE:
@@ -324,7 +338,7 @@ def _registration(body: Json, store: Store) -> Iterator[Event | Skipped]:
     if created is None:
         raise Misfit("the customer has no date_created_gmt")
     if (role := text(body.get("role"))) != "customer":
-        why = f"the new user is no customer (role {role[:40] or 'missing'})"
+        why = f"the new user is no customer (role {quotable(role) or 'missing'})"
         yield Skipped("customer_registered", why, {"customer_id": customer_id})
         return
     billing, shipping, meta = _address(body.get("billing")), _address(body.get("shipping")), _meta(body)

@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from connector.database import SchemaError, connect, migrate, require_current
 from connector.tables import metadata
 
-REVISION = "0006"
+REVISION = "0007"
 
 
 @pytest.fixture

@@ -148,3 +148,15 @@ def test_host(value, expected):
 )
 def test_parameter(url, expected):
     assert fields.parameter(url, "x") == expected
+
+
+@pytest.mark.parametrize("word", ["", "processing", "wait-2-days", "EUR", "on_hold"])
+def test_a_plain_word_may_be_quoted(word):
+    assert fields.quotable(word) == word
+
+
+@pytest.mark.parametrize(
+    "word", ["ann@example.com", "+12025550147", "a2025550147", "Ann Archer", "x" * 41, "24.55.1.2"]
+)
+def test_what_may_be_a_persons_is_not_quoted(word):
+    assert fields.quotable(word) == "(not shown)"

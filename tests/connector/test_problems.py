@@ -9,7 +9,9 @@ import sqlalchemy as sa
 from filled import LANE, NOW, OTHER_PIXEL, PIXEL, claim, decision, fill, mapped, sha
 from sqlalchemy import Engine
 
+from connector.demands import Demands
 from connector.outbox import Lane, Outbox, Parked, again, settled
+from connector.person import Person
 from connector.problems import COUNTED, DAY, KINDS, MERGED_WITHIN, NO_RELAY, Finder
 from connector.silence import HOUR
 from connector.store import EventIds, Store
@@ -191,8 +193,38 @@ def test_all_kinds_are_known(bench: Bench) -> None:
     bench.outbox.deny(Lane("acme", OTHER_PIXEL.code), NOW, NOW, "f", "no")
     bench.outbox.park(Parked("acme", "t", sha("x"), "no id", NOW, b"sealed"))
     bench.outbox.count({("acme", "", "refused", int(NOW) // HOUR * HOUR): 5})
+    for what in ("uninstalled", "export", "erase_person"):
+        Demands(bench.engine).note("acme", what, Person(order_ids=frozenset({"1"})), sha(what), NOW - 2 * HOUR)
     finder = Finder(bench.engine, {"acme": replace(STORE, pixels=(PIXEL, OTHER_PIXEL))})
     assert {problem.kind for problem in finder.find(NOW + 400)} == KINDS
+
+
+def test_a_shop_that_has_uninstalled_the_app_is_told_of_for_a_day(bench: Bench) -> None:
+    """Its queue is still sent, and nothing is to be done here."""
+    Demands(bench.engine).note("acme", "uninstalled", Person(), sha("body"), NOW)
+    assert "uninstalled" in bench.found(NOW + 60)["uninstalled:acme:1"]
+    assert bench.found(NOW + DAY + 1) == {}
+
+
+def test_a_shoppers_question_is_a_problem_until_it_is_answered(bench: Bench) -> None:
+    """With the command that answers, and without the shopper."""
+    asked = Demands(bench.engine)
+    asked.note("acme", "export", Person(emails=frozenset({"ab" * 32}), customer_id="8123"), sha("body"), NOW)
+    (sentence,) = bench.found(NOW + 20 * DAY).values()
+    assert "`connector events export --demand 1`" in sentence
+    assert "8123" not in sentence
+    asked.finish(1, NOW + 20 * DAY)
+    assert bench.found(NOW + 20 * DAY) == {}
+
+
+def test_what_is_not_erased_within_an_hour_is_a_problem(bench: Bench) -> None:
+    """Only a relay erases; and the shop was told that it would be done."""
+    asked = Demands(bench.engine)
+    asked.note("acme", "erase_store", Person(), sha("body"), NOW)
+    assert bench.found(NOW + HOUR - 1) == {}
+    assert "is not" in bench.found(NOW + HOUR + 1)["erasing:acme:1"]
+    asked.finish(1, NOW + HOUR + 2)
+    assert bench.found(NOW + HOUR + 3) == {}
 
 
 class TestSilent:

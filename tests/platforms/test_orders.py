@@ -393,6 +393,19 @@ def test_when_paid_has_no_time_of_its_own_it_is_the_order_s_never_the_update_s()
     assert (paid.event, paid.occurred_at) == ("Purchase", ordered)
 
 
+def test_an_unsigned_time_of_payment_is_believed_near_the_body_s_own_last_change_only():
+    """Or whoever has an old body could make it a sale of today."""
+    body = sample(SHOPIFY, created_at="2026-11-20T08:00:00Z", updated_at="2026-11-22T09:00:00Z")
+    for told, believed in (
+        ("22T09:00:03", "22T09:00:03"),
+        ("22T12:59:59", "22T10:00:00"),
+        ("23T15:00:00", "22T10:00:00"),
+    ):
+        stated = datetime.fromisoformat(f"2026-11-{told}+00:00")
+        paid = see(SHOPIFY, PAID, body, triggered_at=stated).events[1]
+        assert paid.occurred_at == datetime.fromisoformat(f"2026-11-{believed}+00:00")
+
+
 def test_paid_has_the_moment_the_shop_states():
     stated = datetime(2026, 11, 23, 14, 30, tzinfo=UTC)
     paid = see(SHOPIFY, PAID, sample(SHOPIFY), triggered_at=stated).events[1]

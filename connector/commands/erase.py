@@ -1,0 +1,168 @@
+"""`connector erase` and `connector events export`: what is kept of a person, gone or told."""
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+from connector.commands.ground import configuration, database, fail, store_named
+
+if TYPE_CHECKING:
+    from connector.demands import Demands
+    from connector.event import Demand
+    from connector.person import Person
+    from connector.records import Found, Records
+
+
+def _whom(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that name a person, shared by both commands."""
+    for option in (
+        click.option("--store", default="", help="Only this store. Default: all there ever were."),
+        click.option("--customer", default="", help="The shop's own number of its customer; needs --store."),
+        click.option("--phone", default="", help="With country code, or as it is written in the stores' country."),
+        click.option("--email", default="", help="- reads it from standard input, so no shell remembers it."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@_whom
+@click.option("--yes", is_flag=True, help="Do not ask before erasing.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be erased.")
+def erase(email: str, phone: str, customer: str, store: str, yes: bool, dry_run: bool) -> None:
+    """Erase a person. Asks for the e-mail when nothing else names them.
+
+    What is found by an e-mail is every order, checkout and sign-up that came with it. One that came with a phone number
+    only is found by --phone, one that came with neither by --customer. What waits to be sent is not sent any more; of
+    what was sent stays that it was, by its event_id. Parked webhooks that name the person are deleted, and those that
+    cannot be opened. TikTok keeps what it has.
+    """
+    records, _ = _open()
+    demand = _demand(email, phone, customer, store)
+    found = {name: _found(records, name, person) for name, person in _people(records, demand, store).items()}
+    found = {name: rows for name, rows in found.items() if rows}
+    for name, rows in found.items():
+        click.echo(f"{name}: {_counted(rows)}")
+    if not found:
+        click.echo("nothing is kept of this person")
+        return
+    if dry_run:
+        click.echo("nothing is erased (--dry-run)")
+        return
+    if not yes and not click.confirm("Erase this for good?"):
+        fail("nothing is erased")
+    _erase(records, found)
+    click.echo("erased")
+
+
+@click.command()
+@_whom
+@click.option("--demand", "number", type=int, help="The person that Shopify named; an alert tells the number.")
+def export(email: str, phone: str, customer: str, store: str, number: int | None) -> None:
+    """Print all that is kept of a person as JSON lines, nothing masked: it is theirs.
+
+    Asks for the e-mail when nothing else names them. --demand answers what a shopper asked through Shopify.
+    """
+    records, asked = _open()
+    people = _demanded(asked, number) if number else _people(records, _demand(email, phone, customer, store), store)
+    lines = 0
+    for name, person in people.items():
+        for line in database(partial(_lines, records, name, person)):
+            click.echo(line.decode())
+            lines += 1
+    click.echo(f"{lines} lines" if lines else "nothing is kept of this person", err=True)
+    if number:
+        _answered(asked, number)
+
+
+def _lines(records: "Records", store: str, person: "Person") -> list[bytes]:
+    from connector.export import exported
+
+    return list(exported(records, store, person))
+
+
+def _open() -> "tuple[Records, Demands]":
+    from connector.database import connect, require_current
+    from connector.demands import Demands
+    from connector.records import Records
+
+    config = configuration()
+    engine = connect(config.database_url, patience=10.0)
+    database(lambda: require_current(engine))
+    return Records(engine, config.stores), Demands(engine)
+
+
+def _demand(email: str, phone: str, customer: str, store: str) -> "Demand":
+    """Whom the options name. A usage error for what is no e-mail and no phone, without repeating it."""
+    from connector import privacy
+    from connector.event import Demand
+
+    if customer and not store:
+        raise click.UsageError("a customer's number is the shop's own: say --store, too")
+    if store:
+        store_named(configuration(), store)
+    if email == "-":
+        email = sys.stdin.readline().strip()
+    elif not (email or phone or customer):
+        email = click.prompt("E-mail", err=True).strip()
+    if email and not privacy.email(email):
+        raise click.UsageError("that is no e-mail address")
+    if not (email or phone or customer):
+        raise click.UsageError("say whom: --email, --phone or --customer")
+    return Demand("export", customer, (email,) if email else (), (phone,) if phone else ())
+
+
+def _people(records: "Records", demand: "Demand", store: str) -> "dict[str, Person]":
+    """The person as each store hashes them."""
+    from connector.person import person_of
+
+    names = [store] if store else database(records.stores)
+    people = {name: person_of(demand, records.configured.get(name)) for name in names}
+    if demand.phones and not any(person.phones for person in people.values()):
+        raise click.UsageError("that is no phone number in any store's country; write it with its country code")
+    return {name: person for name, person in people.items() if person}
+
+
+def _demanded(asked: "Demands", number: int) -> "dict[str, Person]":
+    from connector.person import Person
+
+    found = database(lambda: asked.find(number))
+    if found is None or found.what != "export":
+        fail(f"nobody has asked under the number {number}; `connector check` names what is open")
+    if found.done_at is not None:
+        fail(f"demand {number} has been answered already; whom it was about is not kept")
+    return {found.store: found.person or Person()}
+
+
+def _answered(asked: "Demands", number: int) -> None:
+    import time
+
+    database(lambda: asked.finish(number, time.time()))
+
+
+def _found(records: "Records", store: str, person: "Person") -> "Found":
+    return database(lambda: records.find(store, person))
+
+
+def _erase(records: "Records", found: "dict[str, Found]") -> None:
+    import time
+
+    from connector.erasing import Erasure
+
+    erasure = Erasure(records.engine)
+    for store, rows in found.items():
+        database(partial(erasure.erase, store, rows, time.time()))
+
+
+def _counted(rows: "Found") -> str:
+    told = (
+        (len(rows.waiting), "events that wait, not to be sent"),
+        (len(rows.finished), "finished events"),
+        (len(rows.parked), "parked webhooks"),
+        (len(rows.unopenable), "parked webhooks that no webhook_secret opens"),
+        (len(rows.checkouts), "checkouts a browser told of"),
+    )
+    return ", ".join(f"{number} {what}" for number, what in told if number)

@@ -1,0 +1,183 @@
+"""Erasing a person, or all of a store: beside the relay when a shop has asked for it, or by `connector erase`.
+
+Of an event its key stays (pixel, name, event_id), so that nothing is ever sent twice, and what became of it. One that
+waits to be sent ends as expired. Times are Unix seconds. Raises CannotStore; whoever begins again goes on from there.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from threading import Event
+from typing import Any
+
+import sqlalchemy as sa
+
+from connector.demands import Demands, Noted
+from connector.housekeeping import BATCH, GONE, PAUSE
+from connector.identities import forget as forget_identities
+from connector.person import Person
+from connector.records import PERSONAL, Found, Records, parts, something_left
+from connector.tables import events, ledger, parked, signals
+from connector.transactions import CannotStore, Transactions
+from connector.turns import Turn
+
+log = logging.getLogger("connector.erasing")
+
+EVERY = 10.0  # seconds between looks for what is asked for
+TURN = 600.0
+FINISHED = ("accepted", "rejected", "expired")
+NOT_SENT = "erased on demand before it was sent"
+PERHAPS_SENT = "erased on demand; an attempt before may have reached TikTok"
+
+
+class Erasure(Transactions):
+    """The verbs: small transactions, so that webhooks always find a gap."""
+
+    def erase(self, store: str, found: Found, now: float) -> None:
+        """All of these rows of a store."""
+        for some in parts([*found.waiting, *found.finished]):
+            self._erase_events(some, now)
+        for some in parts([*found.parked, *found.unopenable]):
+            self._drop_parked(some)
+        for tokens in parts(found.checkouts):
+            self._forget_signals(signals.c.store == store, signals.c.token.in_(tokens))
+
+    def erase_store(self, store: str, until: float, now: float, rest: Callable[[], object]) -> dict[str, int]:
+        """All that has come from a store until then; how many rows of what. `rest` is called between batches."""
+        mine = sa.select(events.c.id).where(events.c.store == store, events.c.created_at <= until, something_left())
+        lines = sa.select(ledger.c.id).where(
+            ledger.c.store == store, ledger.c.received_at <= until, ledger.c.outcome != "recorded"
+        )
+        bodies = sa.select(parked.c.id).where(parked.c.store == store, parked.c.parked_at <= until)
+        self._forget_signals(signals.c.store == store, signals.c.seen_at <= until)
+        return {
+            "events": self._each(mine, events.c.id, lambda some: self._erase_events(some, now), rest),
+            "parked webhooks": self._each(bodies, parked.c.id, self._drop_parked, rest),
+            "ledger lines": self._each(lines, ledger.c.id, self._drop_lines, rest),
+        }
+
+    def _each(
+        self,
+        query: sa.Select[Any],
+        id_: sa.Column[int],
+        erase: Callable[[Sequence[int]], None],
+        rest: Callable[[], object],
+    ) -> int:
+        """Over all rows of the query, from id to id, so that each is looked at once."""
+        last, number = 0, 0
+        while True:
+            with self._read() as connection:
+                ids = connection.execute(query.where(id_ > last).order_by(id_).limit(BATCH)).scalars().all()
+            if not ids:
+                return number
+            erase(ids)
+            rest()
+            last, number = ids[-1], number + len(ids)
+
+    def _erase_events(self, ids: Sequence[int], now: float) -> None:
+        ended = events.c.state.in_(FINISHED)
+        why = sa.case((events.c.sent_at.is_(None), NOT_SENT), else_=PERHAPS_SENT)
+        values = dict.fromkeys(PERSONAL) | {
+            "state": sa.case((ended, events.c.state), else_="expired"),
+            "message": sa.case((ended, events.c.message), else_=why),
+            "settled_at": sa.func.coalesce(events.c.settled_at, now),
+            # A relay that has it in hand finds its lease gone, and writes nothing.
+            "lease_owner": None,
+        }
+        with self._write() as connection:
+            # In one order, or two that erase could each wait for the other.
+            connection.execute(
+                sa.select(events.c.id).where(events.c.id.in_(ids)).order_by(events.c.id).with_for_update()
+            )
+            connection.execute(sa.update(events).where(events.c.id.in_(ids)).values(values))
+            forget_identities(connection, ids)
+
+    def _forget_signals(self, *which: sa.ColumnElement[bool]) -> None:
+        with self._write() as connection:
+            connection.execute(sa.delete(signals).where(*which))
+
+    def _drop_parked(self, ids: Sequence[int]) -> None:
+        body = sa.select(parked.c.id).where(
+            parked.c.id.in_(ids), *(ledger.c[name] == parked.c[name] for name in ("store", "topic", "body_sha256"))
+        )
+        with self._write() as connection:
+            line = (body.exists(), ledger.c.outcome == "parked", ledger.c.reason.not_like(f"%{GONE}"))
+            connection.execute(sa.update(ledger).where(*line).values(reason=ledger.c.reason + GONE))
+            connection.execute(sa.delete(parked).where(parked.c.id.in_(ids)))
+
+    def _drop_lines(self, ids: Sequence[int]) -> None:
+        with self._write() as connection:
+            connection.execute(sa.delete(ledger).where(ledger.c.id.in_(ids)))
+
+
+class Eraser:
+    """Does what shops have asked for, while the relay runs. `clock` gives Unix seconds."""
+
+    def __init__(
+        self,
+        records: Records,
+        asked: Demands,
+        turn: Turn,
+        owner: str,
+        clock: Callable[[], float],
+    ) -> None:
+        self._records = records
+        self._erasure = Erasure(records.engine)
+        self._asked = asked
+        self._turn = turn
+        self._owner = owner
+        self._clock = clock
+
+    def run(self, stop: Event, first: float = 2.0) -> None:
+        """Work until `stop` is set; the first look comes after `first` seconds."""
+        pause = first
+        while not stop.wait(pause):
+            pause = EVERY
+            try:
+                self.round(stop)
+            except CannotStore as error:
+                log.warning("erasing waits, the database does not answer: %s", error)
+            except Exception:
+                log.exception("erasing failed")
+        try:
+            self._turn.give_back(self._owner)
+        except CannotStore as error:
+            log.info("the turn at erasing ends by itself: %s", error)
+
+    def round(self, stop: Event) -> int:
+        """All that is asked for and not done yet; how many demands. Nothing while it is another's turn."""
+        done = 0
+        for demand in self._asked.waiting():
+            if demand.what == "export":  # a person's to answer
+                continue
+            if stop.is_set() or not self._turn.take(self._owner, self._clock()):
+                break
+            erased = self._do(demand, partial(self._rest, stop))
+            self._asked.finish(demand.id, self._clock())
+            told = ", ".join(f"{number} {what}" for what, number in erased.items() if number) or "nothing was kept"
+            log.info("demand %s is done: %s", demand.id, told, extra={"store": demand.store})
+            done += 1
+            stop.wait(PAUSE)
+        return done
+
+    def _rest(self, stop: Event) -> None:
+        """So that webhooks find a gap, and nobody else begins the same."""
+        stop.wait(PAUSE)
+        self._turn.take(self._owner, self._clock())
+
+    def _do(self, demand: Noted, rest: Callable[[], object]) -> dict[str, int]:
+        if demand.what == "erase_store":
+            return self._erasure.erase_store(demand.store, demand.asked_at, self._clock(), rest)
+        found = self._records.find(demand.store, demand.person or Person())
+        self._erasure.erase(demand.store, found, self._clock())
+        return {
+            "events that waited": len(found.waiting),
+            "finished events": len(found.finished),
+            "parked webhooks": len(found.parked) + len(found.unopenable),
+        }
+
+
+def eraser(records: Records, owner: str, clock: Callable[[], float] = time.time) -> Eraser:
+    """One over the records' database."""
+    return Eraser(records, Demands(records.engine), Turn(records.engine, "erasing", TURN), owner, clock)

@@ -1,0 +1,78 @@
+"""All that is kept of a person, for themselves: nothing masked. Raises CannotStore."""
+
+import base64
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from connector.parking import unseal
+from connector.person import Person
+from connector.records import Found, Records, parts
+from connector.store import Store
+from connector.tables import events, ledger, parked, signals
+from connector.transactions import Transactions
+
+_EVENT = ("store", "pixel", "event", "event_id", "object_key", "test_code", "state", "code", "message", "request_id")
+_TIMES = ("occurred_at", "created_at", "sent_at", "settled_at")
+_LINE = ("store", "topic", "object_key", "order_number", "delivery", "outcome", "reason")
+
+
+class Export(Transactions):
+    """What is found of a person, as values that become JSON."""
+
+    def of(self, store: str, person: Person, found: Found, shop: Store | None) -> Iterator[dict[str, Any]]:
+        """Events, the ledger's lines about the same orders, what browsers told, and parked webhooks; by `kind`."""
+        keys = set(person.object_keys)
+        for some in parts([*found.waiting, *found.finished]):
+            with self._read() as connection:
+                rows = connection.execute(sa.select(events).where(events.c.id.in_(some)).order_by(events.c.id)).all()
+            for row in rows:
+                keys.add(row.object_key)
+                yield _event(row)
+        for chosen in parts(sorted(keys - {""})):
+            about = sa.select(ledger).where(ledger.c.store == store, ledger.c.object_key.in_(chosen))
+            with self._read() as connection:
+                lines = connection.execute(about.order_by(ledger.c.id)).all()
+            yield from (_line(line) for line in lines)
+        for tokens in parts(found.checkouts):
+            told = sa.select(signals).where(signals.c.store == store, signals.c.token.in_(tokens))
+            with self._read() as connection:
+                rows = connection.execute(told).all()
+            yield from ({"kind": "browser", **row._mapping, "seen_at": _at(row.seen_at)} for row in rows)
+        for number in found.parked if shop else ():
+            with self._read() as connection:
+                item = connection.execute(sa.select(parked).where(parked.c.id == number)).first()
+            if item and shop:
+                body = unseal(item.sealed, shop).body
+                yield {"kind": "parked", "store": store, "topic": item.topic, "reason": item.reason, **_readable(body)}
+
+
+def exported(records: Records, store: str, person: Person) -> Iterator[bytes]:
+    """JSON lines."""
+    found, shop = records.find(store, person), records.configured.get(store)
+    for item in Export(records.engine).of(store, person, found, shop):
+        yield msgspec.json.encode(item)
+
+
+def _event(row: sa.Row[Any]) -> dict[str, Any]:
+    told = {name: getattr(row, name) for name in _EVENT} | {name: _at(getattr(row, name)) for name in _TIMES}
+    return {"kind": "event", **told, "payload": msgspec.Raw(row.payload) if row.payload else None}
+
+
+def _line(row: sa.Row[Any]) -> dict[str, Any]:
+    told = {name: getattr(row, name) for name in _LINE}
+    return {"kind": "webhook", **told, "received_at": _at(row.received_at)}
+
+
+def _readable(body: bytes) -> dict[str, Any]:
+    try:
+        return {"body": body.decode()}
+    except UnicodeDecodeError:
+        return {"body_base64": base64.b64encode(body).decode()}
+
+
+def _at(seconds: float | None) -> str | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

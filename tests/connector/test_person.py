@@ -1,0 +1,114 @@
+"""Who is meant: by the hashes of each store, and whether a parked body names them."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector import privacy
+from connector.event import Demand
+from connector.person import Person, is_named, person_of
+from connector.store import EventIds, Pixel, Store
+
+STORE = Store(
+    name="acme",
+    platform="shopify",
+    url="https://acme.example",
+    shops=("acme.myshopify.com",),
+    webhook_secrets=("s",),
+    pixels=(Pixel("CABCDEFGHIJKLMNOPQR0", "token"),),
+    consent="not_required",
+    event_id=EventIds("{order_id}", "{checkout_token}", "{customer_id}"),
+    country="US",
+    external_id="c-{customer_id}",
+)
+DEMAND = Demand("erase_person", "8123", ("Ann@Example.com ",), ("(202) 555-0147",), ("501",))
+ANN = person_of(DEMAND, STORE)
+
+
+def named(body: Any, topic: str = "orders/create", person: Person = ANN) -> bool:
+    return is_named(person, topic, json.dumps(body).encode(), STORE)
+
+
+def test_a_person_is_hashed_as_the_stores_events_are() -> None:
+    """E-mail normalised, phone in the store's country, external_id by the store's template; nothing in plain."""
+    assert ANN.emails == {privacy.email("ann@example.com")}
+    assert ANN.phones == {privacy.phone("+12025550147", "")}
+    assert ANN.external_ids == {privacy.external_id("c-8123")}
+    assert ANN.object_keys == ["order:501", "customer:8123"]
+    assert "example" not in repr(ANN)
+    assert person_of(DEMAND, replace(STORE, external_id="{order_id}")).external_ids == frozenset()
+    assert person_of(DEMAND, None).external_ids == frozenset()
+    assert not person_of(Demand("export"), STORE)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"email": "ANN@example.com"},
+        {"note": "please write to ann@example.com."},
+        {"customer": {"default_address": {"phone": "202-555-0147"}}},
+        {"billing": {"phone": "+1 202 555 0147"}},
+        {"a": [[{"deep": ["x", "<ann@example.com>"]}]]},
+        {"customer": {"id": 8123}},
+        {"customer_id": "8123"},
+        {"arg": {"customer_id": 8123}},
+        {"id": 501},
+        {"order": {"id": 501}},
+        {"ann@example.com": True},
+    ],
+)
+def test_a_body_that_names_the_person_anywhere_is_found(body: Any) -> None:
+    """However it is written, and wherever a plugin put it."""
+    assert named(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"email": "anna@example.com"},
+        {"email": "ann@example.com.au"},
+        {"phone": "202-555-0148"},
+        {"line_items": [{"id": 8123, "product_id": 501, "quantity": 8123}]},
+        {"customer": {"id": 501}},
+        {"note": "order 501"},
+        {"id": 8123},
+        [],
+        None,
+    ],
+)
+def test_somebody_else_is_not(body: Any) -> None:
+    """A small shop's ids are small numbers, which are everywhere: only their place makes them an id."""
+    assert not named(body)
+
+
+def test_the_topic_says_whose_id_the_body_has() -> None:
+    """An order's is an order's, a customer's a customer's."""
+    assert named({"id": 8123}, "customers/create")
+    assert not named({"id": 501}, "customers/create")
+
+
+def test_a_phone_is_read_in_the_bodys_countries_too() -> None:
+    """The mapping reads it in the country of its address."""
+    berlin = replace_phone("+493055501234")
+    assert named({"address": {"phone": "030 55501234", "country_code": "DE"}}, person=berlin)
+    assert not named({"address": {"phone": "030 55501234", "country_code": "FR"}}, person=berlin)
+
+
+def replace_phone(number: str) -> Person:
+    return Person(phones=frozenset({privacy.phone(number, "")}))
+
+
+@pytest.mark.parametrize("body", [b"", b"\xff", b"{", b"[" * 100_000])
+def test_what_cannot_be_read_may_name_anybody(body: bytes) -> None:
+    """Nobody can say that it does not."""
+    assert is_named(ANN, "orders/create", body, STORE)
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists, max_leaves=9))
+def test_any_json_is_looked_through(value: Any) -> None:
+    """And somebody whom nothing is known of is named by nothing."""
+    assert not named({"x": value}, person=Person(customer_id="8123"))
