@@ -116,14 +116,15 @@ class Attic(Transactions):
         """How many webhooks came in hours long past."""
         return self._forget_hours(arrivals, before)
 
-    def forget_signals(self, before: float) -> int:
-        """What browsers told."""
+    def forget_signals(self, before: float, ahead: float) -> int:
+        """What browsers told, and what a clock that had jumped says is of a time `ahead`."""
         key = sa.tuple_(signals.c.store, signals.c.token)
+        old = sa.or_(signals.c.seen_at < before, signals.c.seen_at > ahead)
         with self._write() as connection:
-            query = sa.select(signals.c.store, signals.c.token).where(signals.c.seen_at < before)
+            query = sa.select(signals.c.store, signals.c.token).where(old)
             found = connection.execute(query.order_by(signals.c.seen_at).limit(BATCH)).all()
             # Asked again: meanwhile another beacon may have come.
-            still = (key.in_([tuple(row) for row in found]), signals.c.seen_at < before)
+            still = (key.in_([tuple(row) for row in found]), old)
             connection.execute(sa.delete(signals).where(*still))
         return len(found)
 
@@ -217,4 +218,4 @@ class Housekeeper:
         yield "counts dropped", partial(attic.forget_counts, now - kept.ledger)
         yield "tallies dropped", partial(attic.forget_tallies, now - kept.ledger)
         yield "hourly numbers dropped", partial(attic.forget_arrivals, now - ARRIVALS_KEPT)
-        yield "signals dropped", partial(attic.forget_signals, now - SIGNALS_KEPT)
+        yield "signals dropped", partial(attic.forget_signals, now - SIGNALS_KEPT, now + SIGNALS_KEPT)

@@ -15,9 +15,11 @@ from connector import tallies
 from connector.config import load
 from connector.desk import Choice, Desk
 from connector.housekeeping import BATCH, KEY_OUTLIVES, Attic, Housekeeper, Kept
+from connector.joining import Signal
 from connector.outbox import Outbox, Parked, settled
+from connector.signals import Beacon, Joins
 from connector.store import EventIds, Store
-from connector.tables import arrivals, counters, events, leases, ledger, parked
+from connector.tables import arrivals, counters, events, leases, ledger, parked, signals
 from connector.tallies import Tallies
 from connector.transactions import CannotStore
 
@@ -304,3 +306,11 @@ def test_the_old_is_found_by_an_index(engine: Engine) -> None:
         for index, query in queries.items():
             plan = connection.execute(sa.text(f"EXPLAIN QUERY PLAN {query}")).all()
             assert any(index in str(step) for step in plan), plan
+
+
+def test_what_browsers_told_is_kept_for_a_day(bench: Bench) -> None:
+    """Also what a clock wrote that had jumped ahead: it would be personal data without an end."""
+    for token, at in (("old-token", NOW - 2 * DAY), ("new-token", NOW), ("token-of-a-jump", NOW + 400 * DAY)):
+        Joins(bench.engine).collect(Beacon("acme", token, at, "", Signal(ip="198.51.99.7")))
+    assert bench.round(0.5)["signals dropped"] == 2
+    assert [row.token for row in rows(bench.engine, signals)] == ["new-token"]
