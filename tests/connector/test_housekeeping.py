@@ -312,5 +312,16 @@ def test_what_browsers_told_is_kept_for_a_day(bench: Bench) -> None:
     """Also what a clock wrote that had jumped ahead: it would be personal data without an end."""
     for token, at in (("old-token", NOW - 2 * DAY), ("new-token", NOW), ("token-of-a-jump", NOW + 400 * DAY)):
         Joins(bench.engine).collect(Beacon("acme", token, at, "", Signal(ip="198.51.99.7")))
-    assert bench.round(0.5)["signals dropped"] == 2
+    done = bench.round(0.5)
+    assert (done["signals dropped"], done["signals of the future dropped"]) == (1, 1)
     assert [row.token for row in rows(bench.engine, signals)] == ["new-token"]
+
+
+def test_of_a_flood_of_beacons_the_latest_are_kept(bench: Bench) -> None:
+    """Anybody may send some, so a day's worth of them could fill the disk."""
+    for number in range(5):
+        Joins(bench.engine).collect(Beacon("acme", f"token-{number}", NOW + number, "", Signal(ip="198.51.99.7")))
+    assert bench.attic.forget_signals_beyond(5) == 0
+    assert bench.attic.forget_signals_beyond(2) == 3
+    assert [row.token for row in rows(bench.engine, signals)] == ["token-3", "token-4"]
+    assert "signals of a flood dropped" in bench.keeper.round(Quick())
