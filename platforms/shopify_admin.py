@@ -336,7 +336,7 @@ def _shop_time(moment: datetime) -> str:
 
 def _next_page(link: str) -> str:
     """The cursor of the next page. The header's URL itself is not followed: only its cursor is taken."""
-    for url, rel in re.findall(r'<([^>]*)>\s*;\s*rel="?(\w+)"?', link):
+    for url, rel in re.findall(r'<([^<>]*)>\s*;\s*rel="?(\w+)"?', link):
         if rel == "next":
-            return next(iter(parse_qs(urlsplit(url).query).get("page_info", [])), "")
+            return next(iter(parse_qs(url.partition("?")[2]).get("page_info", [])), "")
     return ""
