@@ -6,13 +6,14 @@
     ledger     and counters and tallies after keep_ledger
     parked     bodies after keep_parked; their line in the ledger says so
     arrivals   hourly numbers after 400 days
-    signals    what browsers told, a day after the last of it
+    signals    what browsers told, a day after the last of it; anybody may send some, so only the latest MOST_SIGNALS
     overdue    events of a refused lane that have become too old to be sent end as expired, visibly
 
 What waits to be sent is never erased, nor are the rows of a store that is no longer configured before they are sent.
 """
 
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -40,6 +41,9 @@ TURN = 300.0  # seconds that one's turn lasts; taken again before every batch
 KEY_OUTLIVES = 35 * 24 * 3600.0
 ARRIVALS_KEPT = 400 * 24 * 3600.0
 SIGNALS_KEPT = 24 * 3600.0
+# A flood fills no disk then: some 2 GB if all are as large as they can be. No event waits longer than minutes, in which
+# the limits of `connector.beacons` let a tenth of it through.
+MOST_SIGNALS = 250_000
 TOO_OLD = "older than max_event_age while TikTok refused this pixel"
 GONE = " (its body is no longer kept)"
 
@@ -118,16 +122,24 @@ class Attic(Transactions):
         """How many webhooks came in hours long past."""
         return self._forget_hours(arrivals, before)
 
-    def forget_signals(self, before: float) -> int:
-        """What browsers told."""
+    def forget_signals(self, before: float, after: float = 0) -> int:
+        """What browsers told between these two moments."""
         key = sa.tuple_(signals.c.store, signals.c.token)
+        old = sa.and_(signals.c.seen_at < before, signals.c.seen_at > after)
         with self._write() as connection:
-            query = sa.select(signals.c.store, signals.c.token).where(signals.c.seen_at < before)
+            query = sa.select(signals.c.store, signals.c.token).where(old)
             found = connection.execute(query.order_by(signals.c.seen_at).limit(BATCH)).all()
             # Asked again: meanwhile another beacon may have come.
-            still = (key.in_([tuple(row) for row in found]), signals.c.seen_at < before)
+            still = (key.in_([tuple(row) for row in found]), old)
             connection.execute(sa.delete(signals).where(*still))
         return len(found)
+
+    def forget_signals_beyond(self, most: int) -> int:
+        """All but the latest."""
+        query = sa.select(signals.c.seen_at).order_by(signals.c.seen_at.desc())
+        with self._read() as connection:
+            first = connection.execute(query.offset(most).limit(1)).scalar()
+        return 0 if first is None else self.forget_signals(math.nextafter(first, math.inf))
 
     def _forget_hours(self, table: sa.Table, before: float) -> int:
         with self._write() as connection:
@@ -220,3 +232,6 @@ class Housekeeper:
         yield "tallies dropped", partial(attic.forget_tallies, now - kept.ledger)
         yield "hourly numbers dropped", partial(attic.forget_arrivals, now - ARRIVALS_KEPT)
         yield "signals dropped", partial(attic.forget_signals, now - SIGNALS_KEPT)
+        # Of a clock that had jumped: it would be personal data without an end.
+        yield "signals of the future dropped", partial(attic.forget_signals, math.inf, now + SIGNALS_KEPT)
+        yield "signals of a flood dropped", partial(attic.forget_signals_beyond, MOST_SIGNALS)

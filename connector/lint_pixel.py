@@ -39,6 +39,13 @@ class Finding:
 
 def lint(sent: Iterable[Sent], store: Store, stored: Stored | None) -> Iterator[Finding]:
     """Every difference in a sentence, with the setting that mends it; `stored` finds what the server made of it."""
+    for found in _compare(sent, store, stored):
+        # The file is a stranger's: what a terminal would obey, or cannot write at all, is not repeated.
+        plain = "".join(letter if letter.isprintable() else "\ufffd" for letter in found.text)
+        yield Finding(found.mark, plain)
+
+
+def _compare(sent: Iterable[Sent], store: Store, stored: Stored | None) -> Iterator[Finding]:
     ours = 0
     for one in sent:
         milestone, differences = _milestone(one, store)

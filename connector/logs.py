@@ -74,4 +74,5 @@ class _Text(logging.Formatter):
 
 def _quoted(value: object) -> str:
     shown = str(value)
-    return json.dumps(shown, ensure_ascii=False) if " " in shown else shown
+    plain = shown.isprintable()  # else a shopper's word might begin a line of its own, or command a terminal
+    return shown if plain and " " not in shown else json.dumps(shown, ensure_ascii=not plain)

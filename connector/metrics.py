@@ -51,7 +51,10 @@ def pages(config: Config, engine: Engine, figures: Figures, entrance: Entrance) 
 
 
 def _refusal(entrance: Entrance, hops: int) -> Response | None:
-    given = request.authorization
+    try:
+        given = request.authorization
+    except ValueError:  # no Base64 is beyond ASCII
+        given = None
     who = caller(request.remote_addr or "", request.headers.get("X-Forwarded-For", ""), hops)
     if given is None or given.type != "basic":
         return _refused(401, "basic auth is needed: any user name, and ADMIN_PASSWORD")

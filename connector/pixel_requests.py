@@ -82,9 +82,10 @@ def _fetch(content: str) -> Iterator[Sent]:
     start = content.find("{", url.end()) if url else -1
     try:
         options = json.JSONDecoder().raw_decode(content, start)[0] if start >= 0 else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Unreadable("the fetch() has no options that can be read; copy it as cURL, or the JSON body") from None
-    yield from _request(url[0] if url else "", mapping(options).get("body") or "")
+    body = mapping(options).get("body")
+    yield from _request(url[0] if url else "", body if isinstance(body, str) else "")
 
 
 def _curl(content: str) -> Iterator[Sent]:

@@ -20,6 +20,7 @@ minute, from the ledger and the counters that intake writes anyway. Intake itsel
 Per hour in `tallies`, kept as long as the ledger; since ever in `totals`, which only grows. Raises CannotStore.
 """
 
+import logging
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,6 +39,8 @@ from connector.outbox import Claimed
 from connector.silence import HOUR
 from connector.tables import tallies, totals
 from connector.transactions import Transactions
+
+log = logging.getLogger("connector.tallies")
 
 MERGED = 300  # seconds within which TikTok merges two copies: https://ads.tiktok.com/help/article/event-deduplication
 BOUNDS = (1, 2, 5, 10, 30, 60, MERGED, 900, 3600, 6 * 3600, 24 * 3600, 48 * 3600)  # seconds
@@ -97,7 +100,7 @@ class Tally:
     ) -> None:
         self._store, self._pixel, self._hour = store, pixel, int(now) // HOUR * HOUR
         known = {item.id: item for item in claimed}
-        self._parts = {result["row"]: [*_parts(known[result["row"]], result, now)] for result in results}
+        self._parts = {result["row"]: _counted(known[result["row"]], result, now) for result in results}
 
     def write(self, connection: Connection, rows: Iterable[int]) -> None:
         """Add what these rows count for, in the transaction under way."""
@@ -128,6 +131,15 @@ def _upsert(table: sa.Table, dialect: str) -> sa.Executable:
         set_={"count": table.c.count + new.excluded["count"]},
         where=table.c.count < _FULL,
     )
+
+
+def _counted(item: Claimed, result: Mapping[str, Any], now: float) -> list[_Part]:
+    """What an event adds; nothing if it cannot be counted, for what TikTok has taken must be settled or goes again."""
+    try:
+        return [*_parts(item, result, now)]
+    except Exception as error:
+        log.error("an event is in no number: %s", type(error).__name__, extra={"event_ids": item.event_id})
+        return []
 
 
 def _parts(item: Claimed, result: Mapping[str, Any], now: float) -> Iterable[_Part]:

@@ -21,6 +21,7 @@ TIMEOUT = httpx.Timeout(10.0, connect=3.0, pool=3.0)
 ANSWERED_WITHIN = 20.0  # seconds: an answer that trickles in beyond this is given up, at the latest one read later
 LONGEST_REQUEST = ANSWERED_WITHIN + 10.0
 MAX_ANSWER = 256 * 1024
+LOOKED_AT = 2000  # characters of TikTok's words; to look for addresses costs the square of a word's length
 
 Verdict = Literal["accepted", "retry", "rejected", "denied"]
 
@@ -169,5 +170,7 @@ def _shown(message: str) -> str:
 
     The path of a field (`data.3.properties.contents.0.content_id`) is no value: it is long, but not between dots.
     """
+    if len(message) > LOOKED_AT:
+        message = message[:LOOKED_AT].rpartition(" ")[0]  # half a word might be half an address
     without = _ECHOED.sub("…", message)
     return re.sub(r"[\x00-\x1f\ud800-\udfff]", " ", without)[:300]

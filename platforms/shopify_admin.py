@@ -147,7 +147,7 @@ class ShopifyAdmin:
         https://shopify.dev/docs/api/admin-graphql/latest/queries/webhookSubscriptions
         """
         found: list[Subscription] = []
-        after = None
+        after, passed = None, {""}
         while True:
             page = self._part(self._api.graphql(SUBSCRIPTIONS, after=after), "webhookSubscriptions")
             found += [self._subscription(node) for node in rows(page.get("nodes"))]
@@ -155,6 +155,7 @@ class ShopifyAdmin:
             after = follows.get("hasNextPage") and follows.get("endCursor")
             if not after:
                 return found
+            self._pass(after, passed)
 
     def subscribe(self, topic: str, url: str, secret: str) -> Subscription:
         """Make one, or find the one that is there already. `secret` is not used: the app's own signs.
@@ -223,7 +224,7 @@ class ShopifyAdmin:
 
     def _pages(self, name: str, query: Mapping[str, str | int]) -> Iterator[list[bytes]]:
         """All pages of a REST list. https://shopify.dev/docs/api/admin-rest/usage/pagination"""
-        query = {**query, "limit": PER_PAGE}
+        query, passed = {**query, "limit": PER_PAGE}, {""}
         while True:
             answer = self._steadily(f"{name}.json", query)
             if bodies := self._bodies(answer, name):
@@ -231,7 +232,14 @@ class ShopifyAdmin:
             cursor = _next_page(answer.headers.get("link", ""))
             if not cursor:
                 return
+            self._pass(cursor, passed)
             query = {"limit": PER_PAGE, "page_info": cursor}  # Shopify refuses any filter beside it
+
+    def _pass(self, cursor: object, passed: set[str]) -> None:
+        """A list that leads back to where it was has no end."""
+        if text(cursor) in passed:
+            raise self._api.broken()
+        passed.add(text(cursor))
 
     def _steadily(self, path: str, query: Mapping[str, str | int]) -> "Answer":
         """An answer; a long list shall not end because Shopify stumbles once in its middle."""
@@ -328,7 +336,7 @@ def _shop_time(moment: datetime) -> str:
 
 def _next_page(link: str) -> str:
     """The cursor of the next page. The header's URL itself is not followed: only its cursor is taken."""
-    for url, rel in re.findall(r'<([^>]*)>\s*;\s*rel="?(\w+)"?', link):
+    for url, rel in re.findall(r'<([^<>]*)>\s*;\s*rel="?(\w+)"?', link):
         if rel == "next":
-            return next(iter(parse_qs(urlsplit(url).query).get("page_info", [])), "")
+            return next(iter(parse_qs(url.partition("?")[2]).get("page_info", [])), "")
     return ""

@@ -146,6 +146,22 @@ class _Part:
     more: bool
 
 
+class _Turning:
+    """Notices a list whose pages do not turn: a cache that knows no query would show the first one for ever."""
+
+    def __init__(self) -> None:
+        self._before = b""
+
+    def on(self, page: bytes, shown: int) -> None:
+        """Another page has come, with so many rows. Raises AdminFault."""
+        if shown >= PER_PAGE and page == self._before:
+            raise AdminFault(
+                "broken",
+                "the shop answers every page of a list with the same one: let no cache keep what is below /wp-json/",
+            )
+        self._before = page
+
+
 class WooCommerce:
     """`connector.admin.Admin` for one WooCommerce shop."""
 
@@ -156,11 +172,12 @@ class WooCommerce:
     def subscriptions(self) -> list[Subscription]:
         """All webhooks of the shop; paused and disabled ones are not active."""
         found: dict[str, Subscription] = {}
-        page = 1
+        page, turning = 1, _Turning()
         while True:
             query = {"status": "all", "orderby": "id", "order": "asc", "per_page": str(PER_PAGE), "page": str(page)}
             answer = self._shop.get("webhooks", **query)
             hooks = read(answer, list[dict[str, Any]])
+            turning.on(answer.body, len(hooks))
             found |= {one.id: one for one in map(_subscription, hooks)}
             if not _is_more(answer, len(hooks), (page - 1) * PER_PAGE):
                 return list(found.values())
@@ -210,9 +227,10 @@ class WooCommerce:
 
     def _of_one_second(self, at: datetime, by: str) -> Iterator[_Part]:
         """More orders of the same second than a page holds, as imports make them: by id, pages overlapping."""
-        offset, more = 0, True
+        offset, more, turning = 0, True, _Turning()
         while more:
             part = self._orders(at, at, by, orderby="id", offset=str(offset))
+            turning.on(b"".join(body for body, _ in part.rows), len(part.rows))
             yield part
             more = part.more
             offset += PER_PAGE - OVERLAP
@@ -231,10 +249,11 @@ class WooCommerce:
 
     def customers(self, since: datetime, until: datetime) -> Iterator[Page]:
         """Customers who registered in [since, until], newest first: WooCommerce has no filter by date for them."""
-        offset, since = 0, since.replace(microsecond=0)
+        offset, since, turning = 0, since.replace(microsecond=0), _Turning()
         while True:
             query = {"role": "customer", "orderby": "registered_date", "order": "desc", "per_page": str(PER_PAGE)}
             part = _part(self._shop.get("customers", **query, offset=str(offset)), offset)
+            turning.on(b"".join(body for body, _ in part.rows), len(part.rows))
             dated = [(body, _when(row, "created")) for body, row in part.rows]
             yield Page("customer.created", [body for body, at in dated if at is None or since <= at <= until])
             if not part.more or any(at and at < since for _, at in dated):
@@ -336,8 +355,16 @@ def _subscription(hook: Mapping[str, Any]) -> Subscription:
 
 def _part(answer: Answer, offset: int) -> _Part:
     found = read(answer, list[msgspec.Raw])
-    rows = [(bytes(one), msgspec.json.decode(one, type=_Row)) for one in found]
+    rows = [(bytes(one), _row(one)) for one in found]
     return _Part(rows, answer.total, _is_more(answer, len(rows), offset))
+
+
+def _row(one: msgspec.Raw) -> _Row:
+    """What a plugin put into the list that is neither order nor customer is parked like a webhook of that kind."""
+    try:
+        return msgspec.json.decode(one, type=_Row)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _Row()
 
 
 def _is_more(answer: Answer, shown: int, before: int) -> bool:

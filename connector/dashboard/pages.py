@@ -52,6 +52,7 @@ def pages(config: Config, engine: Engine, entrance: Entrance, platforms: Mapping
         "dashboard", __name__, template_folder="templates", static_folder="static", static_url_path="/static"
     )
     door = Door(site, entrance, config.trusted_proxies)
+    site.before_request(_read)
     site.after_request(_guard)
     site.register_error_handler(HTTPException, lambda error: _failed(error.code or 500, error.description or ""))
     site.register_error_handler(CannotStore, lambda _: _failed(503, "The database does not answer just now."))
@@ -72,6 +73,16 @@ def _closed() -> Blueprint:
         return {"error": OFF}, 404
 
     return site
+
+
+def _read() -> None:
+    """The form, before anything is done: gunicorn raises kinds of its own for chunks that are none."""
+    try:
+        _ = request.form
+    except HTTPException:
+        raise
+    except Exception as error:
+        raise BadRequest("The form could not be read. Load the page again and try once more.") from error
 
 
 def _guard(response: Response) -> Response:

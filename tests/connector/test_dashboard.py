@@ -1,5 +1,6 @@
 """The dashboard's pages over a real database: who gets in, what is shown and found, what the buttons do."""
 
+import io
 import logging
 import re
 import time
@@ -90,6 +91,20 @@ class TestWho:
         assert answer.status_code == 401
         assert 'role="alert">This is not the password' in answer.text
         assert "Set-Cookie" not in answer.headers
+
+    def test_a_body_that_cannot_be_read_is_a_bad_request(self, site: Site, caplog: pytest.LogCaptureFixture) -> None:
+        """Strangers send chunks that are none, which gunicorn raises as a kind of its own: nothing for the log."""
+
+        class Torn(io.RawIOBase):
+            def readinto(self, _: object) -> int:
+                raise RuntimeError("no chunk")
+
+        caplog.clear()
+        torn = {"wsgi.input": Torn(), "wsgi.input_terminated": True}
+        browser = site.app.test_client()
+        answer = browser.post("/login", content_type="application/x-www-form-urlencoded", environ_overrides=torn)
+        assert answer.status_code == 400
+        assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
     def test_guessing_ends_soon_even_with_the_right_one(self, site: Site) -> None:
         """And /metrics counts together with it."""

@@ -144,6 +144,9 @@ def test_every_form_of_the_request_gives_the_same_event(form):
         "https://[broken",
         "fetch(",
         f'fetch("{URL}", {{oops',
+        f'fetch("{URL}", ' + '{"a":' * 100_000,
+        f'fetch("{URL}", {{"body": {{"event": "Purchase"}}}})',
+        f'fetch("{URL}", {{"body": 5}})',
         "curl",
         f"curl '{URL}'",
         '{"log": 5}',
@@ -365,3 +368,14 @@ def test_the_command_refuses_what_it_cannot_read(run):
     result = run("hello")
     assert result.exit_code == 1
     assert result.output.startswith("connector: copied.txt: it is none of what this reads")
+
+
+@pytest.mark.parametrize("odd", ["\ud800", "\x1b[2J", "\u202e", "\n✓ all is well"])
+def test_nothing_that_a_terminal_obeys_or_cannot_write_is_repeated(run, odd):
+    """A file may come from anybody: half a character, a control sequence, a line that looks like ours."""
+    properties = {**PURCHASE["properties"], "content_type": odd, "contents": [{"content_id": odd}]}
+    for one in ({"event_id": odd}, {"properties": properties}, {"properties": {**properties, "currency": odd}}):
+        result = run(json.dumps({**PURCHASE, **one}))
+        assert result.exit_code == 1
+        assert odd not in result.output
+        assert all(line.startswith("✗ Purchase: ") for line in result.output.splitlines())

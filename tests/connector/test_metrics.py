@@ -234,7 +234,8 @@ class TestWho:
         assert browser.get("/metrics", auth=(user, PASSWORD)).status_code == 200
 
     @pytest.mark.parametrize("headers", [{}, {"Authorization": "Basic"}, {"Authorization": "Bearer x"},
-                                         {"Authorization": "Basic !!!"}, {"Authorization": "Basic eDp5"}])  # fmt: skip
+                                         {"Authorization": "Basic !!!"}, {"Authorization": "Basic eDp5"},
+                                         {"Authorization": "Basic ÿþ"}])  # fmt: skip
     def test_nothing_else_opens(self, outbox: Outbox, headers: dict[str, str]) -> None:
         """And the browser is told what to ask for."""
         answer = client(outbox, ADMIN_PASSWORD=PASSWORD).get("/metrics", headers=headers)

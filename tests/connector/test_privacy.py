@@ -1,6 +1,7 @@
 """connector.privacy: normalised the way TikTok matches, absent where nothing can be normalised."""
 
 import hashlib
+import time
 
 import pytest
 from hypothesis import given
@@ -211,6 +212,14 @@ def test_a_page_keeps_its_path_and_of_the_query_only_click_id_and_utm(raw, url):
 )
 def test_a_page_without_credentials_or_no_page(raw, url):
     assert privacy.page_url(raw, BASE) == url
+
+
+@pytest.mark.parametrize("segment", ["a" * 30_000, "a" * 30_000 + "!", "a-" * 15_000, "%" * 30_000])
+def test_a_long_path_costs_little(segment):
+    """Anybody may send one with a beacon."""
+    begun = time.monotonic()
+    privacy.page_url(f"https://acme.example/{segment}", "")
+    assert time.monotonic() - begun < 2
 
 
 @given(WORDS)

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -164,6 +165,20 @@ def test_no_payload_keeps_an_event_from_being_settled(outbox: Outbox, engine: En
     put(outbox, 1, body)
     settle(outbox, ("accepted", 0))
     assert told(engine, "sent", "value") == {"Purchase sent accepted 0": 1}
+
+
+@pytest.mark.parametrize("strange", [{"payload": None}, {"occurred_at": float("nan")}, {"occurred_at": -float("inf")}])
+def test_whatever_cannot_be_counted_is_settled(
+    outbox: Outbox, engine: Engine, strange: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """TikTok has it: an event that could not be settled for a number's sake would be sent again."""
+    put(outbox, 1, b"{}")
+    (item,) = claim(outbox)
+    result = settled(item, "accepted", NOW, 0, "", "r")
+    tally = Tally(LANE.store, LANE.pixel, [replace(item, **strange)], [result], NOW)
+    assert outbox.settle("one", item.lease_until, [result], tally.write) == 1
+    assert told(engine) == {}
+    assert "an event is in no number" in caplog.text
 
 
 def test_a_value_too_small_to_count_is_nothing(outbox: Outbox, engine: Engine) -> None:

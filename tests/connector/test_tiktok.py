@@ -1,6 +1,7 @@
 """The Events API client: what is sent, and what an answer means."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 
 import httpx
@@ -374,6 +375,14 @@ def test_an_echoed_value_is_not_kept(message: str) -> None:
     assert "…" in shown
     for value in ("ann@", "555", "203.0.113", "aB3_-aB3", "0123456789abcdef"):
         assert value not in shown
+
+
+@pytest.mark.parametrize("message", ["a.a" * 20_000, "." * 60_000, "word " * 300 + "x" * 490 + "ann@example.com"])
+def test_endless_words_cost_little_and_leave_no_half_an_address(message: str) -> None:
+    """A lease must not run out over them, or the events would be sent again."""
+    begun = time.monotonic()
+    assert "ann" not in coded(40002, message).message
+    assert time.monotonic() - begun < 3
 
 
 def test_words_and_paths_are_kept() -> None:

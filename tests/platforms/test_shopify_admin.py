@@ -707,6 +707,28 @@ def test_a_next_page_elsewhere_is_asked_for_here(fake, shop):
     assert fake.requests[-1] == "GET /admin/api/2026-07/orders.json?limit=250&page_info=abc"
 
 
+@pytest.mark.parametrize(
+    "link", ['<https://[?page_info=abc>; rel="next"', "<" * 30_000 + '/?page_info=abc>; rel="next"']
+)
+def test_an_odd_link_costs_neither_the_list_nor_much_time(fake, shop, link):
+    """Its address need not be one, for only the cursor is read."""
+    fake.fail(200, on="/orders.json", headers={"Link": link}, body=b'{"orders": [{"id": 1}]}')
+    fake.fail(200, on="/orders.json", body=b'{"orders": [{"id": 2}]}')
+    begun = time.monotonic()
+    assert ids(last_day(shop)) == [1, 2]
+    assert time.monotonic() - begun < 5
+
+
+def test_pages_that_lead_back_have_an_end(fake, shop):
+    """A list that goes round in a circle is no answer."""
+    link = {"Link": '<https://x/orders.json?page_info=abc>; rel="next"'}
+    fake.fail(200, times=9, on="/orders.json", headers=link, body=b'{"orders": [{"id": 1}]}')
+    assert fault_of(lambda: last_day(shop)).kind == "broken"
+    again = {"webhookSubscriptions": {"nodes": [], "pageInfo": {"hasNextPage": True, "endCursor": "abc"}}}
+    fake.fail(200, times=9, on="graphql", body={"data": again})
+    assert fault_of(shop.subscriptions).kind == "broken"
+
+
 @pytest.mark.parametrize("how", ["hang", "trickle"])
 def test_every_request_has_an_end(fake, clock, how):
     """Whether nothing comes, or one byte after the other without end."""

@@ -21,7 +21,8 @@ from connector.admin import AdminFault, Subscription
 from connector.store import MILESTONES
 from connector.webhook import Request
 from platforms import woocommerce
-from platforms.woocommerce_admin import SETS_SECRET, admin, new_secret, topics, why_not_url
+from platforms.woocommerce_admin import SETS_SECRET, WooCommerce, admin, new_secret, topics, why_not_url
+from platforms.woocommerce_answers import Answer
 
 RECORDED = Path(__file__).parents[1] / "fixtures" / "woocommerce" / "requests"
 URL = "http://127.0.0.1:9/webhooks/beans"  # nobody there
@@ -337,6 +338,43 @@ def test_more_orders_of_one_second_than_a_page_holds(shop, by):
 
     shop.before = leave
     assert set(ids(connect(shop).orders(SINCE, UNTIL, by))) == set(range(1, 340))
+
+
+class Cached:
+    """A shop whose cache knows no query, behind a host that drops X-WP-Total: always the same full page."""
+
+    asked = 0
+
+    def __init__(self, *rows):
+        self.answer = Answer(200, {}, json.dumps(rows, separators=(",", ":")).encode())
+
+    def get(self, endpoint, **params):
+        self.asked += 1
+        assert self.asked < 20, "it would go on for ever"
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda admin: admin.subscriptions(),
+        lambda admin: [*admin.customers(SINCE, UNTIL)],
+        lambda admin: [*admin.orders(SINCE, UNTIL, "modified")],
+    ],
+)
+def test_a_list_whose_pages_do_not_turn_has_an_end(ask):
+    """It is asked no further, and what to do is said."""
+    at = f"{NOW - SECOND:%Y-%m-%dT%H:%M:%S}"
+    rows = [{"id": number, "date_created_gmt": at, "date_modified_gmt": at} for number in range(1, 101)]
+    with pytest.raises(AdminFault, match="no cache") as told:
+        ask(WooCommerce(Cached(*rows), lambda: NOW))
+    assert told.value.kind == "broken"
+
+
+def test_what_is_no_order_costs_no_other():
+    """A plugin's row is passed on like the others, to be parked."""
+    admin = WooCommerce(Cached(1, "x", {"id": 5, "date_modified_gmt": 5}, None), lambda: NOW)
+    assert bodies(admin.orders(SINCE, UNTIL, "modified")) == [b"1", b'"x"', b'{"id":5,"date_modified_gmt":5}', b"null"]
 
 
 def test_a_page_that_shows_fewer_orders_than_it_counts_is_not_the_last(shop):
