@@ -188,6 +188,8 @@ def _live(config: Config) -> Iterator[Finding]:
                 yield _token(EventsApi(config.events_api_url, client), store, pixel)
         if config.public_url:
             yield _reachable(client, config.public_url)
+        else:
+            yield Finding("note", "PUBLIC_URL is not set, so whether shops can reach this server was not tried")
 
 
 def _token(api: EventsApi, store: Store, pixel: Pixel) -> Finding:

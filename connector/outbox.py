@@ -112,8 +112,8 @@ class Outbox(Transactions):
         self._joins = Joins(engine)
         known = f"ON CONFLICT DO NOTHING RETURNING {', '.join(column.name for column in _KEY)}"
         self._new_events = Insertion(events, _ROW, known, engine.dialect)
-        # A body that was parked and now, replayed, is handled, or that was skipped and, sent again after a change of the
-        # settings, becomes events: its line tells the newer story.
+        # A body that was parked and now, replayed, is handled, or that was skipped and, sent again after the settings
+        # changed, becomes events: its line tells the newer story.
         retold = ", ".join(f"{name} = excluded.{name}" for name in _RETOLD)
         stale = "ledger.outcome = 'parked' OR ledger.outcome = 'skipped' AND excluded.outcome = 'relayed'"
         told = f"ON CONFLICT (store, topic, body_sha256) DO UPDATE SET {retold} WHERE {stale}"
