@@ -130,9 +130,8 @@ def _parked(config: Config, desk: Desk) -> Iterator[Finding]:
         except (KeyError, Unopenable):
             closed += 1
     if waiting:
-        yield Finding(
-            "warning", f"{len(waiting)} webhooks are parked: `connector events replay --parked` tries them again"
-        )
+        number = f"{len(waiting)} webhooks are" if len(waiting) > 1 else "1 webhook is"
+        yield Finding("warning", f"{number} parked: `connector events replay --parked` tries again")
     if closed:
         yield Finding("warning", f"{closed} of them cannot be opened: no current webhook_secret of their store fits")
 
@@ -188,6 +187,8 @@ def _live(config: Config) -> Iterator[Finding]:
                 yield _token(EventsApi(config.events_api_url, client), store, pixel)
         if config.public_url:
             yield _reachable(client, config.public_url)
+        else:
+            yield Finding("note", "PUBLIC_URL is not set, so whether shops can reach this server was not tried")
 
 
 def _token(api: EventsApi, store: Store, pixel: Pixel) -> Finding:

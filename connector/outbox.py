@@ -113,9 +113,11 @@ class Outbox(Transactions):
         self._joins = Joins(engine)
         known = f"ON CONFLICT DO NOTHING RETURNING {', '.join(column.name for column in _KEY)}"
         self._new_events = Insertion(events, _ROW, known, engine.dialect)
-        # A body that was parked and now, replayed, is handled: its line tells the newer story.
+        # A body that was parked and now, replayed, is handled, or that was skipped and, sent again after the settings
+        # changed, becomes events: its line tells the newer story.
         retold = ", ".join(f"{name} = excluded.{name}" for name in _RETOLD)
-        told = f"ON CONFLICT (store, topic, body_sha256) DO UPDATE SET {retold} WHERE ledger.outcome = 'parked'"
+        stale = "ledger.outcome = 'parked' OR ledger.outcome = 'skipped' AND excluded.outcome = 'relayed'"
+        told = f"ON CONFLICT (store, topic, body_sha256) DO UPDATE SET {retold} WHERE {stale}"
         self._new_lines = Insertion(ledger, _LINE, told, engine.dialect)
 
     # --- intake ---------------------------------------------------------------------------------------------

@@ -23,20 +23,20 @@ def files(path: Path) -> list[Path]:
 
 
 def preview(body: bytes, topic: str, store: Store, platforms: Mapping[str, Platform]) -> dict[str, Any]:
-    """The outcome as the command prints it: `outcome` is relayed, skipped or parked."""
+    """The outcome as the command prints it, in the words that the server counts webhooks by."""
     platform, now = platforms[store.platform], datetime.now(UTC)
     if topic in platform.RECORDED:
-        return _told("skipped", f"{topic} is recorded and yields no event")
+        return _told("recorded", f"{topic} is recorded and yields no event")
     if topic not in platform.TOPICS:
         return _told(
-            "skipped", f"{topic} would be ignored; topics that yield events: {', '.join(sorted(platform.TOPICS))}"
+            "ignored", f"{topic} would be ignored; topics that yield events: {', '.join(sorted(platform.TOPICS))}"
         )
     try:
         seen = examine(Webhook(topic=topic, body=body, received_at=now), platform, store, now, None)
     except Misfit as error:
         return _told("parked", str(error))
     except Unreadable as error:
-        return _told("parked", f"{error}: the server answers 400 and keeps nothing")
+        return _told("unreadable", f"{error}: the server answers 400 and keeps nothing")
     return {
         "outcome": "relayed" if seen.events else "skipped",
         "events": [msgspec.Raw(mapped.payload) for mapped in seen.events],

@@ -29,3 +29,12 @@ def test_every_module_has_a_layer():
     files = (ROOT / "connector").iterdir()
     modules = {f"connector.{file.stem}" for file in files if file.suffix == ".py" or (file / "__init__.py").exists()}
     assert modules - layered == {"connector.__init__"}
+
+
+def test_the_readme_names_every_room():
+    """Its file map is how a reader finds a module."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    plan = readme.partition("## How it is built")[2].partition("    platforms/")[0]
+    files = (ROOT / "connector").iterdir()
+    rooms = {file.stem for file in files if file.suffix in ("", ".py") and not file.name.startswith((".", "__"))}
+    assert rooms - set(re.findall(r"\w+", plan)) == set()

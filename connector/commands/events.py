@@ -29,7 +29,7 @@ def _choosing(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--until", help="Created at the latest: a date, a time, or an age such as 2d, 3h."),
         click.option("--since", help="Created at the earliest: a date, a time, or an age such as 2d, 3h."),
         click.option("--event", default="", help="An event name, e.g. Purchase."),
-        click.option("--state", default="", type=click.Choice(["", *STATES])),
+        click.option("--state", type=click.Choice(STATES)),
         click.option("--store", default=""),
     ):
         command = option(command)
@@ -40,7 +40,9 @@ def _choosing(command: Callable[..., None]) -> Callable[..., None]:
 @_choosing
 @click.option("--parked", is_flag=True, help="Parked webhooks instead, with the reason.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000))
-def list_(store: str, state: str, event: str, since: str | None, until: str | None, parked: bool, limit: int) -> None:
+def list_(
+    store: str, state: str | None, event: str, since: str | None, until: str | None, parked: bool, limit: int
+) -> None:
     """List events, the newest last; or with --parked the webhooks that could not be handled."""
     from connector.desk import Choice
 
@@ -51,7 +53,7 @@ def list_(store: str, state: str, event: str, since: str | None, until: str | No
             click.echo(f"{_at(item.parked_at)}  {item.store}  {item.topic}  {item.reason}")
         click.echo(f"{len(waiting)} webhooks are parked", err=True)
         return
-    choice = Choice((), store, state, event, moment(since), moment(until))
+    choice = Choice((), store, state or "", event, moment(since), moment(until))
     rows = database(lambda: open_desk().find(choice, limit))
     if store and not rows:
         store_named(config, store)
@@ -104,7 +106,7 @@ def show(key: str) -> None:
     "--force", is_flag=True, help="Also events that TikTok may have got over 47 hours ago, and may count twice."
 )
 def replay(
-    ids: tuple[str, ...], store: str, state: str, event: str, since: str | None, until: str | None,
+    ids: tuple[str, ...], store: str, state: str | None, event: str, since: str | None, until: str | None,
     parked: bool, dry_run: bool, force: bool,
 ) -> None:  # fmt: skip
     """Send rejected and expired events again, by event_id or row number, store, state or time."""
@@ -116,7 +118,7 @@ def replay(
         return
     if not (ids or store or state or event or since or until):
         raise click.UsageError("say which events: ids, --store, --state, --event, --since or --until; or --parked")
-    _replay_events(config, Choice(ids, store, state, event, moment(since), moment(until)), dry_run, force)
+    _replay_events(config, Choice(ids, store, state or "", event, moment(since), moment(until)), dry_run, force)
 
 
 def _replay_events(config: "Config", choice: "Choice", dry_run: bool, force: bool) -> None:

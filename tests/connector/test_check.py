@@ -145,13 +145,13 @@ def test_parked_webhooks_and_those_no_secret_opens(url, outbox):
     store = config(url).stores["acme"]
     park(outbox, store, b"1")
     assert [line for line in texts(url, mark="warning") if "parked" in line] == [
-        "1 webhooks are parked: `connector events replay --parked` tries them again"
+        "1 webhook is parked: `connector events replay --parked` tries again"
     ]
     assert not any("cannot be opened" in line for line in texts(url))
     park(outbox, replace(store, webhook_secrets=("an-older-secret",)), b"2")
     park(outbox, replace(store, name="closed"), b"3")
     told = texts(url, mark="warning")
-    assert "3 webhooks are parked: `connector events replay --parked` tries them again" in told
+    assert "3 webhooks are parked: `connector events replay --parked` tries again" in told
     assert "2 of them cannot be opened: no current webhook_secret of their store fits" in told
 
 

@@ -111,6 +111,11 @@ def test_without_public_url_nobody_knows_which_webhooks_are_ours(tmp_path, fake)
     )
 
 
+def test_without_public_url_it_says_that_nobody_tried_to_reach_us(tmp_path):
+    untried = "PUBLIC_URL is not set, so whether shops can reach this server was not tried"
+    assert ("note", untried) in [(each.mark, each.text) for each in check(config(tmp_path), live=True)]
+
+
 def test_keys_that_are_of_no_use_are_a_fault_said_once(tmp_path, fake):
     fake.key = "ck_" + "00" * 20
     wrong = of(tmp_path, fake)

@@ -129,6 +129,15 @@ class TestRecord:
             assert sum(pool.map(run, range(8))) == 20
         assert len(rows(engine)) == 20
 
+    def test_a_skipped_body_that_becomes_events_is_no_longer_called_skipped(
+        self, outbox: Outbox, engine: Engine
+    ) -> None:
+        """The shop sends it again after a change of the settings."""
+        outbox.record(decision("body", outcome="skipped", reason="older than go_live"))
+        outbox.record(decision("body", mapped(1)))
+        (line,) = rows(engine, ledger)
+        assert (line.outcome, line.reason) == ("relayed", "")
+
     def test_nothing_is_stored_by_halves(self, outbox: Outbox, engine: Engine) -> None:
         """Events and ledger line are one transaction."""
         with pytest.raises(CannotStore):
@@ -172,7 +181,7 @@ class TestPark:
         assert rows(engine, parked) == []
 
     def test_a_handled_body_is_not_called_parked_again(self, outbox: Outbox, engine: Engine) -> None:
-        """Only a parked line is ever rewritten."""
+        """Nothing rewrites the line of a webhook that became events."""
         outbox.record(decision("body", mapped(1)))
         outbox.park(self.ITEM)
         assert [line.outcome for line in rows(engine, ledger)] == ["relayed"]

@@ -100,7 +100,7 @@ def test_a_folder_in_the_order_of_its_names(tmp_path, shop):
     written(folder, b"{", "c.json")
     written(folder, b"not looked at", "notes.txt")
     found = lines(folder, "orders/create")
-    assert [line["outcome"] for line in found] == ["relayed", "skipped", "parked"]
+    assert [line["outcome"] for line in found] == ["relayed", "skipped", "unreadable"]
     assert found[1]["events"] == []
     assert found[1]["skipped"] == [
         {"milestone": "order_placed", "reason": "pos orders are not relayed (orders.include)"}
@@ -110,25 +110,29 @@ def test_a_folder_in_the_order_of_its_names(tmp_path, shop):
 def test_a_topic_that_yields_nothing(tmp_path, shop):
     file = written(tmp_path, shop.body("orders/paid"))
     found = only(file, "products/update")
-    assert (found["outcome"], found["events"], found["skipped"]) == ("skipped", [], [])
+    assert (found["outcome"], found["events"], found["skipped"]) == ("ignored", [], [])
     assert found["notes"][0].startswith("products/update would be ignored; topics that yield events: checkouts/create")
     found = only(file, "app/uninstalled")
-    assert found["notes"] == ["app/uninstalled is recorded and yields no event"]
+    assert (found["outcome"], found["notes"]) == ("recorded", ["app/uninstalled is recorded and yields no event"])
 
 
 @pytest.mark.parametrize(
-    ("raw", "note"),
+    ("raw", "outcome", "note"),
     [
-        (b"", "the body is not JSON: the server answers 400 and keeps nothing"),
-        (b"\xff\x00", "the body is not JSON: the server answers 400 and keeps nothing"),
-        (b"[]", "the body is not a JSON object"),
-        (b'{"id": 1}', "the body is no order, so it is no orders/paid"),
-        (b'{"a": NaN}', "the body is JSON of a kind that only a lenient parser accepts (NaN, a lone surrogate)"),
+        (b"", "unreadable", "the body is not JSON: the server answers 400 and keeps nothing"),
+        (b"\xff\x00", "unreadable", "the body is not JSON: the server answers 400 and keeps nothing"),
+        (b"[]", "parked", "the body is not a JSON object"),
+        (b'{"id": 1}', "parked", "the body is no order, so it is no orders/paid"),
+        (
+            b'{"a": NaN}',
+            "parked",
+            "the body is JSON of a kind that only a lenient parser accepts (NaN, a lone surrogate)",
+        ),
     ],
 )
-def test_garbage_is_parked_or_refused_and_says_why(tmp_path, raw, note):
+def test_garbage_is_parked_or_refused_and_says_why(tmp_path, raw, outcome, note):
     found = only(written(tmp_path, raw), "orders/paid")
-    assert (found["outcome"], found["events"], found["notes"]) == ("parked", [], [note])
+    assert (found["outcome"], found["events"], found["notes"]) == (outcome, [], [note])
 
 
 def test_notes_of_what_was_left_out(tmp_path, shop):
