@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from connector.outbox import HOUR, Lane, LaneState, Parked, lane_state
-from connector.tables import alerts, counters, events, lanes, ledger, parked, relays
+from connector.tables import alerts, counters, events, identities, lanes, ledger, parked, relays
 from connector.transactions import Transactions
 
 # In the very words of the indexes: SQLite finds them by nothing else.
@@ -135,9 +135,10 @@ class Desk(Transactions):
         with self._read() as connection:
             pairs = self._subjects(connection, key) if key else []
             if email:
-                query = sa.select(events.c.store, events.c.object_key).where(events.c.email == email)
-                rows = connection.execute(query.order_by(events.c.id.desc()).limit(MOST))
-                pairs += [(row.store, row.object_key) for row in rows]
+                first = sa.select(events.c.store, events.c.object_key).where(events.c.email == email)
+                further = sa.select(identities.c.store, identities.c.object_key).where(identities.c.digest == email)
+                for query in (first.order_by(events.c.id.desc()), further):
+                    pairs += [(row.store, row.object_key) for row in connection.execute(query.limit(MOST))]
             for pair in dict.fromkeys(pairs):
                 lines, sent = _of(connection, ledger, pair), _of(connection, events, pair)
                 number = next((line.order_number for line in lines if line.order_number), "")
@@ -149,7 +150,7 @@ class Desk(Transactions):
         """The (store, object key) pairs a word may mean: each way of meaning one is a look into an index."""
         names = [prefix + key for prefix in PREFIXES]
         numbered = sa.select(ledger.c.store, ledger.c.object_key).where(
-            ledger.c.order_number.in_([key, f"#{key}"]), _NUMBERED
+            ledger.c.order_number.in_([key, f"#{key}", key.removeprefix("#")]), _NUMBERED
         )
         queries = [numbered.order_by(ledger.c.id.desc()).limit(MOST)]
         for table in (ledger, events):

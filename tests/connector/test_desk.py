@@ -90,6 +90,18 @@ class TestLooking:
         assert [one.object_key for one in full.search("", sha("kim"))] == ["order:22", "order:23", "order:21"]
         assert full.search("", sha("lee")) == []
 
+    def test_search_by_the_hash_of_a_second_address(self, full: Desk, outbox: Outbox) -> None:
+        """An order may name two."""
+        item = mapped(31, email=sha("kim").hex(), more_hashes=(sha("lee").hex(),))
+        outbox.record(decision("of 31", item, order_number="31"))
+        assert [one.object_key for one in full.search("", sha("lee"))] == ["order:31"]
+
+    def test_a_number_is_found_with_or_without_its_sign(self, full: Desk, outbox: Outbox) -> None:
+        """Shopify writes it, WooCommerce does not, and people type either."""
+        outbox.record(decision("of 31", mapped(310), order_number="31"))
+        assert [one.order_number for one in full.search("#31")] == ["31"]
+        assert ("acme", "order:1", "#1") in [(o.store, o.object_key, o.order_number) for o in full.search("1")]
+
     @pytest.mark.parametrize("key", ["nothing", "9" * 40, HOSTILE, "'; DROP TABLE events; --", "٣٣٣"])
     def test_search_for_nonsense_is_empty(self, full: Desk, key: str) -> None:
         """Nothing raises."""
