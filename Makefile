@@ -8,7 +8,7 @@ demo: $(VENV)/ready  ## Show the main job: sandbox, server and relay, and a shop
 	$(BIN)/connector demo $(ARGS)
 
 test: $(VENV)/ready  ## All tests, on SQLite and on a real PostgreSQL
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 faults: $(VENV)/ready  ## Kill, restart and refuse everything at random: ARGS="--kills 200 --seed 7 --database sqlite"
 	$(BIN)/python tests/faults/storm.py $(ARGS)
