@@ -14,6 +14,7 @@ from threading import Lock
 from connector import privacy
 from connector.fields import parameter, text
 from connector.joining import Signal
+from connector.proxies import origin
 from connector.signals import Beacon, Joins
 from connector.store import Store
 from connector.waiting import TOKEN, home
@@ -104,15 +105,8 @@ def read(body: bytes, user_agent: str, ip: str) -> tuple[str, Signal] | None:
 
 
 def client_ip(peer: str, forwarded: str, hops: int) -> str:
-    """The public address a request comes from, or "".
-
-    With no trusted proxy the peer's. Each trusted proxy adds the address it was called from to X-Forwarded-For, so the
-    farthest one's entry is the client's; what stands before it anybody may have written.
-    """
-    if hops == 0:
-        return privacy.public_ip(peer)
-    entries = forwarded.split(",")
-    return privacy.public_ip(_bare(entries[-hops].strip())) if len(entries) >= hops else ""
+    """The public address a request comes from, or ""; see `proxies.origin`."""
+    return privacy.public_ip(origin(peer, forwarded, hops))
 
 
 class Limit:
@@ -145,13 +139,6 @@ def _visible(value: str, most: int = MAX_BEACON) -> str:
 
 def _short(agent: str) -> str:
     return agent if len(agent) <= MAX_AGENT else ""
-
-
-def _bare(address: str) -> str:
-    """Some proxies write a port behind it: 192.0.2.1:4711, [2001:db8::1]:4711."""
-    if address.startswith("["):
-        return address[1:].partition("]")[0]
-    return address.partition(":")[0] if address.count(":") == 1 else address
 
 
 def _household(ip: str) -> str:

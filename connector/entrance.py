@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from itsdangerous import BadData, URLSafeSerializer
 
+from connector.proxies import origin
+
 Verdict = Literal["in", "wrong", "wait"]
 LASTS = 12 * 3600.0  # seconds of a session
 WINDOW = 300.0  # seconds in which wrong attempts add up
@@ -98,12 +100,8 @@ class Entrance:
 
 
 def caller(peer: str, forwarded: str, hops: int) -> str:
-    """Whose attempts count together: the connection's address, or the one that the farthest trusted proxy noted.
-
-    `forwarded` is X-Forwarded-For, of which only the last `hops` entries are true.
-    """
-    entries = [entry.strip() for entry in forwarded.split(",") if entry.strip()]
-    return entries[-hops][:64] if hops and len(entries) >= hops else peer
+    """Whose attempts count together: an address, private ones included; see `proxies.origin`."""
+    return origin(peer, forwarded, hops)[:64] or peer
 
 
 class _Attempts:

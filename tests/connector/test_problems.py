@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -265,30 +264,13 @@ class TestSilent:
 SCANS: tuple[str, ...] = ("SCAN lanes", "SCAN relays", "SCAN first", "SCAN anon_1")  # few rows, or what a query limited
 
 
-def test_every_look_goes_by_an_index(bench: Bench, explained: Callable[[], list[str]]) -> None:
+def test_every_look_goes_by_an_index(bench: Bench, plans: Callable[[], list[str]]) -> None:
     """A million finished rows cost nothing."""
     if bench.engine.dialect.name != "sqlite":
         pytest.skip("PostgreSQL plans small tables by reading them whole")
     fill(bench.outbox, 1)
-    steps = explained()
+    steps = plans()
     list(bench.finder.find(NOW + 100))
     for index in ("events_due", "events_failed", "parked_at", "counters_hour"):
         assert any(index in step for step in steps), (index, steps)
     assert [step for step in steps if step.startswith("SCAN") and not step.startswith(SCANS)] == []
-
-
-@pytest.fixture
-def explained(engine: Engine) -> Any:
-    """Call it to collect the plan of every query from then on."""
-    steps: list[str] = []
-
-    def explain(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
-        if statement.startswith("SELECT"):
-            plan = connection.connection.cursor().execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
-            steps.extend(step[-1] for step in plan.fetchall())
-
-    def begin() -> list[str]:
-        sa.event.listen(engine, "before_cursor_execute", explain)
-        return steps
-
-    return begin
