@@ -5,6 +5,7 @@ that dies is started again; without gunicorn there is nothing to serve, so the p
 parent: they hold the read end of a pipe whose write end only the parent has.
 """
 
+import contextlib
 import logging
 import os
 import signal
@@ -97,8 +98,9 @@ class Supervisor:
         )
         if name == "relay":
             # A shop waits for its answer, TikTok for nothing: webhooks come first where both want the processor.
-            own = os.getpriority(os.PRIO_PROCESS, 0)
-            os.setpriority(os.PRIO_PROCESS, self._children[name].pid, own + RELAY_NICE)
+            with contextlib.suppress(OSError):  # a host may forbid it; then they are equals
+                own = os.getpriority(os.PRIO_PROCESS, 0)
+                os.setpriority(os.PRIO_PROCESS, self._children[name].pid, own + RELAY_NICE)
 
     def _watch_relay(self) -> None:
         relay = self._children["relay"]
