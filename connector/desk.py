@@ -180,6 +180,7 @@ class Desk(Transactions):
             "tried_at": None,
             "attempts": 0,
             "lease_owner": None,
+            "lease_until": None,
             "settled_at": None,
         }
         again |= {"sent_at": None} if forget_sent else {}

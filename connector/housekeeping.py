@@ -26,6 +26,7 @@ import sqlalchemy as sa
 from connector import tables, tallies
 from connector.config import Config
 from connector.identities import forget as forget_identities
+from connector.outbox import unleased
 from connector.silence import HOUR
 from connector.store import Store
 from connector.tables import arrivals, counters, events, lanes, ledger, parked, signals
@@ -153,7 +154,7 @@ class Attic(Transactions):
         """Events that wait for a refused token and have become too old meanwhile. Those sent as tests have no age."""
         age = store.max_event_age.total_seconds()
         refused = sa.select(lanes.c.pixel).where(lanes.c.store == store.name, lanes.c.denied_since.is_not(None))
-        old = (events.c.state == "due", events.c.due_at < now, events.c.occurred_at < now - age)
+        old = (events.c.state == "due", events.c.due_at < now, unleased(now), events.c.occurred_at < now - age)
         mine = (events.c.store == store.name, events.c.pixel.in_(refused), events.c.test_code == "")
         with self._write() as connection:
             ids = self._some(connection, events, *mine, *old, order=events.c.due_at)

@@ -25,6 +25,7 @@ from connector.transactions import CannotStore, Transactions, fault_of_one
 State = Literal["held", "due", "accepted", "rejected", "expired", "skipped"]
 STATES: tuple[State, ...] = ("held", "due", "accepted", "rejected", "expired", "skipped")
 HOUR = 3600
+FURTHEST = 900.0  # seconds, longer than any lease or pause: what lies further ahead was written by a wrong clock
 
 
 class Decision(Struct, frozen=True):
@@ -100,7 +101,7 @@ _ROW = (
     "created_at", "payload", "email", "phone", "external_id",
 )  # fmt: skip
 _RETOLD = ("object_key", "order_number", "outcome", "reason")
-_CLAIMED = [name for name in Claimed.__dataclass_fields__ if name != "lease_until"]
+_CLAIMED = list(Claimed.__dataclass_fields__)
 
 
 class Outbox(Transactions):
@@ -260,10 +261,13 @@ class Outbox(Transactions):
     def claim(self, lane: Lane, limit: int, owner: str, now: float, lease: float) -> list[Claimed]:
         """Lease up to `limit` due events of a lane to `owner` for `lease` seconds, the longest due first.
 
-        From here on an event may have reached TikTok, so its first possibly-sent time is written now.
+        From here on an event may have reached TikTok, so its first possibly-sent time is written now. No index has
+        any of what is written here: PostgreSQL then leaves all indexes alone.
+        https://www.postgresql.org/docs/current/storage-hot.html
         """
         ours = (events.c.store == lane.store, events.c.pixel == lane.pixel, events.c.state == "due")
-        due = sa.select(events.c.id).where(*ours, events.c.due_at <= now).order_by(events.c.due_at).limit(limit)
+        free = (events.c.due_at <= now, unleased(now))
+        due = sa.select(events.c.id).where(*ours, *free).order_by(events.c.due_at).limit(limit)
         if self._postgresql:
             due = due.with_for_update(skip_locked=True)
         chosen = due.cte("chosen")  # chosen once: as a plain subquery it may run again and lock more than `limit`
@@ -272,16 +276,15 @@ class Outbox(Transactions):
             .where(events.c.id.in_(sa.select(chosen.c.id)))
             .values(
                 lease_owner=owner,
-                due_at=now + lease,
+                lease_until=now + lease,
                 attempts=events.c.attempts + 1,
-                tried_at=sa.func.coalesce(events.c.tried_at, now),
-                sent_at=sa.func.coalesce(events.c.sent_at, now),
+                **{name: sa.func.coalesce(_believable(events.c[name], now), now) for name in ("tried_at", "sent_at")},
             )
-            .returning(*(events.c[name] for name in _CLAIMED), events.c.due_at.label("lease_until"))
+            .returning(*(events.c[name] for name in _CLAIMED))
         )
         with self._write() as connection:
             rows = connection.execute(update).all()
-        return sorted((Claimed(**row._mapping) for row in rows), key=lambda item: item.id)
+        return sorted((Claimed(*row) for row in rows), key=lambda item: item.id)
 
     def settle(
         self,
@@ -302,10 +305,11 @@ class Outbox(Transactions):
             .where(
                 events.c.id.in_(sa.bindparam("rows", expanding=True)),
                 events.c.lease_owner == owner,
-                events.c.due_at == lease_until,
+                events.c.lease_until == lease_until,
             )
             .values(
                 lease_owner=None,
+                lease_until=None,
                 state=sa.bindparam("new_state"),
                 due_at=sa.bindparam("new_due_at"),
                 sent_at=sa.bindparam("new_sent_at"),
@@ -333,19 +337,16 @@ class Outbox(Transactions):
         return len(written)
 
     def pull_back(self, now: float, bound: float) -> int:
-        """Make due whatever is due, or leased, beyond `bound`; how many there were, a thousand at most.
+        """Make due whatever is due beyond `bound` only; how many there were, a thousand at most.
 
-        A clock that jumped wrote it. When such an event may have reached TikTok is unknown too, so the earliest
-        possible moment is taken: that it was stored.
+        A clock that jumped wrote it. When such an event may have reached TikTok is unknown too.
         """
         mine = (events.c.store == lanes.c.store, events.c.pixel == lanes.c.pixel)
         ahead = (
             sa.select(events.c.id).join(lanes, sa.and_(*mine)).where(events.c.state == "due", events.c.due_at > bound)
         )
-        values: dict[str, Any] = {"due_at": now, "lease_owner": None}
-        for name in ("tried_at", "sent_at"):
-            column = events.c[name]
-            values[name] = sa.case((column > now, events.c.created_at), else_=column)
+        values: dict[str, Any] = {"due_at": now, "lease_owner": None, "lease_until": None}
+        values |= {name: _believable(events.c[name], now) for name in ("tried_at", "sent_at")}
         with self._write() as connection:
             ids = connection.execute(ahead.limit(1000)).scalars().all()
             if not ids:
@@ -466,9 +467,21 @@ def _has_due(now: float) -> sa.ColumnElement[bool]:
             events.c.pixel == lanes.c.pixel,
             events.c.state == "due",
             events.c.due_at <= now,
+            unleased(now),
         )
         .exists()
     )
+
+
+def unleased(now: float) -> sa.ColumnElement[bool]:
+    """Whether no relay has the event in hand: no lease, an ended one, or one by a clock that was wrong."""
+    until = events.c.lease_until
+    return sa.or_(until.is_(None), until <= now, until > now + FURTHEST)
+
+
+def _believable(column: sa.Column[Any], now: float) -> sa.ColumnElement[Any]:
+    """A time that has passed. Of one that has not, the earliest possible moment is taken: that the event was stored."""
+    return sa.case((column > now, events.c.created_at), else_=column)
 
 
 def _is(lane: Lane) -> tuple[sa.ColumnElement[bool], ...]:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from threading import Event, Lock
 from typing import Any
 
-from connector.outbox import Claimed, Lane, LaneState, Outbox, again, settled
+from connector.outbox import FURTHEST, Claimed, Lane, LaneState, Outbox, again, settled
 from connector.pace import Pace
 from connector.store import Pixel, Store
 from connector.tallies import Tally
@@ -45,7 +45,6 @@ GIVE_UP = 24 * 3600.0  # after the first attempt
 DEDUPLICATED = 47 * 3600.0  # TikTok knows an event_id for 48 hours; an hour is left for clocks
 SAME_REFUSALS = 10  # so many events refused in the same words, and none taken: the set-up is at fault
 PAUSES = (5.0, 600.0)  # first and longest pause between attempts, also between probes of a refused token
-FURTHEST = 900.0  # longer than any lease or pause: what lies further ahead was written by a clock that was wrong
 LOOK_AHEAD = 60.0  # seconds between looks for such rows
 
 

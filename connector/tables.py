@@ -71,8 +71,9 @@ events = Table(
     Column("object_key", Words, nullable=False),
     Column("test_code", Words, nullable=False),
     Column("state", Words, nullable=False),  # held, due, accepted, rejected, expired, skipped
-    Column("due_at", Double, nullable=False),  # not before; of a leased row: the end of the lease; held: of the wait
+    Column("due_at", Double, nullable=False),  # not before; held: the end of the wait
     Column("lease_owner", Words),
+    Column("lease_until", Double),  # in no index, and there is room in each page: so PostgreSQL claims in place
     Column("attempts", Integer, nullable=False),
     Column("tried_at", Double),  # first attempt, whatever came of it
     Column("sent_at", Double),  # first attempt that may have reached TikTok; its 48-hour memory starts here
@@ -91,6 +92,7 @@ events = Table(
     Column("consent", Words),  # "": not asked for; else granted, missing, denied
     Column("as_of", Double),  # when the body that the properties are from was written
     UniqueConstraint("pixel", "event", "event_id"),
+    postgresql_with={"fillfactor": 50},
 )
 _DUE = text("state = 'due'")
 Index("events_due", events.c.store, events.c.pixel, events.c.due_at, sqlite_where=_DUE, postgresql_where=_DUE)

@@ -68,10 +68,12 @@ def state(row: Any, now: float) -> str:
             return f"Deliberately not sent: {row.message or 'see above'}."
         case "held":
             return "It waits for what the shopper's browser tells (signals), a few minutes at most."
-    if row.attempts and row.code:
+    if row.lease_owner and row.lease_until > now:
+        return "It is being sent just now."
+    if row.attempts:
         return f"It waits for the next attempt: {meaning(row.code) or 'TikTok has not taken it yet'}."
     if row.due_at > now:
-        return "It waits, or is being sent just now."
+        return "It waits a little for what the shopper's browser tells (signals)."
     return "It waits to be sent."
 
 

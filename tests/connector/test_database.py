@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from connector.database import SchemaError, connect, migrate, require_current
 from connector.tables import metadata
 
-REVISION = "0007"
+REVISION = "0008"
 
 
 @pytest.fixture

@@ -137,6 +137,15 @@ class TestEvents:
             ("Purchase", "expired", 1)
         ]
 
+    def test_what_a_relay_has_in_hand_does_not_expire(self, bench: Bench) -> None:
+        """It may be on its way to TikTok just now: the relay writes what becomes of it."""
+        bench.outbox.add_lanes([LANE])
+        bench.outbox.record(decision("real", mapped(1)))
+        bench.outbox.deny(LANE, NOW, NOW, "f", "40105")
+        bench.outbox.claim(LANE, 1, "probing", NOW + 8 * DAY - 1, 60)
+        assert bench.round(8) == {}
+        assert bench.round(8.1) == {"events of acme expired": 1}
+
     def test_many_go_in_small_batches(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         """Each its own short transaction, with the turn taken again before it."""
         bench.finish(*range(2 * BATCH + 7))

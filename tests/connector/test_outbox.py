@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from filled import LANE, NOW, OTHER_PIXEL, PIXEL, claim, decision, fill, ids, mapped, rows, sha
 from sqlalchemy import Engine
 
@@ -258,6 +259,24 @@ class TestClaim:
         outbox.settle("one", item.lease_until, [settled(item, state, NOW + 101, None, "", "")])
         assert claim(outbox, at=NOW + 10_000) == []
 
+    def test_writes_nothing_that_an_index_looks_at(self, outbox: Outbox, engine: Engine) -> None:
+        """So PostgreSQL writes the claimed rows' next versions beside them, and leaves a dozen indexes alone."""
+        many = 200
+        fill(outbox, *range(many))  # each a second later than the one before
+        claimed = ("lease_owner", "lease_until", "attempts", "tried_at", "sent_at")
+        postgresql = engine.dialect.name == "postgresql"
+        query = "indexdef FROM pg_indexes WHERE tablename" if postgresql else "sql FROM sqlite_master WHERE tbl_name"
+        with engine.connect() as connection:
+            indexes = connection.execute(sa.text(f"SELECT {query} = 'events'")).scalars().all()
+        told = [text for text in indexes if text and "INDEX" in text]
+        assert len(told) > 10
+        assert not [text for text in told if any(column in text for column in claimed)]
+        before = _pages(engine) if postgresql else {}
+        assert len(claim(outbox, at=NOW + many, limit=many)) == many
+        after = _pages(engine) if postgresql else {}
+        stayed = sum(after[row] == page for row, page in before.items())
+        assert not postgresql or stayed > 0.8 * many  # all but those that grew beyond the room left
+
     def test_two_relays_never_get_the_same_event(self, postgresql_url: str) -> None:
         """Separate pools, many claims at the same time: every event is claimed exactly once."""
         first = connect(postgresql_url)
@@ -286,6 +305,13 @@ class TestClaim:
         assert sorted(taken + [item.id for item in rest]) == sorted(row.id for row in rows(first))
         for engine in (first, *engines):
             engine.dispose()
+
+
+def _pages(engine: Engine) -> dict[int, str]:
+    """In which page of the table each row's present version is."""
+    with engine.connect() as connection:
+        found = connection.execute(sa.text("SELECT id, split_part(ctid::text, ',', 1) AS page FROM events"))
+        return {row.id: row.page for row in found}
 
 
 class TestSettle:

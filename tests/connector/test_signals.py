@@ -136,7 +136,7 @@ class TestJoin:
         (claimed,) = way.outbox.claim(lane, 10, "another relay", way.now + 6, 60)
         way.beacon()
         (row,) = way.rows()
-        assert (row.payload, row.lease_owner, row.due_at) == (claimed.payload, "another relay", way.now + 66)
+        assert (row.payload, row.lease_owner, row.lease_until) == (claimed.payload, "another relay", way.now + 66)
 
     def test_an_event_that_tiktok_may_have_is_not_changed(self, way):
         """It was tried and comes again: with the same bytes."""

@@ -20,7 +20,7 @@ def store(**changes: Any) -> Store:
 def event(**changes: Any) -> Any:
     values: dict[str, Any] = {
         "state": "accepted", "occurred_at": HAPPENED, "settled_at": HAPPENED + 4, "test_code": "", "code": 0,
-        "attempts": 1, "due_at": HAPPENED,
+        "attempts": 1, "due_at": HAPPENED, "lease_owner": None, "lease_until": None,
     }  # fmt: skip
     return SimpleNamespace(**(values | changes))
 
@@ -59,7 +59,10 @@ def test_without_a_browsers_copy_there_is_nothing_to_merge() -> None:
         ({"state": "held"}, "waits for what the shopper's browser tells"),
         ({"state": "due", "attempts": 0}, "It waits to be sent."),
         ({"state": "due", "attempts": 2, "code": 40100}, "It waits for the next attempt: TikTok is busy."),
-        ({"state": "due", "attempts": 1, "due_at": HAPPENED + 90}, "being sent just now"),
+        ({"state": "due", "attempts": 1}, "It waits for the next attempt: TikTok has not taken it yet."),
+        ({"state": "due", "attempts": 0, "due_at": HAPPENED + 90}, "It waits a little for what the shopper's browser"),
+        ({"state": "due", "lease_owner": "a", "lease_until": HAPPENED + 90}, "It is being sent just now."),
+        ({"state": "due", "lease_owner": "a", "lease_until": HAPPENED}, "It waits for the next attempt: "),
     ],
 )
 def test_a_state_is_a_sentence(changes: dict[str, Any], said: str) -> None:
