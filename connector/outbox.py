@@ -76,20 +76,23 @@ class LaneState:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(Struct, frozen=True):
     """An event leased to one relay until `lease_until`."""
 
     id: int
     event: str
     event_id: str
     test_code: str
-    payload: bytes = field(repr=False)
+    payload: bytes
     attempts: int
     tried_at: float
     sent_at: float
     occurred_at: float
     lease_until: float
+
+    def __repr__(self) -> str:
+        """Without the payload, which is personal."""
+        return f"<Claimed {self.event} {self.event_id}>"
 
 
 _KEY = (events.c.pixel, events.c.event, events.c.event_id)
@@ -101,7 +104,7 @@ _ROW = (
     "created_at", "payload", "email", "phone", "external_id",
 )  # fmt: skip
 _RETOLD = ("object_key", "order_number", "outcome", "reason")
-_CLAIMED = list(Claimed.__dataclass_fields__)
+_CLAIMED = Claimed.__struct_fields__
 
 
 class Outbox(Transactions):

@@ -1,7 +1,8 @@
 """Second half of the way, a process of its own: claim → batch → send → settle. Many may share one database.
 
 A lane is one store's pixel. Lanes are worked side by side, so one that is refused or hangs delays no other: it holds
-one worker at most, and from its first slow answer on only one of a few that are set aside for such lanes.
+one worker, or two while a backlog flows, of which one sends while the other claims and settles. From its first slow
+answer on it holds only one of a few that are set aside for such lanes.
 
 Two clocks: what is written into the database is Unix time, which may jump; what is waited for here, and how long a
 lease still lasts, goes by a clock that never does.
@@ -15,6 +16,7 @@ import re
 import secrets
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -37,7 +39,8 @@ BACKLOG_BYTES = 2 * 1024 * 1024
 LEASE = 120.0  # seconds; a dead relay's events fall due again after it
 POLL = 0.2
 BEAT = 10.0
-LANES_AT_ONCE = 128  # threads are made as needed; a lane has one at most
+LANES_AT_ONCE = 128  # threads are made as needed
+WORKERS = 2  # of a lane with a backlog
 SLOW_LANES_AT_ONCE = 16
 SLOW = 3.0  # seconds; TikTok usually answers in less than one
 TURN = 30.0  # seconds a lane with a backlog is worked on before others may have its thread
@@ -86,7 +89,8 @@ class Relay:
         self._pace = Pace(elapsed)
         self._rng = rng or random.Random()  # noqa: S311 — jitter, not a secret
         self._lanes = {Lane(s.name, pixel.code): (s, pixel) for s in stores.values() for pixel in s.pixels}
-        self._busy: set[Lane] = set()
+        self._workers: Counter[Lane] = Counter()
+        self._backlogs: set[Lane] = set()  # whose last claim was full
         self._paused: dict[Lane, float] = {}  # until when, by `elapsed`
         self._slow: set[Lane] = set()
         self._looked_ahead = float("-inf")
@@ -129,19 +133,24 @@ class Relay:
     # --- which lanes ----------------------------------------------------------------------------------------
 
     def _open_lanes(self) -> Iterator[tuple[Lane, bool]]:
-        """Lanes with events due that nobody here works on, and whether it is only to be asked with one event."""
+        """Lanes with events due that want a worker (more), and whether it is only to be asked with one event."""
         now = self._clock()
         if self._elapsed() - self._looked_ahead >= LOOK_AHEAD:
             self._looked_ahead = self._elapsed()
             if number := self._outbox.pull_back(now, now + FURTHEST):
                 log.warning("%s events were due further ahead than is possible (a clock jumped); due now", number)
         for state in self._outbox.lanes_due(now):
+            if state.lane not in self._lanes or (probing := self._probing(state, now)) is None:
+                continue
             with self._lock:
-                free = state.lane not in self._busy and self._paused.get(state.lane, 0) <= self._elapsed()
-            if state.lane in self._lanes and free and (probing := self._probing(state, now)) is not None:
-                with self._lock:
-                    self._busy.add(state.lane)
-                yield state.lane, probing
+                wanted = WORKERS if state.lane in self._backlogs - self._slow and not probing else 1
+                if self._workers[state.lane] >= wanted or self._rests(state.lane):
+                    continue
+                self._workers[state.lane] += 1
+            yield state.lane, probing
+
+    def _rests(self, lane: Lane) -> bool:
+        return self._paused.get(lane, 0) > self._elapsed()
 
     def _probing(self, state: LaneState, now: float) -> bool | None:
         """False: open. True: refused, but due to be asked with one event. None: refused, wait."""
@@ -157,11 +166,13 @@ class Relay:
         begun = self._elapsed()
         work = _Work(lane, *self._lanes[lane], probing)
         try:
-            while not self._stop.is_set() and self._elapsed() - begun < TURN:
+            while not self._stop.is_set() and not self._rests(lane) and self._elapsed() - begun < TURN:
                 work.lease_ends = self._elapsed() + LEASE
                 number = 1 if work.probing else BACKLOG
                 claimed = self._outbox.claim(lane, number, self.name, self._clock(), LEASE)
                 taken += len(claimed)
+                with self._lock:
+                    (self._backlogs.add if len(claimed) == BACKLOG else self._backlogs.discard)(lane)
                 if not claimed or not self._deliver(work, claimed):
                     break
         except CannotStore as error:
@@ -173,7 +184,7 @@ class Relay:
                 self._paused[lane] = self._elapsed() + 30
         finally:
             with self._lock:
-                self._busy.discard(lane)
+                self._workers[lane] -= 1
         return taken
 
     # --- one claim ------------------------------------------------------------------------------------------
@@ -265,6 +276,7 @@ class Relay:
         denied = next((outcome for _, outcome in answers if outcome.verdict == "denied"), None)
         if denied:
             self._deny(work.lane, work.pixel, denied, now)
+            self._rest(work, POLL, whole_token=False)
             return False
         if work.probing and any(outcome.verdict in ("accepted", "rejected") for _, outcome in answers):
             self._outbox.open(work.lane)

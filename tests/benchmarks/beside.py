@@ -8,13 +8,11 @@ from pathlib import Path
 
 import intake
 import msgspec
-import sqlalchemy as sa
-from relay import SANDBOX, URL, accepted, answers, decisions, running, wait_for
+from relay import SANDBOX, URL, accepted, answers, decisions, empty, running, wait_for
 
 from connector.config import Config
 from connector.database import connect, migrate
 from connector.outbox import Decision, Outbox
-from connector.tables import events
 
 BACKLOG = 100_000
 TEMPLATES = 500
@@ -57,14 +55,12 @@ def run(
         migrate(engine)
         alone, together, drained, sandbox = [], [], [], []
         for turn in range(ROUNDS):
-            with engine.begin() as connection:
-                connection.execute(sa.delete(events))
+            empty(engine)
             requests = folder / "beside.bin"
             intake.prepare(requests, environment, 100 + turn)
             with intake.server(web, settings | {"DATABASE_URL": url}):
                 alone.append(intake.load_it(script, requests, settings["PORT"])[0])
-            with engine.begin() as connection:
-                connection.execute(sa.delete(events))
+            empty(engine)
             outbox, waiting = Outbox(engine), backlog(config, BACKLOG, turn)
             for start in range(0, BACKLOG, 500):
                 outbox._record_all(waiting[start : start + 500])

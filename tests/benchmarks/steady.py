@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import httpx
 import sqlalchemy as sa
 from mapping import requests
-from relay import SANDBOX, URL, accepted, answers, running, wait_for
+from relay import SANDBOX, URL, accepted, answers, empty, running, wait_for
 
 from connector.config import Config
 from connector.database import connect, migrate
@@ -82,8 +82,7 @@ def run(config: Config, environment: dict[str, str], databases: dict[str, str], 
         webhooks = requests(config, "acme", RATE * SECONDS, seed=time.time())
         engine = connect(url, patience=10.0)
         migrate(engine)
-        with engine.begin() as connection:
-            connection.execute(sa.delete(events))
+        empty(engine)
         settings = serving(environment) | {"DATABASE_URL": url}
         with running("sandbox", settings, "--port", str(SANDBOX)), running("serve", settings):
             wait_for(answers, 20, "the sandbox")

@@ -1063,6 +1063,63 @@ class TestRun:
         world.step()
         assert world.relay._slow == set()
 
+    def test_a_backlog_has_two_workers(self, sqlite_engine: Engine) -> None:
+        """While one waits for TikTok's answer, the other claims, and sends in its turn."""
+        world = World(sqlite_engine)
+        world.put(*range(4 * BACKLOG))
+        meeting, met, sent = threading.Barrier(2), threading.Event(), threading.Event()
+
+        def script(_: httpx.Request) -> None:
+            if not met.is_set():
+                meeting.wait(20)
+                met.set()
+            if len(world.requests) == 4:
+                sent.set()
+
+        world.script = script
+        self.run(world, sent)
+        assert world.states() == {"accepted": 4 * BACKLOG}
+        assert sorted(map(len, world.requests)) == [BACKLOG] * 4
+
+    @pytest.mark.parametrize("already", ["few", "slow", "refused"])
+    def test_any_other_lane_has_one(self, sqlite_engine: Engine, already: str) -> None:
+        """If few events wait, TikTok is slow, or it refuses the token: no second request while one is under way."""
+        world = World(sqlite_engine)
+        first = threading.Event()
+        world.put(*range(2 if already == "few" else 3 * BACKLOG))
+        if already == "refused":
+            world.script = lambda _: coded(40105)
+            world.step()
+            world.now += 600
+        elif already == "slow":
+            world.script = lambda _: world.pass_by(module.SLOW + 1) or coded(50002)
+            world.step()
+            world.now += 600
+        looks, lanes_due = threading.Semaphore(0), world.outbox.lanes_due
+
+        def watched(now: float) -> Any:
+            if first.is_set():
+                looks.release()
+            return lanes_due(now)
+
+        world.outbox.lanes_due = watched  # type: ignore[method-assign]
+        done, overlapped = threading.Event(), threading.Event()
+
+        def script(_: httpx.Request) -> httpx.Response:
+            if first.is_set() and not done.is_set():
+                overlapped.set()
+            first.set()
+            for _look in range(4):
+                looks.acquire(timeout=20)
+            done.set()
+            return coded(50002)
+
+        world.script = script
+        if already == "few":
+            world.put(2, 3)
+        self.run(world, done)
+        assert not overlapped.is_set()
+
     def test_a_backlog_gives_its_thread_back(self, world: World) -> None:
         """After its turn others may have it; the rest is still due."""
         world.put(*range(3 * BACKLOG))

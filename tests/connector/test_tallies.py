@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 from filled import LANE, NOW, PIXEL, claim, decision, fill, mapped
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from sqlalchemy import Engine
 
 from connector.outbox import Claimed, Outbox, again, settled
@@ -175,7 +175,7 @@ def test_whatever_cannot_be_counted_is_settled(
     put(outbox, 1, b"{}")
     (item,) = claim(outbox)
     result = settled(item, "accepted", NOW, 0, "", "r")
-    tally = Tally(LANE.store, LANE.pixel, [replace(item, **strange)], [result], NOW)
+    tally = Tally(LANE.store, LANE.pixel, [structs.replace(item, **strange)], [result], NOW)
     assert outbox.settle("one", item.lease_until, [result], tally.write) == 1
     assert told(engine) == {}
     assert "an event is in no number" in caplog.text
