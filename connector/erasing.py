@@ -155,8 +155,8 @@ class Eraser:
                 break
             erased = self._do(demand, partial(self._rest, stop))
             self._asked.finish(demand.id, self._clock())
-            told = ", ".join(f"{number} {what}" for what, number in erased.items() if number) or "nothing was kept"
-            log.info("demand %s is done: %s", demand.id, told, extra={"store": demand.store})
+            told = ", ".join(f"{what}: {number}" for what, number in erased.items() if number) or "nothing was kept"
+            log.info("demand %s is done (%s)", demand.id, told, extra={"store": demand.store})
             done += 1
             stop.wait(PAUSE)
         return done

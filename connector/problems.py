@@ -132,7 +132,8 @@ class Finder(Transactions):
         for store, number in self._of_each(row.store for row in rows):
             yield Problem(
                 f"parked:{store}",
-                f"store {store}: {number} webhooks of the last day could not be handled and are parked; "
+                f"store {store}: {number} {'webhook' if number == '1' else 'webhooks'} of the last day could not be "
+                f"handled and {'is' if number == '1' else 'are'} parked; "
                 "`connector events replay --parked --dry-run` says why",
             )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from connector.commands.ground import configuration, database, fail, moment, ready_database, store_named
+from connector.wording import how_many
 
 if TYPE_CHECKING:
     from connector.history import History, Tally
@@ -107,14 +108,16 @@ def told(tally: "Tally", dry_run: bool) -> list[str]:
     """What a walk came to, a line each."""
     from connector.history import counted
 
+    queued = f"{counted(tally.queued) or '0'} {'would be queued' if dry_run else 'queued'}"
+    drafts = "draft or the like" if tally.empty == 1 else "drafts and the like"
     lines = [
         f"  {tally.found} found",
         f"  {tally.there} already there",
-        f"  {counted(tally.queued) or '0'} {'would be queued' if dry_run else 'queued'} ({tally.events} events)",
+        f"  {queued} ({how_many(tally.events, 'event')})",
     ]
     for number, why in (
         (tally.outside, "happened at another time, and only changed in this one"),
-        (tally.empty, "drafts and the like, in which nothing has happened yet"),
+        (tally.empty, f"{drafts}, in which nothing has happened yet"),
         (tally.skipped, "skipped"),
         (
             tally.parked,
@@ -125,5 +128,6 @@ def told(tally: "Tally", dry_run: bool) -> list[str]:
             lines.append(f"  {number} {why}")
     lines += [f"    {number} × {reason}" for reason, number in tally.reasons.most_common()]
     if tally.withheld:
-        lines.append(f"  {len(tally.withheld)} do not say who bought: the shop withholds personal data from the app")
+        silent = how_many(len(tally.withheld), "does not say", "do not say")
+        lines.append(f"  {silent} who bought: the shop withholds personal data from the app")
     return lines

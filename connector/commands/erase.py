@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from connector.commands.ground import configuration, database, fail, store_named
+from connector.wording import how_many
 
 if TYPE_CHECKING:
     from connector.demands import Demands
@@ -73,7 +74,7 @@ def export(email: str, phone: str, customer: str, store: str, number: int | None
         for line in database(partial(_lines, records, name, person)):
             click.echo(line.decode())
             lines += 1
-    click.echo(f"{lines} lines" if lines else "nothing is kept of this person", err=True)
+    click.echo(how_many(lines, "line") if lines else "nothing is kept of this person", err=True)
     if number:
         _answered(asked, number)
 
@@ -158,11 +159,12 @@ def _erase(records: "Records", found: "dict[str, Found]") -> None:
 
 
 def _counted(rows: "Found") -> str:
+    closed = "that no webhook_secret opens"
     told = (
-        (len(rows.waiting), "events that wait, not to be sent"),
-        (len(rows.finished), "finished events"),
-        (len(rows.parked), "parked webhooks"),
-        (len(rows.unopenable), "parked webhooks that no webhook_secret opens"),
-        (len(rows.checkouts), "checkouts a browser told of"),
+        (len(rows.waiting), "event that waits, not to be sent", "events that wait, not to be sent"),
+        (len(rows.finished), "finished event", ""),
+        (len(rows.parked), "parked webhook", ""),
+        (len(rows.unopenable), f"parked webhook {closed}", f"parked webhooks {closed}"),
+        (len(rows.checkouts), "checkout a browser told of", "checkouts a browser told of"),
     )
-    return ", ".join(f"{number} {what}" for number, what in told if number)
+    return ", ".join(how_many(number, one, more) for number, one, more in told if number)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from connector.commands.ground import configuration, database, fail, moment, open_desk, progress, store_named
+from connector.wording import how_many
 
 if TYPE_CHECKING:
     from connector.config import Config
@@ -51,7 +52,7 @@ def list_(
         waiting = database(lambda: open_desk().parked(store, limit))
         for item in waiting:
             click.echo(f"{_at(item.parked_at)}  {item.store}  {item.topic}  {item.reason}")
-        click.echo(f"{len(waiting)} webhooks are parked", err=True)
+        click.echo(f"{how_many(len(waiting), 'webhook is', 'webhooks are')} parked", err=True)
         return
     choice = Choice((), store, state or "", event, moment(since), moment(until))
     rows = database(lambda: open_desk().find(choice, limit))
@@ -65,9 +66,8 @@ def list_(
         click.echo(
             f"{_at(row.created_at)}  {row.id:>8}  {row.store}  {row.pixel}  {row.event}  {row.event_id}{where}  {told}"
         )
-    click.echo(
-        f"{len(rows)} events" + (f" (the newest {limit}; --limit for more)" if len(rows) == limit else ""), err=True
-    )
+    newest = f" (the newest {limit}; --limit for more)" if len(rows) == limit else ""
+    click.echo(how_many(len(rows), "event") + newest, err=True)
 
 
 @events.command()
@@ -86,7 +86,7 @@ def show(key: str) -> None:
     for row in found:
         click.echo(f"\n{row.event}  {row.event_id}  (row {row.id}, pixel {row.pixel}, {row.object_key})")
         click.echo(f"  happened {_at(row.occurred_at)}, stored {_at(row.created_at)}")
-        click.echo(f"  state {row.state}, {row.attempts} attempts")
+        click.echo(f"  state {row.state}, {how_many(row.attempts, 'attempt')}")
         if row.state == "held":
             click.echo("  waits for the browser's signals: as it is, it may not be sent")
         elif row.state == "skipped":
@@ -129,12 +129,14 @@ def _replay_events(config: "Config", choice: "Choice", dry_run: bool, force: boo
     for why, number in sorted(plan.refused.items()):
         click.echo(f"{number} not replayed: {why}")
     if plan.forced:
-        click.echo(f"{len(plan.forced)} only because of --force: if TikTok had them, they count twice")
+        twice = "it, it counts" if len(plan.forced) == 1 else "them, they count"
+        click.echo(f"{len(plan.forced)} only because of --force: if TikTok had {twice} twice")
     replayed = plan.total
     if not dry_run and replayed:
         with progress(replayed, "events") as tick:
             replayed = database(lambda: replay_events(desk, plan, tick))
-    click.echo(f"{replayed} events {'would be' if dry_run else 'are'} due again")
+    due = ("event would be", "events would be") if dry_run else ("event is", "events are")
+    click.echo(f"{how_many(replayed, *due)} due again")
     if plan.refused and not replayed:
         sys.exit(1)
 

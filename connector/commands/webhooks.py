@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from connector.commands.ground import configuration, database, store_named
+from connector.wording import how_many
 
 if TYPE_CHECKING:
     from connector.config import Config
@@ -137,4 +138,5 @@ def _webhooks_of(store: "Store", action: "Action", base: str, dry_run: bool, mem
         done = f"{'would be ' if dry_run else ''}{line.deed}" if line.deed else ""
         click.echo(f"  {line.topic:<36}{line.state:<14}{done:<18}{shown(line.url)}")
     if plan.others:
-        click.echo(f"  {plan.others} more are not ours and stay as they are")
+        theirs = how_many(plan.others, "more is not ours and stays as it is", "more are not ours and stay as they are")
+        click.echo(f"  {theirs}")

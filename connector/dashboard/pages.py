@@ -28,6 +28,7 @@ from connector.store import Store
 from connector.tallies import KEYS, Tallies
 from connector.transactions import CannotStore
 from connector.webhook import Platform
+from connector.wording import how_many
 
 PAGE = 50  # rows
 AT_ONCE = 10_000  # events that one press of a button makes due again; a request must not take for ever
@@ -167,7 +168,7 @@ def _add_replaying(site: Blueprint, door: Door, config: Config, desk: Desk, plat
         choice = Choice(store=store, state=_state(request.form)) if one is None else Choice(rows=(one,))
         plan = plan_replay(config, desk, choice, force=False, most=AT_ONCE)
         number = replay_events(desk, plan)
-        said = [f"{_number(number, 'event')} {'is' if number == 1 else 'are'} due again."]
+        said = [f"{how_many(number, 'event is', 'events are')} due again."]
         said += [f"{many} not: {why}." for why, many in plan.refused.most_common(5)]
         if number + plan.refused.total() == AT_ONCE:
             said.append("That were as many as one press does; press again for the rest.")
@@ -235,10 +236,6 @@ def _before() -> tuple[float, int] | None:
 
 def _is_id(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) < 19
-
-
-def _number(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def _now() -> float:

@@ -1,6 +1,7 @@
 """`connector backfill` on the command line, against a fake WooCommerce, and what it says."""
 
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,8 @@ def test_each_thing_of_a_tally_is_said() -> None:
         "1 happened at another time",
         "2 drafts",
         "1 could not be handled; see `connector events",
-        "1 do not say",
+        "1 does not say",
     ):
         assert words in said
+    assert "1 order would be queued (1 event)" in "\n".join(told(Tally(queued=Counter(order=1), events=1), True))
+    assert "1 draft or the like" in "\n".join(told(Tally(empty=1), dry_run=False))

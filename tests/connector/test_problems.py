@@ -119,7 +119,10 @@ def test_rejected_events_are_counted_with_tiktoks_last_words(bench: Bench) -> No
 
 def test_parked_webhooks_are_counted(bench: Bench) -> None:
     """Of each store, for a day."""
-    for number, store in enumerate(("acme", "acme", "gone")):
+    bench.outbox.park(Parked("acme", "t", sha("first"), "no id", NOW - 10, b"sealed"))
+    (sentence,) = bench.found(NOW).values()
+    assert sentence.startswith("store acme: 1 webhook of the last day could not be handled and is parked;")
+    for number, store in enumerate(("acme", "gone")):
         bench.outbox.park(Parked(store, "t", sha(str(number)), "no id", NOW + number, b"sealed"))
     (sentence,) = bench.found(NOW + 60).values()
     assert sentence.startswith("store acme: 2 webhooks of the last day could not be handled and are parked;")

@@ -338,7 +338,7 @@ def test_delete_on_the_command_line(woocommerce):
     status, told = run("delete", "beans", fake=woocommerce.fake)
     assert status == 0
     assert "deleted" in told
-    assert "1 more are not ours" in told
+    assert "1 more is not ours and stays as it is" in told
     assert FOREIGN not in told
     assert woocommerce.there() == [("order.created", FOREIGN)]
 

@@ -157,10 +157,10 @@ class TestReplay:
         assert "1 not replayed: it may have reached TikTok over 47 hours ago" in said
         assert "count twice" in said
         assert "--force" in said
-        assert "1 events would be due again" in said
+        assert "1 event would be due again" in said
         status, said = bench.run("replay", "--state", "expired", "--force")
         assert status == 0
-        assert "1 only because of --force" in said
+        assert "1 only because of --force: if TikTok had it, it counts twice" in said
         with bench.engine.connect() as connection:
             rows = connection.execute(sa.select(events.c.event_id, events.c.sent_at)).all()
         assert {event_id: sent_at is None for event_id, sent_at in rows} == {
@@ -247,7 +247,7 @@ class TestParked:
         """With the reason."""
         bench.park()
         status, said = bench.run("list", "--parked")
-        assert (status, "acme  orders/create  no id" in said) == (0, True)
+        assert (status, "acme  orders/create  no id" in said, "\n1 webhook is parked" in said) == (0, True, True)
 
 
 class TestList:
@@ -259,8 +259,18 @@ class TestList:
         status, said = bench.run("list", "--store", "gone")
         assert status == 0
         assert said.count("its store is not configured, so it waits") == 2
+        assert said.endswith("2 events\n")
         result = CliRunner(env=bench.environment).invoke(main, ["check"])
         assert "store gone, pixel CACME000000000000000: not configured, so 2 events of it wait" in result.output
+
+    def test_one_is_told_in_the_singular(self, bench):
+        """Wherever events are counted."""
+        bench.put(1, state="due", store="gone")
+        assert bench.run("list", "--limit", "9")[1].endswith("\n1 event\n")
+        result = CliRunner(env=bench.environment).invoke(main, ["check"])
+        assert "so 1 event of it waits unsent" in result.output
+        bench.put(2)
+        assert bench.run("replay", "acme-order-2") == (0, "1 event is due again\n")
 
     def test_a_store_that_never_was_is_wrong_use(self, bench):
         """A slip of the keyboard."""
