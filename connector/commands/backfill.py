@@ -1,14 +1,11 @@
 """`connector backfill`: what a shop's history holds and no webhook has brought."""
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
-from connector.commands.ground import configuration, database, fail, moment, ready_database, store_named
+from connector.commands.ground import configuration, counting, database, fail, moment, ready_database, store_named
 from connector.wording import how_many
 
 if TYPE_CHECKING:
@@ -81,27 +78,15 @@ def _walk(history: "History", store: "Store", start: datetime, now: datetime) ->
 
     try:
         admin = ADMINS[store.platform].admin(store)
-        with _bar("orders") as show:
+        with counting("orders") as show:
             database(lambda: [show(len(page.bodies), page.total) for page in history.orders(admin, start, now)])
-        with _bar("customers") as show:
+        with counting("customers") as show:
             database(lambda: [show(len(page.bodies), page.total) for page in history.customers(admin, start, now)])
     except AdminFault as fault:
         return str(fault)
     except KeyboardInterrupt:
         return "it was interrupted"
     return ""
-
-
-@contextmanager
-def _bar(label: str) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar on stderr; its length is known when the shop has said how many there are."""
-    with click.progressbar((_ for _ in ()), label=label, show_pos=True, file=sys.stderr) as bar:
-
-        def show(number: int, total: int | None) -> None:
-            bar.length = max(total, bar.pos + number) if total is not None else None
-            bar.update(number)
-
-        yield show
 
 
 def told(tally: "Tally", dry_run: bool) -> list[str]:
