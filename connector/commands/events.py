@@ -1,9 +1,10 @@
 """`connector events`: look at what was sent or waits, and send it again."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,8 +12,11 @@ from connector.commands.ground import configuration, database, fail, moment, ope
 from connector.wording import how_many
 
 if TYPE_CHECKING:
+    from sqlalchemy import Row
+
     from connector.config import Config
-    from connector.desk import Choice
+    from connector.desk import Choice, Desk
+    from connector.naming import Named
 
 
 # As connector.outbox has them, which would bring the database's libraries along.
@@ -75,10 +79,15 @@ def list_(
 def show(key: str) -> None:
     """Everything known about KEY: an event_id, an order number or id, or a row number of `events list`."""
     from connector.masking import masked
+    from connector.naming import named_by
 
-    lines, found = database(lambda: open_desk().show(key))
+    desk = database(open_desk)
+    lines, found = database(lambda: desk.show(key))
     if not lines and not found:
-        fail(f"nothing is known of {key!r}: no webhook and no event of that name has arrived")
+        named = list(named_by(key, configuration().stores.values()))
+        lines, found = _of_named(desk, key, named)
+        if not lines and not found:
+            fail(_unknown(key, named))
     for line in lines:
         click.echo(
             f"{_at(line.received_at)}  webhook {line.topic} of {line.store}: {line.outcome}  {line.reason}".rstrip()
@@ -95,6 +104,27 @@ def show(key: str) -> None:
             at = f" {_at(row.settled_at)}" if row.settled_at else ""
             click.echo(f"  TikTok{at}: code {row.code}, {row.message or '-'}, request_id {row.request_id or '-'}")
         click.echo(f"  payload: {masked(row.payload)}")
+
+
+def _of_named(desk: "Desk", key: str, named: "Sequence[Named]") -> "tuple[list[Row[Any]], list[Row[Any]]]":
+    """Of what an event of this id would be about; an order that was skipped has no event."""
+    for one in named:
+        lines, found = database(partial(desk.show, one.key)) if one.key else ([], [])
+        lines, found = ([row for row in some if row.store == one.store] for some in (lines, found))
+        if lines or found:
+            click.echo(f"There is no event {key}. It would be of {one}, of which this is known:")
+            return lines, found
+    return [], []
+
+
+def _unknown(key: str, named: "Sequence[Named]") -> str:
+    told = [
+        f"it would be of {one}, of which no webhook is on record"
+        if one.key
+        else f"it may be of {one}, but does not say of which: ask by the order's own number or id instead"
+        for one in named
+    ] or ["no webhook and no event of that name has arrived"]
+    return f"nothing is known of {key!r}: {'; '.join(told)}"
 
 
 @events.command()

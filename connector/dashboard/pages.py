@@ -20,9 +20,10 @@ from connector.config import Config
 from connector.dashboard import words
 from connector.dashboard.door import Door
 from connector.dashboard.overview import overview
-from connector.desk import Choice, Desk
+from connector.desk import Choice, Desk, Subject
 from connector.entrance import Entrance
 from connector.masking import masked
+from connector.naming import named_by
 from connector.replay import plan_replay, replay_events, replay_parked
 from connector.store import Store
 from connector.tallies import KEYS, Tallies
@@ -118,7 +119,7 @@ def _add_reading(site: Blueprint, door: Door, config: Config, desk: Desk, tallie
             digest = privacy.email(key)
             found = desk.search("", bytes.fromhex(digest)) if digest else []
         else:
-            found = desk.search(key)
+            found = desk.search(key) or _of_named(desk, key, config)
         if len(found) == 1:
             return make_response(redirect(url_for(".story", store=found[0].store, key=found[0].object_key), 303))
         return render_template("search.html", asked=True, found=found, mail="@" in key, key="" if "@" in key else key)
@@ -187,6 +188,12 @@ def _add_replaying(site: Blueprint, door: Door, config: Config, desk: Desk, plat
         if outcomes.total() == PARKED_AT_ONCE:
             said.append("That were as many as one press does.")
         return door.say(_back(), " ".join(said))
+
+
+def _of_named(desk: Desk, event_id: str, config: Config) -> list[Subject]:
+    """Where there is no event of this id: what it would be of."""
+    named = [one for one in named_by(event_id, config.stores.values()) if one.key]
+    return [found for one in named for found in desk.search(one.key) if found.store == one.store]
 
 
 def _told(row: Any, store: Store | None, now: float) -> dict[str, Any]:

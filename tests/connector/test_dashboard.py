@@ -21,7 +21,7 @@ from connector.config import load
 from connector.dashboard.pages import HEADERS, PAGE
 from connector.desk import Choice
 from connector.entrance import OF_ONE
-from connector.outbox import Lane, Outbox, Parked
+from connector.outbox import Decision, Lane, Outbox, Parked
 from connector.tables import events
 
 PAGES = ["/", "/search", "/failed", "/failed?state=expired", "/parked", "/story?store=acme&key=order:1"]
@@ -262,6 +262,15 @@ class TestSearch:
                  "event": f"acme-order-{order['id']}"}  # fmt: skip
         answer = inside.post("/search", data={"key": f"  {words[key]} "})
         assert answer.headers["Location"] == f"/story?store=acme&key=order:{order['id']}"
+
+    def test_a_skipped_order_by_the_event_id_it_would_have_had(self, site: Site, inside: FlaskClient) -> None:
+        """It has no event, but a story; another store's order of that number is another matter."""
+        for store in ("acme", "beans"):
+            line = {"topic": "t", "body_sha256": store.encode().ljust(32), "received_at": 1.0, "outcome": "skipped"}
+            site.outbox.record(Decision(store=store, reason="too old", object_key="order:77", **line))
+        answer = inside.post("/search", data={"key": "acme-order-77"})
+        assert answer.headers["Location"] == "/story?store=acme&key=order:77"
+        assert "Nothing is known of" in inside.post("/search", data={"key": "acme-order-78"}).text
 
     def test_by_e_mail_without_telling_anybody(
         self, site: Site, inside: FlaskClient, caplog: pytest.LogCaptureFixture

@@ -291,3 +291,24 @@ class TestList:
         assert status == 0
         assert "state due" in said
         assert bench.run("show", "nothing-like-this")[0] == 1
+
+    def test_a_skipped_order_is_shown_by_the_event_id_it_would_have_had(self, bench):
+        """Of that store only; an order that is on record nowhere is named all the same."""
+        for store, reason in (("acme", "order_placed: pos orders are not relayed"), ("other", "another shop's")):
+            bench.outbox.record(
+                Decision(store=store, topic="orders/create", body_sha256=store.encode().ljust(32), received_at=1.0,
+                         outcome="skipped", reason=reason, object_key="order:77", order_number="#1077")
+            )  # fmt: skip
+        status, said = bench.run("show", "acme-order-77")
+        assert status == 0
+        assert said.startswith("There is no event acme-order-77. It would be of order 77 of acme, of which this is kno")
+        assert "skipped  order_placed: pos orders are not relayed" in said
+        assert "another shop's" not in said
+        status, said = bench.run("show", "acme-order-78")
+        assert (status, "it would be of order 78 of acme, of which no webhook is on record" in said) == (1, True)
+
+    def test_an_event_id_that_does_not_tell_its_order_asks_for_that(self, bench):
+        """A cart's token is on no record."""
+        bench.environment["STORES_TOML"] = STORES + '[stores.acme.event_id]\norder = "cart-{cart_token}"\n'
+        status, said = bench.run("show", "cart-Z2NwLXVz")
+        assert (status, "ask by the order's own number or id instead" in said) == (1, True)
