@@ -179,7 +179,11 @@ class Finder(Transactions):
             rows = [row for which in (recent, late) for row in connection.execute(sa.select(demands).where(*which))]
         for row in rows:
             if row.what == "uninstalled":
-                sentence = "the app was uninstalled, so no more webhooks come; what is queued is still sent"
+                sentence = (
+                    "the app was uninstalled, so no more webhooks come; what is queued is still sent; leave the store "
+                    "in the stores file until Shopify asks for its erasure, 48 hours later, or do that with "
+                    f"`connector erase --store {row.store} --all`"
+                )
             elif row.what == "export":
                 sentence = (
                     f"a shopper asked on {at(row.asked_at)} what is kept of them, to be answered within 30 days; "

@@ -202,9 +202,11 @@ def test_all_kinds_are_known(bench: Bench) -> None:
 
 
 def test_a_shop_that_has_uninstalled_the_app_is_told_of_for_a_day(bench: Bench) -> None:
-    """Its queue is still sent, and nothing is to be done here."""
+    """Its queue is still sent; and in which order its data and then the store go."""
     Demands(bench.engine).note("acme", "uninstalled", Person(), sha("body"), NOW)
-    assert "uninstalled" in bench.found(NOW + 60)["uninstalled:acme:1"]
+    told = bench.found(NOW + 60)["uninstalled:acme:1"]
+    assert "leave the store in the stores file until" in told
+    assert "`connector erase --store acme --all`" in told
     assert bench.found(NOW + DAY + 1) == {}
 
 
