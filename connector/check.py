@@ -20,7 +20,7 @@ from connector.event import WITHHELD
 from connector.outbox import Outbox
 from connector.parking import Unopenable, unseal
 from connector.problems import LAST_ORDERS, withheld
-from connector.registration import Plan, prepare
+from connector.registration import Plan, prepare, why_not_to
 from connector.store import Pixel, Store
 from connector.tiktok import TIMEOUT, EventsApi
 from connector.transactions import CannotStore
@@ -50,7 +50,7 @@ def check(config: Config, live: bool, admins: Mapping[str, Administration] = ADM
     yield from _settings(config)
     yield from _database(config)
     for store in config.stores.values():
-        yield from _store(store, config.public_url)
+        yield from _store(store, config.public_url, admins[store.platform])
     if live:
         yield from _live(config)
         for store in config.stores.values():
@@ -153,9 +153,11 @@ def _nobody(config: Config, desk: Desk) -> Iterator[Finding]:
             yield Finding("warning", withheld(store).sentence)
 
 
-def _store(store: Store, public_url: str) -> Iterator[Finding]:
+def _store(store: Store, public_url: str, administration: Administration) -> Iterator[Finding]:
     address = f"{public_url.rstrip('/')}/webhooks/{store.name}"
     yield Finding("ok", f"store {store.name} ({store.platform}, {', '.join(store.shops)}): webhooks to {address}")
+    if public_url and (why := why_not_to(public_url, store, administration)):
+        yield Finding("warning", f"  {why}")
     for sentence in plain_words(store):
         yield Finding("note", f"  {sentence}")
     yield Finding("note", f"  {_protection(store)}")

@@ -127,10 +127,13 @@ def _memory(config: "Config", needed: bool) -> "Registered | None":
 
 
 def _webhooks_of(store: "Store", action: "Action", base: str, dry_run: bool, memory: "Registered | None") -> None:
-    from connector.registration import carry_out, prepare, shown
+    from connector.registration import carry_out, prepare, shown, why_not_to
     from platforms.admins import ADMINS
 
-    admin, plan = prepare(store, ADMINS[store.platform], base, action)
+    administration = ADMINS[store.platform]
+    admin, plan = prepare(store, administration, base, action)
+    if action == "list" and (why := why_not_to(base, store, administration)):
+        click.echo(f"! store {store.name}: {why}", err=True)
     click.echo(f"{store.name} ({store.platform})")
     for line in plan.lines if dry_run else carry_out(plan.lines, admin, store.webhook_secrets[0]):
         if memory:
