@@ -18,14 +18,15 @@ Times are Unix seconds. Raises CannotStore.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from connector.alerts import Problem, at
 from connector.arrivals import Arrivals
-from connector.desk import Desk
+from connector.desk import Desk, OpenProblem
 from connector.silence import SHORTEST, Quiet, quiet
 from connector.store import Store
 from connector.tables import counters, demands, events, parked
@@ -200,6 +201,22 @@ class Finder(Transactions):
         for store, number in sorted(Counter(stores).items()):
             if store in self._stores:
                 yield store, str(number) if number < COUNTED else f"{COUNTED} or more"
+
+
+def current(noted: Iterable[OpenProblem], found: Iterable[Problem], now: float) -> list[OpenProblem]:
+    """What there is at this moment: of KINDS what is `found`, begun or not yet noted; of the others what is `noted`.
+
+    The watcher notes once a minute, and after a restart only when it has the turn: too late for who has just mended it.
+    """
+    fresh = {problem.key: problem for problem in found}
+    still = [
+        replace(problem, sentence=fresh[problem.key].sentence) if problem.key in fresh else problem
+        for problem in noted
+        if problem.kind not in KINDS or problem.key in fresh
+    ]
+    known = {problem.key for problem in still}
+    begun = [problem for problem in fresh.values() if problem.key not in known and not problem.after]
+    return still + [OpenProblem(problem.key, problem.sentence, now, None) for problem in begun]
 
 
 def withheld(store: Store) -> Problem:

@@ -16,6 +16,7 @@ HEALTH = {
     "shop": "the shop's API refuses us",
     "webhooks": "webhooks missing in the shop",
     "gaps": "webhooks did not come",
+    "untried": "new token, not tried yet",
     "lag": "late",
     "rejected": "events rejected",
     "parked": "webhooks parked",
