@@ -218,6 +218,12 @@ class TestPages:
         assert "TikTok refused the access_token of before (40105 revoked); the new one is tried with the next" in page
         assert "then restart" not in page
 
+    def test_parked_and_rejected_ones_lead_to_their_buttons(self, site: Site, inside: FlaskClient) -> None:
+        """Of this store; the command is the second way."""
+        page = inside.get("/").text
+        assert '<a href="/parked?store=acme">See why, and try again</a>, or <code>connector events replay' in page
+        assert '<a href="/failed?store=beans">See which, and send them again</a>, or <code>connector events' in page
+
     def test_no_relay_is_said_first(self, engine: Engine) -> None:
         """Nothing is sent then."""
         assert "No relay works" in entered(Site(engine)).get("/").text
