@@ -172,7 +172,7 @@ def _add_replaying(site: Blueprint, door: Door, config: Config, desk: Desk, plat
         said = [f"{how_many(number, 'event is', 'events are')} due again."]
         said += [f"{many} not: {why}." for why, many in plan.refused.most_common(5)]
         if number + plan.refused.total() == AT_ONCE:
-            said.append("That were as many as one press does; press again for the rest.")
+            said.append("Those were as many as one press does; press again for the rest.")
         return door.say(_back(), " ".join(said))
 
     @site.post("/replay-parked")
@@ -186,7 +186,7 @@ def _add_replaying(site: Blueprint, door: Door, config: Config, desk: Desk, plat
         outcomes = replay_parked(config, desk, platforms, store, dry_run=False, most=most, after=after)
         said = [f"{many} × {what}." for what, many in outcomes.most_common(5)] or ["Nothing was parked any more."]
         if outcomes.total() == PARKED_AT_ONCE:
-            said.append("That were as many as one press does.")
+            said.append("Those were as many as one press does.")
         return door.say(_back(), " ".join(said))
 
 
