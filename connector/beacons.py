@@ -8,13 +8,12 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from threading import Lock
 
 from connector import privacy
 from connector.fields import parameter, text
 from connector.joining import Signal
-from connector.proxies import origin
+from connector.proxies import household, origin
 from connector.signals import Beacon, Joins
 from connector.store import Store
 from connector.waiting import TOKEN, home
@@ -63,7 +62,7 @@ class Collector:
         """Whether another beacon may come for this store, and from this address."""
         ip = client_ip(post.peer, post.forwarded, self._hops)
         # Without a public address we see only a proxy, which is everybody.
-        return (not ip or self._addresses.allows(_household(ip))) and self._shops.allows(store.name)
+        return (not ip or self._addresses.allows(household(ip))) and self._shops.allows(store.name)
 
     def take(self, store: Store, post: Post, body: bytes) -> None:
         """Keep a good beacon of a store that expects them; anything else is nothing. Raises CannotStore."""
@@ -139,9 +138,3 @@ def _visible(value: str, most: int = MAX_BEACON) -> str:
 
 def _short(agent: str) -> str:
     return agent if len(agent) <= MAX_AGENT else ""
-
-
-def _household(ip: str) -> str:
-    """An IPv4 address, or the half of an IPv6 one that a line has; the other half it makes up at will."""
-    address = ip_address(ip)
-    return ip if address.version == 4 else address.packed[:8].hex()

@@ -20,11 +20,12 @@ from connector.event import WITHHELD
 from connector.outbox import Outbox
 from connector.parking import Unopenable, unseal
 from connector.problems import LAST_ORDERS, withheld
-from connector.registration import Plan, prepare
+from connector.registration import Plan, prepare, why_not_to
 from connector.store import Pixel, Store
 from connector.tiktok import TIMEOUT, EventsApi
 from connector.transactions import CannotStore
 from connector.waiting import NO_CONSENT
+from connector.wording import how_many
 from platforms.admins import ADMINS
 
 SHORT_PASSWORD = 16
@@ -49,7 +50,7 @@ def check(config: Config, live: bool, admins: Mapping[str, Administration] = ADM
     yield from _settings(config)
     yield from _database(config)
     for store in config.stores.values():
-        yield from _store(store, config.public_url)
+        yield from _store(store, config.public_url, admins[store.platform])
     if live:
         yield from _live(config)
         for store in config.stores.values():
@@ -88,7 +89,8 @@ def _database(config: Config) -> Iterator[Finding]:
         yield Finding("ok", "the database answers and its schema is current")
         yield from _lanes(config, desk)
         for store, number in sorted(desk.skipped(NO_CONSENT).items()):
-            yield Finding("note", f"store {store}: {number} orders, checkouts or sign-ups were skipped without consent")
+            whom = how_many(number, "order, checkout or sign-up was", "orders, checkouts or sign-ups were")
+            yield Finding("note", f"store {store}: {whom} skipped without consent")
         yield from _parked(config, desk)
         yield from _problems(desk)
         yield from _nobody(config, desk)
@@ -108,7 +110,8 @@ def _lanes(config: Config, desk: Desk) -> Iterator[Finding]:
         if (lane.store, lane.pixel) not in configured:
             yield Finding(
                 "warning",
-                f"store {lane.store}, pixel {lane.pixel}: not configured, so {number} events of it wait unsent "
+                f"store {lane.store}, pixel {lane.pixel}: not configured, so "
+                f"{how_many(number, 'event of it waits', 'events of it wait')} unsent "
                 f"(`connector events list --store {lane.store}`)",
             )
     for state in desk.lane_states():
@@ -130,7 +133,7 @@ def _parked(config: Config, desk: Desk) -> Iterator[Finding]:
         except (KeyError, Unopenable):
             closed += 1
     if waiting:
-        number = f"{len(waiting)} webhooks are" if len(waiting) > 1 else "1 webhook is"
+        number = how_many(len(waiting), "webhook is", "webhooks are")
         yield Finding("warning", f"{number} parked: `connector events replay --parked` tries again")
     if closed:
         yield Finding("warning", f"{closed} of them cannot be opened: no current webhook_secret of their store fits")
@@ -150,9 +153,11 @@ def _nobody(config: Config, desk: Desk) -> Iterator[Finding]:
             yield Finding("warning", withheld(store).sentence)
 
 
-def _store(store: Store, public_url: str) -> Iterator[Finding]:
+def _store(store: Store, public_url: str, administration: Administration) -> Iterator[Finding]:
     address = f"{public_url.rstrip('/')}/webhooks/{store.name}"
     yield Finding("ok", f"store {store.name} ({store.platform}, {', '.join(store.shops)}): webhooks to {address}")
+    if public_url and (why := why_not_to(public_url, store, administration)):
+        yield Finding("warning", f"  {why}")
     for sentence in plain_words(store):
         yield Finding("note", f"  {sentence}")
     yield Finding("note", f"  {_protection(store)}")

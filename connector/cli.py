@@ -11,7 +11,7 @@ from connector import __version__
 from connector.commands.backfill import backfill
 from connector.commands.erase import erase, export
 from connector.commands.events import events
-from connector.commands.ground import configuration, database, fail, ready_database, store_named
+from connector.commands.ground import configuration, counting, database, fail, ready_database, store_named
 from connector.commands.lint_pixel import lint_pixel
 from connector.commands.snippet import snippet
 from connector.commands.stats import stats
@@ -204,8 +204,8 @@ def simulate(store: str, topics: tuple[str, ...], url: str | None, count: int, l
     base = url or f"http://127.0.0.1:{config.port}"
     address = base if "/webhooks/" in base else f"{base.rstrip('/')}/webhooks/{chosen.name}"
     rng = random.SystemRandom()
-    with click.progressbar(length=count * len(topics), label=f"webhooks to {address}", file=sys.stderr) as bar:
-        report = run(chosen, address, topics, count, rng, lambda: bar.update(1))
+    with counting(f"webhooks to {address}") as show:
+        report = run(chosen, address, topics, count, rng, lambda: show(1, count * len(topics)))
     spread = sorted(report.milliseconds)
     for status, number in sorted(report.statuses.items()):
         click.echo(f"{number} × {status or 'no answer'}")

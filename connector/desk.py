@@ -30,6 +30,11 @@ class OpenProblem:
     since: float
     told_at: float | None
 
+    @property
+    def kind(self) -> str:
+        """The first part of the key."""
+        return self.key.partition(":")[0]
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from itsdangerous import BadData, URLSafeSerializer
 
-from connector.proxies import origin
+from connector.proxies import household, origin
 
 Verdict = Literal["in", "wrong", "wait"]
 LASTS = 12 * 3600.0  # seconds of a session
@@ -100,8 +100,8 @@ class Entrance:
 
 
 def caller(peer: str, forwarded: str, hops: int) -> str:
-    """Whose attempts count together: an address, private ones included; see `proxies.origin`."""
-    return origin(peer, forwarded, hops)[:64] or peer
+    """Whose attempts count together: a household, in private networks too; see `proxies`."""
+    return household(origin(peer, forwarded, hops)[:64] or peer)
 
 
 class _Attempts:

@@ -45,17 +45,23 @@ class Erasure(Transactions):
 
     def erase_store(self, store: str, until: float, now: float, rest: Callable[[], object]) -> dict[str, int]:
         """All that has come from a store until then; how many rows of what. `rest` is called between batches."""
-        mine = sa.select(events.c.id).where(events.c.store == store, events.c.created_at <= until, something_left())
-        lines = sa.select(ledger.c.id).where(
-            ledger.c.store == store, ledger.c.received_at <= until, ledger.c.outcome != "recorded"
-        )
-        bodies = sa.select(parked.c.id).where(parked.c.store == store, parked.c.parked_at <= until)
+        mine, bodies, lines = _of_store(store, until).values()
         self._forget_signals(signals.c.store == store, signals.c.seen_at <= until)
         return {
             "events": self._each(mine, events.c.id, lambda some: self._erase_events(some, now), rest),
             "parked webhooks": self._each(bodies, parked.c.id, self._drop_parked, rest),
             "ledger lines": self._each(lines, ledger.c.id, self._drop_lines, rest),
         }
+
+    def count_store(self, store: str, until: float) -> dict[str, int]:
+        """How many rows of what `erase_store` would erase. Reads all of the store's."""
+        told = sa.select(signals.c.token).where(signals.c.store == store, signals.c.seen_at <= until)
+        queries = _of_store(store, until) | {"checkouts a browser told of": told}
+        with self._read() as connection:
+            return {
+                what: int(connection.execute(sa.select(sa.func.count()).select_from(query.subquery())).scalar() or 0)
+                for what, query in queries.items()
+            }
 
     def _each(
         self,
@@ -111,6 +117,17 @@ class Erasure(Transactions):
             connection.execute(sa.delete(ledger).where(ledger.c.id.in_(ids)))
 
 
+def _of_store(store: str, until: float) -> dict[str, sa.Select[Any]]:
+    """The ids of all that has come from a store until then and has anything of a person in it, or names an order."""
+    return {
+        "events": sa.select(events.c.id).where(events.c.store == store, events.c.created_at <= until, something_left()),
+        "parked webhooks": sa.select(parked.c.id).where(parked.c.store == store, parked.c.parked_at <= until),
+        "ledger lines": sa.select(ledger.c.id).where(
+            ledger.c.store == store, ledger.c.received_at <= until, ledger.c.outcome != "recorded"
+        ),
+    }
+
+
 class Eraser:
     """Does what shops have asked for, while the relay runs. `clock` gives Unix seconds."""
 
@@ -155,8 +172,8 @@ class Eraser:
                 break
             erased = self._do(demand, partial(self._rest, stop))
             self._asked.finish(demand.id, self._clock())
-            told = ", ".join(f"{number} {what}" for what, number in erased.items() if number) or "nothing was kept"
-            log.info("demand %s is done: %s", demand.id, told, extra={"store": demand.store})
+            told = ", ".join(f"{what}: {number}" for what, number in erased.items() if number) or "nothing was kept"
+            log.info("demand %s is done (%s)", demand.id, told, extra={"store": demand.store})
             done += 1
             stop.wait(PAUSE)
         return done

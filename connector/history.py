@@ -23,6 +23,7 @@ from connector.store import Store
 from connector.tables import events, ledger
 from connector.transactions import Transactions
 from connector.webhook import Misfit, Platform, Unreadable, Webhook
+from connector.wording import how_many
 
 Walk = Literal["backfill", "reconcile"]
 Kind = Literal["order", "customer"]
@@ -205,6 +206,6 @@ class History:
 
 def counted(queued: Counter[Kind]) -> str:
     """How many of what, in words; "" if there are none."""
-    names = {"order": ("order", "orders"), "customer": ("sign-up", "sign-ups")}
-    said = [f"{number} {names[kind][number != 1]}" for kind, number in sorted(queued.items(), reverse=True) if number]
+    names = {"order": "order", "customer": "sign-up"}
+    said = [how_many(number, names[kind]) for kind, number in sorted(queued.items(), reverse=True) if number]
     return " and ".join(said)

@@ -198,7 +198,7 @@ class Housekeeper:
             pause = EVERY
             try:
                 if done := {name: number for name, number in self.round(stop).items() if number}:
-                    log.info("housekeeping: %s", ", ".join(f"{number} {name}" for name, number in done.items()))
+                    log.info("housekeeping: %s", ", ".join(f"{name}: {number}" for name, number in done.items()))
             except CannotStore as error:
                 log.warning("housekeeping waits, the database does not answer: %s", error)
             except Exception:

@@ -12,6 +12,7 @@ from typing import Literal
 
 from connector.fields import Json, mapping, rows
 from connector.mapping import CURRENCIES, content_type
+from connector.naming import SHAPES, shaped
 from connector.pixel_requests import Sent
 from connector.store import MILESTONES, PLACEHOLDER, Milestone, Store
 
@@ -24,7 +25,6 @@ RENAMED = {
     "Checkout": "PlaceAnOrder",
     "StartCheckout": "InitiateCheckout",
 }
-_SHAPES = {"order_id": r"\d+", "customer_id": r"\d+", "order_number": r"\S+", "checkout_token": "[0-9A-Za-z_-]{8,}"}
 _ITEM_SHAPES = {"variant_id": r"\d+", "product_id": r"\d+", "sku": ".+"}
 _HASH = re.compile("[0-9a-f]{64}")
 
@@ -116,8 +116,8 @@ def _event_id(one: Sent, milestone: Milestone, store: Store) -> list[str]:
         return [f"{why} (`connector snippet {store.name} --plain` makes it)"]
     if not isinstance(found, str):
         return ["its event_id is a number, the server's is a text; write String(…) around it"]
-    shapes = {name: _SHAPES.get(name, ".+") for name in PLACEHOLDER.findall(template)}
-    if _shaped(template, shapes).fullmatch(found):
+    shapes = {name: SHAPES.get(name, ".+") for name in PLACEHOLDER.findall(template)}
+    if shaped(template, shapes).fullmatch(found):
         return []
     remedy = (
         f'set {kind} = "{like}" in [stores.{store.name}.event_id]'
@@ -125,13 +125,6 @@ def _event_id(one: Sent, milestone: Milestone, store: Store) -> list[str]:
         else f"pass the server's in the browser (`connector snippet {store.name} --plain` makes it)"
     )
     return [f"its event_id {found[:80]} is not of the server's form {template}; {remedy}"]
-
-
-def _shaped(template: str, shapes: dict[str, str]) -> re.Pattern[str]:
-    pieces = PLACEHOLDER.split(template)
-    return re.compile(
-        "".join(shapes[piece] if at % 2 else re.escape(piece) for at, piece in enumerate(pieces)), re.DOTALL
-    )
 
 
 def _template_of(found: str, kind: str) -> str:
@@ -195,7 +188,7 @@ def _contents(theirs: Json, ours: Json, store: Store, place: str) -> list[str]:
             ]
     else:
         template = choice if "{" in choice else f"{{{choice}}}"
-        if odd := [one for one in ids if not _shaped(template, _ITEM_SHAPES).fullmatch(one)]:
+        if odd := [one for one in ids if not shaped(template, _ITEM_SHAPES).fullmatch(one)]:
             why = f"its content id {odd[0][:80]} is not of the server's form {choice}"
             return [f"{why}; choose content_id in {place} to fit"]
     kind, wanted = theirs.get("content_type"), content_type(choice)

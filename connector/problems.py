@@ -18,14 +18,15 @@ Times are Unix seconds. Raises CannotStore.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from connector.alerts import Problem, at
 from connector.arrivals import Arrivals
-from connector.desk import Desk
+from connector.desk import Desk, OpenProblem
 from connector.silence import SHORTEST, Quiet, quiet
 from connector.store import Store
 from connector.tables import counters, demands, events, parked
@@ -132,7 +133,8 @@ class Finder(Transactions):
         for store, number in self._of_each(row.store for row in rows):
             yield Problem(
                 f"parked:{store}",
-                f"store {store}: {number} webhooks of the last day could not be handled and are parked; "
+                f"store {store}: {number} {'webhook' if number == '1' else 'webhooks'} of the last day could not be "
+                f"handled and {'is' if number == '1' else 'are'} parked; "
                 "`connector events replay --parked --dry-run` says why",
             )
 
@@ -178,7 +180,11 @@ class Finder(Transactions):
             rows = [row for which in (recent, late) for row in connection.execute(sa.select(demands).where(*which))]
         for row in rows:
             if row.what == "uninstalled":
-                sentence = "the app was uninstalled, so no more webhooks come; what is queued is still sent"
+                sentence = (
+                    "the app was uninstalled, so no more webhooks come; what is queued is still sent; leave the store "
+                    "in the stores file until Shopify asks for its erasure, 48 hours later, or do that with "
+                    f"`connector erase --store {row.store} --all`"
+                )
             elif row.what == "export":
                 sentence = (
                     f"a shopper asked on {at(row.asked_at)} what is kept of them, to be answered within 30 days; "
@@ -195,6 +201,22 @@ class Finder(Transactions):
         for store, number in sorted(Counter(stores).items()):
             if store in self._stores:
                 yield store, str(number) if number < COUNTED else f"{COUNTED} or more"
+
+
+def current(noted: Iterable[OpenProblem], found: Iterable[Problem], now: float) -> list[OpenProblem]:
+    """What there is at this moment: of KINDS what is `found`, begun or not yet noted; of the others what is `noted`.
+
+    The watcher notes once a minute, and after a restart only when it has the turn: too late for who has just mended it.
+    """
+    fresh = {problem.key: problem for problem in found}
+    still = [
+        replace(problem, sentence=fresh[problem.key].sentence) if problem.key in fresh else problem
+        for problem in noted
+        if problem.kind not in KINDS or problem.key in fresh
+    ]
+    known = {problem.key for problem in still}
+    begun = [problem for problem in fresh.values() if problem.key not in known and not problem.after]
+    return still + [OpenProblem(problem.key, problem.sentence, now, None) for problem in begun]
 
 
 def withheld(store: Store) -> Problem:

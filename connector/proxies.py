@@ -1,4 +1,6 @@
-"""Whom a request comes from, when proxies of ours stand between."""
+"""Whom a request comes from, when proxies of ours stand between, and whose requests count together."""
+
+from ipaddress import IPv6Address, ip_address
 
 
 def origin(peer: str, forwarded: str, hops: int) -> str:
@@ -12,6 +14,22 @@ def origin(peer: str, forwarded: str, hops: int) -> str:
         return peer
     entries = forwarded.split(",")
     return _bare(entries[-hops].strip()) if len(entries) >= hops else ""
+
+
+def household(address: str) -> str:
+    """What requests are counted by: an IPv4 address, or the half of an IPv6 one that a line has (its /64).
+
+    The other half a device makes up, and changes at will: https://www.rfc-editor.org/rfc/rfc8981. What is no address is
+    returned as it is.
+    """
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    if not isinstance(found, IPv6Address):
+        return str(found)
+    # As a socket that takes both kinds shows an IPv4 caller.
+    return str(found.ipv4_mapped) if found.ipv4_mapped else f"{IPv6Address(found.packed[:8] + bytes(8))}/64"
 
 
 def _bare(address: str) -> str:

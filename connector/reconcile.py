@@ -31,6 +31,7 @@ from connector.store import Store
 from connector.transactions import CannotStore
 from connector.turns import Turn
 from connector.webhook import Platform
+from connector.wording import how_many
 
 log = logging.getLogger("connector.reconcile")
 
@@ -229,7 +230,8 @@ class Reconciler:
             self._rounds.forget_gaps(store.name)
             self._alerts.resolve(f"gaps:{store.name}")
             return
-        total = counted(queued) if found.gaps == number else f"{found.gaps} orders or sign-ups"
+        together = how_many(found.gaps, "order or sign-up", "orders or sign-ups")
+        total = counted(queued) if found.gaps == number else together
         self._alerts.report(
             f"gaps:{store.name}",
             f"store {store.name}: {total} had not arrived by webhook, and came from the shop's history instead (since "

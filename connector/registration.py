@@ -141,22 +141,28 @@ def connect(store: Store, administration: Administration) -> Admin:
 def prepare(store: Store, administration: Administration, base: str, action: Action) -> tuple[Admin, Plan]:
     """Ask the shop and plan; nothing is changed yet.
 
-    Raises CannotRegister when the shop would not deliver to `base`, when what it delivers would be refused here, or
-    without keys; AdminFault when its API does not answer.
+    Raises CannotRegister without keys, when the shop would not deliver to `base`, or when what it delivers would be
+    refused here; AdminFault when its API does not answer.
     """
+    admin = connect(store, administration)
     if not base and action != "delete":
         raise CannotRegister("where shall the webhooks go? Set PUBLIC_URL or give --base-url https://HOST")
     if action in ("register", "sync"):
-        if why := administration.why_not_url(f"{base.rstrip('/')}/webhooks/{store.name}"):
-            raise CannotRegister(f"webhooks to {shown(base)} would not arrive: {why}")
+        if why := why_not_to(base, store, administration):
+            raise CannotRegister(why)
         signs = store.api.client_secret if store.api and not administration.SETS_SECRET else ""
         if signs and signs not in store.webhook_secrets:
             raise CannotRegister(
                 f"store {store.name}: what the app registers is signed with its client secret, and would be answered "
                 "401 here; list that in webhook_secrets, too"
             )
-    admin = connect(store, administration)
     return admin, plan(store, administration.topics(store), admin.subscriptions(), base, action)
+
+
+def why_not_to(base: str, store: Store, administration: Administration) -> str:
+    """Why a store's webhooks cannot go to a server at the URL `base`, in a sentence with what to do; "" if they can."""
+    why = administration.why_not_url(f"{base.rstrip('/')}/webhooks/{store.name}")
+    return f"webhooks cannot go to {shown(base)}: {why}" if why else ""
 
 
 def carry_out(lines: Sequence[Line], admin: Admin, secret: str) -> Iterator[Line]:

@@ -1,14 +1,12 @@
 """`connector backfill`: what a shop's history holds and no webhook has brought."""
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
-from connector.commands.ground import configuration, database, fail, moment, ready_database, store_named
+from connector.commands.ground import configuration, counting, database, fail, moment, ready_database, store_named
+from connector.wording import how_many
 
 if TYPE_CHECKING:
     from connector.history import History, Tally
@@ -80,9 +78,9 @@ def _walk(history: "History", store: "Store", start: datetime, now: datetime) ->
 
     try:
         admin = ADMINS[store.platform].admin(store)
-        with _bar("orders") as show:
+        with counting("orders") as show:
             database(lambda: [show(len(page.bodies), page.total) for page in history.orders(admin, start, now)])
-        with _bar("customers") as show:
+        with counting("customers") as show:
             database(lambda: [show(len(page.bodies), page.total) for page in history.customers(admin, start, now)])
     except AdminFault as fault:
         return str(fault)
@@ -91,30 +89,20 @@ def _walk(history: "History", store: "Store", start: datetime, now: datetime) ->
     return ""
 
 
-@contextmanager
-def _bar(label: str) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar on stderr; its length is known when the shop has said how many there are."""
-    with click.progressbar((_ for _ in ()), label=label, show_pos=True, file=sys.stderr) as bar:
-
-        def show(number: int, total: int | None) -> None:
-            bar.length = max(total, bar.pos + number) if total is not None else None
-            bar.update(number)
-
-        yield show
-
-
 def told(tally: "Tally", dry_run: bool) -> list[str]:
     """What a walk came to, a line each."""
     from connector.history import counted
 
+    queued = f"{counted(tally.queued) or '0'} {'would be queued' if dry_run else 'queued'}"
+    drafts = "draft or the like" if tally.empty == 1 else "drafts and the like"
     lines = [
         f"  {tally.found} found",
         f"  {tally.there} already there",
-        f"  {counted(tally.queued) or '0'} {'would be queued' if dry_run else 'queued'} ({tally.events} events)",
+        f"  {queued} ({how_many(tally.events, 'event')})",
     ]
     for number, why in (
         (tally.outside, "happened at another time, and only changed in this one"),
-        (tally.empty, "drafts and the like, in which nothing has happened yet"),
+        (tally.empty, f"{drafts}, in which nothing has happened yet"),
         (tally.skipped, "skipped"),
         (
             tally.parked,
@@ -125,5 +113,6 @@ def told(tally: "Tally", dry_run: bool) -> list[str]:
             lines.append(f"  {number} {why}")
     lines += [f"    {number} × {reason}" for reason, number in tally.reasons.most_common()]
     if tally.withheld:
-        lines.append(f"  {len(tally.withheld)} do not say who bought: the shop withholds personal data from the app")
+        silent = how_many(len(tally.withheld), "does not say", "do not say")
+        lines.append(f"  {silent} who bought: the shop withholds personal data from the app")
     return lines

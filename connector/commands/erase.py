@@ -1,4 +1,4 @@
-"""`connector erase` and `connector events export`: what is kept of a person, gone or told."""
+"""`connector erase` and `connector events export`: what is kept of a person, gone or told; and a store, gone."""
 
 import sys
 from collections.abc import Callable
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from connector.commands.ground import configuration, database, fail, store_named
+from connector.wording import how_many
 
 if TYPE_CHECKING:
     from connector.demands import Demands
@@ -30,16 +31,22 @@ def _whom(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command()
 @_whom
+@click.option("--all", "everybody", is_flag=True, help="All that ever came from --store, configured or not.")
 @click.option("--yes", is_flag=True, help="Do not ask before erasing.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be erased.")
-def erase(email: str, phone: str, customer: str, store: str, yes: bool, dry_run: bool) -> None:
-    """Erase a person. Asks for the e-mail when nothing else names them.
+def erase(email: str, phone: str, customer: str, store: str, everybody: bool, yes: bool, dry_run: bool) -> None:
+    """Erase a person, or with --store NAME --all a store. Asks for the e-mail when nothing names them.
 
     What is found by an e-mail is every order, checkout and sign-up that came with it. One that came with a phone number
     only is found by --phone, one that came with neither by --customer. What waits to be sent is not sent any more; of
     what was sent stays that it was, by its event_id. Parked webhooks that name the person are deleted, and those that
     cannot be opened. TikTok keeps what it has.
     """
+    if everybody:
+        if not store or email or phone or customer:
+            raise click.UsageError("--all is all of one store: say --store NAME --all, and nobody's e-mail")
+        _erase_store(store, yes, dry_run)
+        return
     records, _ = _open()
     demand = _demand(email, phone, customer, store)
     found = {name: _found(records, name, person) for name, person in _people(records, demand, store).items()}
@@ -49,13 +56,44 @@ def erase(email: str, phone: str, customer: str, store: str, yes: bool, dry_run:
     if not found:
         click.echo("nothing is kept of this person")
         return
+    if _is_meant(yes, dry_run):
+        _erase(records, found)
+        click.echo("erased")
+
+
+def _erase_store(store: str, yes: bool, dry_run: bool) -> None:
+    import math
+    import time
+
+    from connector.erasing import Erasure
+    from connector.housekeeping import PAUSE
+
+    records, _ = _open()
+    if store not in (known := database(records.stores)):
+        raise click.UsageError(f"nothing ever came from a store {store!r}; there are: {', '.join(known)}")
+    erasure = Erasure(records.engine)
+    # To a store that is gone nothing comes any more, and what a clock that had jumped wrote shall go, too.
+    until = time.time() if store in records.configured else math.inf
+    found = {what: number for what, number in database(lambda: erasure.count_store(store, until)).items() if number}
+    for what, number in found.items():
+        click.echo(f"{store}: {what}: {number}")
+    if not found:
+        click.echo(f"nothing is kept of {store}")
+    elif _is_meant(yes, dry_run):
+        database(lambda: erasure.erase_store(store, until, time.time(), lambda: time.sleep(PAUSE)))
+        click.echo("erased")
+    if store in records.configured:
+        click.echo(f"{store} is in the stores file: what comes from now on is kept as ever", err=True)
+
+
+def _is_meant(yes: bool, dry_run: bool) -> bool:
+    """Whether to erase what has been told; asked of whoever has not said so."""
     if dry_run:
         click.echo("nothing is erased (--dry-run)")
-        return
+        return False
     if not yes and not click.confirm("Erase this for good?"):
         fail("nothing is erased")
-    _erase(records, found)
-    click.echo("erased")
+    return True
 
 
 @click.command()
@@ -73,7 +111,7 @@ def export(email: str, phone: str, customer: str, store: str, number: int | None
         for line in database(partial(_lines, records, name, person)):
             click.echo(line.decode())
             lines += 1
-    click.echo(f"{lines} lines" if lines else "nothing is kept of this person", err=True)
+    click.echo(how_many(lines, "line") if lines else "nothing is kept of this person", err=True)
     if number:
         _answered(asked, number)
 
@@ -158,11 +196,12 @@ def _erase(records: "Records", found: "dict[str, Found]") -> None:
 
 
 def _counted(rows: "Found") -> str:
+    closed = "that no webhook_secret opens"
     told = (
-        (len(rows.waiting), "events that wait, not to be sent"),
-        (len(rows.finished), "finished events"),
-        (len(rows.parked), "parked webhooks"),
-        (len(rows.unopenable), "parked webhooks that no webhook_secret opens"),
-        (len(rows.checkouts), "checkouts a browser told of"),
+        (len(rows.waiting), "event that waits, not to be sent", "events that wait, not to be sent"),
+        (len(rows.finished), "finished event", ""),
+        (len(rows.parked), "parked webhook", ""),
+        (len(rows.unopenable), f"parked webhook {closed}", f"parked webhooks {closed}"),
+        (len(rows.checkouts), "checkout a browser told of", "checkouts a browser told of"),
     )
-    return ", ".join(f"{number} {what}" for number, what in told if number)
+    return ", ".join(how_many(number, one, more) for number, one, more in told if number)

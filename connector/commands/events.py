@@ -1,17 +1,22 @@
 """`connector events`: look at what was sent or waits, and send it again."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from connector.commands.ground import configuration, database, fail, moment, open_desk, progress, store_named
+from connector.wording import how_many
 
 if TYPE_CHECKING:
+    from sqlalchemy import Row
+
     from connector.config import Config
-    from connector.desk import Choice
+    from connector.desk import Choice, Desk
+    from connector.naming import Named
 
 
 # As connector.outbox has them, which would bring the database's libraries along.
@@ -51,7 +56,7 @@ def list_(
         waiting = database(lambda: open_desk().parked(store, limit))
         for item in waiting:
             click.echo(f"{_at(item.parked_at)}  {item.store}  {item.topic}  {item.reason}")
-        click.echo(f"{len(waiting)} webhooks are parked", err=True)
+        click.echo(f"{how_many(len(waiting), 'webhook is', 'webhooks are')} parked", err=True)
         return
     choice = Choice((), store, state or "", event, moment(since), moment(until))
     rows = database(lambda: open_desk().find(choice, limit))
@@ -65,9 +70,8 @@ def list_(
         click.echo(
             f"{_at(row.created_at)}  {row.id:>8}  {row.store}  {row.pixel}  {row.event}  {row.event_id}{where}  {told}"
         )
-    click.echo(
-        f"{len(rows)} events" + (f" (the newest {limit}; --limit for more)" if len(rows) == limit else ""), err=True
-    )
+    newest = f" (the newest {limit}; --limit for more)" if len(rows) == limit else ""
+    click.echo(how_many(len(rows), "event") + newest, err=True)
 
 
 @events.command()
@@ -75,10 +79,15 @@ def list_(
 def show(key: str) -> None:
     """Everything known about KEY: an event_id, an order number or id, or a row number of `events list`."""
     from connector.masking import masked
+    from connector.naming import named_by
 
-    lines, found = database(lambda: open_desk().show(key))
+    desk = database(open_desk)
+    lines, found = database(lambda: desk.show(key))
     if not lines and not found:
-        fail(f"nothing is known of {key!r}: no webhook and no event of that name has arrived")
+        named = list(named_by(key, configuration().stores.values()))
+        lines, found = _of_named(desk, key, named)
+        if not lines and not found:
+            fail(_unknown(key, named))
     for line in lines:
         click.echo(
             f"{_at(line.received_at)}  webhook {line.topic} of {line.store}: {line.outcome}  {line.reason}".rstrip()
@@ -86,7 +95,7 @@ def show(key: str) -> None:
     for row in found:
         click.echo(f"\n{row.event}  {row.event_id}  (row {row.id}, pixel {row.pixel}, {row.object_key})")
         click.echo(f"  happened {_at(row.occurred_at)}, stored {_at(row.created_at)}")
-        click.echo(f"  state {row.state}, {row.attempts} attempts")
+        click.echo(f"  state {row.state}, {how_many(row.attempts, 'attempt')}")
         if row.state == "held":
             click.echo("  waits for the browser's signals: as it is, it may not be sent")
         elif row.state == "skipped":
@@ -95,6 +104,27 @@ def show(key: str) -> None:
             at = f" {_at(row.settled_at)}" if row.settled_at else ""
             click.echo(f"  TikTok{at}: code {row.code}, {row.message or '-'}, request_id {row.request_id or '-'}")
         click.echo(f"  payload: {masked(row.payload)}")
+
+
+def _of_named(desk: "Desk", key: str, named: "Sequence[Named]") -> "tuple[list[Row[Any]], list[Row[Any]]]":
+    """Of what an event of this id would be about; an order that was skipped has no event."""
+    for one in named:
+        lines, found = database(partial(desk.show, one.key)) if one.key else ([], [])
+        lines, found = ([row for row in some if row.store == one.store] for some in (lines, found))
+        if lines or found:
+            click.echo(f"There is no event {key}. It would be of {one}, of which this is known:")
+            return lines, found
+    return [], []
+
+
+def _unknown(key: str, named: "Sequence[Named]") -> str:
+    told = [
+        f"it would be of {one}, of which no webhook is on record"
+        if one.key
+        else f"it may be of {one}, but does not say of which: ask by the order's own number or id instead"
+        for one in named
+    ] or ["no webhook and no event of that name has arrived"]
+    return f"nothing is known of {key!r}: {'; '.join(told)}"
 
 
 @events.command()
@@ -129,12 +159,14 @@ def _replay_events(config: "Config", choice: "Choice", dry_run: bool, force: boo
     for why, number in sorted(plan.refused.items()):
         click.echo(f"{number} not replayed: {why}")
     if plan.forced:
-        click.echo(f"{len(plan.forced)} only because of --force: if TikTok had them, they count twice")
+        twice = "it, it counts" if len(plan.forced) == 1 else "them, they count"
+        click.echo(f"{len(plan.forced)} only because of --force: if TikTok had {twice} twice")
     replayed = plan.total
     if not dry_run and replayed:
         with progress(replayed, "events") as tick:
             replayed = database(lambda: replay_events(desk, plan, tick))
-    click.echo(f"{replayed} events {'would be' if dry_run else 'are'} due again")
+    due = ("event would be", "events would be") if dry_run else ("event is", "events are")
+    click.echo(f"{how_many(replayed, *due)} due again")
     if plan.refused and not replayed:
         sys.exit(1)
 

@@ -1,11 +1,12 @@
-"""What commands stand on: the configuration, a store by its name, the database, a bar, an error in a sentence."""
+"""What commands stand on: the configuration, a store by its name, the database, progress, an error in a sentence."""
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TextIO, TypeVar
 
 import click
 
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from connector.store import Store
 
 T = TypeVar("T")
-LONG = 500  # items of work from which on a bar shows how far it is
+LONG = 500  # items of work from which on it is shown how far it is
+NOW_AND_THEN = 10.0  # seconds between two lines of progress where there is no terminal
 
 
 def configuration() -> "Config":
@@ -97,9 +99,44 @@ def open_desk() -> "Desk":
 
 @contextmanager
 def progress(length: int, label: str) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr, where it disturbs nobody, for what may take long."""
+    """How far it is, for what may take long; see `counting`."""
     if length < LONG:
         yield lambda _: None
         return
-    with click.progressbar(length=length, label=label, file=sys.stderr) as bar:
-        yield bar.update
+    with counting(label) as show:
+        yield lambda number: show(number, length)
+
+
+@contextmanager
+def counting(
+    label: str, stream: TextIO | None = None, elapsed: Callable[[], float] = time.monotonic
+) -> Iterator[Callable[[int, int | None], None]]:
+    """How far it is, on stderr, where it disturbs nobody: a bar on a terminal, else a line now and then.
+
+    What is yielded is called with how many more are done, and of how many in all as far as that is known. `elapsed`
+    gives seconds that never jump.
+    """
+    stream = stream or sys.stderr
+    if not stream.isatty():
+        yield _lines(label, stream, elapsed)
+        return
+    with click.progressbar((_ for _ in ()), label=label, show_pos=True, file=stream) as bar:
+
+        def show(number: int, total: int | None) -> None:
+            bar.length = max(total, bar.pos + number) if total is not None else None
+            bar.update(number)
+
+        yield show
+
+
+def _lines(label: str, stream: TextIO, elapsed: Callable[[], float]) -> Callable[[int, int | None], None]:
+    done, told = 0, elapsed()
+
+    def show(number: int, total: int | None) -> None:
+        nonlocal done, told
+        done += number
+        if (now := elapsed()) - told >= NOW_AND_THEN:
+            told = now
+            click.echo(f"{label}: {done}{f' of {max(total, done)}' if total is not None else ''} so far", file=stream)
+
+    return show

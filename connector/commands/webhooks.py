@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from connector.commands.ground import configuration, database, store_named
+from connector.wording import how_many
 
 if TYPE_CHECKING:
     from connector.config import Config
@@ -126,10 +127,13 @@ def _memory(config: "Config", needed: bool) -> "Registered | None":
 
 
 def _webhooks_of(store: "Store", action: "Action", base: str, dry_run: bool, memory: "Registered | None") -> None:
-    from connector.registration import carry_out, prepare, shown
+    from connector.registration import carry_out, prepare, shown, why_not_to
     from platforms.admins import ADMINS
 
-    admin, plan = prepare(store, ADMINS[store.platform], base, action)
+    administration = ADMINS[store.platform]
+    admin, plan = prepare(store, administration, base, action)
+    if action == "list" and (why := why_not_to(base, store, administration)):
+        click.echo(f"! store {store.name}: {why}", err=True)
     click.echo(f"{store.name} ({store.platform})")
     for line in plan.lines if dry_run else carry_out(plan.lines, admin, store.webhook_secrets[0]):
         if memory:
@@ -137,4 +141,5 @@ def _webhooks_of(store: "Store", action: "Action", base: str, dry_run: bool, mem
         done = f"{'would be ' if dry_run else ''}{line.deed}" if line.deed else ""
         click.echo(f"  {line.topic:<36}{line.state:<14}{done:<18}{shown(line.url)}")
     if plan.others:
-        click.echo(f"  {plan.others} more are not ours and stay as they are")
+        theirs = how_many(plan.others, "more is not ours and stays as it is", "more are not ours and stay as they are")
+        click.echo(f"  {theirs}")

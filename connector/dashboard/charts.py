@@ -13,7 +13,7 @@ from connector.silence import HOUR
 
 DAY = 24 * HOUR
 WIDTH, HEIGHT = 640, 180
-LEFT, TOP, RIGHT, BOTTOM = 56, 12, 8, 28  # margins: numbers at the left, times below
+LEFT, TOP, RIGHT, BOTTOM = 56, 12, 8, 38  # margins: numbers at the left, times below
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,11 @@ class Chart:
         return {kind: sum(count.get(kind, 0) for count in self.counts) for kind in self.kinds}
 
     @cached_property
+    def shown(self) -> dict[str, str]:
+        """The kinds that there were any of."""
+        return {kind: words for kind, words in self.kinds.items() if self.total[kind]}
+
+    @cached_property
     def top(self) -> int:
         """Where the scale ends: a round number no bar is above."""
         return scale(max((sum(count.get(kind, 0) for kind in self.kinds) for count in self.counts), default=0))
@@ -86,9 +91,9 @@ class Chart:
         return f"{datetime.fromtimestamp(start, UTC):{'%H:%M' if self.span == HOUR else '%-d %b'}}"
 
     def rows(self) -> Iterator[tuple[str, list[int]]]:
-        """For the table: when, and how many of each kind; the latest first, times without anything left out."""
+        """For the table: when, and how many of each kind shown; the latest first, times without anything left out."""
         for start, count in reversed([*zip(self.starts, self.counts, strict=True)]):
-            if any(numbers := [count.get(kind, 0) for kind in self.kinds]):
+            if any(numbers := [count.get(kind, 0) for kind in self.shown]):
                 yield self.when(start), numbers
 
     def _height(self, number: int) -> float:

@@ -1,8 +1,8 @@
 """The overview's figures: each store's health, what came, what was sent. From tallies and lanes: no row is counted."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from connector.arrivals import Arrivals
@@ -10,7 +10,9 @@ from connector.config import Config
 from connector.dashboard.charts import DAY, Chart, spans
 from connector.dashboard.words import HEALTH, WORST
 from connector.desk import Desk, OpenProblem, Queue
-from connector.problems import alive
+from connector.outbox import Lane, LaneState
+from connector.problems import Finder, alive, current
+from connector.relay import fingerprint
 from connector.silence import HOUR
 from connector.store import Store
 from connector.tallies import Number, Tallies, amount, covered, median
@@ -132,13 +134,16 @@ def _chart(title: str, numbers: Iterable[Number], kinds: dict[str, str], now: fl
 def _health(
     stores: dict[str, Store], desk: Desk, arrivals: Arrivals, hourly: list[Number], now: float
 ) -> Iterable[Health]:
-    queues, problems = desk.queue(MANY), desk.open_problems()
+    queues, refused = desk.queue(MANY), {state.lane: state for state in desk.lane_states() if state.denied_since}
+    problems = current(desk.open_problems(), Finder(desk.engine, stores).find(now), now)
     parked = desk.parked_by_store(stores, 1000)
     for name, store in stores.items():
         health = Health(store)
         codes = {pixel.code for pixel in store.pixels}
         health.queues = [queue for queue in queues if queue.lane.store == name and queue.lane.pixel in codes]
-        health.problems = [problem for problem in problems if problem.key.split(":")[1:2] == [name]]
+        health.problems = [
+            _with_new_token(problem, store, refused) for problem in problems if problem.key.split(":")[1:2] == [name]
+        ]
         last = arrivals.last(name, now)
         health.last = last.at if last else None
         mine = [one for one in hourly if one.store == name]
@@ -156,10 +161,22 @@ def _health(
         yield health
 
 
+def _with_new_token(problem: OpenProblem, store: Store, refused: Mapping[Lane, LaneState]) -> OpenProblem:
+    """A refusal was of the token that was there then; what TikTok says of another shows when an event is due."""
+    for pixel in store.pixels:
+        state = refused.get(Lane(store.name, pixel.code))
+        if state is None or problem.key != f"denied:{store.name}:{pixel.code}":
+            continue
+        if state.denied_token != fingerprint(pixel.access_token):
+            told = (
+                f"TikTok refused the access_token of before ({state.reason}); the new one is tried with the next event"
+            )
+            return replace(problem, key=f"untried:{store.name}:{pixel.code}", sentence=f"pixel {pixel.code}: {told}")
+    return problem
+
+
 def _word(health: Health, now: float) -> tuple[str, str]:
-    kinds = {problem.key.partition(":")[0] for problem in health.problems}
-    if any(queue.denied_since is not None for queue in health.queues):
-        kinds.add("denied")
+    kinds = {problem.kind for problem in health.problems}
     worst = next((kind for kind in HEALTH if kind in kinds), "")
     if worst:
         return HEALTH[worst], "bad" if worst in WORST else "note"

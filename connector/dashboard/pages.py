@@ -20,14 +20,16 @@ from connector.config import Config
 from connector.dashboard import words
 from connector.dashboard.door import Door
 from connector.dashboard.overview import overview
-from connector.desk import Choice, Desk
+from connector.desk import Choice, Desk, Subject
 from connector.entrance import Entrance
 from connector.masking import masked
+from connector.naming import named_by
 from connector.replay import plan_replay, replay_events, replay_parked
 from connector.store import Store
 from connector.tallies import KEYS, Tallies
 from connector.transactions import CannotStore
 from connector.webhook import Platform
+from connector.wording import how_many
 
 PAGE = 50  # rows
 AT_ONCE = 10_000  # events that one press of a button makes due again; a request must not take for ever
@@ -117,7 +119,7 @@ def _add_reading(site: Blueprint, door: Door, config: Config, desk: Desk, tallie
             digest = privacy.email(key)
             found = desk.search("", bytes.fromhex(digest)) if digest else []
         else:
-            found = desk.search(key)
+            found = desk.search(key) or _of_named(desk, key, config)
         if len(found) == 1:
             return make_response(redirect(url_for(".story", store=found[0].store, key=found[0].object_key), 303))
         return render_template("search.html", asked=True, found=found, mail="@" in key, key="" if "@" in key else key)
@@ -167,10 +169,10 @@ def _add_replaying(site: Blueprint, door: Door, config: Config, desk: Desk, plat
         choice = Choice(store=store, state=_state(request.form)) if one is None else Choice(rows=(one,))
         plan = plan_replay(config, desk, choice, force=False, most=AT_ONCE)
         number = replay_events(desk, plan)
-        said = [f"{_number(number, 'event')} {'is' if number == 1 else 'are'} due again."]
+        said = [f"{how_many(number, 'event is', 'events are')} due again."]
         said += [f"{many} not: {why}." for why, many in plan.refused.most_common(5)]
         if number + plan.refused.total() == AT_ONCE:
-            said.append("That were as many as one press does; press again for the rest.")
+            said.append("Those were as many as one press does; press again for the rest.")
         return door.say(_back(), " ".join(said))
 
     @site.post("/replay-parked")
@@ -184,8 +186,14 @@ def _add_replaying(site: Blueprint, door: Door, config: Config, desk: Desk, plat
         outcomes = replay_parked(config, desk, platforms, store, dry_run=False, most=most, after=after)
         said = [f"{many} × {what}." for what, many in outcomes.most_common(5)] or ["Nothing was parked any more."]
         if outcomes.total() == PARKED_AT_ONCE:
-            said.append("That were as many as one press does.")
+            said.append("Those were as many as one press does.")
         return door.say(_back(), " ".join(said))
+
+
+def _of_named(desk: Desk, event_id: str, config: Config) -> list[Subject]:
+    """Where there is no event of this id: what it would be of."""
+    named = [one for one in named_by(event_id, config.stores.values()) if one.key]
+    return [found for one in named for found in desk.search(one.key) if found.store == one.store]
 
 
 def _told(row: Any, store: Store | None, now: float) -> dict[str, Any]:
@@ -235,10 +243,6 @@ def _before() -> tuple[float, int] | None:
 
 def _is_id(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) < 19
-
-
-def _number(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def _now() -> float:

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from connector.desk import OpenProblem
 from connector.store import Store
 from connector.tallies import MERGED
 
@@ -16,6 +17,7 @@ HEALTH = {
     "shop": "the shop's API refuses us",
     "webhooks": "webhooks missing in the shop",
     "gaps": "webhooks did not come",
+    "untried": "new token, not tried yet",
     "lag": "late",
     "rejected": "events rejected",
     "parked": "webhooks parked",
@@ -23,6 +25,12 @@ HEALTH = {
     "testing": "testing",
 }
 WORST = ("denied", "silent", "signatures")
+
+# Where a button does what a problem's sentence names a command for.
+_MENDED_AT = {
+    "parked": ("parked", "See why, and try again"),
+    "rejected": ("failed", "See which, and send them again"),
+}
 
 OUTCOMES = {
     "relayed": "became events",
@@ -94,11 +102,23 @@ def merging(row: Any, store: Store | None) -> str:
     return f"Accepted {span(late)} after it happened: after 48 hours TikTok no longer knows a browser's copy."
 
 
-def told(sentence: str, store: str) -> list[tuple[bool, str]]:
-    """A problem's sentence without the store it is shown at, in parts: (whether it is to be typed, text)."""
-    short = sentence.removeprefix(f"store {store}: ").removeprefix(f"store {store}, ")
-    parts = (short[:1].upper() + short[1:]).split("`")
-    return [(place % 2 == 1, part) for place, part in enumerate(parts) if part]
+def told(problem: OpenProblem, store: str) -> list[tuple[str, str]]:
+    """A problem's sentence without the store it is shown at, in parts.
+
+    Each is (how it is meant, text): "said", "typed" for a command, or the name of the page that the text leads to.
+    """
+    short = problem.sentence.removeprefix(f"store {store}: ").removeprefix(f"store {store}, ")
+    short = short[:1].upper() + short[1:]
+    if problem.kind not in _MENDED_AT:
+        return _typed(short)
+    wrong, _, by_command = short.rpartition("; ")
+    page, invitation = _MENDED_AT[problem.kind]
+    command = [part for part in _typed(by_command) if part[0] == "typed"]
+    return [("said", f"{wrong}. "), (page, invitation), ("said", ", or "), *command]
+
+
+def _typed(sentence: str) -> list[tuple[str, str]]:
+    return [("typed" if place % 2 else "said", part) for place, part in enumerate(sentence.split("`")) if part]
 
 
 def at(seconds: float | None) -> str:

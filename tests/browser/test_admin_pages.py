@@ -1,5 +1,6 @@
 """The dashboard as a person meets it: a real Chromium, mouse and keyboard, phone and desk, light and dark, axe-core."""
 
+import base64
 import re
 import shutil
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from connector.database import connect
@@ -179,6 +180,83 @@ def test_a_chart_says_the_same_in_words_and_as_a_table(page: Page, served: Serve
     figure.get_by_text("Numbers").click()
     expect(figure.get_by_role("table")).to_contain_text("accepted by TikTok")
     assert sum(int(text) for text in figure.locator("tbody td").all_text_contents()) == 12
+
+
+def test_a_phone_shows_all_match_keys_at_once(page: Page, served: Served) -> None:
+    """Each with its name beside it, and still a table to who cannot see it; a desk has them in columns."""
+    log_in(page, served)
+    table = page.get_by_role("region", name="Match keys", exact=True).get_by_role("table")
+    values = table.get_by_role("cell").filter(has_text="%")
+    assert named(values.first) == "none"
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert hidden_width(page, "Match keys") <= 0
+    assert [named(value) for value in values.all()][:6] == [
+        *('"email"', '"phone"', '"external id"', '"ip + user agent"', '"ttclid"', '"ttp"'),
+    ]
+    for value in values.all():
+        box = value.bounding_box()
+        assert box
+        assert 0 <= box["x"] <= box["x"] + box["width"] <= 390
+    rows = table.aria_snapshot().count("- row ")
+    assert rows == table.locator("tr").count()
+
+
+def test_a_table_that_is_wider_than_the_screen_shows_that_there_is_more(page: Page, served: Served) -> None:
+    """By a shade at the edge, which is gone at its end."""
+    log_in(page, served)
+    page.set_viewport_size({"width": 390, "height": 844})
+    table = page.get_by_role("region", name="Value sent", exact=True)
+    assert hidden_width(page, "Value sent") > 50
+    before = light_at_the_edge(page, table)
+    table.evaluate("it => it.scrollTo(it.scrollWidth, 0)")
+    assert before < light_at_the_edge(page, table) - 15
+
+
+def test_nothing_is_torn_apart_on_a_phone(page: Page, served: Served) -> None:
+    """The tabs stand beside each other, a word with a hyphen stays whole, no number touches a time."""
+    log_in(page, served)
+    page.set_viewport_size({"width": 390, "height": 844})
+    nothing, first = (page.locator("figure").first.locator("text").nth(place) for place in (0, 3))
+    assert bottom(nothing) <= top(first)
+    page.goto(f"{served.url}/search")
+    assert page.get_by_text("e-mail address", exact=True).evaluate("it => it.getClientRects().length") == 1
+    page.goto(f"{served.url}/failed")
+    assert len({top(tab) for tab in page.get_by_label("Kinds of failure").get_by_role("link").all()}) == 1
+
+
+def top(it: Locator) -> float:
+    """Where something begins, in pixels from above."""
+    return it.evaluate("it => it.getBoundingClientRect().top")
+
+
+def bottom(it: Locator) -> float:
+    """Where it ends."""
+    return it.evaluate("it => it.getBoundingClientRect().bottom")
+
+
+def named(value: Locator) -> str:
+    """What a narrow screen writes before a value."""
+    return value.evaluate("it => getComputedStyle(it, '::before').content")
+
+
+def light_at_the_edge(page: Page, table: Locator) -> int:
+    """How light a table is at its lower right corner: 0 to 255."""
+    return page.evaluate(
+        """async png => {
+            const image = new Image();
+            image.src = `data:image/png;base64,${png}`;
+            await image.decode();
+            const pen = new OffscreenCanvas(image.width, image.height).getContext("2d");
+            pen.drawImage(image, 0, 0);
+            return pen.getImageData(image.width - 5, image.height - 9, 1, 1).data[0];
+        }""",
+        base64.b64encode(table.screenshot()).decode(),
+    )
+
+
+def hidden_width(page: Page, region: str) -> int:
+    """Pixels of a region that only scrolling shows."""
+    return page.get_by_role("region", name=region, exact=True).evaluate("it => it.scrollWidth - it.clientWidth")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

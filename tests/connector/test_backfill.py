@@ -1,6 +1,7 @@
 """`connector backfill` on the command line, against a fake WooCommerce, and what it says."""
 
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,7 @@ def test_it_queues_what_is_missing_and_says_what_it_found(command: Command) -> N
     assert ids == {*(f"beans-order-{number}" for number in orders), f"beans-customer-{person}"}
     status, said = command("beans", "--since", "2d")
     assert (status, "4 already there" in said, "0 queued (0 events)" in said) == (0, True, True)
+    assert said.startswith("beans, ")  # no label of a bar that cannot be drawn
 
 
 def test_a_dry_run_stores_nothing(command: Command) -> None:
@@ -174,6 +176,8 @@ def test_each_thing_of_a_tally_is_said() -> None:
         "1 happened at another time",
         "2 drafts",
         "1 could not be handled; see `connector events",
-        "1 do not say",
+        "1 does not say",
     ):
         assert words in said
+    assert "1 order would be queued (1 event)" in "\n".join(told(Tally(queued=Counter(order=1), events=1), True))
+    assert "1 draft or the like" in "\n".join(told(Tally(empty=1), dry_run=False))

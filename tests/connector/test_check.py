@@ -93,6 +93,23 @@ def test_what_webhooks_miss_is_lost_or_fetched(url):
     assert any("are fetched from the shop every 15 minutes (reconcile)" in line for line in texts(url, every))
 
 
+@pytest.mark.parametrize(
+    ("platform", "address", "why"),
+    [
+        ("shopify", "http://relay.example", "Shopify delivers to https only"),
+        ("shopify", "https://192.168.1.9", "Shopify cannot reach its host from outside"),
+        ("woocommerce", "https://relay.example:8443", "WordPress only calls ports 80, 443 and 8080"),
+    ],
+)
+def test_an_address_that_shops_cannot_deliver_to_is_warned_of(url, platform, address, why):
+    """Each platform has its own rules; nothing is asked."""
+    toml = TOML.replace('"shopify"', f'"{platform}"')
+    (told,) = [line for line in texts(url, toml, mark="warning", PUBLIC_URL=address) if "cannot go" in line]
+    assert told.startswith(f"  webhooks cannot go to {address}: {why}")
+    for good in ("https://relay.example", ""):
+        assert not any("cannot go" in line for line in texts(url, toml, PUBLIC_URL=good))
+
+
 def test_doubts_are_warnings(url):
     toml = TOML.replace('order_placed = ""', 'order_paid = "purchase"')
     told = texts(url, toml, mark="warning")
@@ -184,7 +201,9 @@ def test_it_says_how_many_were_skipped_without_consent(url, outbox):
     for number in range(3):
         reason = f"order_placed: {'no consent: nothing says yes (consent)' if number else 'pos orders …'}"
         outbox.record(decision(str(number), outcome="skipped", reason=reason, object_key=f"order:{number}"))
-    assert "store acme: 2 orders, checkouts or sign-ups were skipped without consent" in texts(url)
+        if number:
+            told = "1 order, checkout or sign-up was" if number == 1 else "2 orders, checkouts or sign-ups were"
+            assert f"store acme: {told} skipped without consent" in texts(url)
 
 
 def test_it_reminds_of_the_proxy_where_browsers_send(url):

@@ -15,15 +15,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from connector.alerts import Alerts, Problem
+from connector.alerts import Alerts
 from connector.app import create_app
 from connector.config import load
 from connector.dashboard.pages import HEADERS, PAGE
 from connector.desk import Choice
 from connector.entrance import OF_ONE
-from connector.outbox import Lane, Outbox, Parked
-from connector.tables import events
+from connector.outbox import Decision, Lane, Outbox, Parked
+from connector.problems import Finder
+from connector.relay import fingerprint
+from connector.tables import events, parked
 
+ACME, TOKEN = Lane("acme", "CACME000000000000000"), "token-of-the-pages"
 PAGES = ["/", "/search", "/failed", "/failed?state=expired", "/parked", "/story?store=acme&key=order:1"]
 
 
@@ -174,23 +177,52 @@ class TestPages:
         """Numbers of what came and what was sent, coverage and value."""
         page = inside.get("/").text
         assert page.count('<li class="card') == 2
-        assert "flowing" in page
+        assert page.count("events rejected") == 2
         for words in ("became events", "accepted by TikTok", "rejected or expired", "ip + user agent", "Purchase USD"):
             assert words in page
         assert "No relay works" not in page
 
     def test_a_problem_is_the_stores_word(self, site: Site, inside: FlaskClient) -> None:
-        """The worst first; what TikTok refuses is known at once, before any watcher looks."""
-        alerts = Alerts(site.engine)
-        alerts.note([Problem("rejected:acme", "store acme: one; see `connector events list`")], {"rejected"})
+        """The worst first; what can be seen in the database is known at once, before any watcher looks."""
+        assert "events rejected" in inside.get("/?store=acme").text
+        Alerts(site.engine).report("webhooks:acme", "store acme: none; let `connector webhooks register acme` make it")
         page = inside.get("/?store=acme").text
-        assert "events rejected" in page
-        assert "One; see <code>connector events list</code>." in page
-        site.outbox.deny(Lane("acme", "CACME000000000000000"), time.time() + 9, time.time(), "f", "40105 revoked")
+        assert "webhooks missing in the shop" in page
+        assert "None; let <code>connector webhooks register acme</code> make it." in page
+        site.outbox.deny(ACME, time.time() + 9, time.time(), fingerprint(TOKEN), "40105 revoked")
         page = inside.get("/?store=acme").text
         assert "token or permission refused" in page
+        assert "(40105 revoked), so its events wait; check pixel and access_token, then restart." in page
         assert "beans.example" not in page
         assert 'class="card good"' not in page
+
+    def test_what_is_over_is_not_told_any_more(self, site: Site, inside: FlaskClient) -> None:
+        """Although the watcher, which looks once a minute, has not yet seen that it is."""
+        site.outbox.deny(ACME, time.time() + 9, time.time(), fingerprint(TOKEN), "40105 revoked")
+        Alerts(site.engine).note(Finder(site.engine, site.config.stores).find(time.time()), ())
+        for words in ("TikTok refuses the token", "token or permission refused", "has rejected", "is parked"):
+            assert words in inside.get("/?store=acme").text
+        site.outbox.open(ACME)
+        with site.engine.begin() as connection:
+            connection.execute(sa.update(events).values(state="accepted"))
+            connection.execute(sa.delete(parked))
+        page = inside.get("/?store=acme").text
+        assert 'class="problem"' not in page
+        assert "flowing" in page
+
+    def test_of_a_new_token_nobody_knows_before_it_is_tried(self, site: Site, inside: FlaskClient) -> None:
+        """Whoever has changed it and restarted is not told to do so."""
+        site.outbox.deny(ACME, time.time() + 9, time.time(), fingerprint("the token before"), "40105 revoked")
+        page = inside.get("/?store=acme").text
+        assert "new token, not tried yet" in page
+        assert "TikTok refused the access_token of before (40105 revoked); the new one is tried with the next" in page
+        assert "then restart" not in page
+
+    def test_parked_and_rejected_ones_lead_to_their_buttons(self, site: Site, inside: FlaskClient) -> None:
+        """Of this store; the command is the second way."""
+        page = inside.get("/").text
+        assert '<a href="/parked?store=acme">See why, and try again</a>, or <code>connector events replay' in page
+        assert '<a href="/failed?store=beans">See which, and send them again</a>, or <code>connector events' in page
 
     def test_no_relay_is_said_first(self, engine: Engine) -> None:
         """Nothing is sent then."""
@@ -262,6 +294,15 @@ class TestSearch:
                  "event": f"acme-order-{order['id']}"}  # fmt: skip
         answer = inside.post("/search", data={"key": f"  {words[key]} "})
         assert answer.headers["Location"] == f"/story?store=acme&key=order:{order['id']}"
+
+    def test_a_skipped_order_by_the_event_id_it_would_have_had(self, site: Site, inside: FlaskClient) -> None:
+        """It has no event, but a story; another store's order of that number is another matter."""
+        for store in ("acme", "beans"):
+            line = {"topic": "t", "body_sha256": store.encode().ljust(32), "received_at": 1.0, "outcome": "skipped"}
+            site.outbox.record(Decision(store=store, reason="too old", object_key="order:77", **line))
+        answer = inside.post("/search", data={"key": "acme-order-77"})
+        assert answer.headers["Location"] == "/story?store=acme&key=order:77"
+        assert "Nothing is known of" in inside.post("/search", data={"key": "acme-order-78"}).text
 
     def test_by_e_mail_without_telling_anybody(
         self, site: Site, inside: FlaskClient, caplog: pytest.LogCaptureFixture

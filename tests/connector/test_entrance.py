@@ -132,3 +132,12 @@ def test_a_cookie_that_was_changed_is_none(clock: Clock) -> None:
 def test_attempts_count_by_the_address_that_can_be_believed(forwarded: str, hops: int, expected: str) -> None:
     """Whoever invents X-Forwarded-For gets no new attempts by it."""
     assert caller("10.0.0.1", forwarded, hops) == expected
+
+
+def test_another_address_of_the_same_ipv6_line_gives_no_new_attempts(clock: Clock) -> None:
+    """A client has 2^64 of them; the line next door has attempts of its own."""
+    door = entrance(clock)
+    for number in range(OF_ONE):
+        assert door.ask("wrong", caller(f"2001:db8:0:7::{number:x}", "", 0)) == "wrong"
+    assert door.ask("correct horse", caller("2001:db8:0:7:1234:5678:9abc:def0", "", 0)) == "wait"
+    assert door.ask("correct horse", caller("2001:db8:0:8::1", "", 0)) == "in"

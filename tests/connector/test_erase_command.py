@@ -15,7 +15,7 @@ from connector.config import load
 from connector.database import connect, migrate
 from connector.intake import Intake
 from connector.outbox import Lane, Outbox, settled
-from connector.tables import demands, events, parked
+from connector.tables import demands, events, ledger, parked
 from connector.webhook import Request
 from platforms import PLATFORMS
 from platforms.people import Journey
@@ -51,7 +51,8 @@ class Bench:
         self.engine = connect(url)
         migrate(self.engine)
         self.outbox = Outbox(self.engine)
-        self.intake = Intake(self.stores, PLATFORMS, self.outbox, clock=lambda: NOW)
+        self.now = NOW
+        self.intake = Intake(self.stores, PLATFORMS, self.outbox, clock=lambda: self.now)
         self.intake.start()
 
     def run(self, *arguments: str, typed: str = "") -> tuple[int, str, str]:
@@ -71,6 +72,11 @@ class Bench:
         with self.engine.connect() as connection:
             rows = connection.execute(sa.select(events).where(events.c.payload.is_not(None))).all()
         return {(row.store, row.event_id) for row in rows}
+
+    def of(self, store: str, table: sa.Table) -> int:
+        """How many rows of the table are this store's."""
+        with self.engine.connect() as connection:
+            return len(connection.execute(sa.select(table).where(table.c.store == store)).all())
 
 
 @pytest.fixture
@@ -95,7 +101,7 @@ class TestErase:
         status, out, _ = bench.run("erase", "--email", f" {ANN.person.email.upper()}", "--yes")
         assert status == 0
         assert out.splitlines()[-1] == "erased"
-        assert "acme: 1 events that wait, not to be sent" in out
+        assert "acme: 1 event that waits, not to be sent" in out
         assert "beans: " in out
         assert bench.kept() == {order(BOB)}
         assert bench.run("erase", "--email", ANN.person.email, "--yes")[1] == "nothing is kept of this person\n"
@@ -120,7 +126,7 @@ class TestErase:
         status, _, err = bench.run("erase", "--email", ANN.person.email, typed="n\n")
         assert (status, "nothing is erased" in err) == (1, True)
         status, out, _ = bench.run("erase", "--email", ANN.person.email, "--dry-run")
-        assert (status, "1 events that wait" in out, "nothing is erased" in out) == (0, True, True)
+        assert (status, "1 event that waits" in out, "nothing is erased" in out) == (0, True, True)
         assert bench.kept() == {order(ANN)}
 
     def test_by_phone_and_by_customer(self, bench: Bench) -> None:
@@ -147,20 +153,49 @@ class TestErase:
         bench.environment["STORES_TOML"] = STORES.replace("[stores.acme]", "[stores.other]")
         status, out, _ = bench.run("erase", "--email", ANN.person.email, "--yes")
         assert status == 0
-        assert "acme: 1 events that wait, not to be sent, 1 parked webhooks that no webhook_secret opens" in out
+        assert "acme: 1 event that waits, not to be sent, 1 parked webhook that no webhook_secret opens" in out
         assert bench.kept() == set()
 
     def test_parked_webhooks_that_name_the_person_go(self, bench: Bench) -> None:
         """They are opened to be looked at."""
         bench.take("orders/create", created_at=None, processed_at=None)
         bench.take("orders/create", BOB, created_at=None, processed_at=None)
-        assert "1 parked webhooks" in bench.run("erase", "--email", ANN.person.email, "--yes")[1]
+        assert "acme: 1 parked webhook\n" in bench.run("erase", "--email", ANN.person.email, "--yes")[1]
         with bench.engine.connect() as connection:
             assert len(connection.execute(sa.select(parked)).all()) == 1
+
+    def test_all_of_a_store_that_is_gone_from_the_file(self, bench: Bench) -> None:
+        """After it has said what that is and asked; of another store everything stays."""
+        bench.take("orders/create")
+        bench.take("orders/create", BOB, id=None)
+        bench.take("order.created", store="beans", status="processing")
+        beans = {row for row in bench.kept() if row[0] == "beans"}
+        bench.environment["STORES_TOML"] = STORES.replace("[stores.acme]", "[stores.other]")
+        status, out, _ = bench.run("erase", "--store", "acme", "--all", "--dry-run")
+        assert (status, out.splitlines()[-1]) == (0, "nothing is erased (--dry-run)")
+        assert "acme: events: 1\nacme: parked webhooks: 1\nacme: ledger lines: 2\n" in out
+        status, _, err = bench.run("erase", "--store", "acme", "--all", typed="n\n")
+        assert (status, "nothing is erased" in err, order(ANN) in bench.kept()) == (1, True, True)
+        status, out, err = bench.run("erase", "--store", "acme", "--all", typed="y\n")
+        assert (status, out.splitlines()[-1], err) == (0, "erased", "")
+        assert (bench.kept(), bench.of("acme", parked), bench.of("acme", ledger)) == (beans, 0, 0)
+        assert bench.of("beans", ledger) == 1
+        assert bench.run("erase", "--store", "acme", "--all")[1] == "nothing is kept of acme\n"
+
+    def test_all_of_a_store_that_is_still_there(self, bench: Bench) -> None:
+        """And that it goes on is told."""
+        bench.now = datetime.now(UTC)
+        bench.take("orders/create")
+        status, _, err = bench.run("erase", "--store", "acme", "--all", "--yes")
+        assert (status, bench.kept(), bench.of("acme", ledger)) == (0, set(), 0)
+        assert err == "acme is in the stores file: what comes from now on is kept as ever\n"
 
     @pytest.mark.parametrize(
         ("arguments", "said"),
         [
+            (("--all",), "say --store NAME --all"),
+            (("--all", "--store", "acme", "--email", "a@example.com"), "say --store NAME --all, and nobody's e-mail"),
+            (("--all", "--store", "acmee"), "nothing ever came from a store 'acmee'; there are: acme, beans"),
             (("--email", "ann.at.example.com"), "no e-mail address"),
             (("--email", "-"), "say whom"),
             (("--phone", "12"), "no phone number"),

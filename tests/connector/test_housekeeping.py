@@ -268,7 +268,7 @@ class TestTurn:
         stop.set()
         thread.join(20)
         assert not thread.is_alive()
-        assert "1 payloads erased" in caplog.text
+        assert "payloads erased: 1" in caplog.text
         assert rows(bench.engine, leases) == []
 
     @pytest.mark.parametrize("error", [CannotStore("away"), RuntimeError("a bug")])

@@ -119,7 +119,10 @@ def test_rejected_events_are_counted_with_tiktoks_last_words(bench: Bench) -> No
 
 def test_parked_webhooks_are_counted(bench: Bench) -> None:
     """Of each store, for a day."""
-    for number, store in enumerate(("acme", "acme", "gone")):
+    bench.outbox.park(Parked("acme", "t", sha("first"), "no id", NOW - 10, b"sealed"))
+    (sentence,) = bench.found(NOW).values()
+    assert sentence.startswith("store acme: 1 webhook of the last day could not be handled and is parked;")
+    for number, store in enumerate(("acme", "gone")):
         bench.outbox.park(Parked(store, "t", sha(str(number)), "no id", NOW + number, b"sealed"))
     (sentence,) = bench.found(NOW + 60).values()
     assert sentence.startswith("store acme: 2 webhooks of the last day could not be handled and are parked;")
@@ -199,9 +202,11 @@ def test_all_kinds_are_known(bench: Bench) -> None:
 
 
 def test_a_shop_that_has_uninstalled_the_app_is_told_of_for_a_day(bench: Bench) -> None:
-    """Its queue is still sent, and nothing is to be done here."""
+    """Its queue is still sent; and in which order its data and then the store go."""
     Demands(bench.engine).note("acme", "uninstalled", Person(), sha("body"), NOW)
-    assert "uninstalled" in bench.found(NOW + 60)["uninstalled:acme:1"]
+    told = bench.found(NOW + 60)["uninstalled:acme:1"]
+    assert "leave the store in the stores file until" in told
+    assert "`connector erase --store acme --all`" in told
     assert bench.found(NOW + DAY + 1) == {}
 
 

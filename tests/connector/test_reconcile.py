@@ -100,6 +100,8 @@ class TestGaps:
         shop.place()
         shop.later(engine)
         assert "1 order had not" in problems(engine)["gaps:acme"]
+        shop.later(engine)
+        assert "1 order or sign-up had not" in problems(engine)["gaps:acme"]
 
     def test_what_came_by_webhook_is_no_gap(self, shop: Healed, engine: Engine) -> None:
         with server(shop.store, Outbox(engine)) as address:

@@ -236,8 +236,8 @@ def test_signatures_that_would_be_refused_here_are_told_before_anything_is_made(
 @pytest.mark.parametrize("action", ["register", "sync"])
 def test_a_url_that_the_shop_does_not_call_is_refused_before_it_is_asked(platform, action):
     """Without showing a password that may be in it."""
-    store = replace(STORE, platform=platform)
-    with pytest.raises(CannotRegister, match="would not arrive: ") as caught:
+    store = replace(STORE, platform=platform, api=Api(access_token="t", consumer_key="ck_t", consumer_secret="cs_t"))
+    with pytest.raises(CannotRegister, match="webhooks cannot go to ") as caught:
         prepare(store, ADMINS[platform], "https://me:hush@connector.example", action)
     assert "hush" not in str(caught.value)
 
@@ -310,8 +310,42 @@ def test_a_store_without_keys_is_told_what_to_do():
 def test_a_refused_address_changes_nothing(woocommerce):
     status, told = run("register", "beans", fake=woocommerce.fake, PUBLIC_URL="http://127.0.0.1:8000")
     assert status == 1
-    assert "would not arrive" in told
+    assert "webhooks cannot go to http://127.0.0.1:8000: WordPress calls no private" in told
     assert woocommerce.fake.requests == []
+
+
+@pytest.mark.parametrize("action", ["list", "register", "sync"])
+def test_keys_that_are_missing_are_told_before_an_address_that_is(action):
+    """Whoever gives an address must not learn only then that the store has no keys."""
+    status, told = run(action, "acme")
+    assert (status, told.count("\n"), "has no [api]" in told) == (1, 1, True)
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("https://127.0.0.1", "WordPress calls no private or unusual IP address"),
+        ("https://10.1.2.3:8080", "WordPress calls no private or unusual IP address"),
+        ("https://localhost", "the shop cannot find localhost"),
+        ("https://box.local", "the shop cannot find box.local"),
+        ("https://relay.example:8443", "WordPress only calls ports 80, 443 and 8080, not 8443"),
+        ("http://relay.example", "plain http"),
+    ],
+)
+def test_list_says_in_a_sentence_that_a_shop_cannot_deliver_there(woocommerce, address, why):
+    """And shows what there is all the same."""
+    status, told = run("list", "beans", fake=woocommerce.fake, PUBLIC_URL=address)
+    assert status == 0
+    assert told.count("webhooks cannot go to") == 1
+    assert told.startswith(f"! store beans: webhooks cannot go to {address}: ")
+    assert why in told
+    assert told.count("missing") == len(TOPICS["woocommerce"])
+
+
+def test_of_an_address_that_shops_reach_nothing_is_said(woocommerce):
+    """Nor where none is needed."""
+    assert "cannot go" not in run("list", "beans", "--base-url", "https://relay.example", fake=woocommerce.fake)[1]
+    assert "cannot go" not in run("delete", "beans", fake=woocommerce.fake, PUBLIC_URL="http://localhost:1")[1]
 
 
 def test_no_address_at_all():
@@ -338,7 +372,7 @@ def test_delete_on_the_command_line(woocommerce):
     status, told = run("delete", "beans", fake=woocommerce.fake)
     assert status == 0
     assert "deleted" in told
-    assert "1 more are not ours" in told
+    assert "1 more is not ours and stays as it is" in told
     assert FOREIGN not in told
     assert woocommerce.there() == [("order.created", FOREIGN)]
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from connector.dashboard import words
+from connector.desk import OpenProblem
 from connector.store import EventIds, Pixel, Store
 
 HAPPENED = 1_780_000_000.0
@@ -15,6 +16,10 @@ HOUR = 3600.0
 def store(**changes: Any) -> Store:
     return Store("acme", "shopify", "https://acme.example", ("acme.myshopify.com",), ("s",), (Pixel("C", "t"),),
                  "not_required", EventIds("{order_id}", "{checkout_token}", "{customer_id}"), **changes)  # fmt: skip
+
+
+def problem(key: str, sentence: str) -> OpenProblem:
+    return OpenProblem(key, sentence, HAPPENED, None)
 
 
 def event(**changes: Any) -> Any:
@@ -88,8 +93,17 @@ def test_a_time_has_the_unit_that_fits(seconds: float, said: str) -> None:
 
 def test_a_problem_is_told_without_the_store_it_is_shown_at() -> None:
     """Commands are set apart."""
-    assert words.told("store acme, pixel C: late; see `connector check`", "acme") == [
-        (False, "Pixel C: late; see "),
-        (True, "connector check"),
+    assert words.told(problem("lag:acme:C", "store acme, pixel C: late; see `connector check`"), "acme") == [
+        ("said", "Pixel C: late; see "),
+        ("typed", "connector check"),
     ]
-    assert words.told("", "acme") == []
+    assert words.told(problem("lag:acme:C", ""), "acme") == []
+
+
+@pytest.mark.parametrize(("kind", "page"), [("parked", "parked"), ("rejected", "failed")])
+def test_where_a_button_helps_a_problem_leads_to_it(kind: str, page: str) -> None:
+    """The command stays as the second way, whatever TikTok's words are."""
+    sentence = "store acme: 2 webhooks; odd `words`; `connector events list` says why"
+    said, link, then, command = words.told(problem(f"{kind}:acme", sentence), "acme")
+    assert said == ("said", "2 webhooks; odd `words`. ")
+    assert (link[0], then, command) == (page, ("said", ", or "), ("typed", "connector events list"))

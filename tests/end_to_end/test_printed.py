@@ -221,7 +221,7 @@ def test_a_whole_run_prints_nothing_personal_and_no_secret(run: Run, form: str) 
         assert run.post("acme", topic, ways["acme"]) == 200
         assert run.post("acme", topic, ways["acme"], more=PERSONAL["email"]) == 200
     assert run.command("events", "export", "--demand", "1", of_theirs=True) == 0
-    run.system.until(lambda: " is done: " in run.log(), "the shopper is erased")
+    run.system.until(lambda: " is done (" in run.log(), "the shopper is erased")
     typed = f"{PERSONAL['email']}\n"
     assert run.command("erase", "--email", "-", "--yes", typed=typed) == 0
     assert run.command("erase", "--email", PERSONAL["email"].replace("@", " at "), "--yes") == 2

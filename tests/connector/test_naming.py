@@ -1,0 +1,74 @@
+"""connector.naming: an event_id says what it is of, as far as its template does."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.mapping import fill
+from connector.naming import Named, named_by
+from connector.store import EventIds, Pixel, Store
+
+ACME = Store(
+    name="acme",
+    platform="shopify",
+    url="https://acme.example",
+    shops=("acme.myshopify.com",),
+    webhook_secrets=("s",),
+    pixels=(Pixel("C", "t"),),
+    consent="not_required",
+    event_id=EventIds("acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"),
+)
+BEANS = replace(ACME, name="beans", event_id=EventIds("b{order_number}", "bc-{checkout_token}", "bu-{customer_id}"))
+TOKEN = "84ad78572dae52a8cbea7d55371afe89"
+
+
+@pytest.mark.parametrize(
+    ("event_id", "named"),
+    [
+        ("acme-order-7317710292920", [Named("acme", "order", "order:7317710292920")]),
+        (f"acme-checkout-{TOKEN}", [Named("acme", "checkout", f"checkout:{TOKEN}")]),
+        ("acme-customer-8", [Named("acme", "customer", "customer:8")]),
+        ("bSO-1001", [Named("beans", "order", "SO-1001")]),
+        (f"bc-{TOKEN}", [Named("beans", "order", f"c-{TOKEN}"), Named("beans", "checkout", f"checkout:{TOKEN}")]),
+        ("acme-order-7317710292920x", []),
+        ("acme-order-", []),
+        ("", []),
+    ],
+)
+def test_by_the_templates_of_every_store(event_id: str, named: list[Named]) -> None:
+    """All that fit, for one id may fit two."""
+    assert list(named_by(event_id, [ACME, BEANS])) == named
+
+
+@pytest.mark.parametrize("template", ["x-{cart_token}", "x-{meta:_key}", "x-{attribute:id}", "x-{checkout_token}"])
+def test_what_the_ledger_does_not_know_is_no_key(template: str) -> None:
+    """That it is an order is known all the same."""
+    (named,) = named_by(f"x-{TOKEN}", [replace(ACME, event_id=EventIds(template, "{cart_token}!", "{customer_id}?"))])
+    assert (named.key, str(named)) == ("", "an order of acme")
+
+
+@given(
+    st.lists(st.sampled_from(["{order_id}", "{order_name}", "a.b-", "+(", "_"]), min_size=1).filter(
+        lambda parts: "{order_id}" in parts
+    ),
+    st.integers(1, 10**19).map(str),
+    st.text(min_size=1),
+)
+def test_the_order_that_filled_the_template_is_among_what_it_names(parts: list[str], number: str, name: str) -> None:
+    """Whatever the template is made of; where ids run into each other more than one reading may be right."""
+    template = "".join(f"{part}|" for part in parts)
+    event_id = fill(template, {"order_id": number, "order_name": name})
+    store = replace(ACME, event_id=EventIds(template, "!{checkout_token}", "!{customer_id}"))
+    (named,) = named_by(event_id, [store])
+    assert named.key.removeprefix("order:") in event_id
+    if parts.count("{order_name}") == 0:
+        assert named == Named("acme", "order", f"order:{number}")
+
+
+def test_it_is_told_in_words() -> None:
+    """As it is looked for in the shop."""
+    assert str(Named("acme", "order", "order:5")) == "order 5 of acme"
+    assert str(Named("acme", "order", "SO-5")) == "order SO-5 of acme"
+    assert str(Named("acme", "checkout", "")) == "a checkout of acme"
