@@ -41,6 +41,7 @@ def _sqlite(url: str, patience: float, pool_size: int) -> Engine:
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=patience,
+        pool_use_lifo=True,
         connect_args={"timeout": patience, "check_same_thread": False},
     )
 
@@ -81,6 +82,7 @@ def _postgresql(url: str, patience: float, pool_size: int) -> Engine:
         max_overflow=0,
         pool_timeout=patience,
         pool_pre_ping=True,
+        pool_use_lifo=True,
         connect_args=arguments,
     )
     milliseconds = int(patience * 1000)

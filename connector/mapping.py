@@ -5,7 +5,7 @@ One field list, in TikTok's words: https://business-api.tiktok.com/portal/docs?i
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
@@ -18,6 +18,7 @@ from connector.event import Customer, Event, Item, Parts, Skipped
 from connector.fields import quotable
 from connector.store import PLACEHOLDER, Milestone, Pixel, Store, among
 from connector.waiting import Waits, home, waits, why_no_consent
+from connector.wording import how_long
 
 # The 62 currencies the Events API lists; what it does with others is undocumented.
 CURRENCIES = frozenset(
@@ -226,16 +227,12 @@ def _why_not_now(
         return ""
     age, limit = now - occurred_at, store.age_limit(name)
     if age > store.max_event_age:
-        return f"older than max_event_age ({_days(store.max_event_age)})"
+        return f"older than max_event_age ({how_long(store.max_event_age)})"
     if age > limit:
-        return f"older than {_days(limit)}, and the browser sends {name} too (browser_pixel)"
+        return f"older than {how_long(limit)}, and the browser sends {name} too (browser_pixel)"
     if occurred_at < go_live:
         return f"older than go_live ({go_live:%Y-%m-%d %H:%M} UTC)"
     return ""
-
-
-def _days(age: timedelta) -> str:
-    return f"{age.days}d" if age % timedelta(days=1) == timedelta(0) else f"{age.total_seconds() / 3600:g}h"
 
 
 def matchable(user: Mapping[str, Any]) -> bool:

@@ -29,6 +29,7 @@ from connector.store import Pixel, Store
 from connector.tallies import Tally
 from connector.tiktok import LONGEST_REQUEST, PARTLY, EventsApi, Outcome
 from connector.transactions import CannotStore
+from connector.wording import how_long
 
 log = logging.getLogger("connector.relay")
 
@@ -138,7 +139,7 @@ class Relay:
         if self._elapsed() - self._looked_ahead >= LOOK_AHEAD:
             self._looked_ahead = self._elapsed()
             if number := self._outbox.pull_back(now, now + FURTHEST):
-                log.warning("%s events were due further ahead than is possible (a clock jumped); due now", number)
+                log.warning("events due further ahead than is possible (a clock jumped), due now: %s", number)
         for state in self._outbox.lanes_due(now):
             if state.lane not in self._lanes or (probing := self._probing(state, now)) is None:
                 continue
@@ -335,7 +336,7 @@ class Relay:
             return "may have reached TikTok over 47 hours ago; a copy would now count twice"
         limit = store.age_limit(item.event)
         if now - item.occurred_at > limit.total_seconds():
-            return f"older than {limit} before it could be sent (max_event_age, browser_pixel)"
+            return f"older than {how_long(limit)} before it could be sent (max_event_age, browser_pixel)"
         return ""
 
     def _untouched(self, item: Claimed, begun: float) -> dict[str, Any]:

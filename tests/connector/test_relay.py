@@ -432,7 +432,7 @@ class TestTooOld:
         assert both.step(25 * HOUR) == 1
         assert both.requests == []
         assert (both.row().state, both.row().settled_at) == ("expired", both.now)
-        assert "max_event_age" in both.row().message
+        assert both.row().message == "older than 7d before it could be sent (max_event_age, browser_pixel)"
 
     def test_the_fresh_ones_beside_it_are_sent(self, world: World) -> None:
         """Age is each event's own."""
