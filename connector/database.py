@@ -41,7 +41,7 @@ def _sqlite(url: str, patience: float, pool_size: int) -> Engine:
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=patience,
-        pool_use_lifo=True,
+        pool_use_lifo=True,  # the one used last has its pages at hand, and the others need no memory
         connect_args={"timeout": patience, "check_same_thread": False},
     )
 
