@@ -8,7 +8,7 @@ import tempfile
 from connector.config import Config, load
 from connector.serve import end_with_parent
 
-THREADS = 8
+THREADS = 16
 FIGURES = "PROMETHEUS_MULTIPROC_DIR"
 
 
