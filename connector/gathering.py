@@ -24,9 +24,10 @@ class TookTooLong(Exception):
 @dataclass(eq=False, slots=True)
 class _Wish(Generic[Item, Result]):
     item: Item
-    done: bool = False
+    leads: bool = False  # its thread is the one to write, for itself and whoever waits
     result: Result | None = None
     error: Exception | None = field(default_factory=TookTooLong)  # until it is known to be stored
+    gate: Lock = field(default_factory=Lock)  # its thread waits here, and is woken once: written, or to lead
 
 
 class Gathering(Generic[Item, Result]):
@@ -50,10 +51,8 @@ class Gathering(Generic[Item, Result]):
         self._waiting: list[_Wish[Item, Result]] = []
         self._under_way = 0
         self._writing = False
-        self._failures = 0
-        lock = Lock()
-        self._here = Condition(lock)  # all that were under way
-        self._done = Condition(lock)  # a transaction
+        self._lock = Lock()
+        self._here = Condition(self._lock)  # all that were under way
 
     @contextmanager
     def under_way(self) -> Iterator[None]:
@@ -62,67 +61,70 @@ class Gathering(Generic[Item, Result]):
         A transaction costs as much as ten items do, so threads that keep each other waiting for the processor write
         together rather than one after the other. Who is alone waits for nobody.
         """
-        with self._here:
+        with self._lock:
             self._under_way += 1
         try:
             yield
         finally:
-            with self._here:
+            with self._lock:
                 self._under_way -= 1
                 self._tell()
 
     def add(self, item: Item) -> Result:
         """Store an item; returns when it is committed. Raises what `write` raised for it, or TookTooLong."""
         wish: _Wish[Item, Result] = _Wish(item)
-        with self._here:
+        wish.gate.acquire()
+        with self._lock:
             self._waiting.append(wish)
+            wish.leads, self._writing = not self._writing, True
             self._tell()
-        while group := self._wait(wish):
-            self._lead(group)
+        if not wish.leads and not wish.gate.acquire(timeout=self._patience):
+            self._give_up(wish)
+        if wish.leads:
+            self._lead()
         if wish.error is not None:
             raise wish.error
-        return wish.result  # type: ignore[return-value] # set together with done
+        return wish.result  # type: ignore[return-value] # set whenever there is no error
 
-    def _wait(self, wish: "_Wish[Item, Result]") -> list["_Wish[Item, Result]"]:
-        """Until somebody has written it; or the group to write, if that is this thread's to do."""
-        with self._done:
-            failures, deadline = self._failures, time.monotonic() + self._patience
-            while not wish.done:
-                # Once taken, the outcome comes within the database's own patience.
-                left = deadline - time.monotonic() if wish in self._waiting else None
-                if left is not None and (left <= 0 or self._failures != failures):
-                    # The database failed somebody else while this one waited; asking again would double the wait.
-                    self._waiting.remove(wish)
-                    raise TookTooLong
-                if not self._writing:
-                    self._writing = True
-                    self._here.wait_for(self._all_here, self._linger)
-                    group, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
-                    return group
-                self._done.wait(left)
-        return []
+    def _give_up(self, wish: _Wish[Item, Result]) -> None:
+        """The turn has not come in time. Once it has, the outcome comes within the database's own patience."""
+        with self._lock:
+            if wish in self._waiting and not wish.leads:
+                self._waiting.remove(wish)
+                raise TookTooLong
+        wish.gate.acquire()
 
-    def _lead(self, group: list["_Wish[Item, Result]"]) -> None:
+    def _lead(self) -> None:
+        """Write for all who wait, this thread's wish among them, and pass the lead on."""
+        group: list[_Wish[Item, Result]] = []
         failed = True
         try:
+            with self._lock:
+                self._here.wait_for(self._all_here, self._linger)
+                group, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
             error = self._try(group)
             failed = error is not None and not self._fault_of_one(error)
             for wish in group if error is not None and not failed else ():
                 self._try([wish])
         finally:
-            with self._done:
-                for wish in group:
-                    wish.done = True
-                self._failures += failed
-                self._writing = False
-                self._done.notify_all()
+            with self._lock:
+                if failed:
+                    # The database failed others while these waited; asking again would double their wait.
+                    group, self._waiting = group + self._waiting, []
+                next_one = self._waiting[:1]
+                self._writing = bool(next_one)
+                for wish in next_one:
+                    wish.leads = True
+            # Each by a gate of its own: of many who wait for one thing, all wake for what only some have got.
+            for wish in next_one + group:
+                wish.gate.release()
 
     def _all_here(self) -> bool:
         return len(self._waiting) >= min(self._under_way, AT_ONCE)
 
     def _tell(self) -> None:
         if self._all_here():
-            self._here.notify_all()
+            self._here.notify()
 
     def _try(self, group: list[_Wish[Item, Result]]) -> Exception | None:
         try:

@@ -8,7 +8,7 @@ import tempfile
 from connector.config import Config, load
 from connector.serve import end_with_parent
 
-THREADS = 16
+THREADS = 16  # while some wait for their commit, others are read, verified and mapped
 FIGURES = "PROMETHEUS_MULTIPROC_DIR"
 
 
