@@ -25,6 +25,8 @@ LONGEST_PAUSE = 30.0  # seconds before a relay that keeps dying is started again
 RELAY_NICE = 10  # more than the web's
 SETTLED = 60.0  # seconds; a relay that lived this long starts afresh with the shortest pause
 LIFELINE = "CONNECTOR_LIFELINE"
+# glibc else has a heap for every few threads, and each keeps what it once needed: https://www.gnu.org/software/libc/manual/
+FRUGAL = {"MALLOC_ARENA_MAX": "2"}
 
 
 def end_with_parent() -> None:
@@ -92,7 +94,7 @@ class Supervisor:
     def _start(self, name: str) -> None:
         if name == "relay":
             self._relay_began = time.monotonic()
-        environment = os.environ | {LIFELINE: str(self._lifeline)}
+        environment = FRUGAL | os.environ | {LIFELINE: str(self._lifeline)}
         self._children[name] = subprocess.Popen(  # noqa: S603 — our own commands
             self._commands[name], pass_fds=(self._lifeline,), env=environment, start_new_session=True
         )

@@ -146,6 +146,14 @@ def test_webhooks_have_the_processor_before_the_relay(system):
 
 
 @ON_SQLITE
+def test_threads_share_their_memory(system):
+    """Sixteen threads a process would else have a heap each, none of which gives back what it once needed."""
+    system.start()
+    for pid in (*system.children("web"), *system.children("relay")):
+        assert b"MALLOC_ARENA_MAX=2" in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+
+
+@ON_SQLITE
 def test_one_url_serves_several_shopify_shops(system):
     """`/webhooks/shopify` chooses the store by shop domain among those whose secret verifies."""
     system.start()
