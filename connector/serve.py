@@ -25,7 +25,8 @@ LONGEST_PAUSE = 30.0  # seconds before a relay that keeps dying is started again
 RELAY_NICE = 10  # more than the web's
 SETTLED = 60.0  # seconds; a relay that lived this long starts afresh with the shortest pause
 LIFELINE = "CONNECTOR_LIFELINE"
-# glibc else has a heap for every few threads, and each keeps what it once needed: https://www.gnu.org/software/libc/manual/
+# glibc else has a heap for every few threads, and each keeps what it once needed:
+# https://www.gnu.org/software/libc/manual/html_node/Memory-Allocation-Tunables.html
 FRUGAL = {"MALLOC_ARENA_MAX": "2"}
 
 
