@@ -115,7 +115,7 @@ class Gathering(Generic[Item, Result]):
                 self._writing = bool(next_one)
                 for wish in next_one:
                     wish.leads = True
-            # Each by a gate of its own: of many who wait for one thing, all wake for what only some have got.
+            # Each waits at a gate of its own, so nobody wakes for what only others have got.
             for wish in next_one + group:
                 wish.gate.release()
 

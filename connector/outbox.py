@@ -281,7 +281,10 @@ class Outbox(Transactions):
                 lease_owner=owner,
                 lease_until=now + lease,
                 attempts=events.c.attempts + 1,
-                **{name: sa.func.coalesce(_believable(events.c[name], now), now) for name in ("tried_at", "sent_at")},
+                **{
+                    name: sa.func.coalesce(_believable(events.c[name], now + FURTHEST), now)  # hosts differ a little
+                    for name in ("tried_at", "sent_at")
+                },
             )
             .returning(*(events.c[name] for name in _CLAIMED))
         )
@@ -482,9 +485,9 @@ def unleased(now: float) -> sa.ColumnElement[bool]:
     return sa.or_(until.is_(None), until <= now, until > now + FURTHEST)
 
 
-def _believable(column: sa.Column[Any], now: float) -> sa.ColumnElement[Any]:
-    """A time that has passed. Of one that has not, the earliest possible moment is taken: that the event was stored."""
-    return sa.case((column > now, events.c.created_at), else_=column)
+def _believable(column: sa.Column[Any], bound: float) -> sa.ColumnElement[Any]:
+    """A time not beyond `bound`. Of another the earliest possible moment is taken: that the event was stored."""
+    return sa.case((column > bound, events.c.created_at), else_=column)
 
 
 def _is(lane: Lane) -> tuple[sa.ColumnElement[bool], ...]:

@@ -230,6 +230,14 @@ class TestClaim:
         assert (stolen.tried_at, stolen.sent_at) == (NOW + 100, NOW + 100)  # the first time stays
         assert [row.lease_owner for row in rows(engine)] == ["two"]
 
+    def test_a_clock_a_little_behind_keeps_the_first_time(self, outbox: Outbox) -> None:
+        """Hosts differ by moments; an event would else seem as old as when it was stored, and expire for that."""
+        fill(outbox, 1)
+        (item,) = claim(outbox, "ahead", NOW + 200)
+        outbox.settle("ahead", item.lease_until, [again(item, NOW + 100, item.sent_at, None, "time-out")])
+        (later,) = claim(outbox, "behind", NOW + 150)
+        assert (later.tried_at, later.sent_at) == (NOW + 200, NOW + 200)
+
     def test_takes_the_longest_due_first_and_no_more_than_asked(self, outbox: Outbox) -> None:
         """However many there are."""
         fill(outbox, 5, 3, 1, 4, 2)
