@@ -1,4 +1,4 @@
-"""The HTTP shell: routes, and one table from what went wrong to a status. No decision is made here."""
+"""The HTTP shell: the routes of everything but webhooks (`connector.reception`). No decision is made here."""
 
 import atexit
 import logging
@@ -6,16 +6,14 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from threading import Lock
-from typing import Any
 
 import httpx
-import msgspec
 from flask import Flask, Response, request
-from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from connector import alerts, logs, metrics
+from connector.answers import answer, fault, unreadable
 from connector.beacons import MAX_BEACON, Collector, Post
 from connector.config import Config
 from connector.dashboard import pages as dashboard
@@ -26,16 +24,16 @@ from connector.figures import Figures
 from connector.intake import Intake
 from connector.outbox import Lane, Outbox
 from connector.problems import OVERDUE, alive
+from connector.reception import MAX_BODY, Reception
 from connector.signals import Joins
 from connector.store import Store
 from connector.transactions import CannotStore
 from connector.watcher import NoRelay
-from connector.webhook import Platform, Refused, Request, Unreadable
+from connector.webhook import Platform
 from platforms import PLATFORMS
 
 log = logging.getLogger("connector.app")
 
-MAX_BODY = 10 * 1024 * 1024  # shops do send bodies of more than a megabyte; a smaller limit would cost orders
 LOOK_EVERY = 60.0  # seconds; the web looks after the relay, since a dead one cannot report itself
 
 # A custom pixel runs in a frame of no origin, so any may send, and none gets to know anything.
@@ -44,12 +42,6 @@ CORS = {
     "Access-Control-Allow-Methods": "POST",
     "Access-Control-Allow-Headers": "Content-Type",
     "Access-Control-Max-Age": "86400",
-}
-
-STATUS: dict[type[Exception], tuple[int, dict[str, str]]] = {
-    Refused: (401, {}),
-    Unreadable: (400, {}),
-    CannotStore: (503, {"Retry-After": "10"}),
 }
 
 
@@ -74,22 +66,9 @@ def create_app(config: Config, outbox: Outbox, platforms: Mapping[str, Platform]
     app.register_blueprint(dashboard.pages(config, outbox.engine, entrance, platforms))
     app.register_blueprint(metrics.pages(config, outbox.engine, figures, entrance))
 
-    @app.post("/webhooks/<name>")
-    def webhook(name: str) -> Response:
-        # Read first: nothing but these very bytes verifies.
-        incoming = Request(
-            headers=_headers(request.environ),
-            body=_body(),
-            received_at=datetime.now(UTC),
-        )
-        store = intake.choose(name, incoming) if name == "shopify" else config.stores.get(name)
-        if store is None:
-            log.warning("webhook for a store that is not configured: %r", name[:64])
-            return _answer(404, error=f"there is no store {name[:64]!r} here; the URL ends in the store's name")
-        with figures.counting(store, incoming) as way:
-            outcome = way.outcome = intake.take(store, incoming)
-        watch.look_now_and_then()
-        return _answer(200, outcome=outcome)
+    app.wsgi_app = Reception(  # type: ignore[method-assign] # as Flask's documentation has it
+        app.wsgi_app, config.stores, intake, figures, afterwards=watch.look_now_and_then
+    )
 
     collector = Collector(config.stores, config.trusted_proxies, Joins(outbox.engine))
 
@@ -101,27 +80,17 @@ def create_app(config: Config, outbox: Outbox, platforms: Mapping[str, Platform]
 
     @app.get("/healthz")
     def healthz() -> Response:
-        return _answer(200, status="alive")
+        return answer(200, status="alive")
 
     @app.get("/readyz")
     def readyz() -> Response:
         try:
             outbox.ping()
-            return _answer(200, status="ready", **watch.look())
+            return answer(200, status="ready", **watch.look())
         except CannotStore:
-            return _answer(503, status="cannot store", relay="unknown")
+            return answer(503, status="cannot store", relay="unknown")
 
-    @app.errorhandler(Exception)
-    def failed(error: Exception) -> Response:
-        if isinstance(error, HTTPException) and error.code:
-            return _answer(error.code, error=error.name)
-        status, headers = STATUS.get(type(error), (500, {}))
-        if status >= 500:
-            log.error("%s", error if status == 503 else type(error).__name__, exc_info=status == 500)
-        answer = _answer(status, error=str(error) if status < 500 else "cannot store now, try again")
-        answer.headers.update(headers)
-        return answer
-
+    app.register_error_handler(Exception, fault)
     return app
 
 
@@ -129,11 +98,6 @@ def wsgi(config: Config) -> Flask:
     """The application as gunicorn's workers make it, each its own after the fork."""
     logs.set_up(config.log_format, config.log_level)
     return create_app(config, Outbox(connect(config.database_url)))
-
-
-def _headers(environ: Mapping[str, Any]) -> dict[str, str]:
-    """By lower-case name, as WSGI has them; its names say "_" for "-"."""
-    return {name[5:].lower().replace("_", "-"): text for name, text in environ.items() if name.startswith("HTTP_")}
 
 
 def _collected(collector: Collector, store: Store | None) -> int:
@@ -163,14 +127,8 @@ def _collected(collector: Collector, store: Store | None) -> int:
 def _body() -> bytes:
     try:
         return request.get_data(cache=False)
-    except HTTPException:
-        raise
-    except Exception as error:  # gunicorn raises its own kinds for chunks that are none and connections that end
-        raise BadRequest("the body cannot be read") from error
-
-
-def _answer(code: int, **body: str | int) -> Response:
-    return Response(msgspec.json.encode(body) + b"\n", code, mimetype="application/json")
+    except Exception as error:
+        raise unreadable(error) from error
 
 
 class Watch:

@@ -12,7 +12,7 @@ from hooks import receiver
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from connector.app import MAX_BODY, Watch, create_app
+from connector.app import Watch, create_app
 from connector.beacons import ADDRESS_BURST, MAX_BEACON
 from connector.config import load
 from connector.database import connect, migrate
@@ -74,20 +74,6 @@ def test_a_signed_webhook_is_answered_200_once_stored(client, order, outbox):
     assert (answer.status_code, answer.json) == (200, {"outcome": "relayed"})
     assert len(outbox.lanes_due(datetime.now(UTC).timestamp() + 1)) == 1
     assert client.post("/webhooks/acme/", data=body, headers=headers).json == {"outcome": "nothing new"}
-
-
-def test_a_wrong_signature_is_401_and_an_unknown_store_404(client, order):
-    """Neither is told apart from the other by more than it must."""
-    body, headers = order
-    assert client.post("/webhooks/acme", data=body + b" ", headers=headers).status_code == 401
-    assert client.post("/webhooks/acme", data=body).status_code == 401
-    assert client.post("/webhooks/nobody", data=body, headers=headers).status_code == 404
-    assert client.get("/webhooks/acme").status_code == 405
-
-
-def test_a_body_beyond_ten_megabytes_is_413(client):
-    """Before anything is read of it."""
-    assert client.post("/webhooks/acme", data=b"x" * (MAX_BODY + 1)).status_code == 413
 
 
 def test_signed_but_not_json_is_400(client, config):
@@ -270,34 +256,6 @@ def test_the_ping_is_200_and_changes_nothing(client, outbox):
     answer = client.post("/webhooks/beans", data=b"webhook_id=7", content_type="application/x-www-form-urlencoded")
     assert (answer.status_code, answer.json) == (200, {"outcome": "handshake"})
     assert Desk(outbox.engine).counted() == []
-
-
-@given(
-    path=st.sampled_from(
-        ["/webhooks/acme", "/webhooks/beans", "/webhooks/shopify", "/webhooks/%ff%00", "//webhooks//acme"]
-    ),
-    body=st.binary(max_size=200),
-    headers=st.dictionaries(
-        st.sampled_from(
-            [
-                "X-Shopify-Hmac-Sha256",
-                "X-Shopify-Topic",
-                "X-WC-Webhook-Signature",
-                "X-WC-Webhook-Topic",
-                "Content-Type",
-                "X-Shopify-Triggered-At",
-                "X-Shopify-Shop-Domain",
-                "X-WC-Webhook-Source",
-                "Content-Encoding",
-            ]
-        ),
-        st.text(st.characters(max_codepoint=255, exclude_characters="\r\n"), max_size=60),
-    ),
-)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_no_request_gives_a_5xx(client, path, body, headers):
-    """Whatever an unknown sender puts into headers and body."""
-    assert client.post(path, data=body, headers=headers).status_code in (200, 400, 401, 404)
 
 
 def test_nothing_personal_is_in_an_answer(client, order):

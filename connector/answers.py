@@ -1,0 +1,46 @@
+"""Answers over HTTP, and one table from what went wrong to a status."""
+
+import logging
+
+import msgspec
+from flask import Response
+from werkzeug.exceptions import BadRequest, HTTPException
+
+from connector.transactions import CannotStore
+from connector.webhook import Refused, Unreadable
+
+log = logging.getLogger("connector.app")
+
+
+class NoStore(LookupError):
+    """A webhook's address names a store that is not configured."""
+
+
+STATUS: dict[type[Exception], tuple[int, dict[str, str]]] = {
+    Refused: (401, {}),
+    Unreadable: (400, {}),
+    NoStore: (404, {}),
+    CannotStore: (503, {"Retry-After": "10"}),
+}
+
+
+def answer(code: int, **body: str | int) -> Response:
+    """A status with a line of JSON."""
+    return Response(msgspec.json.encode(body) + b"\n", code, mimetype="application/json")
+
+
+def fault(error: Exception) -> Response:
+    """What is answered to who asked, when this was raised; a fault of ours goes to the log as well."""
+    if isinstance(error, HTTPException) and error.code:
+        return answer(error.code, error=error.name)
+    status, headers = STATUS.get(type(error), (500, {}))
+    if status >= 500:
+        log.error("%s", error if status == 503 else type(error).__name__, exc_info=error if status == 500 else None)
+    said = answer(status, error=str(error) if status < 500 else "cannot store now, try again")
+    said.headers.update(headers)
+    return said
+
+
+def unreadable(error: Exception) -> HTTPException:
+    """The kinds of its own that gunicorn raises for chunks that are none and connections that end, as one of HTTP."""
+    return error if isinstance(error, HTTPException) else BadRequest("the body cannot be read")
