@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from hashlib import sha256
 from typing import Literal
 
 import sqlalchemy as sa
@@ -19,6 +18,7 @@ from connector.event import WITHHELD
 from connector.intake import Seen, a_bug, decision, examine, set_aside
 from connector.mapping import Mapped
 from connector.outbox import Decision, Outbox
+from connector.signature import body_sha256
 from connector.store import Store
 from connector.tables import events, ledger
 from connector.transactions import Transactions
@@ -128,7 +128,7 @@ class History:
     def _take(self, page: Page) -> None:
         now = self._clock()
         # One may come twice, where pages overlap.
-        bodies = {sha256(body).digest(): body for body in page.bodies}
+        bodies = {body_sha256(body): body for body in page.bodies}
         webhooks = [
             Webhook(page.topic, body, now, delivery=self._walk)
             for digest, body in bodies.items()

@@ -3,7 +3,6 @@
 Whatever is signed and cannot be handled is parked, so a bug of ours never costs an order.
 """
 
-import hashlib
 import json
 import logging
 import time
@@ -24,6 +23,7 @@ from connector.mapping import Described, Mapped, map_event, object_key
 from connector.outbox import Decision, Outbox, Parked, hour_of
 from connector.parking import seal, unseal
 from connector.person import person_of
+from connector.signature import body_sha256
 from connector.store import Store
 from connector.transactions import CannotStore
 from connector.webhook import Misfit, Platform, Refused, Request, Unreadable, Webhook
@@ -249,7 +249,7 @@ class Intake:
 
     def _note(self, demand: Demand, webhook: Webhook, store: Store) -> None:
         """What is asked of us is done beside the relay: to look at all that is kept takes longer than a shop waits."""
-        digest, person = hashlib.sha256(webhook.body).digest(), person_of(demand, store)
+        digest, person = body_sha256(webhook.body), person_of(demand, store)
         number = self._demands.note(store.name, demand.what, person, digest, self._clock().timestamp())
         if number is None:
             log.info("asked before, nothing is done again", extra={"store": store.name, "topic": webhook.topic})
@@ -306,7 +306,7 @@ def decision(webhook: Webhook, store: Store, seen: Seen, now: float) -> Decision
     return Decision(
         store=store.name,
         topic=webhook.topic,
-        body_sha256=hashlib.sha256(webhook.body).digest(),
+        body_sha256=body_sha256(webhook.body),
         received_at=now,
         delivery=webhook.delivery[:64],
         object_key=seen.object_key,
@@ -319,7 +319,7 @@ def decision(webhook: Webhook, store: Store, seen: Seen, now: float) -> Decision
 
 def set_aside(webhook: Webhook, store: Store, reason: str) -> Parked:
     """A webhook that could not be handled, sealed for a replay."""
-    digest, at = hashlib.sha256(webhook.body).digest(), webhook.received_at.timestamp()
+    digest, at = body_sha256(webhook.body), webhook.received_at.timestamp()
     return Parked(store.name, webhook.topic, digest, reason, at, seal(webhook, store))
 
 

@@ -143,6 +143,12 @@ def test_webhooks_have_the_processor_before_the_relay(system):
     (relay,) = system.children("relay")
     web = {os.getpriority(os.PRIO_PROCESS, pid) for pid in system.children("web")}
     assert {os.getpriority(os.PRIO_PROCESS, relay)} == {nice + 10 for nice in web}
+    policies = {
+        os.sched_getscheduler(int(thread))
+        for worker in system.children("web")[1:]
+        for thread in os.listdir(f"/proc/{worker}/task")
+    }
+    assert policies == {os.SCHED_BATCH}  # threads that pass Python's lock on do not push each other off the processor
 
 
 @ON_SQLITE
