@@ -1,5 +1,6 @@
 """Engines for SQLite and PostgreSQL, their durability and time-outs, and the schema's version."""
 
+import select
 import sqlite3
 import time
 from collections.abc import Generator
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import QueuePool
 
 if TYPE_CHECKING:
@@ -75,23 +77,28 @@ def _write_ahead(connection: sqlite3.Connection, patience: float) -> None:
 
 
 def _postgresql(url: str, patience: float, pool_size: int) -> Engine:
-    arguments: dict[str, Any] = {"connect_timeout": max(1, round(patience)), "prepare_threshold": None}
+    # Autocommit is the driver's word for leaving BEGIN to us: see below.
+    arguments: dict[str, Any] = {
+        "connect_timeout": max(1, round(patience)),
+        "prepare_threshold": None,
+        "autocommit": True,
+    }
     engine = create_engine(
-        url,
-        pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=patience,
-        pool_pre_ping=True,
-        pool_use_lifo=True,
-        connect_args=arguments,
+        url, pool_size=pool_size, max_overflow=0, pool_timeout=patience, pool_use_lifo=True, connect_args=arguments
     )
     milliseconds = int(patience * 1000)
 
     @event.listens_for(engine, "do_connect")
     def _connect(_dialect: object, _record: object, positional: Any, named: dict[str, Any]) -> psycopg.Connection[Any]:
         opened = _Connection.connect(*positional, **named)
-        opened.between = patience / 4
+        opened.between = patience
         return opened
+
+    @event.listens_for(engine, "checkout")
+    def _checkout(connection: _Connection, _record: object, _proxy: object) -> None:
+        # Made anew then. To ask the server, as pool_pre_ping does, would cost each transaction a way there and back.
+        if connection.closed or connection.ended():
+            raise DisconnectionError
 
     @event.listens_for(engine, "checkin")
     def _checkin(connection: _Connection | None, _record: object) -> None:
@@ -103,7 +110,7 @@ def _postgresql(url: str, patience: float, pool_size: int) -> Engine:
         # The server's own time-outs come first, for they leave the connection usable.
         _driver(connection).deadline = time.monotonic() + patience + 0.25
         connection.exec_driver_sql(
-            f"SET LOCAL statement_timeout = {milliseconds}; SET LOCAL lock_timeout = {milliseconds}"
+            f"BEGIN; SET LOCAL statement_timeout = {milliseconds}; SET LOCAL lock_timeout = {milliseconds}"
         )
 
     return engine
@@ -115,8 +122,14 @@ class _Connection(psycopg.Connection[Any]):
     Time-outs that the server keeps are worth nothing then, and TCP waits for minutes.
     """
 
-    between = 2.5  # seconds for what is not in a transaction: the ping before each
+    between = 2.5  # seconds for what is not in a transaction: SQLAlchemy's first questions
     deadline: float | None = None  # of the transaction under way, by time.monotonic()
+
+    def ended(self) -> bool:
+        """Whether the server has said something unasked, and it says nothing but that it ends."""
+        waiting = select.poll()
+        waiting.register(self.fileno(), select.POLLIN)
+        return bool(waiting.poll(0))
 
     def wait(self, gen: Generator[Any, Any, T], *arguments: Any, **named: Any) -> T:
         """As psycopg does, which looks in several times a second, but not beyond the deadline."""

@@ -4,6 +4,7 @@ import multiprocessing
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -136,3 +137,20 @@ def test_postgresql_time_outs_hold_inside_a_transaction_only(postgresql_url: str
         raw.execute("SHOW statement_timeout")
         assert raw.fetchone() == ("0",)
     engine.dispose()
+
+
+def test_a_transaction_asks_postgresql_for_its_beginning_and_end_only(postgresql_url: str, tmp_path: Path) -> None:
+    """Each way there and back costs a webhook's group as much as a row does."""
+    engine, trace = connect(postgresql_url), tmp_path / "trace"
+    with trace.open("wb") as file:
+        with engine.connect() as connection:
+            driver = connection.connection.driver_connection
+            assert driver is not None
+            driver.pgconn.trace(file.fileno())
+        for _ in range(2):
+            with engine.begin() as connection:
+                connection.exec_driver_sql("SELECT 1")
+        driver.pgconn.untrace()
+    engine.dispose()
+    asked = [line.split("\t")[-1].strip()[:8] for line in trace.read_text().splitlines() if "\tQuery\t" in line]
+    assert asked == ['"BEGIN; ', '"SELECT ', '"COMMIT"'] * 2
