@@ -16,7 +16,6 @@ import phonenumbers
 
 _HASHED = re.compile(r"[0-9a-fA-F]{64}")
 _LOCALE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8}){0,3}")
-_GAP = re.compile(r"[\s\-]")
 _NO_LETTER = re.compile("[^a-z0-9]+")  # of an ASCII text
 _US_STATES = {
     "alabama": "al", "alaska": "ak", "arizona": "az", "arkansas": "ar", "california": "ca", "colorado": "co",
@@ -30,7 +29,7 @@ _US_STATES = {
     "westvirginia": "wv", "wisconsin": "wi", "wyoming": "wy",
 }  # fmt: skip
 _KEPT = frozenset({"ttclid", "utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content", "utm_id"})
-_CLEAN = re.compile(r"([a-z_]+=([A-Za-z0-9_.~+-]|%(?!40)[0-9A-Fa-f]{2})+(&|$))+")  # needs no encoding, hides no @
+_CLEAN = re.compile(r"([a-z_]+=([A-Za-z0-9_.~+-]++|%(?!40)[0-9A-Fa-f]{2})+(&|$))+")  # needs no encoding, hides no @
 MOST = 200  # parameters of a query that are looked at
 # Pages whose address goes on with an id and a key, and segments that look like a key themselves.
 _PRIVATE = frozenset({
@@ -97,7 +96,7 @@ def name(raw: str) -> str:
 
 def zip_code(raw: str, country: str) -> str:
     """Hash of a postcode: lower-case, without spaces and hyphens; of US ones the first five digits."""
-    code = _GAP.sub("", raw.lower())
+    code = "".join(raw.lower().split()).replace("-", "")
     return sha256(code[:5] if country.upper() == "US" and not _is_hash(code) else code)
 
 
