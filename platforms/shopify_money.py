@@ -31,13 +31,12 @@ class Till:
             return money(shown.get("amount"))
         return money(row.get(name)) if self.plain else None
 
-    def paid(self, row: Json) -> Decimal | None:
+    def paid(self, row: Json, price: Decimal | None) -> Decimal | None:
         """What a line or a shipping line cost after all discounts; with tax if the shop's prices have it."""
-        price = self.amount(row, "price")
         if price is None:
             return None
-        cuts = row.get("discount_allocations") or row.get("applied_discounts")
-        return added([price * _quantity(row), *(negative(self.amount(cut, "amount")) for cut in rows(cuts))])
+        cuts = rows(row.get("discount_allocations") or row.get("applied_discounts"))
+        return added([price * count(row.get("quantity")), *(negative(self.amount(cut, "amount")) for cut in cuts)])
 
     def tax(self, row: Json) -> Decimal | None:
         """The tax in or on a line."""
@@ -47,25 +46,23 @@ class Till:
 def order_money(body: Json, wanted: str) -> dict[str, Any]:
     """`currency`, `total`, `parts` and `items` of an order: in the buyer's currency if wanted and given for all."""
     shop, shown = text(body.get("currency")).upper(), text(body.get("presentment_currency")).upper()
+    own = Till("shop", shop, plain=True)
     if wanted == "presentment" and shown:
-        till = Till("presentment", shown, plain=shown == shop)
-        amounts = [
-            till.amount(body, "total_price"),
-            *(till.amount(row, "price") for row in rows(body.get("line_items"))),
-        ]
-        if None not in amounts:
-            return amounts_of(body, till)
-    return amounts_of(body, Till("shop", shop, plain=True))
+        return amounts_of(body, Till("presentment", shown, plain=shown == shop), otherwise=own)
+    return amounts_of(body, own)
 
 
-def amounts_of(body: Json, till: Till) -> dict[str, Any]:
-    """The same through a till that is chosen already."""
+def amounts_of(body: Json, till: Till, otherwise: Till | None = None) -> dict[str, Any]:
+    """The same through a till that is chosen already, or `otherwise` if the total or a price is not given in it."""
     lines = rows(body.get("line_items"))
+    total, prices = till.amount(body, "total_price"), [till.amount(row, "price") for row in lines]
+    if otherwise and None in (total, *prices):
+        return amounts_of(body, otherwise)
     return {
         "currency": till.currency,
-        "total": till.amount(body, "total_price"),
+        "total": total,
         "parts": partial(_parts, body, till, lines),
-        "items": tuple(_item(row, till) for row in lines if not _is_tip(row)),
+        "items": tuple(_item(row, price, till) for row, price in zip(lines, prices, strict=True) if not _is_tip(row)),
     }
 
 
@@ -79,7 +76,7 @@ def _parts(body: Json, till: Till, lines: list[Json]) -> Parts:
     shipping_tax = added(till.tax(row) for row in shipping)
 
     def net(found: list[Json]) -> Decimal | None:
-        paid = added(till.paid(row) for row in found)
+        paid = added(till.paid(row, till.amount(row, "price")) for row in found)
         return added([paid, negative(added(till.tax(row) for row in found))]) if with_tax else paid
 
     return Parts(
@@ -105,8 +102,8 @@ def _optional(till: Till, body: Json, name: str) -> Decimal | None:
     return None if elsewhere else ZERO
 
 
-def _item(row: Json, till: Till) -> Item:
-    paid, price, quantity = till.paid(row), till.amount(row, "price"), count(row.get("quantity"))
+def _item(row: Json, price: Decimal | None, till: Till) -> Item:
+    paid, quantity = till.paid(row, price), count(row.get("quantity"))
     return Item(
         product_id=number_id(row.get("product_id")),
         variant_id=number_id(row.get("variant_id")),
@@ -123,14 +120,9 @@ def _is_tip(row: Json) -> bool:
     return bool(mapping(row.get("tip")))
 
 
-def _quantity(row: Json) -> int:
-    return count(row["quantity"]) if "quantity" in row else 1
-
-
 def per_unit(paid: Decimal, quantity: int, like: Decimal) -> Decimal:
     """The price of one of several, with the decimals of `like`."""
-    exponent = like.as_tuple().exponent
-    return (paid / quantity).quantize(Decimal(1).scaleb(exponent if isinstance(exponent, int) else 0), ROUND_HALF_UP)
+    return (paid / quantity).quantize(like, ROUND_HALF_UP)
 
 
 def added(amounts: Iterable[Decimal | None]) -> Decimal | None:
