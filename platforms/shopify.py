@@ -7,6 +7,8 @@ Bodies: https://shopify.dev/docs/api/admin-rest/latest/resources/order (checkout
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
+from msgspec.structs import replace
+
 from connector.event import WITHHELD, Address, Customer, Demand, Event, Skipped
 from connector.fields import Json, host, ident, mapping, moment, number_id, parameter, quotable, rows, text, texts, word
 from connector.signature import sign, verify
@@ -90,32 +92,35 @@ def _order(webhook: Webhook, body: Json, store: Store) -> Iterator[Event | Skipp
         raise Misfit("the order has no created_at")
     status = text(body.get("financial_status")).lower()
     gateways = texts(body.get("payment_gateway_names"))
+    ids = _order_ids(body, order_id, store)
     if reason := _why_no_order(body, status, store):
-        yield Skipped("order_placed", reason, _order_ids(body, order_id, store))
+        yield Skipped("order_placed", reason, ids)
         return
     kind = _order_kind(body)
     customer = _order_customer(body, kind)
     known = customer.emails or customer.phones or customer.first_name or customer.last_name
-    shared = {
-        "ids": _order_ids(body, order_id, store),
-        "customer": customer,
-        "kind": kind,
-        "test": body.get("test") is True,
-        "tags": tuple(tag.strip() for tag in text(body.get("tags")).split(",") if tag.strip()),
-        "gateways": gateways,
+    placed = Event(
+        milestone="order_placed",
+        occurred_at=created,
+        ids=ids,
+        customer=customer,
+        kind=kind,
+        test=body.get("test") is True,
+        tags=tuple(tag.strip() for tag in text(body.get("tags")).split(",") if tag.strip()),
+        gateways=gateways,
         **order_money(body, store.mapping.currency),
-        "page_url": text(body.get("landing_site")),
-        "referrer": text(body.get("referring_site")),
-        "changed_at": moment(body.get("updated_at")) if store.signals else None,
-        "notes": () if known or not withholds(body) else (WITHHELD,),
-    }
-    yield Event(milestone="order_placed", occurred_at=created, **shared)
+        page_url=text(body.get("landing_site")),
+        referrer=text(body.get("referring_site")),
+        changed_at=moment(body.get("updated_at")) if store.signals else None,
+        notes=() if known or not withholds(body) else (WITHHELD,),
+    )
+    yield placed
     # Shopify's sample of orders/paid is voided, and whoever tries it wants to see the payment.
     tried = body.get("test") is True and webhook.topic == "orders/paid"
     if tried or status in (store.orders.paid_statuses or PAID):
-        yield Event(milestone="order_paid", occurred_at=_paid_at(webhook, body) or created, **shared)
+        yield replace(placed, milestone="order_paid", occurred_at=_paid_at(webhook, body) or created)
     elif store.orders.counts_as_paid(gateways):
-        yield Event(milestone="order_paid", occurred_at=created, **shared)
+        yield replace(placed, milestone="order_paid")
 
 
 def _paid_at(webhook: Webhook, body: Json) -> datetime | None:

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from functools import partial
-from typing import Any
+
+from msgspec.structs import replace
 
 from connector.event import Address, Customer, Event, Item, Parts, Skipped
 from connector.fields import (
@@ -124,16 +125,15 @@ def _order(topic: str, body: Json, store: Store) -> Iterator[Event | Skipped]:
         raise Misfit("the order has no date_created_gmt")
     if status in DRAFTS:
         return  # a cart that WooCommerce keeps as an order; nothing has happened yet
-    shared = _order_words(body, order_id, store)
     stated = moment(body.get("date_paid_gmt"))
+    placed = _placed(body, order_id, _placed_at(body, created, stated), store)
     if reason := _why_no_order(status, stated, store):
-        yield Skipped("order_placed", reason, shared["ids"])
+        yield Skipped("order_placed", reason, placed.ids)
         return
-    placed_at = _placed_at(body, created, stated)
-    yield Event(milestone="order_placed", occurred_at=placed_at, **shared)
-    if _is_paid(status, stated, shared["gateways"], store):
+    yield placed
+    if _is_paid(status, stated, placed.gateways, store):
         # Where no time of payment is stated, the order's own: an update's would make an old order today's sale.
-        yield Event(milestone="order_paid", occurred_at=stated or placed_at, **shared)
+        yield replace(placed, milestone="order_paid", occurred_at=stated or placed.occurred_at)
 
 
 def _why_no_order(status: str, paid: datetime | None, store: Store) -> str:
@@ -166,7 +166,7 @@ def _placed_at(body: Json, created: datetime, paid: datetime | None) -> datetime
     return min((at for at in stated if at and created <= at <= latest), default=created)
 
 
-def _order_words(body: Json, order_id: str, store: Store) -> dict[str, Any]:
+def _placed(body: Json, order_id: str, placed_at: datetime, store: Store) -> Event:
     meta = _meta(body)
     kind = _order_kind(body, meta)
     landing = text(meta.get(SESSION_ENTRY))
@@ -186,34 +186,33 @@ def _order_words(body: Json, order_id: str, store: Store) -> dict[str, Any]:
         ttclid=_first(meta, TTCLID_KEYS) or parameter(landing, "ttclid"),
         ttp=_first(meta, TTP_KEYS),
     )
-    return {
-        "ids": _present(
+    number, with_tax = ident(body.get("number")), body.get("prices_include_tax") is True
+    return Event(
+        milestone="order_placed",
+        occurred_at=placed_at,
+        ids=_present(
             order_id=order_id,
-            order_number=ident(body.get("number")),
-            order_name=ident(body.get("number")),
+            order_number=number,
+            order_name=number,
             customer_id=customer.id,
             **_told(meta, store),
         ),
-        "customer": customer,
-        "kind": kind,
-        "currency": text(body.get("currency")).upper(),
-        "total": money(body.get("total")),
-        "parts": partial(_parts, body),
-        "gateways": _unique(text(body.get("payment_method")), text(body.get("payment_method_title"))),
-        "items": tuple(
-            _order_item(row, body.get("prices_include_tax") is True)
-            for row in rows(body.get("line_items"))
-            if not _in_bundle(row)
-        ),
-        "page_url": landing,
-        "referrer": text(meta.get("_wc_order_attribution_referrer")),
-    }
+        customer=customer,
+        kind=kind,
+        currency=text(body.get("currency")).upper(),
+        total=money(body.get("total")),
+        parts=partial(_parts, body),
+        gateways=_unique(text(body.get("payment_method")), text(body.get("payment_method_title"))),
+        items=tuple(_order_item(row, with_tax) for row in rows(body.get("line_items")) if not _in_bundle(row)),
+        page_url=landing,
+        referrer=text(meta.get("_wc_order_attribution_referrer")),
+    )
 
 
 def _order_kind(body: Json, meta: Json) -> str:
     """By created_via, which core and extensions set; by who acted only where that says nothing."""
     via = text(body.get("created_via")).lower()
-    if via == "subscription" or any(key in meta for key in RENEWAL_KEYS):
+    if via == "subscription" or meta.keys() & RENEWAL_KEYS:
         return "renewal"
     if via in KINDS:
         return KINDS[via]
@@ -252,8 +251,8 @@ def _in_bundle(row: Json) -> bool:
 
 def _order_item(row: Json, with_tax: bool) -> Item:
     quantity = count(row.get("quantity"))
-    total, tax = money(row.get("total")), money(row.get("total_tax"))
-    if with_tax and total is not None and tax is not None:
+    total = money(row.get("total"))
+    if with_tax and total is not None and (tax := money(row.get("total_tax"))) is not None:
         total += tax  # what the shopper saw on the page
     return Item(
         product_id=number_id(row.get("product_id")),
@@ -267,9 +266,7 @@ def _order_item(row: Json, with_tax: bool) -> Item:
 
 
 def _per_unit(total: Decimal, quantity: int) -> Decimal:
-    if quantity == 1:
-        return total
-    return (total / quantity).quantize(Decimal(1).scaleb(total.as_tuple().exponent), ROUND_HALF_UP)  # type: ignore[arg-type]
+    return total if quantity == 1 else (total / quantity).quantize(total, ROUND_HALF_UP)
 
 
 def _checkout(body: Json, received_at: datetime, store: Store) -> Iterator[Event | Skipped]:
@@ -404,7 +401,7 @@ def _unique_phone(phone: str, country: str) -> tuple[tuple[str, str], ...]:
 
 
 def _unique(*values: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(value for value in values if value))
+    return tuple(dict.fromkeys(filter(None, values)))
 
 
 def _present(**ids: str) -> dict[str, str]:
