@@ -142,8 +142,8 @@ def _describe(event: Event, store: Store) -> Described:
         url=privacy.page_url(event.page_url, store.url) or home(store),
         referrer=privacy.page_url(event.referrer, "") if event.referrer else "",
     )
-    limited = {"limited_data_use": True} if _data_use_is_limited(event, store) else {}
-    item = _present(user=user, properties=properties, page=page, **limited)
+    limited = _data_use_is_limited(event, store) or None
+    item = _present(user=user, properties=properties, page=page, limited_data_use=limited)
     return Described(user, b"," + _ENCODER.encode(item)[1:], notes)
 
 
@@ -246,15 +246,14 @@ def matchable(user: Mapping[str, Any]) -> bool:
 
 def fill(template: str, ids: dict[str, str]) -> str:
     """A template with its placeholders filled, or "" if one of them is not known here."""
-    pieces = [*_pieces(template)]
-    pieces[1::2] = found = [ids.get(name, "") for name in pieces[1::2]]
-    return "".join(pieces) if all(found) else ""
+    found = [ids.get(piece, "") if is_name else piece for piece, is_name in _pieces(template)]
+    return "".join(found) if all(found) else ""
 
 
 @lru_cache
-def _pieces(template: str) -> tuple[str, ...]:
-    """Text and names of placeholders by turns."""
-    return tuple(PLACEHOLDER.split(template))
+def _pieces(template: str) -> tuple[tuple[str, bool], ...]:
+    """Texts and names of placeholders, in their order, and whether it is a name."""
+    return tuple((piece, index % 2 == 1) for index, piece in enumerate(PLACEHOLDER.split(template)) if piece)
 
 
 def _template(event: Event, store: Store) -> str:
@@ -270,8 +269,8 @@ def _user(customer: Customer, store: Store, ids: dict[str, str]) -> dict[str, An
     address = customer.address
     country = address.country or store.country
     return _present(
-        email=_one_or_many(privacy.email(raw) for raw in customer.emails),
-        phone=_one_or_many(privacy.phone(raw, typed_in or country) for raw, typed_in in customer.phones),
+        email=_one_or_many([privacy.email(raw) for raw in customer.emails]),
+        phone=_one_or_many([privacy.phone(raw, typed_in or country) for raw, typed_in in customer.phones]),
         external_id=privacy.external_id(fill(store.external_id, ids)),
         ttclid=customer.ttclid,
         ttp=customer.ttp,
@@ -290,8 +289,7 @@ def _user(customer: Customer, store: Store, ids: dict[str, str]) -> dict[str, An
 def _properties(event: Event, store: Store) -> tuple[dict[str, Any], tuple[str, ...]]:
     if event.milestone == "customer_registered":
         return {}, event.notes
-    contents = [_present(**_content(item, store)) for item in event.items]
-    contents = [content for content in contents if "content_id" in content]
+    contents = [content for item in event.items if "content_id" in (content := _content(item, store))]
     found: dict[str, Any] = {
         "contents": contents,
         "content_type": content_type(store.mapping.content_id),
@@ -339,23 +337,22 @@ def _sum(parts: Parts, names: Iterable[str]) -> Decimal | None:
 
 
 def _content(item: Item, store: Store) -> dict[str, Any]:
-    return {
-        "content_id": content_id(item, store),
-        "content_name": item.name,
-        "content_category": item.category,
-        "brand": item.brand,
-        "quantity": item.quantity,
-        "price": item.price,
-    }
+    return _present(
+        content_id=content_id(item, store),
+        content_name=item.name,
+        content_category=item.category,
+        brand=item.brand,
+        quantity=item.quantity,
+        price=item.price,
+    )
 
 
 def content_id(item: Item, store: Store) -> str:
     """The catalogue id of an item by the store's choice, with the platform's fall-backs; "" if it has none."""
-    known = {"product_id": item.product_id, "variant_id": item.variant_id, "sku": item.sku}
     choice = store.mapping.content_id
     if "{" in choice:
-        return fill(choice, known)
-    return next((known[name] for name in CONTENT_ID_CHAINS[choice] if known[name]), "")
+        return fill(choice, {"product_id": item.product_id, "variant_id": item.variant_id, "sku": item.sku})
+    return next((found for name in CONTENT_ID_CHAINS[choice] if (found := getattr(item, name))), "")
 
 
 def content_type(choice: str) -> str:
@@ -366,7 +363,7 @@ def content_type(choice: str) -> str:
 
 def _one_or_many(hashes: Iterable[str]) -> str | list[str]:
     """TikTok takes a text or an array of texts; doubles and blanks are left out."""
-    found = list(dict.fromkeys(digest for digest in hashes if digest))
+    found = list(dict.fromkeys(filter(None, hashes)))
     return found[0] if len(found) == 1 else found
 
 
