@@ -98,11 +98,10 @@ def examine(webhook: Webhook, platform: Platform, store: Store, now: datetime, g
         raise Misfit(f"it comes from another shop, {webhook.shop} (shop = {', '.join(store.shops)})")
     told = list(platform.translate(replace(webhook, data=data), store))
     found = [item for item in told if not isinstance(item, Demand)]
-    happened = [event for event in found if isinstance(event, Event)]
-    mapped: list[Mapped | Skipped] = [skip for skip in found if isinstance(skip, Skipped)]
+    mapped: list[Mapped | Skipped] = []
     described: dict[int, Described] = {}
-    for event in happened:
-        mapped.extend(map_event(event, store, now, go_live, described))
+    for item in found:
+        mapped += map_event(item, store, now, go_live, described) if isinstance(item, Event) else [item]
     # Skips carry their order's ids too, so that the ledger can be asked about orders that were never sent.
     subject = next((item for item in found if item.ids), None)
     ids = subject.ids if subject else {}
