@@ -61,7 +61,7 @@ def mapping(value: object) -> Json:
 
 def texts(value: object) -> tuple[str, ...]:
     """The texts of a list, none twice; whatever else is in it, or if it is no list, nothing."""
-    return tuple(dict.fromkeys(found for item in value if (found := text(item)))) if isinstance(value, list) else ()
+    return tuple(dict.fromkeys(filter(None, map(text, value)))) if isinstance(value, list) else ()
 
 
 def rows(value: object) -> list[Json]:
@@ -127,5 +127,8 @@ def _host(found: str) -> str:
 def parameter(url: str, name: str) -> str:
     """A query parameter of a URL or path, percent-decoded, the first of a repeated one, or ""."""
     _, _, query = url.partition("#")[0].partition("?")
-    pairs = (pair.partition("=") for pair in query.split("&"))
-    return next((found for key, _, value in pairs if key == name and (found := text(unquote_plus(value)))), "")
+    for pair in query.split("&"):
+        key, _, value = pair.partition("=")
+        if key == name and (found := text(unquote_plus(value))):
+            return found
+    return ""

@@ -389,7 +389,10 @@ def _told(given: Json, store: Store) -> dict[str, str]:
 
 
 def _first(meta: Json, keys: tuple[str, ...]) -> str:
-    return next((found for key in keys if (found := text(meta.get(key)))), "")
+    for key in keys:
+        if found := text(meta.get(key)):
+            return found
+    return ""
 
 
 def _phones(*addresses: Address) -> tuple[tuple[str, str], ...]:
