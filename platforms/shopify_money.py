@@ -5,10 +5,11 @@ https://shopify.dev/docs/api/admin-rest/latest/resources/order
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from functools import partial
 from typing import Any, Literal
+
+from msgspec import Struct
 
 from connector.event import Item, Parts
 from connector.fields import Json, count, mapping, money, number_id, rows, text
@@ -16,8 +17,7 @@ from connector.fields import Json, count, mapping, money, number_id, rows, text
 ZERO = Decimal(0)
 
 
-@dataclass(frozen=True, slots=True)
-class Till:
+class Till(Struct, frozen=True):
     """Reads amounts in one currency; `plain` says whether amounts without a `_set` are in it too."""
 
     side: Literal["presentment", "shop"]
