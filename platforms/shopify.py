@@ -158,12 +158,12 @@ def _order_kind(body: Json) -> str:
         return "pos"
     if source == "exchange" or source.startswith("return"):
         return "exchange"
-    if any(name in source for name in MARKETPLACES):
-        return "marketplace"
     if source in ("iphone", "android", "shopify_mobile"):
         return "staff"  # the merchant's own admin app, not a shopper's phone
     if source in ("web", "checkout", "checkout_next"):
         return "staff" if ident(body.get("user_id")) and not body.get("cart_token") else "web"
+    if any(name in source for name in MARKETPLACES):
+        return "marketplace"
     # An app id or a name an API client chose: a headless shop and an ERP look alike except for the shopper.
     if ident(body.get("user_id")):
         return "staff"
@@ -330,7 +330,7 @@ def _phones(*found: tuple[str, str]) -> tuple[tuple[str, str], ...]:
 
 
 def _unique(*values: object) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(found for value in values if (found := text(value))))
+    return tuple(dict.fromkeys(filter(None, map(text, values))))
 
 
 def _present(**ids: str) -> dict[str, str]:
