@@ -4,17 +4,16 @@ import select
 import sqlite3
 import time
 from collections.abc import Generator
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import psycopg
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import QueuePool
 
-if TYPE_CHECKING:
-    from alembic.config import Config as AlembicConfig
-
+MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATION_LOCK = 7_316_920_114  # any number that is only ours
 
 
@@ -162,36 +161,41 @@ def patience_of(engine: Engine) -> float:
 
 def migrate(engine: Engine) -> tuple[str | None, str]:
     """Bring the schema to this release's version, one process at a time; (version before, version now)."""
-    # Here and below: the web's workers live without Alembic, and each would carry ten megabytes of it.
+    # Here only: servers and relays live without Alembic, and each would carry ten megabytes of it.
     from alembic import command  # noqa: PLC0415
-    from alembic.migration import MigrationContext  # noqa: PLC0415
+    from alembic.config import Config as AlembicConfig  # noqa: PLC0415
 
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
             _driver(connection).deadline = float("inf")
             connection.exec_driver_sql("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
-        before = MigrationContext.configure(connection).get_current_revision()
+        before = _revision(connection)
         if _is_newer(before):
             return before, before or ""
-        settings = _alembic()
+        settings = AlembicConfig()
+        settings.set_main_option("script_location", str(MIGRATIONS))
         settings.attributes["connection"] = connection
         command.upgrade(settings, "head")
-        after = MigrationContext.configure(connection).get_current_revision()
+        after = _revision(connection)
     return before, after or ""
 
 
 def require_current(engine: Engine) -> None:
     """Raise SchemaError unless the tables are those of this release, or of a later one, which it works with too."""
-    from alembic.migration import MigrationContext  # noqa: PLC0415
-
     with engine.connect().execution_options(reading=True) as connection:
-        found = MigrationContext.configure(connection).get_current_revision()
-    wanted = _latest()
+        found = _revision(connection)
     if found is None:
         raise SchemaError("the database has no tables yet: run `connector migrate`")
-    if found != wanted and not _is_newer(found):
-        raise SchemaError(f"the database's schema is {found}, this release needs {wanted}: run `connector migrate`")
+    if found != _latest() and not _is_newer(found):
+        raise SchemaError(f"the database's schema is {found}, this release needs {_latest()}: run `connector migrate`")
+
+
+def _revision(connection: Connection) -> str | None:
+    """What Alembic noted: https://alembic.sqlalchemy.org/en/latest/tutorial.html"""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
 
 
 def _is_newer(found: str | None) -> bool:
@@ -199,15 +203,6 @@ def _is_newer(found: str | None) -> bool:
     return found is not None and found.isdecimal() and found > _latest()
 
 
+@cache
 def _latest() -> str:
-    from alembic.script import ScriptDirectory  # noqa: PLC0415
-
-    return ScriptDirectory.from_config(_alembic()).get_current_head() or ""
-
-
-def _alembic() -> "AlembicConfig":
-    from alembic.config import Config as AlembicConfig  # noqa: PLC0415
-
-    settings = AlembicConfig()
-    settings.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    return settings
+    return max(file.name.partition("_")[0] for file in (MIGRATIONS / "versions").glob("[0-9]*.py"))

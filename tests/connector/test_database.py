@@ -1,6 +1,8 @@
 """Engines, migrations and the schema's version, on SQLite and PostgreSQL."""
 
 import multiprocessing
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -89,6 +91,16 @@ def test_another_releases_schema_is_refused_with_both_versions(empty: Engine) ->
         connection.execute(sa.text("UPDATE alembic_version SET version_num = 'abcd'"))
     with pytest.raises(SchemaError, match=f"is abcd, this release needs {REVISION}: run `connector migrate`"):
         require_current(empty)
+
+
+def test_to_look_at_the_version_costs_no_alembic(sqlite_url: str) -> None:
+    """Each server and relay would carry ten megabytes of what only `migrate` needs."""
+    migrate(connect(sqlite_url))
+    look = (
+        "import sys; from connector.database import connect, require_current; "
+        "require_current(connect(sys.argv[1])); sys.exit('alembic' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", look, sqlite_url], check=False).returncode == 0
 
 
 def test_the_migrated_schema_is_the_one_the_code_works_with(engine: Engine) -> None:
