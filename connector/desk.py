@@ -10,7 +10,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from connector.outbox import HOUR, Lane, LaneState, Parked, lane_state
+from connector.outbox import Lane, LaneState, Parked, lane_state
+from connector.silence import HOUR
 from connector.tables import alerts, counters, events, identities, lanes, ledger, parked, relays
 from connector.transactions import Transactions
 

@@ -8,7 +8,8 @@ import logging
 from collections.abc import Sequence
 
 from connector.admin import Admin, Administration, Subscription
-from connector.outbox import Decision, Outbox
+from connector.bookkeeping import Decision
+from connector.outbox import Outbox
 from connector.registered import Registered
 from connector.registration import goes_to, same_place
 from connector.store import Store

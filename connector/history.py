@@ -14,10 +14,11 @@ import sqlalchemy as sa
 from msgspec.structs import replace
 
 from connector.admin import Admin, Page
+from connector.bookkeeping import Decision
 from connector.event import WITHHELD
 from connector.intake import Seen, a_bug, decision, examine, set_aside
 from connector.mapping import Mapped
-from connector.outbox import Decision, Outbox
+from connector.outbox import Outbox
 from connector.signature import body_sha256
 from connector.store import Store
 from connector.tables import events, ledger

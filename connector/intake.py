@@ -17,10 +17,11 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from connector.bookkeeping import Decision, hour_of
 from connector.demands import Demands
 from connector.event import Demand, Event, Skipped
 from connector.mapping import Described, Mapped, map_event, object_key
-from connector.outbox import Decision, Outbox, Parked, hour_of
+from connector.outbox import Outbox, Parked
 from connector.parking import seal, unseal
 from connector.person import person_of
 from connector.signature import body_sha256

@@ -3,44 +3,28 @@
 Every verb is one transaction. Times are Unix seconds. Raises CannotStore when the database does not answer in time.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy import Connection, Engine
 
+from connector.bookkeeping import Bookkeeping, Decision
 from connector.database import patience_of
 from connector.gathering import Gathering, TookTooLong
 from connector.identities import remember
 from connector.insertion import Insertion
 from connector.mapping import Mapped
 from connector.signals import Arrival, Joins
-from connector.tables import counters, events, lanes, ledger, parked, relays, storable, stores
+from connector.silence import HOUR
+from connector.tables import events, lanes, parked, relays, storable, stores
 from connector.transactions import CannotStore, Transactions, fault_of_one
 
 State = Literal["held", "due", "accepted", "rejected", "expired", "skipped"]
 STATES: tuple[State, ...] = ("held", "due", "accepted", "rejected", "expired", "skipped")
-HOUR = 3600
 FURTHEST = 900.0  # seconds, longer than any lease or pause: what lies further ahead was written by a wrong clock
-
-
-class Decision(Struct, frozen=True):
-    """What intake decided about one webhook: the ledger's line and the events to send."""
-
-    store: str
-    topic: str
-    body_sha256: bytes
-    received_at: float
-    delivery: str = ""
-    object_key: str = ""
-    order_number: str = ""
-    outcome: str = "relayed"
-    reason: str = ""
-    events: tuple[Mapped, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +80,10 @@ class Claimed(Struct, frozen=True):
 
 
 _KEY = (events.c.pixel, events.c.event, events.c.event_id)
-_LINE = (
-    "store", "topic", "body_sha256", "object_key", "order_number", "delivery", "outcome", "reason", "received_at",
-)  # fmt: skip
 _ROW = (
     "store", "pixel", "event", "event_id", "object_key", "test_code", "state", "due_at", "attempts", "occurred_at",
     "created_at", "payload", "email", "phone", "external_id",
 )  # fmt: skip
-_RETOLD = ("object_key", "order_number", "outcome", "reason")
 _CLAIMED = Claimed.__struct_fields__
 
 
@@ -117,12 +97,7 @@ class Outbox(Transactions):
         self._joins = Joins(engine)
         known = f"ON CONFLICT DO NOTHING RETURNING {', '.join(column.name for column in _KEY)}"
         self._new_events = Insertion(events, _ROW, known, engine.dialect)
-        # A body that was parked and now, replayed, is handled, or that was skipped and, sent again after the settings
-        # changed, becomes events: its line tells the newer story.
-        retold = ", ".join(f"{name} = excluded.{name}" for name in _RETOLD)
-        stale = "ledger.outcome = 'parked' OR ledger.outcome = 'skipped' AND excluded.outcome = 'relayed'"
-        told = f"ON CONFLICT (store, topic, body_sha256) DO UPDATE SET {retold} WHERE {stale}"
-        self._new_lines = Insertion(ledger, _LINE, told, engine.dialect)
+        self._books = Bookkeeping(engine.dialect)
 
     # --- intake ---------------------------------------------------------------------------------------------
 
@@ -147,16 +122,7 @@ class Outbox(Transactions):
                 new[number] += more
             further = [(d.store, m.object_key, digest) for d in decisions for m in d.events for digest in m.more_hashes]
             remember(connection, self._insert, further)
-            counted: Counter[tuple[str, str, str, int]] = Counter()
-            lines: list[dict[str, Any]] = []
-            for decision, number in zip(decisions, new, strict=True):
-                if self._brings_nothing_new(connection, decision, number):
-                    counted[decision.store, decision.topic, "nothing new", _hour(decision.received_at)] += 1
-                    self._retell(connection, decision)
-                else:
-                    lines.append(_line(decision))
-            self._count(connection, counted)
-            self._insert_ledger(connection, lines)
+            self._books.note(connection, decisions, new)
         return new
 
     def _insert_events(self, connection: Connection, decisions: Sequence[Decision]) -> list[int]:
@@ -174,37 +140,6 @@ class Outbox(Transactions):
                 new[number] += 1
         return new
 
-    def _brings_nothing_new(self, connection: Connection, decision: Decision, new: int) -> bool:
-        if new or decision.outcome == "recorded":
-            return False
-        if decision.events:
-            return True
-        # An order that was sent and is cancelled now has its story; that it would not be sent today is none.
-        sent = sa.select(events.c.id).where(
-            events.c.store == decision.store, events.c.object_key == decision.object_key
-        )
-        same = sa.select(ledger.c.id).where(
-            ledger.c.store == decision.store,
-            ledger.c.object_key == decision.object_key,
-            ledger.c.reason == decision.reason,
-        )
-        if not decision.object_key:
-            return False
-        return any(connection.execute(query.limit(1)).first() is not None for query in (sent, same))
-
-    def _retell(self, connection: Connection, decision: Decision) -> None:
-        """A body that was parked and, replayed, brings nothing new is handled all the same: its line says so."""
-        body = (ledger.c.store == decision.store, ledger.c.topic == decision.topic)
-        line = (*body, ledger.c.body_sha256 == decision.body_sha256, ledger.c.outcome == "parked")
-        changed = {name: getattr(decision, name) for name in _RETOLD}
-        connection.execute(sa.update(ledger).where(*line).values(changed))
-
-    def _insert_ledger(self, connection: Connection, lines: list[dict[str, Any]]) -> None:
-        # The same body twice at the same time is one line, and PostgreSQL lets a statement change it only once.
-        once = {(line["store"], line["topic"], line["body_sha256"]): line for line in reversed(lines)}
-        if once:
-            self._new_lines.run(connection, [once[key] for key in sorted(once)])
-
     def park(self, item: Parked, delivery: str = "") -> None:
         """Keep a sealed body for a later replay, and its ledger line; the same body again changes nothing."""
         line = Decision(
@@ -213,7 +148,7 @@ class Outbox(Transactions):
         row = {name: getattr(item, name) for name in ("store", "topic", "body_sha256", "reason", "parked_at", "sealed")}
         with self._write() as connection:
             connection.execute(self._insert(parked).values(row).on_conflict_do_nothing())
-            self._insert_ledger(connection, [_line(line)])
+            self._books.write(connection, [line])
 
     def unpark(self, item: Parked) -> None:
         """Forget a parked body that has been handled."""
@@ -223,14 +158,7 @@ class Outbox(Transactions):
     def count(self, tallies: Mapping[tuple[str, str, str, int], int]) -> None:
         """Add to the counters: (store, topic, what, hour) → how many."""
         with self._write() as connection:
-            self._count(connection, tallies)
-
-    def _count(self, connection: Connection, tallies: Mapping[tuple[str, str, str, int], int]) -> None:
-        for (store, topic, what, hour), number in sorted(tallies.items()):
-            insert = self._insert(counters).values(store=store, topic=topic, what=what, hour=hour, count=number)
-            total = {"count": counters.c.count + insert.excluded["count"]}
-            key = ["store", "topic", "what", "hour"]
-            connection.execute(insert.on_conflict_do_update(index_elements=key, set_=total))
+            self._books.count(connection, tallies)
 
     def ping(self) -> None:
         """Raise CannotStore unless a write would succeed: takes the write lock, writes and takes it back."""
@@ -441,10 +369,6 @@ def _result(
     }
 
 
-def _line(decision: Decision) -> dict[str, Any]:
-    return {name: getattr(decision, name) for name in _LINE}
-
-
 def _row(mapped: Mapped, decision: Decision) -> dict[str, Any]:
     return {
         "store": decision.store,
@@ -498,12 +422,3 @@ def lane_state(row: sa.Row[Any]) -> LaneState:
     """A row of `lanes`."""
     lane = Lane(row.store, row.pixel)
     return LaneState(lane, row.denied_until, row.denied_since, row.denied_token or "", row.denials, row.reason)
-
-
-def _hour(now: float) -> int:
-    return int(now) // HOUR * HOUR
-
-
-def hour_of(moment: datetime) -> int:
-    """The hour a moment lies in, as the counters name it."""
-    return _hour(moment.astimezone(UTC).timestamp())

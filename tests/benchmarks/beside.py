@@ -10,9 +10,10 @@ import intake
 import msgspec
 from relay import SANDBOX, URL, accepted, answers, decisions, empty, running, wait_for
 
+from connector.bookkeeping import Decision
 from connector.config import Config
 from connector.database import connect, migrate
-from connector.outbox import Decision, Outbox
+from connector.outbox import Outbox
 
 BACKLOG = 100_000
 TEMPLATES = 500

@@ -17,10 +17,11 @@ import httpx
 import mapping
 import sqlalchemy as sa
 
+from connector.bookkeeping import Decision
 from connector.config import Config
 from connector.database import connect, migrate
 from connector.intake import examine
-from connector.outbox import Decision, Outbox
+from connector.outbox import Outbox
 from connector.tables import events
 from platforms import PLATFORMS
 

@@ -7,8 +7,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from connector.bookkeeping import Decision
 from connector.mapping import Mapped
-from connector.outbox import Claimed, Decision, Lane, Outbox
+from connector.outbox import Claimed, Lane, Outbox
 from connector.store import Pixel
 from connector.tables import events
 

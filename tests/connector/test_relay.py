@@ -22,10 +22,11 @@ from sqlalchemy import Engine
 
 from connector import pace
 from connector import relay as module
+from connector.bookkeeping import Decision
 from connector.database import connect, migrate
 from connector.desk import Desk
 from connector.mapping import Mapped
-from connector.outbox import Decision, Lane, Outbox
+from connector.outbox import Lane, Outbox
 from connector.relay import BACKLOG, BATCH, BATCH_BYTES, GIVE_UP, LEASE, PAUSES, Relay, fingerprint
 from connector.sandbox import Sandbox
 from connector.sandbox_rules import Fault

@@ -12,11 +12,12 @@ from click.testing import CliRunner
 from filled import mapped
 
 from connector.app import create_app
+from connector.bookkeeping import Decision
 from connector.cli import main
 from connector.config import load
 from connector.database import connect, migrate
 from connector.desk import Choice, Desk
-from connector.outbox import STATES, Decision, Lane, Outbox, Parked, settled
+from connector.outbox import STATES, Lane, Outbox, Parked, settled
 from connector.parking import seal
 from connector.replay import PAGE, plan_replay, replay_events
 from connector.simulate import webhooks

@@ -7,11 +7,12 @@ import httpx
 from lanes import measure
 from machinery import STORES
 
+from connector.bookkeeping import Decision
 from connector.config import load
 from connector.database import connect, migrate
 from connector.desk import Desk
 from connector.mapping import Mapped
-from connector.outbox import Decision, Outbox
+from connector.outbox import Outbox
 from connector.relay import Relay
 from connector.sandbox import Sandbox
 from connector.tiktok import EventsApi
