@@ -83,7 +83,7 @@ def relay() -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    engine = connect(config.database_url, patience=10.0)
+    engine = connect(config.database_url, patience=10.0).execution_options(behind=True)  # webhooks come first
     limits = httpx.Limits(max_connections=LANES_AT_ONCE + SLOW_LANES_AT_ONCE, max_keepalive_connections=32)
     with httpx.Client(timeout=TIMEOUT, limits=limits) as client, httpx.Client(timeout=alerts.TIMEOUT) as other:
         running = Relay(config.stores, Outbox(engine), EventsApi(config.events_api_url, client))

@@ -1,8 +1,5 @@
-"""Many threads' writes in few transactions, and processes that queue for SQLite instead of jostling."""
+"""Many threads' writes in few transactions."""
 
-import fcntl
-import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +11,6 @@ Result = TypeVar("Result")
 
 AT_ONCE = 64  # items a transaction; more would keep others waiting
 LINGER = 0.01  # seconds that a transaction waits at most for items that are under way
-GLANCE = 0.001  # seconds between two looks at a lock another process holds
 
 
 class TookTooLong(Exception):
@@ -136,25 +132,3 @@ class Gathering(Generic[Item, Result]):
         for wish, result in zip(group, results, strict=True):
             wish.result, wish.error = result, None
         return None
-
-
-@contextmanager
-def turn(path: str, patience: float) -> Iterator[None]:
-    """Hold the lock file at `path`: one writer at a time among all processes and threads. Raises TookTooLong.
-
-    SQLite's own waiting sleeps up to 100 ms between tries, and whoever sleeps longest is overtaken again and again.
-    """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        deadline = time.monotonic() + patience
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise TookTooLong from None
-                time.sleep(GLANCE)
-        yield
-    finally:
-        os.close(descriptor)  # gives the lock back, also when the process is killed

@@ -10,7 +10,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from connector.database import patience_of
-from connector.gathering import TookTooLong, turn
+from connector.gathering import TookTooLong
+from connector.writers import turn
 
 
 class CannotStore(Exception):
@@ -66,7 +67,10 @@ class Transactions:
     def _turn(self) -> AbstractContextManager[None]:
         """SQLite has one writer at a time, so its writers queue."""
         file = self.engine.url.database
-        return nullcontext() if self._postgresql or not file else turn(f"{file}.lock", patience_of(self.engine))
+        if self._postgresql or not file:
+            return nullcontext()
+        behind = bool(self.engine.get_execution_options().get("behind"))
+        return turn(f"{file}.lock", patience_of(self.engine), behind)
 
 
 def _cause(error: SQLAlchemyError) -> str:

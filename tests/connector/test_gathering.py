@@ -1,14 +1,12 @@
-"""Many threads' writes in few transactions, and one writer at a time among processes."""
+"""Many threads' writes in few transactions."""
 
 import contextlib
-import signal
-import subprocess
 import sys
 import threading
 
 import pytest
 
-from connector.gathering import AT_ONCE, Gathering, TookTooLong, turn
+from connector.gathering import AT_ONCE, Gathering, TookTooLong
 
 LONG = 30.0
 
@@ -170,35 +168,3 @@ def test_nothing_counts_as_stored_when_its_writer_is_ended():
         with pytest.raises(TookTooLong):
             gathering.add(2)
     first.join(LONG)
-
-
-HOLDER = """
-import sys
-from connector.gathering import turn
-with turn(sys.argv[1], 30):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
-
-def test_a_turn_excludes_other_processes_and_ends_with_its_holder(tmp_path):
-    """Also when the holder is killed."""
-    path = str(tmp_path / "queue")
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    with holder:
-        assert holder.stdout.readline() == "held\n"
-        with pytest.raises(TookTooLong), turn(path, 0.02):
-            pass
-        holder.send_signal(signal.SIGKILL)
-        holder.wait(LONG)
-    with turn(path, LONG):
-        pass
-
-
-def test_a_turn_excludes_other_threads(tmp_path):
-    """Each turn opens the file anew, so threads of one process queue like processes."""
-    path = str(tmp_path / "queue")
-    with turn(path, LONG), pytest.raises(TookTooLong), turn(path, 0.02):
-        pass

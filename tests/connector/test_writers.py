@@ -1,0 +1,165 @@
+"""One writer at a time among processes and threads, and who goes first."""
+
+import fcntl
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+
+import pytest
+
+from connector import writers
+from connector.gathering import TookTooLong
+from connector.outbox import Outbox
+from connector.writers import GIVE_WAY, LONGEST_WAY, turn
+
+LONG = 30.0
+
+
+HOLDER = """
+import sys
+from connector.writers import turn
+with turn(sys.argv[1], 30):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_turn_excludes_other_processes_and_ends_with_its_holder(tmp_path):
+    """Also when the holder is killed."""
+    path = str(tmp_path / "queue")
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with holder:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(TookTooLong), turn(path, 0.02):
+            pass
+        holder.send_signal(signal.SIGKILL)
+        holder.wait(LONG)
+    with turn(path, LONG):
+        pass
+
+
+def test_a_turn_excludes_other_threads(tmp_path):
+    """Each turn opens the file anew, so threads of one process queue like processes."""
+    path = str(tmp_path / "queue")
+    with turn(path, LONG), pytest.raises(TookTooLong), turn(path, 0.02):
+        pass
+
+
+class Clock:
+    """In place of the module `time`: who sleeps is at once where they wanted to be."""
+
+    def __init__(self):
+        self.now, self.slept = 1000.0, []
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+        self.slept.append(round(seconds, 6))
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(writers, "time", clock)
+    monkeypatch.setattr(writers, "_not_before", 0.0)
+    return clock
+
+
+@contextmanager
+def somebody_waiting(path):
+    """As a webhook does whose turn has not come."""
+    with open(f"{path}.wanted", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        yield
+
+
+def test_who_comes_behind_and_keeps_nobody_waiting_need_not_wait(tmp_path, clock):
+    """A relay alone is as fast as it can be."""
+    for _ in range(3):
+        with turn(str(tmp_path / "queue"), LONG, behind=True):
+            clock.now += 0.02
+    assert clock.slept == [0.0] * 3
+
+
+@pytest.mark.parametrize(("wrote", "pause"), [(0.02, 0.02 * GIVE_WAY), (1.0, LONGEST_WAY)])
+def test_who_comes_behind_pauses_after_having_kept_others_waiting(tmp_path, clock, wrote, pause):
+    """The longer it wrote the longer, but not for ever: events are to go out, too."""
+    path = str(tmp_path / "queue")
+    with somebody_waiting(path), turn(path, LONG, behind=True):
+        clock.now += wrote
+    with somebody_waiting(path), turn(path, LONG, behind=True):
+        clock.now += 0.01
+    with turn(path, LONG):  # whoever does not come behind is not kept by it
+        pass
+    assert clock.slept == [0.0, pytest.approx(pause)]
+
+
+def test_a_pause_is_no_longer_than_the_patience(tmp_path, clock):
+    """Whoever has no patience is told in time."""
+    path = str(tmp_path / "queue")
+    with somebody_waiting(path), turn(path, LONG, behind=True):
+        clock.now += 1.0
+    with turn(path, 0.05, behind=True):
+        pass
+    assert clock.slept[-1] == pytest.approx(0.05)
+
+
+def test_one_at_a_time_comes_behind(tmp_path, clock):
+    """Threads that take turns at giving way would together write all the time."""
+    one, another = str(tmp_path / "one"), str(tmp_path / "another")
+    with turn(one, LONG, behind=True), pytest.raises(TookTooLong), turn(another, 0.01, behind=True):
+        pass
+    with turn(another, LONG, behind=True):
+        pass
+
+
+def test_whoever_waits_can_be_seen_to_wait_until_their_turn(tmp_path):
+    """That is how one who comes behind knows."""
+    path, taken, go = str(tmp_path / "queue"), threading.Event(), threading.Event()
+
+    def write():
+        with turn(path, LONG):
+            taken.set()
+            go.wait(LONG)
+
+    with open(f"{path}.wanted", "w") as file:
+
+        def is_wanted():
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            fcntl.flock(file, fcntl.LOCK_UN)
+            return False
+
+        with turn(path, LONG):
+            assert not is_wanted()
+            waiting = threading.Thread(target=write)
+            waiting.start()
+            while not is_wanted():
+                assert waiting.is_alive()
+        assert taken.wait(LONG)
+        assert not is_wanted()
+        go.set()
+        waiting.join(LONG)
+
+
+def test_an_engine_says_whether_its_writers_come_behind(engine, monkeypatch):
+    """The relay's do; PostgreSQL has room for all."""
+    asked = []
+
+    @contextmanager
+    def spy(path, patience, behind=False):
+        asked.append(behind)
+        yield
+
+    monkeypatch.setattr("connector.transactions.turn", spy)
+    for one in (engine, engine.execution_options(behind=True)):
+        Outbox(one).beat("relay-1", 1.0)
+    assert asked == ([False, True] if engine.dialect.name == "sqlite" else [])
