@@ -30,7 +30,7 @@ def turn(path: str, patience: float, behind: bool = False) -> Iterator[None]:
                 yield
             return
         if not _takes(lock, fcntl.LOCK_EX):
-            fcntl.flock(wanted, fcntl.LOCK_SH)
+            _takes(wanted, fcntl.LOCK_SH)  # not, only while one who came behind looks whether anybody waits
             _take(lock, deadline)
             fcntl.flock(wanted, fcntl.LOCK_UN)
         yield

@@ -150,6 +150,15 @@ def test_whoever_waits_can_be_seen_to_wait_until_their_turn(tmp_path):
         waiting.join(LONG)
 
 
+def test_a_relay_that_is_stopped_as_it_looks_who_waits_holds_nobody_for_ever(tmp_path):
+    """Whoever waits is told in time, as with any lock that is not given back."""
+    path = str(tmp_path / "queue")
+    with open(f"{path}.wanted", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with turn(path, LONG), pytest.raises(TookTooLong), turn(path, 0.02):
+            pass
+
+
 def test_an_engine_says_whether_its_writers_come_behind(engine, monkeypatch):
     """The relay's do; PostgreSQL has room for all."""
     asked = []
