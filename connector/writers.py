@@ -29,10 +29,7 @@ def turn(path: str, patience: float, behind: bool = False) -> Iterator[None]:
             with _behind(lock, wanted, deadline):
                 yield
             return
-        if not _takes(lock, fcntl.LOCK_EX):
-            _takes(wanted, fcntl.LOCK_SH)  # not, only while one who came behind looks whether anybody waits
-            _take(lock, deadline)
-            fcntl.flock(wanted, fcntl.LOCK_UN)
+        _take(lock, deadline, seen=wanted)
         yield
 
 
@@ -63,11 +60,15 @@ def _opened(path: str) -> Iterator[int]:
         os.close(descriptor)  # gives its lock back, also when the process is killed
 
 
-def _take(lock: int, deadline: float) -> None:
+def _take(lock: int, deadline: float, seen: int | None = None) -> None:
     while not _takes(lock, fcntl.LOCK_EX):
         if time.monotonic() >= deadline:
             raise TookTooLong
+        if seen is not None:
+            _takes(seen, fcntl.LOCK_SH)  # again and again: not while one who came behind looks whether anybody waits
         time.sleep(GLANCE)
+    if seen is not None:
+        fcntl.flock(seen, fcntl.LOCK_UN)
 
 
 def _takes(descriptor: int, kind: int) -> bool:
