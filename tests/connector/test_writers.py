@@ -8,13 +8,26 @@ import threading
 from contextlib import contextmanager
 
 import pytest
+from click.testing import CliRunner
 
 from connector import writers
+from connector.cli import main
+from connector.database import connect, migrate
 from connector.gathering import TookTooLong
 from connector.outbox import Outbox
 from connector.writers import GIVE_WAY, LONGEST_WAY, turn
 
 LONG = 30.0
+STORES = """
+[stores.acme]
+platform = "shopify"
+url = "https://acme.example"
+shop = "acme.myshopify.com"
+webhook_secrets = "whsec-writers-test"
+access_token = "token-writers-test"
+consent = "not_required"
+pixel = "CACME000000000000000"
+"""
 
 
 HOLDER = """
@@ -172,3 +185,18 @@ def test_an_engine_says_whether_its_writers_come_behind(engine, monkeypatch):
     for one in (engine, engine.execution_options(behind=True)):
         Outbox(one).beat("relay-1", 1.0)
     assert asked == ([False, True] if engine.dialect.name == "sqlite" else [])
+
+
+def test_the_relay_comes_behind(sqlite_url, monkeypatch):
+    """What it writes is much at a time, and no shop waits for it."""
+    migrate(connect(sqlite_url))
+    seen = []
+
+    def spy(_stores, outbox, _api):
+        seen.append(outbox.engine.get_execution_options())
+        raise SystemExit
+
+    monkeypatch.setattr("connector.relay.Relay", spy)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    CliRunner().invoke(main, ["relay"], env={"STORES_TOML": STORES, "DATABASE_URL": sqlite_url})
+    assert [options.get("behind") for options in seen] == [True]
