@@ -6,8 +6,8 @@ import msgspec
 from flask import Response
 from werkzeug.exceptions import BadRequest, HTTPException
 
+from connector.core.webhook import Refused, Unreadable
 from connector.transactions import CannotStore
-from connector.webhook import Refused, Unreadable
 
 log = logging.getLogger("connector.app")
 

@@ -12,10 +12,13 @@ import httpx
 from flask import Flask, Response, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from connector import alerts, logs, metrics
+from connector import alerts, metrics
 from connector.answers import answer, fault, unreadable
 from connector.beacons import MAX_BEACON, Collector, Post
 from connector.config import Config
+from connector.core import logs
+from connector.core.store import Store
+from connector.core.webhook import Platform
 from connector.dashboard import pages as dashboard
 from connector.database import connect
 from connector.desk import Desk
@@ -26,10 +29,8 @@ from connector.outbox import Lane, Outbox
 from connector.problems import OVERDUE, alive
 from connector.reception import MAX_BODY, Reception
 from connector.signals import Joins
-from connector.store import Store
 from connector.transactions import CannotStore
 from connector.watcher import NoRelay
-from connector.webhook import Platform
 from platforms import PLATFORMS
 
 log = logging.getLogger("connector.app")

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from threading import Lock
 
 from connector import privacy
-from connector.fields import parameter, text
+from connector.core.client_ip import household, origin
+from connector.core.json_fields import parameter, text
+from connector.core.store import Store
 from connector.joining import Signal
-from connector.proxies import household, origin
 from connector.signals import Beacon, Joins
-from connector.store import Store
 from connector.waiting import TOKEN, home
 
 MAX_BEACON = 8 * 1024  # bytes; a long click id, two addresses and a user agent are some 3 KB

@@ -13,9 +13,10 @@ from datetime import timedelta
 from itertools import combinations
 from typing import Literal
 
-from connector import logs, values
+from connector import values
+from connector.core import logs
+from connector.core.store import KINDS, VALUE_PARTS, Api, EventIds, MappingChoices, Pixel, Signals, Store
 from connector.document import API_KEYS, Reading, Section, Table, join, read_document
-from connector.store import KINDS, VALUE_PARTS, Api, EventIds, MappingChoices, Pixel, Signals, Store
 
 
 @dataclass(frozen=True)

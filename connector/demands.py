@@ -11,7 +11,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from connector.event import Wish
+from connector.core.event import Wish
 from connector.person import Person
 from connector.tables import counters, demands, ledger
 from connector.transactions import Transactions

@@ -12,7 +12,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from connector.store import Api
+from connector.core.store import Api
 from connector.values import Reader, Refused
 
 if TYPE_CHECKING:

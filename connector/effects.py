@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from connector.store import Milestone, Store
+from connector.core.store import Milestone, Store
 
 # Standard web events of TikTok, the only ones that campaigns can optimise on.
 # https://ads.tiktok.com/help/article/supported-standard-events

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from itsdangerous import BadData, URLSafeSerializer
 
-from connector.proxies import household, origin
+from connector.core.client_ip import household, origin
 
 Verdict = Literal["in", "wrong", "wait"]
 LASTS = 12 * 3600.0  # seconds of a session

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from connector.core.store import Store
 from connector.parking import unseal
 from connector.person import Person
 from connector.records import Found, Records, parts
-from connector.store import Store
 from connector.tables import events, ledger, parked, signals
 from connector.transactions import Transactions
 

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from connector.store import Store
+from connector.core.store import Store
+from connector.core.webhook import Platform, Refused, Request, Unreadable
 from connector.transactions import CannotStore
-from connector.webhook import Platform, Refused, Request, Unreadable
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)

@@ -7,12 +7,12 @@ import hashlib
 import logging
 from collections.abc import Sequence
 
-from connector.admin import Admin, Administration, Subscription
 from connector.bookkeeping import Decision
+from connector.core.shop_api import Admin, Administration, Subscription
+from connector.core.store import Store
 from connector.outbox import Outbox
 from connector.registered import Registered
 from connector.registration import goes_to, same_place
-from connector.store import Store
 
 log = logging.getLogger("connector.guardian")
 

@@ -13,18 +13,18 @@ from typing import Literal
 import sqlalchemy as sa
 from msgspec.structs import replace
 
-from connector.admin import Admin, Page
 from connector.bookkeeping import Decision
-from connector.event import WITHHELD
+from connector.core.event import WITHHELD
+from connector.core.shop_api import Admin, Page
+from connector.core.signature import body_sha256
+from connector.core.store import Store
+from connector.core.text import how_many
+from connector.core.webhook import Misfit, Platform, Unreadable, Webhook
 from connector.intake import Seen, a_bug, decision, examine, set_aside
 from connector.mapping import Mapped
 from connector.outbox import Outbox
-from connector.signature import body_sha256
-from connector.store import Store
 from connector.tables import events, ledger
 from connector.transactions import Transactions
-from connector.webhook import Misfit, Platform, Unreadable, Webhook
-from connector.wording import how_many
 
 Walk = Literal["backfill", "reconcile"]
 Kind = Literal["order", "customer"]

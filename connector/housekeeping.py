@@ -25,10 +25,10 @@ import sqlalchemy as sa
 
 from connector import tables, tallies
 from connector.config import Config
+from connector.core.store import Store
 from connector.identities import forget as forget_identities
 from connector.outbox import unleased
 from connector.silence import HOUR
-from connector.store import Store
 from connector.tables import arrivals, counters, events, lanes, ledger, parked, signals
 from connector.transactions import CannotStore, Transactions
 from connector.turns import Turn

@@ -18,16 +18,16 @@ import msgspec
 from msgspec.structs import replace
 
 from connector.bookkeeping import Decision, hour_of
+from connector.core.event import Demand, Event, Skipped
+from connector.core.signature import body_sha256
+from connector.core.store import Store
+from connector.core.webhook import Misfit, Platform, Refused, Request, Unreadable, Webhook
 from connector.demands import Demands
-from connector.event import Demand, Event, Skipped
 from connector.mapping import Described, Mapped, map_event, object_key
 from connector.outbox import Outbox, Parked
 from connector.parking import seal, unseal
 from connector.person import person_of
-from connector.signature import body_sha256
-from connector.store import Store
 from connector.transactions import CannotStore
-from connector.webhook import Misfit, Platform, Refused, Request, Unreadable, Webhook
 
 log = logging.getLogger("connector.intake")
 

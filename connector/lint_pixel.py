@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Literal
 
-from connector.fields import Json, mapping, rows
+from connector.core.json_fields import Json, mapping, rows
+from connector.core.store import MILESTONES, PLACEHOLDER, Milestone, Store
 from connector.mapping import CURRENCIES, content_type
 from connector.naming import SHAPES, shaped
 from connector.pixel_requests import Sent
-from connector.store import MILESTONES, PLACEHOLDER, Milestone, Store
 
 Mark = Literal["same", "differs", "note"]
 Stored = Callable[[str, str, str], Json | None]  # pixel, event, event_id → the item in the outbox, if there is one

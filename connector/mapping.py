@@ -14,11 +14,11 @@ import msgspec
 from msgspec import Struct
 
 from connector import privacy
-from connector.event import Customer, Event, Item, Parts, Skipped
-from connector.fields import quotable
-from connector.store import PLACEHOLDER, Milestone, Pixel, Store, among
+from connector.core.event import Customer, Event, Item, Parts, Skipped
+from connector.core.json_fields import quotable
+from connector.core.store import PLACEHOLDER, Milestone, Pixel, Store, among
+from connector.core.text import how_long
 from connector.waiting import Waits, home, waits, why_no_consent
-from connector.wording import how_long
 
 # The 62 currencies the Events API lists; what it does with others is undocumented.
 CURRENCIES = frozenset(

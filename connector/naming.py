@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from connector.store import PLACEHOLDER, Store
+from connector.core.store import PLACEHOLDER, Store
 
 SHAPES = {"order_id": r"\d+", "customer_id": r"\d+", "order_number": r"\S+", "checkout_token": "[0-9A-Za-z_-]{8,}"}
 # By which of an id's parts the desk finds an order, checkout or customer, the surest first.

@@ -8,8 +8,8 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from connector.store import Store
-from connector.webhook import Webhook
+from connector.core.store import Store
+from connector.core.webhook import Webhook
 
 
 class Unopenable(Exception):

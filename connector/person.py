@@ -8,9 +8,9 @@ from typing import Any
 from msgspec import Struct
 
 from connector import privacy
-from connector.event import Demand
+from connector.core.event import Demand
+from connector.core.store import Store
 from connector.mapping import fill, object_key
-from connector.store import Store
 
 _ADDRESS = re.compile(r"[^\s\"'<>(),;:\\\[\]]+@[^\s\"'<>(),;:\\\[\]@]+")
 _FEWEST, _MOST, _LONGEST = 6, 15, 40  # digits of a phone number, and characters of one however it is written

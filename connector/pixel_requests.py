@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from connector.fields import Json, mapping, rows, text
+from connector.core.json_fields import Json, mapping, rows, text
 
 ACCEPTED = (
     "a HAR export, or one request to analytics.tiktok.com/api/v2/pixel as its URL, as fetch, as cURL (bash or cmd), or "

@@ -7,12 +7,12 @@ from typing import Any
 
 import msgspec
 
+from connector.core.store import Store
+from connector.core.webhook import Misfit, Platform, Unreadable, Webhook
 from connector.intake import Seen, examine
 from connector.joining import lacking
 from connector.mapping import Mapped
-from connector.store import Store
 from connector.waiting import Waits
-from connector.webhook import Misfit, Platform, Unreadable, Webhook
 
 NO_AGE = "age is not applied: a real webhook older than max_event_age or go_live would be skipped"
 

@@ -26,9 +26,9 @@ from sqlalchemy import Engine
 
 from connector.alerts import Problem, at
 from connector.arrivals import Arrivals
+from connector.core.store import Store
 from connector.desk import Desk, OpenProblem
 from connector.silence import SHORTEST, Quiet, quiet
-from connector.store import Store
 from connector.tables import counters, demands, events, parked
 from connector.transactions import Transactions
 

@@ -13,10 +13,10 @@ from werkzeug.exceptions import MethodNotAllowed, RequestEntityTooLarge
 from werkzeug.wsgi import get_input_stream
 
 from connector.answers import NoStore, fault, unreadable
+from connector.core.store import Store
+from connector.core.webhook import Request
 from connector.figures import Figures
 from connector.intake import Intake
-from connector.store import Store
-from connector.webhook import Request
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication

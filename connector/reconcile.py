@@ -18,8 +18,11 @@ from datetime import UTC, datetime
 from functools import partial
 from threading import Event, Lock, Thread
 
-from connector.admin import Admin, AdminFault, Administration
 from connector.alerts import Alerts, Problem, at
+from connector.core.shop_api import Admin, AdminFault, Administration
+from connector.core.store import Store
+from connector.core.text import how_many
+from connector.core.webhook import Platform
 from connector.desk import Desk
 from connector.guardian import Guardian
 from connector.history import History, Kind, counted
@@ -27,11 +30,8 @@ from connector.intake import history_before
 from connector.outbox import Outbox
 from connector.problems import LAST_ORDERS, withheld
 from connector.rounds import Round, Rounds
-from connector.store import Store
 from connector.transactions import CannotStore
 from connector.turns import Turn
-from connector.webhook import Platform
-from connector.wording import how_many
 
 log = logging.getLogger("connector.reconcile")
 

@@ -9,10 +9,10 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
+from connector.core.store import Store
 from connector.desk import Desk
 from connector.parking import Unopenable, unseal
 from connector.person import Person, is_named
-from connector.store import Store
 from connector.tables import events, identities, signals, stores
 from connector.transactions import Transactions
 

@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from connector.admin import Subscription
+from connector.core.shop_api import Subscription
 from connector.registration import Line
 from connector.tables import registered
 from connector.transactions import Transactions

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
-from connector.admin import Admin, AdminFault, Administration, Subscription
-from connector.store import Store
+from connector.core.shop_api import Admin, AdminFault, Administration, Subscription
+from connector.core.store import Store
 
 Action = Literal["list", "register", "delete", "sync"]
 State = Literal["in place", "missing", "switched off", "double", "old address", "not needed"]

@@ -23,13 +23,13 @@ from dataclasses import dataclass, replace
 from threading import Event, Lock
 from typing import Any
 
+from connector.core.rate_limit import Pace
+from connector.core.store import Pixel, Store
+from connector.core.text import how_long
 from connector.outbox import FURTHEST, Claimed, Lane, LaneState, Outbox, again, settled
-from connector.pace import Pace
-from connector.store import Pixel, Store
 from connector.tallies import Tally
 from connector.tiktok import LONGEST_REQUEST, PARTLY, EventsApi, Outcome
 from connector.transactions import CannotStore
-from connector.wording import how_long
 
 log = logging.getLogger("connector.relay")
 

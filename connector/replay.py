@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from connector.config import Config
+from connector.core.webhook import Platform, Unreadable
 from connector.desk import Choice, Desk
 from connector.intake import Intake
 from connector.outbox import Outbox, Parked
 from connector.parking import Unopenable
 from connector.relay import DEDUPLICATED
-from connector.webhook import Platform, Unreadable
 
 MOST = 1_000_000
 AT_ONCE = 500  # events a transaction

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from types import FrameType
 
-from connector import logs
+from connector.core import logs
 
 log = logging.getLogger("connector.serve")
 

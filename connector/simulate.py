@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from connector.config import Config
-from connector.store import Store
+from connector.core.store import Store
 from platforms import PLATFORMS
 from platforms.samples import SAMPLES, fresh_journey
 

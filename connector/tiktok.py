@@ -15,7 +15,7 @@ from typing import Any, Literal
 import httpx
 import msgspec
 
-from connector.store import Pixel
+from connector.core.store import Pixel
 
 TIMEOUT = httpx.Timeout(10.0, connect=3.0, pool=3.0)
 ANSWERED_WITHIN = 20.0  # seconds: an answer that trickles in beyond this is given up, at the latest one read later

@@ -15,7 +15,7 @@ from phonenumbers import SUPPORTED_REGIONS
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from connector import fields
+from connector.core import json_fields
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -157,7 +157,7 @@ def duration(at_most: timedelta = timedelta(days=9999), zero: bool = False) -> R
 
 def moment(value: object) -> datetime:
     """A date or time, TOML's own or a text, of UTC unless it says otherwise, as an aware time in UTC."""
-    found = fields.moment(value.isoformat() if isinstance(value, date) else value)
+    found = json_fields.moment(value.isoformat() if isinstance(value, date) else value)
     if found is None:
         raise Refused("must be a date like 2025-01-31 or a time like 2025-01-31T08:00:00Z")
     return found
@@ -209,7 +209,7 @@ def shop(suffix: str) -> Reader[str]:
     """How the platform names a shop: a host, given bare or in an address, that ends in `suffix`."""
 
     def read(value: object) -> str:
-        found = fields.host(value)
+        found = json_fields.host(value)
         if not re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", found):
             raise Refused("must be a host name or an address")
         if not found.endswith(suffix):

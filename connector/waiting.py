@@ -7,8 +7,8 @@ from msgspec import Struct
 from phonenumbers import SUPPORTED_REGIONS
 
 from connector import privacy
-from connector.event import Event
-from connector.store import BROWSER_MILESTONES, Store, among
+from connector.core.event import Event
+from connector.core.store import BROWSER_MILESTONES, Store, among
 
 # The European Economic Area with its parts overseas that have country codes of their own, the United Kingdom and
 # Switzerland.

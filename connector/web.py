@@ -28,7 +28,7 @@ def gunicorn_settings(config: Config) -> dict[str, object]:
         "limit_request_fields": 100,
         # Gunicorn's own lines take the way of ours: the same form and level.
         "logconfig_dict": {
-            "formatters": {"ours": {"()": "connector.logs.formatter", "form": config.log_format}},
+            "formatters": {"ours": {"()": "connector.core.logs.formatter", "form": config.log_format}},
             "handlers": {"ours": {"class": "logging.StreamHandler", "formatter": "ours", "stream": "ext://sys.stderr"}},
             "root": {"level": config.log_level, "handlers": ["ours"]},
             "loggers": {"gunicorn.error": {"level": config.log_level, "handlers": [], "propagate": True}},

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from connector.webhook import Platform
+from connector.core.webhook import Platform
 from platforms import shopify, woocommerce
 
 PLATFORMS: Mapping[str, Platform] = {"shopify": shopify, "woocommerce": woocommerce}

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from connector.admin import Administration
+from connector.core.shop_api import Administration
 from platforms import shopify_admin, woocommerce_admin
 
 ADMINS: Mapping[str, Administration] = {"shopify": shopify_admin, "woocommerce": woocommerce_admin}

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Protocol
 
-from connector.store import Store
+from connector.core.store import Store
 from platforms import shopify_samples, woocommerce_samples
 from platforms.people import Journey, shop_currency
 

@@ -9,11 +9,24 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from connector.event import WITHHELD, Address, Customer, Demand, Event, Skipped
-from connector.fields import Json, host, ident, mapping, moment, number_id, parameter, quotable, rows, text, texts, word
-from connector.signature import sign, verify
-from connector.store import Store
-from connector.webhook import Misfit, Request, Webhook
+from connector.core.event import WITHHELD, Address, Customer, Demand, Event, Skipped
+from connector.core.json_fields import (
+    Json,
+    host,
+    ident,
+    mapping,
+    moment,
+    number_id,
+    parameter,
+    quotable,
+    rows,
+    text,
+    texts,
+    word,
+)
+from connector.core.signature import sign, verify
+from connector.core.store import Store
+from connector.core.webhook import Misfit, Request, Webhook
 from platforms.shopify_demands import DEMANDS, asked
 from platforms.shopify_money import Till, amounts_of, order_money
 

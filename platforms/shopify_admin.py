@@ -15,9 +15,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from connector.admin import Admin, AdminFault, Page, Subscription, Verdict
-from connector.fields import Json, mapping, rows, text
-from connector.store import Store
+from connector.core.json_fields import Json, mapping, rows, text
+from connector.core.shop_api import Admin, AdminFault, Page, Subscription, Verdict
+from connector.core.store import Store
 from platforms.shopify import RECORDED, TOPICS, withholds
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def admin(
 
 
 class ShopifyAdmin:
-    """`connector.admin.Admin` for Shopify."""
+    """`connector.core.shop_api.Admin` for Shopify."""
 
     def __init__(self, api: "ShopifyApi", clock: Callable[[], float], pause: Callable[[float], object]) -> None:
         self._api = api

@@ -33,8 +33,8 @@ import msgspec
 import shopify
 from pyactiveresource import connection as vendor
 
-from connector.admin import AdminFault
-from connector.store import Api
+from connector.core.shop_api import AdminFault
+from connector.core.store import Api
 
 API_VERSION = "2026-07"
 ADMIN = f"/admin/api/{API_VERSION}"

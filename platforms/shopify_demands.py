@@ -4,10 +4,10 @@ https://shopify.dev/docs/apps/build/compliance/privacy-law-compliance
 https://shopify.dev/docs/api/admin-rest/latest/resources/shop (the body of app/uninstalled)
 """
 
-from connector.event import Demand
-from connector.fields import Json, host, mapping, number_id, text
-from connector.store import Store
-from connector.webhook import Misfit, Webhook
+from connector.core.event import Demand
+from connector.core.json_fields import Json, host, mapping, number_id, text
+from connector.core.store import Store
+from connector.core.webhook import Misfit, Webhook
 
 _SHAPES: dict[str, frozenset[str]] = {
     "customers/data_request": frozenset({"shop_id", "shop_domain", "customer", "orders_requested", "data_request"}),

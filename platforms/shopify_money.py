@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from connector.event import Item, Parts
-from connector.fields import Json, count, mapping, money, number_id, rows, text
+from connector.core.event import Item, Parts
+from connector.core.json_fields import Json, count, mapping, money, number_id, rows, text
 
 ZERO = Decimal(0)
 

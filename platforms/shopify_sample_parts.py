@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 
-from connector.store import Store
+from connector.core.store import Store
 from platforms.people import Basket, Journey, Line, rounded, shop_currency
 
 GID = "gid://shopify"

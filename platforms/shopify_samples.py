@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from connector.store import Store
+from connector.core.store import Store
 from platforms.people import Journey, Line, shop_currency
 from platforms.shopify_sample_parts import (
     GID,

@@ -13,8 +13,8 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from connector.event import Address, Customer, Event, Item, Parts, Skipped
-from connector.fields import (
+from connector.core.event import Address, Customer, Event, Item, Parts, Skipped
+from connector.core.json_fields import (
     Json,
     count,
     host,
@@ -29,9 +29,9 @@ from connector.fields import (
     text,
     word,
 )
-from connector.signature import sign, verify
-from connector.store import Store
-from connector.webhook import Misfit, Request, Webhook
+from connector.core.signature import sign, verify
+from connector.core.store import Store
+from connector.core.webhook import Misfit, Request, Webhook
 
 ORDER_TOPICS = frozenset({"order.created", "order.updated"})
 CHECKOUT_TOPIC = "action.wc_tiktok_initiate_checkout"

@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from connector.admin import Admin, AdminFault, Page, Subscription, Verdict
-from connector.fields import ident, mapping, moment, text
-from connector.store import Store
+from connector.core.json_fields import ident, mapping, moment, text
+from connector.core.shop_api import Admin, AdminFault, Page, Subscription, Verdict
+from connector.core.store import Store
 from platforms.woocommerce import CHECKOUT_TOPIC, DRAFTS
 from platforms.woocommerce_answers import KEYS_PAGE, Answer, read
 
@@ -163,7 +163,7 @@ class _Turning:
 
 
 class WooCommerce:
-    """`connector.admin.Admin` for one WooCommerce shop."""
+    """`connector.core.shop_api.Admin` for one WooCommerce shop."""
 
     def __init__(self, shop: "Shop", clock: Callable[[], datetime]) -> None:
         self._shop = shop

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from connector.admin import AdminFault
-from connector.fields import host, mapping, text
+from connector.core.json_fields import host, mapping, text
+from connector.core.shop_api import AdminFault
 
 KEYS_PAGE = "WooCommerce › Settings › Advanced › REST API"
 BAD_KEYS = "woocommerce_rest_authentication_error"

@@ -17,7 +17,7 @@ import woocommerce
 from requests import exceptions
 
 from connector import __version__
-from connector.admin import AdminFault
+from connector.core.shop_api import AdminFault
 from platforms.woocommerce_answers import BAD_KEYS, KEYS_PAGE, Answer, Asked, fault
 
 TIMEOUT = 30  # seconds without a byte; shared hosts think long about 100 orders

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
-from connector.store import Store
+from connector.core.store import Store
 from platforms.people import Basket, Journey, Line
 
 _VERSION = "10.0.4"

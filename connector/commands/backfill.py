@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 import click
 
 from connector.commands.ground import configuration, counting, database, fail, moment, ready_database, store_named
-from connector.wording import how_many
+from connector.core.text import how_many
 
 if TYPE_CHECKING:
+    from connector.core.store import Store
     from connector.history import History, Tally
-    from connector.store import Store
 
 
 @click.command()
@@ -73,7 +73,7 @@ def _history(database_url: str, store: "Store", between: tuple[datetime, datetim
 
 def _walk(history: "History", store: "Store", start: datetime, now: datetime) -> str:
     """Orders and customers, up to now, for what happened then may have changed since; why it ended early, or ""."""
-    from connector.admin import AdminFault
+    from connector.core.shop_api import AdminFault
     from platforms.admins import ADMINS
 
     try:

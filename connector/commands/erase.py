@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from connector.commands.ground import configuration, database, fail, store_named
-from connector.wording import how_many
+from connector.core.text import how_many
 
 if TYPE_CHECKING:
+    from connector.core.event import Demand
     from connector.demands import Demands
-    from connector.event import Demand
     from connector.person import Person
     from connector.records import Found, Records
 
@@ -136,7 +136,7 @@ def _open() -> "tuple[Records, Demands]":
 def _demand(email: str, phone: str, customer: str, store: str) -> "Demand":
     """Whom the options name. A usage error for what is no e-mail and no phone, without repeating it."""
     from connector import privacy
-    from connector.event import Demand
+    from connector.core.event import Demand
 
     if customer and not store:
         raise click.UsageError("a customer's number is the shop's own: say --store, too")

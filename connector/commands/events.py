@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from connector.commands.ground import configuration, database, fail, moment, open_desk, progress, store_named
-from connector.wording import how_many
+from connector.core.text import how_many
 
 if TYPE_CHECKING:
     from sqlalchemy import Row

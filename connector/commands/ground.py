@@ -12,8 +12,8 @@ import click
 
 if TYPE_CHECKING:
     from connector.config import Config
+    from connector.core.store import Store
     from connector.desk import Desk
-    from connector.store import Store
 
 T = TypeVar("T")
 LONG = 500  # items of work from which on it is shown how far it is
@@ -22,8 +22,8 @@ NOW_AND_THEN = 10.0  # seconds between two lines of progress where there is no t
 
 def configuration() -> "Config":
     """As the environment and the stores file say; every fault of theirs is printed, and the command ends."""
-    from connector import logs
     from connector.config import ConfigError, load
+    from connector.core import logs
 
     try:
         config = load(os.environ)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from connector.commands.ground import configuration, database, store_named
-from connector.wording import how_many
+from connector.core.text import how_many
 
 if TYPE_CHECKING:
     from connector.config import Config
+    from connector.core.store import Store
     from connector.registered import Registered
     from connector.registration import Action
-    from connector.store import Store
 
 
 @click.group()
@@ -77,7 +77,7 @@ def secret() -> None:
 
 
 def _webhooks(action: "Action", store: str | None, every: bool, base_url: str | None, dry_run: bool) -> None:
-    from connector.admin import AdminFault
+    from connector.core.shop_api import AdminFault
     from connector.registration import CannotRegister
 
     if every == bool(store):

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from connector.arrivals import Arrivals
 from connector.config import Config
+from connector.core.store import Store
 from connector.dashboard.charts import DAY, Chart, spans
 from connector.dashboard.words import HEALTH, WORST
 from connector.desk import Desk, OpenProblem, Queue
@@ -14,7 +15,6 @@ from connector.outbox import Lane, LaneState
 from connector.problems import Finder, alive, current
 from connector.relay import fingerprint
 from connector.silence import HOUR
-from connector.store import Store
 from connector.tallies import Number, Tallies, amount, covered, median
 
 MANY = 10_000  # events of a lane that are counted; more are "10000 or more"

@@ -17,6 +17,9 @@ from werkzeug.exceptions import BadRequest, HTTPException
 from connector import privacy
 from connector.arrivals import Arrivals
 from connector.config import Config
+from connector.core.store import Store
+from connector.core.text import how_many
+from connector.core.webhook import Platform
 from connector.dashboard import words
 from connector.dashboard.door import Door
 from connector.dashboard.overview import overview
@@ -25,11 +28,8 @@ from connector.entrance import Entrance
 from connector.masking import masked
 from connector.naming import named_by
 from connector.replay import plan_replay, replay_events, replay_parked
-from connector.store import Store
 from connector.tallies import KEYS, Tallies
 from connector.transactions import CannotStore
-from connector.webhook import Platform
-from connector.wording import how_many
 
 PAGE = 50  # rows
 AT_ONCE = 10_000  # events that one press of a button makes due again; a request must not take for ever

@@ -10,8 +10,8 @@ from importlib.resources import files
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from connector.core.store import BROWSER_MILESTONES, PLACEHOLDER, Milestone, Store
 from connector.mapping import CONTENT_ID_CHAINS, CURRENCIES, EXCLUDES, content_type
-from connector.store import BROWSER_MILESTONES, PLACEHOLDER, Milestone, Store
 from connector.waiting import EUROPE
 from platforms import shopify, woocommerce
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from connector.config import Config
+from connector.core.webhook import Request
 from connector.intake import examine
-from connector.webhook import Request
 from platforms import PLATFORMS
 from platforms.samples import SAMPLES, fresh_journey
 

@@ -16,9 +16,9 @@ from mapping import requests
 from relay import SANDBOX, URL, accepted, answers, empty, running, wait_for
 
 from connector.config import Config
+from connector.core.webhook import Request
 from connector.database import connect, migrate
 from connector.tables import events
-from connector.webhook import Request
 
 RATE, SECONDS = 300, 60
 SENDERS = 16

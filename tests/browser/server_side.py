@@ -5,9 +5,9 @@ import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from connector.core.store import EventIds, MappingChoices, Pixel, Signals, Store
+from connector.core.webhook import Webhook
 from connector.intake import examine
-from connector.store import EventIds, MappingChoices, Pixel, Signals, Store
-from connector.webhook import Webhook
 from platforms import PLATFORMS, shopify_samples
 from platforms.people import Journey
 

@@ -7,8 +7,8 @@ from server_side import CODE, OTHER, SHOPIFY, choose, examined, served, shopify_
 from shopify_checkout import CARD, checkout
 from storefront import ALLOWED, REFUSED
 
+from connector.core.store import Pixel
 from connector.snippets import snippet
-from connector.store import Pixel
 
 ORDER = shopify_body("orders/paid")
 CHECKOUT = shopify_body("checkouts/create")

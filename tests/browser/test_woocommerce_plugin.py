@@ -11,8 +11,8 @@ from plugin import Plugin, order, recorded_orders, told
 from server_side import CODE, OTHER, WOOCOMMERCE, choose, examined, served
 
 from connector import snippets
+from connector.core.store import EventIds, Pixel
 from connector.snippets import snippet
-from connector.store import EventIds, Pixel
 
 CLICK, TTP = "E.C.P.CtoBExample_0123%2B", "01JEXAMPLE0000000000000000_.tt.1"
 COOKIES = {"ttclid": CLICK, "_ttp": TTP}

@@ -11,16 +11,16 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from connector.beacons import Collector, Post
+from connector.core.store import ConsentSource, EventIds, MappingChoices, Pixel, Signals, Store
+from connector.core.webhook import Request
 from connector.holds import Holds
 from connector.intake import Intake
 from connector.outbox import Outbox
 from connector.relay import Relay
 from connector.sandbox import Sandbox
 from connector.signals import Joins
-from connector.store import ConsentSource, EventIds, MappingChoices, Pixel, Signals, Store
 from connector.tables import events, ledger, signals
 from connector.tiktok import EventsApi
-from connector.webhook import Request
 from platforms import PLATFORMS, shopify_samples
 from platforms.people import Journey
 

@@ -8,9 +8,9 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from connector.bookkeeping import Decision
+from connector.core.store import Pixel
 from connector.mapping import Mapped
 from connector.outbox import Claimed, Lane, Outbox
-from connector.store import Pixel
 from connector.tables import events
 
 NOW = 1_780_000_000.0

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from connector.app import Watch, create_app
 from connector.beacons import ADDRESS_BURST, MAX_BEACON
 from connector.config import load
+from connector.core.store import Pixel
 from connector.database import connect, migrate
 from connector.desk import Desk
 from connector.outbox import Lane, Outbox
 from connector.problems import NO_RELAY
 from connector.simulate import webhooks
-from connector.store import Pixel
 from connector.tables import signals
 from connector.transactions import CannotStore
 

@@ -18,8 +18,8 @@ from connector.beacons import (
     client_ip,
     read,
 )
+from connector.core.store import EventIds, Signals, Store
 from connector.joining import Signal
-from connector.store import EventIds, Signals, Store
 
 TOKEN = "84ad78572dae52a8cbea7d55371afe89"
 AGENT = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X)"

@@ -11,11 +11,11 @@ from sqlalchemy import text
 from connector.alerts import Alerts
 from connector.check import check
 from connector.config import load
+from connector.core.event import WITHHELD
+from connector.core.webhook import Webhook
 from connector.database import connect
-from connector.event import WITHHELD
 from connector.outbox import Lane, Outbox, Parked
 from connector.parking import seal
-from connector.webhook import Webhook
 
 TOML = """
 [stores.acme]

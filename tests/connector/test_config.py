@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connector.config import Config, ConfigError, load, load_environment
+from connector.core.store import Api, ConsentSource, EventIds, Pixel, Store
 from connector.document import API_KEYS
-from connector.store import Api, ConsentSource, EventIds, Pixel, Store
 
 ROOT = Path(__file__).parents[2]
 CODE = "CABCDEFGHIJKLMNOPQR0"

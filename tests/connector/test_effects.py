@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
+from connector.core.store import ConsentSource, EventIds, MappingChoices, Orders, Pixel, Signals, Store
 from connector.effects import STANDARD, doubts, plain_words
-from connector.store import ConsentSource, EventIds, MappingChoices, Orders, Pixel, Signals, Store
 
 SHOPIFY = Store(
     name="acme",

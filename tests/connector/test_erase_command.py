@@ -12,11 +12,11 @@ from click.testing import CliRunner
 
 from connector.cli import main
 from connector.config import load
+from connector.core.webhook import Request
 from connector.database import connect, migrate
 from connector.intake import Intake
 from connector.outbox import Lane, Outbox, settled
 from connector.tables import demands, events, ledger, parked
-from connector.webhook import Request
 from platforms import PLATFORMS
 from platforms.people import Journey
 from platforms.samples import SAMPLES

@@ -14,6 +14,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from connector.core.store import EventIds, MappingChoices, Pixel, Signals, Store
+from connector.core.webhook import Request
 from connector.demands import Demands
 from connector.desk import Desk
 from connector.erasing import NOT_SENT, PERHAPS_SENT, Eraser, eraser
@@ -23,10 +25,8 @@ from connector.joining import Signal
 from connector.outbox import Lane, Outbox, again, settled
 from connector.records import Records
 from connector.signals import Beacon, Joins
-from connector.store import EventIds, MappingChoices, Pixel, Signals, Store
 from connector.tables import demands, events, identities, ledger, metadata, parked, signals
 from connector.transactions import CannotStore
-from connector.webhook import Request
 from platforms import PLATFORMS, shopify_samples
 from platforms.people import Journey
 from platforms.samples import SAMPLES

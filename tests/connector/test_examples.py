@@ -12,9 +12,9 @@ import msgspec
 import pytest
 
 from connector.config import ConfigError, load
+from connector.core.webhook import Webhook
 from connector.effects import doubts
 from connector.intake import examine
-from connector.webhook import Webhook
 from platforms import PLATFORMS
 from platforms.people import Journey
 from platforms.samples import SAMPLES

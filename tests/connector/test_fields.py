@@ -1,4 +1,4 @@
-"""connector.fields: one value in, one value of the expected type or its absence out, never an error."""
+"""connector.core.json_fields: one value in, one value of the expected type or its absence out, never an error."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -7,15 +7,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector import fields
+from connector.core import json_fields
 
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.decimals(allow_nan=True) | st.text() | st.floats(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
 )
 READERS = (
-    *(fields.text, fields.ident, fields.number_id, fields.mapping, fields.money, fields.count, fields.moment),
-    *(fields.host, lambda value: list(fields.rows(value))),
+    *(
+        json_fields.text,
+        json_fields.ident,
+        json_fields.number_id,
+        json_fields.mapping,
+        json_fields.money,
+        json_fields.count,
+        json_fields.moment,
+    ),
+    *(json_fields.host, lambda value: list(json_fields.rows(value))),
 )
 
 
@@ -27,7 +35,7 @@ def test_no_reader_raises_whatever_it_is_given(value):
 
 @given(st.text())
 def test_a_parameter_of_any_text_is_a_text(url):
-    assert isinstance(fields.parameter(f"{url}?x={url}", "x"), str)
+    assert isinstance(json_fields.parameter(f"{url}?x={url}", "x"), str)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +46,7 @@ def test_a_parameter_of_any_text_is_a_text(url):
     ],
 )
 def test_text(value, expected):
-    assert fields.text(value) == expected
+    assert json_fields.text(value) == expected
 
 
 @pytest.mark.parametrize(
@@ -49,25 +57,25 @@ def test_text(value, expected):
     ],
 )
 def test_ident(value, expected):
-    assert fields.ident(value) == expected
+    assert json_fields.ident(value) == expected
 
 
 @pytest.mark.parametrize(("value", "expected"), [(7, "7"), ("77", "77"), ("7a", ""), ("", ""), (0, ""), ("1" * 31, "")])
 def test_number_id(value, expected):
-    assert fields.number_id(value) == expected
+    assert json_fields.number_id(value) == expected
 
 
 def test_mapping_and_rows_pass_over_what_is_of_another_type():
-    assert fields.mapping({"a": 1}) == {"a": 1}
-    assert [fields.mapping(other) for other in ([], None, "x", 1)] == [{}] * 4
-    assert list(fields.rows([{"a": 1}, None, "x", {"b": 2}])) == [{"a": 1}, {"b": 2}]
-    assert [list(fields.rows(other)) for other in ({"a": {}}, None, "x", 1)] == [[]] * 4
+    assert json_fields.mapping({"a": 1}) == {"a": 1}
+    assert [json_fields.mapping(other) for other in ([], None, "x", 1)] == [{}] * 4
+    assert list(json_fields.rows([{"a": 1}, None, "x", {"b": 2}])) == [{"a": 1}, {"b": 2}]
+    assert [list(json_fields.rows(other)) for other in ({"a": {}}, None, "x", 1)] == [[]] * 4
 
 
 @pytest.mark.parametrize("value", ["44.50", "0", "0.00", "-10.00", " 7.1 ", "12.345", "999999999999999", "0.000001"])
 def test_money_keeps_the_digits_of_the_shop(value):
-    assert str(fields.money(value)) == value.strip()
-    assert str(fields.money(Decimal(value.strip()))) == value.strip()
+    assert str(json_fields.money(value)) == value.strip()
+    assert str(json_fields.money(Decimal(value.strip()))) == value.strip()
 
 
 @pytest.mark.parametrize(
@@ -79,7 +87,7 @@ def test_money_keeps_the_digits_of_the_shop(value):
     ],
 )
 def test_money_that_is_none(value):
-    assert fields.money(value) is None
+    assert json_fields.money(value) is None
 
 
 @pytest.mark.parametrize(
@@ -90,7 +98,7 @@ def test_money_that_is_none(value):
     ],
 )
 def test_count(value, expected):
-    assert fields.count(value) == expected
+    assert json_fields.count(value) == expected
 
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -104,8 +112,8 @@ NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
     ],
 )
 def test_moment_is_utc_whatever_offset_it_was_written_with(value):
-    assert fields.moment(value) == NOON
-    assert fields.moment(value).tzinfo is UTC
+    assert json_fields.moment(value) == NOON
+    assert json_fields.moment(value).tzinfo is UTC
 
 
 @pytest.mark.parametrize(
@@ -123,7 +131,7 @@ def test_moment_is_utc_whatever_offset_it_was_written_with(value):
     ],
 )
 def test_moment_that_is_none(value):
-    assert fields.moment(value) is None
+    assert json_fields.moment(value) is None
 
 
 @pytest.mark.parametrize(
@@ -135,7 +143,7 @@ def test_moment_that_is_none(value):
     ],
 )
 def test_host(value, expected):
-    assert fields.host(value) == expected
+    assert json_fields.host(value) == expected
 
 
 @pytest.mark.parametrize(
@@ -147,16 +155,16 @@ def test_host(value, expected):
     ],
 )
 def test_parameter(url, expected):
-    assert fields.parameter(url, "x") == expected
+    assert json_fields.parameter(url, "x") == expected
 
 
 @pytest.mark.parametrize("word", ["", "processing", "wait-2-days", "EUR", "on_hold"])
 def test_a_plain_word_may_be_quoted(word):
-    assert fields.quotable(word) == word
+    assert json_fields.quotable(word) == word
 
 
 @pytest.mark.parametrize(
     "word", ["ann@example.com", "+12025550147", "a2025550147", "Ann Archer", "x" * 41, "24.55.1.2"]
 )
 def test_what_may_be_a_persons_is_not_quoted(word):
-    assert fields.quotable(word) == "(not shown)"
+    assert json_fields.quotable(word) == "(not shown)"

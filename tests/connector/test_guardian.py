@@ -8,7 +8,7 @@ from fakes.living import NOBODY, SECRET, Clock, Living
 from filled import rows
 from sqlalchemy import Engine
 
-from connector.admin import AdminFault
+from connector.core.shop_api import AdminFault
 from connector.guardian import Guardian
 from connector.outbox import Outbox
 from connector.registered import Registered

@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from connector.admin import AdminFault, Page
 from connector.arrivals import Arrivals
-from connector.event import WITHHELD
+from connector.core.event import WITHHELD
+from connector.core.shop_api import AdminFault, Page
+from connector.core.store import Pixel
 from connector.history import History
 from connector.outbox import Outbox
-from connector.store import Pixel
 from connector.tables import arrivals, counters, events, ledger, parked
 from platforms import PLATFORMS
 from platforms.samples import fresh_journey

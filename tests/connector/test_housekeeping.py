@@ -13,12 +13,12 @@ from sqlalchemy import Engine
 
 from connector import tallies
 from connector.config import load
+from connector.core.store import EventIds, Store
 from connector.desk import Choice, Desk
 from connector.housekeeping import BATCH, KEY_OUTLIVES, Attic, Housekeeper, Kept
 from connector.joining import Signal
 from connector.outbox import Outbox, Parked, settled
 from connector.signals import Beacon, Joins
-from connector.store import EventIds, Store
 from connector.tables import arrivals, counters, events, leases, ledger, parked, signals
 from connector.tallies import Tallies
 from connector.transactions import CannotStore

@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.cli import main
+from connector.core.store import EventIds, MappingChoices, Pixel, Store
+from connector.core.webhook import Webhook
 from connector.database import connect
 from connector.intake import examine
 from connector.lint_pixel import lint
 from connector.outbox import Outbox
 from connector.pixel_requests import Sent, Unreadable, read
-from connector.store import EventIds, MappingChoices, Pixel, Store
-from connector.webhook import Webhook
 from platforms import PLATFORMS
 
 CODE, OTHER = "CABCDEFGHIJKLMNOPQR0", "CABCDEFGHIJKLMNOPQR1"

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from connector.logs import formatter
+from connector.core.logs import formatter
 
 
 def line(form: str, **extra: str) -> str:

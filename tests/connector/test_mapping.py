@@ -9,9 +9,9 @@ from decimal import Decimal
 import pytest
 from msgspec.structs import replace
 
-from connector.event import Address, Customer, Event, Item, Skipped
+from connector.core.event import Address, Customer, Event, Item, Skipped
+from connector.core.store import EventIds, MappingChoices, Orders, Pixel, Store
 from connector.mapping import CURRENCIES, Mapped, content_id, fill, map_event, object_key
-from connector.store import EventIds, MappingChoices, Orders, Pixel, Store
 
 NOW = datetime(2026, 11, 23, 15, 0, tzinfo=UTC)
 LIVE = NOW - timedelta(days=30)

@@ -15,13 +15,13 @@ from sqlalchemy import Engine
 from connector.alerts import Alerts, Problem
 from connector.app import create_app
 from connector.config import Config, load
+from connector.core.store import Pixel
+from connector.core.webhook import Request
 from connector.figures import Figures
 from connector.metrics import Stored
 from connector.outbox import Outbox, Parked, settled
 from connector.simulate import webhooks
-from connector.store import Pixel
 from connector.tallies import Tally
-from connector.webhook import Request
 from platforms import PLATFORMS
 
 STORES = """

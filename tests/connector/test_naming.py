@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connector.core.store import EventIds, Pixel, Store
 from connector.mapping import fill
 from connector.naming import Named, named_by
-from connector.store import EventIds, Pixel, Store
 
 ACME = Store(
     name="acme",

@@ -17,10 +17,10 @@ from filled import LANE, NOW, OTHER_PIXEL, PIXEL, claim, decision, fill, ids, ma
 from sqlalchemy import Engine
 
 from connector.bookkeeping import hour_of
+from connector.core.store import Pixel
 from connector.database import connect, migrate
 from connector.desk import Desk
 from connector.outbox import Lane, Outbox, Parked, again, settled
-from connector.store import Pixel
 from connector.tables import ledger, parked, relays
 from connector.transactions import CannotStore
 

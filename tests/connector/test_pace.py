@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.pace import BURST, PER_SECOND, Pace
+from connector.core.rate_limit import BURST, PER_SECOND, Pace
 
 
 def test_a_burst_is_free_and_then_they_come_steadily() -> None:

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from connector.core.store import EventIds, Pixel, Store
+from connector.core.webhook import Webhook
 from connector.parking import Unopenable, seal, unseal
-from connector.store import EventIds, Pixel, Store
-from connector.webhook import Webhook
 
 ACME = Store(
     name="acme",

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector import privacy
-from connector.event import Demand
+from connector.core.event import Demand
+from connector.core.store import EventIds, Pixel, Store
 from connector.person import Person, is_named, person_of
-from connector.store import EventIds, Pixel, Store
 
 STORE = Store(
     name="acme",

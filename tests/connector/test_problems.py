@@ -8,12 +8,12 @@ import sqlalchemy as sa
 from filled import LANE, NOW, OTHER_PIXEL, PIXEL, claim, decision, fill, mapped, sha
 from sqlalchemy import Engine
 
+from connector.core.store import EventIds, Store
 from connector.demands import Demands
 from connector.outbox import Lane, Outbox, Parked, again, settled
 from connector.person import Person
 from connector.problems import COUNTED, DAY, KINDS, MERGED_WITHIN, NO_RELAY, Finder
 from connector.silence import HOUR
-from connector.store import EventIds, Store
 from connector.tables import arrivals
 
 STORE = Store(

@@ -1,11 +1,11 @@
-"""connector.proxies: whose requests count together."""
+"""connector.core.client_ip: whose requests count together."""
 
 from ipaddress import IPv4Address, IPv6Address
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.proxies import household
+from connector.core.client_ip import household
 
 HALVES = st.integers(0, 2**64 - 1)
 MAPPED = 0xFFFF << 32  # ::ffff:0:0/96 holds the IPv4 addresses

@@ -13,11 +13,11 @@ from filled import rows
 from sqlalchemy import Engine
 
 from connector.alerts import Alerts
+from connector.core.store import Api
 from connector.desk import Desk
 from connector.outbox import Outbox
 from connector.reconcile import FIRST, GAPS_END, OVERLAP, PIECE, UNDER_WAY, Reconciler
 from connector.rounds import Rounds
-from connector.store import Api
 from connector.tables import events, ledger
 from connector.turns import Turn
 from platforms import PLATFORMS

@@ -20,9 +20,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from connector import pace
 from connector import relay as module
 from connector.bookkeeping import Decision
+from connector.core import rate_limit
+from connector.core.store import EventIds, Pixel, Store
 from connector.database import connect, migrate
 from connector.desk import Desk
 from connector.mapping import Mapped
@@ -30,7 +31,6 @@ from connector.outbox import Lane, Outbox
 from connector.relay import BACKLOG, BATCH, BATCH_BYTES, GIVE_UP, LEASE, PAUSES, Relay, fingerprint
 from connector.sandbox import Sandbox
 from connector.sandbox_rules import Fault
-from connector.store import EventIds, Pixel, Store
 from connector.tables import events, lanes
 from connector.tiktok import LONGEST_REQUEST, EventsApi
 from connector.transactions import CannotStore
@@ -896,7 +896,7 @@ class TestPace:
 
     def test_a_backlog_keeps_its_tokens_pace(self, world: World) -> None:
         """No more than the burst at once; then it waits, and nothing fails by it."""
-        many = int(pace.BURST) + 20
+        many = int(rate_limit.BURST) + 20
         for number in range(many):
             world.stores["acme"] = shop(pixels=(Pixel("CPIXELACME", "token-one", f"T{number}"),))
             world.put(number)
@@ -904,8 +904,8 @@ class TestPace:
         world.script = lambda _: times.append(world.now)
         world.step()
         assert len(times) == many
-        assert times[int(pace.BURST) - 1] == START
-        assert times[-1] - START == pytest.approx(20 / pace.PER_SECOND)
+        assert times[int(rate_limit.BURST) - 1] == START
+        assert times[-1] - START == pytest.approx(20 / rate_limit.PER_SECOND)
         assert world.states() == {"accepted": many}
 
     def test_a_token_used_too_often_rests_whole(self, sqlite_engine: Engine) -> None:

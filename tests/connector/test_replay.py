@@ -15,15 +15,15 @@ from connector.app import create_app
 from connector.bookkeeping import Decision
 from connector.cli import main
 from connector.config import load
+from connector.core.store import Pixel
+from connector.core.webhook import Webhook
 from connector.database import connect, migrate
 from connector.desk import Choice, Desk
 from connector.outbox import STATES, Lane, Outbox, Parked, settled
 from connector.parking import seal
 from connector.replay import PAGE, plan_replay, replay_events
 from connector.simulate import webhooks
-from connector.store import Pixel
 from connector.tables import events
-from connector.webhook import Webhook
 
 HOUR = 3600.0
 PIXEL = Pixel("CACME000000000000000", "token-one")

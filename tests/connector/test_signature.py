@@ -1,4 +1,4 @@
-"""connector.signature, and the two ways in which a platform makes a key of a secret."""
+"""connector.core.signature, and the two ways in which a platform makes a key of a secret."""
 
 import base64
 import hashlib
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from connector.signature import AT_ONCE, body_sha256, sign, verify
-from connector.webhook import Refused
+from connector.core.signature import AT_ONCE, body_sha256, sign, verify
+from connector.core.webhook import Refused
 from platforms.woocommerce import decode_secret
 
 BODY = b'{"id":1}'

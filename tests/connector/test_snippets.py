@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.cli import main
+from connector.core.store import Api, ConsentSource, EventIds, MappingChoices, Orders, Pixel, Signals, Store
 from connector.snippets import CannotPrint, as_json, doubts, snippet, where_to_paste
-from connector.store import Api, ConsentSource, EventIds, MappingChoices, Orders, Pixel, Signals, Store
 
 SECRETS = (
     "whsec-0123456789",

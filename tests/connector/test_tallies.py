@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from msgspec import structs
 from sqlalchemy import Engine
 
+from connector.core.store import Pixel
 from connector.outbox import Claimed, Outbox, again, settled
 from connector.silence import HOUR
-from connector.store import Pixel
 from connector.tallies import BOUNDS, Number, Tallies, Tally, amount, covered, median
 
 HOUR_OF_NOW = int(NOW) // HOUR * HOUR

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
-from connector.store import Pixel
+from connector.core.store import Pixel
 from connector.tiktok import ANSWERED_WITHIN, MAX_ANSWER, EventsApi, Outcome
 
 BASE = "https://business-api.example/open_api/v1.3"

@@ -1,10 +1,10 @@
-"""connector.wording: one thing is not told as several."""
+"""connector.core.text: one thing is not told as several."""
 
 from datetime import timedelta
 
 import pytest
 
-from connector.wording import how_long, how_many
+from connector.core.text import how_long, how_many
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from connector.core.store import EventIds, Pixel, Store
 from connector.dashboard import words
 from connector.desk import OpenProblem
-from connector.store import EventIds, Pixel, Store
 
 HAPPENED = 1_780_000_000.0
 HOUR = 3600.0

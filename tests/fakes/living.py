@@ -21,10 +21,10 @@ from werkzeug.serving import make_server
 
 from connector.app import create_app
 from connector.config import load
+from connector.core.store import Api, EventIds, MappingChoices, Pixel, Store
 from connector.outbox import Outbox
 from connector.registered import Registered
 from connector.registration import carry_out, prepare
-from connector.store import Api, EventIds, MappingChoices, Pixel, Store
 from platforms import shopify_admin, shopify_samples, woocommerce_admin, woocommerce_samples
 from platforms.samples import fresh_journey
 

@@ -8,7 +8,8 @@ import logging
 import os
 import sys
 
-from connector import cli, logs, relay, sandbox, serve, tiktok
+from connector import cli, relay, sandbox, serve, tiktok
+from connector.core import logs
 
 relay.LEASE = 6.0
 relay.LONGEST_REQUEST = 2.5

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 import httpx
 from machinery import Machinery
 
+from connector.core.store import Store
+from connector.core.webhook import Request
 from connector.intake import examine
 from connector.simulate import webhooks
-from connector.store import Store
-from connector.webhook import Request
 from platforms import PLATFORMS
 
 TOPICS = {

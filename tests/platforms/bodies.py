@@ -8,9 +8,9 @@ from decimal import Decimal
 
 import msgspec
 
+from connector.core.store import EventIds, MappingChoices, Pixel, Store
+from connector.core.webhook import Request, Webhook
 from connector.intake import examine
-from connector.store import EventIds, MappingChoices, Pixel, Store
-from connector.webhook import Request, Webhook
 from platforms import PLATFORMS, shopify_samples, woocommerce_samples
 from platforms.people import Journey
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from bodies import WOOCOMMERCE
 from fakes.woocommerce import FakeWooCommerce
 
-from connector.store import Api
+from connector.core.store import Api
 from platforms.woocommerce_admin import WooCommerce, admin
 from platforms.woocommerce_rest import Shop
 

@@ -25,7 +25,7 @@ from bodies import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connector.store import VALUE_PARTS, MappingChoices
+from connector.core.store import VALUE_PARTS, MappingChoices
 
 HASHED = ("email", "phone", "external_id", "first_name", "last_name", "zip_code")
 quickly = settings(deadline=None, max_examples=60)

@@ -21,13 +21,13 @@ from hypothesis import strategies as st
 from msgspec import structs
 from sqlalchemy.event import listen
 
+from connector.core.store import EventIds, MappingChoices, Pixel, Store
+from connector.core.webhook import Refused, Request, Unreadable, Webhook
 from connector.database import connect, migrate
 from connector.desk import Choice, Desk
 from connector.intake import Intake, examine
 from connector.outbox import Lane, Outbox
 from connector.parking import unseal
-from connector.store import EventIds, MappingChoices, Pixel, Store
-from connector.webhook import Refused, Request, Unreadable, Webhook
 from platforms import PLATFORMS, shopify_samples, woocommerce_samples
 from platforms.people import Journey
 

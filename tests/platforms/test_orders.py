@@ -30,9 +30,9 @@ from bodies import (
 )
 
 from connector.config import load
+from connector.core.store import KINDS, EventIds, Pixel
 from connector.intake import Intake
 from connector.outbox import Lane, Outbox
-from connector.store import KINDS, EventIds, Pixel
 from platforms import PLATFORMS
 
 each_platform = pytest.mark.parametrize("store", BOTH, ids=lambda store: store.platform)

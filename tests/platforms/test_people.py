@@ -24,11 +24,11 @@ from bodies import (
     user,
 )
 
+from connector.core.store import ConsentSource
 from connector.database import connect
 from connector.desk import Desk
 from connector.intake import Intake
 from connector.outbox import Outbox
-from connector.store import ConsentSource
 from platforms import PLATFORMS
 
 each_platform = pytest.mark.parametrize("store", BOTH, ids=lambda store: store.platform)

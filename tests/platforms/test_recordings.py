@@ -15,9 +15,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from connector.core.store import EventIds, MappingChoices, Pixel, Store
+from connector.core.webhook import Misfit, Request, Webhook
 from connector.intake import examine
-from connector.store import EventIds, MappingChoices, Pixel, Store
-from connector.webhook import Misfit, Request, Webhook
 from platforms import PLATFORMS, shopify, woocommerce
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connector.store import ConsentSource, EventIds, Store
+from connector.core.store import ConsentSource, EventIds, Store
 from platforms import shopify_samples, woocommerce_samples
 from platforms.people import COUNTRIES, Journey
 

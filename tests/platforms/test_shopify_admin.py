@@ -18,8 +18,8 @@ from fakes.shopify_rules import LASTS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connector.admin import Admin, AdminFault, Administration, Subscription
-from connector.store import MILESTONES, Api
+from connector.core.shop_api import Admin, AdminFault, Administration, Subscription
+from connector.core.store import MILESTONES, Api
 from platforms import shopify, shopify_admin, shopify_samples
 from platforms.samples import fresh_journey
 from platforms.shopify import withholds
@@ -107,7 +107,7 @@ def is_a_sentence(words):
 
 
 def test_it_is_an_administration_of_admins(shop):
-    """The module and what it makes offer what connector.admin asks for."""
+    """The module and what it makes offer what connector.core.shop_api asks for."""
     asked = [name for name in vars(Administration) if not name.startswith("_")]
     assert all(hasattr(shopify_admin, name) for name in (*asked, "SETS_SECRET"))
     assert all(callable(getattr(shop, name)) for name in vars(Admin) if not name.startswith("_"))

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.event import Demand
-from connector.store import EventIds, Pixel, Store
-from connector.webhook import Misfit, Webhook
+from connector.core.event import Demand
+from connector.core.store import EventIds, Pixel, Store
+from connector.core.webhook import Misfit, Webhook
 from platforms import shopify
 from platforms.shopify_demands import DEMANDS
 

@@ -11,9 +11,9 @@ import pytest
 from bodies import NOW, SHOPIFY
 from fakes.shopify import FAILURES, FakeShopify
 
-from connector.admin import AdminFault
-from connector.store import Api
-from connector.webhook import Request
+from connector.core.shop_api import AdminFault
+from connector.core.store import Api
+from connector.core.webhook import Request
 from platforms import shopify, shopify_samples
 from platforms.samples import fresh_journey
 from platforms.shopify_admin import admin, topics

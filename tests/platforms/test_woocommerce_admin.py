@@ -17,9 +17,9 @@ from fakes.receiver import Receiver
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.admin import AdminFault, Subscription
-from connector.store import MILESTONES
-from connector.webhook import Request
+from connector.core.shop_api import AdminFault, Subscription
+from connector.core.store import MILESTONES
+from connector.core.webhook import Request
 from platforms import woocommerce
 from platforms.woocommerce_admin import SETS_SECRET, WooCommerce, admin, new_secret, topics, why_not_url
 from platforms.woocommerce_answers import Answer

@@ -11,7 +11,7 @@ from fakes import certificate
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.admin import AdminFault, Verdict
+from connector.core.shop_api import AdminFault, Verdict
 from platforms.woocommerce_answers import Answer, Asked, fault, read
 from platforms.woocommerce_rest import PATIENCE, Shop
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
-from connector.store import Store
+from connector.core.store import Store
 
 Pause = Callable[[float], object]
 Fault = Literal["keys", "scopes", "withheld", "unreachable", "throttled", "refused", "broken"]

@@ -12,7 +12,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from connector.store import Milestone
+from connector.core.store import Milestone
 
 WITHHELD = "the shop withholds personal data"  # a note on events of shoppers whom the shop knows and we may not
 

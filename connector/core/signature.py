@@ -7,7 +7,7 @@ import hmac
 from collections.abc import Iterable
 from typing import Protocol
 
-from connector.webhook import Refused
+from connector.core.webhook import Refused
 
 # Bytes; of more hashlib lets go of the lock: https://docs.python.org/3.11/library/hashlib.html#hashlib.hash.update
 AT_ONCE = 2047

@@ -6,8 +6,8 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from connector.event import Demand, Event, Skipped
-from connector.store import Store
+from connector.core.event import Demand, Event, Skipped
+from connector.core.store import Store
 
 
 class Refused(Exception):
