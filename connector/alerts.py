@@ -18,9 +18,9 @@ import httpx
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
-from connector.tables import alerts
-from connector.transactions import Transactions
-from connector.turns import Turn
+from connector.storage.lease import Turn
+from connector.storage.tables import alerts
+from connector.storage.transaction import Transactions
 
 log = logging.getLogger("connector.alerts")
 

@@ -7,7 +7,7 @@ from flask import Response
 from werkzeug.exceptions import BadRequest, HTTPException
 
 from connector.core.webhook import Refused, Unreadable
-from connector.transactions import CannotStore
+from connector.storage.transaction import CannotStore
 
 log = logging.getLogger("connector.app")
 

@@ -20,7 +20,6 @@ from connector.core import logs
 from connector.core.store import Store
 from connector.core.webhook import Platform
 from connector.dashboard import pages as dashboard
-from connector.database import connect
 from connector.desk import Desk
 from connector.entrance import Entrance
 from connector.figures import Figures
@@ -29,7 +28,8 @@ from connector.outbox import Lane, Outbox
 from connector.problems import OVERDUE, alive
 from connector.reception import MAX_BODY, Reception
 from connector.signals import Joins
-from connector.transactions import CannotStore
+from connector.storage.engine import connect
+from connector.storage.transaction import CannotStore
 from connector.watcher import NoRelay
 from platforms import PLATFORMS
 

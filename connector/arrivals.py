@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from connector.silence import HOUR, WEEK, WEEKS
-from connector.tables import arrivals, counters, ledger, tallies
-from connector.transactions import Transactions
+from connector.storage.tables import arrivals, counters, ledger, tallies
+from connector.storage.transaction import Transactions
 
 NO_ARRIVAL = ("backfill", "reconcile", "guardian")  # a ledger line's delivery where no webhook came: we went and looked
 LATE = 300  # seconds after which an hour is closed: webhooks are stored, and counters written, a little later

@@ -14,10 +14,10 @@ from msgspec import Struct
 from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql, sqlite
 
-from connector.insertion import Insertion
 from connector.mapping import Mapped
 from connector.silence import HOUR
-from connector.tables import counters, events, ledger, storable
+from connector.storage.bulk_insert import Insertion
+from connector.storage.tables import counters, events, ledger, storable
 
 
 class Decision(Struct, frozen=True):

@@ -16,15 +16,15 @@ from connector.core.event import WITHHELD
 from connector.core.shop_api import AdminFault, Administration
 from connector.core.store import Pixel, Store
 from connector.core.text import how_many
-from connector.database import SchemaError, connect, require_current
 from connector.desk import Desk
 from connector.effects import doubts, plain_words
 from connector.outbox import Outbox
 from connector.parking import Unopenable, unseal
 from connector.problems import LAST_ORDERS, withheld
 from connector.registration import Plan, prepare, why_not_to
+from connector.storage.engine import SchemaError, connect, require_current
+from connector.storage.transaction import CannotStore
 from connector.tiktok import TIMEOUT, EventsApi
-from connector.transactions import CannotStore
 from connector.waiting import NO_CONSENT
 from platforms.admins import ADMINS
 

@@ -61,7 +61,6 @@ def relay() -> None:
     import httpx
 
     from connector import alerts
-    from connector.database import connect
     from connector.erasing import eraser
     from connector.holds import EVERY, SELDOM, Holds
     from connector.holds import run as end_holds
@@ -72,6 +71,7 @@ def relay() -> None:
     from connector.records import Records
     from connector.relay import LANES_AT_ONCE, SLOW_LANES_AT_ONCE, Relay
     from connector.serve import end_with_parent
+    from connector.storage.engine import connect
     from connector.tiktok import TIMEOUT, EventsApi
     from connector.watcher import Watcher
     from platforms import PLATFORMS
@@ -115,8 +115,8 @@ def relay() -> None:
 @main.command()
 def migrate() -> None:
     """Bring the database's tables to this release's version."""
-    from connector.database import connect
-    from connector.database import migrate as run
+    from connector.storage.engine import connect
+    from connector.storage.engine import migrate as run
 
     before, now = database(lambda: run(connect(configuration().database_url, patience=10.0)))
     click.echo(f"schema {now}" + (", nothing to do" if before == now else f", was {before or 'empty'}"))

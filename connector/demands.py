@@ -13,8 +13,8 @@ from sqlalchemy import Connection
 
 from connector.core.event import Wish
 from connector.person import Person
-from connector.tables import counters, demands, ledger
-from connector.transactions import Transactions
+from connector.storage.tables import counters, demands, ledger
+from connector.storage.transaction import Transactions
 
 HOUR = 3600.0
 # Shopify asks for a shop's erasure 48 hours after the app's end, and always in the same words.

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from connector.outbox import Lane, LaneState, Parked, lane_state
 from connector.silence import HOUR
-from connector.tables import alerts, counters, events, identities, lanes, ledger, parked, relays
-from connector.transactions import Transactions
+from connector.storage.tables import alerts, counters, events, identities, lanes, ledger, parked, relays
+from connector.storage.transaction import Transactions
 
 # In the very words of the indexes: SQLite finds them by nothing else.
 _FAILED: Any = sa.text("events.state IN ('rejected', 'expired')")

@@ -18,9 +18,9 @@ from connector.housekeeping import BATCH, GONE, PAUSE
 from connector.identities import forget as forget_identities
 from connector.person import Person
 from connector.records import PERSONAL, Found, Records, parts, something_left
-from connector.tables import events, ledger, parked, signals
-from connector.transactions import CannotStore, Transactions
-from connector.turns import Turn
+from connector.storage.lease import Turn
+from connector.storage.tables import events, ledger, parked, signals
+from connector.storage.transaction import CannotStore, Transactions
 
 log = logging.getLogger("connector.erasing")
 

@@ -12,8 +12,8 @@ from connector.core.store import Store
 from connector.parking import unseal
 from connector.person import Person
 from connector.records import Found, Records, parts
-from connector.tables import events, ledger, parked, signals
-from connector.transactions import Transactions
+from connector.storage.tables import events, ledger, parked, signals
+from connector.storage.transaction import Transactions
 
 _EVENT = ("store", "pixel", "event", "event_id", "object_key", "test_code", "state", "code", "message", "request_id")
 _TIMES = ("occurred_at", "created_at", "sent_at", "settled_at")

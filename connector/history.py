@@ -23,8 +23,8 @@ from connector.core.webhook import Misfit, Platform, Unreadable, Webhook
 from connector.intake import Seen, a_bug, decision, examine, set_aside
 from connector.mapping import Mapped
 from connector.outbox import Outbox
-from connector.tables import events, ledger
-from connector.transactions import Transactions
+from connector.storage.tables import events, ledger
+from connector.storage.transaction import Transactions
 
 Walk = Literal["backfill", "reconcile"]
 Kind = Literal["order", "customer"]

@@ -16,8 +16,8 @@ from sqlalchemy import Connection
 
 from connector.identities import forget as forget_identities
 from connector.joining import lacking
-from connector.tables import events, ledger
-from connector.transactions import CannotStore, Transactions
+from connector.storage.tables import events, ledger
+from connector.storage.transaction import CannotStore, Transactions
 
 log = logging.getLogger("connector.holds")
 

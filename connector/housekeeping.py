@@ -23,15 +23,16 @@ from threading import Event
 
 import sqlalchemy as sa
 
-from connector import tables, tallies
+from connector import tallies
 from connector.config import Config
 from connector.core.store import Store
 from connector.identities import forget as forget_identities
 from connector.outbox import unleased
 from connector.silence import HOUR
-from connector.tables import arrivals, counters, events, lanes, ledger, parked, signals
-from connector.transactions import CannotStore, Transactions
-from connector.turns import Turn
+from connector.storage import tables
+from connector.storage.lease import Turn
+from connector.storage.tables import arrivals, counters, events, lanes, ledger, parked, signals
+from connector.storage.transaction import CannotStore, Transactions
 
 log = logging.getLogger("connector.housekeeping")
 

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from connector.tables import events, identities
+from connector.storage.tables import events, identities
 
 Further = tuple[str, str, str]  # store, object_key, SHA-256 in hex
 

@@ -27,7 +27,7 @@ from connector.mapping import Described, Mapped, map_event, object_key
 from connector.outbox import Outbox, Parked
 from connector.parking import seal, unseal
 from connector.person import person_of
-from connector.transactions import CannotStore
+from connector.storage.transaction import CannotStore
 
 log = logging.getLogger("connector.intake")
 

@@ -19,8 +19,8 @@ from connector.desk import Desk
 from connector.entrance import Entrance, caller
 from connector.figures import Figures
 from connector.problems import KINDS, SILENT, alive
+from connector.storage.transaction import CannotStore
 from connector.tallies import BEYOND, BUCKETS, Number, Tallies, amount, covered
-from connector.transactions import CannotStore
 
 COUNTED = 10_000  # rows of a lane; a number this large means so many or more
 PARKED_COUNTED = 1000

@@ -12,15 +12,15 @@ from msgspec import Struct
 from sqlalchemy import Connection, Engine
 
 from connector.bookkeeping import Bookkeeping, Decision
-from connector.database import patience_of
-from connector.gathering import Gathering, TookTooLong
 from connector.identities import remember
-from connector.insertion import Insertion
 from connector.mapping import Mapped
 from connector.signals import Arrival, Joins
 from connector.silence import HOUR
-from connector.tables import events, lanes, parked, relays, storable, stores
-from connector.transactions import CannotStore, Transactions, fault_of_one
+from connector.storage.bulk_insert import Insertion
+from connector.storage.engine import patience_of
+from connector.storage.group_commit import Gathering, TookTooLong
+from connector.storage.tables import events, lanes, parked, relays, storable, stores
+from connector.storage.transaction import CannotStore, Transactions, fault_of_one
 
 State = Literal["held", "due", "accepted", "rejected", "expired", "skipped"]
 STATES: tuple[State, ...] = ("held", "due", "accepted", "rejected", "expired", "skipped")

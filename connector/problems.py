@@ -29,8 +29,8 @@ from connector.arrivals import Arrivals
 from connector.core.store import Store
 from connector.desk import Desk, OpenProblem
 from connector.silence import SHORTEST, Quiet, quiet
-from connector.tables import counters, demands, events, parked
-from connector.transactions import Transactions
+from connector.storage.tables import counters, demands, events, parked
+from connector.storage.transaction import Transactions
 
 KINDS = frozenset({"denied", "lag", "rejected", "parked", "signatures", "testing", "relay"})
 KINDS |= {"uninstalled", "export", "erasing"}

@@ -30,8 +30,8 @@ from connector.intake import history_before
 from connector.outbox import Outbox
 from connector.problems import LAST_ORDERS, withheld
 from connector.rounds import Round, Rounds
-from connector.transactions import CannotStore
-from connector.turns import Turn
+from connector.storage.lease import Turn
+from connector.storage.transaction import CannotStore
 
 log = logging.getLogger("connector.reconcile")
 

@@ -13,8 +13,8 @@ from connector.core.store import Store
 from connector.desk import Desk
 from connector.parking import Unopenable, unseal
 from connector.person import Person, is_named
-from connector.tables import events, identities, signals, stores
-from connector.transactions import Transactions
+from connector.storage.tables import events, identities, signals, stores
+from connector.storage.transaction import Transactions
 
 T = TypeVar("T")
 AT_ONCE = 500  # rows a statement

@@ -4,8 +4,8 @@ import sqlalchemy as sa
 
 from connector.core.shop_api import Subscription
 from connector.registration import Line
-from connector.tables import registered
-from connector.transactions import Transactions
+from connector.storage.tables import registered
+from connector.storage.transaction import Transactions
 
 
 class Registered(Transactions):

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from connector.tables import reconciled
-from connector.transactions import Transactions
+from connector.storage.tables import reconciled
+from connector.storage.transaction import Transactions
 
 
 @dataclass(frozen=True, slots=True)

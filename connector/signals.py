@@ -16,11 +16,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
-from connector.database import patience_of
-from connector.gathering import Gathering, TookTooLong
 from connector.joining import Signal, fill, follow, join, lacking
-from connector.tables import events, signals
-from connector.transactions import CannotStore, Transactions, fault_of_one
+from connector.storage.engine import patience_of
+from connector.storage.group_commit import Gathering, TookTooLong
+from connector.storage.tables import events, signals
+from connector.storage.transaction import CannotStore, Transactions, fault_of_one
 from connector.waiting import Waits
 
 _FIELDS = Signal.__struct_fields__

@@ -37,8 +37,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from connector.outbox import Claimed
 from connector.silence import HOUR
-from connector.tables import tallies, totals
-from connector.transactions import Transactions
+from connector.storage.tables import tallies, totals
+from connector.storage.transaction import Transactions
 
 log = logging.getLogger("connector.tallies")
 

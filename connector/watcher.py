@@ -10,7 +10,7 @@ from threading import Event, Lock, Thread
 
 from connector.alerts import Alerts, Teller
 from connector.problems import KINDS, NO_RELAY, SILENT, Finder
-from connector.transactions import CannotStore
+from connector.storage.transaction import CannotStore
 
 log = logging.getLogger("connector.watcher")
 

@@ -14,9 +14,9 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine, make_url
 
-from connector.database import connect, migrate
 from connector.outbox import Outbox
-from connector.tables import metadata
+from connector.storage.engine import connect, migrate
+from connector.storage.tables import metadata
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

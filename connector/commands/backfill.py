@@ -61,9 +61,9 @@ def _young_enough(store: "Store", start: datetime, now: datetime) -> datetime:
 
 
 def _history(database_url: str, store: "Store", between: tuple[datetime, datetime], dry_run: bool) -> "History":
-    from connector.database import connect
     from connector.history import History
     from connector.outbox import Outbox
+    from connector.storage.engine import connect
     from platforms import PLATFORMS
 
     outbox = Outbox(connect(database_url, patience=10.0))

@@ -123,9 +123,9 @@ def _lines(records: "Records", store: str, person: "Person") -> list[bytes]:
 
 
 def _open() -> "tuple[Records, Demands]":
-    from connector.database import connect, require_current
     from connector.demands import Demands
     from connector.records import Records
+    from connector.storage.engine import connect, require_current
 
     config = configuration()
     engine = connect(config.database_url, patience=10.0)

@@ -43,8 +43,8 @@ def store_named(config: "Config", name: str) -> "Store":
 
 def ready_database(config: "Config", migrate_sqlite: bool) -> None:
     """Go on only with tables of this release's version."""
-    from connector.database import connect, require_current
-    from connector.database import migrate as run
+    from connector.storage.engine import connect, require_current
+    from connector.storage.engine import migrate as run
 
     engine = connect(config.database_url, patience=10.0)
     sqlite = engine.dialect.name == "sqlite"
@@ -54,8 +54,8 @@ def ready_database(config: "Config", migrate_sqlite: bool) -> None:
 
 def database(work: Callable[[], T]) -> T:
     """Do it, or say in a sentence why the database does not let us."""
-    from connector.database import SchemaError
-    from connector.transactions import CannotStore
+    from connector.storage.engine import SchemaError
+    from connector.storage.transaction import CannotStore
 
     try:
         return work()
@@ -89,8 +89,8 @@ def fail(sentence: str) -> NoReturn:
 
 def open_desk() -> "Desk":
     """The desk over the configured database."""
-    from connector.database import connect, require_current
     from connector.desk import Desk
+    from connector.storage.engine import connect, require_current
 
     engine = connect(configuration().database_url, patience=10.0)
     require_current(engine)

@@ -21,7 +21,7 @@ def stats(store: str, days: int, as_json: bool) -> None:
     """What STORE's events came to: sent by outcome, match-key coverage, value by currency. Test events count apart."""
     import msgspec
 
-    from connector.database import connect, require_current
+    from connector.storage.engine import connect, require_current
     from connector.tallies import Tallies
 
     config = configuration()

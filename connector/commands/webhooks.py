@@ -102,8 +102,8 @@ def _memory(config: "Config", needed: bool) -> "Registered | None":
 
     from sqlalchemy import make_url
 
-    from connector.database import SchemaError, connect, require_current
     from connector.registered import Registered
+    from connector.storage.engine import SchemaError, connect, require_current
 
     file = make_url(config.database_url).database or ""
     why = "there is no database file yet"

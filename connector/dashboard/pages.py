@@ -28,8 +28,8 @@ from connector.entrance import Entrance
 from connector.masking import masked
 from connector.naming import named_by
 from connector.replay import plan_replay, replay_events, replay_parked
+from connector.storage.transaction import CannotStore
 from connector.tallies import KEYS, Tallies
-from connector.transactions import CannotStore
 
 PAGE = 50  # rows
 AT_ONCE = 10_000  # events that one press of a button makes due again; a request must not take for ever

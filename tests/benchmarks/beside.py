@@ -12,8 +12,8 @@ from relay import SANDBOX, URL, accepted, answers, decisions, empty, running, wa
 
 from connector.bookkeeping import Decision
 from connector.config import Config
-from connector.database import connect, migrate
 from connector.outbox import Outbox
+from connector.storage.engine import connect, migrate
 
 BACKLOG = 100_000
 TEMPLATES = 500

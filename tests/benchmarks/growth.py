@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from relay import decisions
 
 from connector.config import Config
-from connector.database import connect, migrate
 from connector.outbox import Lane, Outbox, settled
+from connector.storage.engine import connect, migrate
 
 SMALL, BIG = 10_000, 1_000_000
 BATCH = 100  # events a claim

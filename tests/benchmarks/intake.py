@@ -22,8 +22,8 @@ import httpx
 import sqlalchemy as sa
 
 from connector.config import load
-from connector.database import connect, migrate
-from connector.tables import events
+from connector.storage.engine import connect, migrate
+from connector.storage.tables import events
 from platforms import PLATFORMS
 from platforms.samples import SAMPLES, fresh_journey
 

@@ -19,10 +19,10 @@ import sqlalchemy as sa
 
 from connector.bookkeeping import Decision
 from connector.config import Config
-from connector.database import connect, migrate
 from connector.intake import examine
 from connector.outbox import Outbox
-from connector.tables import events
+from connector.storage.engine import connect, migrate
+from connector.storage.tables import events
 from platforms import PLATFORMS
 
 ORDERS = 15_000  # two events each

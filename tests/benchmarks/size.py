@@ -12,7 +12,7 @@ from relay import SANDBOX, accepted, answers, running, wait_for
 from steady import post, serves, serving
 
 from connector.config import Config
-from connector.database import connect, migrate
+from connector.storage.engine import connect, migrate
 
 STAGES = (10_000, 50_000)
 AT_ONCE = 10_000  # webhooks made and posted at a time

@@ -17,8 +17,8 @@ from relay import SANDBOX, URL, accepted, answers, empty, running, wait_for
 
 from connector.config import Config
 from connector.core.webhook import Request
-from connector.database import connect, migrate
-from connector.tables import events
+from connector.storage.engine import connect, migrate
+from connector.storage.tables import events
 
 RATE, SECONDS = 300, 60
 SENDERS = 16

@@ -16,10 +16,10 @@ from werkzeug.serving import make_server
 
 from connector.app import create_app
 from connector.config import load
-from connector.database import connect
 from connector.outbox import Outbox
 from connector.snippets import snippet
-from connector.tables import events
+from connector.storage.engine import connect
+from connector.storage.tables import events
 from platforms import PLATFORMS, shopify_samples
 from platforms.samples import fresh_journey
 

@@ -19,7 +19,7 @@ from connector.outbox import Outbox
 from connector.relay import Relay
 from connector.sandbox import Sandbox
 from connector.signals import Joins
-from connector.tables import events, ledger, signals
+from connector.storage.tables import events, ledger, signals
 from connector.tiktok import EventsApi
 from platforms import PLATFORMS, shopify_samples
 from platforms.people import Journey

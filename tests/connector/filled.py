@@ -11,7 +11,7 @@ from connector.bookkeeping import Decision
 from connector.core.store import Pixel
 from connector.mapping import Mapped
 from connector.outbox import Claimed, Lane, Outbox
-from connector.tables import events
+from connector.storage.tables import events
 
 NOW = 1_780_000_000.0
 PIXEL = Pixel("CTESTPIXEL0000000001", "token-one")

@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from connector.alerts import AT_ONCE, CALM, PAUSES, TURN, Alerts, Hook, Problem, Teller, teller
 from connector.desk import Desk
-from connector.tables import alerts
+from connector.storage.tables import alerts
 
 SENTENCE = "store acme: the token is refused; make a new one"
 

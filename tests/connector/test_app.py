@@ -16,13 +16,13 @@ from connector.app import Watch, create_app
 from connector.beacons import ADDRESS_BURST, MAX_BEACON
 from connector.config import load
 from connector.core.store import Pixel
-from connector.database import connect, migrate
 from connector.desk import Desk
 from connector.outbox import Lane, Outbox
 from connector.problems import NO_RELAY
 from connector.simulate import webhooks
-from connector.tables import signals
-from connector.transactions import CannotStore
+from connector.storage.engine import connect, migrate
+from connector.storage.tables import signals
+from connector.storage.transaction import CannotStore
 
 STORES = """
 [defaults]

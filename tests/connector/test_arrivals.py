@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from connector.arrivals import LOOK_BACK, Arrivals, Last
 from connector.outbox import Outbox
 from connector.silence import HOUR, WEEK
-from connector.tables import arrivals, ledger
+from connector.storage.tables import arrivals, ledger
 from connector.tallies import Tallies
 
 START = 1_780_002_000 // HOUR * HOUR

@@ -13,9 +13,9 @@ from filled import rows
 
 from connector.cli import main
 from connector.commands.backfill import told
-from connector.database import connect
 from connector.history import Tally
-from connector.tables import events, ledger
+from connector.storage.engine import connect
+from connector.storage.tables import events, ledger
 
 TOML = """
 [stores.beans]

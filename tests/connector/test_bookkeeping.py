@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from connector.desk import Desk
 from connector.outbox import Outbox, Parked
-from connector.tables import ledger
+from connector.storage.tables import ledger
 
 SKIP = {"outcome": "skipped", "reason": "draft"}
 

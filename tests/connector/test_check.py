@@ -13,9 +13,9 @@ from connector.check import check
 from connector.config import load
 from connector.core.event import WITHHELD
 from connector.core.webhook import Webhook
-from connector.database import connect
 from connector.outbox import Lane, Outbox, Parked
 from connector.parking import seal
+from connector.storage.engine import connect
 
 TOML = """
 [stores.acme]

@@ -25,7 +25,7 @@ from connector.entrance import OF_ONE
 from connector.outbox import Lane, Outbox, Parked
 from connector.problems import Finder
 from connector.relay import fingerprint
-from connector.tables import events, parked
+from connector.storage.tables import events, parked
 
 ACME, TOKEN = Lane("acme", "CACME000000000000000"), "token-of-the-pages"
 PAGES = ["/", "/search", "/failed", "/failed?state=expired", "/parked", "/story?store=acme&key=order:1"]
@@ -260,7 +260,7 @@ class TestPages:
 
     def test_a_database_that_is_away_is_said(self, sqlite_url: str) -> None:
         """In a page, not in JSON."""
-        from connector.database import connect
+        from connector.storage.engine import connect
 
         engine = connect(f"{sqlite_url}/no/such/folder", patience=0.1)
         config = load({"STORES_TOML": Site.__init__.__globals__["STORES"], "ADMIN_PASSWORD": PASSWORD})
@@ -432,7 +432,7 @@ class TestPaging:
 
 @pytest.fixture(scope="module")
 def hostile(migrated_sqlite) -> FlaskClient:
-    from connector.database import connect
+    from connector.storage.engine import connect
 
     return entered(Site(connect(f"sqlite:///{migrated_sqlite}")))
 

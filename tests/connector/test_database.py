@@ -14,8 +14,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine
 
-from connector.database import SchemaError, connect, migrate, require_current
-from connector.tables import metadata
+from connector.storage.engine import SchemaError, connect, migrate, require_current
+from connector.storage.tables import metadata
 
 REVISION = "0008"
 
@@ -97,7 +97,7 @@ def test_to_look_at_the_version_costs_no_alembic(sqlite_url: str) -> None:
     """Each server and relay would carry ten megabytes of what only `migrate` needs."""
     migrate(connect(sqlite_url))
     look = (
-        "import sys; from connector.database import connect, require_current; "
+        "import sys; from connector.storage.engine import connect, require_current; "
         "require_current(connect(sys.argv[1])); sys.exit('alembic' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", look, sqlite_url], check=False).returncode == 0

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from connector.desk import Choice, Desk
 from connector.outbox import Lane, Outbox, Parked, settled
-from connector.tables import events
+from connector.storage.tables import events
 
 HOSTILE = "a\x00b\ud800c\udfffd"
 

@@ -13,10 +13,10 @@ from click.testing import CliRunner
 from connector.cli import main
 from connector.config import load
 from connector.core.webhook import Request
-from connector.database import connect, migrate
 from connector.intake import Intake
 from connector.outbox import Lane, Outbox, settled
-from connector.tables import demands, events, ledger, parked
+from connector.storage.engine import connect, migrate
+from connector.storage.tables import demands, events, ledger, parked
 from platforms import PLATFORMS
 from platforms.people import Journey
 from platforms.samples import SAMPLES

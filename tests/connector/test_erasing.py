@@ -25,8 +25,8 @@ from connector.joining import Signal
 from connector.outbox import Lane, Outbox, again, settled
 from connector.records import Records
 from connector.signals import Beacon, Joins
-from connector.tables import demands, events, identities, ledger, metadata, parked, signals
-from connector.transactions import CannotStore
+from connector.storage.tables import demands, events, identities, ledger, metadata, parked, signals
+from connector.storage.transaction import CannotStore
 from platforms import PLATFORMS, shopify_samples
 from platforms.people import Journey
 from platforms.samples import SAMPLES

@@ -13,11 +13,11 @@ from msgspec import structs
 from connector.config import load
 from connector.core.store import Store
 from connector.core.webhook import Refused, Request
-from connector.database import connect, migrate
 from connector.intake import TOPICS_COUNTED, Intake
 from connector.outbox import Outbox
 from connector.simulate import webhooks
-from connector.tables import metadata
+from connector.storage.engine import connect, migrate
+from connector.storage.tables import metadata
 from platforms import PLATFORMS
 
 STORES = """

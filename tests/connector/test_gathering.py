@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from connector.gathering import AT_ONCE, Gathering, TookTooLong
+from connector.storage.group_commit import AT_ONCE, Gathering, TookTooLong
 
 LONG = 30.0
 

@@ -13,7 +13,7 @@ from connector.guardian import Guardian
 from connector.outbox import Outbox
 from connector.registered import Registered
 from connector.registration import carry_out, prepare
-from connector.tables import ledger, registered
+from connector.storage.tables import ledger, registered
 
 ADDRESS = f"{NOBODY}/webhooks/acme"
 PAID = {"shopify": "orders/paid", "woocommerce": "order.updated"}

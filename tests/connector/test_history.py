@@ -20,7 +20,7 @@ from connector.core.shop_api import AdminFault, Page
 from connector.core.store import Pixel
 from connector.history import History
 from connector.outbox import Outbox
-from connector.tables import arrivals, counters, events, ledger, parked
+from connector.storage.tables import arrivals, counters, events, ledger, parked
 from platforms import PLATFORMS
 from platforms.samples import fresh_journey
 

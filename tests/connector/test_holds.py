@@ -9,13 +9,13 @@ from checkouts import ASKING, NOBODY, SHOP, UNTOLD, Way, shopper
 from sqlalchemy import event
 
 from connector import holds as module
-from connector.database import connect, migrate
 from connector.holds import TOO_FAR, Holds, run
 from connector.housekeeping import Attic
 from connector.preview import preview
 from connector.relay import FURTHEST
-from connector.tables import events
-from connector.transactions import CannotStore
+from connector.storage.engine import connect, migrate
+from connector.storage.tables import events
+from connector.storage.transaction import CannotStore
 from connector.waiting import SAID_NOTHING
 from platforms import PLATFORMS, shopify_samples
 

@@ -19,9 +19,9 @@ from connector.housekeeping import BATCH, KEY_OUTLIVES, Attic, Housekeeper, Kept
 from connector.joining import Signal
 from connector.outbox import Outbox, Parked, settled
 from connector.signals import Beacon, Joins
-from connector.tables import arrivals, counters, events, leases, ledger, parked, signals
+from connector.storage.tables import arrivals, counters, events, leases, ledger, parked, signals
+from connector.storage.transaction import CannotStore
 from connector.tallies import Tallies
-from connector.transactions import CannotStore
 
 DAY = 86_400.0
 KEPT = Kept(payloads=7 * DAY, ledger=90 * DAY, parked=14 * DAY)

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from connector.cli import main
 from connector.core.store import EventIds, MappingChoices, Pixel, Store
 from connector.core.webhook import Webhook
-from connector.database import connect
 from connector.intake import examine
 from connector.lint_pixel import lint
 from connector.outbox import Outbox
 from connector.pixel_requests import Sent, Unreadable, read
+from connector.storage.engine import connect
 from platforms import PLATFORMS
 
 CODE, OTHER = "CABCDEFGHIJKLMNOPQR0", "CABCDEFGHIJKLMNOPQR1"

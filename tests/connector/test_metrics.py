@@ -196,7 +196,7 @@ class TestStored:
 
     def test_a_database_that_is_away_is_a_number_too(self, sqlite_url: str) -> None:
         """The requests' figures go on."""
-        from connector.database import connect
+        from connector.storage.engine import connect
 
         engine = connect(f"{sqlite_url}/no/such/folder")
         assert self.collected(engine, NOW) == {("connector_database_up",): 0}

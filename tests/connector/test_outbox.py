@@ -18,11 +18,11 @@ from sqlalchemy import Engine
 
 from connector.bookkeeping import hour_of
 from connector.core.store import Pixel
-from connector.database import connect, migrate
 from connector.desk import Desk
 from connector.outbox import Lane, Outbox, Parked, again, settled
-from connector.tables import ledger, parked, relays
-from connector.transactions import CannotStore
+from connector.storage.engine import connect, migrate
+from connector.storage.tables import ledger, parked, relays
+from connector.storage.transaction import CannotStore
 
 HOSTILE = "a\x00b\ud800c\udfffd"
 CLEAN = "ab\ufffdc\ufffdd"

@@ -14,7 +14,7 @@ from connector.outbox import Lane, Outbox, Parked, again, settled
 from connector.person import Person
 from connector.problems import COUNTED, DAY, KINDS, MERGED_WITHIN, NO_RELAY, Finder
 from connector.silence import HOUR
-from connector.tables import arrivals
+from connector.storage.tables import arrivals
 
 STORE = Store(
     name="acme",

@@ -7,8 +7,8 @@ from checkouts import ASKING, SHOP, UNTOLD, Way
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from connector.database import connect, migrate
-from connector.tables import metadata
+from connector.storage.engine import connect, migrate
+from connector.storage.tables import metadata
 from connector.waiting import SAID_NOTHING
 
 

@@ -10,10 +10,10 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from connector.app import create_app
 from connector.config import load
-from connector.database import connect, migrate
 from connector.outbox import Outbox
 from connector.reception import MAX_BODY
 from connector.simulate import webhooks
+from connector.storage.engine import connect, migrate
 
 STORES = """
 [defaults]

@@ -18,8 +18,8 @@ from connector.desk import Desk
 from connector.outbox import Outbox
 from connector.reconcile import FIRST, GAPS_END, OVERLAP, PIECE, UNDER_WAY, Reconciler
 from connector.rounds import Rounds
-from connector.tables import events, ledger
-from connector.turns import Turn
+from connector.storage.lease import Turn
+from connector.storage.tables import events, ledger
 from platforms import PLATFORMS
 
 EVERY = 900.0

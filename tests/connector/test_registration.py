@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from connector.cli import main
 from connector.core.shop_api import Admin, AdminFault, Subscription
 from connector.core.store import Api, EventIds, Pixel, Store
-from connector.database import connect, migrate
 from connector.registered import Registered
 from connector.registration import CannotRegister, carry_out, plan, prepare
+from connector.storage.engine import connect, migrate
 from platforms import shopify_admin, woocommerce_admin
 from platforms.admins import ADMINS
 

@@ -24,16 +24,16 @@ from connector import relay as module
 from connector.bookkeeping import Decision
 from connector.core import rate_limit
 from connector.core.store import EventIds, Pixel, Store
-from connector.database import connect, migrate
 from connector.desk import Desk
 from connector.mapping import Mapped
 from connector.outbox import Lane, Outbox
 from connector.relay import BACKLOG, BATCH, BATCH_BYTES, GIVE_UP, LEASE, PAUSES, Relay, fingerprint
 from connector.sandbox import Sandbox
 from connector.sandbox_rules import Fault
-from connector.tables import events, lanes
+from connector.storage.engine import connect, migrate
+from connector.storage.tables import events, lanes
+from connector.storage.transaction import CannotStore
 from connector.tiktok import LONGEST_REQUEST, EventsApi
-from connector.transactions import CannotStore
 
 START = 1_780_000_000.0
 HOUR = 3600.0

@@ -17,13 +17,13 @@ from connector.cli import main
 from connector.config import load
 from connector.core.store import Pixel
 from connector.core.webhook import Webhook
-from connector.database import connect, migrate
 from connector.desk import Choice, Desk
 from connector.outbox import STATES, Lane, Outbox, Parked, settled
 from connector.parking import seal
 from connector.replay import PAGE, plan_replay, replay_events
 from connector.simulate import webhooks
-from connector.tables import events
+from connector.storage.engine import connect, migrate
+from connector.storage.tables import events
 
 HOUR = 3600.0
 PIXEL = Pixel("CACME000000000000000", "token-one")

@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 from sqlalchemy import Engine
 
 from connector.cli import main
-from connector.database import connect, migrate
+from connector.storage.engine import connect, migrate
 from connector.tallies import add
 
 STORES = """

@@ -7,9 +7,9 @@ import pytest
 import sqlalchemy as sa
 from filled import decision, mapped, rows
 
-from connector.database import connect, migrate
 from connector.outbox import Outbox
-from connector.transactions import CannotStore
+from connector.storage.engine import connect, migrate
+from connector.storage.transaction import CannotStore
 
 LONG = 30.0
 

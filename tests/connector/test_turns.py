@@ -4,7 +4,7 @@ import pytest
 from filled import NOW
 from sqlalchemy import Engine
 
-from connector.turns import Turn
+from connector.storage.lease import Turn
 
 LASTS = 300.0
 

@@ -18,8 +18,8 @@ from connector.desk import Desk
 from connector.outbox import Outbox
 from connector.problems import NO_RELAY, Finder
 from connector.silence import HOUR
-from connector.tables import alerts, arrivals, leases
-from connector.transactions import CannotStore
+from connector.storage.tables import alerts, arrivals, leases
+from connector.storage.transaction import CannotStore
 from connector.watcher import SETTLING, NoRelay, Watcher
 
 

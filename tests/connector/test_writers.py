@@ -10,12 +10,12 @@ from contextlib import contextmanager
 import pytest
 from click.testing import CliRunner
 
-from connector import writers
 from connector.cli import main
-from connector.database import connect, migrate
-from connector.gathering import TookTooLong
 from connector.outbox import Outbox
-from connector.writers import GIVE_WAY, LONGEST_WAY, turn
+from connector.storage import write_lock
+from connector.storage.engine import connect, migrate
+from connector.storage.group_commit import TookTooLong
+from connector.storage.write_lock import GIVE_WAY, LONGEST_WAY, turn
 
 LONG = 30.0
 STORES = """
@@ -32,7 +32,7 @@ pixel = "CACME000000000000000"
 
 HOLDER = """
 import sys
-from connector.writers import turn
+from connector.storage.write_lock import turn
 with turn(sys.argv[1], 30):
     print("held", flush=True)
     sys.stdin.read()
@@ -79,8 +79,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(writers, "time", clock)
-    monkeypatch.setattr(writers, "_not_before", 0.0)
+    monkeypatch.setattr(write_lock, "time", clock)
+    monkeypatch.setattr(write_lock, "_not_before", 0.0)
     return clock
 
 
@@ -181,7 +181,7 @@ def test_an_engine_says_whether_its_writers_come_behind(engine, monkeypatch):
         asked.append(behind)
         yield
 
-    monkeypatch.setattr("connector.transactions.turn", spy)
+    monkeypatch.setattr("connector.storage.transaction.turn", spy)
     for one in (engine, engine.execution_options(behind=True)):
         Outbox(one).beat("relay-1", 1.0)
     assert asked == ([False, True] if engine.dialect.name == "sqlite" else [])

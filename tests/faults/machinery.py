@@ -20,8 +20,8 @@ import httpx
 from postgres import Server
 
 from connector.config import Config, load
-from connector.database import connect, migrate
 from connector.desk import Desk
+from connector.storage.engine import connect, migrate
 
 HURRIED = str(Path(__file__).with_name("hurried.py"))
 STORES = """

@@ -22,8 +22,8 @@ from pathlib import Path
 from machinery import LOCK_HELD, Machinery, until
 from shoppers import Key, Shoppers
 
-from connector.database import connect
 from connector.desk import Choice, Desk
+from connector.storage.engine import connect
 
 DRAINED_WITHIN = 60.0
 KILLS = {"worker": 30, "relay": 30, "other relay": 20, "gunicorn": 6, "parent": 6}

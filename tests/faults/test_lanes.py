@@ -9,12 +9,12 @@ from machinery import STORES
 
 from connector.bookkeeping import Decision
 from connector.config import load
-from connector.database import connect, migrate
 from connector.desk import Desk
 from connector.mapping import Mapped
 from connector.outbox import Outbox
 from connector.relay import Relay
 from connector.sandbox import Sandbox
+from connector.storage.engine import connect, migrate
 from connector.tiktok import EventsApi
 
 NOW = 1_780_000_000.0

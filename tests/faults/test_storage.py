@@ -14,10 +14,10 @@ from postgres import Server
 
 from connector.app import create_app
 from connector.config import Config, load
-from connector.database import connect, migrate
 from connector.desk import Choice, Desk
 from connector.outbox import Outbox
 from connector.simulate import webhooks
+from connector.storage.engine import connect, migrate
 from connector.web import THREADS
 
 PROMISED = 3.0  # seconds

@@ -52,7 +52,7 @@ def ordering(store, **choices):
 def sqlite_outbox(migrated_sqlite, tmp_path):
     import shutil
 
-    from connector.database import connect
+    from connector.storage.engine import connect
 
     shutil.copy(migrated_sqlite, tmp_path / "connector.db")
     engine = connect(f"sqlite:///{tmp_path / 'connector.db'}")

@@ -25,10 +25,10 @@ from bodies import (
 )
 
 from connector.core.store import ConsentSource
-from connector.database import connect
 from connector.desk import Desk
 from connector.intake import Intake
 from connector.outbox import Outbox
+from connector.storage.engine import connect
 from platforms import PLATFORMS
 
 each_platform = pytest.mark.parametrize("store", BOTH, ids=lambda store: store.platform)

@@ -12,7 +12,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from connector.tables import Words, storable
+from connector.storage.tables import Words, storable
 
 Row = Mapping[str, Any]
 

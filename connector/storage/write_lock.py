@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
 
-from connector.gathering import TookTooLong
+from connector.storage.group_commit import TookTooLong
 
 GLANCE = 0.001  # seconds between two looks at a lock another process holds
 GIVE_WAY = 3  # times as long as it wrote does a writer that comes behind pause, if others had to wait for it

@@ -9,9 +9,9 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
-from connector.database import patience_of
-from connector.gathering import TookTooLong
-from connector.writers import turn
+from connector.storage.engine import patience_of
+from connector.storage.group_commit import TookTooLong
+from connector.storage.write_lock import turn
 
 
 class CannotStore(Exception):

@@ -1,4 +1,4 @@
-"""Run the migrations on the connection that `connector.database.migrate` hands over."""
+"""Run the migrations on the connection that `connector.storage.engine.migrate` hands over."""
 
 from alembic import context
 

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from connector.tables import leases
-from connector.transactions import Transactions
+from connector.storage.tables import leases
+from connector.storage.transaction import Transactions
 
 
 class Turn(Transactions):
