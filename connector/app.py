@@ -15,7 +15,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from connector import alerts, metrics
 from connector.answers import answer, fault, unreadable
 from connector.beacons import MAX_BEACON, Collector, Post
-from connector.config import Config
+from connector.config.settings import Config
 from connector.core import logs
 from connector.core.store import Store
 from connector.core.webhook import Platform

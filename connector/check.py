@@ -11,13 +11,13 @@ import msgspec
 from sqlalchemy import make_url
 
 from connector.alerts import at
-from connector.config import Config
+from connector.config.settings import Config
+from connector.config.summary import doubts, plain_words
 from connector.core.event import WITHHELD
 from connector.core.shop_api import AdminFault, Administration
 from connector.core.store import Pixel, Store
 from connector.core.text import how_many
 from connector.desk import Desk
-from connector.effects import doubts, plain_words
 from connector.outbox import Outbox
 from connector.parking import Unopenable, unseal
 from connector.problems import LAST_ORDERS, withheld

@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx
 
-from connector.config import Config, load
+from connector.config.settings import Config, load
 from connector.simulate import simulate
 from platforms.samples import SAMPLES
 

@@ -24,7 +24,7 @@ from threading import Event
 import sqlalchemy as sa
 
 from connector import tallies
-from connector.config import Config
+from connector.config.settings import Config
 from connector.core.store import Store
 from connector.identities import forget as forget_identities
 from connector.outbox import unleased

@@ -14,7 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from sqlalchemy import Engine
 
-from connector.config import Config
+from connector.config.settings import Config
 from connector.desk import Desk
 from connector.entrance import Entrance, caller
 from connector.figures import Figures

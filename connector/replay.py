@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from connector.config import Config
+from connector.config.settings import Config
 from connector.core.webhook import Platform, Unreadable
 from connector.desk import Choice, Desk
 from connector.intake import Intake

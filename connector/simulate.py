@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from connector.config import Config
+from connector.config.settings import Config
 from connector.core.store import Store
 from platforms import PLATFORMS
 from platforms.samples import SAMPLES, fresh_journey

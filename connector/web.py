@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 
-from connector.config import Config, load
+from connector.config.settings import Config, load
 from connector.serve import end_with_parent
 
 THREADS = 16  # while some wait for their commit, others are read, verified and mapped

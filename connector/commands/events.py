@@ -14,7 +14,7 @@ from connector.core.text import how_many
 if TYPE_CHECKING:
     from sqlalchemy import Row
 
-    from connector.config import Config
+    from connector.config.settings import Config
     from connector.desk import Choice, Desk
     from connector.naming import Named
 

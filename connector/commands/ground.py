@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn, TextIO, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from connector.config import Config
+    from connector.config.settings import Config
     from connector.core.store import Store
     from connector.desk import Desk
 
@@ -22,7 +22,7 @@ NOW_AND_THEN = 10.0  # seconds between two lines of progress where there is no t
 
 def configuration() -> "Config":
     """As the environment and the stores file say; every fault of theirs is printed, and the command ends."""
-    from connector.config import ConfigError, load
+    from connector.config.settings import ConfigError, load
     from connector.core import logs
 
     try:

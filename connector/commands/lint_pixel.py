@@ -9,7 +9,7 @@ import click
 from connector.commands.ground import configuration, fail, store_named
 
 if TYPE_CHECKING:
-    from connector.config import Config
+    from connector.config.settings import Config
     from connector.lint_pixel import Stored
 
 

@@ -12,7 +12,7 @@ from connector.commands.ground import configuration, database, store_named
 from connector.core.text import how_many
 
 if TYPE_CHECKING:
-    from connector.config import Config
+    from connector.config.settings import Config
     from connector.core.store import Store
     from connector.registered import Registered
     from connector.registration import Action

@@ -1,4 +1,4 @@
-"""Store: one shop, its secrets, its pixels, its choices. Read from the stores file by `connector.config`."""
+"""Store: one shop, its secrets, its pixels, its choices. Read from the stores file by `connector.config.settings`."""
 
 import re
 from collections.abc import Callable, Collection, Iterable

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from connector.arrivals import Arrivals
-from connector.config import Config
+from connector.config.settings import Config
 from connector.core.store import Store
 from connector.dashboard.charts import DAY, Chart, spans
 from connector.dashboard.words import HEALTH, WORST

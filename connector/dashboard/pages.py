@@ -16,7 +16,7 @@ from werkzeug.exceptions import BadRequest, HTTPException
 
 from connector import privacy
 from connector.arrivals import Arrivals
-from connector.config import Config
+from connector.config.settings import Config
 from connector.core.store import Store
 from connector.core.text import how_many
 from connector.core.webhook import Platform

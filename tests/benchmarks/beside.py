@@ -11,7 +11,7 @@ import msgspec
 from relay import SANDBOX, URL, accepted, answers, decisions, empty, running, wait_for
 
 from connector.bookkeeping import Decision
-from connector.config import Config
+from connector.config.settings import Config
 from connector.outbox import Outbox
 from connector.storage.engine import connect, migrate
 

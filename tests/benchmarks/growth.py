@@ -8,7 +8,7 @@ from collections.abc import Callable
 import sqlalchemy as sa
 from relay import decisions
 
-from connector.config import Config
+from connector.config.settings import Config
 from connector.outbox import Lane, Outbox, settled
 from connector.storage.engine import connect, migrate
 

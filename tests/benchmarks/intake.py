@@ -21,7 +21,7 @@ from pathlib import Path
 import httpx
 import sqlalchemy as sa
 
-from connector.config import load
+from connector.config.settings import load
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import events
 from platforms import PLATFORMS
@@ -132,7 +132,7 @@ def run(environment: dict[str, str], databases: dict[str, str], folder: Path, sa
     (folder / "load.lua").write_text(SCRIPT)
     settings = folder / "gunicorn.conf.py"
     settings.write_text(
-        "import os\nfrom connector.config import load\nfrom connector.web import gunicorn_settings\n"
+        "import os\nfrom connector.config.settings import load\nfrom connector.web import gunicorn_settings\n"
         "globals().update(gunicorn_settings(load(os.environ)))\n"
     )
     bare = [sys.executable, "-m", "gunicorn", "-c", str(settings), "--pythonpath", str(folder), "bare:app"]

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from connector.config import Config
+from connector.config.settings import Config
 from connector.core.webhook import Request
 from connector.intake import examine
 from platforms import PLATFORMS

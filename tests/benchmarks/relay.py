@@ -18,7 +18,7 @@ import mapping
 import sqlalchemy as sa
 
 from connector.bookkeeping import Decision
-from connector.config import Config
+from connector.config.settings import Config
 from connector.intake import examine
 from connector.outbox import Outbox
 from connector.storage.engine import connect, migrate

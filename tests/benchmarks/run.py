@@ -19,7 +19,7 @@ import size
 import steady
 from sqlalchemy import make_url
 
-from connector.config import load
+from connector.config.settings import load
 
 PARTS = ["mapping", "intake", "relay", "beside", "steady", "growth", "size"]
 STORES = """

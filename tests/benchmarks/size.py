@@ -11,7 +11,7 @@ from mapping import requests
 from relay import SANDBOX, accepted, answers, running, wait_for
 from steady import post, serves, serving
 
-from connector.config import Config
+from connector.config.settings import Config
 from connector.storage.engine import connect, migrate
 
 STAGES = (10_000, 50_000)

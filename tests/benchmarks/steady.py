@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from mapping import requests
 from relay import SANDBOX, URL, accepted, answers, empty, running, wait_for
 
-from connector.config import Config
+from connector.config.settings import Config
 from connector.core.webhook import Request
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import events

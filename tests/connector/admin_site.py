@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from connector.app import create_app
 from connector.arrivals import Arrivals
-from connector.config import load
+from connector.config.settings import load
 from connector.desk import Choice, Desk
 from connector.outbox import Outbox
 from connector.relay import Relay

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from connector.app import Watch, create_app
 from connector.beacons import ADDRESS_BURST, MAX_BEACON
-from connector.config import load
+from connector.config.settings import load
 from connector.core.store import Pixel
 from connector.desk import Desk
 from connector.outbox import Lane, Outbox

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from connector.alerts import Alerts
 from connector.check import check
-from connector.config import load
+from connector.config.settings import load
 from connector.core.event import WITHHELD
 from connector.core.webhook import Webhook
 from connector.outbox import Lane, Outbox, Parked

@@ -7,7 +7,7 @@ from fakes.shopify import FakeShopify
 from fakes.woocommerce import FakeWooCommerce
 
 from connector.check import check
-from connector.config import load
+from connector.config.settings import load
 from connector.registration import carry_out, prepare
 from platforms import shopify_admin, woocommerce_admin
 from platforms.admins import ADMINS

@@ -1,4 +1,4 @@
-"""connector.config: every key of the stores file and the environment, and what is said of a bad one."""
+"""connector.config.settings: every key of the stores file and the environment, and what is said of a bad one."""
 
 import re
 import string
@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connector.config import Config, ConfigError, load, load_environment
+from connector.config.settings import Config, ConfigError, load, load_environment
+from connector.config.stores_file import API_KEYS
 from connector.core.store import Api, ConsentSource, EventIds, Pixel, Store
-from connector.document import API_KEYS
 
 ROOT = Path(__file__).parents[2]
 CODE = "CABCDEFGHIJKLMNOPQR0"

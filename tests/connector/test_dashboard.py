@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 from connector.alerts import Alerts
 from connector.app import create_app
 from connector.bookkeeping import Decision
-from connector.config import load
+from connector.config.settings import load
 from connector.dashboard.pages import HEADERS, PAGE
 from connector.desk import Choice
 from connector.entrance import OF_ONE

@@ -1,12 +1,12 @@
-"""connector.effects: a store's choices as sentences that a merchant understands, and what they may not have meant."""
+"""summary: a store's choices as sentences that a merchant understands, and what they may not have meant."""
 
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from connector.config.summary import STANDARD, doubts, plain_words
 from connector.core.store import ConsentSource, EventIds, MappingChoices, Orders, Pixel, Signals, Store
-from connector.effects import STANDARD, doubts, plain_words
 
 SHOPIFY = Store(
     name="acme",

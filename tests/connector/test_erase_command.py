@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 
 from connector.cli import main
-from connector.config import load
+from connector.config.settings import load
 from connector.core.webhook import Request
 from connector.intake import Intake
 from connector.outbox import Lane, Outbox, settled

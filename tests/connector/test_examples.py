@@ -11,9 +11,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from connector.config import ConfigError, load
+from connector.config.settings import ConfigError, load
+from connector.config.summary import doubts
 from connector.core.webhook import Webhook
-from connector.effects import doubts
 from connector.intake import examine
 from platforms import PLATFORMS
 from platforms.people import Journey

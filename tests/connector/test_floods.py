@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from msgspec import structs
 
-from connector.config import load
+from connector.config.settings import load
 from connector.core.store import Store
 from connector.core.webhook import Refused, Request
 from connector.intake import TOPICS_COUNTED, Intake

@@ -12,7 +12,7 @@ from filled import LANE, NOW, PIXEL, claim, decision, fill, mapped, rows, sha
 from sqlalchemy import Engine
 
 from connector import tallies
-from connector.config import load
+from connector.config.settings import load
 from connector.core.store import EventIds, Store
 from connector.desk import Choice, Desk
 from connector.housekeeping import BATCH, KEY_OUTLIVES, Attic, Housekeeper, Kept

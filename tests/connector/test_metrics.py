@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from connector.alerts import Alerts, Problem
 from connector.app import create_app
-from connector.config import Config, load
+from connector.config.settings import Config, load
 from connector.core.store import Pixel
 from connector.core.webhook import Request
 from connector.figures import Figures

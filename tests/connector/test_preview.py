@@ -41,7 +41,7 @@ class Shop:
 
 @pytest.fixture
 def shop():
-    from connector.config import load
+    from connector.config.settings import load
 
     return Shop(load({"STORES_TOML": TOML}).stores["acme"])
 

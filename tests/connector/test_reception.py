@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from connector.app import create_app
-from connector.config import load
+from connector.config.settings import load
 from connector.outbox import Outbox
 from connector.reception import MAX_BODY
 from connector.simulate import webhooks

@@ -14,7 +14,7 @@ from filled import mapped
 from connector.app import create_app
 from connector.bookkeeping import Decision
 from connector.cli import main
-from connector.config import load
+from connector.config.settings import load
 from connector.core.store import Pixel
 from connector.core.webhook import Webhook
 from connector.desk import Choice, Desk

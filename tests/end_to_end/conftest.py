@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from connector.config import Config, load
+from connector.config.settings import Config, load
 from connector.sandbox import Sandbox, create_server
 
 STORES = """

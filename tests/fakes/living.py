@@ -20,7 +20,7 @@ from sqlalchemy import Engine
 from werkzeug.serving import make_server
 
 from connector.app import create_app
-from connector.config import load
+from connector.config.settings import load
 from connector.core.store import Api, EventIds, MappingChoices, Pixel, Store
 from connector.outbox import Outbox
 from connector.registered import Registered

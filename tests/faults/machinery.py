@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 from postgres import Server
 
-from connector.config import Config, load
+from connector.config.settings import Config, load
 from connector.desk import Desk
 from connector.storage.engine import connect, migrate
 

@@ -8,7 +8,7 @@ from lanes import measure
 from machinery import STORES
 
 from connector.bookkeeping import Decision
-from connector.config import load
+from connector.config.settings import load
 from connector.desk import Desk
 from connector.mapping import Mapped
 from connector.outbox import Outbox

@@ -13,7 +13,7 @@ from machinery import STORES
 from postgres import Server
 
 from connector.app import create_app
-from connector.config import Config, load
+from connector.config.settings import Config, load
 from connector.desk import Choice, Desk
 from connector.outbox import Outbox
 from connector.simulate import webhooks

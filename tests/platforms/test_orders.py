@@ -29,7 +29,7 @@ from bodies import (
     woocommerce_order,
 )
 
-from connector.config import load
+from connector.config.settings import load
 from connector.core.store import KINDS, EventIds, Pixel
 from connector.intake import Intake
 from connector.outbox import Lane, Outbox

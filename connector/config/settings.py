@@ -2,7 +2,7 @@
 
 The story: read the environment, read the stores file(s), build each `Store`, compare the stores with each other.
 Every step notes its problems and goes on with a stand-in, so that one start shows them all. No problem ever holds a
-value that may be secret. `connector.document` finds the keys, `connector.values` reads what is written at one.
+value that may be secret. `stores_file` finds the keys, `values` reads what is written at one.
 """
 
 import os
@@ -13,10 +13,10 @@ from datetime import timedelta
 from itertools import combinations
 from typing import Literal
 
-from connector import values
+from connector.config import values
+from connector.config.stores_file import API_KEYS, Reading, Section, Table, join, read_document
 from connector.core import logs
 from connector.core.store import KINDS, VALUE_PARTS, Api, EventIds, MappingChoices, Pixel, Signals, Store
-from connector.document import API_KEYS, Reading, Section, Table, join, read_document
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from connector.config.values import Reader, Refused
 from connector.core.store import Api
-from connector.values import Reader, Refused
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
