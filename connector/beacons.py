@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from threading import Lock
 
-from connector import privacy
 from connector.core.client_ip import household, origin
 from connector.core.json_fields import parameter, text
 from connector.core.store import Store
 from connector.joining import Signal
+from connector.mapping import hashing
+from connector.mapping.consent import TOKEN, home
 from connector.signals import Beacon, Joins
-from connector.waiting import TOKEN, home
 
 MAX_BEACON = 8 * 1024  # bytes; a long click id, two addresses and a user agent are some 3 KB
 MAX_TTP = 256  # characters; a cookie of TikTok's has 30 to 40
@@ -97,15 +97,15 @@ def read(body: bytes, user_agent: str, ip: str) -> tuple[str, Signal] | None:
         ttp=_visible(text(members.get("ttp")), MAX_TTP),
         ip=ip,
         user_agent=_short(agent) or _short(text(user_agent)),
-        url=privacy.page_url(url, ""),
-        referrer=privacy.page_url(text(members.get("referrer")), ""),
+        url=hashing.page_url(url, ""),
+        referrer=hashing.page_url(text(members.get("referrer")), ""),
         consent="granted" if answer == "granted" else "",
     )
 
 
 def client_ip(peer: str, forwarded: str, hops: int) -> str:
     """The public address a request comes from, or ""; see `proxies.origin`."""
-    return privacy.public_ip(origin(peer, forwarded, hops))
+    return hashing.public_ip(origin(peer, forwarded, hops))
 
 
 class Limit:

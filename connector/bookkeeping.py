@@ -14,7 +14,7 @@ from msgspec import Struct
 from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql, sqlite
 
-from connector.mapping import Mapped
+from connector.mapping.tiktok_event import Mapped
 from connector.silence import HOUR
 from connector.storage.bulk_insert import Insertion
 from connector.storage.tables import counters, events, ledger, storable

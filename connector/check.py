@@ -18,6 +18,7 @@ from connector.core.shop_api import AdminFault, Administration
 from connector.core.store import Pixel, Store
 from connector.core.text import how_many
 from connector.desk import Desk
+from connector.mapping.consent import NO_CONSENT
 from connector.outbox import Outbox
 from connector.parking import Unopenable, unseal
 from connector.problems import LAST_ORDERS, withheld
@@ -25,7 +26,6 @@ from connector.registration import Plan, prepare, why_not_to
 from connector.storage.engine import SchemaError, connect, require_current
 from connector.storage.transaction import CannotStore
 from connector.tiktok import TIMEOUT, EventsApi
-from connector.waiting import NO_CONSENT
 from platforms.admins import ADMINS
 
 SHORT_PASSWORD = 16

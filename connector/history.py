@@ -21,7 +21,7 @@ from connector.core.store import Store
 from connector.core.text import how_many
 from connector.core.webhook import Misfit, Platform, Unreadable, Webhook
 from connector.intake import Seen, a_bug, decision, examine, set_aside
-from connector.mapping import Mapped
+from connector.mapping.tiktok_event import Mapped
 from connector.outbox import Outbox
 from connector.storage.tables import events, ledger
 from connector.storage.transaction import Transactions

@@ -23,7 +23,7 @@ from connector.core.signature import body_sha256
 from connector.core.store import Store
 from connector.core.webhook import Misfit, Platform, Refused, Request, Unreadable, Webhook
 from connector.demands import Demands
-from connector.mapping import Described, Mapped, map_event, object_key
+from connector.mapping.tiktok_event import Described, Mapped, map_event, object_key
 from connector.outbox import Outbox, Parked
 from connector.parking import seal, unseal
 from connector.person import person_of

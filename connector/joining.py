@@ -9,8 +9,8 @@ from typing import Literal
 import msgspec
 from msgspec import Raw, Struct
 
-from connector.mapping import NO_IP, NOBODY, matchable
-from connector.waiting import SAID_NO, SAID_NOTHING
+from connector.mapping.consent import SAID_NO, SAID_NOTHING
+from connector.mapping.tiktok_event import NO_IP, NOBODY, matchable
 
 _PARTS = msgspec.json.Decoder(dict[str, Raw])
 _TEXTS = msgspec.json.Decoder(dict[str, str])

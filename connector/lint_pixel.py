@@ -12,8 +12,8 @@ from typing import Literal
 
 from connector.core.json_fields import Json, mapping, rows
 from connector.core.store import MILESTONES, PLACEHOLDER, Milestone, Store
-from connector.mapping import CURRENCIES, content_type
-from connector.naming import SHAPES, shaped
+from connector.mapping.event_id import SHAPES, shaped
+from connector.mapping.tiktok_event import CURRENCIES, content_type
 from connector.pixel_requests import Sent
 
 Mark = Literal["same", "differs", "note"]

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine
 
 from connector.bookkeeping import Bookkeeping, Decision
 from connector.identities import remember
-from connector.mapping import Mapped
+from connector.mapping.tiktok_event import Mapped
 from connector.signals import Arrival, Joins
 from connector.silence import HOUR
 from connector.storage.bulk_insert import Insertion

@@ -7,10 +7,10 @@ from typing import Any
 
 from msgspec import Struct
 
-from connector import privacy
 from connector.core.event import Demand
 from connector.core.store import Store
-from connector.mapping import fill, object_key
+from connector.mapping import hashing
+from connector.mapping.tiktok_event import fill, object_key
 
 _ADDRESS = re.compile(r"[^\s\"'<>(),;:\\\[\]]+@[^\s\"'<>(),;:\\\[\]@]+")
 _FEWEST, _MOST, _LONGEST = 6, 15, 40  # digits of a phone number, and characters of one however it is written
@@ -44,10 +44,10 @@ def person_of(demand: Demand, store: Store | None) -> Person:
     """
     country = store.country if store else ""
     ids = {"customer_id": demand.customer_id} if demand.customer_id else {}
-    external = privacy.external_id(fill(store.external_id, ids)) if store else ""
+    external = hashing.external_id(fill(store.external_id, ids)) if store else ""
     return Person(
-        emails=_some(privacy.email(raw) for raw in demand.emails),
-        phones=_some(privacy.phone(raw, country) for raw in demand.phones),
+        emails=_some(hashing.email(raw) for raw in demand.emails),
+        phones=_some(hashing.phone(raw, country) for raw in demand.phones),
         external_ids=_some([external]),
         customer_id=demand.customer_id,
         order_ids=frozenset(demand.order_ids),
@@ -99,13 +99,13 @@ def _is_theirs(person: Person, topic: str, path: tuple[str, ...], value: object)
 
 
 def _has_email(person: Person, value: str) -> bool:
-    return any(privacy.email(found.rstrip(".")) in person.emails for found in _ADDRESS.findall(value))
+    return any(hashing.email(found.rstrip(".")) in person.emails for found in _ADDRESS.findall(value))
 
 
 def _has_phone(person: Person, value: str, countries: Iterable[str]) -> bool:
     if not person.phones or len(value) > _LONGEST or not _FEWEST <= sum(map(str.isdigit, value)) <= _MOST:
         return False
-    return any(privacy.phone(value, country) in person.phones for country in countries)
+    return any(hashing.phone(value, country) in person.phones for country in countries)
 
 
 def _some(found: Iterable[str]) -> frozenset[str]:

@@ -11,8 +11,8 @@ from connector.core.store import Store
 from connector.core.webhook import Misfit, Platform, Unreadable, Webhook
 from connector.intake import Seen, examine
 from connector.joining import lacking
-from connector.mapping import Mapped
-from connector.waiting import Waits
+from connector.mapping.consent import Waits
+from connector.mapping.tiktok_event import Mapped
 
 NO_AGE = "age is not applied: a real webhook older than max_event_age or go_live would be skipped"
 

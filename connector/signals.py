@@ -17,11 +17,11 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
 from connector.joining import Signal, fill, follow, join, lacking
+from connector.mapping.consent import Waits
 from connector.storage.engine import patience_of
 from connector.storage.group_commit import Gathering, TookTooLong
 from connector.storage.tables import events, signals
 from connector.storage.transaction import CannotStore, Transactions, fault_of_one
-from connector.waiting import Waits
 
 _FIELDS = Signal.__struct_fields__
 _HASHES = ("email", "phone", "external_id")

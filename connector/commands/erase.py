@@ -135,8 +135,8 @@ def _open() -> "tuple[Records, Demands]":
 
 def _demand(email: str, phone: str, customer: str, store: str) -> "Demand":
     """Whom the options name. A usage error for what is no e-mail and no phone, without repeating it."""
-    from connector import privacy
     from connector.core.event import Demand
+    from connector.mapping import hashing
 
     if customer and not store:
         raise click.UsageError("a customer's number is the shop's own: say --store, too")
@@ -146,7 +146,7 @@ def _demand(email: str, phone: str, customer: str, store: str) -> "Demand":
         email = sys.stdin.readline().strip()
     elif not (email or phone or customer):
         email = click.prompt("E-mail", err=True).strip()
-    if email and not privacy.email(email):
+    if email and not hashing.email(email):
         raise click.UsageError("that is no e-mail address")
     if not (email or phone or customer):
         raise click.UsageError("say whom: --email, --phone or --customer")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from connector.config.settings import Config
     from connector.desk import Choice, Desk
-    from connector.naming import Named
+    from connector.mapping.event_id import Named
 
 
 # As connector.outbox has them, which would bring the database's libraries along.
@@ -78,8 +78,8 @@ def list_(
 @click.argument("key")
 def show(key: str) -> None:
     """Everything known about KEY: an event_id, an order number or id, or a row number of `events list`."""
-    from connector.masking import masked
-    from connector.naming import named_by
+    from connector.mapping.event_id import named_by
+    from connector.mapping.redaction import masked
 
     desk = database(open_desk)
     lines, found = database(lambda: desk.show(key))

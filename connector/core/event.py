@@ -30,7 +30,7 @@ class Address(Struct, frozen=True):
 
 
 class Customer(Struct, frozen=True):
-    """The shopper as the shop knows them, all plain text; hashing happens in `connector.mapping`.
+    """The shopper as the shop knows them, all plain text; hashing happens in `connector.mapping.tiktok_event`.
 
     `address` is where they are known best (billing first); `destination` is where the order goes (shipping first), and
     decides which privacy law applies.

@@ -14,7 +14,6 @@ from flask import Blueprint, Response, make_response, redirect, render_template,
 from sqlalchemy import Engine
 from werkzeug.exceptions import BadRequest, HTTPException
 
-from connector import privacy
 from connector.arrivals import Arrivals
 from connector.config.settings import Config
 from connector.core.store import Store
@@ -25,8 +24,9 @@ from connector.dashboard.door import Door
 from connector.dashboard.overview import overview
 from connector.desk import Choice, Desk, Subject
 from connector.entrance import Entrance
-from connector.masking import masked
-from connector.naming import named_by
+from connector.mapping import hashing
+from connector.mapping.event_id import named_by
+from connector.mapping.redaction import masked
 from connector.replay import plan_replay, replay_events, replay_parked
 from connector.storage.transaction import CannotStore
 from connector.tallies import KEYS, Tallies
@@ -116,7 +116,7 @@ def _add_reading(site: Blueprint, door: Door, config: Config, desk: Desk, tallie
         if not key:
             return render_template("search.html", asked=False, found=[])
         if "@" in key:
-            digest = privacy.email(key)
+            digest = hashing.email(key)
             found = desk.search("", bytes.fromhex(digest)) if digest else []
         else:
             found = desk.search(key) or _of_named(desk, key, config)

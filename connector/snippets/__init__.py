@@ -11,8 +11,8 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from connector.core.store import BROWSER_MILESTONES, PLACEHOLDER, Milestone, Store
-from connector.mapping import CONTENT_ID_CHAINS, CURRENCIES, EXCLUDES, content_type
-from connector.waiting import EUROPE
+from connector.mapping.consent import EUROPE
+from connector.mapping.tiktok_event import CONTENT_ID_CHAINS, CURRENCIES, EXCLUDES, content_type
 from platforms import shopify, woocommerce
 
 Kind = Literal["shopify", "woocommerce", "plain"]

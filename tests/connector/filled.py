@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from connector.bookkeeping import Decision
 from connector.core.store import Pixel
-from connector.mapping import Mapped
+from connector.mapping.tiktok_event import Mapped
 from connector.outbox import Claimed, Lane, Outbox
 from connector.storage.tables import events
 

@@ -6,7 +6,7 @@ import pytest
 from checkouts import ASKING, NOBODY, SHOP, UNTOLD, Way, joined
 
 from connector.desk import Desk
-from connector.waiting import SAID_NO, SAID_NOTHING
+from connector.mapping.consent import SAID_NO, SAID_NOTHING
 
 YES = {"note_attributes": [{"name": "tiktok_consent", "value": "yes"}]}
 

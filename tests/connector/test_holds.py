@@ -11,12 +11,12 @@ from sqlalchemy import event
 from connector import holds as module
 from connector.holds import TOO_FAR, Holds, run
 from connector.housekeeping import Attic
+from connector.mapping.consent import SAID_NOTHING
 from connector.preview import preview
 from connector.relay import FURTHEST
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import events
 from connector.storage.transaction import CannotStore
-from connector.waiting import SAID_NOTHING
 from platforms import PLATFORMS, shopify_samples
 
 

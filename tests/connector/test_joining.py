@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.joining import Signal, fill, follow, join, lacking
-from connector.mapping import NO_IP, NOBODY
-from connector.waiting import SAID_NO, SAID_NOTHING
+from connector.mapping.consent import SAID_NO, SAID_NOTHING
+from connector.mapping.tiktok_event import NO_IP, NOBODY
 
 HOME = "https://acme.example/"
 SIGNAL = Signal(

@@ -1,4 +1,4 @@
-"""connector.mapping: an event and a store's choices become EAPI items, or the reason why not."""
+"""connector.mapping.tiktok_event: an event and a store's choices become EAPI items, or the reason why not."""
 
 import dataclasses
 import hashlib
@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from connector.core.event import Address, Customer, Event, Item, Skipped
 from connector.core.store import EventIds, MappingChoices, Orders, Pixel, Store
-from connector.mapping import CURRENCIES, Mapped, content_id, fill, map_event, object_key
+from connector.mapping.tiktok_event import CURRENCIES, Mapped, content_id, fill, map_event, object_key
 
 NOW = datetime(2026, 11, 23, 15, 0, tzinfo=UTC)
 LIVE = NOW - timedelta(days=30)

@@ -5,7 +5,7 @@ import json
 import msgspec
 import pytest
 
-from connector.masking import masked
+from connector.mapping.redaction import masked
 
 
 def test_only_the_beginning_of_what_identifies_is_shown() -> None:

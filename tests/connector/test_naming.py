@@ -1,4 +1,4 @@
-"""connector.naming: an event_id says what it is of, as far as its template does."""
+"""connector.mapping.event_id: an event_id says what it is of, as far as its template does."""
 
 from dataclasses import replace
 
@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.core.store import EventIds, Pixel, Store
-from connector.mapping import fill
-from connector.naming import Named, named_by
+from connector.mapping.event_id import Named, named_by
+from connector.mapping.tiktok_event import fill
 
 ACME = Store(
     name="acme",

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector import privacy
 from connector.core.event import Demand
 from connector.core.store import EventIds, Pixel, Store
+from connector.mapping import hashing
 from connector.person import Person, is_named, person_of
 
 STORE = Store(
@@ -35,9 +35,9 @@ def named(body: Any, topic: str = "orders/create", person: Person = ANN) -> bool
 
 def test_a_person_is_hashed_as_the_stores_events_are() -> None:
     """E-mail normalised, phone in the store's country, external_id by the store's template; nothing in plain."""
-    assert ANN.emails == {privacy.email("ann@example.com")}
-    assert ANN.phones == {privacy.phone("+12025550147", "")}
-    assert ANN.external_ids == {privacy.external_id("c-8123")}
+    assert ANN.emails == {hashing.email("ann@example.com")}
+    assert ANN.phones == {hashing.phone("+12025550147", "")}
+    assert ANN.external_ids == {hashing.external_id("c-8123")}
     assert ANN.object_keys == ["order:501", "customer:8123"]
     assert "example" not in repr(ANN)
     assert person_of(DEMAND, replace(STORE, external_id="{order_id}")).external_ids == frozenset()
@@ -99,7 +99,7 @@ def test_a_phone_is_read_in_the_bodys_countries_too() -> None:
 
 
 def replace_phone(number: str) -> Person:
-    return Person(phones=frozenset({privacy.phone(number, "")}))
+    return Person(phones=frozenset({hashing.phone(number, "")}))
 
 
 @pytest.mark.parametrize("body", [b"", b"\xff", b"{", b"[" * 100_000])

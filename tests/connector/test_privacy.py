@@ -1,4 +1,4 @@
-"""connector.privacy: normalised the way TikTok matches, absent where nothing can be normalised."""
+"""connector.mapping.hashing: normalised the way TikTok matches, absent where nothing can be normalised."""
 
 import hashlib
 import time
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector import privacy
+from connector.mapping import hashing
 
 EMPTY = hashlib.sha256(b"").hexdigest()
 HASH = hashlib.sha256(b"already").hexdigest()
@@ -20,11 +20,11 @@ def digest(text):
 
 # The official examples of TikTok's parameter page, and two that PostHog's tests publish.
 VECTORS = [
-    (privacy.email, (" ALICE_abc@gmail.com ",), "848a771458438fc2ec420560d769fb9b9b86851ee338ec56517baabd79d3bb4f"),
-    (privacy.phone, ("(+1)2133734253", ""), "9f7ec22d72092cd3c0b58726ed9c2d91b92e51a3f29837508fb2948bb22dd2fd"),
-    (privacy.external_id, ("user_123",), "80fba0ae1c48e3978e43e4efc365e14e12ea0c830ba8ba5b9a2dafc7e3f2ab8b"),
-    (privacy.name, ("Max",), "9baf3a40312f39849f46dad1040f2f039f1cffa1238c41e9db675315cfad39b6"),
-    (privacy.name, ("AI",), "32e83e92d45d71f69dcf9d214688f0375542108631b45d344e5df2eb91c11566"),
+    (hashing.email, (" ALICE_abc@gmail.com ",), "848a771458438fc2ec420560d769fb9b9b86851ee338ec56517baabd79d3bb4f"),
+    (hashing.phone, ("(+1)2133734253", ""), "9f7ec22d72092cd3c0b58726ed9c2d91b92e51a3f29837508fb2948bb22dd2fd"),
+    (hashing.external_id, ("user_123",), "80fba0ae1c48e3978e43e4efc365e14e12ea0c830ba8ba5b9a2dafc7e3f2ab8b"),
+    (hashing.name, ("Max",), "9baf3a40312f39849f46dad1040f2f039f1cffa1238c41e9db675315cfad39b6"),
+    (hashing.name, ("AI",), "32e83e92d45d71f69dcf9d214688f0375542108631b45d344e5df2eb91c11566"),
 ]
 
 
@@ -36,35 +36,35 @@ def test_published_vectors(normalise, raw, expected):
 @given(WORDS)
 def test_nothing_is_ever_the_hash_of_nothing_nor_anything_but_a_digest(raw):
     for found in (
-        *(privacy.email(raw), privacy.phone(raw, "US"), privacy.phone(raw, ""), privacy.external_id(raw)),
-        *(privacy.name(raw), privacy.zip_code(raw, "US"), privacy.zip_code(raw, "DE")),
+        *(hashing.email(raw), hashing.phone(raw, "US"), hashing.phone(raw, ""), hashing.external_id(raw)),
+        *(hashing.name(raw), hashing.zip_code(raw, "US"), hashing.zip_code(raw, "DE")),
     ):
         assert found == "" or (len(found) == 64 and found != EMPTY)
 
 
 @pytest.mark.parametrize("blank", ["", " ", "\t\n"])
 def test_blank_is_absent(blank):
-    assert not any((privacy.email(blank), privacy.phone(blank, "US"), privacy.external_id(blank), privacy.name(blank)))
-    assert not any((privacy.zip_code(blank, "US"), privacy.place(blank), privacy.country_code(blank)))
-    assert not any((privacy.public_ip(blank), privacy.locale(blank)))
+    assert not any((hashing.email(blank), hashing.phone(blank, "US"), hashing.external_id(blank), hashing.name(blank)))
+    assert not any((hashing.zip_code(blank, "US"), hashing.place(blank), hashing.country_code(blank)))
+    assert not any((hashing.public_ip(blank), hashing.locale(blank)))
 
 
 def test_what_is_hashed_already_is_not_hashed_again_but_lower_cased():
-    assert privacy.email(HASH) == privacy.email(f" {HASH.upper()} ") == HASH
-    assert privacy.phone(HASH, "US") == privacy.phone(f" {HASH.upper()} ", "") == HASH
-    assert privacy.external_id(HASH) == privacy.external_id(HASH.upper()) == HASH
-    assert privacy.name(HASH.upper()) == HASH
-    assert privacy.zip_code(HASH, "US") == HASH
-    assert privacy.sha256(HASH[:-1]) == digest(HASH[:-1])
+    assert hashing.email(HASH) == hashing.email(f" {HASH.upper()} ") == HASH
+    assert hashing.phone(HASH, "US") == hashing.phone(f" {HASH.upper()} ", "") == HASH
+    assert hashing.external_id(HASH) == hashing.external_id(HASH.upper()) == HASH
+    assert hashing.name(HASH.upper()) == HASH
+    assert hashing.zip_code(HASH, "US") == HASH
+    assert hashing.sha256(HASH[:-1]) == digest(HASH[:-1])
 
 
 @pytest.mark.parametrize("raw", ["nobody", "@example.com", "a@", "a@localhost", "a b@example.com", "a@exa mple.com"])
 def test_what_is_no_address_is_absent(raw):
-    assert privacy.email(raw) == ""
+    assert hashing.email(raw) == ""
 
 
 def test_an_address_keeps_its_dots_and_plus():
-    assert privacy.email("J.Doe+Shop@Example.COM") == digest("j.doe+shop@example.com")
+    assert hashing.email("J.Doe+Shop@Example.COM") == digest("j.doe+shop@example.com")
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_an_address_keeps_its_dots_and_plus():
     ],
 )
 def test_a_phone_is_hashed_as_e164_of_the_country_it_was_typed_in(raw, country, e164):
-    assert privacy.phone(raw, country) == digest(e164)
+    assert hashing.phone(raw, country) == digest(e164)
 
 
 @pytest.mark.parametrize(
@@ -85,11 +85,11 @@ def test_a_phone_is_hashed_as_e164_of_the_country_it_was_typed_in(raw, country, 
     [("(212) 555-0123", ""), ("212", "US"), ("call me", "US"), ("+999 1", "US"), ("1" * 300, "US"), ("1", "Nowhere")],
 )
 def test_an_impossible_phone_is_absent(raw, country):
-    assert privacy.phone(raw, country) == ""
+    assert hashing.phone(raw, country) == ""
 
 
 def test_an_external_id_keeps_its_case():
-    assert privacy.external_id(" testId123 ") == digest("testId123")
+    assert hashing.external_id(" testId123 ") == digest("testId123")
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_an_external_id_keeps_its_case():
     ],
 )
 def test_a_name_loses_case_punctuation_and_spaces_but_no_accents(raw, normalised):
-    assert privacy.name(raw) == digest(normalised)
+    assert hashing.name(raw) == digest(normalised)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_a_name_loses_case_punctuation_and_spaces_but_no_accents(raw, normalised
     ],
 )
 def test_zip_codes(raw, country, normalised):
-    assert privacy.zip_code(raw, country) == digest(normalised)
+    assert hashing.zip_code(raw, country) == digest(normalised)
 
 
 @pytest.mark.parametrize(
@@ -127,14 +127,14 @@ def test_zip_codes(raw, country, normalised):
     ],
 )
 def test_a_place_is_plain_letters_and_digits_of_any_script(raw, plain):
-    assert privacy.place(raw) == plain
+    assert hashing.place(raw) == plain
 
 
 @pytest.mark.parametrize(
     ("raw", "code"), [("US", "us"), (" de ", "de"), ("USA", ""), ("Germany", ""), ("1a", ""), ("ÄÖ", "")]
 )
 def test_country_code(raw, code):
-    assert privacy.country_code(raw) == code
+    assert hashing.country_code(raw) == code
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_country_code(raw, code):
     ],
 )
 def test_a_public_ip_is_kept(raw, public):
-    assert privacy.public_ip(raw) == public
+    assert hashing.public_ip(raw) == public
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_a_public_ip_is_kept(raw, public):
     ],
 )
 def test_a_private_reserved_or_unreadable_ip_is_dropped(raw):
-    assert privacy.public_ip(raw) == ""
+    assert hashing.public_ip(raw) == ""
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_a_private_reserved_or_unreadable_ip_is_dropped(raw):
     [("en-US", "en-US"), ("de_DE", "de-DE"), ("zh-Hans-CN", "zh-Hans-CN"), ("en US", ""), ("x" * 40, "")],
 )
 def test_locale(raw, tag):
-    assert privacy.locale(raw) == tag
+    assert hashing.locale(raw) == tag
 
 
 BASE = "https://shop.example"
@@ -196,9 +196,9 @@ BASE = "https://shop.example"
     ],
 )
 def test_a_page_keeps_its_path_and_of_the_query_only_click_id_and_utm(raw, url):
-    assert privacy.page_url(raw, BASE) == BASE + url
+    assert hashing.page_url(raw, BASE) == BASE + url
     if raw.startswith("/"):
-        assert privacy.page_url(BASE + raw, "https://elsewhere.example") == BASE + url
+        assert hashing.page_url(BASE + raw, "https://elsewhere.example") == BASE + url
 
 
 @pytest.mark.parametrize(
@@ -211,20 +211,20 @@ def test_a_page_keeps_its_path_and_of_the_query_only_click_id_and_utm(raw, url):
     ],
 )
 def test_a_page_without_credentials_or_no_page(raw, url):
-    assert privacy.page_url(raw, BASE) == url
+    assert hashing.page_url(raw, BASE) == url
 
 
 @pytest.mark.parametrize("segment", ["a" * 30_000, "a" * 30_000 + "!", "a-" * 15_000, "%" * 30_000])
 def test_a_long_path_costs_little(segment):
     """Anybody may send one with a beacon."""
     begun = time.monotonic()
-    privacy.page_url(f"https://acme.example/{segment}", "")
+    hashing.page_url(f"https://acme.example/{segment}", "")
     assert time.monotonic() - begun < 2
 
 
 @given(WORDS)
 def test_page_url_takes_any_text(raw):
-    assert privacy.page_url(raw, BASE) == "" or privacy.page_url(raw, BASE).startswith("http")
+    assert hashing.page_url(raw, BASE) == "" or hashing.page_url(raw, BASE).startswith("http")
 
 
 @pytest.mark.parametrize(
@@ -242,4 +242,4 @@ def test_page_url_takes_any_text(raw):
     ],
 )
 def test_a_page_carries_no_key_and_no_address(landing, kept):
-    assert privacy.page_url(landing, "https://acme.example") == f"https://acme.example{kept}"
+    assert hashing.page_url(landing, "https://acme.example") == f"https://acme.example{kept}"

@@ -7,9 +7,9 @@ from checkouts import ASKING, SHOP, UNTOLD, Way
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from connector.mapping.consent import SAID_NOTHING
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import metadata
-from connector.waiting import SAID_NOTHING
 
 
 def together(*works):

@@ -25,7 +25,7 @@ from connector.bookkeeping import Decision
 from connector.core import rate_limit
 from connector.core.store import EventIds, Pixel, Store
 from connector.desk import Desk
-from connector.mapping import Mapped
+from connector.mapping.tiktok_event import Mapped
 from connector.outbox import Lane, Outbox
 from connector.relay import BACKLOG, BATCH, BATCH_BYTES, GIVE_UP, LEASE, PAUSES, Relay, fingerprint
 from connector.sandbox import Sandbox

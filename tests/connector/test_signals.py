@@ -9,7 +9,7 @@ from sqlalchemy import event
 
 from connector.beacons import Post
 from connector.housekeeping import Attic, Housekeeper, Kept
-from connector.mapping import NOBODY as NOBODY_KNOWN
+from connector.mapping.tiktok_event import NOBODY as NOBODY_KNOWN
 from connector.outbox import Lane, again
 from connector.relay import FURTHEST, LOOK_AHEAD
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from connector.beacons import ADDRESS_BURST, MAX_BEACON
-from connector.waiting import SAID_NO, SAID_NOTHING
+from connector.mapping.consent import SAID_NO, SAID_NOTHING
 from platforms import PLATFORMS
 from platforms.samples import SAMPLES, fresh_journey
 

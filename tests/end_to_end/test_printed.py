@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from connector import privacy
+from connector.mapping import hashing
 from connector.sandbox_rules import Fault
 from connector.simulate import fresh_journey
 from platforms import PLATFORMS
@@ -45,11 +45,11 @@ ELSEWHERE = {
     "page": "gift-for-",
 }
 DIGESTS = {
-    "email's hash": privacy.email(PERSONAL["email"]),
-    "phone's hash": privacy.phone(PERSONAL["phone"], "US"),
-    "first name's hash": privacy.name(PERSONAL["first_name"]),
-    "last name's hash": privacy.name(PERSONAL["last_name"]),
-    "postcode's hash": privacy.zip_code(ELSEWHERE["zip"], "US"),
+    "email's hash": hashing.email(PERSONAL["email"]),
+    "phone's hash": hashing.phone(PERSONAL["phone"], "US"),
+    "first name's hash": hashing.name(PERSONAL["first_name"]),
+    "last name's hash": hashing.name(PERSONAL["last_name"]),
+    "postcode's hash": hashing.zip_code(ELSEWHERE["zip"], "US"),
 }
 SECRETS = {
     "SECRET": "whsec-of-the-logs-test-0123456789",

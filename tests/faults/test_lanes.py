@@ -10,7 +10,7 @@ from machinery import STORES
 from connector.bookkeeping import Decision
 from connector.config.settings import load
 from connector.desk import Desk
-from connector.mapping import Mapped
+from connector.mapping.tiktok_event import Mapped
 from connector.outbox import Outbox
 from connector.relay import Relay
 from connector.sandbox import Sandbox

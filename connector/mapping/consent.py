@@ -6,9 +6,9 @@ from typing import Literal
 from msgspec import Struct
 from phonenumbers import SUPPORTED_REGIONS
 
-from connector import privacy
 from connector.core.event import Event
 from connector.core.store import BROWSER_MILESTONES, Store, among
+from connector.mapping import hashing
 
 # The European Economic Area with its parts overseas that have country codes of their own, the United Kingdom and
 # Switzerland.
@@ -90,4 +90,4 @@ def waits(event: Event, store: Store) -> Waits | None:
 
 def home(store: Store) -> str:
     """The page.url of an event that knows no better page."""
-    return privacy.page_url(store.url, store.url)
+    return hashing.page_url(store.url, store.url)

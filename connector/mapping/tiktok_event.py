@@ -13,12 +13,12 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from connector import privacy
 from connector.core.event import Customer, Event, Item, Parts, Skipped
 from connector.core.json_fields import quotable
 from connector.core.store import PLACEHOLDER, Milestone, Pixel, Store, among
 from connector.core.text import how_long
-from connector.waiting import Waits, home, waits, why_no_consent
+from connector.mapping import hashing
+from connector.mapping.consent import Waits, home, waits, why_no_consent
 
 # The 62 currencies the Events API lists; what it does with others is undocumented.
 CURRENCIES = frozenset(
@@ -99,7 +99,7 @@ def map_event(
     names = store.events[event.milestone]
     event_id = fill(_template(event, store), event.ids)
     if len(event_id) > MAX_ID:  # a shopper can write what he likes into a cart attribute; an index takes so much
-        event_id = privacy.sha256(event_id)
+        event_id = hashing.sha256(event_id)
     if reason := _why_not(event, event_id, store):
         yield Skipped(event.milestone, reason, event.ids)
         return
@@ -139,8 +139,8 @@ def _describe(event: Event, store: Store) -> Described:
     user = _user(event.customer, store, event.ids)
     properties, notes = _properties(event, store)
     page = _present(
-        url=privacy.page_url(event.page_url, store.url) or home(store),
-        referrer=privacy.page_url(event.referrer, "") if event.referrer else "",
+        url=hashing.page_url(event.page_url, store.url) or home(store),
+        referrer=hashing.page_url(event.referrer, "") if event.referrer else "",
     )
     limited = _data_use_is_limited(event, store) or None
     item = _present(user=user, properties=properties, page=page, limited_data_use=limited)
@@ -204,7 +204,7 @@ def _data_use_is_limited(event: Event, store: Store) -> bool:
     where = event.customer.destination if event.customer.destination.country else event.customer.address
     if not store.limited_data_use or where.country.upper() != "US":
         return False
-    state = privacy.state(where.state, where.country)
+    state = hashing.state(where.state, where.country)
     # A state that is not told (a checkout has none yet) may be one of them.
     return not state or bool(among([state], store.limited_data_use))
 
@@ -269,20 +269,20 @@ def _user(customer: Customer, store: Store, ids: dict[str, str]) -> dict[str, An
     address = customer.address
     country = address.country or store.country
     return _present(
-        email=_one_or_many([privacy.email(raw) for raw in customer.emails]),
-        phone=_one_or_many([privacy.phone(raw, typed_in or country) for raw, typed_in in customer.phones]),
-        external_id=privacy.external_id(fill(store.external_id, ids)),
+        email=_one_or_many([hashing.email(raw) for raw in customer.emails]),
+        phone=_one_or_many([hashing.phone(raw, typed_in or country) for raw, typed_in in customer.phones]),
+        external_id=hashing.external_id(fill(store.external_id, ids)),
         ttclid=customer.ttclid,
         ttp=customer.ttp,
-        ip=privacy.public_ip(customer.ip),
+        ip=hashing.public_ip(customer.ip),
         user_agent=customer.user_agent,
-        locale=privacy.locale(customer.locale),
-        first_name=privacy.name(customer.first_name),
-        last_name=privacy.name(customer.last_name),
-        zip_code=privacy.zip_code(address.postcode, country),
-        city=privacy.place(address.city),
-        state=privacy.state(address.state, address.country),
-        country=privacy.country_code(address.country),  # the store's own says nothing of the shopper
+        locale=hashing.locale(customer.locale),
+        first_name=hashing.name(customer.first_name),
+        last_name=hashing.name(customer.last_name),
+        zip_code=hashing.zip_code(address.postcode, country),
+        city=hashing.place(address.city),
+        state=hashing.state(address.state, address.country),
+        country=hashing.country_code(address.country),  # the store's own says nothing of the shopper
     )
 
 
