@@ -10,7 +10,7 @@ from connector.commands.ground import configuration, fail, store_named
 
 if TYPE_CHECKING:
     from connector.config.settings import Config
-    from connector.lint_pixel import Stored
+    from connector.pixel.lint import Stored
 
 
 @click.command("lint-pixel")
@@ -22,8 +22,8 @@ def lint_pixel(store: str, file: Path) -> None:
     FILE is a HAR export, or the pixel's request as copied from the network panel: URL, fetch, cURL or JSON body.
     Where the database has the event of that event_id, the two are compared in full. Exit 1 when something differs.
     """
-    from connector.lint_pixel import lint
-    from connector.pixel_requests import Unreadable, read
+    from connector.pixel.captured_requests import Unreadable, read
+    from connector.pixel.lint import lint
 
     config = configuration()
     chosen = store_named(config, store)

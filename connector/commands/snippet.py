@@ -21,8 +21,8 @@ def snippet(store: str, plain: bool, with_official_plugin: bool, without_pixel: 
 
     The code goes to the standard output, ready for a file; where to paste it, and what to mind, to the error output.
     """
-    from connector.snippets import CannotPrint, Kind, doubts, where_to_paste
-    from connector.snippets import snippet as build
+    from connector.pixel.snippet import CannotPrint, Kind, doubts, where_to_paste
+    from connector.pixel.snippet import snippet as build
 
     config = configuration()
     chosen = store_named(config, store)

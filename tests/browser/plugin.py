@@ -9,7 +9,7 @@ from pathlib import Path
 
 from server_side import WOOCOMMERCE
 
-from connector.snippets import snippet
+from connector.pixel.snippet import snippet
 
 HERE = Path(__file__).parent
 RECORDINGS = HERE.parent / "fixtures" / "woocommerce" / "requests"

@@ -17,7 +17,7 @@ from werkzeug.serving import make_server
 from connector.app import create_app
 from connector.config.settings import load
 from connector.outbox import Outbox
-from connector.snippets import snippet
+from connector.pixel.snippet import snippet
 from connector.storage.engine import connect
 from connector.storage.tables import events
 from platforms import PLATFORMS, shopify_samples

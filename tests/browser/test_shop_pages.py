@@ -9,7 +9,7 @@ from server_side import CODE, OTHER, SHOPIFY, WOOCOMMERCE, choose, served
 from test_woocommerce_plugin import CART, PERSON
 
 from connector.core.store import EventIds, Pixel
-from connector.snippets import snippet
+from connector.pixel.snippet import snippet
 
 PAID_BY_CARD = {**order("068"), "payment_method": "stripe", "date_paid_gmt": order("068")["date_created_gmt"]}
 OWN_PIXEL = """<script>

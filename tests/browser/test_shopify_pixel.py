@@ -8,7 +8,7 @@ from shopify_checkout import CARD, checkout
 from storefront import ALLOWED, REFUSED
 
 from connector.core.store import Pixel
-from connector.snippets import snippet
+from connector.pixel.snippet import snippet
 
 ORDER = shopify_body("orders/paid")
 CHECKOUT = shopify_body("checkouts/create")

@@ -18,9 +18,9 @@ from connector.cli import main
 from connector.core.store import EventIds, MappingChoices, Pixel, Store
 from connector.core.webhook import Webhook
 from connector.intake import examine
-from connector.lint_pixel import lint
 from connector.outbox import Outbox
-from connector.pixel_requests import Sent, Unreadable, read
+from connector.pixel.captured_requests import Sent, Unreadable, read
+from connector.pixel.lint import lint
 from connector.storage.engine import connect
 from platforms import PLATFORMS
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from connector.cli import main
 from connector.core.store import Api, ConsentSource, EventIds, MappingChoices, Orders, Pixel, Signals, Store
-from connector.snippets import CannotPrint, as_json, doubts, snippet, where_to_paste
+from connector.pixel.snippet import CannotPrint, as_json, doubts, snippet, where_to_paste
 
 SECRETS = (
     "whsec-0123456789",
@@ -42,7 +42,7 @@ SHOPIFY = Store(
 WOOCOMMERCE = replace(SHOPIFY, platform="woocommerce", mapping=MappingChoices(content_id="sku"))
 BASE = "https://connector.example"
 KINDS = [(SHOPIFY, "shopify"), (WOOCOMMERCE, "woocommerce"), (SHOPIFY, "plain"), (WOOCOMMERCE, "plain")]
-SCRIPTS = {file.name: file.read_text() for file in files("connector.snippets").iterdir() if file.name.endswith(".js")}
+SCRIPTS = {file.name: file.read_text() for file in files("connector.pixel").iterdir() if file.name.endswith(".js")}
 EACH = pytest.mark.parametrize(("store", "kind"), KINDS, ids=lambda one: one if isinstance(one, str) else one.platform)
 
 

@@ -14,7 +14,7 @@ from connector.core.json_fields import Json, mapping, rows
 from connector.core.store import MILESTONES, PLACEHOLDER, Milestone, Store
 from connector.mapping.event_id import SHAPES, shaped
 from connector.mapping.tiktok_event import CURRENCIES, content_type
-from connector.pixel_requests import Sent
+from connector.pixel.captured_requests import Sent
 
 Mark = Literal["same", "differs", "note"]
 Stored = Callable[[str, str, str], Json | None]  # pixel, event, event_id → the item in the outbox, if there is one

@@ -251,7 +251,7 @@ def _part(name: str) -> str:
 
 
 def _source(name: str) -> str:
-    return files(__name__).joinpath(name).read_text(encoding="utf-8")
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
 def as_json(settings: object) -> str:
