@@ -14,7 +14,6 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from connector import alerts, metrics
 from connector.answers import answer, fault, unreadable
-from connector.beacons import MAX_BEACON, Collector, Post
 from connector.config.settings import Config
 from connector.core import logs
 from connector.core.store import Store
@@ -27,7 +26,8 @@ from connector.intake import Intake
 from connector.outbox import Lane, Outbox
 from connector.problems import OVERDUE, alive
 from connector.reception import MAX_BODY, Reception
-from connector.signals import Joins
+from connector.signals.collector import MAX_BEACON, Collector, Post
+from connector.signals.matching import Joins
 from connector.storage.engine import connect
 from connector.storage.transaction import CannotStore
 from connector.watcher import NoRelay

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from connector.identities import forget as forget_identities
-from connector.joining import lacking
+from connector.signals.merge import lacking
 from connector.storage.tables import events, ledger
 from connector.storage.transaction import CannotStore, Transactions
 

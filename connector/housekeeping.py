@@ -44,7 +44,7 @@ KEY_OUTLIVES = 35 * 24 * 3600.0
 ARRIVALS_KEPT = 400 * 24 * 3600.0
 SIGNALS_KEPT = 24 * 3600.0
 # A flood fills no disk then: some 2 GB if all are as large as they can be. No event waits longer than minutes, in which
-# the limits of `connector.beacons` let a tenth of it through.
+# the limits of `connector.signals.collector` let a tenth of it through.
 MOST_SIGNALS = 250_000
 TOO_OLD = "older than max_event_age while TikTok refused this pixel"
 GONE = " (its body is no longer kept)"

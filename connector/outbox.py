@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine
 from connector.bookkeeping import Bookkeeping, Decision
 from connector.identities import remember
 from connector.mapping.tiktok_event import Mapped
-from connector.signals import Arrival, Joins
+from connector.signals.matching import Arrival, Joins
 from connector.silence import HOUR
 from connector.storage.bulk_insert import Insertion
 from connector.storage.engine import patience_of

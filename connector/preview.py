@@ -10,9 +10,9 @@ import msgspec
 from connector.core.store import Store
 from connector.core.webhook import Misfit, Platform, Unreadable, Webhook
 from connector.intake import Seen, examine
-from connector.joining import lacking
 from connector.mapping.consent import Waits
 from connector.mapping.tiktok_event import Mapped
+from connector.signals.merge import lacking
 
 NO_AGE = "age is not applied: a real webhook older than max_event_age or go_live would be skipped"
 

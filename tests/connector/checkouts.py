@@ -10,7 +10,6 @@ import httpx
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from connector.beacons import Collector, Post
 from connector.core.store import ConsentSource, EventIds, MappingChoices, Pixel, Signals, Store
 from connector.core.webhook import Request
 from connector.holds import Holds
@@ -18,7 +17,8 @@ from connector.intake import Intake
 from connector.outbox import Outbox
 from connector.relay import Relay
 from connector.sandbox import Sandbox
-from connector.signals import Joins
+from connector.signals.collector import Collector, Post
+from connector.signals.matching import Joins
 from connector.storage.tables import events, ledger, signals
 from connector.tiktok import EventsApi
 from platforms import PLATFORMS, shopify_samples

@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from connector.app import Watch, create_app
-from connector.beacons import ADDRESS_BURST, MAX_BEACON
 from connector.config.settings import load
 from connector.core.store import Pixel
 from connector.desk import Desk
 from connector.outbox import Lane, Outbox
 from connector.problems import NO_RELAY
+from connector.signals.collector import ADDRESS_BURST, MAX_BEACON
 from connector.simulate import webhooks
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import signals

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.beacons import (
+from connector.core.store import EventIds, Signals, Store
+from connector.signals.collector import (
     ADDRESS_BURST,
     MAX_AGENT,
     MAX_TTP,
@@ -18,8 +19,7 @@ from connector.beacons import (
     client_ip,
     read,
 )
-from connector.core.store import EventIds, Signals, Store
-from connector.joining import Signal
+from connector.signals.merge import Signal
 
 TOKEN = "84ad78572dae52a8cbea7d55371afe89"
 AGENT = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X)"

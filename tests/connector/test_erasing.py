@@ -21,10 +21,10 @@ from connector.desk import Desk
 from connector.erasing import NOT_SENT, PERHAPS_SENT, Eraser, eraser
 from connector.housekeeping import KEY_OUTLIVES, Attic
 from connector.intake import Intake
-from connector.joining import Signal
 from connector.outbox import Lane, Outbox, again, settled
 from connector.records import Records
-from connector.signals import Beacon, Joins
+from connector.signals.matching import Beacon, Joins
+from connector.signals.merge import Signal
 from connector.storage.tables import demands, events, identities, ledger, metadata, parked, signals
 from connector.storage.transaction import CannotStore
 from platforms import PLATFORMS, shopify_samples

@@ -16,9 +16,9 @@ from connector.config.settings import load
 from connector.core.store import EventIds, Store
 from connector.desk import Choice, Desk
 from connector.housekeeping import BATCH, KEY_OUTLIVES, Attic, Housekeeper, Kept
-from connector.joining import Signal
 from connector.outbox import Outbox, Parked, settled
-from connector.signals import Beacon, Joins
+from connector.signals.matching import Beacon, Joins
+from connector.signals.merge import Signal
 from connector.storage.tables import arrivals, counters, events, leases, ledger, parked, signals
 from connector.storage.transaction import CannotStore
 from connector.tallies import Tallies

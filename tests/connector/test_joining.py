@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.joining import Signal, fill, follow, join, lacking
 from connector.mapping.consent import SAID_NO, SAID_NOTHING
 from connector.mapping.tiktok_event import NO_IP, NOBODY
+from connector.signals.merge import Signal, fill, follow, join, lacking
 
 HOME = "https://acme.example/"
 SIGNAL = Signal(

@@ -7,11 +7,11 @@ import pytest
 from checkouts import AGENT, IP, NOBODY, SHOP, UNTOLD, Way, holding, joined
 from sqlalchemy import event
 
-from connector.beacons import Post
 from connector.housekeeping import Attic, Housekeeper, Kept
 from connector.mapping.tiktok_event import NOBODY as NOBODY_KNOWN
 from connector.outbox import Lane, again
 from connector.relay import FURTHEST, LOOK_AHEAD
+from connector.signals.collector import Post
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from connector.beacons import ADDRESS_BURST, MAX_BEACON
 from connector.mapping.consent import SAID_NO, SAID_NOTHING
+from connector.signals.collector import ADDRESS_BURST, MAX_BEACON
 from platforms import PLATFORMS
 from platforms.samples import SAMPLES, fresh_journey
 

@@ -13,10 +13,10 @@ from threading import Lock
 from connector.core.client_ip import household, origin
 from connector.core.json_fields import parameter, text
 from connector.core.store import Store
-from connector.joining import Signal
 from connector.mapping import hashing
 from connector.mapping.consent import TOKEN, home
-from connector.signals import Beacon, Joins
+from connector.signals.matching import Beacon, Joins
+from connector.signals.merge import Signal
 
 MAX_BEACON = 8 * 1024  # bytes; a long click id, two addresses and a user agent are some 3 KB
 MAX_TTP = 256  # characters; a cookie of TikTok's has 30 to 40

@@ -16,8 +16,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
-from connector.joining import Signal, fill, follow, join, lacking
 from connector.mapping.consent import Waits
+from connector.signals.merge import Signal, fill, follow, join, lacking
 from connector.storage.engine import patience_of
 from connector.storage.group_commit import Gathering, TookTooLong
 from connector.storage.tables import events, signals
