@@ -19,11 +19,11 @@ from connector.core import logs
 from connector.core.store import Store
 from connector.core.webhook import Platform
 from connector.dashboard import pages as dashboard
-from connector.desk import Desk
 from connector.entrance import Entrance
 from connector.figures import Figures
 from connector.intake import Intake
-from connector.outbox import Lane, Outbox
+from connector.outbox.outbox import Lane, Outbox
+from connector.outbox.queries import Desk
 from connector.problems import OVERDUE, alive
 from connector.reception import MAX_BODY, Reception
 from connector.signals.collector import MAX_BEACON, Collector, Post

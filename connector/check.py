@@ -17,10 +17,10 @@ from connector.core.event import WITHHELD
 from connector.core.shop_api import AdminFault, Administration
 from connector.core.store import Pixel, Store
 from connector.core.text import how_many
-from connector.desk import Desk
 from connector.mapping.consent import NO_CONSENT
-from connector.outbox import Outbox
-from connector.parking import Unopenable, unseal
+from connector.outbox.encryption import Unopenable, unseal
+from connector.outbox.outbox import Outbox
+from connector.outbox.queries import Desk
 from connector.problems import LAST_ORDERS, withheld
 from connector.registration import Plan, prepare, why_not_to
 from connector.storage.engine import SchemaError, connect, require_current

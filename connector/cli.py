@@ -62,10 +62,10 @@ def relay() -> None:
 
     from connector import alerts
     from connector.erasing import eraser
-    from connector.holds import EVERY, SELDOM, Holds
-    from connector.holds import run as end_holds
     from connector.housekeeping import Attic, Housekeeper, Kept
-    from connector.outbox import Outbox
+    from connector.outbox.held_events import EVERY, SELDOM, Holds
+    from connector.outbox.held_events import run as end_holds
+    from connector.outbox.outbox import Outbox
     from connector.problems import Finder
     from connector.reconcile import Reconciler
     from connector.records import Records

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from connector.demands import Demands, Noted
 from connector.housekeeping import BATCH, GONE, PAUSE
-from connector.identities import forget as forget_identities
+from connector.outbox.identity_hashes import forget as forget_identities
 from connector.person import Person
 from connector.records import PERSONAL, Found, Records, parts, something_left
 from connector.storage.lease import Turn

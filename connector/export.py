@@ -9,7 +9,7 @@ import msgspec
 import sqlalchemy as sa
 
 from connector.core.store import Store
-from connector.parking import unseal
+from connector.outbox.encryption import unseal
 from connector.person import Person
 from connector.records import Found, Records, parts
 from connector.storage.tables import events, ledger, parked, signals

@@ -7,10 +7,10 @@ import hashlib
 import logging
 from collections.abc import Sequence
 
-from connector.bookkeeping import Decision
 from connector.core.shop_api import Admin, Administration, Subscription
 from connector.core.store import Store
-from connector.outbox import Outbox
+from connector.outbox.ledger import Decision
+from connector.outbox.outbox import Outbox
 from connector.registered import Registered
 from connector.registration import goes_to, same_place
 

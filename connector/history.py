@@ -13,7 +13,6 @@ from typing import Literal
 import sqlalchemy as sa
 from msgspec.structs import replace
 
-from connector.bookkeeping import Decision
 from connector.core.event import WITHHELD
 from connector.core.shop_api import Admin, Page
 from connector.core.signature import body_sha256
@@ -22,7 +21,8 @@ from connector.core.text import how_many
 from connector.core.webhook import Misfit, Platform, Unreadable, Webhook
 from connector.intake import Seen, a_bug, decision, examine, set_aside
 from connector.mapping.tiktok_event import Mapped
-from connector.outbox import Outbox
+from connector.outbox.ledger import Decision
+from connector.outbox.outbox import Outbox
 from connector.storage.tables import events, ledger
 from connector.storage.transaction import Transactions
 

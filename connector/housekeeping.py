@@ -26,8 +26,8 @@ import sqlalchemy as sa
 from connector import tallies
 from connector.config.settings import Config
 from connector.core.store import Store
-from connector.identities import forget as forget_identities
-from connector.outbox import unleased
+from connector.outbox.identity_hashes import forget as forget_identities
+from connector.outbox.outbox import unleased
 from connector.silence import HOUR
 from connector.storage import tables
 from connector.storage.lease import Turn

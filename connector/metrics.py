@@ -15,9 +15,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from sqlalchemy import Engine
 
 from connector.config.settings import Config
-from connector.desk import Desk
 from connector.entrance import Entrance, caller
 from connector.figures import Figures
+from connector.outbox.queries import Desk
 from connector.problems import KINDS, SILENT, alive
 from connector.storage.transaction import CannotStore
 from connector.tallies import BEYOND, BUCKETS, Number, Tallies, amount, covered

@@ -27,7 +27,7 @@ from sqlalchemy import Engine
 from connector.alerts import Problem, at
 from connector.arrivals import Arrivals
 from connector.core.store import Store
-from connector.desk import Desk, OpenProblem
+from connector.outbox.queries import Desk, OpenProblem
 from connector.silence import SHORTEST, Quiet, quiet
 from connector.storage.tables import counters, demands, events, parked
 from connector.storage.transaction import Transactions

@@ -23,11 +23,11 @@ from connector.core.shop_api import Admin, AdminFault, Administration
 from connector.core.store import Store
 from connector.core.text import how_many
 from connector.core.webhook import Platform
-from connector.desk import Desk
 from connector.guardian import Guardian
 from connector.history import History, Kind, counted
 from connector.intake import history_before
-from connector.outbox import Outbox
+from connector.outbox.outbox import Outbox
+from connector.outbox.queries import Desk
 from connector.problems import LAST_ORDERS, withheld
 from connector.rounds import Round, Rounds
 from connector.storage.lease import Turn

@@ -10,8 +10,8 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from connector.core.store import Store
-from connector.desk import Desk
-from connector.parking import Unopenable, unseal
+from connector.outbox.encryption import Unopenable, unseal
+from connector.outbox.queries import Desk
 from connector.person import Person, is_named
 from connector.storage.tables import events, identities, signals, stores
 from connector.storage.transaction import Transactions

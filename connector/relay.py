@@ -26,7 +26,7 @@ from typing import Any
 from connector.core.rate_limit import Pace
 from connector.core.store import Pixel, Store
 from connector.core.text import how_long
-from connector.outbox import FURTHEST, Claimed, Lane, LaneState, Outbox, again, settled
+from connector.outbox.outbox import FURTHEST, Claimed, Lane, LaneState, Outbox, again, settled
 from connector.storage.transaction import CannotStore
 from connector.tallies import Tally
 from connector.tiktok import LONGEST_REQUEST, PARTLY, EventsApi, Outcome

@@ -8,10 +8,10 @@ from typing import Any
 
 from connector.config.settings import Config
 from connector.core.webhook import Platform, Unreadable
-from connector.desk import Choice, Desk
 from connector.intake import Intake
-from connector.outbox import Outbox, Parked
-from connector.parking import Unopenable
+from connector.outbox.encryption import Unopenable
+from connector.outbox.outbox import Outbox, Parked
+from connector.outbox.queries import Choice, Desk
 from connector.relay import DEDUPLICATED
 
 MOST = 1_000_000

@@ -35,7 +35,7 @@ from msgspec import Struct
 from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql, sqlite
 
-from connector.outbox import Claimed
+from connector.outbox.outbox import Claimed
 from connector.silence import HOUR
 from connector.storage.tables import tallies, totals
 from connector.storage.transaction import Transactions

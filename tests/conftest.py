@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine, make_url
 
-from connector.outbox import Outbox
+from connector.outbox.outbox import Outbox
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import metadata
 

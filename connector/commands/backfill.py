@@ -62,7 +62,7 @@ def _young_enough(store: "Store", start: datetime, now: datetime) -> datetime:
 
 def _history(database_url: str, store: "Store", between: tuple[datetime, datetime], dry_run: bool) -> "History":
     from connector.history import History
-    from connector.outbox import Outbox
+    from connector.outbox.outbox import Outbox
     from connector.storage.engine import connect
     from platforms import PLATFORMS
 

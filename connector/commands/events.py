@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from sqlalchemy import Row
 
     from connector.config.settings import Config
-    from connector.desk import Choice, Desk
     from connector.mapping.event_id import Named
+    from connector.outbox.queries import Choice, Desk
 
 
-# As connector.outbox has them, which would bring the database's libraries along.
+# As connector.outbox.outbox has them, which would bring the database's libraries along.
 STATES = ("held", "due", "accepted", "rejected", "expired", "skipped")
 
 
@@ -49,7 +49,7 @@ def list_(
     store: str, state: str | None, event: str, since: str | None, until: str | None, parked: bool, limit: int
 ) -> None:
     """List events, the newest last; or with --parked the webhooks that could not be handled."""
-    from connector.desk import Choice
+    from connector.outbox.queries import Choice
 
     config = configuration()
     if parked:
@@ -140,7 +140,7 @@ def replay(
     parked: bool, dry_run: bool, force: bool,
 ) -> None:  # fmt: skip
     """Send rejected and expired events again, by event_id or row number, store, state or time."""
-    from connector.desk import Choice
+    from connector.outbox.queries import Choice
 
     config = configuration()
     if parked:

@@ -13,7 +13,7 @@ import click
 if TYPE_CHECKING:
     from connector.config.settings import Config
     from connector.core.store import Store
-    from connector.desk import Desk
+    from connector.outbox.queries import Desk
 
 T = TypeVar("T")
 LONG = 500  # items of work from which on it is shown how far it is
@@ -89,7 +89,7 @@ def fail(sentence: str) -> NoReturn:
 
 def open_desk() -> "Desk":
     """The desk over the configured database."""
-    from connector.desk import Desk
+    from connector.outbox.queries import Desk
     from connector.storage.engine import connect, require_current
 
     engine = connect(configuration().database_url, patience=10.0)

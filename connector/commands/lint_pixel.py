@@ -45,7 +45,7 @@ def _stored(config: "Config", store: str) -> "Stored | None":
     import msgspec
     from sqlalchemy import make_url
 
-    from connector.desk import Desk
+    from connector.outbox.queries import Desk
     from connector.storage.engine import connect, require_current
 
     if config.database_url.startswith("sqlite") and not Path(make_url(config.database_url).database or "").exists():

@@ -10,8 +10,8 @@ from connector.config.settings import Config
 from connector.core.store import Store
 from connector.dashboard.charts import DAY, Chart, spans
 from connector.dashboard.words import HEALTH, WORST
-from connector.desk import Desk, OpenProblem, Queue
-from connector.outbox import Lane, LaneState
+from connector.outbox.outbox import Lane, LaneState
+from connector.outbox.queries import Desk, OpenProblem, Queue
 from connector.problems import Finder, alive, current
 from connector.relay import fingerprint
 from connector.silence import HOUR

@@ -22,11 +22,11 @@ from connector.core.webhook import Platform
 from connector.dashboard import words
 from connector.dashboard.door import Door
 from connector.dashboard.overview import overview
-from connector.desk import Choice, Desk, Subject
 from connector.entrance import Entrance
 from connector.mapping import hashing
 from connector.mapping.event_id import named_by
 from connector.mapping.redaction import masked
+from connector.outbox.queries import Choice, Desk, Subject
 from connector.replay import plan_replay, replay_events, replay_parked
 from connector.storage.transaction import CannotStore
 from connector.tallies import KEYS, Tallies

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from connector.core.store import Store
-from connector.desk import OpenProblem
+from connector.outbox.queries import OpenProblem
 from connector.tallies import MERGED
 
 DEDUPLICATED = 48 * 3600  # seconds: https://ads.tiktok.com/help/article/event-deduplication

@@ -10,9 +10,9 @@ import intake
 import msgspec
 from relay import SANDBOX, URL, accepted, answers, decisions, empty, running, wait_for
 
-from connector.bookkeeping import Decision
 from connector.config.settings import Config
-from connector.outbox import Outbox
+from connector.outbox.ledger import Decision
+from connector.outbox.outbox import Outbox
 from connector.storage.engine import connect, migrate
 
 BACKLOG = 100_000

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from relay import decisions
 
 from connector.config.settings import Config
-from connector.outbox import Lane, Outbox, settled
+from connector.outbox.outbox import Lane, Outbox, settled
 from connector.storage.engine import connect, migrate
 
 SMALL, BIG = 10_000, 1_000_000

@@ -17,10 +17,10 @@ import httpx
 import mapping
 import sqlalchemy as sa
 
-from connector.bookkeeping import Decision
 from connector.config.settings import Config
 from connector.intake import examine
-from connector.outbox import Outbox
+from connector.outbox.ledger import Decision
+from connector.outbox.outbox import Outbox
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import events
 from platforms import PLATFORMS

@@ -13,7 +13,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from connector.desk import Choice
+from connector.outbox.queries import Choice
 from connector.storage.engine import connect
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "connector"))

@@ -16,7 +16,7 @@ from werkzeug.serving import make_server
 
 from connector.app import create_app
 from connector.config.settings import load
-from connector.outbox import Outbox
+from connector.outbox.outbox import Outbox
 from connector.pixel.snippet import snippet
 from connector.storage.engine import connect
 from connector.storage.tables import events

@@ -12,8 +12,8 @@ from sqlalchemy import Engine
 from connector.app import create_app
 from connector.arrivals import Arrivals
 from connector.config.settings import load
-from connector.desk import Choice, Desk
-from connector.outbox import Outbox
+from connector.outbox.outbox import Outbox
+from connector.outbox.queries import Choice, Desk
 from connector.relay import Relay
 from connector.sandbox import Sandbox
 from connector.simulate import webhooks

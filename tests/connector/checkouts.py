@@ -12,9 +12,9 @@ from sqlalchemy import Engine
 
 from connector.core.store import ConsentSource, EventIds, MappingChoices, Pixel, Signals, Store
 from connector.core.webhook import Request
-from connector.holds import Holds
 from connector.intake import Intake
-from connector.outbox import Outbox
+from connector.outbox.held_events import Holds
+from connector.outbox.outbox import Outbox
 from connector.relay import Relay
 from connector.sandbox import Sandbox
 from connector.signals.collector import Collector, Post

@@ -7,10 +7,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from connector.bookkeeping import Decision
 from connector.core.store import Pixel
 from connector.mapping.tiktok_event import Mapped
-from connector.outbox import Claimed, Lane, Outbox
+from connector.outbox.ledger import Decision
+from connector.outbox.outbox import Claimed, Lane, Outbox
 from connector.storage.tables import events
 
 NOW = 1_780_000_000.0

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from connector.alerts import AT_ONCE, CALM, PAUSES, TURN, Alerts, Hook, Problem, Teller, teller
-from connector.desk import Desk
+from connector.outbox.queries import Desk
 from connector.storage.tables import alerts
 
 SENTENCE = "store acme: the token is refused; make a new one"

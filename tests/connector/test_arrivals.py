@@ -8,7 +8,7 @@ from filled import decision, rows
 from sqlalchemy import Engine
 
 from connector.arrivals import LOOK_BACK, Arrivals, Last
-from connector.outbox import Outbox
+from connector.outbox.outbox import Outbox
 from connector.silence import HOUR, WEEK
 from connector.storage.tables import arrivals, ledger
 from connector.tallies import Tallies

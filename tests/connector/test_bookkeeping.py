@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from filled import NOW, decision, mapped, rows, sha
 from sqlalchemy import Engine
 
-from connector.desk import Desk
-from connector.outbox import Outbox, Parked
+from connector.outbox.outbox import Outbox, Parked
+from connector.outbox.queries import Desk
 from connector.storage.tables import ledger
 
 SKIP = {"outcome": "skipped", "reason": "draft"}

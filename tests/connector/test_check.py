@@ -13,8 +13,8 @@ from connector.check import check
 from connector.config.settings import load
 from connector.core.event import WITHHELD
 from connector.core.webhook import Webhook
-from connector.outbox import Lane, Outbox, Parked
-from connector.parking import seal
+from connector.outbox.encryption import seal
+from connector.outbox.outbox import Lane, Outbox, Parked
 from connector.storage.engine import connect
 
 TOML = """

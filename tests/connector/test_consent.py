@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from checkouts import ASKING, NOBODY, SHOP, UNTOLD, Way, joined
 
-from connector.desk import Desk
 from connector.mapping.consent import SAID_NO, SAID_NOTHING
+from connector.outbox.queries import Desk
 
 YES = {"note_attributes": [{"name": "tiktok_consent", "value": "yes"}]}
 

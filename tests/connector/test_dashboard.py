@@ -17,12 +17,12 @@ from sqlalchemy import Engine
 
 from connector.alerts import Alerts
 from connector.app import create_app
-from connector.bookkeeping import Decision
 from connector.config.settings import load
 from connector.dashboard.pages import HEADERS, PAGE
-from connector.desk import Choice
 from connector.entrance import OF_ONE
-from connector.outbox import Lane, Outbox, Parked
+from connector.outbox.ledger import Decision
+from connector.outbox.outbox import Lane, Outbox, Parked
+from connector.outbox.queries import Choice
 from connector.problems import Finder
 from connector.relay import fingerprint
 from connector.storage.tables import events, parked

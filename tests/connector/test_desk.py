@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from filled import NOW, OTHER_PIXEL, claim, decision, fill, mapped, rows, sha
 from sqlalchemy import Engine
 
-from connector.desk import Choice, Desk
-from connector.outbox import Lane, Outbox, Parked, settled
+from connector.outbox.outbox import Lane, Outbox, Parked, settled
+from connector.outbox.queries import Choice, Desk
 from connector.storage.tables import events
 
 HOSTILE = "a\x00b\ud800c\udfffd"

@@ -14,7 +14,7 @@ from connector.cli import main
 from connector.config.settings import load
 from connector.core.webhook import Request
 from connector.intake import Intake
-from connector.outbox import Lane, Outbox, settled
+from connector.outbox.outbox import Lane, Outbox, settled
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import demands, events, ledger, parked
 from platforms import PLATFORMS

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from connector.core.shop_api import AdminFault
 from connector.guardian import Guardian
-from connector.outbox import Outbox
+from connector.outbox.outbox import Outbox
 from connector.registered import Registered
 from connector.registration import carry_out, prepare
 from connector.storage.tables import ledger, registered

@@ -19,7 +19,7 @@ from connector.core.event import WITHHELD
 from connector.core.shop_api import AdminFault, Page
 from connector.core.store import Pixel
 from connector.history import History
-from connector.outbox import Outbox
+from connector.outbox.outbox import Outbox
 from connector.storage.tables import arrivals, counters, events, ledger, parked
 from platforms import PLATFORMS
 from platforms.samples import fresh_journey

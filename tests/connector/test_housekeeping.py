@@ -14,9 +14,9 @@ from sqlalchemy import Engine
 from connector import tallies
 from connector.config.settings import load
 from connector.core.store import EventIds, Store
-from connector.desk import Choice, Desk
 from connector.housekeeping import BATCH, KEY_OUTLIVES, Attic, Housekeeper, Kept
-from connector.outbox import Outbox, Parked, settled
+from connector.outbox.outbox import Outbox, Parked, settled
+from connector.outbox.queries import Choice, Desk
 from connector.signals.matching import Beacon, Joins
 from connector.signals.merge import Signal
 from connector.storage.tables import arrivals, counters, events, leases, ledger, parked, signals

@@ -18,7 +18,7 @@ from connector.cli import main
 from connector.core.store import EventIds, MappingChoices, Pixel, Store
 from connector.core.webhook import Webhook
 from connector.intake import examine
-from connector.outbox import Outbox
+from connector.outbox.outbox import Outbox
 from connector.pixel.captured_requests import Sent, Unreadable, read
 from connector.pixel.lint import lint
 from connector.storage.engine import connect

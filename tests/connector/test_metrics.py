@@ -19,7 +19,7 @@ from connector.core.store import Pixel
 from connector.core.webhook import Request
 from connector.figures import Figures
 from connector.metrics import Stored
-from connector.outbox import Outbox, Parked, settled
+from connector.outbox.outbox import Outbox, Parked, settled
 from connector.simulate import webhooks
 from connector.tallies import Tally
 from platforms import PLATFORMS

@@ -16,10 +16,10 @@ import sqlalchemy as sa
 from filled import LANE, NOW, OTHER_PIXEL, PIXEL, claim, decision, fill, ids, mapped, rows, sha
 from sqlalchemy import Engine
 
-from connector.bookkeeping import hour_of
 from connector.core.store import Pixel
-from connector.desk import Desk
-from connector.outbox import Lane, Outbox, Parked, again, settled
+from connector.outbox.ledger import hour_of
+from connector.outbox.outbox import Lane, Outbox, Parked, again, settled
+from connector.outbox.queries import Desk
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import ledger, parked, relays
 from connector.storage.transaction import CannotStore

@@ -12,7 +12,7 @@ from msgspec import structs
 
 from connector.core.store import EventIds, Pixel, Store
 from connector.core.webhook import Webhook
-from connector.parking import Unopenable, seal, unseal
+from connector.outbox.encryption import Unopenable, seal, unseal
 
 ACME = Store(
     name="acme",

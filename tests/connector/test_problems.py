@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from connector.core.store import EventIds, Store
 from connector.demands import Demands
-from connector.outbox import Lane, Outbox, Parked, again, settled
+from connector.outbox.outbox import Lane, Outbox, Parked, again, settled
 from connector.person import Person
 from connector.problems import COUNTED, DAY, KINDS, MERGED_WITHIN, NO_RELAY, Finder
 from connector.silence import HOUR

@@ -10,7 +10,7 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from connector.app import create_app
 from connector.config.settings import load
-from connector.outbox import Outbox
+from connector.outbox.outbox import Outbox
 from connector.reception import MAX_BODY
 from connector.simulate import webhooks
 from connector.storage.engine import connect, migrate

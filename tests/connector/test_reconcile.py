@@ -14,8 +14,8 @@ from sqlalchemy import Engine
 
 from connector.alerts import Alerts
 from connector.core.store import Api
-from connector.desk import Desk
-from connector.outbox import Outbox
+from connector.outbox.outbox import Outbox
+from connector.outbox.queries import Desk
 from connector.reconcile import FIRST, GAPS_END, OVERLAP, PIECE, UNDER_WAY, Reconciler
 from connector.rounds import Rounds
 from connector.storage.lease import Turn

@@ -21,12 +21,12 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from connector import relay as module
-from connector.bookkeeping import Decision
 from connector.core import rate_limit
 from connector.core.store import EventIds, Pixel, Store
-from connector.desk import Desk
 from connector.mapping.tiktok_event import Mapped
-from connector.outbox import Lane, Outbox
+from connector.outbox.ledger import Decision
+from connector.outbox.outbox import Lane, Outbox
+from connector.outbox.queries import Desk
 from connector.relay import BACKLOG, BATCH, BATCH_BYTES, GIVE_UP, LEASE, PAUSES, Relay, fingerprint
 from connector.sandbox import Sandbox
 from connector.sandbox_rules import Fault

@@ -12,14 +12,14 @@ from click.testing import CliRunner
 from filled import mapped
 
 from connector.app import create_app
-from connector.bookkeeping import Decision
 from connector.cli import main
 from connector.config.settings import load
 from connector.core.store import Pixel
 from connector.core.webhook import Webhook
-from connector.desk import Choice, Desk
-from connector.outbox import STATES, Lane, Outbox, Parked, settled
-from connector.parking import seal
+from connector.outbox.encryption import seal
+from connector.outbox.ledger import Decision
+from connector.outbox.outbox import STATES, Lane, Outbox, Parked, settled
+from connector.outbox.queries import Choice, Desk
 from connector.replay import PAGE, plan_replay, replay_events
 from connector.simulate import webhooks
 from connector.storage.engine import connect, migrate

@@ -9,7 +9,7 @@ from sqlalchemy import event
 
 from connector.housekeeping import Attic, Housekeeper, Kept
 from connector.mapping.tiktok_event import NOBODY as NOBODY_KNOWN
-from connector.outbox import Lane, again
+from connector.outbox.outbox import Lane, again
 from connector.relay import FURTHEST, LOOK_AHEAD
 from connector.signals.collector import Post
 

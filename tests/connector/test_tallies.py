@@ -14,7 +14,7 @@ from msgspec import structs
 from sqlalchemy import Engine
 
 from connector.core.store import Pixel
-from connector.outbox import Claimed, Outbox, again, settled
+from connector.outbox.outbox import Claimed, Outbox, again, settled
 from connector.silence import HOUR
 from connector.tallies import BOUNDS, Number, Tallies, Tally, amount, covered, median
 

@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 from filled import decision, mapped, rows
 
-from connector.outbox import Outbox
+from connector.outbox.outbox import Outbox
 from connector.storage.engine import connect, migrate
 from connector.storage.transaction import CannotStore
 

@@ -14,8 +14,8 @@ from sqlalchemy import Engine
 from test_problems import STORE
 
 from connector.alerts import CALM, TURN, Alerts, Hook, teller
-from connector.desk import Desk
-from connector.outbox import Outbox
+from connector.outbox.outbox import Outbox
+from connector.outbox.queries import Desk
 from connector.problems import NO_RELAY, Finder
 from connector.silence import HOUR
 from connector.storage.tables import alerts, arrivals, leases

@@ -7,7 +7,7 @@ import pytest
 
 from connector.core.store import EventIds, Pixel, Store
 from connector.dashboard import words
-from connector.desk import OpenProblem
+from connector.outbox.queries import OpenProblem
 
 HAPPENED = 1_780_000_000.0
 HOUR = 3600.0

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from connector.cli import main
-from connector.outbox import Outbox
+from connector.outbox.outbox import Outbox
 from connector.storage import write_lock
 from connector.storage.engine import connect, migrate
 from connector.storage.group_commit import TookTooLong

@@ -15,8 +15,8 @@ import pytest
 from fakes.living import Clock, Living, sent_ids, server
 from sqlalchemy import Engine
 
-from connector.desk import Desk
-from connector.outbox import Outbox
+from connector.outbox.outbox import Outbox
+from connector.outbox.queries import Desk
 from connector.reconcile import UNDER_WAY, Reconciler
 from connector.relay import Relay
 from connector.sandbox import Sandbox, create_server

@@ -22,7 +22,7 @@ from werkzeug.serving import make_server
 from connector.app import create_app
 from connector.config.settings import load
 from connector.core.store import Api, EventIds, MappingChoices, Pixel, Store
-from connector.outbox import Outbox
+from connector.outbox.outbox import Outbox
 from connector.registered import Registered
 from connector.registration import carry_out, prepare
 from platforms import shopify_admin, shopify_samples, woocommerce_admin, woocommerce_samples

@@ -20,7 +20,7 @@ import httpx
 from postgres import Server
 
 from connector.config.settings import Config, load
-from connector.desk import Desk
+from connector.outbox.queries import Desk
 from connector.storage.engine import connect, migrate
 
 HURRIED = str(Path(__file__).with_name("hurried.py"))

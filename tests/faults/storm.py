@@ -22,7 +22,7 @@ from pathlib import Path
 from machinery import LOCK_HELD, Machinery, until
 from shoppers import Key, Shoppers
 
-from connector.desk import Choice, Desk
+from connector.outbox.queries import Choice, Desk
 from connector.storage.engine import connect
 
 DRAINED_WITHIN = 60.0

@@ -7,11 +7,11 @@ import httpx
 from lanes import measure
 from machinery import STORES
 
-from connector.bookkeeping import Decision
 from connector.config.settings import load
-from connector.desk import Desk
 from connector.mapping.tiktok_event import Mapped
-from connector.outbox import Outbox
+from connector.outbox.ledger import Decision
+from connector.outbox.outbox import Outbox
+from connector.outbox.queries import Desk
 from connector.relay import Relay
 from connector.sandbox import Sandbox
 from connector.storage.engine import connect, migrate

@@ -23,10 +23,10 @@ from sqlalchemy.event import listen
 
 from connector.core.store import EventIds, MappingChoices, Pixel, Store
 from connector.core.webhook import Refused, Request, Unreadable, Webhook
-from connector.desk import Choice, Desk
 from connector.intake import Intake, examine
-from connector.outbox import Lane, Outbox
-from connector.parking import unseal
+from connector.outbox.encryption import unseal
+from connector.outbox.outbox import Lane, Outbox
+from connector.outbox.queries import Choice, Desk
 from connector.storage.engine import connect, migrate
 from platforms import PLATFORMS, shopify_samples, woocommerce_samples
 from platforms.people import Journey

@@ -32,7 +32,7 @@ from bodies import (
 from connector.config.settings import load
 from connector.core.store import KINDS, EventIds, Pixel
 from connector.intake import Intake
-from connector.outbox import Lane, Outbox
+from connector.outbox.outbox import Lane, Outbox
 from platforms import PLATFORMS
 
 each_platform = pytest.mark.parametrize("store", BOTH, ids=lambda store: store.platform)

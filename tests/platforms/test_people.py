@@ -25,9 +25,9 @@ from bodies import (
 )
 
 from connector.core.store import ConsentSource
-from connector.desk import Desk
 from connector.intake import Intake
-from connector.outbox import Outbox
+from connector.outbox.outbox import Outbox
+from connector.outbox.queries import Desk
 from connector.storage.engine import connect
 from platforms import PLATFORMS
 

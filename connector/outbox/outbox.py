@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy import Connection, Engine
 
-from connector.bookkeeping import Bookkeeping, Decision
-from connector.identities import remember
 from connector.mapping.tiktok_event import Mapped
+from connector.outbox.identity_hashes import remember
+from connector.outbox.ledger import Bookkeeping, Decision
 from connector.signals.matching import Arrival, Joins
 from connector.silence import HOUR
 from connector.storage.bulk_insert import Insertion

@@ -14,12 +14,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from connector.identities import forget as forget_identities
+from connector.outbox.identity_hashes import forget as forget_identities
 from connector.signals.merge import lacking
 from connector.storage.tables import events, ledger
 from connector.storage.transaction import CannotStore, Transactions
 
-log = logging.getLogger("connector.holds")
+log = logging.getLogger("connector.outbox.held_events")
 
 EVERY = 1.0  # seconds between two looks
 SELDOM = 60.0  # where no store expects signals: some may wait from the time when one did

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from connector.outbox import Lane, LaneState, Parked, lane_state
+from connector.outbox.outbox import Lane, LaneState, Parked, lane_state
 from connector.silence import HOUR
 from connector.storage.tables import alerts, counters, events, identities, lanes, ledger, parked, relays
 from connector.storage.transaction import Transactions
