@@ -12,7 +12,7 @@ import httpx
 from flask import Flask, Response, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from connector import alerts, metrics
+from connector import metrics
 from connector.answers import answer, fault, unreadable
 from connector.config.settings import Config
 from connector.core import logs
@@ -22,15 +22,16 @@ from connector.dashboard import pages as dashboard
 from connector.entrance import Entrance
 from connector.figures import Figures
 from connector.intake import Intake
+from connector.monitoring import alerts
+from connector.monitoring.problems import OVERDUE, alive
+from connector.monitoring.watcher import NoRelay
 from connector.outbox.outbox import Lane, Outbox
 from connector.outbox.queries import Desk
-from connector.problems import OVERDUE, alive
 from connector.reception import MAX_BODY, Reception
 from connector.signals.collector import MAX_BEACON, Collector, Post
 from connector.signals.matching import Joins
 from connector.storage.engine import connect
 from connector.storage.transaction import CannotStore
-from connector.watcher import NoRelay
 from platforms import PLATFORMS
 
 log = logging.getLogger("connector.app")

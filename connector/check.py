@@ -10,7 +10,6 @@ import httpx
 import msgspec
 from sqlalchemy import make_url
 
-from connector.alerts import at
 from connector.config.settings import Config
 from connector.config.summary import doubts, plain_words
 from connector.core.event import WITHHELD
@@ -18,10 +17,11 @@ from connector.core.shop_api import AdminFault, Administration
 from connector.core.store import Pixel, Store
 from connector.core.text import how_many
 from connector.mapping.consent import NO_CONSENT
+from connector.monitoring.alerts import at
+from connector.monitoring.problems import LAST_ORDERS, withheld
 from connector.outbox.encryption import Unopenable, unseal
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import Desk
-from connector.problems import LAST_ORDERS, withheld
 from connector.registration import Plan, prepare, why_not_to
 from connector.storage.engine import SchemaError, connect, require_current
 from connector.storage.transaction import CannotStore

@@ -23,12 +23,12 @@ from threading import Event
 
 import sqlalchemy as sa
 
-from connector import tallies
 from connector.config.settings import Config
 from connector.core.store import Store
+from connector.monitoring import event_stats
+from connector.monitoring.inactivity import HOUR
 from connector.outbox.identity_hashes import forget as forget_identities
 from connector.outbox.outbox import unleased
-from connector.silence import HOUR
 from connector.storage import tables
 from connector.storage.lease import Turn
 from connector.storage.tables import arrivals, counters, events, lanes, ledger, parked, signals
@@ -163,7 +163,7 @@ class Attic(Transactions):
             expired = sa.update(events).where(events.c.id.in_(ids), *old).values(ended)
             gone = connection.execute(expired.returning(events.c.pixel, events.c.event)).all()
             number = Counter((store.name, row.pixel, "sent", row.event, "expired") for row in gone)
-            tallies.add(connection, int(now) // HOUR * HOUR, number)
+            event_stats.add(connection, int(now) // HOUR * HOUR, number)
         return len(ids)
 
     def _some(

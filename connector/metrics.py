@@ -1,7 +1,7 @@
 """`GET /metrics`: what Prometheus reads. The web's processes count requests, the rest is read from the database.
 
 What is read costs the same however many events there are: what waits is counted up to `COUNTED` in each lane, and all
-that grows is read from `totals` (`connector.tallies`). The relay, which sends, has no port of its own on a PaaS.
+that grows is read from `totals` (`monitoring.event_stats`). The relay, which sends, has no port of its own on a PaaS.
 https://prometheus.io/docs/practices/naming/
 """
 
@@ -17,10 +17,10 @@ from sqlalchemy import Engine
 from connector.config.settings import Config
 from connector.entrance import Entrance, caller
 from connector.figures import Figures
+from connector.monitoring.event_stats import BEYOND, BUCKETS, Number, Tallies, amount, covered
+from connector.monitoring.problems import KINDS, SILENT, alive
 from connector.outbox.queries import Desk
-from connector.problems import KINDS, SILENT, alive
 from connector.storage.transaction import CannotStore
-from connector.tallies import BEYOND, BUCKETS, Number, Tallies, amount, covered
 
 COUNTED = 10_000  # rows of a lane; a number this large means so many or more
 PARKED_COUNTED = 1000
@@ -149,7 +149,7 @@ class Stored:
 
 
 def _sent(numbers: list[Number]) -> Iterator[Metric]:
-    """What only grows: see `connector.tallies` for what is counted when."""
+    """What only grows: see `connector.monitoring.event_stats` for what is counted when."""
     who = ("store", "pixel", "event")
     for what, (name, words) in _SENT.items():
         sent = CounterMetricFamily(name, words, labels=(*who, "outcome", "code"))

@@ -18,7 +18,6 @@ from datetime import UTC, datetime
 from functools import partial
 from threading import Event, Lock, Thread
 
-from connector.alerts import Alerts, Problem, at
 from connector.core.shop_api import Admin, AdminFault, Administration
 from connector.core.store import Store
 from connector.core.text import how_many
@@ -26,9 +25,10 @@ from connector.core.webhook import Platform
 from connector.guardian import Guardian
 from connector.history import History, Kind, counted
 from connector.intake import history_before
+from connector.monitoring.alerts import Alerts, Problem, at
+from connector.monitoring.problems import LAST_ORDERS, withheld
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import Desk
-from connector.problems import LAST_ORDERS, withheld
 from connector.rounds import Round, Rounds
 from connector.storage.lease import Turn
 from connector.storage.transaction import CannotStore

@@ -26,9 +26,9 @@ from typing import Any
 from connector.core.rate_limit import Pace
 from connector.core.store import Pixel, Store
 from connector.core.text import how_long
+from connector.monitoring.event_stats import Tally
 from connector.outbox.outbox import FURTHEST, Claimed, Lane, LaneState, Outbox, again, settled
 from connector.storage.transaction import CannotStore
-from connector.tallies import Tally
 from connector.tiktok import LONGEST_REQUEST, PARTLY, EventsApi, Outcome
 
 log = logging.getLogger("connector.relay")

@@ -10,7 +10,7 @@ import click
 from connector.commands.ground import configuration, database, store_named
 
 if TYPE_CHECKING:
-    from connector.tallies import Number
+    from connector.monitoring.event_stats import Number
 
 
 @click.command()
@@ -21,8 +21,8 @@ def stats(store: str, days: int, as_json: bool) -> None:
     """What STORE's events came to: sent by outcome, match-key coverage, value by currency. Test events count apart."""
     import msgspec
 
+    from connector.monitoring.event_stats import Tallies
     from connector.storage.engine import connect, require_current
-    from connector.tallies import Tallies
 
     config = configuration()
     store_named(config, store)
@@ -45,7 +45,7 @@ def stats(store: str, days: int, as_json: bool) -> None:
 
 def summary(numbers: "list[Number]") -> dict[str, Any]:
     """By pixel and event: outcomes, how many had each match key (of how many accepted), value by currency."""
-    from connector.tallies import amount, covered
+    from connector.monitoring.event_stats import amount, covered
 
     events = []
     for pixel, event in sorted({(one.pixel, one.event) for one in numbers}):
@@ -69,7 +69,7 @@ def summary(numbers: "list[Number]") -> dict[str, Any]:
 
 
 def _table(found: dict[str, Any]) -> Iterator[str]:
-    from connector.tallies import KEYS
+    from connector.monitoring.event_stats import KEYS
 
     if not found["events"]:
         yield "Nothing was sent in these days."

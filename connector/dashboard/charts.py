@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from math import floor, log10
 
-from connector.silence import HOUR
+from connector.monitoring.inactivity import HOUR
 
 DAY = 24 * HOUR
 WIDTH, HEIGHT = 640, 180

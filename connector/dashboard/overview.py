@@ -5,17 +5,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from connector.arrivals import Arrivals
 from connector.config.settings import Config
 from connector.core.store import Store
 from connector.dashboard.charts import DAY, Chart, spans
 from connector.dashboard.words import HEALTH, WORST
+from connector.monitoring.event_stats import Number, Tallies, amount, covered, median
+from connector.monitoring.inactivity import HOUR
+from connector.monitoring.problems import Finder, alive, current
+from connector.monitoring.webhook_stats import Arrivals
 from connector.outbox.outbox import Lane, LaneState
 from connector.outbox.queries import Desk, OpenProblem, Queue
-from connector.problems import Finder, alive, current
 from connector.relay import fingerprint
-from connector.silence import HOUR
-from connector.tallies import Number, Tallies, amount, covered, median
 
 MANY = 10_000  # events of a lane that are counted; more are "10000 or more"
 COVERED_DAYS = 7

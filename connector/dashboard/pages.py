@@ -14,7 +14,6 @@ from flask import Blueprint, Response, make_response, redirect, render_template,
 from sqlalchemy import Engine
 from werkzeug.exceptions import BadRequest, HTTPException
 
-from connector.arrivals import Arrivals
 from connector.config.settings import Config
 from connector.core.store import Store
 from connector.core.text import how_many
@@ -26,10 +25,11 @@ from connector.entrance import Entrance
 from connector.mapping import hashing
 from connector.mapping.event_id import named_by
 from connector.mapping.redaction import masked
+from connector.monitoring.event_stats import KEYS, Tallies
+from connector.monitoring.webhook_stats import Arrivals
 from connector.outbox.queries import Choice, Desk, Subject
 from connector.replay import plan_replay, replay_events, replay_parked
 from connector.storage.transaction import CannotStore
-from connector.tallies import KEYS, Tallies
 
 PAGE = 50  # rows
 AT_ONCE = 10_000  # events that one press of a button makes due again; a request must not take for ever

@@ -4,12 +4,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from connector.core.store import Store
+from connector.monitoring.event_stats import MERGED
 from connector.outbox.queries import OpenProblem
-from connector.tallies import MERGED
 
 DEDUPLICATED = 48 * 3600  # seconds: https://ads.tiktok.com/help/article/event-deduplication
 
-# Health, the worst first: what the kinds of problems (`connector.problems`) make of a store.
+# Health, the worst first: what the kinds of problems (`connector.monitoring.problems`) make of a store.
 HEALTH = {
     "denied": "token or permission refused",
     "silent": "silent",

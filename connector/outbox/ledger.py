@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql, sqlite
 
 from connector.mapping.tiktok_event import Mapped
-from connector.silence import HOUR
+from connector.monitoring.inactivity import HOUR
 from connector.storage.bulk_insert import Insertion
 from connector.storage.tables import counters, events, ledger, storable
 

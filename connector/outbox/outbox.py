@@ -12,10 +12,10 @@ from msgspec import Struct
 from sqlalchemy import Connection, Engine
 
 from connector.mapping.tiktok_event import Mapped
+from connector.monitoring.inactivity import HOUR
 from connector.outbox.identity_hashes import remember
 from connector.outbox.ledger import Bookkeeping, Decision
 from connector.signals.matching import Arrival, Joins
-from connector.silence import HOUR
 from connector.storage.bulk_insert import Insertion
 from connector.storage.engine import patience_of
 from connector.storage.group_commit import Gathering, TookTooLong

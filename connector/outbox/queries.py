@@ -10,8 +10,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from connector.monitoring.inactivity import HOUR
 from connector.outbox.outbox import Lane, LaneState, Parked, lane_state
-from connector.silence import HOUR
 from connector.storage.tables import alerts, counters, events, identities, lanes, ledger, parked, relays
 from connector.storage.transaction import Transactions
 

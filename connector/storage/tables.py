@@ -13,7 +13,7 @@ arrivals    how many webhooks came, per store and hour: how a silence is known
 registered  webhooks that we made in the shops, so that what vanishes can be made again
 reconciled  per store: up to when the shop's history has been compared with what came by webhook
 signals     what the browser of a checkout told us, for a day
-tallies     what became of webhooks and events, by the hour; `connector.tallies` says what is counted
+tallies     what became of webhooks and events, by the hour; `connector.monitoring.event_stats` says what is counted
 totals      the same since ever: what only grows, as metrics want it
 identities  further hashes of whom an event is about, when its payload has more than one of a kind
 demands     what a shop asks for by law, and its app's end: what, when, and whether it is done

@@ -10,8 +10,8 @@ from flask import Flask
 from sqlalchemy import Engine
 
 from connector.app import create_app
-from connector.arrivals import Arrivals
 from connector.config.settings import load
+from connector.monitoring.webhook_stats import Arrivals
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import Choice, Desk
 from connector.relay import Relay

@@ -5,7 +5,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from connector.silence import HOUR, Quiet, quiet
+from connector.monitoring.inactivity import HOUR, Quiet, quiet
 
 MONDAY = 1_767_571_200  # a Monday, 00:00 UTC
 DAY = 24 * HOUR

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from connector.alerts import AT_ONCE, CALM, PAUSES, TURN, Alerts, Hook, Problem, Teller, teller
+from connector.monitoring.alerts import AT_ONCE, CALM, PAUSES, TURN, Alerts, Hook, Problem, Teller, teller
 from connector.outbox.queries import Desk
 from connector.storage.tables import alerts
 
@@ -274,7 +274,7 @@ class TestWithoutAnAddress:
         bench.tell(DENIED)
         bench.tell(after=60)
         bench.tell(after=CALM)
-        assert [r.levelname for r in caplog.records if r.name == "connector.alerts"] == ["ERROR", "INFO"]
+        assert [r.levelname for r in caplog.records if r.name == "connector.monitoring.alerts"] == ["ERROR", "INFO"]
 
     def test_an_address_that_is_set_later_gets_what_is_still_wrong(self, bench: Bench) -> None:
         """Not what is over."""

@@ -7,11 +7,11 @@ import sqlalchemy as sa
 from filled import decision, rows
 from sqlalchemy import Engine
 
-from connector.arrivals import LOOK_BACK, Arrivals, Last
+from connector.monitoring.event_stats import Tallies
+from connector.monitoring.inactivity import HOUR, WEEK
+from connector.monitoring.webhook_stats import LOOK_BACK, Arrivals, Last
 from connector.outbox.outbox import Outbox
-from connector.silence import HOUR, WEEK
 from connector.storage.tables import arrivals, ledger
-from connector.tallies import Tallies
 
 START = 1_780_002_000 // HOUR * HOUR
 

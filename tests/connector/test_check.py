@@ -8,11 +8,11 @@ import pytest
 from filled import NOW, decision, mapped
 from sqlalchemy import text
 
-from connector.alerts import Alerts
 from connector.check import check
 from connector.config.settings import load
 from connector.core.event import WITHHELD
 from connector.core.webhook import Webhook
+from connector.monitoring.alerts import Alerts
 from connector.outbox.encryption import seal
 from connector.outbox.outbox import Lane, Outbox, Parked
 from connector.storage.engine import connect

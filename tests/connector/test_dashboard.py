@@ -15,15 +15,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from connector.alerts import Alerts
 from connector.app import create_app
 from connector.config.settings import load
 from connector.dashboard.pages import HEADERS, PAGE
 from connector.entrance import OF_ONE
+from connector.monitoring.alerts import Alerts
+from connector.monitoring.problems import Finder
 from connector.outbox.ledger import Decision
 from connector.outbox.outbox import Lane, Outbox, Parked
 from connector.outbox.queries import Choice
-from connector.problems import Finder
 from connector.relay import fingerprint
 from connector.storage.tables import events, parked
 

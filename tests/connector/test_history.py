@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from connector.arrivals import Arrivals
 from connector.core.event import WITHHELD
 from connector.core.shop_api import AdminFault, Page
 from connector.core.store import Pixel
 from connector.history import History
+from connector.monitoring.webhook_stats import Arrivals
 from connector.outbox.outbox import Outbox
 from connector.storage.tables import arrivals, counters, events, ledger, parked
 from platforms import PLATFORMS

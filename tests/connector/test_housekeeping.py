@@ -11,17 +11,17 @@ import sqlalchemy as sa
 from filled import LANE, NOW, PIXEL, claim, decision, fill, mapped, rows, sha
 from sqlalchemy import Engine
 
-from connector import tallies
 from connector.config.settings import load
 from connector.core.store import EventIds, Store
 from connector.housekeeping import BATCH, KEY_OUTLIVES, Attic, Housekeeper, Kept
+from connector.monitoring import event_stats
+from connector.monitoring.event_stats import Tallies
 from connector.outbox.outbox import Outbox, Parked, settled
 from connector.outbox.queries import Choice, Desk
 from connector.signals.matching import Beacon, Joins
 from connector.signals.merge import Signal
 from connector.storage.tables import arrivals, counters, events, leases, ledger, parked, signals
 from connector.storage.transaction import CannotStore
-from connector.tallies import Tallies
 
 DAY = 86_400.0
 KEPT = Kept(payloads=7 * DAY, ledger=90 * DAY, parked=14 * DAY)
@@ -201,7 +201,7 @@ class TestOthers:
         """What metrics read must never fall."""
         with bench.engine.begin() as connection:
             number = {("acme", PIXEL.code, "sent", "Purchase", "accepted 0"): 2}
-            tallies.add(connection, int(NOW), number)
+            event_stats.add(connection, int(NOW), number)
         assert bench.round(89.9) == {}
         assert bench.round(90.1) == {"tallies dropped": 1}
         assert Tallies(bench.engine).read(["acme"], ["sent"], 0, NOW + DAY, 3600) == []

@@ -10,10 +10,10 @@ from sqlalchemy import Engine
 
 from connector.core.store import EventIds, Store
 from connector.demands import Demands
+from connector.monitoring.inactivity import HOUR
+from connector.monitoring.problems import COUNTED, DAY, KINDS, MERGED_WITHIN, NO_RELAY, Finder
 from connector.outbox.outbox import Lane, Outbox, Parked, again, settled
 from connector.person import Person
-from connector.problems import COUNTED, DAY, KINDS, MERGED_WITHIN, NO_RELAY, Finder
-from connector.silence import HOUR
 from connector.storage.tables import arrivals
 
 STORE = Store(

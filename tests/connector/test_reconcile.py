@@ -12,8 +12,8 @@ from fakes.living import NOBODY, Clock, Living, server
 from filled import rows
 from sqlalchemy import Engine
 
-from connector.alerts import Alerts
 from connector.core.store import Api
+from connector.monitoring.alerts import Alerts
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import Desk
 from connector.reconcile import FIRST, GAPS_END, OVERLAP, PIECE, UNDER_WAY, Reconciler

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shops import MONDAY, Shop, Watched, outage
 
-from connector.silence import HOUR, WEEK, Quiet, quiet
+from connector.monitoring.inactivity import HOUR, WEEK, Quiet, quiet
 
 TUESDAY_NOON, TUESDAY_NIGHT, SATURDAY_NOON = 36, 46, 132
 

@@ -8,8 +8,8 @@ from click.testing import CliRunner, Result
 from sqlalchemy import Engine
 
 from connector.cli import main
+from connector.monitoring.event_stats import add
 from connector.storage.engine import connect, migrate
-from connector.tallies import add
 
 STORES = """
 [stores.acme]

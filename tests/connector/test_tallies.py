@@ -14,9 +14,9 @@ from msgspec import structs
 from sqlalchemy import Engine
 
 from connector.core.store import Pixel
+from connector.monitoring.event_stats import BOUNDS, Number, Tallies, Tally, amount, covered, median
+from connector.monitoring.inactivity import HOUR
 from connector.outbox.outbox import Claimed, Outbox, again, settled
-from connector.silence import HOUR
-from connector.tallies import BOUNDS, Number, Tallies, Tally, amount, covered, median
 
 HOUR_OF_NOW = int(NOW) // HOUR * HOUR
 ALL = ("sent", "tested", "seconds", "keys", "value", "received")

@@ -13,14 +13,14 @@ from hooks import Receiver, receiver
 from sqlalchemy import Engine
 from test_problems import STORE
 
-from connector.alerts import CALM, TURN, Alerts, Hook, teller
+from connector.monitoring.alerts import CALM, TURN, Alerts, Hook, teller
+from connector.monitoring.inactivity import HOUR
+from connector.monitoring.problems import NO_RELAY, Finder
+from connector.monitoring.watcher import SETTLING, NoRelay, Watcher
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import Desk
-from connector.problems import NO_RELAY, Finder
-from connector.silence import HOUR
 from connector.storage.tables import alerts, arrivals, leases
 from connector.storage.transaction import CannotStore
-from connector.watcher import SETTLING, NoRelay, Watcher
 
 
 class Bench:

@@ -14,7 +14,7 @@ What is counted, in `what` and `detail`:
 
 Where they are counted. Events: when the relay settles them, in the very transaction that writes their state, so a
 number is neither lost nor doubled by a crash; each accepted payload is read once, before that transaction begins, and a
-claim of a thousand events adds some dozen rows. Webhooks: by the watcher's count-up (`connector.arrivals`), once a
+claim of a thousand events adds some dozen rows. Webhooks: by the count-up (`webhook_stats`), once a
 minute, from the ledger and the counters that intake writes anyway. Intake itself counts nothing more than it did.
 
 Per hour in `tallies`, kept as long as the ledger; since ever in `totals`, which only grows. Raises CannotStore.
@@ -35,12 +35,12 @@ from msgspec import Struct
 from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql, sqlite
 
+from connector.monitoring.inactivity import HOUR
 from connector.outbox.outbox import Claimed
-from connector.silence import HOUR
 from connector.storage.tables import tallies, totals
 from connector.storage.transaction import Transactions
 
-log = logging.getLogger("connector.tallies")
+log = logging.getLogger("connector.monitoring.event_stats")
 
 MERGED = 300  # seconds within which TikTok merges two copies: https://ads.tiktok.com/help/article/event-deduplication
 BOUNDS = (1, 2, 5, 10, 30, 60, MERGED, 900, 3600, 6 * 3600, 24 * 3600, 48 * 3600)  # seconds

@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable
 from threading import Event, Lock, Thread
 
-from connector.alerts import Alerts, Teller
-from connector.problems import KINDS, NO_RELAY, SILENT, Finder
+from connector.monitoring.alerts import Alerts, Teller
+from connector.monitoring.problems import KINDS, NO_RELAY, SILENT, Finder
 from connector.storage.transaction import CannotStore
 
-log = logging.getLogger("connector.watcher")
+log = logging.getLogger("connector.monitoring.watcher")
 
 EVERY = 60.0  # seconds between rounds
 SETTLING = 1800.0  # seconds; after an outage of our own shops need some time to be heard again

@@ -24,11 +24,11 @@ from dataclasses import replace
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from connector.alerts import Problem, at
-from connector.arrivals import Arrivals
 from connector.core.store import Store
+from connector.monitoring.alerts import Problem, at
+from connector.monitoring.inactivity import SHORTEST, Quiet, quiet
+from connector.monitoring.webhook_stats import Arrivals
 from connector.outbox.queries import Desk, OpenProblem
-from connector.silence import SHORTEST, Quiet, quiet
 from connector.storage.tables import counters, demands, events, parked
 from connector.storage.transaction import Transactions
 

@@ -22,7 +22,7 @@ from connector.storage.lease import Turn
 from connector.storage.tables import alerts
 from connector.storage.transaction import Transactions
 
-log = logging.getLogger("connector.alerts")
+log = logging.getLogger("connector.monitoring.alerts")
 
 CALM = 600.0  # seconds without the problem until it counts as over
 TURN = 120.0  # seconds one process's turn at telling lasts

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from connector.silence import HOUR, WEEK, WEEKS
+from connector.monitoring.inactivity import HOUR, WEEK, WEEKS
 from connector.storage.tables import arrivals, counters, ledger, tallies
 from connector.storage.transaction import Transactions
 
