@@ -60,16 +60,16 @@ def relay() -> None:
 
     import httpx
 
-    from connector.erasing import eraser
-    from connector.housekeeping import Attic, Housekeeper, Kept
     from connector.monitoring import alerts
     from connector.monitoring.problems import Finder
     from connector.monitoring.watcher import Watcher
     from connector.outbox.held_events import EVERY, SELDOM, Holds
     from connector.outbox.held_events import run as end_holds
     from connector.outbox.outbox import Outbox
+    from connector.privacy.erasure import eraser
+    from connector.privacy.lookup import Records
+    from connector.privacy.retention import Attic, Housekeeper, Kept
     from connector.reconcile import Reconciler
-    from connector.records import Records
     from connector.relay import LANES_AT_ONCE, SLOW_LANES_AT_ONCE, Relay
     from connector.serve import end_with_parent
     from connector.storage.engine import connect

@@ -21,12 +21,12 @@ from connector.core.event import Demand, Event, Skipped
 from connector.core.signature import body_sha256
 from connector.core.store import Store
 from connector.core.webhook import Misfit, Platform, Refused, Request, Unreadable, Webhook
-from connector.demands import Demands
 from connector.mapping.tiktok_event import Described, Mapped, map_event, object_key
 from connector.outbox.encryption import seal, unseal
 from connector.outbox.ledger import Decision, hour_of
 from connector.outbox.outbox import Outbox, Parked
-from connector.person import person_of
+from connector.privacy.data_subject import person_of
+from connector.privacy.requests import Demands
 from connector.storage.transaction import CannotStore
 
 log = logging.getLogger("connector.intake")

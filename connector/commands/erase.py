@@ -12,9 +12,9 @@ from connector.core.text import how_many
 
 if TYPE_CHECKING:
     from connector.core.event import Demand
-    from connector.demands import Demands
-    from connector.person import Person
-    from connector.records import Found, Records
+    from connector.privacy.data_subject import Person
+    from connector.privacy.lookup import Found, Records
+    from connector.privacy.requests import Demands
 
 
 def _whom(command: Callable[..., None]) -> Callable[..., None]:
@@ -65,8 +65,8 @@ def _erase_store(store: str, yes: bool, dry_run: bool) -> None:
     import math
     import time
 
-    from connector.erasing import Erasure
-    from connector.housekeeping import PAUSE
+    from connector.privacy.erasure import Erasure
+    from connector.privacy.retention import PAUSE
 
     records, _ = _open()
     if store not in (known := database(records.stores)):
@@ -117,14 +117,14 @@ def export(email: str, phone: str, customer: str, store: str, number: int | None
 
 
 def _lines(records: "Records", store: str, person: "Person") -> list[bytes]:
-    from connector.export import exported
+    from connector.privacy.export import exported
 
     return list(exported(records, store, person))
 
 
 def _open() -> "tuple[Records, Demands]":
-    from connector.demands import Demands
-    from connector.records import Records
+    from connector.privacy.lookup import Records
+    from connector.privacy.requests import Demands
     from connector.storage.engine import connect, require_current
 
     config = configuration()
@@ -155,7 +155,7 @@ def _demand(email: str, phone: str, customer: str, store: str) -> "Demand":
 
 def _people(records: "Records", demand: "Demand", store: str) -> "dict[str, Person]":
     """The person as each store hashes them."""
-    from connector.person import person_of
+    from connector.privacy.data_subject import person_of
 
     names = [store] if store else database(records.stores)
     people = {name: person_of(demand, records.configured.get(name)) for name in names}
@@ -165,7 +165,7 @@ def _people(records: "Records", demand: "Demand", store: str) -> "dict[str, Pers
 
 
 def _demanded(asked: "Demands", number: int) -> "dict[str, Person]":
-    from connector.person import Person
+    from connector.privacy.data_subject import Person
 
     found = database(lambda: asked.find(number))
     if found is None or found.what != "export":
@@ -188,7 +188,7 @@ def _found(records: "Records", store: str, person: "Person") -> "Found":
 def _erase(records: "Records", found: "dict[str, Found]") -> None:
     import time
 
-    from connector.erasing import Erasure
+    from connector.privacy.erasure import Erasure
 
     erasure = Erasure(records.engine)
     for store, rows in found.items():

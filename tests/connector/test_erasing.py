@@ -16,13 +16,13 @@ from sqlalchemy import Engine
 
 from connector.core.store import EventIds, MappingChoices, Pixel, Signals, Store
 from connector.core.webhook import Request
-from connector.demands import Demands
-from connector.erasing import NOT_SENT, PERHAPS_SENT, Eraser, eraser
-from connector.housekeeping import KEY_OUTLIVES, Attic
 from connector.intake import Intake
 from connector.outbox.outbox import Lane, Outbox, again, settled
 from connector.outbox.queries import Desk
-from connector.records import Records
+from connector.privacy.erasure import NOT_SENT, PERHAPS_SENT, Eraser, eraser
+from connector.privacy.lookup import Records
+from connector.privacy.requests import Demands
+from connector.privacy.retention import KEY_OUTLIVES, Attic
 from connector.signals.matching import Beacon, Joins
 from connector.signals.merge import Signal
 from connector.storage.tables import demands, events, identities, ledger, metadata, parked, signals

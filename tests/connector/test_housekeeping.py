@@ -13,11 +13,11 @@ from sqlalchemy import Engine
 
 from connector.config.settings import load
 from connector.core.store import EventIds, Store
-from connector.housekeeping import BATCH, KEY_OUTLIVES, Attic, Housekeeper, Kept
 from connector.monitoring import event_stats
 from connector.monitoring.event_stats import Tallies
 from connector.outbox.outbox import Outbox, Parked, settled
 from connector.outbox.queries import Choice, Desk
+from connector.privacy.retention import BATCH, KEY_OUTLIVES, Attic, Housekeeper, Kept
 from connector.signals.matching import Beacon, Joins
 from connector.signals.merge import Signal
 from connector.storage.tables import arrivals, counters, events, leases, ledger, parked, signals

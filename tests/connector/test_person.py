@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from connector.core.event import Demand
 from connector.core.store import EventIds, Pixel, Store
 from connector.mapping import hashing
-from connector.person import Person, is_named, person_of
+from connector.privacy.data_subject import Person, is_named, person_of
 
 STORE = Store(
     name="acme",

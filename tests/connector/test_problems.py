@@ -9,11 +9,11 @@ from filled import LANE, NOW, OTHER_PIXEL, PIXEL, claim, decision, fill, mapped,
 from sqlalchemy import Engine
 
 from connector.core.store import EventIds, Store
-from connector.demands import Demands
 from connector.monitoring.inactivity import HOUR
 from connector.monitoring.problems import COUNTED, DAY, KINDS, MERGED_WITHIN, NO_RELAY, Finder
 from connector.outbox.outbox import Lane, Outbox, Parked, again, settled
-from connector.person import Person
+from connector.privacy.data_subject import Person
+from connector.privacy.requests import Demands
 from connector.storage.tables import arrivals
 
 STORE = Store(

@@ -7,9 +7,9 @@ import pytest
 from checkouts import AGENT, IP, NOBODY, SHOP, UNTOLD, Way, holding, joined
 from sqlalchemy import event
 
-from connector.housekeeping import Attic, Housekeeper, Kept
 from connector.mapping.tiktok_event import NOBODY as NOBODY_KNOWN
 from connector.outbox.outbox import Lane, again
+from connector.privacy.retention import Attic, Housekeeper, Kept
 from connector.relay import FURTHEST, LOOK_AHEAD
 from connector.signals.collector import Post
 

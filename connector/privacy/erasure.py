@@ -13,16 +13,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from connector.demands import Demands, Noted
-from connector.housekeeping import BATCH, GONE, PAUSE
 from connector.outbox.identity_hashes import forget as forget_identities
-from connector.person import Person
-from connector.records import PERSONAL, Found, Records, parts, something_left
+from connector.privacy.data_subject import Person
+from connector.privacy.lookup import PERSONAL, Found, Records, parts, something_left
+from connector.privacy.requests import Demands, Noted
+from connector.privacy.retention import BATCH, GONE, PAUSE
 from connector.storage.lease import Turn
 from connector.storage.tables import events, ledger, parked, signals
 from connector.storage.transaction import CannotStore, Transactions
 
-log = logging.getLogger("connector.erasing")
+log = logging.getLogger("connector.privacy.erasure")
 
 EVERY = 10.0  # seconds between looks for what is asked for
 TURN = 600.0

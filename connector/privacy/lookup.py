@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from connector.core.store import Store
 from connector.outbox.encryption import Unopenable, unseal
 from connector.outbox.queries import Desk
-from connector.person import Person, is_named
+from connector.privacy.data_subject import Person, is_named
 from connector.storage.tables import events, identities, signals, stores
 from connector.storage.transaction import Transactions
 

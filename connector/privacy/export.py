@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from connector.core.store import Store
 from connector.outbox.encryption import unseal
-from connector.person import Person
-from connector.records import Found, Records, parts
+from connector.privacy.data_subject import Person
+from connector.privacy.lookup import Found, Records, parts
 from connector.storage.tables import events, ledger, parked, signals
 from connector.storage.transaction import Transactions
 

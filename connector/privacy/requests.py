@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from connector.core.event import Wish
-from connector.person import Person
+from connector.privacy.data_subject import Person
 from connector.storage.tables import counters, demands, ledger
 from connector.storage.transaction import Transactions
 

@@ -34,7 +34,7 @@ from connector.storage.lease import Turn
 from connector.storage.tables import arrivals, counters, events, lanes, ledger, parked, signals
 from connector.storage.transaction import CannotStore, Transactions
 
-log = logging.getLogger("connector.housekeeping")
+log = logging.getLogger("connector.privacy.retention")
 
 BATCH = 500  # rows a transaction
 PAUSE = 0.2  # seconds between transactions, so that webhooks always find a gap
