@@ -23,9 +23,9 @@ from connector.outbox.encryption import Unopenable, unseal
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import Desk
 from connector.registration import Plan, prepare, why_not_to
+from connector.relay.events_api import TIMEOUT, EventsApi
 from connector.storage.engine import SchemaError, connect, require_current
 from connector.storage.transaction import CannotStore
-from connector.tiktok import TIMEOUT, EventsApi
 from platforms.admins import ADMINS
 
 SHORT_PASSWORD = 16

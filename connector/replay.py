@@ -12,7 +12,7 @@ from connector.intake import Intake
 from connector.outbox.encryption import Unopenable
 from connector.outbox.outbox import Outbox, Parked
 from connector.outbox.queries import Choice, Desk
-from connector.relay import DEDUPLICATED
+from connector.relay.relay import DEDUPLICATED
 
 MOST = 1_000_000
 AT_ONCE = 500  # events a transaction

@@ -15,7 +15,7 @@ from connector.monitoring.problems import Finder, alive, current
 from connector.monitoring.webhook_stats import Arrivals
 from connector.outbox.outbox import Lane, LaneState
 from connector.outbox.queries import Desk, OpenProblem, Queue
-from connector.relay import fingerprint
+from connector.relay.relay import fingerprint
 
 MANY = 10_000  # events of a lane that are counted; more are "10000 or more"
 COVERED_DAYS = 7

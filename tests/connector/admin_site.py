@@ -14,10 +14,10 @@ from connector.config.settings import load
 from connector.monitoring.webhook_stats import Arrivals
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import Choice, Desk
-from connector.relay import Relay
+from connector.relay.events_api import EventsApi
+from connector.relay.relay import Relay
 from connector.sandbox import Sandbox
 from connector.simulate import webhooks
-from connector.tiktok import EventsApi
 from platforms import PLATFORMS
 
 PASSWORD = "correct horse battery"

@@ -15,12 +15,12 @@ from connector.core.webhook import Request
 from connector.intake import Intake
 from connector.outbox.held_events import Holds
 from connector.outbox.outbox import Outbox
-from connector.relay import Relay
+from connector.relay.events_api import EventsApi
+from connector.relay.relay import Relay
 from connector.sandbox import Sandbox
 from connector.signals.collector import Collector, Post
 from connector.signals.matching import Joins
 from connector.storage.tables import events, ledger, signals
-from connector.tiktok import EventsApi
 from platforms import PLATFORMS, shopify_samples
 from platforms.people import Journey
 

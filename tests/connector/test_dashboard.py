@@ -24,7 +24,7 @@ from connector.monitoring.problems import Finder
 from connector.outbox.ledger import Decision
 from connector.outbox.outbox import Lane, Outbox, Parked
 from connector.outbox.queries import Choice
-from connector.relay import fingerprint
+from connector.relay.relay import fingerprint
 from connector.storage.tables import events, parked
 
 ACME, TOKEN = Lane("acme", "CACME000000000000000"), "token-of-the-pages"

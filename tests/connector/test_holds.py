@@ -13,7 +13,7 @@ from connector.outbox import held_events as module
 from connector.outbox.held_events import TOO_FAR, Holds, run
 from connector.preview import preview
 from connector.privacy.retention import Attic
-from connector.relay import FURTHEST
+from connector.relay.relay import FURTHEST
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import events
 from connector.storage.transaction import CannotStore

@@ -20,20 +20,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from connector import relay as module
 from connector.core import rate_limit
 from connector.core.store import EventIds, Pixel, Store
 from connector.mapping.tiktok_event import Mapped
 from connector.outbox.ledger import Decision
 from connector.outbox.outbox import Lane, Outbox
 from connector.outbox.queries import Desk
-from connector.relay import BACKLOG, BATCH, BATCH_BYTES, GIVE_UP, LEASE, PAUSES, Relay, fingerprint
+from connector.relay import relay as module
+from connector.relay.events_api import LONGEST_REQUEST, EventsApi
+from connector.relay.relay import BACKLOG, BATCH, BATCH_BYTES, GIVE_UP, LEASE, PAUSES, Relay, fingerprint
 from connector.sandbox import Sandbox
 from connector.sandbox_rules import Fault
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import events, lanes
 from connector.storage.transaction import CannotStore
-from connector.tiktok import LONGEST_REQUEST, EventsApi
 
 START = 1_780_000_000.0
 HOUR = 3600.0

@@ -10,7 +10,7 @@ from sqlalchemy import event
 from connector.mapping.tiktok_event import NOBODY as NOBODY_KNOWN
 from connector.outbox.outbox import Lane, again
 from connector.privacy.retention import Attic, Housekeeper, Kept
-from connector.relay import FURTHEST, LOOK_AHEAD
+from connector.relay.relay import FURTHEST, LOOK_AHEAD
 from connector.signals.collector import Post
 
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from connector.core.store import Pixel
-from connector.tiktok import ANSWERED_WITHIN, MAX_ANSWER, EventsApi, Outcome
+from connector.relay.events_api import ANSWERED_WITHIN, MAX_ANSWER, EventsApi, Outcome
 
 BASE = "https://business-api.example/open_api/v1.3"
 PIXEL = Pixel("CTESTPIXEL0000000001", "token-one")

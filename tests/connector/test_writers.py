@@ -196,7 +196,7 @@ def test_the_relay_comes_behind(sqlite_url, monkeypatch):
         seen.append(outbox.engine.get_execution_options())
         raise SystemExit
 
-    monkeypatch.setattr("connector.relay.Relay", spy)
+    monkeypatch.setattr("connector.relay.relay.Relay", spy)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     CliRunner().invoke(main, ["relay"], env={"STORES_TOML": STORES, "DATABASE_URL": sqlite_url})
     assert [options.get("behind") for options in seen] == [True]

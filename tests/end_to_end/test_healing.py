@@ -18,9 +18,9 @@ from sqlalchemy import Engine
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import Desk
 from connector.reconcile import UNDER_WAY, Reconciler
-from connector.relay import Relay
+from connector.relay.events_api import EventsApi
+from connector.relay.relay import Relay
 from connector.sandbox import Sandbox, create_server
-from connector.tiktok import EventsApi
 from platforms import PLATFORMS
 
 

@@ -8,16 +8,17 @@ import logging
 import os
 import sys
 
-from connector import cli, relay, sandbox, serve, tiktok
+from connector import cli, sandbox, serve
 from connector.core import logs
+from connector.relay import events_api, relay
 
 relay.LEASE = 6.0
 relay.LONGEST_REQUEST = 2.5
 relay.PAUSES = (0.2, 1.5)
 relay.BEAT = 1.0
 relay.SLOW = 0.5
-tiktok.ANSWERED_WITHIN = 1.5
-tiktok.TIMEOUT = tiktok.httpx.Timeout(1.0, connect=1.0, pool=1.0)
+events_api.ANSWERED_WITHIN = 1.5
+events_api.TIMEOUT = events_api.httpx.Timeout(1.0, connect=1.0, pool=1.0)
 serve.LONGEST_PAUSE = 1.0
 sandbox.KEPT = 10_000_000  # the checker wants to see them all
 

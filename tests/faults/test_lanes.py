@@ -12,10 +12,10 @@ from connector.mapping.tiktok_event import Mapped
 from connector.outbox.ledger import Decision
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import Desk
-from connector.relay import Relay
+from connector.relay.events_api import EventsApi
+from connector.relay.relay import Relay
 from connector.sandbox import Sandbox
 from connector.storage.engine import connect, migrate
-from connector.tiktok import EventsApi
 
 NOW = 1_780_000_000.0
 

@@ -28,10 +28,10 @@ from connector.core.store import Pixel, Store
 from connector.core.text import how_long
 from connector.monitoring.event_stats import Tally
 from connector.outbox.outbox import FURTHEST, Claimed, Lane, LaneState, Outbox, again, settled
+from connector.relay.events_api import LONGEST_REQUEST, PARTLY, EventsApi, Outcome
 from connector.storage.transaction import CannotStore
-from connector.tiktok import LONGEST_REQUEST, PARTLY, EventsApi, Outcome
 
-log = logging.getLogger("connector.relay")
+log = logging.getLogger("connector.relay.relay")
 
 BATCH = 100  # events a request; TikTok takes 1,000 and recommends few
 BATCH_BYTES = 512 * 1024
