@@ -21,7 +21,7 @@ from connector.core.webhook import Platform
 from connector.dashboard import pages as dashboard
 from connector.entrance import Entrance
 from connector.figures import Figures
-from connector.intake import Intake
+from connector.intake.intake import Intake
 from connector.monitoring import alerts
 from connector.monitoring.problems import OVERDUE, alive
 from connector.monitoring.watcher import NoRelay

@@ -19,7 +19,7 @@ from connector.core.signature import body_sha256
 from connector.core.store import Store
 from connector.core.text import how_many
 from connector.core.webhook import Misfit, Platform, Unreadable, Webhook
-from connector.intake import Seen, a_bug, decision, examine, set_aside
+from connector.intake.intake import Seen, a_bug, decision, examine, set_aside
 from connector.mapping.tiktok_event import Mapped
 from connector.outbox.ledger import Decision
 from connector.outbox.outbox import Outbox

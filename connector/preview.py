@@ -9,7 +9,7 @@ import msgspec
 
 from connector.core.store import Store
 from connector.core.webhook import Misfit, Platform, Unreadable, Webhook
-from connector.intake import Seen, examine
+from connector.intake.intake import Seen, examine
 from connector.mapping.consent import Waits
 from connector.mapping.tiktok_event import Mapped
 from connector.signals.merge import lacking

@@ -16,7 +16,7 @@ from connector.answers import NoStore, fault, unreadable
 from connector.core.store import Store
 from connector.core.webhook import Request
 from connector.figures import Figures
-from connector.intake import Intake
+from connector.intake.intake import Intake
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication

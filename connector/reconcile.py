@@ -24,7 +24,7 @@ from connector.core.text import how_many
 from connector.core.webhook import Platform
 from connector.guardian import Guardian
 from connector.history import History, Kind, counted
-from connector.intake import history_before
+from connector.intake.intake import history_before
 from connector.monitoring.alerts import Alerts, Problem, at
 from connector.monitoring.problems import LAST_ORDERS, withheld
 from connector.outbox.outbox import Outbox

@@ -152,7 +152,7 @@ def replay(
 
 
 def _replay_events(config: "Config", choice: "Choice", dry_run: bool, force: bool) -> None:
-    from connector.replay import plan_replay, replay_events
+    from connector.intake.replay import plan_replay, replay_events
 
     desk = database(open_desk)
     plan = database(lambda: plan_replay(config, desk, choice, force))
@@ -172,7 +172,7 @@ def _replay_events(config: "Config", choice: "Choice", dry_run: bool, force: boo
 
 
 def _replay_parked(config: "Config", store: str, dry_run: bool) -> None:
-    from connector.replay import replay_parked
+    from connector.intake.replay import replay_parked
     from platforms import PLATFORMS
 
     desk = database(open_desk)

@@ -22,13 +22,13 @@ from connector.dashboard import words
 from connector.dashboard.door import Door
 from connector.dashboard.overview import overview
 from connector.entrance import Entrance
+from connector.intake.replay import plan_replay, replay_events, replay_parked
 from connector.mapping import hashing
 from connector.mapping.event_id import named_by
 from connector.mapping.redaction import masked
 from connector.monitoring.event_stats import KEYS, Tallies
 from connector.monitoring.webhook_stats import Arrivals
 from connector.outbox.queries import Choice, Desk, Subject
-from connector.replay import plan_replay, replay_events, replay_parked
 from connector.storage.transaction import CannotStore
 
 PAGE = 50  # rows

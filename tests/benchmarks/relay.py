@@ -18,7 +18,7 @@ import mapping
 import sqlalchemy as sa
 
 from connector.config.settings import Config
-from connector.intake import examine
+from connector.intake.intake import examine
 from connector.outbox.ledger import Decision
 from connector.outbox.outbox import Outbox
 from connector.storage.engine import connect, migrate

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from connector.core.store import EventIds, MappingChoices, Pixel, Signals, Store
 from connector.core.webhook import Webhook
-from connector.intake import examine
+from connector.intake.intake import examine
 from platforms import PLATFORMS, shopify_samples
 from platforms.people import Journey
 

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from connector.core.store import ConsentSource, EventIds, MappingChoices, Pixel, Signals, Store
 from connector.core.webhook import Request
-from connector.intake import Intake
+from connector.intake.intake import Intake
 from connector.outbox.held_events import Holds
 from connector.outbox.outbox import Outbox
 from connector.relay.events_api import EventsApi

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from connector.cli import main
 from connector.config.settings import load
 from connector.core.webhook import Request
-from connector.intake import Intake
+from connector.intake.intake import Intake
 from connector.outbox.outbox import Lane, Outbox, settled
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import demands, events, ledger, parked

@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 
 from connector.core.store import EventIds, MappingChoices, Pixel, Signals, Store
 from connector.core.webhook import Request
-from connector.intake import Intake
+from connector.intake.intake import Intake
 from connector.outbox.outbox import Lane, Outbox, again, settled
 from connector.outbox.queries import Desk
 from connector.privacy.erasure import NOT_SENT, PERHAPS_SENT, Eraser, eraser

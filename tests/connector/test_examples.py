@@ -14,7 +14,7 @@ import pytest
 from connector.config.settings import ConfigError, load
 from connector.config.summary import doubts
 from connector.core.webhook import Webhook
-from connector.intake import examine
+from connector.intake.intake import examine
 from platforms import PLATFORMS
 from platforms.people import Journey
 from platforms.samples import SAMPLES

@@ -13,7 +13,7 @@ from msgspec import structs
 from connector.config.settings import load
 from connector.core.store import Store
 from connector.core.webhook import Refused, Request
-from connector.intake import TOPICS_COUNTED, Intake
+from connector.intake.intake import TOPICS_COUNTED, Intake
 from connector.outbox.outbox import Outbox
 from connector.simulate import webhooks
 from connector.storage.engine import connect, migrate

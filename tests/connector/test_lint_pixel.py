@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from connector.cli import main
 from connector.core.store import EventIds, MappingChoices, Pixel, Store
 from connector.core.webhook import Webhook
-from connector.intake import examine
+from connector.intake.intake import examine
 from connector.outbox.outbox import Outbox
 from connector.pixel.captured_requests import Sent, Unreadable, read
 from connector.pixel.lint import lint

@@ -237,7 +237,7 @@ def test_ids_join_a_webhook_to_its_batch(run: Run) -> None:
     event_id = f"acme-order-{way.order_id}"
     run.system.until(lambda: "TikTok: accepted" in run.log(), "the order is accepted")
     lines = [json.loads(line) for line in run.log().splitlines() if event_id in line]
-    (webhook,) = [line for line in lines if line["logger"] == "connector.intake"]
+    (webhook,) = [line for line in lines if line["logger"] == "connector.intake.intake"]
     (batch,) = [line for line in lines if line["logger"] == "connector.relay.relay"]
     assert (webhook["message"], webhook["store"], webhook["topic"]) == ("webhook relayed", "acme", "orders/create")
     assert {"delivery", "object", "event_ids", "ms"} <= set(webhook)

@@ -11,7 +11,7 @@ from machinery import Machinery
 
 from connector.core.store import Store
 from connector.core.webhook import Request
-from connector.intake import examine
+from connector.intake.intake import examine
 from connector.simulate import webhooks
 from platforms import PLATFORMS
 

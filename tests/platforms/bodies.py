@@ -10,7 +10,7 @@ import msgspec
 
 from connector.core.store import EventIds, MappingChoices, Pixel, Store
 from connector.core.webhook import Request, Webhook
-from connector.intake import examine
+from connector.intake.intake import examine
 from platforms import PLATFORMS, shopify_samples, woocommerce_samples
 from platforms.people import Journey
 

@@ -23,7 +23,7 @@ from sqlalchemy.event import listen
 
 from connector.core.store import EventIds, MappingChoices, Pixel, Store
 from connector.core.webhook import Refused, Request, Unreadable, Webhook
-from connector.intake import Intake, examine
+from connector.intake.intake import Intake, examine
 from connector.outbox.encryption import unseal
 from connector.outbox.outbox import Lane, Outbox
 from connector.outbox.queries import Choice, Desk

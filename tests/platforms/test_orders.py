@@ -31,7 +31,7 @@ from bodies import (
 
 from connector.config.settings import load
 from connector.core.store import KINDS, EventIds, Pixel
-from connector.intake import Intake
+from connector.intake.intake import Intake
 from connector.outbox.outbox import Lane, Outbox
 from platforms import PLATFORMS
 

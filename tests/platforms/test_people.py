@@ -25,7 +25,7 @@ from bodies import (
 )
 
 from connector.core.store import ConsentSource
-from connector.intake import Intake
+from connector.intake.intake import Intake
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import Desk
 from connector.storage.engine import connect

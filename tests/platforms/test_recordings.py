@@ -17,7 +17,7 @@ import pytest
 
 from connector.core.store import EventIds, MappingChoices, Pixel, Store
 from connector.core.webhook import Misfit, Request, Webhook
-from connector.intake import examine
+from connector.intake.intake import examine
 from platforms import PLATFORMS, shopify, woocommerce
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"

@@ -8,7 +8,7 @@ from typing import Any
 
 from connector.config.settings import Config
 from connector.core.webhook import Platform, Unreadable
-from connector.intake import Intake
+from connector.intake.intake import Intake
 from connector.outbox.encryption import Unopenable
 from connector.outbox.outbox import Outbox, Parked
 from connector.outbox.queries import Choice, Desk

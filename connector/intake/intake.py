@@ -29,7 +29,7 @@ from connector.privacy.data_subject import person_of
 from connector.privacy.requests import Demands
 from connector.storage.transaction import CannotStore
 
-log = logging.getLogger("connector.intake")
+log = logging.getLogger("connector.intake.intake")
 
 
 def _decimal(number: str) -> Decimal | None:
