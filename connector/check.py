@@ -22,10 +22,10 @@ from connector.monitoring.problems import LAST_ORDERS, withheld
 from connector.outbox.encryption import Unopenable, unseal
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import Desk
-from connector.registration import Plan, prepare, why_not_to
 from connector.relay.events_api import TIMEOUT, EventsApi
 from connector.storage.engine import SchemaError, connect, require_current
 from connector.storage.transaction import CannotStore
+from connector.sync.registration import Plan, prepare, why_not_to
 from platforms.admins import ADMINS
 
 SHORT_PASSWORD = 16

@@ -69,11 +69,11 @@ def relay() -> None:
     from connector.privacy.erasure import eraser
     from connector.privacy.lookup import Records
     from connector.privacy.retention import Attic, Housekeeper, Kept
-    from connector.reconcile import Reconciler
     from connector.relay.events_api import TIMEOUT, EventsApi
     from connector.relay.relay import LANES_AT_ONCE, SLOW_LANES_AT_ONCE, Relay
     from connector.serve import end_with_parent
     from connector.storage.engine import connect
+    from connector.sync.reconcile import Reconciler
     from platforms import PLATFORMS
     from platforms.admins import ADMINS
 

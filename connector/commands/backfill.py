@@ -10,7 +10,7 @@ from connector.core.text import how_many
 
 if TYPE_CHECKING:
     from connector.core.store import Store
-    from connector.history import History, Tally
+    from connector.sync.backfill import History, Tally
 
 
 @click.command()
@@ -61,9 +61,9 @@ def _young_enough(store: "Store", start: datetime, now: datetime) -> datetime:
 
 
 def _history(database_url: str, store: "Store", between: tuple[datetime, datetime], dry_run: bool) -> "History":
-    from connector.history import History
     from connector.outbox.outbox import Outbox
     from connector.storage.engine import connect
+    from connector.sync.backfill import History
     from platforms import PLATFORMS
 
     outbox = Outbox(connect(database_url, patience=10.0))
@@ -91,7 +91,7 @@ def _walk(history: "History", store: "Store", start: datetime, now: datetime) ->
 
 def told(tally: "Tally", dry_run: bool) -> list[str]:
     """What a walk came to, a line each."""
-    from connector.history import counted
+    from connector.sync.backfill import counted
 
     queued = f"{counted(tally.queued) or '0'} {'would be queued' if dry_run else 'queued'}"
     drafts = "draft or the like" if tally.empty == 1 else "drafts and the like"

@@ -14,8 +14,8 @@ from connector.core.text import how_many
 if TYPE_CHECKING:
     from connector.config.settings import Config
     from connector.core.store import Store
-    from connector.registered import Registered
-    from connector.registration import Action
+    from connector.sync.registered_webhooks import Registered
+    from connector.sync.registration import Action
 
 
 @click.group()
@@ -78,7 +78,7 @@ def secret() -> None:
 
 def _webhooks(action: "Action", store: str | None, every: bool, base_url: str | None, dry_run: bool) -> None:
     from connector.core.shop_api import AdminFault
-    from connector.registration import CannotRegister
+    from connector.sync.registration import CannotRegister
 
     if every == bool(store):
         raise click.UsageError("say which: a STORE, or --all")
@@ -102,8 +102,8 @@ def _memory(config: "Config", needed: bool) -> "Registered | None":
 
     from sqlalchemy import make_url
 
-    from connector.registered import Registered
     from connector.storage.engine import SchemaError, connect, require_current
+    from connector.sync.registered_webhooks import Registered
 
     file = make_url(config.database_url).database or ""
     why = "there is no database file yet"
@@ -127,7 +127,7 @@ def _memory(config: "Config", needed: bool) -> "Registered | None":
 
 
 def _webhooks_of(store: "Store", action: "Action", base: str, dry_run: bool, memory: "Registered | None") -> None:
-    from connector.registration import carry_out, prepare, shown, why_not_to
+    from connector.sync.registration import carry_out, prepare, shown, why_not_to
     from platforms.admins import ADMINS
 
     administration = ADMINS[store.platform]

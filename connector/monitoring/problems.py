@@ -12,7 +12,7 @@
     erasing     what a shop has asked to be erased is not erased yet
     relay       no relay works (the web says so too, for a dead relay cannot)
 
-What a shop's own API shows (shop, webhooks, gaps, withheld) is reported by `connector.reconcile`.
+What a shop's own API shows (shop, webhooks, gaps, withheld) is reported by `connector.sync.reconcile`.
 
 Times are Unix seconds. Raises CannotStore.
 """

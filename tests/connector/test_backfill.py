@@ -13,9 +13,9 @@ from filled import rows
 
 from connector.cli import main
 from connector.commands.backfill import told
-from connector.history import Tally
 from connector.storage.engine import connect
 from connector.storage.tables import events, ledger
+from connector.sync.backfill import Tally
 
 TOML = """
 [stores.beans]

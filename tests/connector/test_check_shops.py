@@ -8,7 +8,7 @@ from fakes.woocommerce import FakeWooCommerce
 
 from connector.check import check
 from connector.config.settings import load
-from connector.registration import carry_out, prepare
+from connector.sync.registration import carry_out, prepare
 from platforms import shopify_admin, woocommerce_admin
 from platforms.admins import ADMINS
 

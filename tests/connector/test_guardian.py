@@ -1,4 +1,4 @@
-"""connector.guardian and connector.registered: what is ours is made again, what is not is only told of."""
+"""sync.repair and sync.registered_webhooks: what is ours is made again, what is not is only told of."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,11 +9,11 @@ from filled import rows
 from sqlalchemy import Engine
 
 from connector.core.shop_api import AdminFault
-from connector.guardian import Guardian
 from connector.outbox.outbox import Outbox
-from connector.registered import Registered
-from connector.registration import carry_out, prepare
 from connector.storage.tables import ledger, registered
+from connector.sync.registered_webhooks import Registered
+from connector.sync.registration import carry_out, prepare
+from connector.sync.repair import Guardian
 
 ADDRESS = f"{NOBODY}/webhooks/acme"
 PAID = {"shopify": "orders/paid", "woocommerce": "order.updated"}

@@ -1,4 +1,4 @@
-"""connector.history: what a shop's history becomes, read through the vendors' packages from fake shops."""
+"""connector.sync.backfill: what a shop's history becomes, read through the vendors' packages from fake shops."""
 
 import json
 import random
@@ -17,10 +17,10 @@ from sqlalchemy import Engine
 from connector.core.event import WITHHELD
 from connector.core.shop_api import AdminFault, Page
 from connector.core.store import Pixel
-from connector.history import History
 from connector.monitoring.webhook_stats import Arrivals
 from connector.outbox.outbox import Outbox
 from connector.storage.tables import arrivals, counters, events, ledger, parked
+from connector.sync.backfill import History
 from platforms import PLATFORMS
 from platforms.samples import fresh_journey
 

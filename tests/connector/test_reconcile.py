@@ -1,4 +1,4 @@
-"""connector.reconcile: rounds by schedule, one process at a time, what they heal and what they tell."""
+"""connector.sync.reconcile: rounds by schedule, one process at a time, what they heal and what they tell."""
 
 import threading
 import time
@@ -16,10 +16,10 @@ from connector.core.store import Api
 from connector.monitoring.alerts import Alerts
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import Desk
-from connector.reconcile import FIRST, GAPS_END, OVERLAP, PIECE, UNDER_WAY, Reconciler
-from connector.rounds import Rounds
 from connector.storage.lease import Turn
 from connector.storage.tables import events, ledger
+from connector.sync.checkpoints import Rounds
+from connector.sync.reconcile import FIRST, GAPS_END, OVERLAP, PIECE, UNDER_WAY, Reconciler
 from platforms import PLATFORMS
 
 EVERY = 900.0

@@ -1,4 +1,4 @@
-"""connector.registration: webhooks of real admins, through the vendors' packages, in fake shops on loopback sockets."""
+"""sync.registration: webhooks of real admins, through the vendors' packages, in fake shops on loopback sockets."""
 
 import subprocess
 import sys
@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from connector.cli import main
 from connector.core.shop_api import Admin, AdminFault, Subscription
 from connector.core.store import Api, EventIds, Pixel, Store
-from connector.registered import Registered
-from connector.registration import CannotRegister, carry_out, plan, prepare
 from connector.storage.engine import connect, migrate
+from connector.sync.registered_webhooks import Registered
+from connector.sync.registration import CannotRegister, carry_out, plan, prepare
 from platforms import shopify_admin, woocommerce_admin
 from platforms.admins import ADMINS
 
@@ -409,7 +409,7 @@ def test_a_secret_for_woocommerce():
 
 def test_no_vendors_client_is_loaded_until_a_shop_is_asked():
     script = (
-        "import sys, connector.registration, platforms.admins\n"
+        "import sys, connector.sync.registration, platforms.admins\n"
         "from click.testing import CliRunner; from connector.cli import main\n"
         "CliRunner().invoke(main, ['webhooks', '--help'])\n"
         "sys.exit(bool({'shopify', 'pyactiveresource', 'woocommerce', 'requests'} & set(sys.modules)))"

@@ -17,10 +17,10 @@ from sqlalchemy import Engine
 
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import Desk
-from connector.reconcile import UNDER_WAY, Reconciler
 from connector.relay.events_api import EventsApi
 from connector.relay.relay import Relay
 from connector.sandbox import Sandbox, create_server
+from connector.sync.reconcile import UNDER_WAY, Reconciler
 from platforms import PLATFORMS
 
 

@@ -23,8 +23,8 @@ from connector.app import create_app
 from connector.config.settings import load
 from connector.core.store import Api, EventIds, MappingChoices, Pixel, Store
 from connector.outbox.outbox import Outbox
-from connector.registered import Registered
-from connector.registration import carry_out, prepare
+from connector.sync.registered_webhooks import Registered
+from connector.sync.registration import carry_out, prepare
 from platforms import shopify_admin, shopify_samples, woocommerce_admin, woocommerce_samples
 from platforms.samples import fresh_journey
 

@@ -11,10 +11,10 @@ from connector.core.shop_api import Admin, Administration, Subscription
 from connector.core.store import Store
 from connector.outbox.ledger import Decision
 from connector.outbox.outbox import Outbox
-from connector.registered import Registered
-from connector.registration import goes_to, same_place
+from connector.sync.registered_webhooks import Registered
+from connector.sync.registration import goes_to, same_place
 
-log = logging.getLogger("connector.guardian")
+log = logging.getLogger("connector.sync.repair")
 
 
 class Guardian:

@@ -3,9 +3,9 @@
 import sqlalchemy as sa
 
 from connector.core.shop_api import Subscription
-from connector.registration import Line
 from connector.storage.tables import registered
 from connector.storage.transaction import Transactions
+from connector.sync.registration import Line
 
 
 class Registered(Transactions):

@@ -22,18 +22,18 @@ from connector.core.shop_api import Admin, AdminFault, Administration
 from connector.core.store import Store
 from connector.core.text import how_many
 from connector.core.webhook import Platform
-from connector.guardian import Guardian
-from connector.history import History, Kind, counted
 from connector.intake.intake import history_before
 from connector.monitoring.alerts import Alerts, Problem, at
 from connector.monitoring.problems import LAST_ORDERS, withheld
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import Desk
-from connector.rounds import Round, Rounds
 from connector.storage.lease import Turn
 from connector.storage.transaction import CannotStore
+from connector.sync.backfill import History, Kind, counted
+from connector.sync.checkpoints import Round, Rounds
+from connector.sync.repair import Guardian
 
-log = logging.getLogger("connector.reconcile")
+log = logging.getLogger("connector.sync.reconcile")
 
 KINDS = frozenset({"shop", "webhooks", "gaps", "withheld"})  # of the problems that are reported here
 TICK = 10.0  # seconds between looks at what is due
