@@ -126,7 +126,7 @@ def migrate() -> None:
 @click.option("--once", is_flag=True, help="End when all events have arrived; exit 1 if they do not.")
 def demo(once: bool) -> None:
     """Show the main job on this machine: sandbox, server, relay and a shopper in a shop of each platform."""
-    from connector.demo import demo as run
+    from connector.devtools.demo import demo as run
 
     sys.exit(run(once, click.echo))
 
@@ -135,7 +135,7 @@ def demo(once: bool) -> None:
 @click.option("--port", default=9090, show_default=True, type=click.IntRange(1, 65535))
 def sandbox(port: int) -> None:
     """Run a fake Events API to try a set-up against: it checks, answers and remembers like TikTok's."""
-    from connector.sandbox import serve as run
+    from connector.devtools.sandbox.server import serve as run
 
     click.echo(f"Set EVENTS_API_URL=http://127.0.0.1:{port}/open_api/v1.3 and open http://127.0.0.1:{port}/")
     try:
@@ -148,7 +148,7 @@ def sandbox(port: int) -> None:
 @click.option("--live", is_flag=True, help="Also ask TikTok (with a test_event_code), our PUBLIC_URL and the shops.")
 def check(live: bool) -> None:
     """Say what this configuration will do, and what is wrong with it."""
-    from connector.check import check as run
+    from connector.devtools.check import check as run
 
     marks = {"ok": ("✓", "green"), "note": (" ", None), "warning": ("!", "yellow"), "fault": ("✗", "red")}
     faults = 0
@@ -170,8 +170,8 @@ def preview(store: str, path: Path, topic: str) -> None:
     """
     import msgspec
 
-    from connector.preview import files
-    from connector.preview import preview as run
+    from connector.devtools.preview import files
+    from connector.devtools.preview import preview as run
     from platforms import PLATFORMS
 
     chosen = store_named(configuration(), store)
@@ -189,8 +189,8 @@ def simulate(store: str, topics: tuple[str, ...], url: str | None, count: int, l
     """Sign and post fresh sample webhooks of STORE to a running server."""
     import random
 
-    from connector.simulate import refusal
-    from connector.simulate import simulate as run
+    from connector.devtools.simulate import refusal
+    from connector.devtools.simulate import simulate as run
     from platforms.samples import SAMPLES
 
     config = configuration()

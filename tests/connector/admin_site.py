@@ -11,13 +11,13 @@ from sqlalchemy import Engine
 
 from connector.app import create_app
 from connector.config.settings import load
+from connector.devtools.sandbox.server import Sandbox
+from connector.devtools.simulate import webhooks
 from connector.monitoring.webhook_stats import Arrivals
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import Choice, Desk
 from connector.relay.events_api import EventsApi
 from connector.relay.relay import Relay
-from connector.sandbox import Sandbox
-from connector.simulate import webhooks
 from platforms import PLATFORMS
 
 PASSWORD = "correct horse battery"

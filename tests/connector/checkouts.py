@@ -12,12 +12,12 @@ from sqlalchemy import Engine
 
 from connector.core.store import ConsentSource, EventIds, MappingChoices, Pixel, Signals, Store
 from connector.core.webhook import Request
+from connector.devtools.sandbox.server import Sandbox
 from connector.intake.intake import Intake
 from connector.outbox.held_events import Holds
 from connector.outbox.outbox import Outbox
 from connector.relay.events_api import EventsApi
 from connector.relay.relay import Relay
-from connector.sandbox import Sandbox
 from connector.signals.collector import Collector, Post
 from connector.signals.matching import Joins
 from connector.storage.tables import events, ledger, signals

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from connector.app import Watch, create_app
 from connector.config.settings import load
 from connector.core.store import Pixel
+from connector.devtools.simulate import webhooks
 from connector.monitoring.problems import NO_RELAY
 from connector.outbox.outbox import Lane, Outbox
 from connector.outbox.queries import Desk
 from connector.signals.collector import ADDRESS_BURST, MAX_BEACON
-from connector.simulate import webhooks
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import signals
 from connector.storage.transaction import CannotStore

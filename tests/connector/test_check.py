@@ -1,4 +1,4 @@
-"""connector.check: what it finds on a real database file, and in which order a person reads it."""
+"""connector.devtools.check: what it finds on a real database file, and in which order a person reads it."""
 
 import shutil
 from dataclasses import replace
@@ -8,10 +8,10 @@ import pytest
 from filled import NOW, decision, mapped
 from sqlalchemy import text
 
-from connector.check import check
 from connector.config.settings import load
 from connector.core.event import WITHHELD
 from connector.core.webhook import Webhook
+from connector.devtools.check import check
 from connector.monitoring.alerts import Alerts
 from connector.outbox.encryption import seal
 from connector.outbox.outbox import Lane, Outbox, Parked

@@ -1,4 +1,4 @@
-"""connector.check with `live`: what the shops' own APIs say, through the vendors' packages, of fake shops."""
+"""connector.devtools.check with `live`: what the shops' own APIs say, through the vendors' packages, of fake shops."""
 
 from types import SimpleNamespace
 
@@ -6,8 +6,8 @@ import pytest
 from fakes.shopify import FakeShopify
 from fakes.woocommerce import FakeWooCommerce
 
-from connector.check import check
 from connector.config.settings import load
+from connector.devtools.check import check
 from connector.sync.registration import carry_out, prepare
 from platforms import shopify_admin, woocommerce_admin
 from platforms.admins import ADMINS

@@ -13,9 +13,9 @@ from msgspec import structs
 from connector.config.settings import load
 from connector.core.store import Store
 from connector.core.webhook import Refused, Request
+from connector.devtools.simulate import webhooks
 from connector.intake.intake import TOPICS_COUNTED, Intake
 from connector.outbox.outbox import Outbox
-from connector.simulate import webhooks
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import metadata
 from platforms import PLATFORMS

@@ -8,10 +8,10 @@ import pytest
 from checkouts import ASKING, NOBODY, SHOP, UNTOLD, Way, shopper
 from sqlalchemy import event
 
+from connector.devtools.preview import preview
 from connector.mapping.consent import SAID_NOTHING
 from connector.outbox import held_events as module
 from connector.outbox.held_events import TOO_FAR, Holds, run
-from connector.preview import preview
 from connector.privacy.retention import Attic
 from connector.relay.relay import FURTHEST
 from connector.storage.engine import connect, migrate

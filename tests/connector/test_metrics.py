@@ -16,12 +16,12 @@ from connector.app import create_app
 from connector.config.settings import Config, load
 from connector.core.store import Pixel
 from connector.core.webhook import Request
+from connector.devtools.simulate import webhooks
 from connector.figures import Figures
 from connector.metrics import Stored
 from connector.monitoring.alerts import Alerts, Problem
 from connector.monitoring.event_stats import Tally
 from connector.outbox.outbox import Outbox, Parked, settled
-from connector.simulate import webhooks
 from platforms import PLATFORMS
 
 STORES = """

@@ -1,4 +1,4 @@
-"""connector.preview: what a body would become, asked of the command itself."""
+"""connector.devtools.preview: what a body would become, asked of the command itself."""
 
 import json
 import random

@@ -10,9 +10,9 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from connector.app import create_app
 from connector.config.settings import load
+from connector.devtools.simulate import webhooks
 from connector.outbox.outbox import Outbox
 from connector.reception import MAX_BODY
-from connector.simulate import webhooks
 from connector.storage.engine import connect, migrate
 
 STORES = """

@@ -22,6 +22,8 @@ from sqlalchemy import Engine
 
 from connector.core import rate_limit
 from connector.core.store import EventIds, Pixel, Store
+from connector.devtools.sandbox.rules import Fault
+from connector.devtools.sandbox.server import Sandbox
 from connector.mapping.tiktok_event import Mapped
 from connector.outbox.ledger import Decision
 from connector.outbox.outbox import Lane, Outbox
@@ -29,8 +31,6 @@ from connector.outbox.queries import Desk
 from connector.relay import relay as module
 from connector.relay.events_api import LONGEST_REQUEST, EventsApi
 from connector.relay.relay import BACKLOG, BATCH, BATCH_BYTES, GIVE_UP, LEASE, PAUSES, Relay, fingerprint
-from connector.sandbox import Sandbox
-from connector.sandbox_rules import Fault
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import events, lanes
 from connector.storage.transaction import CannotStore

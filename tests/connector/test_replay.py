@@ -16,12 +16,12 @@ from connector.cli import main
 from connector.config.settings import load
 from connector.core.store import Pixel
 from connector.core.webhook import Webhook
+from connector.devtools.simulate import webhooks
 from connector.intake.replay import PAGE, plan_replay, replay_events
 from connector.outbox.encryption import seal
 from connector.outbox.ledger import Decision
 from connector.outbox.outbox import STATES, Lane, Outbox, Parked, settled
 from connector.outbox.queries import Choice, Desk
-from connector.simulate import webhooks
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import events
 

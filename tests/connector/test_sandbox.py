@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.sandbox import KEPT, TRACK, Answer, Sandbox, create_app, create_server
-from connector.sandbox_rules import Refusal, open_envelope, read_events, read_fault
+from connector.devtools.sandbox.rules import Refusal, open_envelope, read_events, read_fault
+from connector.devtools.sandbox.server import KEPT, TRACK, Answer, Sandbox, create_app, create_server
 
 NOW = 1_760_000_000.0
 HOUR = 3600

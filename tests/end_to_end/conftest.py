@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from connector.config.settings import Config, load
-from connector.sandbox import Sandbox, create_server
+from connector.devtools.sandbox.server import Sandbox, create_server
 
 STORES = """
 [defaults]

@@ -15,11 +15,11 @@ import pytest
 from fakes.living import Clock, Living, sent_ids, server
 from sqlalchemy import Engine
 
+from connector.devtools.sandbox.server import Sandbox, create_server
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import Desk
 from connector.relay.events_api import EventsApi
 from connector.relay.relay import Relay
-from connector.sandbox import Sandbox, create_server
 from connector.sync.reconcile import UNDER_WAY, Reconciler
 from platforms import PLATFORMS
 

@@ -14,9 +14,9 @@ from typing import Any
 import httpx
 import pytest
 
+from connector.devtools.sandbox.rules import Fault
+from connector.devtools.simulate import fresh_journey
 from connector.mapping import hashing
-from connector.sandbox_rules import Fault
-from connector.simulate import fresh_journey
 from platforms import PLATFORMS
 from platforms.people import Journey
 from platforms.samples import SAMPLES

@@ -10,7 +10,7 @@ import time
 import pytest
 from end_to_end.conftest import System
 
-from connector.simulate import webhooks
+from connector.devtools.simulate import webhooks
 
 RATE, SENDERS = 300, 32
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from connector.simulate import simulate
+from connector.devtools.simulate import simulate
 from platforms.samples import SAMPLES
 
 PASSWORD = "correct horse battery"

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from connector.simulate import simulate, webhooks
+from connector.devtools.simulate import simulate, webhooks
 from platforms.samples import SAMPLES
 
 REQUESTS = Path(__file__).parent.parent / "fixtures/woocommerce/requests"

@@ -8,8 +8,9 @@ import logging
 import os
 import sys
 
-from connector import cli, sandbox, serve
+from connector import cli, serve
 from connector.core import logs
+from connector.devtools.sandbox import server
 from connector.relay import events_api, relay
 
 relay.LEASE = 6.0
@@ -20,7 +21,7 @@ relay.SLOW = 0.5
 events_api.ANSWERED_WITHIN = 1.5
 events_api.TIMEOUT = events_api.httpx.Timeout(1.0, connect=1.0, pool=1.0)
 serve.LONGEST_PAUSE = 1.0
-sandbox.KEPT = 10_000_000  # the checker wants to see them all
+server.KEPT = 10_000_000  # the checker wants to see them all
 
 
 def main() -> None:
@@ -31,7 +32,7 @@ def main() -> None:
         sys.exit(serve.Supervisor([*own, "ready"], [*own, "web"], [*own, "relay"]).run())
     if command == "sandbox":
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
-        sandbox.serve(int(sys.argv[2]))
+        server.serve(int(sys.argv[2]))
     cli.main([command])
 
 

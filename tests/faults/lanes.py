@@ -19,7 +19,7 @@ from pathlib import Path
 import httpx
 from machinery import Machinery, until
 
-from connector.simulate import webhooks
+from connector.devtools.simulate import webhooks
 
 
 @dataclass(frozen=True)

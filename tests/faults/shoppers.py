@@ -11,8 +11,8 @@ from machinery import Machinery
 
 from connector.core.store import Store
 from connector.core.webhook import Request
+from connector.devtools.simulate import webhooks
 from connector.intake.intake import examine
-from connector.simulate import webhooks
 from platforms import PLATFORMS
 
 TOPICS = {

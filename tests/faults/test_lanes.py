@@ -8,13 +8,13 @@ from lanes import measure
 from machinery import STORES
 
 from connector.config.settings import load
+from connector.devtools.sandbox.server import Sandbox
 from connector.mapping.tiktok_event import Mapped
 from connector.outbox.ledger import Decision
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import Desk
 from connector.relay.events_api import EventsApi
 from connector.relay.relay import Relay
-from connector.sandbox import Sandbox
 from connector.storage.engine import connect, migrate
 
 NOW = 1_780_000_000.0

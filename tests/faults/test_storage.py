@@ -14,9 +14,9 @@ from postgres import Server
 
 from connector.app import create_app
 from connector.config.settings import Config, load
+from connector.devtools.simulate import webhooks
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import Choice, Desk
-from connector.simulate import webhooks
 from connector.storage.engine import connect, migrate
 from connector.web import THREADS
 

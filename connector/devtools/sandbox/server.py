@@ -1,7 +1,7 @@
 """A fake Events API with TikTok's real semantics as far as they are known, to test a set-up against.
 
 Point `EVENTS_API_URL` at it, send events, read what arrived at `/` or `/received`. The rules of a good request and
-of a fault are in `connector.sandbox_rules`; here are its memory, its answers and its HTTP shell.
+of a fault are in `connector.devtools.sandbox.rules`; here are its memory, its answers and its HTTP shell.
 """
 
 import secrets
@@ -19,7 +19,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from werkzeug.test import run_wsgi_app
 
-from connector.sandbox_rules import ActiveFault, Batch, Fault, Refusal, fingerprint, judge, read_fault
+from connector.devtools.sandbox.rules import ActiveFault, Batch, Fault, Refusal, fingerprint, judge, read_fault
 
 TRACK = "/open_api/v1.3/event/track/"
 DEDUPE_WINDOW = 48 * 60 * 60

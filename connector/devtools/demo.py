@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 
 from connector.config.settings import Config, load
-from connector.simulate import simulate
+from connector.devtools.simulate import simulate
 from platforms.samples import SAMPLES
 
 STORES = """
