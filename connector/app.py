@@ -18,8 +18,8 @@ from connector.config.settings import Config
 from connector.core import logs
 from connector.core.store import Store
 from connector.core.webhook import Platform
-from connector.dashboard import pages as dashboard
-from connector.entrance import Entrance
+from connector.dashboard import routes as dashboard
+from connector.dashboard.auth import Entrance
 from connector.figures import Figures
 from connector.intake.intake import Intake
 from connector.monitoring import alerts

@@ -15,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from sqlalchemy import Engine
 
 from connector.config.settings import Config
-from connector.entrance import Entrance, caller
+from connector.dashboard.auth import Entrance, caller
 from connector.figures import Figures
 from connector.monitoring.event_stats import BEYOND, BUCKETS, Number, Tallies, amount, covered
 from connector.monitoring.problems import KINDS, SILENT, alive

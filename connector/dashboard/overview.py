@@ -8,7 +8,7 @@ from decimal import Decimal
 from connector.config.settings import Config
 from connector.core.store import Store
 from connector.dashboard.charts import DAY, Chart, spans
-from connector.dashboard.words import HEALTH, WORST
+from connector.dashboard.labels import HEALTH, WORST
 from connector.monitoring.event_stats import Number, Tallies, amount, covered, median
 from connector.monitoring.inactivity import HOUR
 from connector.monitoring.problems import Finder, alive, current

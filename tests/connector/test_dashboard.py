@@ -17,8 +17,8 @@ from sqlalchemy import Engine
 
 from connector.app import create_app
 from connector.config.settings import load
-from connector.dashboard.pages import HEADERS, PAGE
-from connector.entrance import OF_ONE
+from connector.dashboard.auth import OF_ONE
+from connector.dashboard.routes import HEADERS, PAGE
 from connector.monitoring.alerts import Alerts
 from connector.monitoring.problems import Finder
 from connector.outbox.ledger import Decision

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.entrance import LASTS, OF_ALL, OF_ONE, REMEMBERED, WINDOW, Entrance, caller
+from connector.dashboard.auth import LASTS, OF_ALL, OF_ONE, REMEMBERED, WINDOW, Entrance, caller
 
 
 class Clock:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from connector.core.store import EventIds, Pixel, Store
-from connector.dashboard import words
+from connector.dashboard import labels
 from connector.outbox.queries import OpenProblem
 
 HAPPENED = 1_780_000_000.0
@@ -42,15 +42,15 @@ def event(**changes: Any) -> Any:
 )
 def test_the_merge_window_is_judged_where_the_browser_sends_too(late: float, said: str) -> None:
     """Five minutes to merge, two days to be dropped."""
-    assert said in words.merging(event(settled_at=HAPPENED + late), store(browser_pixel="own"))
+    assert said in labels.merging(event(settled_at=HAPPENED + late), store(browser_pixel="own"))
 
 
 def test_without_a_browsers_copy_there_is_nothing_to_merge() -> None:
     """Nor of a store that is gone, a test event, or one that TikTok has not accepted."""
-    assert "No browser copy is expected" in words.merging(event(), store())
-    assert "No browser copy is expected" in words.merging(event(), None)
-    assert words.merging(event(test_code="TEST1"), store(browser_pixel="own")) == ""
-    assert words.merging(event(state="rejected"), store(browser_pixel="own")) == ""
+    assert "No browser copy is expected" in labels.merging(event(), store())
+    assert "No browser copy is expected" in labels.merging(event(), None)
+    assert labels.merging(event(test_code="TEST1"), store(browser_pixel="own")) == ""
+    assert labels.merging(event(state="rejected"), store(browser_pixel="own")) == ""
 
 
 @pytest.mark.parametrize(
@@ -72,13 +72,13 @@ def test_without_a_browsers_copy_there_is_nothing_to_merge() -> None:
 )
 def test_a_state_is_a_sentence(changes: dict[str, Any], said: str) -> None:
     """With what to do, where there is something to do."""
-    assert said in words.state(event(**({"code": None} | changes)), HAPPENED + 1)
+    assert said in labels.state(event(**({"code": None} | changes)), HAPPENED + 1)
 
 
 @pytest.mark.parametrize(("code", "said"), [(None, ""), (0, ""), (50001, "TikTok had a fault of its own"), (41000, "")])
 def test_a_code_nobody_knows_is_not_explained(code: int | None, said: str) -> None:
     """Those of TikTok's own faults are."""
-    assert words.meaning(code) == said
+    assert labels.meaning(code) == said
 
 
 @pytest.mark.parametrize(
@@ -88,22 +88,22 @@ def test_a_code_nobody_knows_is_not_explained(code: int | None, said: str) -> No
 )  # fmt: skip
 def test_a_time_has_the_unit_that_fits(seconds: float, said: str) -> None:
     """Never "1 minutes"."""
-    assert words.span(seconds) == said
+    assert labels.span(seconds) == said
 
 
 def test_a_problem_is_told_without_the_store_it_is_shown_at() -> None:
     """Commands are set apart."""
-    assert words.told(problem("lag:acme:C", "store acme, pixel C: late; see `connector check`"), "acme") == [
+    assert labels.told(problem("lag:acme:C", "store acme, pixel C: late; see `connector check`"), "acme") == [
         ("said", "Pixel C: late; see "),
         ("typed", "connector check"),
     ]
-    assert words.told(problem("lag:acme:C", ""), "acme") == []
+    assert labels.told(problem("lag:acme:C", ""), "acme") == []
 
 
 @pytest.mark.parametrize(("kind", "page"), [("parked", "parked"), ("rejected", "failed")])
 def test_where_a_button_helps_a_problem_leads_to_it(kind: str, page: str) -> None:
     """The command stays as the second way, whatever TikTok's words are."""
     sentence = "store acme: 2 webhooks; odd `words`; `connector events list` says why"
-    said, link, then, command = words.told(problem(f"{kind}:acme", sentence), "acme")
+    said, link, then, command = labels.told(problem(f"{kind}:acme", sentence), "acme")
     assert said == ("said", "2 webhooks; odd `words`. ")
     assert (link[0], then, command) == (page, ("said", ", or "), ("typed", "connector events list"))

@@ -8,7 +8,7 @@ from typing import TypeVar
 from flask import Blueprint, Response, g, make_response, redirect, render_template, request, url_for
 from werkzeug.exceptions import BadRequest
 
-from connector.entrance import LASTS, Entrance, Session, caller
+from connector.dashboard.auth import LASTS, Entrance, Session, caller
 
 View = TypeVar("View", bound=Callable[..., object])
 COOKIE = "connector_session"

@@ -18,10 +18,10 @@ from connector.config.settings import Config
 from connector.core.store import Store
 from connector.core.text import how_many
 from connector.core.webhook import Platform
-from connector.dashboard import words
-from connector.dashboard.door import Door
+from connector.dashboard import labels
+from connector.dashboard.auth import Entrance
+from connector.dashboard.login import Door
 from connector.dashboard.overview import overview
-from connector.entrance import Entrance
 from connector.intake.replay import plan_replay, replay_events, replay_parked
 from connector.mapping import hashing
 from connector.mapping.event_id import named_by
@@ -59,7 +59,7 @@ def pages(config: Config, engine: Engine, entrance: Entrance, platforms: Mapping
     site.register_error_handler(HTTPException, lambda error: _failed(error.code or 500, error.description or ""))
     site.register_error_handler(CannotStore, lambda _: _failed(503, "The database does not answer just now."))
     site.context_processor(
-        lambda: {"at": words.at, "span": words.span, "subject": words.subject, "told": words.told, "door": door}
+        lambda: {"at": labels.at, "span": labels.span, "subject": labels.subject, "told": labels.told, "door": door}
     )
     _add_reading(site, door, config, Desk(engine), Tallies(engine), Arrivals(engine))
     _add_lists(site, door, config, Desk(engine))
@@ -134,7 +134,7 @@ def _add_reading(site: Blueprint, door: Door, config: Config, desk: Desk, tallie
         number = next((line.order_number for line in lines if line.order_number), "")
         told = [_told(row, config.stores.get(store), _now()) for row in events]
         return render_template("story.html", store=store, key=key, number=number, lines=lines, events=told,
-                               outcomes=words.OUTCOMES)  # fmt: skip
+                               outcomes=labels.OUTCOMES)  # fmt: skip
 
 
 def _add_lists(site: Blueprint, door: Door, config: Config, desk: Desk) -> None:
@@ -146,7 +146,7 @@ def _add_lists(site: Blueprint, door: Door, config: Config, desk: Desk) -> None:
         last = rows[PAGE - 1] if len(rows) > PAGE else None
         more = {"before": f"{last.created_at!r}:{last.id}", "state": state, "store": store} if last else None
         return render_template("failures.html", rows=rows[:PAGE], state=state, chosen=store, stores=config.stores,
-                               meaning=words.meaning, more=more)  # fmt: skip
+                               meaning=labels.meaning, more=more)  # fmt: skip
 
     @site.get("/parked")
     @door.inside
@@ -200,9 +200,9 @@ def _told(row: Any, store: Store | None, now: float) -> dict[str, Any]:
     """An event of a story, in words."""
     return {
         "row": row,
-        "state": words.state(row, now),
-        "meaning": words.meaning(row.code),
-        "merging": words.merging(row, store),
+        "state": labels.state(row, now),
+        "meaning": labels.meaning(row.code),
+        "merging": labels.merging(row, store),
         "payload": masked(row.payload, indent=2),
         "again": row.state in ("rejected", "expired") and row.payload is not None,
     }
