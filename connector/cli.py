@@ -33,7 +33,7 @@ def main() -> None:
 @main.command()
 def serve() -> None:
     """Run the server and a relay; what a PaaS starts. Migrates a SQLite database by itself."""
-    from connector.serve import serve as run
+    from connector.server.supervisor import serve as run
 
     sys.exit(run())
 
@@ -47,7 +47,7 @@ def ready() -> None:
 @main.command(hidden=True)
 def web() -> None:
     """Only the server, as `serve` starts it."""
-    from connector.web import run_web
+    from connector.server.web_process import run_web
 
     run_web(configuration())
 
@@ -71,7 +71,7 @@ def relay() -> None:
     from connector.privacy.retention import Attic, Housekeeper, Kept
     from connector.relay.events_api import TIMEOUT, EventsApi
     from connector.relay.relay import LANES_AT_ONCE, SLOW_LANES_AT_ONCE, Relay
-    from connector.serve import end_with_parent
+    from connector.server.supervisor import end_with_parent
     from connector.storage.engine import connect
     from connector.sync.reconcile import Reconciler
     from platforms import PLATFORMS

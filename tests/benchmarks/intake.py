@@ -132,7 +132,8 @@ def run(environment: dict[str, str], databases: dict[str, str], folder: Path, sa
     (folder / "load.lua").write_text(SCRIPT)
     settings = folder / "gunicorn.conf.py"
     settings.write_text(
-        "import os\nfrom connector.config.settings import load\nfrom connector.web import gunicorn_settings\n"
+        "import os\nfrom connector.config.settings import load\n"
+        "from connector.server.web_process import gunicorn_settings\n"
         "globals().update(gunicorn_settings(load(os.environ)))\n"
     )
     bare = [sys.executable, "-m", "gunicorn", "-c", str(settings), "--pythonpath", str(folder), "bare:app"]

@@ -7,7 +7,7 @@ import socket
 import httpx
 import pytest
 
-from connector.web import THREADS
+from connector.server.web_process import THREADS
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 SLOW = b"POST /webhooks/acme HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nx"

@@ -8,10 +8,11 @@ import logging
 import os
 import sys
 
-from connector import cli, serve
+from connector import cli
 from connector.core import logs
 from connector.devtools.sandbox import server
 from connector.relay import events_api, relay
+from connector.server import supervisor
 
 relay.LEASE = 6.0
 relay.LONGEST_REQUEST = 2.5
@@ -20,7 +21,7 @@ relay.BEAT = 1.0
 relay.SLOW = 0.5
 events_api.ANSWERED_WITHIN = 1.5
 events_api.TIMEOUT = events_api.httpx.Timeout(1.0, connect=1.0, pool=1.0)
-serve.LONGEST_PAUSE = 1.0
+supervisor.LONGEST_PAUSE = 1.0
 server.KEPT = 10_000_000  # the checker wants to see them all
 
 
@@ -29,7 +30,7 @@ def main() -> None:
     if command == "serve":
         logs.set_up("text", os.environ.get("LOG_LEVEL", "INFO"))
         own = [sys.executable, __file__]
-        sys.exit(serve.Supervisor([*own, "ready"], [*own, "web"], [*own, "relay"]).run())
+        sys.exit(supervisor.Supervisor([*own, "ready"], [*own, "web"], [*own, "relay"]).run())
     if command == "sandbox":
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
         server.serve(int(sys.argv[2]))

@@ -18,7 +18,7 @@ from types import FrameType
 
 from connector.core import logs
 
-log = logging.getLogger("connector.serve")
+log = logging.getLogger("connector.server.supervisor")
 
 GRACE = 30.0  # seconds for requests under way; PaaSes kill after 30
 LONGEST_PAUSE = 30.0  # seconds before a relay that keeps dying is started again

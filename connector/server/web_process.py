@@ -6,7 +6,7 @@ import shutil
 import tempfile
 
 from connector.config.settings import Config, load
-from connector.serve import end_with_parent
+from connector.server.supervisor import end_with_parent
 
 THREADS = 16  # while some wait for their commit, others are read, verified and mapped
 FIGURES = "PROMETHEUS_MULTIPROC_DIR"
@@ -17,7 +17,7 @@ def gunicorn_settings(config: Config) -> dict[str, object]:
     return {
         "bind": f"0.0.0.0:{config.port}",
         "workers": config.web_concurrency,
-        "worker_class": "connector.worker.Worker",
+        "worker_class": "connector.server.gunicorn_worker.Worker",
         "threads": THREADS,
         "keepalive": 75,  # Shopify re-uses connections; longer than the idle time-out of common load balancers
         "timeout": 30,
@@ -33,7 +33,7 @@ def gunicorn_settings(config: Config) -> dict[str, object]:
             "root": {"level": config.log_level, "handlers": ["ours"]},
             "loggers": {"gunicorn.error": {"level": config.log_level, "handlers": [], "propagate": True}},
         },
-        "logger_class": "connector.worker.Log",
+        "logger_class": "connector.server.gunicorn_worker.Log",
         "proc_name": "connector-web",
     }
 

@@ -1,0 +1,1 @@
+"""The processes: the supervisor behind `connector serve`, gunicorn and its workers."""
