@@ -46,7 +46,7 @@ def run_web(config: Config) -> None:
     from gunicorn.app.base import BaseApplication  # noqa: PLC0415
     from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415
 
-    from connector.app import wsgi  # noqa: PLC0415
+    from connector.web.application import wsgi  # noqa: PLC0415
 
     gc.collect()
     gc.freeze()
@@ -69,6 +69,6 @@ def run_web(config: Config) -> None:
 
 
 def share_figures() -> None:
-    """A folder in which all workers count their requests (`connector.figures`), in memory if there is such a place."""
+    """Make the folder in which all workers count their requests (`web.request_metrics`), in memory where possible."""
     place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
     os.environ[FIGURES] = tempfile.mkdtemp(prefix="connector-metrics-", dir=place)

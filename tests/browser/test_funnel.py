@@ -14,12 +14,12 @@ from plugin import Plugin, order, told
 from shopify_checkout import checkout
 from werkzeug.serving import make_server
 
-from connector.app import create_app
 from connector.config.settings import load
 from connector.outbox.outbox import Outbox
 from connector.pixel.snippet import snippet
 from connector.storage.engine import connect
 from connector.storage.tables import events
+from connector.web.application import create_app
 from platforms import PLATFORMS, shopify_samples
 from platforms.samples import fresh_journey
 

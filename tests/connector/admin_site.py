@@ -9,7 +9,6 @@ import httpx
 from flask import Flask
 from sqlalchemy import Engine
 
-from connector.app import create_app
 from connector.config.settings import load
 from connector.devtools.sandbox.server import Sandbox
 from connector.devtools.simulate import webhooks
@@ -18,6 +17,7 @@ from connector.outbox.outbox import Outbox
 from connector.outbox.queries import Choice, Desk
 from connector.relay.events_api import EventsApi
 from connector.relay.relay import Relay
+from connector.web.application import create_app
 from platforms import PLATFORMS
 
 PASSWORD = "correct horse battery"

@@ -12,7 +12,6 @@ from hooks import receiver
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from connector.app import Watch, create_app
 from connector.config.settings import load
 from connector.core.store import Pixel
 from connector.devtools.simulate import webhooks
@@ -23,6 +22,7 @@ from connector.signals.collector import ADDRESS_BURST, MAX_BEACON
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import signals
 from connector.storage.transaction import CannotStore
+from connector.web.application import Watch, create_app
 
 STORES = """
 [defaults]

@@ -15,7 +15,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from connector.app import create_app
 from connector.config.settings import load
 from connector.dashboard.auth import OF_ONE
 from connector.dashboard.routes import HEADERS, PAGE
@@ -26,6 +25,7 @@ from connector.outbox.outbox import Lane, Outbox, Parked
 from connector.outbox.queries import Choice
 from connector.relay.relay import fingerprint
 from connector.storage.tables import events, parked
+from connector.web.application import create_app
 
 ACME, TOKEN = Lane("acme", "CACME000000000000000"), "token-of-the-pages"
 PAGES = ["/", "/search", "/failed", "/failed?state=expired", "/parked", "/story?store=acme&key=order:1"]

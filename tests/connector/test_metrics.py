@@ -12,16 +12,16 @@ from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine
 
-from connector.app import create_app
 from connector.config.settings import Config, load
 from connector.core.store import Pixel
 from connector.core.webhook import Request
 from connector.devtools.simulate import webhooks
-from connector.figures import Figures
-from connector.metrics import Stored
 from connector.monitoring.alerts import Alerts, Problem
 from connector.monitoring.event_stats import Tally
 from connector.outbox.outbox import Outbox, Parked, settled
+from connector.web.application import create_app
+from connector.web.metrics import Stored
+from connector.web.request_metrics import Figures
 from platforms import PLATFORMS
 
 STORES = """

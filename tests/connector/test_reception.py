@@ -8,12 +8,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
-from connector.app import create_app
 from connector.config.settings import load
 from connector.devtools.simulate import webhooks
 from connector.outbox.outbox import Outbox
-from connector.reception import MAX_BODY
 from connector.storage.engine import connect, migrate
+from connector.web.application import create_app
+from connector.web.webhook_endpoint import MAX_BODY
 
 STORES = """
 [defaults]

@@ -11,7 +11,6 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 from filled import mapped
 
-from connector.app import create_app
 from connector.cli import main
 from connector.config.settings import load
 from connector.core.store import Pixel
@@ -24,6 +23,7 @@ from connector.outbox.outbox import STATES, Lane, Outbox, Parked, settled
 from connector.outbox.queries import Choice, Desk
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import events
+from connector.web.application import create_app
 
 HOUR = 3600.0
 PIXEL = Pixel("CACME000000000000000", "token-one")

@@ -19,12 +19,12 @@ from fakes.woocommerce import FakeWooCommerce
 from sqlalchemy import Engine
 from werkzeug.serving import make_server
 
-from connector.app import create_app
 from connector.config.settings import load
 from connector.core.store import Api, EventIds, MappingChoices, Pixel, Store
 from connector.outbox.outbox import Outbox
 from connector.sync.registered_webhooks import Registered
 from connector.sync.registration import carry_out, prepare
+from connector.web.application import create_app
 from platforms import shopify_admin, shopify_samples, woocommerce_admin, woocommerce_samples
 from platforms.samples import fresh_journey
 

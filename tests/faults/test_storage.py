@@ -12,13 +12,13 @@ from flask import Flask
 from machinery import STORES
 from postgres import Server
 
-from connector.app import create_app
 from connector.config.settings import Config, load
 from connector.devtools.simulate import webhooks
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import Choice, Desk
 from connector.server.web_process import THREADS
 from connector.storage.engine import connect, migrate
+from connector.web.application import create_app
 
 PROMISED = 3.0  # seconds
 SLACK = 0.5  # for this machine being busy with other tests

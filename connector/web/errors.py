@@ -9,7 +9,7 @@ from werkzeug.exceptions import BadRequest, HTTPException
 from connector.core.webhook import Refused, Unreadable
 from connector.storage.transaction import CannotStore
 
-log = logging.getLogger("connector.app")
+log = logging.getLogger("connector.web.application")
 
 
 class NoStore(LookupError):

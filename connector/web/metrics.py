@@ -16,11 +16,11 @@ from sqlalchemy import Engine
 
 from connector.config.settings import Config
 from connector.dashboard.auth import Entrance, caller
-from connector.figures import Figures
 from connector.monitoring.event_stats import BEYOND, BUCKETS, Number, Tallies, amount, covered
 from connector.monitoring.problems import KINDS, SILENT, alive
 from connector.outbox.queries import Desk
 from connector.storage.transaction import CannotStore
+from connector.web.request_metrics import Figures
 
 COUNTED = 10_000  # rows of a lane; a number this large means so many or more
 PARKED_COUNTED = 1000

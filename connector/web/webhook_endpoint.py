@@ -12,16 +12,16 @@ import msgspec
 from werkzeug.exceptions import MethodNotAllowed, RequestEntityTooLarge
 from werkzeug.wsgi import get_input_stream
 
-from connector.answers import NoStore, fault, unreadable
 from connector.core.store import Store
 from connector.core.webhook import Request
-from connector.figures import Figures
 from connector.intake.intake import Intake
+from connector.web.errors import NoStore, fault, unreadable
+from connector.web.request_metrics import Figures
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication
 
-log = logging.getLogger("connector.app")
+log = logging.getLogger("connector.web.application")
 
 PLACE = "/webhooks/"
 MAX_BODY = 10 * 1024 * 1024  # shops do send bodies of more than a megabyte; a smaller limit would cost orders

@@ -1,4 +1,4 @@
-"""The HTTP shell: the routes of everything but webhooks (`connector.reception`). No decision is made here."""
+"""The HTTP shell: the routes of everything but webhooks (`web.webhook_endpoint`). No decision is made here."""
 
 import atexit
 import logging
@@ -12,29 +12,29 @@ import httpx
 from flask import Flask, Response, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from connector import metrics
-from connector.answers import answer, fault, unreadable
 from connector.config.settings import Config
 from connector.core import logs
 from connector.core.store import Store
 from connector.core.webhook import Platform
 from connector.dashboard import routes as dashboard
 from connector.dashboard.auth import Entrance
-from connector.figures import Figures
 from connector.intake.intake import Intake
 from connector.monitoring import alerts
 from connector.monitoring.problems import OVERDUE, alive
 from connector.monitoring.watcher import NoRelay
 from connector.outbox.outbox import Lane, Outbox
 from connector.outbox.queries import Desk
-from connector.reception import MAX_BODY, Reception
 from connector.signals.collector import MAX_BEACON, Collector, Post
 from connector.signals.matching import Joins
 from connector.storage.engine import connect
 from connector.storage.transaction import CannotStore
+from connector.web import metrics
+from connector.web.errors import answer, fault, unreadable
+from connector.web.request_metrics import Figures
+from connector.web.webhook_endpoint import MAX_BODY, Reception
 from platforms import PLATFORMS
 
-log = logging.getLogger("connector.app")
+log = logging.getLogger("connector.web.application")
 
 LOOK_EVERY = 60.0  # seconds; the web looks after the relay, since a dead one cannot report itself
 
