@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from fakes.living import SECRET, Clock, Living
 from filled import rows
 
-from connector.cli import main
-from connector.commands.backfill import told
+from connector.cli.backfill import told
+from connector.cli.main import main
 from connector.storage.engine import connect
 from connector.storage.tables import events, ledger
 from connector.sync.backfill import Tally

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 
-from connector.cli import main
+from connector.cli.main import main
 from connector.config.settings import load
 from connector.core.webhook import Request
 from connector.intake.intake import Intake

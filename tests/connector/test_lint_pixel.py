@@ -14,7 +14,7 @@ from filled import decision
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.cli import main
+from connector.cli.main import main
 from connector.core.store import EventIds, MappingChoices, Pixel, Store
 from connector.core.webhook import Webhook
 from connector.intake.intake import examine

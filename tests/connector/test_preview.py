@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from click.testing import CliRunner
 
-from connector.cli import main
+from connector.cli.main import main
 from platforms import shopify_samples
 from platforms.people import Journey
 from platforms.samples import SAMPLES, fresh_journey

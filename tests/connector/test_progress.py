@@ -1,9 +1,9 @@
-"""connector.commands.ground: how far a long command is, on a terminal and where there is none."""
+"""connector.cli.context: how far a long command is, on a terminal and where there is none."""
 
 import io
 import itertools
 
-from connector.commands.ground import LONG, NOW_AND_THEN, counting, progress
+from connector.cli.context import LONG, NOW_AND_THEN, counting, progress
 
 
 class Terminal(io.StringIO):

@@ -12,7 +12,7 @@ from fakes.woocommerce import FakeWooCommerce
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.cli import main
+from connector.cli.main import main
 from connector.core.shop_api import Admin, AdminFault, Subscription
 from connector.core.store import Api, EventIds, Pixel, Store
 from connector.storage.engine import connect, migrate
@@ -410,7 +410,7 @@ def test_a_secret_for_woocommerce():
 def test_no_vendors_client_is_loaded_until_a_shop_is_asked():
     script = (
         "import sys, connector.sync.registration, platforms.admins\n"
-        "from click.testing import CliRunner; from connector.cli import main\n"
+        "from click.testing import CliRunner; from connector.cli.main import main\n"
         "CliRunner().invoke(main, ['webhooks', '--help'])\n"
         "sys.exit(bool({'shopify', 'pyactiveresource', 'woocommerce', 'requests'} & set(sys.modules)))"
     )

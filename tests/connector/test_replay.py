@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 from filled import mapped
 
-from connector.cli import main
+from connector.cli.main import main
 from connector.config.settings import load
 from connector.core.store import Pixel
 from connector.core.webhook import Webhook

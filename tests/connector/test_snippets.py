@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.cli import main
+from connector.cli.main import main
 from connector.core.store import Api, ConsentSource, EventIds, MappingChoices, Orders, Pixel, Signals, Store
 from connector.pixel.snippet import CannotPrint, as_json, doubts, snippet, where_to_paste
 

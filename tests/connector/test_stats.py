@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import Engine
 
-from connector.cli import main
+from connector.cli.main import main
 from connector.monitoring.event_stats import add
 from connector.storage.engine import connect, migrate
 

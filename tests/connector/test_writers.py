@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 from click.testing import CliRunner
 
-from connector.cli import main
+from connector.cli.main import main
 from connector.outbox.outbox import Outbox
 from connector.storage import write_lock
 from connector.storage.engine import connect, migrate

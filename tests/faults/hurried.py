@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 
-from connector import cli
+from connector.cli import main as commands
 from connector.core import logs
 from connector.devtools.sandbox import server
 from connector.relay import events_api, relay
@@ -34,7 +34,7 @@ def main() -> None:
     if command == "sandbox":
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
         server.serve(int(sys.argv[2]))
-    cli.main([command])
+    commands.main([command])
 
 
 if __name__ == "__main__":

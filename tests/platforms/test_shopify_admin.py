@@ -116,7 +116,7 @@ def test_it_is_an_administration_of_admins(shop):
 def test_the_package_is_loaded_only_where_it_is_used():
     """Neither a command's help nor the module itself loads ShopifyAPI; making an admin does."""
     program = (
-        "import sys; from click.testing import CliRunner; from connector.cli import main\n"
+        "import sys; from click.testing import CliRunner; from connector.cli.main import main\n"
         "import platforms.shopify_admin; CliRunner().invoke(main, ['--help'])\n"
         "assert not {'shopify', 'pyactiveresource', 'platforms.shopify_api'} & set(sys.modules)"
     )

@@ -8,14 +8,14 @@ from pathlib import Path
 import click
 
 from connector import __version__
-from connector.commands.backfill import backfill
-from connector.commands.erase import erase, export
-from connector.commands.events import events
-from connector.commands.ground import configuration, counting, database, fail, ready_database, store_named
-from connector.commands.lint_pixel import lint_pixel
-from connector.commands.snippet import snippet
-from connector.commands.stats import stats
-from connector.commands.webhooks import webhooks
+from connector.cli.backfill import backfill
+from connector.cli.context import configuration, counting, database, fail, ready_database, store_named
+from connector.cli.erase import erase, export
+from connector.cli.events import events
+from connector.cli.lint_pixel import lint_pixel
+from connector.cli.snippet import snippet
+from connector.cli.stats import stats
+from connector.cli.webhooks import webhooks
 
 # Modules are imported where they are used: `connector --help` shall not wait for the database's libraries.
 LAST_WORDS = 5.0  # seconds that what runs beside a relay may take to end; what it was at is done again later

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from connector.commands.ground import configuration, database, fail, store_named
+from connector.cli.context import configuration, database, fail, store_named
 from connector.core.text import how_many
 
 if TYPE_CHECKING:

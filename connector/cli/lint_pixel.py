@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from connector.commands.ground import configuration, fail, store_named
+from connector.cli.context import configuration, fail, store_named
 
 if TYPE_CHECKING:
     from connector.config.settings import Config

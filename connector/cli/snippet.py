@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from connector.commands.ground import configuration, fail, store_named
+from connector.cli.context import configuration, fail, store_named
 
 
 @click.command()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from connector.commands.ground import configuration, database, fail, moment, open_desk, progress, store_named
+from connector.cli.context import configuration, database, fail, moment, open_desk, progress, store_named
 from connector.core.text import how_many
 
 if TYPE_CHECKING:

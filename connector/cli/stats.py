@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from connector.commands.ground import configuration, database, store_named
+from connector.cli.context import configuration, database, store_named
 
 if TYPE_CHECKING:
     from connector.monitoring.event_stats import Number

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from connector.commands.ground import configuration, counting, database, fail, moment, ready_database, store_named
+from connector.cli.context import configuration, counting, database, fail, moment, ready_database, store_named
 from connector.core.text import how_many
 
 if TYPE_CHECKING:
