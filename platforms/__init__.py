@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from connector.core.webhook import Platform
-from platforms import shopify, woocommerce
+from platforms.shopify import webhooks as shopify
+from platforms.woocommerce import webhooks as woocommerce
 
 PLATFORMS: Mapping[str, Platform] = {"shopify": shopify, "woocommerce": woocommerce}

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from connector.core.shop_api import Administration
-from platforms import shopify_admin, woocommerce_admin
+from platforms.shopify import shop_api as shopify_admin
+from platforms.woocommerce import shop_api as woocommerce_admin
 
 ADMINS: Mapping[str, Administration] = {"shopify": shopify_admin, "woocommerce": woocommerce_admin}

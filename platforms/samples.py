@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import Protocol
 
 from connector.core.store import Store
-from platforms import shopify_samples, woocommerce_samples
-from platforms.people import Journey, shop_currency
+from connector.plugin.testing.shoppers import Journey, shop_currency
+from platforms.shopify import samples as shopify_samples
+from platforms.woocommerce import samples as woocommerce_samples
 
 
 class Samples(Protocol):

@@ -71,7 +71,7 @@ def sync(store: str | None, every: bool, base_url: str | None, dry_run: bool) ->
 @webhooks.command()
 def secret() -> None:
     """Print a new random secret for a WooCommerce store's webhook_secrets."""
-    from platforms.woocommerce_admin import new_secret
+    from platforms.woocommerce.shop_api import new_secret
 
     click.echo(new_secret())
 

@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 from connector.core.store import EventIds, MappingChoices, Pixel, Signals, Store
 from connector.core.webhook import Webhook
 from connector.intake.intake import examine
-from platforms import PLATFORMS, shopify_samples
-from platforms.people import Journey
+from connector.plugin.testing.shoppers import Journey
+from platforms import PLATFORMS
+from platforms.shopify import samples as shopify_samples
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 CODE, OTHER = "CABCDEFGHIJKLMNOPQR0", "CABCDEFGHIJKLMNOPQR1"

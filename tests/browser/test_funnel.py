@@ -20,8 +20,9 @@ from connector.pixel.snippet import snippet
 from connector.storage.engine import connect
 from connector.storage.tables import events
 from connector.web.application import create_app
-from platforms import PLATFORMS, shopify_samples
+from platforms import PLATFORMS
 from platforms.samples import fresh_journey
+from platforms.shopify import samples as shopify_samples
 
 CLICK, IP = "E.C.P.CtoBExample_0123", "8.8.4.4"
 STORES = """

@@ -16,13 +16,14 @@ from connector.devtools.sandbox.server import Sandbox
 from connector.intake.intake import Intake
 from connector.outbox.held_events import Holds
 from connector.outbox.outbox import Outbox
+from connector.plugin.testing.shoppers import Journey
 from connector.relay.events_api import EventsApi
 from connector.relay.relay import Relay
 from connector.signals.collector import Collector, Post
 from connector.signals.matching import Joins
 from connector.storage.tables import events, ledger, signals
-from platforms import PLATFORMS, shopify_samples
-from platforms.people import Journey
+from platforms import PLATFORMS
+from platforms.shopify import samples as shopify_samples
 
 START = 1_780_000_000.0
 SECRET = "whsec_example_0123456789"

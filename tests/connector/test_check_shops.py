@@ -9,8 +9,9 @@ from fakes.woocommerce import FakeWooCommerce
 from connector.config.settings import load
 from connector.devtools.check import check
 from connector.sync.registration import carry_out, prepare
-from platforms import shopify_admin, woocommerce_admin
 from platforms.admins import ADMINS
+from platforms.shopify import shop_api as shopify_admin
+from platforms.woocommerce import shop_api as woocommerce_admin
 
 PUBLIC = "http://127.0.0.1:9"  # nobody there
 TOML = """

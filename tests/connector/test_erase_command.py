@@ -15,10 +15,10 @@ from connector.config.settings import load
 from connector.core.webhook import Request
 from connector.intake.intake import Intake
 from connector.outbox.outbox import Lane, Outbox, settled
+from connector.plugin.testing.shoppers import Journey
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import demands, events, ledger, parked
 from platforms import PLATFORMS
-from platforms.people import Journey
 from platforms.samples import SAMPLES
 
 STORES = """

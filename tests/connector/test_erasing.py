@@ -19,6 +19,7 @@ from connector.core.webhook import Request
 from connector.intake.intake import Intake
 from connector.outbox.outbox import Lane, Outbox, again, settled
 from connector.outbox.queries import Desk
+from connector.plugin.testing.shoppers import Journey
 from connector.privacy.erasure import NOT_SENT, PERHAPS_SENT, Eraser, eraser
 from connector.privacy.lookup import Records
 from connector.privacy.requests import Demands
@@ -27,9 +28,9 @@ from connector.signals.matching import Beacon, Joins
 from connector.signals.merge import Signal
 from connector.storage.tables import demands, events, identities, ledger, metadata, parked, signals
 from connector.storage.transaction import CannotStore
-from platforms import PLATFORMS, shopify_samples
-from platforms.people import Journey
+from platforms import PLATFORMS
 from platforms.samples import SAMPLES
+from platforms.shopify import samples as shopify_samples
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -15,8 +15,8 @@ from connector.config.settings import ConfigError, load
 from connector.config.summary import doubts
 from connector.core.webhook import Webhook
 from connector.intake.intake import examine
+from connector.plugin.testing.shoppers import Journey
 from platforms import PLATFORMS
-from platforms.people import Journey
 from platforms.samples import SAMPLES
 
 ROOT = Path(__file__).parents[2]

@@ -17,7 +17,8 @@ from connector.relay.relay import FURTHEST
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import events
 from connector.storage.transaction import CannotStore
-from platforms import PLATFORMS, shopify_samples
+from platforms import PLATFORMS
+from platforms.shopify import samples as shopify_samples
 
 
 @pytest.fixture

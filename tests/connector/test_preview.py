@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from connector.cli.main import main
-from platforms import shopify_samples
-from platforms.people import Journey
+from connector.plugin.testing.shoppers import Journey
 from platforms.samples import SAMPLES, fresh_journey
+from platforms.shopify import samples as shopify_samples
 
 TOML = """
 [stores.acme]

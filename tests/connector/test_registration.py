@@ -18,8 +18,9 @@ from connector.core.store import Api, EventIds, Pixel, Store
 from connector.storage.engine import connect, migrate
 from connector.sync.registered_webhooks import Registered
 from connector.sync.registration import CannotRegister, carry_out, plan, prepare
-from platforms import shopify_admin, woocommerce_admin
 from platforms.admins import ADMINS
+from platforms.shopify import shop_api as shopify_admin
+from platforms.woocommerce import shop_api as woocommerce_admin
 
 BASE = "http://127.0.0.1:9"  # nobody there
 ELSEWHERE = "http://127.0.0.1:19"

@@ -17,8 +17,8 @@ import pytest
 from connector.devtools.sandbox.rules import Fault
 from connector.devtools.simulate import fresh_journey
 from connector.mapping import hashing
+from connector.plugin.testing.shoppers import Journey
 from platforms import PLATFORMS
-from platforms.people import Journey
 from platforms.samples import SAMPLES
 
 sys.path.append(str(Path(__file__).parents[1] / "connector"))

@@ -25,8 +25,11 @@ from connector.outbox.outbox import Outbox
 from connector.sync.registered_webhooks import Registered
 from connector.sync.registration import carry_out, prepare
 from connector.web.application import create_app
-from platforms import shopify_admin, shopify_samples, woocommerce_admin, woocommerce_samples
 from platforms.samples import fresh_journey
+from platforms.shopify import samples as shopify_samples
+from platforms.shopify import shop_api as shopify_admin
+from platforms.woocommerce import samples as woocommerce_samples
+from platforms.woocommerce import shop_api as woocommerce_admin
 
 SECRET = "whsec_example_0123456789"
 NOBODY = "http://127.0.0.1:9"  # where nothing listens

@@ -4,7 +4,7 @@
         store = replace(STORE, api=Api(access_token=shopify.access_token))
         ... admin(store, base=shopify.url) registers webhooks and reads history ...
         shopify.drop = {"orders/paid"}
-        shopify.place(order)          # a body of platforms.shopify_samples
+        shopify.place(order)          # a body of platforms.shopify.samples
         shopify.pay(order["id"])      # its orders/paid is lost on the way
         shopify.fail(503, times=2)    # the API's next two answers
 

@@ -11,8 +11,10 @@ import msgspec
 from connector.core.store import EventIds, MappingChoices, Pixel, Store
 from connector.core.webhook import Request, Webhook
 from connector.intake.intake import examine
-from platforms import PLATFORMS, shopify_samples, woocommerce_samples
-from platforms.people import Journey
+from connector.plugin.testing.shoppers import Journey
+from platforms import PLATFORMS
+from platforms.shopify import samples as shopify_samples
+from platforms.woocommerce import samples as woocommerce_samples
 
 NOW = datetime(2026, 11, 23, 15, 4, 5, tzinfo=UTC)
 SECRET = "whsec_example_0123456789"

@@ -7,8 +7,8 @@ from bodies import WOOCOMMERCE
 from fakes.woocommerce import FakeWooCommerce
 
 from connector.core.store import Api
-from platforms.woocommerce_admin import WooCommerce, admin
-from platforms.woocommerce_rest import Shop
+from platforms.woocommerce.rest_client import Shop
+from platforms.woocommerce.shop_api import WooCommerce, admin
 
 NOW = datetime(2026, 11, 23, 15, 4, 5, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

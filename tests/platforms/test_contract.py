@@ -27,9 +27,11 @@ from connector.intake.intake import Intake, examine
 from connector.outbox.encryption import unseal
 from connector.outbox.outbox import Lane, Outbox
 from connector.outbox.queries import Choice, Desk
+from connector.plugin.testing.shoppers import Journey
 from connector.storage.engine import connect, migrate
-from platforms import PLATFORMS, shopify_samples, woocommerce_samples
-from platforms.people import Journey
+from platforms import PLATFORMS
+from platforms.shopify import samples as shopify_samples
+from platforms.woocommerce import samples as woocommerce_samples
 
 NOW = datetime(2026, 11, 23, 15, 4, 5, tzinfo=UTC)
 SECRET = "whsec_example_0123456789"

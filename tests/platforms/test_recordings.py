@@ -18,7 +18,9 @@ import pytest
 from connector.core.store import EventIds, MappingChoices, Pixel, Store
 from connector.core.webhook import Misfit, Request, Webhook
 from connector.intake.intake import examine
-from platforms import PLATFORMS, shopify, woocommerce
+from platforms import PLATFORMS
+from platforms.shopify import webhooks as shopify
+from platforms.woocommerce import webhooks as woocommerce
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)

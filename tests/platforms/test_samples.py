@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connector.core.store import ConsentSource, EventIds, Store
-from platforms import shopify_samples, woocommerce_samples
-from platforms.people import COUNTRIES, Journey
+from connector.plugin.testing.shoppers import COUNTRIES, Journey
+from platforms.shopify import samples as shopify_samples
+from platforms.woocommerce import samples as woocommerce_samples
 
 NOW = datetime(2026, 11, 23, 15, 4, 5, 678901, tzinfo=UTC)
 SEEDS = st.integers(min_value=0, max_value=2**32)

@@ -20,10 +20,12 @@ from hypothesis import strategies as st
 
 from connector.core.shop_api import Admin, AdminFault, Administration, Subscription
 from connector.core.store import MILESTONES, Api
-from platforms import shopify, shopify_admin, shopify_samples
 from platforms.samples import fresh_journey
-from platforms.shopify import withholds
-from platforms.shopify_admin import admin, topics, why_not_url
+from platforms.shopify import samples as shopify_samples
+from platforms.shopify import shop_api as shopify_admin
+from platforms.shopify import webhooks as shopify
+from platforms.shopify.shop_api import admin, topics, why_not_url
+from platforms.shopify.webhooks import withholds
 
 URL = "https://connector.example/webhooks/acme"
 HOST = "acme.myshopify.com"
@@ -117,8 +119,8 @@ def test_the_package_is_loaded_only_where_it_is_used():
     """Neither a command's help nor the module itself loads ShopifyAPI; making an admin does."""
     program = (
         "import sys; from click.testing import CliRunner; from connector.cli.main import main\n"
-        "import platforms.shopify_admin; CliRunner().invoke(main, ['--help'])\n"
-        "assert not {'shopify', 'pyactiveresource', 'platforms.shopify_api'} & set(sys.modules)"
+        "import platforms.shopify.shop_api; CliRunner().invoke(main, ['--help'])\n"
+        "assert not {'shopify', 'pyactiveresource', 'platforms.shopify.api_client'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

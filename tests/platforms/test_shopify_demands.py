@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from connector.core.event import Demand
 from connector.core.store import EventIds, Pixel, Store
 from connector.core.webhook import Misfit, Webhook
-from platforms import shopify
-from platforms.shopify_demands import DEMANDS
+from platforms.shopify import webhooks as shopify
+from platforms.shopify.data_requests import DEMANDS
 
 STORE = Store(
     name="acme",

@@ -14,9 +14,10 @@ from fakes.shopify import FAILURES, FakeShopify
 from connector.core.shop_api import AdminFault
 from connector.core.store import Api
 from connector.core.webhook import Request
-from platforms import shopify, shopify_samples
 from platforms.samples import fresh_journey
-from platforms.shopify_admin import admin, topics
+from platforms.shopify import samples as shopify_samples
+from platforms.shopify import webhooks as shopify
+from platforms.shopify.shop_api import admin, topics
 
 STORE = replace(SHOPIFY, webhook_secrets=("client-secret-of-the-fake",))
 

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from connector.core.shop_api import AdminFault, Subscription
 from connector.core.store import MILESTONES
 from connector.core.webhook import Request
-from platforms import woocommerce
-from platforms.woocommerce_admin import SETS_SECRET, WooCommerce, admin, new_secret, topics, why_not_url
-from platforms.woocommerce_answers import Answer
+from platforms.woocommerce import webhooks as woocommerce
+from platforms.woocommerce.rest_errors import Answer
+from platforms.woocommerce.shop_api import SETS_SECRET, WooCommerce, admin, new_secret, topics, why_not_url
 
 RECORDED = Path(__file__).parents[1] / "fixtures" / "woocommerce" / "requests"
 URL = "http://127.0.0.1:9/webhooks/beans"  # nobody there
@@ -57,7 +57,7 @@ def asked(shop, endpoint):
 def test_the_vendors_package_is_loaded_only_for_a_shop():
     """Neither it nor requests is loaded by the platform, its topics or the judgement of a URL."""
     script = (
-        "import sys, platforms.woocommerce_admin as a; a.new_secret(); a.why_not_url('https://a.example');"
+        "import sys, platforms.woocommerce.shop_api as a; a.new_secret(); a.why_not_url('https://a.example');"
         "sys.exit(bool({'requests', 'woocommerce'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

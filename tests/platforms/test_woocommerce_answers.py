@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.core.shop_api import AdminFault, Verdict
-from platforms.woocommerce_answers import Answer, Asked, fault, read
-from platforms.woocommerce_rest import PATIENCE, Shop
+from platforms.woocommerce.rest_client import PATIENCE, Shop
+from platforms.woocommerce.rest_errors import Answer, Asked, fault, read
 
 URL = "https://connector.example/webhooks/beans"
 
@@ -371,7 +371,7 @@ def test_an_old_woocommerce(shop):
 
 
 def test_a_shop_asked_in_plain_http_over_the_internet():
-    from platforms.woocommerce_admin import WooCommerce
+    from platforms.woocommerce.shop_api import WooCommerce
 
     api = WooCommerce(Shop("http://shop.example.invalid", "ck_1", "cs_1", [].append), lambda: NOW)
     assert "https" in next(api.examine()).sentence

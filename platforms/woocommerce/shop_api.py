@@ -20,11 +20,11 @@ import msgspec
 from connector.core.json_fields import ident, mapping, moment, text
 from connector.core.shop_api import Admin, AdminFault, Page, Subscription, Verdict
 from connector.core.store import Store
-from platforms.woocommerce import CHECKOUT_TOPIC, DRAFTS
-from platforms.woocommerce_answers import KEYS_PAGE, Answer, read
+from platforms.woocommerce.rest_errors import KEYS_PAGE, Answer, read
+from platforms.woocommerce.webhooks import CHECKOUT_TOPIC, DRAFTS
 
 if TYPE_CHECKING:
-    from platforms.woocommerce_rest import Shop
+    from platforms.woocommerce.rest_client import Shop
 
 SETS_SECRET = True  # REST never tells a webhook's secret, so it has to be ours
 SEES_ALL = True
@@ -117,7 +117,7 @@ def admin(
 ) -> Admin:
     """The API of this store's shop, with the keys in its [api]. Raises AdminFault if it has none."""
     # Only here, as nothing else needs the vendor's package and requests.
-    from platforms.woocommerce_rest import Shop
+    from platforms.woocommerce.rest_client import Shop
 
     if not store.api or not store.api.consumer_key or not store.api.consumer_secret:
         raise AdminFault(

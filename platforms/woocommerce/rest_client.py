@@ -18,7 +18,7 @@ from requests import exceptions
 
 from connector import __version__
 from connector.core.shop_api import AdminFault
-from platforms.woocommerce_answers import BAD_KEYS, KEYS_PAGE, Answer, Asked, fault
+from platforms.woocommerce.rest_errors import BAD_KEYS, KEYS_PAGE, Answer, Asked, fault
 
 TIMEOUT = 30  # seconds without a byte; shared hosts think long about 100 orders
 ANSWERED_WITHIN = 120  # seconds for a whole answer

@@ -18,10 +18,10 @@ import msgspec
 from connector.core.json_fields import Json, mapping, rows, text
 from connector.core.shop_api import Admin, AdminFault, Page, Subscription, Verdict
 from connector.core.store import Store
-from platforms.shopify import RECORDED, TOPICS, withholds
+from platforms.shopify.webhooks import RECORDED, TOPICS, withholds
 
 if TYPE_CHECKING:
-    from platforms.shopify_api import Answer, ShopifyApi
+    from platforms.shopify.api_client import Answer, ShopifyApi
 
 SETS_SECRET = False  # Shopify signs with the app's client secret
 SEES_ALL = False  # only those of this app that were made through the API
@@ -124,7 +124,7 @@ def admin(
     `pause` waits so many seconds, `clock` returns Unix seconds, `base` stands for https://SHOP in tests; the other side
     may be silent for `limit` seconds.
     """
-    from platforms.shopify_api import ShopifyApi  # only here, for its package is slow to load
+    from platforms.shopify.api_client import ShopifyApi  # only here, for its package is slow to load
 
     if store.api is None:
         raise AdminFault("keys", f"store {store.name} has no [api]; give it access_token, or client_id, client_secret")

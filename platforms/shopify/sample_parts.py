@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 
 from connector.core.store import Store
-from platforms.people import Basket, Journey, Line, rounded, shop_currency
+from connector.plugin.testing.shoppers import Basket, Journey, Line, rounded, shop_currency
 
 GID = "gid://shopify"
 

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from connector.core.store import Store
-from platforms.people import Journey, Line, shop_currency
-from platforms.shopify_sample_parts import (
+from connector.plugin.testing.shoppers import Journey, Line, shop_currency
+from platforms.shopify.sample_parts import (
     GID,
     Body,
     Till,

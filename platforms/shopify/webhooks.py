@@ -27,8 +27,8 @@ from connector.core.json_fields import (
 from connector.core.signature import sign, verify
 from connector.core.store import Store
 from connector.core.webhook import Misfit, Request, Webhook
-from platforms.shopify_demands import DEMANDS, asked
-from platforms.shopify_money import Till, amounts_of, order_money
+from platforms.shopify.data_requests import DEMANDS, asked
+from platforms.shopify.money import Till, amounts_of, order_money
 
 ORDER_TOPICS = frozenset({"orders/create", "orders/paid", "orders/updated"})
 CHECKOUT_TOPICS = frozenset({"checkouts/create", "checkouts/update"})

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
 from connector.core.store import Store
-from platforms.people import Basket, Journey, Line
+from connector.plugin.testing.shoppers import Basket, Journey, Line
 
 _VERSION = "10.0.4"
 _WORDPRESS = "6.8.2"

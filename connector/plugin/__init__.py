@@ -1,0 +1,1 @@
+"""What a platform package may use of the connector."""

@@ -1,0 +1,1 @@
+"""What the tests and samples of a platform package are made of."""

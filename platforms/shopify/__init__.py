@@ -1,0 +1,1 @@
+"""Shopify: its webhooks, its API, samples of what it sends."""

@@ -1,0 +1,1 @@
+"""WooCommerce: its webhooks, its API, samples of what it sends."""
