@@ -11,7 +11,7 @@ test: $(VENV)/ready  ## All tests, on SQLite and on a real PostgreSQL
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 faults: $(VENV)/ready  ## Kill, restart and refuse everything at random: ARGS="--kills 200 --seed 7 --database sqlite"
-	$(BIN)/python tests/faults/storm.py $(ARGS)
+	$(BIN)/python -m tests.faults.storm $(ARGS)
 
 lint: $(VENV)/ready  ## Style, format, types, import directions
 	$(BIN)/ruff check .
@@ -20,7 +20,7 @@ lint: $(VENV)/ready  ## Style, format, types, import directions
 	$(BIN)/lint-imports
 
 bench: $(VENV)/ready  ## Rates as ratios to a baseline of the same run; ARGS="mapping intake relay beside steady growth size"
-	$(BIN)/python tests/benchmarks/run.py $(ARGS)
+	$(BIN)/python -m tests.benchmarks.run $(ARGS)
 
 format: $(VENV)/ready
 	$(BIN)/ruff check --fix-only .

@@ -6,14 +6,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import intake
 import msgspec
-from relay import SANDBOX, URL, accepted, answers, decisions, empty, running, wait_for
 
 from connector.config.settings import Config
 from connector.outbox.ledger import Decision
 from connector.outbox.outbox import Outbox
 from connector.storage.engine import connect, migrate
+from tests.benchmarks import intake
+from tests.benchmarks.relay import SANDBOX, URL, accepted, answers, decisions, empty, running, wait_for
 
 BACKLOG = 100_000
 TEMPLATES = 500

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 
 import sqlalchemy as sa
-from relay import decisions
 
 from connector.config.settings import Config
 from connector.outbox.outbox import Lane, Outbox, settled
 from connector.storage.engine import connect, migrate
+from tests.benchmarks.relay import decisions
 
 SMALL, BIG = 10_000, 1_000_000
 BATCH = 100  # events a claim

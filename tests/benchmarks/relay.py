@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from functools import cache
 
 import httpx
-import mapping
 import sqlalchemy as sa
 
 from connector.config.settings import Config
@@ -24,6 +23,7 @@ from connector.outbox.outbox import Outbox
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import events
 from platforms import PLATFORMS
+from tests.benchmarks import mapping
 
 ORDERS = 15_000  # two events each
 ROUNDS = 3

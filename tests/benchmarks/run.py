@@ -7,19 +7,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import beside
-import growth
-import intake
-import mapping
 import psycopg
-import relay
-import size
-import steady
 from sqlalchemy import make_url
 
 from connector.config.settings import load
+from tests.benchmarks import beside, growth, intake, mapping, relay, size, steady
 
 PARTS = ["mapping", "intake", "relay", "beside", "steady", "growth", "size"]
 STORES = """

@@ -7,12 +7,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from mapping import requests
-from relay import SANDBOX, accepted, answers, running, wait_for
-from steady import post, serves, serving
-
 from connector.config.settings import Config
 from connector.storage.engine import connect, migrate
+from tests.benchmarks.mapping import requests
+from tests.benchmarks.relay import SANDBOX, accepted, answers, running, wait_for
+from tests.benchmarks.steady import post, serves, serving
 
 STAGES = (10_000, 50_000)
 AT_ONCE = 10_000  # webhooks made and posted at a time

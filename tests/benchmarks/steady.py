@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 
 import httpx
 import sqlalchemy as sa
-from mapping import requests
-from relay import SANDBOX, URL, accepted, answers, empty, running, wait_for
 
 from connector.config.settings import Config
 from connector.core.webhook import Request
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import events
+from tests.benchmarks.mapping import requests
+from tests.benchmarks.relay import SANDBOX, URL, accepted, answers, empty, running, wait_for
 
 RATE, SECONDS = 300, 60
 SENDERS = 16

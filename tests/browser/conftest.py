@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 from playwright.sync_api import sync_playwright
-from storefront import Storefront
+
+from tests.browser.storefront import Storefront
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 

@@ -7,9 +7,8 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
-from server_side import WOOCOMMERCE
-
 from connector.pixel.snippet import snippet
+from tests.browser.server_side import WOOCOMMERCE
 
 HERE = Path(__file__).parent
 RECORDINGS = HERE.parent / "fixtures" / "woocommerce" / "requests"

@@ -3,7 +3,6 @@
 import base64
 import re
 import shutil
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +14,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from connector.outbox.queries import Choice
 from connector.storage.engine import connect
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "connector"))
-from admin_site import PASSWORD, Site
+from tests.support.admin_site import PASSWORD, Site
 
 PAGES = ["/", "/search", "/failed", "/failed?state=expired", "/parked"]
 SCREENS = [(1280, 900), (390, 844)]

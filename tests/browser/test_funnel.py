@@ -10,8 +10,6 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 import sqlalchemy as sa
-from plugin import Plugin, order, told
-from shopify_checkout import checkout
 from werkzeug.serving import make_server
 
 from connector.config.settings import load
@@ -23,6 +21,8 @@ from connector.web.application import create_app
 from platforms import PLATFORMS
 from platforms.samples import fresh_journey
 from platforms.shopify import samples as shopify_samples
+from tests.browser.plugin import Plugin, order, told
+from tests.browser.shopify_checkout import checkout
 
 CLICK, IP = "E.C.P.CtoBExample_0123", "8.8.4.4"
 STORES = """

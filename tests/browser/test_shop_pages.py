@@ -4,12 +4,12 @@ import json
 from dataclasses import replace
 
 import pytest
-from plugin import Plugin, order
-from server_side import CODE, OTHER, SHOPIFY, WOOCOMMERCE, choose, served
-from test_woocommerce_plugin import CART, PERSON
 
 from connector.core.store import EventIds, Pixel
 from connector.pixel.snippet import snippet
+from tests.browser.plugin import Plugin, order
+from tests.browser.server_side import CODE, OTHER, SHOPIFY, WOOCOMMERCE, choose, served
+from tests.browser.test_woocommerce_plugin import CART, PERSON
 
 PAID_BY_CARD = {**order("068"), "payment_method": "stripe", "date_paid_gmt": order("068")["date_created_gmt"]}
 OWN_PIXEL = """<script>

@@ -3,12 +3,12 @@
 import hashlib
 
 import pytest
-from server_side import CODE, OTHER, SHOPIFY, choose, examined, served, shopify_body
-from shopify_checkout import CARD, checkout
-from storefront import ALLOWED, REFUSED
 
 from connector.core.store import Pixel
 from connector.pixel.snippet import snippet
+from tests.browser.server_side import CODE, OTHER, SHOPIFY, choose, examined, served, shopify_body
+from tests.browser.shopify_checkout import CARD, checkout
+from tests.browser.storefront import ALLOWED, REFUSED
 
 ORDER = shopify_body("orders/paid")
 CHECKOUT = shopify_body("checkouts/create")

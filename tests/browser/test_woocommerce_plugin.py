@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from plugin import Plugin, order, recorded_orders, told
-from server_side import CODE, OTHER, WOOCOMMERCE, choose, examined, served
 
 from connector import pixel
 from connector.core.store import EventIds, Pixel
 from connector.pixel.snippet import snippet
+from tests.browser.plugin import Plugin, order, recorded_orders, told
+from tests.browser.server_side import CODE, OTHER, WOOCOMMERCE, choose, examined, served
 
 CLICK, TTP = "E.C.P.CtoBExample_0123%2B", "01JEXAMPLE0000000000000000_.tt.1"
 COOKIES = {"ttclid": CLICK, "_ttp": TTP}

@@ -12,7 +12,6 @@ from typing import Any
 
 import httpx
 import pytest
-from fakes.living import Clock, Living, sent_ids, server
 from sqlalchemy import Engine
 
 from connector.devtools.sandbox.server import Sandbox, create_server
@@ -22,6 +21,7 @@ from connector.relay.events_api import EventsApi
 from connector.relay.relay import Relay
 from connector.sync.reconcile import UNDER_WAY, Reconciler
 from platforms import PLATFORMS
+from tests.support.fakes.living import Clock, Living, sent_ids, server
 
 
 @pytest.fixture(params=["shopify", "woocommerce"])

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,9 +19,7 @@ from connector.mapping import hashing
 from connector.plugin.testing.shoppers import Journey
 from platforms import PLATFORMS
 from platforms.samples import SAMPLES
-
-sys.path.append(str(Path(__file__).parents[1] / "connector"))
-from hooks import receiver
+from tests.support.alert_receiver import receiver
 
 PERSONAL = {
     "email": "wilhelmina.quark.7@example.com",

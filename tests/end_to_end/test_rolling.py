@@ -8,9 +8,9 @@ import threading
 import time
 
 import pytest
-from end_to_end.conftest import System
 
 from connector.devtools.simulate import webhooks
+from tests.end_to_end.conftest import System
 
 RATE, SENDERS = 300, 32
 

@@ -1,6 +1,6 @@
 """A flowing lane beside a refused and a hanging one: how long its orders take, with real processes.
 
-    python tests/faults/lanes.py [--seconds S] [--database sqlite|postgresql]
+    python -m tests.faults.lanes [--seconds S] [--database sqlite|postgresql]
 
 Prints the flowing lane's delay, from the webhook's answer to TikTok's, first alone and then beside the other two.
 """
@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-from machinery import Machinery, until
 
 from connector.devtools.simulate import webhooks
+from tests.faults.machinery import Machinery, until
 
 
 @dataclass(frozen=True)

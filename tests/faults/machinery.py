@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from postgres import Server
 
 from connector.config.settings import Config, load
 from connector.outbox.queries import Desk
 from connector.storage.engine import connect, migrate
+from tests.faults.postgres import Server
 
 HURRIED = str(Path(__file__).with_name("hurried.py"))
 STORES = """

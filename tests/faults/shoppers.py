@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import httpx
-from machinery import Machinery
 
 from connector.core.store import Store
 from connector.core.webhook import Request
 from connector.devtools.simulate import webhooks
 from connector.intake.intake import examine
 from platforms import PLATFORMS
+from tests.faults.machinery import Machinery
 
 TOPICS = {
     "shopify": ("customers/create", "checkouts/create", "orders/create", "orders/paid"),

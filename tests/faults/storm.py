@@ -1,6 +1,6 @@
 """The crash harness: everything is hurt at random, from a seed; then what arrived is held against what was answered.
 
-    python tests/faults/storm.py [--kills N | --seconds S] [--seed N] [--database sqlite|postgresql|both]
+    python -m tests.faults.storm [--kills N | --seconds S] [--seed N] [--database sqlite|postgresql|both]
 
 Exits 1 when an event answered 200 has not arrived, when one arrived under an id that nobody asked for, when one
 arrived more often than it was sent with cause, or when the table tells another story than the sandbox.
@@ -19,11 +19,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from machinery import LOCK_HELD, Machinery, until
-from shoppers import Key, Shoppers
-
 from connector.outbox.queries import Choice, Desk
 from connector.storage.engine import connect
+from tests.faults.machinery import LOCK_HELD, Machinery, until
+from tests.faults.shoppers import Key, Shoppers
 
 DRAINED_WITHIN = 60.0
 KILLS = {"worker": 30, "relay": 30, "other relay": 20, "gunicorn": 6, "parent": 6}

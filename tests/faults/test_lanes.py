@@ -4,8 +4,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import httpx
-from lanes import measure
-from machinery import STORES
 
 from connector.config.settings import load
 from connector.devtools.sandbox.server import Sandbox
@@ -16,6 +14,8 @@ from connector.outbox.queries import Desk
 from connector.relay.events_api import EventsApi
 from connector.relay.relay import Relay
 from connector.storage.engine import connect, migrate
+from tests.faults.lanes import measure
+from tests.faults.machinery import STORES
 
 NOW = 1_780_000_000.0
 

@@ -9,8 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sqlalchemy as sa
 from flask import Flask
-from machinery import STORES
-from postgres import Server
 
 from connector.config.settings import Config, load
 from connector.devtools.simulate import webhooks
@@ -19,6 +17,8 @@ from connector.outbox.queries import Choice, Desk
 from connector.server.web_process import THREADS
 from connector.storage.engine import connect, migrate
 from connector.web.application import create_app
+from tests.faults.machinery import STORES
+from tests.faults.postgres import Server
 
 PROMISED = 3.0  # seconds
 SLACK = 0.5  # for this machine being busy with other tests

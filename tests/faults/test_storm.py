@@ -1,7 +1,8 @@
 """Half a minute of the crash harness on each database; `make faults` runs it for as long as asked."""
 
 import pytest
-from storm import storm
+
+from tests.faults.storm import storm
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])

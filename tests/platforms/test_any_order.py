@@ -6,7 +6,11 @@ Orders are made of generated rows, and their totals computed the way the platfor
 import re
 from decimal import Decimal
 
-from bodies import (
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from connector.core.store import VALUE_PARTS, MappingChoices
+from tests.support.bodies import (
     PAID,
     SHOPIFY,
     WOOCOMMERCE,
@@ -22,10 +26,6 @@ from bodies import (
     woocommerce_order,
     worth,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-from connector.core.store import VALUE_PARTS, MappingChoices
 
 HASHED = ("email", "phone", "external_id", "first_name", "last_name", "zip_code")
 quickly = settings(deadline=None, max_examples=60)

@@ -3,7 +3,13 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from bodies import (
+
+from connector.config.settings import load
+from connector.core.store import KINDS, EventIds, Pixel
+from connector.intake.intake import Intake
+from connector.outbox.outbox import Lane, Outbox
+from platforms import PLATFORMS
+from tests.support.bodies import (
     BOTH,
     CHECKOUT,
     CODE,
@@ -28,12 +34,6 @@ from bodies import (
     woo_row,
     woocommerce_order,
 )
-
-from connector.config.settings import load
-from connector.core.store import KINDS, EventIds, Pixel
-from connector.intake.intake import Intake
-from connector.outbox.outbox import Lane, Outbox
-from platforms import PLATFORMS
 
 each_platform = pytest.mark.parametrize("store", BOTH, ids=lambda store: store.platform)
 

@@ -5,7 +5,14 @@ import json
 import shutil
 
 import pytest
-from bodies import (
+
+from connector.core.store import ConsentSource
+from connector.intake.intake import Intake
+from connector.outbox.outbox import Outbox
+from connector.outbox.queries import Desk
+from connector.storage.engine import connect
+from platforms import PLATFORMS
+from tests.support.bodies import (
     BOTH,
     CHECKOUT,
     NOW,
@@ -23,13 +30,6 @@ from bodies import (
     signed,
     user,
 )
-
-from connector.core.store import ConsentSource
-from connector.intake.intake import Intake
-from connector.outbox.outbox import Outbox
-from connector.outbox.queries import Desk
-from connector.storage.engine import connect
-from platforms import PLATFORMS
 
 each_platform = pytest.mark.parametrize("store", BOTH, ids=lambda store: store.platform)
 DIGEST = hashlib.sha256(b"jane@example.com").hexdigest()

@@ -4,7 +4,9 @@ from decimal import Decimal
 from itertools import combinations
 
 import pytest
-from bodies import (
+
+from connector.core.store import VALUE_PARTS
+from tests.support.bodies import (
     BOTH,
     CHECKOUT,
     PAID,
@@ -24,8 +26,6 @@ from bodies import (
     woo_row,
     woocommerce_order,
 )
-
-from connector.core.store import VALUE_PARTS
 
 # Two shirts at 20.00, of which an order-level discount takes 4.00; tax 2.88 (two kinds). A gift card at 25.00, untaxed.
 # Shipping 8.00 less a shipping discount of 3.00, tax 0.40. Tip 3.00, duties 6.50, a fee of 1.20.

@@ -1,0 +1,227 @@
+"""connector.devtools.check: what it finds on a real database file, and in which order a person reads it."""
+
+import shutil
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import text
+
+from connector.config.settings import load
+from connector.core.event import WITHHELD
+from connector.core.webhook import Webhook
+from connector.devtools.check import check
+from connector.monitoring.alerts import Alerts
+from connector.outbox.encryption import seal
+from connector.outbox.outbox import Lane, Outbox, Parked
+from connector.storage.engine import connect
+from tests.support.filled import NOW, decision, mapped
+
+TOML = """
+[stores.acme]
+platform = "shopify"
+url = "https://acme.example"
+shop = "acme.myshopify.com"
+webhook_secrets = ["${SECRET}"]
+pixel = "CABCDEFGHIJKLMNOPQR0"
+access_token = "${TOKEN}"
+consent = "not_required"
+country = "US"
+events = { order_placed = "" }
+"""
+SECRETS = {"SECRET": "shh-webhook", "TOKEN": "shh-token"}
+
+
+def config(url, toml=TOML, **environ):
+    return load({**SECRETS, "STORES_TOML": toml, "DATABASE_URL": url, **environ})
+
+
+def found(*args, **kwargs):
+    return [(finding.mark, finding.text) for finding in check(config(*args, **kwargs), live=False)]
+
+
+def texts(*args, mark="", **kwargs):
+    return [text for of, text in found(*args, **kwargs) if mark in ("", of)]
+
+
+@pytest.fixture
+def url(migrated_sqlite, tmp_path):
+    """A database file with this release's tables."""
+    shutil.copy(migrated_sqlite, tmp_path / "connector.db")
+    return f"sqlite:///{tmp_path / 'connector.db'}"
+
+
+@pytest.fixture
+def outbox(url):
+    engine = connect(url)
+    yield Outbox(engine)
+    engine.dispose()
+
+
+def test_it_begins_with_the_warning_everybody_needs(url):
+    mark, first = found(url)[0]
+    assert mark == "warning"
+    assert first.startswith("switch off TikTok's own Shopify or WooCommerce app on every pixel below, or orders count")
+
+
+def test_a_good_configuration_has_no_fault_and_says_what_it_does(url):
+    findings = found(url, PUBLIC_URL="https://relay.example")
+    assert "fault" not in [mark for mark, _ in findings]
+    assert ("ok", "the database answers and its schema is current") in findings
+    address = "https://relay.example/webhooks/acme"
+    assert ("ok", f"store acme (shopify, acme.myshopify.com): webhooks to {address}") in findings
+    sentence = "An order is sent as Purchase when it is fully paid, with value = its total, in the shopper's currency."
+    assert ("note", f"  {sentence}") in findings
+
+
+def test_a_shop_whose_last_orders_do_not_say_who_bought(url, outbox):
+    """Only if none of the last five does, and with what to do."""
+    for number in range(6):
+        note = "" if number == 5 else WITHHELD
+        items = [mapped(number)]
+        outbox.record(decision(f"{number}", *items, reason=note))
+        said = [line for line in texts(url, mark="warning") if "protected customer data" in line]
+        assert len(said) == (number == 4)
+
+
+def test_what_webhooks_miss_is_lost_or_fetched(url):
+    """In the words of the shop's platform, with the remedy."""
+    keys = TOML.replace("[stores.acme]", "[stores.acme]\napi = { access_token = '${TOKEN}' }")
+    assert any('give keys in [stores.acme.api] and reconcile = "15m"' in line for line in texts(url))
+    assert any(line.endswith('is gone; set reconcile = "15m".') for line in texts(url, keys))
+    every = keys.replace("[stores.acme]", '[stores.acme]\nreconcile = "15m"')
+    assert any("are fetched from the shop every 15 minutes (reconcile)" in line for line in texts(url, every))
+
+
+@pytest.mark.parametrize(
+    ("platform", "address", "why"),
+    [
+        ("shopify", "http://relay.example", "Shopify delivers to https only"),
+        ("shopify", "https://192.168.1.9", "Shopify cannot reach its host from outside"),
+        ("woocommerce", "https://relay.example:8443", "WordPress only calls ports 80, 443 and 8080"),
+    ],
+)
+def test_an_address_that_shops_cannot_deliver_to_is_warned_of(url, platform, address, why):
+    """Each platform has its own rules; nothing is asked."""
+    toml = TOML.replace('"shopify"', f'"{platform}"')
+    (told,) = [line for line in texts(url, toml, mark="warning", PUBLIC_URL=address) if "cannot go" in line]
+    assert told.startswith(f"  webhooks cannot go to {address}: {why}")
+    for good in ("https://relay.example", ""):
+        assert not any("cannot go" in line for line in texts(url, toml, PUBLIC_URL=good))
+
+
+def test_doubts_are_warnings(url):
+    toml = TOML.replace('order_placed = ""', 'order_paid = "purchase"')
+    told = texts(url, toml, mark="warning")
+    assert any(line.strip().startswith("events.order_paid: purchase is not Purchase") for line in told)
+    assert any("2027" in line for line in texts(url, toml))
+
+
+def test_without_a_database_file_nothing_is_wrong_yet(tmp_path):
+    file = tmp_path / "none.db"
+    findings = found(f"sqlite:///{file}")
+    assert "fault" not in [mark for mark, _ in findings]
+    assert any(text.startswith("there is no database file yet") for _, text in findings)
+    assert not file.exists()
+
+
+def test_an_old_schema_names_the_command(url, outbox):
+    with outbox.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0000'"))
+    findings = found(url)
+    assert "fault" not in [mark for mark, _ in findings]  # a release phase checks before it migrates
+    assert any("connector migrate" in text for mark, text in findings if mark == "note")
+    assert not any("schema is current" in text for _, text in findings)
+
+
+def test_a_file_that_is_no_database_is_a_fault(tmp_path):
+    (tmp_path / "x.db").write_bytes(b"not a database, but long enough to be looked at" * 40)
+    assert any(text.startswith("the database") for text in texts(f"sqlite:///{tmp_path / 'x.db'}", mark="fault"))
+
+
+def test_no_finding_holds_a_secret(url):
+    told = "\n".join(texts(url, TOML.replace("${SECRET}", "literal-secret")))
+    assert not any(secret in told for secret in ("shh-webhook", "shh-token", "literal-secret"))
+
+
+def test_a_secret_in_the_file_is_warned_of(url, tmp_path):
+    (tmp_path / "stores.toml").write_text(TOML.replace("${SECRET}", "literal-secret"))
+    environ = {**SECRETS, "CONNECTOR_CONFIG": str(tmp_path / "stores.toml"), "DATABASE_URL": url}
+    told = [(finding.mark, finding.text) for finding in check(load(environ), live=False)]
+    path = "stores.acme.webhook_secrets[0]"
+    assert ("warning", f"{path} is written into the file; use ${{NAME}} and set it in the environment") in told
+
+
+def park(outbox, store, body=b"[]"):
+    at = datetime.fromtimestamp(NOW, UTC)
+    webhook = Webhook(topic="orders/paid", body=body, received_at=at)
+    outbox.park(Parked(store.name, webhook.topic, body.ljust(32), "a reason", NOW, seal(webhook, store)), "")
+
+
+def test_parked_webhooks_and_those_no_secret_opens(url, outbox):
+    store = config(url).stores["acme"]
+    park(outbox, store, b"1")
+    assert [line for line in texts(url, mark="warning") if "parked" in line] == [
+        "1 webhook is parked: `connector events replay --parked` tries again"
+    ]
+    assert not any("cannot be opened" in line for line in texts(url))
+    park(outbox, replace(store, webhook_secrets=("an-older-secret",)), b"2")
+    park(outbox, replace(store, name="closed"), b"3")
+    told = texts(url, mark="warning")
+    assert "3 webhooks are parked: `connector events replay --parked` tries again" in told
+    assert "2 of them cannot be opened: no current webhook_secret of their store fits" in told
+
+
+def test_a_denied_lane_is_warned_of(url, outbox):
+    lane = Lane("acme", "CABCDEFGHIJKLMNOPQR0")
+    outbox.add_lanes([lane])
+    with outbox.engine.begin() as connection:
+        connection.execute(
+            text(
+                "UPDATE lanes SET denied_since = :at, denied_until = :at, denials = 1, reason = '40105 no permission'"
+            ),
+            {"at": datetime(2026, 11, 23, 15, 4, tzinfo=UTC).timestamp()},
+        )
+    (told,) = [line for line in texts(url, mark="warning") if "refused since" in line]
+    assert told.startswith("store acme, pixel CABCDEFGHIJKLMNOPQR0: refused since 2026-11-23 15:04 UTC (40105 no perm")
+
+
+def test_open_problems_are_warned_of(url, outbox):
+    """What the watcher or others have found; but what check itself has just found is not said twice."""
+    alerts = Alerts(outbox.engine, lambda: NOW)
+    alerts.report("silent:acme", "store acme: no webhook for a day; see whether the shop is up")
+    alerts.report("parked:acme", "parked")
+    alerts.report("webhooks:acme", "over")
+    alerts.resolve("webhooks:acme")
+    told = [line for line in texts(url, mark="warning") if "seen first" in line]
+    assert told == ["store acme: no webhook for a day; see whether the shop is up (seen first 2026-05-28 20:26 UTC)"]
+
+
+def test_it_says_how_many_were_skipped_without_consent(url, outbox):
+    for number in range(3):
+        reason = f"order_placed: {'no consent: nothing says yes (consent)' if number else 'pos orders …'}"
+        outbox.record(decision(str(number), outcome="skipped", reason=reason, object_key=f"order:{number}"))
+        if number:
+            told = "1 order, checkout or sign-up was" if number == 1 else "2 orders, checkouts or sign-ups were"
+            assert f"store acme: {told} skipped without consent" in texts(url)
+
+
+def test_it_reminds_of_the_proxy_where_browsers_send(url):
+    """Behind a proxy that is not named, signals have no ip; where none are expected nobody needs to know."""
+    expecting = TOML + "signals = {}\n"
+    reminder = [said for said in texts(url, expecting, mark="note") if said.startswith("TRUSTED_PROXIES is 0")]
+    assert len(reminder) == 1
+    assert not any("TRUSTED_PROXIES" in said for said in texts(url, expecting, TRUSTED_PROXIES="1"))
+    assert not any("TRUSTED_PROXIES" in said for said in texts(url))
+
+
+@pytest.mark.parametrize(
+    ("password", "said"),
+    [("", "/metrics is open to everybody"), ("secret", "ADMIN_PASSWORD is short"), ("x" * 16, "")],
+)
+def test_who_may_look_is_said(url, password, said):
+    """The password itself is not."""
+    warnings = texts(url, mark="warning", ADMIN_PASSWORD=password)
+    about = [text for text in warnings if "ADMIN_PASSWORD" in text]
+    assert [text.startswith(said) for text in about] == ([True] if said else [])
+    assert password == "" or not any(password in text.split() for text in warnings)

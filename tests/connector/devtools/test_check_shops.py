@@ -1,0 +1,132 @@
+"""connector.devtools.check with `live`: what the shops' own APIs say, through the vendors' packages, of fake shops."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from connector.config.settings import load
+from connector.devtools.check import check
+from connector.sync.registration import carry_out, prepare
+from platforms.admins import ADMINS
+from platforms.shopify import shop_api as shopify_admin
+from platforms.woocommerce import shop_api as woocommerce_admin
+from tests.support.fakes.shopify import FakeShopify
+from tests.support.fakes.woocommerce import FakeWooCommerce
+
+PUBLIC = "http://127.0.0.1:9"  # nobody there
+TOML = """
+[stores.beans]
+platform = "PLATFORM"
+url = "URL"
+shop = "beans.myshopify.com"
+webhook_secrets = ["${SECRET}"]
+pixel = "CABCDEFGHIJKLMNOPQR0"
+access_token = "${TOKEN}"
+consent = "not_required"
+"""
+KEYS = 'api = { consumer_key = "${KEY}", consumer_secret = "${KEY_SECRET}" }'
+WOOCOMMERCE = SimpleNamespace(
+    SETS_SECRET=True,
+    topics=woocommerce_admin.topics,
+    why_not_url=lambda url: "",
+    admin=lambda store: woocommerce_admin.admin(store, lambda _: None),
+)
+
+
+@pytest.fixture
+def fake():
+    with FakeWooCommerce() as fake:
+        yield fake
+
+
+def config(tmp_path, url="https://beans.example", platform="woocommerce", keys="", **environ):
+    toml = TOML.replace("PLATFORM", platform).replace("URL", url) + keys
+    secrets = {"SECRET": "shh-webhook", "TOKEN": "shh-token", "STORES_TOML": toml}
+    return load({**secrets, "DATABASE_URL": f"sqlite:///{tmp_path / 'none.db'}", **environ})
+
+
+def of(tmp_path, fake, public=PUBLIC):
+    return config(tmp_path, fake.url, keys=KEYS, KEY=fake.key, KEY_SECRET=fake.secret, PUBLIC_URL=public)
+
+
+def told(found, live=True):
+    """What is said of the shop; the lines before it are about TikTok and ourselves."""
+    lines = [(each.mark, each.text) for each in check(found, live, {**ADMINS, "woocommerce": WOOCOMMERCE})]
+    return [(mark, text) for mark, text in lines if text.startswith("store beans: ") and "TikTok" not in text]
+
+
+def register(store):
+    admin, plan = prepare(store, WOOCOMMERCE, PUBLIC, "register")
+    list(carry_out(plan.lines, admin, "secret"))
+
+
+@pytest.mark.parametrize(
+    ("platform", "lost"), [("woocommerce", "sends while we are down is gone"), ("shopify", "within 4 hours")]
+)
+def test_without_keys_a_note(tmp_path, platform, lost):
+    said = [line for line in told(config(tmp_path, platform=platform)) if "cannot be asked" in line[1]]
+    assert [mark for mark, _ in said] == ["note"]
+    hint = "give keys in [stores.beans.api]"
+    (gone,) = [each.text for each in check(config(tmp_path, platform=platform), False) if hint in each.text]
+    assert lost in gone
+
+
+def test_keys_and_webhooks_in_place(tmp_path, fake):
+    register(of(tmp_path, fake).stores["beans"])
+    said = told(of(tmp_path, fake))
+    assert ("ok", "store beans: the shop has all webhooks that are needed, and they are active") in said
+    assert any(mark == "ok" and text.startswith("store beans: the keys are valid") for mark, text in said)
+
+
+def test_missing_and_switched_off_webhooks_are_warned_of_with_the_remedy(tmp_path, fake):
+    register(of(tmp_path, fake).stores["beans"])
+    fake.webhooks[1].status = "disabled"
+    missing = fake.webhooks.pop(2).topic
+    (text,) = [text for mark, text in told(of(tmp_path, fake)) if mark == "warning"]
+    assert fake.webhooks[1].topic in text
+    assert missing in text
+    assert fake.webhooks[3].topic not in text
+    assert "`connector webhooks register beans`" in text
+
+
+def test_shopify_is_asked_too_and_hides_what_was_made_by_hand(tmp_path):
+    with FakeShopify(shop="beans.myshopify.com") as fake:
+        asked = SimpleNamespace(
+            SETS_SECRET=False,
+            topics=shopify_admin.topics,
+            why_not_url=lambda url: "",
+            admin=lambda store: shopify_admin.admin(store, lambda _: None, fake.url),
+        )
+        keys = 'api = { access_token = "${KEY}" }'
+        found = config(tmp_path, platform="shopify", keys=keys, KEY=fake.access_token, PUBLIC_URL=PUBLIC)
+        lines = [(each.mark, each.text) for each in check(found, True, {**ADMINS, "shopify": asked})]
+    assert ("ok", "store beans: the app has the scopes read_orders and read_customers") in lines
+    (text,) = [text for mark, text in lines if mark == "warning" and "no active webhook" in text]
+    assert "orders/paid" in text
+    assert text.endswith("leave it if you made them by hand, which Shopify does not show")
+
+
+def test_without_public_url_nobody_knows_which_webhooks_are_ours(tmp_path, fake):
+    assert ("note", "store beans: set PUBLIC_URL to see whether its webhooks are in place") in told(
+        of(tmp_path, fake, public="")
+    )
+
+
+def test_without_public_url_it_says_that_nobody_tried_to_reach_us(tmp_path):
+    untried = "PUBLIC_URL is not set, so whether shops can reach this server was not tried"
+    assert ("note", untried) in [(each.mark, each.text) for each in check(config(tmp_path), live=True)]
+
+
+def test_keys_that_are_of_no_use_are_a_fault_said_once(tmp_path, fake):
+    fake.key = "ck_" + "00" * 20
+    wrong = of(tmp_path, fake)
+    fake.key = "ck_" + "11" * 20
+    faults = [text for mark, text in told(wrong) if mark == "fault"]
+    assert len(faults) == len(set(faults))
+    assert any("key" in text for text in faults)
+    assert not any(secret in text for text in faults for secret in ("ck_0", fake.secret))
+
+
+def test_no_shop_is_asked_unless_live(tmp_path, fake):
+    told(of(tmp_path, fake), live=False)
+    assert fake.requests == []

@@ -1,0 +1,281 @@
+"""What is wrong, found in the database: each problem when it is there and not when it is not; on both databases."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from connector.core.store import EventIds, Store
+from connector.monitoring.inactivity import HOUR
+from connector.monitoring.problems import COUNTED, DAY, KINDS, MERGED_WITHIN, NO_RELAY, Finder
+from connector.outbox.outbox import Lane, Outbox, Parked, again, settled
+from connector.privacy.data_subject import Person
+from connector.privacy.requests import Demands
+from connector.storage.tables import arrivals
+from tests.support.filled import LANE, NOW, OTHER_PIXEL, PIXEL, claim, decision, fill, mapped, sha
+
+STORE = Store(
+    name="acme",
+    platform="woocommerce",
+    url="https://acme.example",
+    shops=("acme.example",),
+    webhook_secrets=("the-secret",),
+    pixels=(PIXEL,),
+    consent="not_required",
+    event_id=EventIds("{order_id}", "{checkout_token}", "{customer_id}"),
+)
+
+
+class Bench:
+    """A database with a relay that is alive at the moment that is looked at."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.outbox = Outbox(engine)
+        self.finder = Finder(engine, {"acme": STORE})
+
+    def found(self, at: float, relay: bool = True) -> dict[str, str]:
+        if relay:
+            self.outbox.beat("one", at)
+        return {problem.key: problem.sentence for problem in self.finder.find(at)}
+
+
+@pytest.fixture
+def bench(engine: Engine) -> Bench:
+    return Bench(engine)
+
+
+def test_a_system_that_works_has_no_problems(bench: Bench) -> None:
+    """Events due for a moment are none."""
+    fill(bench.outbox, 1, 2)
+    assert bench.found(NOW + 10) == {}
+
+
+def test_a_refused_pixel_is_a_problem_until_it_opens(bench: Bench) -> None:
+    """Its waiting events are no second one, and a pixel that nobody configured is none at all."""
+    fill(bench.outbox, 1)
+    bench.outbox.add_lanes([Lane("gone", PIXEL.code)])
+    for lane in (LANE, Lane("gone", PIXEL.code)):
+        bench.outbox.deny(lane, NOW + 60, NOW, "f", "40105 no permission")
+    (found,) = bench.found(NOW + DAY).items()
+    assert found[0] == f"denied:acme:{PIXEL.code}"
+    assert found[1].startswith(
+        f"store acme, pixel {PIXEL.code}: TikTok refuses the token or pixel since 2026-05-28 20:26"
+    )
+    assert "(40105 no permission)" in found[1]
+    assert PIXEL.access_token not in found[1]
+    bench.outbox.open(LANE)
+    assert f"denied:acme:{PIXEL.code}" not in bench.found(NOW + DAY)
+
+
+class TestLag:
+    """TikTok merges the browser's and the server's copies only within five minutes."""
+
+    KEY = f"lag:acme:{PIXEL.code}"
+
+    def test_an_event_that_was_never_tried(self, bench: Bench) -> None:
+        """The relay does not keep up."""
+        fill(bench.outbox, 1)
+        assert self.KEY not in bench.found(NOW + 1 + MERGED_WITHIN)
+        assert "have waited for TikTok since 2026-05-28" in bench.found(NOW + 2 + MERGED_WITHIN)[self.KEY]
+
+    def test_an_event_that_is_tried_again_and_again(self, bench: Bench) -> None:
+        """It is due only in a while, but has waited since its first attempt."""
+        fill(bench.outbox, 1)
+        (item,) = claim(bench.outbox, at=NOW + 2)
+        bench.outbox.settle("one", item.lease_until, [again(item, NOW + 900, NOW, None, "busy")])
+        assert self.KEY not in bench.found(NOW + 300)
+        assert self.KEY in bench.found(NOW + 303)
+
+    def test_an_event_that_is_replayed_has_not_waited(self, bench: Bench) -> None:
+        """Nor one that is held back on purpose; and what is settled waits no more."""
+        fill(bench.outbox, 1)
+        (item,) = claim(bench.outbox, at=NOW + 2)
+        bench.outbox.settle("one", item.lease_until, [settled(item, "rejected", NOW + 3, 40002, "bad", "r")])
+        assert self.KEY not in bench.found(NOW + 9000)
+        assert bench.finder._desk.replay([item.id], NOW + 9000) == 1
+        assert self.KEY not in bench.found(NOW + 9001)
+        assert self.KEY in bench.found(NOW + 9301)
+
+    def test_another_stores_queue_is_another_matter(self, bench: Bench) -> None:
+        """One whose store is no longer configured waits for that."""
+        fill(bench.outbox, 1, store="gone")
+        assert bench.found(NOW + 9000) == {}
+
+
+def test_rejected_events_are_counted_with_tiktoks_last_words(bench: Bench) -> None:
+    """For a day; those of the day before have been told."""
+    fill(bench.outbox, 1, 2, 3)
+    items = claim(bench.outbox)
+    words = ["first", "second", "third"]
+    results = [settled(i, "rejected", NOW + 50, 40002, word, "r") for i, word in zip(items, words, strict=True)]
+    bench.outbox.settle("one", items[0].lease_until, results)
+    (sentence,) = bench.found(NOW + 60).values()
+    assert sentence.startswith("store acme: TikTok has rejected 3 of a day's events, the last with: 40002 third; see")
+    assert bench.found(NOW + 4 + DAY) == {}
+
+
+def test_parked_webhooks_are_counted(bench: Bench) -> None:
+    """Of each store, for a day."""
+    bench.outbox.park(Parked("acme", "t", sha("first"), "no id", NOW - 10, b"sealed"))
+    (sentence,) = bench.found(NOW).values()
+    assert sentence.startswith("store acme: 1 webhook of the last day could not be handled and is parked;")
+    for number, store in enumerate(("acme", "gone")):
+        bench.outbox.park(Parked(store, "t", sha(str(number)), "no id", NOW + number, b"sealed"))
+    (sentence,) = bench.found(NOW + 60).values()
+    assert sentence.startswith("store acme: 2 webhooks of the last day could not be handled and are parked;")
+    assert bench.found(NOW + 2 + DAY) == {}
+
+
+def test_a_flood_is_counted_only_so_far(bench: Bench) -> None:
+    """A minute's look costs the same on the worst of days."""
+    rows = [{"store": "acme", "topic": "t", "body_sha256": sha(str(n)), "reason": "", "parked_at": NOW, "sealed": b""}
+            for n in range(COUNTED + 5)]  # fmt: skip
+    with bench.engine.begin() as connection:
+        connection.execute(sa.text(
+            "INSERT INTO parked (store, topic, body_sha256, reason, parked_at, sealed) "
+            "VALUES (:store, :topic, :body_sha256, :reason, :parked_at, :sealed)"
+        ), rows)  # fmt: skip
+    assert "1000 or more webhooks" in bench.found(NOW + 60)["parked:acme"]
+
+
+def test_several_refused_signatures_within_an_hour_or_two(bench: Bench) -> None:
+    """One or two may be a stranger's; those of a store that nobody configured are nobody's."""
+    hour = int(NOW) // HOUR * HOUR
+    bench.outbox.count({("acme", "", "refused", hour): 1, ("acme", "", "refused", hour - HOUR): 1})
+    bench.outbox.count({("acme", "", "ignored", hour): 9, ("nobody", "", "refused", hour): 9})
+    bench.outbox.count({("acme", "", "refused", hour - 2 * HOUR): 9})
+    assert bench.found(NOW) == {}
+    bench.outbox.count({("acme", "", "refused", hour): 1})
+    (found,) = bench.found(NOW).items()
+    assert found[0] == "signatures:acme"
+    assert "compare webhook_secrets" in found[1]
+    assert "the-secret" not in found[1]
+    assert bench.found(hour + 2 * HOUR) == {}
+
+
+def test_refused_signatures_at_the_address_that_shops_share(bench: Bench) -> None:
+    """Which store was meant is not known there."""
+    hour = int(NOW) // HOUR * HOUR
+    bench.outbox.count({("shopify", "", "refused", hour): 3})
+    assert bench.found(NOW) == {}  # no store of that kind
+    finder = Finder(bench.engine, {"acme": replace(STORE, platform="shopify")})
+    (found,) = [problem for problem in finder.find(NOW) if problem.key.startswith("signatures")]
+    assert (found.key, "/webhooks/shopify are refused" in found.sentence) == ("signatures:shopify", True)
+
+
+def test_a_test_event_code_counts_after_a_day(bench: Bench) -> None:
+    """The alerts remember since when."""
+    finder = Finder(bench.engine, {"acme": replace(STORE, pixels=(PIXEL, OTHER_PIXEL))})
+    bench.outbox.beat("one", NOW)
+    (found,) = finder.find(NOW)
+    assert (found.key, found.after) == (f"testing:acme:{OTHER_PIXEL.code}", DAY)
+    assert OTHER_PIXEL.test_event_code not in found.sentence
+
+
+def test_no_relay_while_events_are_due(bench: Bench) -> None:
+    """Without events nobody misses it; a heartbeat of the future is one all the same, if not from far."""
+    assert bench.found(NOW + 500, relay=False) == {}
+    fill(bench.outbox, 1)
+    assert bench.found(NOW + 61, relay=False) == {}
+    assert bench.found(NOW + 62, relay=False) == {NO_RELAY.key: NO_RELAY.sentence}
+    bench.outbox.beat("one", NOW + 70)
+    assert bench.found(NOW + 62, relay=False) == {}
+    assert NO_RELAY.key in bench.found(NOW + 131, relay=False)
+
+
+def test_all_kinds_are_known(bench: Bench) -> None:
+    """A kind that is not in KINDS would never be over."""
+    fill(bench.outbox, 1, 2)
+    fill(bench.outbox, 3, pixel=OTHER_PIXEL)
+    (item,) = claim(bench.outbox, limit=1)
+    bench.outbox.settle("one", item.lease_until, [settled(item, "rejected", NOW, 40002, "bad", "r")])
+    bench.outbox.deny(Lane("acme", OTHER_PIXEL.code), NOW, NOW, "f", "no")
+    bench.outbox.park(Parked("acme", "t", sha("x"), "no id", NOW, b"sealed"))
+    bench.outbox.count({("acme", "", "refused", int(NOW) // HOUR * HOUR): 5})
+    for what in ("uninstalled", "export", "erase_person"):
+        Demands(bench.engine).note("acme", what, Person(order_ids=frozenset({"1"})), sha(what), NOW - 2 * HOUR)
+    finder = Finder(bench.engine, {"acme": replace(STORE, pixels=(PIXEL, OTHER_PIXEL))})
+    assert {problem.kind for problem in finder.find(NOW + 400)} == KINDS
+
+
+def test_a_shop_that_has_uninstalled_the_app_is_told_of_for_a_day(bench: Bench) -> None:
+    """Its queue is still sent; and in which order its data and then the store go."""
+    Demands(bench.engine).note("acme", "uninstalled", Person(), sha("body"), NOW)
+    told = bench.found(NOW + 60)["uninstalled:acme:1"]
+    assert "leave the store in the stores file until" in told
+    assert "`connector erase --store acme --all`" in told
+    assert bench.found(NOW + DAY + 1) == {}
+
+
+def test_a_shoppers_question_is_a_problem_until_it_is_answered(bench: Bench) -> None:
+    """With the command that answers, and without the shopper."""
+    asked = Demands(bench.engine)
+    asked.note("acme", "export", Person(emails=frozenset({"ab" * 32}), customer_id="8123"), sha("body"), NOW)
+    (sentence,) = bench.found(NOW + 20 * DAY).values()
+    assert "`connector events export --demand 1`" in sentence
+    assert "8123" not in sentence
+    asked.finish(1, NOW + 20 * DAY)
+    assert bench.found(NOW + 20 * DAY) == {}
+
+
+def test_what_is_not_erased_within_an_hour_is_a_problem(bench: Bench) -> None:
+    """Only a relay erases; and the shop was told that it would be done."""
+    asked = Demands(bench.engine)
+    asked.note("acme", "erase_store", Person(), sha("body"), NOW)
+    assert bench.found(NOW + HOUR - 1) == {}
+    assert "is not" in bench.found(NOW + HOUR + 1)["erasing:acme:1"]
+    asked.finish(1, NOW + HOUR + 2)
+    assert bench.found(NOW + HOUR + 3) == {}
+
+
+class TestSilent:
+    """The pattern is the database's, the judgement `silence`'s."""
+
+    def history(self, bench: Bench, weeks: int, store: str = "acme") -> None:
+        start = int(NOW) // HOUR * HOUR
+        rows = [
+            {"store": store, "hour": start - n * HOUR, "count": 20, "last_at": start - n * HOUR + 3600.0}
+            for n in range(weeks * 168)
+        ]
+        with bench.engine.begin() as connection:
+            connection.execute(sa.insert(arrivals), rows)
+
+    def test_a_silent_store_is_named_with_what_is_usual(self, bench: Bench) -> None:
+        """And what to do."""
+        self.history(bench, 5)
+        self.history(bench, 5, "gone")
+        end = int(NOW) // HOUR * HOUR + 3600
+        assert list(bench.finder.find_silent(end + 600)) == []
+        (found,) = bench.finder.find_silent(end + 3 * HOUR)
+        assert found.key == "silent:acme"
+        assert found.sentence == (
+            "store acme: no webhook since 2026-05-28 21:00 UTC, when about 60 are usual; "
+            "see whether the shop is up and its webhooks are active (woocommerce switches failing ones off)"
+        )
+        bench.outbox.record(decision("new", mapped(1), at=end + 3 * HOUR))
+        assert list(bench.finder.find_silent(end + 3 * HOUR + 60)) == []
+
+    def test_a_store_without_a_past_is_not_silent(self, bench: Bench) -> None:
+        """Whether it never sent anything or has just begun to."""
+        assert list(bench.finder.find_silent(NOW)) == []
+        bench.outbox.record(decision("first", mapped(1)))
+        assert list(bench.finder.find_silent(NOW + 60)) == []
+        assert list(bench.finder.find_silent(NOW + 9 * DAY)) == []
+
+
+SCANS: tuple[str, ...] = ("SCAN lanes", "SCAN relays", "SCAN first", "SCAN anon_1")  # few rows, or what a query limited
+
+
+def test_every_look_goes_by_an_index(bench: Bench, plans: Callable[[], list[str]]) -> None:
+    """A million finished rows cost nothing."""
+    if bench.engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL plans small tables by reading them whole")
+    fill(bench.outbox, 1)
+    steps = plans()
+    list(bench.finder.find(NOW + 100))
+    for index in ("events_due", "events_failed", "parked_at", "counters_hour"):
+        assert any(index in step for step in steps), (index, steps)
+    assert [step for step in steps if step.startswith("SCAN") and not step.startswith(SCANS)] == []

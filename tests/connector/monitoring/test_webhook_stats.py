@@ -1,0 +1,159 @@
+"""Hourly numbers of what came, from the ledger and the counters, on SQLite and PostgreSQL."""
+
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from connector.monitoring.event_stats import Tallies
+from connector.monitoring.inactivity import HOUR, WEEK
+from connector.monitoring.webhook_stats import LOOK_BACK, Arrivals, Last
+from connector.outbox.outbox import Outbox
+from connector.storage.tables import arrivals, ledger
+from tests.support.filled import decision, rows
+
+START = 1_780_002_000 // HOUR * HOUR
+
+
+class Hours:
+    """A database in which webhooks come."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.outbox = Outbox(engine)
+        self.arrivals = Arrivals(engine)
+        self.number = 0
+
+    def come(self, *moments: float, store: str = "acme", outcome: str = "skipped") -> None:
+        for moment in moments:
+            self.number += 1
+            key = f"order:{self.number}"
+            self.outbox.record(
+                decision(f"{self.number}", at=moment, store=store, outcome=outcome, reason="r", object_key=key)
+            )
+
+    def seen(self) -> list[tuple[str, int, int, float]]:
+        found = rows(self.engine, arrivals)
+        return [(row.store, (row.hour - START) // HOUR, row.count, row.last_at - START) for row in found]
+
+
+@pytest.fixture
+def hours(engine: Engine) -> Hours:
+    return Hours(engine)
+
+
+def test_lines_and_counters_are_counted_by_store_and_hour(hours: Hours) -> None:
+    """Whatever became of a webhook, its shop was not silent; but a refused signature may be anybody's."""
+    hours.come(START, START + 1799, START + 3599.9, START + 3600)
+    hours.come(START + 5, store="other", outcome="recorded")
+    hours.outbox.count(
+        {
+            ("acme", "t", "nothing new", START): 2,
+            ("acme", "u", "ignored", START): 3,
+            ("acme", "", "refused", START): 70,
+        }
+    )
+    hours.arrivals.count_up(START + 4000)
+    assert hours.seen() == [("acme", 0, 8, 3600), ("acme", 1, 1, 4000), ("other", 0, 1, 3600)]
+
+
+def test_pages_are_told_what_became_of_them(hours: Hours) -> None:
+    """By outcome; an hour that goes on is counted anew, not twice."""
+    hours.come(START, START + 10, outcome="skipped")
+    hours.come(START + 5, outcome="recorded")
+    hours.outbox.count({("acme", "t", "ignored", START): 3, ("acme", "", "refused", START): 70})
+    hours.arrivals.count_up(START + 100)
+    hours.come(START + 200, START + 201, outcome="skipped")
+    hours.arrivals.count_up(START + 300)
+    found = Tallies(hours.engine).read(["acme"], ["received"], START, START + HOUR, HOUR)
+    assert {one.detail: one.count for one in found} == {"skipped": 4, "recorded": 1, "ignored": 3, "refused": 70}
+
+
+def test_refused_signatures_alone_are_no_arrival(hours: Hours) -> None:
+    """But pages show them."""
+    hours.outbox.count({("acme", "", "refused", START): 2})
+    hours.arrivals.count_up(START + 100)
+    assert hours.seen() == []
+    assert [one.detail for one in Tallies(hours.engine).read(["acme"], ["received"], START, START + HOUR, HOUR)] == [
+        "refused"
+    ]
+
+
+def test_the_last_moment_moves_only_when_more_has_come(hours: Hours) -> None:
+    """Otherwise looking would be taken for hearing."""
+    hours.come(START)
+    hours.arrivals.count_up(START + 60)
+    hours.arrivals.count_up(START + 120)
+    assert hours.seen() == [("acme", 0, 1, 60)]
+    hours.come(START + 130)
+    hours.arrivals.count_up(START + 180)
+    assert hours.seen() == [("acme", 0, 2, 180)]
+
+
+def test_what_is_stored_late_in_an_hour_is_counted_in_the_next(hours: Hours) -> None:
+    """A webhook is stored, and a counter written, some seconds after it came."""
+    hours.come(START + 10)
+    hours.arrivals.count_up(START + 3590)
+    hours.come(START + 3599)
+    hours.arrivals.count_up(START + 3660)
+    assert hours.seen() == [("acme", 0, 2, 3600)]
+
+
+def test_counting_goes_on_where_it_ended(hours: Hours) -> None:
+    """The watcher was away for some days; on its first day it looks back as far as it will ever need."""
+    hours.come(START - LOOK_BACK - 7200, START - WEEK, START)
+    hours.arrivals.count_up(START + 60)
+    hours.come(START + 50 * HOUR, START + 80 * HOUR)
+    hours.arrivals.count_up(START + 81 * HOUR)
+    assert [(hour, count) for _, hour, count, _ in hours.seen()] == [(-168, 1), (0, 1), (50, 1), (80, 1)]
+
+
+def test_old_lines_are_not_counted_again(hours: Hours, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are; the ledger may even have dropped them meanwhile."""
+    hours.come(*(START - day * 24 * HOUR for day in range(1, 30)), START)
+    hours.arrivals.count_up(START + 60)
+    before = hours.seen()
+    with hours.engine.begin() as connection:
+        connection.execute(sa.delete(ledger).where(ledger.c.received_at < START))
+    asked: list[tuple[int, int]] = []
+    found = hours.arrivals._found
+    monkeypatch.setattr(hours.arrivals, "_found", lambda start, end: asked.append((start, end)) or found(start, end))
+    hours.arrivals.count_up(START + 600)
+    assert asked == [(START, START + 601)]
+    assert hours.seen() == before
+
+
+def test_a_store_is_read_as_consecutive_hours(hours: Hours) -> None:
+    """As `quiet` wants them; what a clock that jumped counted ahead is left out."""
+    assert hours.arrivals.last("acme", START) is None
+    hours.come(START - 3 * HOUR, START - 3 * HOUR + 1, START)
+    hours.come(START - HOUR, store="other")
+    hours.arrivals.count_up(START + 60)
+    hours.come(START + 5 * HOUR)
+    hours.arrivals.count_up(START + 5 * HOUR + 60)
+    last = hours.arrivals.last("acme", START + 120)
+    assert last == Last(START, START + 60)
+    assert hours.arrivals.hours("acme", last) == ([2, 0, 0, 1], START - 3 * HOUR)
+
+
+def test_the_queries_use_an_index(hours: Hours) -> None:
+    """A million lines cost what the last hour's lines cost."""
+    if hours.engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL plans small tables by reading them whole")
+    hours.come(START)
+    plans: list[str] = []
+
+    @sa.event.listens_for(hours.engine, "before_cursor_execute")
+    def explain(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
+        if statement.startswith("SELECT"):
+            asked = connection.connection.cursor().execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            plans.extend(str(step) for step in asked.fetchall())
+
+    hours.arrivals.count_up(START + 60)
+    last = hours.arrivals.last("acme", START + 120)
+    assert last
+    hours.arrivals.hours("acme", last)
+    assert not [step for step in plans if "SCAN" in step and "INDEX" not in step]
+    for index in ("ledger_received", "counters_hour", "arrivals_hour", "sqlite_autoindex_arrivals"):
+        assert any(index in step for step in plans), plans

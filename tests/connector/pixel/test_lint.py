@@ -1,0 +1,381 @@
+"""`lint-pixel`: what a browser sent beside what the server sends."""
+
+import base64
+import hashlib
+import json
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from urllib.parse import quote
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.cli.main import main
+from connector.core.store import EventIds, MappingChoices, Pixel, Store
+from connector.core.webhook import Webhook
+from connector.intake.intake import examine
+from connector.outbox.outbox import Outbox
+from connector.pixel.captured_requests import Sent, Unreadable, read
+from connector.pixel.lint import lint
+from connector.storage.engine import connect
+from platforms import PLATFORMS
+from tests.support.filled import decision
+
+CODE, OTHER = "CABCDEFGHIJKLMNOPQR0", "CABCDEFGHIJKLMNOPQR1"
+STORE = Store(
+    name="acme",
+    platform="shopify",
+    url="https://acme.example",
+    shops=("acme.myshopify.com",),
+    webhook_secrets=("secret",),
+    pixels=(Pixel(CODE, "token"),),
+    consent="not_required",
+    event_id=EventIds("acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"),
+    mapping=MappingChoices(content_id="variant_id"),
+)
+URL = "https://analytics.tiktok.com/api/v2/pixel"
+TOKEN = "84ad78572dae52a8cbea7d55371afe89"
+HASH = hashlib.sha256(b"42").hexdigest()
+PURCHASE = {
+    "event": "Purchase",
+    "event_id": "acme-order-1001",
+    "message_id": "messageId-1-2-" + CODE,
+    "context": {
+        "user": {"email": HASH, "external_id": HASH},
+        "pixel": {"code": CODE, "runtime": "1"},
+        "page": {"url": 'https://acme.example/it\'s?a="b"'},
+        "library": {"name": "pixel.js", "version": "2.2.1"},
+    },
+    "properties": {
+        "value": 44.5,
+        "currency": "USD",
+        "contents": [{"content_id": "77", "quantity": 1}],
+        "content_type": "product",
+    },
+}
+BODY = json.dumps(PURCHASE)
+SERVER = {"user": {"email": [HASH], "external_id": HASH}, "properties": {**PURCHASE["properties"]}}
+
+
+def changed(properties=None, user=None, **changes):
+    """The browser's event with some of it replaced."""
+    context = {**PURCHASE["context"], "user": {**PURCHASE["context"]["user"], **(user or {})}}
+    return {**PURCHASE, "context": context, "properties": {**PURCHASE["properties"], **(properties or {})}, **changes}
+
+
+def findings(body, store=STORE, stored=None):
+    return [(found.mark, found.text) for found in lint(read(json.dumps(body)), store, stored)]
+
+
+def only(body, store=STORE, stored=None):
+    ((mark, sentence),) = findings(body, store, stored)
+    assert mark == "differs", sentence
+    return sentence
+
+
+# --- reading --------------------------------------------------------------------------------------------------
+
+
+def har(*requests):
+    return json.dumps({"log": {"version": "1.2", "entries": [{"request": request} for request in requests]}})
+
+
+def posted(body=BODY, url=URL, **more):
+    return {"method": "POST", "url": url, "postData": {"mimeType": "text/plain", "text": body, **more}}
+
+
+def ansi(body):
+    """Chrome's $'…' for a body with an apostrophe or an exclamation mark."""
+    return body.replace("\\", "\\\\").replace("'", "\\'").replace("!", "\\u0021")
+
+
+def cmd(body):
+    inner = body.replace("\\", "\\\\").replace('"', '\\"')
+    return "".join("^" + c if c in '"\\{}%&' else c for c in f'"{inner}"')
+
+
+IN_QUERY = f"{URL}/act?analytics_message={quote(base64.b64encode(BODY.encode()))}"
+FORMS = {
+    "body": BODY,
+    "list": json.dumps([PURCHASE]),
+    "batch": json.dumps({"batch": [PURCHASE]}),
+    "har": har(posted(), {"method": "GET", "url": "https://acme.example/"}),
+    "har in base64": har(posted(base64.b64encode(BODY.encode()).decode(), encoding="base64")),
+    "har with a query": har({"method": "GET", "url": IN_QUERY}),
+    "url": IN_QUERY,
+    "fetch": f'fetch("{URL}", {{\n  "headers": {{"a": "b"}},\n  "body": {json.dumps(BODY)},\n  "method": "POST"\n}});',
+    "curl": f"curl '{URL}' \\\n  -H 'accept: */*' \\\n  --data-raw '"
+    + BODY.replace("'", "'\\''")
+    + "' \\\n  --compressed",
+    "curl with escapes": f"curl '{URL}' -H 'a: b' --data-raw $'{ansi(BODY)}'",
+    "curl for cmd": f'curl ^"{URL}^" ^\n  -H ^"accept: */*^" ^\n  --data-raw {cmd(BODY)}',
+    "with a byte order mark": "\ufeff" + BODY,
+    "of another region": har(posted(url="https://analytics.us.tiktok.com/api/v2/pixel/track/")),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_the_request_gives_the_same_event(form):
+    """Whatever the developer tools offer to copy."""
+    assert read(FORMS[form]) == [
+        Sent(CODE, "Purchase", "acme-order-1001", PURCHASE["properties"], PURCHASE["context"]["user"])
+    ]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "hello",
+        "{",
+        "[1, 2",
+        "{}",
+        "[]",
+        "null",
+        har(),
+        har(posted(url="https://www.facebook.com/tr/")),
+        har(posted(url=f"{URL}/perf")),
+        json.dumps({**PURCHASE, "event": "EnrichAM"}),
+        json.dumps({**PURCHASE, "context": {}}),
+        "https://analytics.tiktok.com/api/v2/pixel?analytics_message=%%%",
+        "https://[broken",
+        "fetch(",
+        f'fetch("{URL}", {{oops',
+        f'fetch("{URL}", ' + '{"a":' * 100_000,
+        f'fetch("{URL}", {{"body": {{"event": "Purchase"}}}})',
+        f'fetch("{URL}", {{"body": 5}})',
+        "curl",
+        f"curl '{URL}'",
+        '{"log": 5}',
+    ],
+)
+def test_a_file_that_is_none_of_these_is_told_in_one_sentence(content):
+    """With what would be."""
+    with pytest.raises(Unreadable) as told:
+        read(content)
+    assert "\n" not in str(told.value)
+
+
+@given(
+    st.one_of(
+        st.text(), st.sampled_from(["{", "fetch(", "curl ", "https://"]).flatmap(lambda s: st.text().map(s.__add__))
+    )
+)
+def test_no_text_breaks_the_reader(content):
+    """Any at all is read or refused."""
+    with suppress(Unreadable):
+        read(content)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.sampled_from(["event_id", "properties", "contents", "value", "currency", "user", "external_id"]), JSON, JSON)
+def test_no_value_breaks_the_comparison(key, value, of_server):
+    """Browsers send what a shop's script gave them."""
+    body = json.loads(BODY)
+    for place in (body, body["context"], body["context"]["user"], body["properties"]):
+        if key in place:
+            place[key] = value
+    stored = {**SERVER, "properties": {**SERVER["properties"], key: of_server}}
+    for found in lint(read(json.dumps(body)), STORE, lambda *_: stored):
+        assert "\n" not in found.text
+
+
+# --- comparing ------------------------------------------------------------------------------------------------
+
+
+def test_what_is_equal_merges():
+    """With the stored event beside it, or by its form alone."""
+    ((mark, sentence),) = findings(PURCHASE, stored=lambda *_: SERVER)
+    assert mark == "same"
+    assert "it merges" in sentence
+    assert findings(PURCHASE)[0][0] == "same"
+    assert "no event of this id" in findings(PURCHASE, stored=lambda *_: None)[0][1]
+
+
+def test_another_pixel():
+    """Events never merge across pixels."""
+    body = {**PURCHASE, "context": {**PURCHASE["context"], "pixel": {"code": OTHER}}}
+    assert f'set pixel = "{OTHER}" in [stores.acme]' in only(body)
+    assert not [
+        one for one in findings(body, replace(STORE, pixels=(*STORE.pixels, Pixel(OTHER, "t")))) if one[0] != "same"
+    ]
+
+
+@pytest.mark.parametrize("name", ["purchase", "CompletePayment"])
+def test_another_name(name):
+    """Capitals and old names are told apart."""
+    assert f'set order_paid = "{name}" in [stores.acme.events]' in only({**PURCHASE, "event": name})
+
+
+@pytest.mark.parametrize("found", [None, ""])
+def test_no_event_id(found):
+    """Then every copy counts."""
+    assert "third argument" in only({**PURCHASE, "event_id": found})
+    assert "among the properties" in only(changed(properties={"event_id": "x"}, event_id=found))
+
+
+def test_an_event_id_that_is_a_number():
+    """The server's is a text."""
+    assert "String(" in only({**PURCHASE, "event_id": 1001})
+
+
+@pytest.mark.parametrize(
+    ("event", "event_id", "remedy"),
+    [
+        ("Purchase", "order-1001", 'set order = "order-{order_id}" in [stores.acme.event_id]'),
+        ("Purchase", "1001", 'set order = "{order_id}"'),
+        ("InitiateCheckout", f"ic_{TOKEN}", 'set checkout = "ic_{checkout_token}"'),
+        ("InitiateCheckout", f"ic-{TOKEN}", 'set checkout = "ic-{checkout_token}"'),
+        ("CompleteRegistration", "reg-7", 'set customer = "reg-{customer_id}"'),
+        ("Purchase", "gid://shopify/OrderIdentity/1001", "--plain"),
+        ("Purchase", "acme-order-gid://shopify/Order/1001", "--plain"),
+        ("Purchase", "6f9619ff-8b86-d011-b42d-00cf4fc964ff", "--plain"),
+        ("Purchase", "ACME-order-1001", "set order"),
+    ],
+)
+def test_an_event_id_of_another_form(event, event_id, remedy):
+    """The template that would make it, where there is one."""
+    assert remedy in only({**PURCHASE, "event": event, "event_id": event_id})
+
+
+@pytest.mark.parametrize(
+    ("properties", "words"),
+    [
+        ({"value": 40}, "its value is 40, the server's 44.5"),
+        ({"value": "44,50"}, "is no number"),
+        ({"currency": "usd"}, "must be upper case"),
+        ({"currency": "XXX"}, "is none that TikTok lists"),
+        ({"currency": None}, "without a currency"),
+        ({"currency": "EUR"}, 'set currency = "presentment" or "shop" in [stores.acme.mapping]'),
+        ({"contents": [{"content_id": "SKU-1"}]}, "choose content_id in [stores.acme.mapping]"),
+        ({"contents": [], "content_ids": ["78"]}, "its content ids are 78, the server's 77"),
+        ({"content_type": "product_group"}, "the server's product (of content_id"),
+    ],
+)
+def test_another_value_currency_or_content(properties, words):
+    """Each in one sentence, with the setting that mends it."""
+    assert words in only(changed(properties=properties), stored=lambda *_: SERVER)
+
+
+def test_the_form_of_content_ids_is_seen_without_a_stored_event():
+    """A SKU is no variant id; a template has a form of its own."""
+    body = changed(properties={"contents": [{"content_id": "SKU-1"}]})
+    assert "form variant_id" in only(body)
+    sku = replace(STORE, mapping=MappingChoices(content_id="shopify_US_{product_id}_{variant_id}"))
+    assert "not of the server's form shopify_US" in only(body, sku)
+    assert findings(changed(properties={"contents": [{"content_id": "shopify_US_1_2"}]}), sku)[0][0] == "same"
+
+
+def test_a_person_is_compared_and_never_shown():
+    """An external_id in plain is told, not printed; hashes of something else are differences."""
+    assert "no SHA-256" in only(changed(user={"external_id": "jane@example.com"}))
+    assert "jane" not in only(changed(user={"external_id": "jane@example.com"}))
+    other = hashlib.sha256(b"43").hexdigest()
+    assert "external_id is the hash of something else" in only(
+        changed(user={"external_id": other}), stored=lambda *_: SERVER
+    )
+    assert "email is the hash of something else" in only(changed(user={"email": other}), stored=lambda *_: SERVER)
+
+
+def test_what_the_server_does_not_send_is_no_difference():
+    """But a file with nothing else in it proves nothing."""
+    view = {**PURCHASE, "event": "ViewContent", "event_id": ""}
+    assert [mark for mark, _ in findings([view, PURCHASE])] == ["note", "same"]
+    assert [mark for mark, _ in findings([view])] == ["note", "differs"]
+
+
+# --- the command ----------------------------------------------------------------------------------------------
+
+STORES = f"""
+[stores.acme]
+platform = "shopify"
+url = "https://acme.example"
+shop = "acme.myshopify.com"
+webhook_secrets = ["secret"]
+pixel = "{CODE}"
+access_token = "token"
+consent = "not_required"
+browser_pixel = "snippet"
+"""
+
+
+@pytest.fixture
+def run(migrated_sqlite, tmp_path):
+    """The command over a database."""
+
+    def run(content, database=migrated_sqlite):
+        file = tmp_path / "copied.txt"
+        file.write_text(content)
+        environ = {"STORES_TOML": STORES, "DATABASE_URL": f"sqlite:///{database}"}
+        return CliRunner(env=environ).invoke(main, ["lint-pixel", "acme", str(file)])
+
+    return run
+
+
+def test_the_command_compares_with_the_stored_event(run, tmp_path, migrated_sqlite):
+    """The bytes of the outbox are what the server sends."""
+    database = tmp_path / "own.db"
+    database.write_bytes(migrated_sqlite.read_bytes())
+    stored_purchase(database)
+    assert "the stored event says the same" in run(BODY, database).output
+    result = run(json.dumps(changed(properties={"value": 1})), database)
+    assert "its value is 1, the server's 44.5" in result.output
+    assert result.exit_code == 1
+
+
+def stored_purchase(database):
+    """An order's webhook, as intake stores it."""
+    now = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    line = {"variant_id": 77, "quantity": 1, "price": "44.50", "discount_allocations": [], "title": "Shirt"}
+    order = {
+        "id": 1001,
+        "created_at": now.isoformat(),
+        "financial_status": "paid",
+        "source_name": "web",
+        "currency": "USD",
+        "total_price": "44.50",
+        "customer": {"id": 42},
+        "line_items": [line],
+    }
+    body = json.dumps(order).encode()
+    webhook = Webhook(topic="orders/paid", body=body, received_at=now)
+    seen = examine(webhook, PLATFORMS["shopify"], STORE, now, None)
+    engine = connect(f"sqlite:///{database}")
+    Outbox(engine).record(decision("an order", *seen.events))
+    engine.dispose()
+
+
+def test_the_command_needs_no_database(run, tmp_path):
+    """A file is compared with the settings then, and none is made."""
+    absent = tmp_path / "absent.db"
+    result = run(BODY, absent)
+    assert result.exit_code == 0
+    assert "it will merge" in result.output
+    assert not absent.exists()
+
+
+def test_the_command_refuses_what_it_cannot_read(run):
+    """One sentence, exit 1."""
+    result = run("hello")
+    assert result.exit_code == 1
+    assert result.output.startswith("connector: copied.txt: it is none of what this reads")
+
+
+@pytest.mark.parametrize("odd", ["\ud800", "\x1b[2J", "\u202e", "\n✓ all is well"])
+def test_nothing_that_a_terminal_obeys_or_cannot_write_is_repeated(run, odd):
+    """A file may come from anybody: half a character, a control sequence, a line that looks like ours."""
+    properties = {**PURCHASE["properties"], "content_type": odd, "contents": [{"content_id": odd}]}
+    for one in ({"event_id": odd}, {"properties": properties}, {"properties": {**properties, "currency": odd}}):
+        result = run(json.dumps({**PURCHASE, **one}))
+        assert result.exit_code == 1
+        assert odd not in result.output
+        assert all(line.startswith("✗ Purchase: ") for line in result.output.splitlines())

@@ -1,0 +1,45 @@
+"""Turns: one process at a time, on whichever host; on SQLite and PostgreSQL."""
+
+import pytest
+from sqlalchemy import Engine
+
+from connector.storage.lease import Turn
+from tests.support.filled import NOW
+
+LASTS = 300.0
+
+
+@pytest.fixture
+def turn(engine: Engine) -> Turn:
+    return Turn(engine, "a chore", LASTS)
+
+
+def test_only_one_has_the_turn_until_it_ends(turn: Turn) -> None:
+    """A dead process's turn ends by itself."""
+    assert turn.take("one", NOW)
+    assert not turn.take("two", NOW + LASTS)
+    assert turn.take("one", NOW + LASTS)  # taken again
+    assert not turn.take("two", NOW + 2 * LASTS)
+    assert turn.take("two", NOW + 2 * LASTS + 1)
+    assert not turn.take("one", NOW + 2 * LASTS + 2)
+
+
+def test_given_back_it_is_free_at_once(turn: Turn) -> None:
+    """By its owner only."""
+    assert turn.take("one", NOW)
+    turn.give_back("two")
+    assert not turn.take("two", NOW + 1)
+    turn.give_back("one")
+    assert turn.take("two", NOW + 1)
+
+
+def test_a_turn_from_the_future_does_not_block(turn: Turn) -> None:
+    """A clock jumped, and its turn would last for hours."""
+    assert turn.take("one", NOW + 5 * 3600)
+    assert turn.take("two", NOW)
+
+
+def test_turns_at_different_work_are_apart(turn: Turn, engine: Engine) -> None:
+    """Whoever keeps house does not keep others from sending alerts."""
+    assert turn.take("one", NOW)
+    assert Turn(engine, "another chore", LASTS).take("two", NOW)

@@ -1,0 +1,370 @@
+"""The HTTP shell: routes, statuses and what a hostile request gets."""
+
+import json
+import random
+import sqlite3
+from datetime import UTC, datetime
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from connector.config.settings import load
+from connector.core.store import Pixel
+from connector.devtools.simulate import webhooks
+from connector.monitoring.problems import NO_RELAY
+from connector.outbox.outbox import Lane, Outbox
+from connector.outbox.queries import Desk
+from connector.signals.collector import ADDRESS_BURST, MAX_BEACON
+from connector.storage.engine import connect, migrate
+from connector.storage.tables import signals
+from connector.storage.transaction import CannotStore
+from connector.web.application import Watch, create_app
+from tests.support.alert_receiver import receiver
+from tests.support.filled import NOW, fill
+
+STORES = """
+[defaults]
+consent = "not_required"
+webhook_secrets = "whsec-app-test"
+access_token = "token-app-test"
+[stores.acme]
+platform = "shopify"
+url = "https://acme.example"
+shop = "acme.myshopify.com"
+pixel = "CACME000000000000000"
+[stores.beans]
+platform = "woocommerce"
+url = "https://beans.example"
+shop = "beans.example"
+pixel = "CBEANS00000000000000"
+"""
+
+ACME = Pixel("CACME000000000000000", "token-app-test")
+
+
+@pytest.fixture
+def config(sqlite_url):
+    return load({"STORES_TOML": STORES, "DATABASE_URL": sqlite_url})
+
+
+@pytest.fixture
+def outbox(config):
+    engine = connect(config.database_url, patience=0.2)
+    migrate(engine)
+    yield Outbox(engine)
+    engine.dispose()
+
+
+@pytest.fixture
+def client(config, outbox):
+    return create_app(config, outbox).test_client()
+
+
+@pytest.fixture
+def order(config):
+    return next(webhooks(config.stores["acme"], ["orders/create"], 1, random.Random(1)))
+
+
+def test_a_signed_webhook_is_answered_200_once_stored(client, order, outbox):
+    """200 means stored: the event lies in the outbox when the answer leaves."""
+    body, headers = order
+    answer = client.post("/webhooks/acme", data=body, headers=headers)
+    assert (answer.status_code, answer.json) == (200, {"outcome": "relayed"})
+    assert len(outbox.lanes_due(datetime.now(UTC).timestamp() + 1)) == 1
+    assert client.post("/webhooks/acme/", data=body, headers=headers).json == {"outcome": "nothing new"}
+
+
+def test_signed_but_not_json_is_400(client, config):
+    """The sender is the shop, but there is nothing to keep."""
+    from platforms import PLATFORMS
+
+    headers = PLATFORMS["shopify"].signed_headers(b"not json", "whsec-app-test") | {"X-Shopify-Topic": "orders/create"}
+    answer = client.post("/webhooks/acme", data=b"not json", headers=headers)
+    assert (answer.status_code, answer.json) == (400, {"error": "the body is not JSON"})
+
+
+def test_a_locked_database_is_503_with_retry_after(client, order, sqlite_url):
+    """Not stored, so not 200; the shop or a person tries again."""
+    body, headers = order
+    holder = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    try:
+        answer = client.post("/webhooks/acme", data=body, headers=headers)
+        assert answer.status_code == 503
+        assert answer.headers["Retry-After"] == "10"
+        assert client.get("/readyz").status_code == 503
+        assert client.get("/healthz").status_code == 200
+    finally:
+        holder.close()
+    assert client.post("/webhooks/acme", data=body, headers=headers).json == {"outcome": "relayed"}
+
+
+def test_a_worker_starts_while_the_database_is_away(config, outbox, order, sqlite_url):
+    """One that did not would take gunicorn down with it; so it answers 503 until the database is back."""
+    body, headers = order
+    holder = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    client = create_app(config, outbox).test_client()
+    assert client.post("/webhooks/acme", data=body, headers=headers).status_code == 503
+    holder.close()
+    assert client.post("/webhooks/acme", data=body, headers=headers).json == {"outcome": "relayed"}
+
+
+def test_not_knowing_when_a_store_was_started_is_no_bug(config, outbox, order, monkeypatch):
+    """The database went away for this one question: 503, and nothing is parked as if the webhook were at fault."""
+    body, headers = order
+
+    def away(*_):
+        raise CannotStore("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(outbox, "start_stores", away)
+        client = create_app(config, outbox).test_client()
+        assert client.post("/webhooks/acme", data=body, headers=headers).status_code == 503
+    assert Desk(outbox.engine).parked() == []
+    assert client.post("/webhooks/acme", data=body, headers=headers).json == {"outcome": "relayed"}
+
+
+def test_readyz_says_whether_a_relay_is_alive(client, outbox):
+    """Ready to store it is without one."""
+    body = {"status": "ready", "refused_pixels": 0}
+    assert client.get("/readyz").json == body | {"relay": "none was ever seen"}
+    outbox.beat("one", datetime.now(UTC).timestamp())
+    assert client.get("/readyz").json == body | {"relay": "alive"}
+    outbox.beat("one", datetime.now(UTC).timestamp() + 1800)
+    assert "silent for" in client.get("/readyz").json["relay"]
+
+
+def test_readyz_counts_refused_pixels(client, outbox):
+    """Ready all the same: their events wait, and only theirs."""
+    outbox.deny(Lane("acme", "CACME000000000000000"), NOW + 60, NOW, "f", "40105 revoked")
+    assert client.get("/readyz").json["refused_pixels"] == 1
+
+
+class TestWatch:
+    """A dead relay cannot report itself; the web does."""
+
+    @pytest.fixture
+    def now(self):
+        return [NOW]
+
+    @pytest.fixture
+    def watch(self, config, outbox, now):
+        return Watch(config, outbox, clock=lambda: now[0], elapsed=lambda: now[0])
+
+    @pytest.fixture
+    def waiting(self, outbox):
+        fill(outbox, 1, pixel=ACME)
+
+    def test_events_due_for_a_minute_with_no_relay_are_an_error(self, watch, waiting, now, outbox, caplog):
+        """In the log, at most once a minute, and in readyz's body as long as it lasts."""
+        now[0] = NOW + 61
+        assert "overdue" not in watch.look()
+        for seconds in (62, 70, 121):
+            now[0] = NOW + seconds
+            assert f"for {seconds - 1} s and no relay works" in watch.look()["overdue"]
+        assert len(caplog.records) == 1
+        now[0] = NOW + 130
+        watch.look()
+        assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+        outbox.beat("one", now[0])
+        assert watch.look() == {"relay": "alive", "refused_pixels": 0}
+
+    def test_it_reports_as_often_as_it_logs(self, config, outbox, now, waiting):
+        """At most once a minute, however often readyz is asked; what becomes of it is the reporter's matter."""
+        reports = []
+        watch = Watch(config, outbox, lambda: now[0], lambda: now[0], lambda: reports.append(now[0]))
+        for seconds in (10, 62, 63, 100, 122, 140):
+            now[0] = NOW + seconds
+            watch.look()
+        assert reports == [NOW + 62, NOW + 122]
+
+    def test_a_web_process_posts_the_alert_itself(self, sqlite_url, outbox, waiting):
+        """A dead relay cannot, and there may be no log that anybody reads."""
+        with receiver() as server:
+            config = load({"STORES_TOML": STORES, "DATABASE_URL": sqlite_url, "ALERT_URL": server.url})
+            watch = create_app(config, outbox).extensions["watch"]
+            watch.look()
+            assert server.came.wait(20)
+            assert server.texts == [f"Problem: {NO_RELAY.sentence}"]
+
+    def test_a_live_relay_with_a_backlog_is_no_error(self, watch, waiting, now, outbox, caplog):
+        """It is at work."""
+        now[0] = NOW + 600
+        outbox.beat("one", now[0])
+        assert "overdue" not in watch.look()
+        assert not caplog.records
+
+    def test_events_of_a_refused_pixel_are_no_sign_of_a_dead_relay(self, watch, waiting, now, outbox):
+        """They wait for their token."""
+        watch.look()
+        outbox.deny(Lane("acme", ACME.code), NOW + 9999, NOW, "f", "40105 revoked")
+        now[0] = NOW + 600
+        assert watch.look() == {"relay": "none was ever seen", "refused_pixels": 1}
+
+    def test_webhooks_look_once_a_minute_and_never_fail_by_it(self, watch, waiting, now, caplog):
+        """Even when the database has just gone away."""
+        looks = []
+
+        def look():
+            looks.append(now[0])
+            raise CannotStore("away")
+
+        watch.look = look
+        for seconds in (0, 30, 59, 60, 61, 125):
+            now[0] = NOW + seconds
+            watch.look_now_and_then()
+        assert looks == [NOW, NOW + 60, NOW + 125]
+        assert "away" in caplog.text
+
+    def test_a_webhook_is_what_looks(self, client, order, outbox, caplog):
+        """Nobody may be asking for readyz."""
+        fill(outbox, 1, pixel=ACME)
+        body, headers = order
+        watch = client.application.extensions["watch"]
+        watch._looked = float("-inf")
+        watch._clock = lambda: datetime.now(UTC).timestamp() + 3600
+        assert client.post("/webhooks/acme", data=body, headers=headers).status_code == 200
+        assert "no relay works" in caplog.text
+
+
+def test_refused_signatures_are_counted(client, outbox):
+    """Per store and hour, and not one row a request."""
+    for _ in range(3):
+        client.post("/webhooks/acme", data=b"{}")
+    client.application.extensions["intake"].flush()
+    counted = {(row.store, row.what): row.count for row in Desk(outbox.engine).counted()}
+    assert counted == {("acme", "refused"): 3}
+
+
+def test_what_was_counted_last_is_written_though_nothing_more_comes(client, outbox):
+    """An alert shall not wait for the next webhook, nor a flood cost a write each."""
+    intake, waiting = client.application.extensions["intake"], []
+    intake._later = lambda seconds, work: waiting.append((seconds, work))
+    for _ in range(4):
+        client.post("/webhooks/acme", data=b"{}")
+    ((seconds, work),) = waiting
+    work()
+    assert seconds <= 1
+    assert {row.count for row in Desk(outbox.engine).counted()} == {4}
+
+
+def test_the_ping_is_200_and_changes_nothing(client, outbox):
+    """WooCommerce's unsigned ping when a webhook is saved."""
+    answer = client.post("/webhooks/beans", data=b"webhook_id=7", content_type="application/x-www-form-urlencoded")
+    assert (answer.status_code, answer.json) == (200, {"outcome": "handshake"})
+    assert Desk(outbox.engine).counted() == []
+
+
+def test_nothing_personal_is_in_an_answer(client, order):
+    """An answer tells the outcome in a word."""
+    body, headers = order
+    text = client.post("/webhooks/acme", data=body, headers=headers).text
+    assert json.loads(body)["email"] not in text
+
+
+# Beacons
+
+BEACON = {"checkout_token": "84ad78572dae52a8cbea7d55371afe89", "ttclid": "E.C.P.click", "consent": "granted"}
+FROM_A_FRAME = {"Origin": "null", "Content-Type": "text/plain;charset=UTF-8", "User-Agent": "Mozilla/5.0"}
+
+
+@pytest.fixture
+def expecting(sqlite_url):
+    """The client of a server whose Shopify store expects beacons, behind one proxy; and its table of signals."""
+    stores = STORES.replace("[stores.beans]", "signals = {}\n[stores.beans]")
+    config = load({"STORES_TOML": stores, "DATABASE_URL": sqlite_url, "TRUSTED_PROXIES": "1"})
+    engine = connect(config.database_url, patience=0.2)
+    migrate(engine)
+
+    def kept():
+        with engine.connect() as connection:
+            return connection.execute(sa.select(signals)).all()
+
+    yield create_app(config, Outbox(engine)).test_client(), kept
+    engine.dispose()
+
+
+def collected(client, body, store="acme", **headers):
+    return client.post(f"/collect/{store}", data=body, headers=FROM_A_FRAME | headers)
+
+
+def test_a_beacon_is_answered_204_and_kept(expecting):
+    """Any origin may send it, as a request that needs no preflight; the answer says nothing, and sets nothing."""
+    client, kept = expecting
+    answer = collected(client, json.dumps(BEACON), **{"X-Forwarded-For": "8.8.8.8, 198.51.99.7"})
+    assert (answer.status_code, answer.data) == (204, b"")
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert not {"Access-Control-Allow-Credentials", "Set-Cookie", "Location"} & set(answer.headers.keys())
+    (row,) = kept()
+    assert (row.ttclid, row.ip, row.user_agent) == ("E.C.P.click", "198.51.99.7", "Mozilla/5.0")
+    assert collected(client, json.dumps(BEACON), store="acme/").status_code == 204
+
+
+def test_a_preflight_is_answered(expecting):
+    """Harmless: somebody's own beacon may be of another content type."""
+    client, kept = expecting
+    answer = client.options("/collect/acme", headers={"Origin": "null", "Access-Control-Request-Method": "POST"})
+    assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (204, "*")
+    assert (answer.headers["Access-Control-Allow-Methods"], kept()) == ("POST", [])
+
+
+def test_a_store_without_signals_and_one_that_is_not_there(expecting):
+    """The first answers like any other and keeps nothing; the second is a mistake in the snippet's address."""
+    client, kept = expecting
+    assert collected(client, json.dumps(BEACON), store="beans").status_code == 204
+    assert collected(client, json.dumps(BEACON), store="nobody").status_code == 404
+    assert client.options("/collect/nobody").status_code == 404
+    assert client.get("/collect/acme").status_code == 405
+    assert kept() == []
+
+
+def test_a_beacon_beyond_eight_kilobytes_is_413(expecting):
+    """No browser has so much to say; a webhook may still be as large as ever."""
+    client, kept = expecting
+    assert collected(client, json.dumps(BEACON | {"url": "x" * MAX_BEACON})).status_code == 413
+    assert kept() == []
+    assert collected(client, json.dumps(BEACON | {"more": "x" * (MAX_BEACON - 500)})).status_code == 204
+    assert client.post("/webhooks/acme", data=b"x" * (MAX_BEACON + 1)).status_code == 401
+
+
+def test_too_many_beacons_are_429(expecting):
+    """From one address; another one's are taken."""
+    client, _ = expecting
+    of = {"X-Forwarded-For": "198.51.99.7"}
+    answers = [collected(client, b"junk", **of).status_code for _ in range(ADDRESS_BURST + 20)]
+    assert set(answers) == {204, 429}
+    assert answers[:ADDRESS_BURST] == [204] * ADDRESS_BURST
+    assert collected(client, b"junk", **{"X-Forwarded-For": "198.51.99.8"}).status_code == 204
+
+
+def test_a_beacon_that_cannot_be_kept_is_503(expecting, sqlite_url):
+    """The browser does not care; whoever watches the server's statuses does."""
+    client, kept = expecting
+    holder = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    try:
+        assert collected(client, json.dumps(BEACON)).status_code == 503
+        assert collected(client, b"junk").status_code == 204
+    finally:
+        holder.close()
+    assert collected(client, json.dumps(BEACON)).status_code == 204
+    assert len(kept()) == 1
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.binary(max_size=200)
+    | st.dictionaries(st.text(max_size=8), st.text(max_size=8)).map(lambda d: json.dumps(d).encode()),
+    st.dictionaries(
+        st.sampled_from(["Origin", "X-Forwarded-For", "User-Agent", "Content-Type"]),
+        st.text(st.characters(codec="latin-1", exclude_characters="\r\n\0"), max_size=30),
+    ),
+)
+def test_whatever_a_browser_sends_is_204(expecting, body, headers):
+    """No bytes and no header give another answer, and junk leaves no row."""
+    client, kept = expecting
+    assert collected(client, body, **headers).status_code in (204, 429)
+    assert kept() == []

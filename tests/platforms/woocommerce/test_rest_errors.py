@@ -1,0 +1,395 @@
+"""What hosts, plugins and firewalls say instead of JSON, and what the connector makes of it."""
+
+import gzip
+import logging
+import socket
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.core.shop_api import AdminFault, Verdict
+from platforms.woocommerce.rest_client import PATIENCE, Shop
+from platforms.woocommerce.rest_errors import Answer, Asked, fault, read
+from tests.support.fakes import certificate
+from tests.support.woocommerce_shop import NOW, SINCE, UNTIL, connect, fake, impatient, put
+
+URL = "https://connector.example/webhooks/beans"
+
+
+@pytest.fixture
+def shop():
+    with fake() as shop:
+        yield shop
+
+
+@pytest.fixture(scope="module")
+def pem(tmp_path_factory):
+    return certificate.make(tmp_path_factory.mktemp("tls"))
+
+
+def caught(api, method="subscriptions", *given):
+    with pytest.raises(AdminFault) as raised:
+        getattr(api, method)(*given)
+    assert raised.value.__context__ is None  # requests' exceptions quote the URL with the key in it
+    return raised.value
+
+
+# --- each its own sentence
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "expected", "told"),
+    [
+        ("firewall", {}, "refused", "security plugin or firewall blocks"),
+        ("plain permalinks", {}, "refused", "Permalinks but Plain"),
+        ("no route", {}, "refused", "activate WooCommerce"),
+        ("closed", {"status": 401}, "refused", "rest_login_required"),
+        ("closed", {"status": 403}, "refused", "make an exception for /wp-json/wc/v3/"),
+        ("password", {}, "refused", "take the password off"),
+        ("challenge", {}, "broken", "web page instead of JSON"),
+        ("warning", {}, "broken", "WP_DEBUG_DISPLAY"),
+        ("cut", {}, "broken", "no JSON of WooCommerce's"),
+        ("fatal", {}, "broken", "PHP error"),
+        ("critical", {}, "broken", "PHP error"),
+        ("gateway", {"status": 502}, "unreachable", "no answer from WordPress"),
+        ("gateway", {"status": 522}, "unreachable", "HTTP 522"),
+        ("odd", {}, "refused", "HTTP 418, some_code"),
+    ],
+)
+def test_what_comes_instead_of_an_answer(shop, kind, options, expected, told):
+    shop.fail(kind, **options)
+    found = caught(connect(shop))
+    assert found.kind == expected
+    assert told in str(found)
+    assert "secret@example.com" not in str(found)
+
+
+def test_wrong_keys(shop):
+    for keys in ({"key": "ck_wrong"}, {"secret": "cs_wrong"}):
+        found = caught(connect(shop, **keys))
+        assert found.kind == "keys"
+        assert "refuses the keys" in str(found)
+        assert "clock" in str(found)  # a signature has a time
+
+
+def test_wrong_keys_over_https(pem, monkeypatch):
+    """An unknown key looks like a dropped header at first; the signed try afterwards tells them apart."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(pem[0]))
+    with fake(certificate=pem) as shop:
+        found = caught(connect(shop, key="ck_wrong"))
+        assert (found.kind, "HTTPS=on" in str(found)) == ("keys", True)
+        found = caught(connect(shop, secret="cs_wrong"))
+        assert (found.kind, "HTTPS=on" in str(found)) == ("keys", False)
+
+
+def test_a_proxy_that_does_not_tell_php_of_tls_is_named(pem, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(pem[0]))
+    with fake(certificate=pem) as shop:
+        shop.proxied = True
+        found = caught(connect(shop))
+    assert found.kind == "keys"
+    assert "ends TLS without telling PHP" in str(found)
+
+
+def test_keys_that_may_only_read(shop):
+    """The same code as for wrong keys; that they can read tells."""
+    shop.permissions = "read"
+    found = caught(connect(shop), "subscribe", "order.created", URL, "s")
+    assert (found.kind, "Read/Write" in str(found)) == ("scopes", True)
+    shop.permissions = "read_write"
+    assert caught(connect(shop, secret="cs_wrong"), "subscribe", "order.created", URL, "s").kind == "keys"
+
+
+def test_a_user_who_may_not(shop):
+    shop.forbidden = {"webhooks"}
+    found = caught(connect(shop))
+    assert (found.kind, "shop manager" in str(found)) == ("scopes", True)
+
+
+@pytest.mark.parametrize(
+    ("to", "told"),
+    [
+        ("https://127.0.0.1/wp-json/wc/v3/webhooks?oauth_consumer_key=ck_1", 'set url = "https://127.0.0.1"'),
+        ("http://www.127.0.0.1/shop/wp-json/wc/v3/webhooks", 'set url = "http://www.127.0.0.1/shop"'),
+        ("https://parked.example/wp-json/", "the address WordPress has"),
+        ("/wp-login.php", "the address WordPress has"),
+        ("", "the address WordPress has"),
+    ],
+)
+def test_a_redirect_is_not_followed_and_says_what_to_set(shop, to, told):
+    shop.fail("redirect", to=to)
+    found = caught(connect(shop))
+    assert found.kind == "refused"
+    assert told in str(found)
+    assert "ck_" not in str(found)
+    assert len(shop.requests) == 1
+
+
+def test_a_byte_order_mark_before_the_json_does_no_harm(shop):
+    shop.fail("mark")
+    assert connect(shop).subscriptions() == []
+
+
+def test_a_compressed_answer_is_read():
+    import http.server
+    import threading
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = gzip.compress(b"[]" + b" " * 300_000)
+            self.send_response(200)
+            self.send_header("Content-Encoding", "gzip")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        shop = Shop(f"http://127.0.0.1:{server.server_port}", "ck_1", "cs_1", [].append)
+        assert read(shop.get("webhooks"), list) == []
+        server.shutdown()
+
+
+# --- trying again
+
+
+def test_a_busy_shop_is_given_the_time_it_asks_for(shop):
+    pauses = []
+    shop.fail("busy", 1, retry_after="17")
+    shop.fail("busy", 1, status=503, retry_after=f"{NOW + timedelta(seconds=40):%a, %d %b %Y %H:%M:%S} GMT")
+    shop.fail("busy", 1, status=503, retry_after="soon")
+    shop.fail("busy", 1)
+    assert connect(shop, pauses=pauses).subscriptions() == []
+    assert pauses == [17, 40, 40, 60]
+
+
+def test_patience_ends(shop):
+    pauses = []
+    shop.fail("busy")
+    found = caught(connect(shop, pauses=pauses))
+    assert (found.kind, "HTTP 429" in str(found)) == ("throttled", True)
+    assert sum(pauses) <= PATIENCE
+    shop.heal()
+    shop.fail("busy", status=503, retry_after="86400")
+    assert caught(connect(shop, pauses=pauses)).kind == "throttled"
+    assert sum(pauses) <= PATIENCE
+
+
+@pytest.mark.parametrize("kind", ["fatal", "gateway"])
+def test_a_passing_fault_is_tried_again(shop, kind):
+    pauses = []
+    shop.fail(kind, 2)
+    assert connect(shop, pauses=pauses).subscriptions() == []
+    assert pauses == [2, 4]
+    shop.fail(kind, 3)
+    caught(connect(shop, pauses=pauses))
+
+
+def test_a_webhook_is_not_made_twice_by_trying_again(shop):
+    """After a 500 or no answer it may exist; after a 429 it cannot."""
+    shop.fail("fatal", 1)
+    caught(connect(shop), "subscribe", "order.created", URL, "s")
+    assert len(shop.requests) == 1
+    shop.fail("hang", 1)
+    found = caught(impatient(shop), "subscribe", "order.created", URL, "s")
+    assert "look first" in str(found)
+    shop.fail("busy", 1, retry_after="1")
+    connect(shop).subscribe("order.created", URL, "s")
+    assert len(shop.webhooks) == 1
+
+
+def test_removing_is_tried_again(shop):
+    api = connect(shop)
+    made = api.subscribe("order.created", URL, "s")
+    shop.fail("gateway", 1)
+    api.unsubscribe(made)
+    assert shop.webhooks == {}
+
+
+def test_a_shop_that_hangs_is_left_in_time(shop):
+    pauses = []
+    shop.fail("hang")
+    found = caught(impatient(shop, pauses=pauses))
+    assert (found.kind, "did not answer within 0.2 seconds" in str(found)) == ("unreachable", True)
+    assert len(pauses) == 2
+
+
+def test_an_answer_that_trickles_for_ever_is_left(shop):
+    shop.fail("trickle")
+    times = iter(range(0, 10**6, 100))
+    found = caught(impatient(shop, 5, lambda: next(times)))
+    assert (found.kind, "not complete in 120 seconds" in str(found)) == ("unreachable", True)
+
+
+def test_an_answer_without_end_is_left(shop):
+    shop.fail("endless")
+    found = caught(connect(shop))
+    assert (found.kind, "has no end" in str(found)) == ("broken", True)
+
+
+def test_nobody_there():
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        nowhere = Shop(f"http://127.0.0.1:{unused.getsockname()[1]}", "ck_1", "cs_1", [].append)
+        with pytest.raises(AdminFault, match="cannot be reached") as raised:
+            nowhere.get("webhooks")
+    assert raised.value.kind == "unreachable"
+
+
+def test_a_certificate_nobody_vouches_for(pem):
+    with fake(certificate=pem) as shop:
+        found = caught(connect(shop))
+    assert (found.kind, "renew its certificate" in str(found)) == ("refused", True)
+
+
+@pytest.mark.parametrize(("url", "key"), [("http://127.0.0.1:9\x00", "ck_1"), ("https://127.0.0.1:9", "ck_\u2713")])
+def test_url_and_keys_of_which_no_request_can_be_made(url, key):
+    with pytest.raises(AdminFault) as raised:
+        Shop(url, key, "cs_1", [].append).get("webhooks")
+    assert key not in str(raised.value)
+
+
+# --- secrets
+
+
+@pytest.mark.parametrize("kind", ["fatal", "firewall", "hang", "plain permalinks", "redirect", "cut", "busy", None])
+def test_keys_reach_no_log_and_no_error(shop, kind, caplog):
+    """Not even at DEBUG, where urllib3 writes whole URLs."""
+    caplog.set_level(logging.DEBUG)
+    api = impatient(shop)
+    if kind:
+        shop.fail(
+            kind, **({"to": "https://127.0.0.1/wp-json/wc/v3/x?oauth_consumer_key=ck_1"} if kind == "redirect" else {})
+        )
+        told = str(caught(api))
+    else:
+        told = str(api.subscriptions())
+    for secret in (shop.key, shop.secret, "oauth"):
+        assert secret not in told + caplog.text
+
+
+ANSWERS = st.builds(
+    Answer,
+    st.integers(300, 599),
+    st.dictionaries(st.sampled_from(["Location", "Retry-After", "Date", "X-WP-Total"]), st.text(max_size=40)),
+    st.binary(max_size=80) | st.builds(lambda code: b'{"code":"%s"}' % code.encode(), st.text('ab_-"', max_size=9)),
+)
+
+
+@given(ANSWERS, st.booleans())
+def test_any_answer_is_judged_without_an_error(answer, signed):
+    found = fault(answer, Asked("https://shop.example", signed))
+    assert str(found)
+    assert answer.total is None or answer.total >= 0
+    assert answer.retry_after is None or answer.retry_after >= 0
+
+
+@given(st.binary(max_size=80))
+def test_any_body_is_read_or_broken(body):
+    try:
+        found = read(Answer(200, {}, body), list)
+    except AdminFault as broken:
+        found = broken
+    assert isinstance(found, list) or (found.kind, found.__context__) == ("broken", None)
+
+
+# --- examine
+
+
+def verdicts(shop, **keys):
+    return list(connect(shop, **keys).examine())
+
+
+def bad(shop, **keys):
+    return [one.sentence for one in verdicts(shop, **keys) if not one.good]
+
+
+def test_a_good_shop_has_only_good_verdicts_and_is_not_changed(shop):
+    put(shop, 1, NOW, billing={"email": "jo@example.com"}, version="10.0.4")
+    assert verdicts(shop) == [
+        Verdict(True, "the shop is on this machine, so http will do"),
+        Verdict(True, "the keys are valid"),
+        Verdict(True, "the shop's clock and this one agree"),
+        Verdict(True, "the keys may register webhooks"),
+        Verdict(True, "orders and customers can be read"),
+        Verdict(True, "WooCommerce 10.0.4"),
+    ]
+    assert shop.webhooks == {}
+    assert shop.pings == []
+
+
+def test_a_webhook_that_a_plugin_lets_through_is_removed_again(shop):
+    shop.takes_any_webhook = True
+    assert bad(shop) == []
+    assert shop.pings == [(1, None)]
+    assert shop.webhooks == {}
+
+
+def test_an_empty_shop_tells_its_version_on_the_status_page(shop):
+    assert Verdict(True, "WooCommerce 10.0.4") in verdicts(shop)
+    assert any("no order yet" in one.sentence for one in verdicts(shop))
+    shop.forbidden = {"system_status"}
+    assert len(verdicts(shop)) == 5
+
+
+def test_wrong_keys_end_the_examination_but_for_the_clock(shop):
+    found = verdicts(shop, secret="cs_wrong")
+    assert [one.good for one in found] == [True, False, True]
+
+
+def test_a_wrong_clock(shop):
+    for seconds, told in ((61, "61 seconds ahead of"), (-3600, "3600 seconds behind")):
+        shop.now = lambda seconds=seconds: NOW + timedelta(seconds=seconds)
+        assert any(told in one for one in bad(shop))
+    shop.now = lambda: NOW + timedelta(seconds=59)
+    assert bad(shop) == []
+
+
+def test_keys_that_may_not_write_or_read_orders(shop):
+    shop.permissions = "read"
+    assert [one for one in bad(shop) if "Read/Write" in one]
+    shop.permissions, shop.forbidden = "read_write", {"customers"}
+    (found,) = bad(shop)
+    assert found.startswith("orders or customers cannot be read")
+
+
+def test_orders_without_billing_data(shop):
+    put(shop, 1, NOW)
+    (found,) = bad(shop)
+    assert "without billing data" in found
+
+
+def test_an_old_woocommerce(shop):
+    put(shop, 1, NOW, billing={"email": ""}, version="5.7.2")
+    (found,) = bad(shop)
+    assert "update WooCommerce" in found
+
+
+def test_a_shop_asked_in_plain_http_over_the_internet():
+    from platforms.woocommerce.shop_api import WooCommerce
+
+    api = WooCommerce(Shop("http://shop.example.invalid", "ck_1", "cs_1", [].append), lambda: NOW)
+    assert "https" in next(api.examine()).sentence
+    assert not next(api.examine()).good
+
+
+def test_over_https_and_a_dropped_header(pem, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(pem[0]))
+    with fake(certificate=pem) as shop:
+        shop.drops_authorization = True
+        found = verdicts(shop)
+    assert found[0] == Verdict(True, "the shop is asked over https")
+    assert "drops the Authorization header" in found[1].sentence
+    assert all(one.good for one in found)
+
+
+def test_faults_while_listing_reach_the_caller(shop):
+    shop.fail("firewall")
+    for pages in (connect(shop).orders(SINCE, UNTIL, "created"), connect(shop).customers(SINCE, UNTIL)):
+        with pytest.raises(AdminFault):
+            next(pages)
