@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from connector.core.shop_api import Administration
+from connector.core.shop_api import ShopApiModule
 from platforms.shopify import shop_api as shopify_admin
 from platforms.woocommerce import shop_api as woocommerce_admin
 
-ADMINS: Mapping[str, Administration] = {"shopify": shopify_admin, "woocommerce": woocommerce_admin}
+ADMINS: Mapping[str, ShopApiModule] = {"shopify": shopify_admin, "woocommerce": woocommerce_admin}

@@ -73,7 +73,7 @@ def _history(database_url: str, store: "Store", between: tuple[datetime, datetim
 
 def _walk(history: "History", store: "Store", start: datetime, now: datetime) -> str:
     """Orders and customers, up to now, for what happened then may have changed since; why it ended early, or ""."""
-    from connector.core.shop_api import AdminFault
+    from connector.core.shop_api import ShopApiError
     from platforms.admins import ADMINS
 
     try:
@@ -82,7 +82,7 @@ def _walk(history: "History", store: "Store", start: datetime, now: datetime) ->
             database(lambda: [show(len(page.bodies), page.total) for page in history.orders(admin, start, now)])
         with counting("customers") as show:
             database(lambda: [show(len(page.bodies), page.total) for page in history.customers(admin, start, now)])
-    except AdminFault as fault:
+    except ShopApiError as fault:
         return str(fault)
     except KeyboardInterrupt:
         return "it was interrupted"

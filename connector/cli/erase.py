@@ -11,7 +11,7 @@ from connector.cli.context import configuration, database, fail, store_named
 from connector.core.text import how_many
 
 if TYPE_CHECKING:
-    from connector.core.event import Demand
+    from connector.core.event import DataRequest
     from connector.privacy.data_subject import Person
     from connector.privacy.lookup import Found, Records
     from connector.privacy.requests import Demands
@@ -133,9 +133,9 @@ def _open() -> "tuple[Records, Demands]":
     return Records(engine, config.stores), Demands(engine)
 
 
-def _demand(email: str, phone: str, customer: str, store: str) -> "Demand":
+def _demand(email: str, phone: str, customer: str, store: str) -> "DataRequest":
     """Whom the options name. A usage error for what is no e-mail and no phone, without repeating it."""
-    from connector.core.event import Demand
+    from connector.core.event import DataRequest
     from connector.mapping import hashing
 
     if customer and not store:
@@ -150,10 +150,10 @@ def _demand(email: str, phone: str, customer: str, store: str) -> "Demand":
         raise click.UsageError("that is no e-mail address")
     if not (email or phone or customer):
         raise click.UsageError("say whom: --email, --phone or --customer")
-    return Demand("export", customer, (email,) if email else (), (phone,) if phone else ())
+    return DataRequest("export", customer, (email,) if email else (), (phone,) if phone else ())
 
 
-def _people(records: "Records", demand: "Demand", store: str) -> "dict[str, Person]":
+def _people(records: "Records", demand: "DataRequest", store: str) -> "dict[str, Person]":
     """The person as each store hashes them."""
     from connector.privacy.data_subject import person_of
 

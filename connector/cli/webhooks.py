@@ -77,7 +77,7 @@ def secret() -> None:
 
 
 def _webhooks(action: "Action", store: str | None, every: bool, base_url: str | None, dry_run: bool) -> None:
-    from connector.core.shop_api import AdminFault
+    from connector.core.shop_api import ShopApiError
     from connector.sync.registration import CannotRegister
 
     if every == bool(store):
@@ -89,7 +89,7 @@ def _webhooks(action: "Action", store: str | None, every: bool, base_url: str | 
     for one in chosen:
         try:
             _webhooks_of(one, action, config.public_url if base_url is None else base_url, dry_run, memory)
-        except (AdminFault, CannotRegister) as fault:
+        except (ShopApiError, CannotRegister) as fault:
             failed = True
             where = "" if f"store {one.name}" in str(fault) else f"store {one.name}: "
             click.echo(f"connector: {where}{fault}", err=True)

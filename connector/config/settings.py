@@ -16,7 +16,16 @@ from typing import Literal
 from connector.config import values
 from connector.config.stores_file import API_KEYS, Reading, Section, Table, join, read_document
 from connector.core import logs
-from connector.core.store import KINDS, VALUE_PARTS, Api, EventIds, MappingChoices, Pixel, Signals, Store
+from connector.core.store import (
+    KINDS,
+    VALUE_PARTS,
+    ApiKeys,
+    EventIdTemplates,
+    MappingSettings,
+    Pixel,
+    SignalSettings,
+    Store,
+)
 
 
 @dataclass(frozen=True)
@@ -167,7 +176,7 @@ def _store(name: str, section: Section) -> Store:
     api = _api(section, vendor, platform)
     shops = values.list_of(values.shop(vendor.shop_suffix), alone=True, empty=False)
     secrets = values.list_of(values.name, alone=True, empty=False)
-    own_ids = EventIds(
+    own_ids = EventIdTemplates(
         f"{name}-order-{{order_id}}", f"{name}-checkout-{{checkout_token}}", f"{name}-customer-{{customer_id}}"
     )
     why = "whether a shopper must agree first is a legal choice, so there is no default"
@@ -199,7 +208,7 @@ def _store(name: str, section: Section) -> Store:
     events = section.table("events")
     event_names = values.unless_blank(values.list_of(values.event_name, alone=True), ())
     names, hold = values.list_of(values.name), values.duration(timedelta(seconds=240), zero=True)
-    signals = section.table("signals").over(Signals(), hold_checkout=hold, hold_order=hold)
+    signals = section.table("signals").over(SignalSettings(), hold_checkout=hold, hold_order=hold)
     return replace(
         store,
         events={milestone: events.get(milestone, event_names, usual) for milestone, usual in store.events.items()},
@@ -211,7 +220,7 @@ def _store(name: str, section: Section) -> Store:
             **dict.fromkeys(ORDER_LISTS, names),
         ),
         mapping=section.table("mapping").over(
-            MappingChoices(content_id=vendor.content_id),
+            MappingSettings(content_id=vendor.content_id),
             value=values.choice("total", "items"),
             value_excludes=values.list_of(values.choice(*VALUE_PARTS)),
             currency=values.choice("presentment", "shop"),
@@ -222,9 +231,9 @@ def _store(name: str, section: Section) -> Store:
     )
 
 
-def _api(section: Section, vendor: Vendor, platform: str) -> Api | None:
+def _api(section: Section, vendor: Vendor, platform: str) -> ApiKeys | None:
     table = section.table("api")
-    api = table.over(Api(), **dict.fromkeys(API_KEYS, values.token))
+    api = table.over(ApiKeys(), **dict.fromkeys(API_KEYS, values.token))
     given = {key for key in API_KEYS if key in table}
     if given and platform and given not in [set(keys) for keys in vendor.api_keys]:
         allowed = ", or ".join(" and ".join(keys) for keys in vendor.api_keys)

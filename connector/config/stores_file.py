@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from connector.config.values import Reader, Refused
-from connector.core.store import Api
+from connector.core.store import ApiKeys
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -22,7 +22,7 @@ T = TypeVar("T")
 D = TypeVar("D", bound="DataclassInstance")
 Table = dict[str, object]
 
-API_KEYS = tuple(field.name for field in fields(Api))
+API_KEYS = tuple(field.name for field in fields(ApiKeys))
 SECRET_KEYS = {"webhook_secrets", *API_KEYS}
 SHOWN_KEYS = {"platform", "consent", "browser_pixel", "value", "currency", "content_id"}  # no place for a token
 

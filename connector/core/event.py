@@ -14,7 +14,9 @@ from msgspec import Struct
 
 from connector.core.store import Milestone
 
-WITHHELD = "the shop withholds personal data"  # a note on events of shoppers whom the shop knows and we may not
+PERSONAL_DATA_WITHHELD = (
+    "the shop withholds personal data"  # a note on events of shoppers whom the shop knows and we may not
+)
 
 
 class Address(Struct, frozen=True):
@@ -120,16 +122,16 @@ class Skipped:
     ids: dict[str, str] = field(default_factory=dict, compare=False)
 
 
-Wish = Literal["erase_person", "erase_store", "export", "uninstalled"]
+DataRequestKind = Literal["erase_person", "erase_store", "export", "uninstalled"]
 
 
-class Demand(Struct, frozen=True):
+class DataRequest(Struct, frozen=True):
     """What a shop asks of us about what we keep, or that it has let us go; all plain text, as the shop wrote it.
 
     `erase_person` and `export` name somebody by any of the fields; the other two are about the shop as a whole.
     """
 
-    what: Wish
+    what: DataRequestKind
     customer_id: str = ""
     emails: tuple[str, ...] = ()
     phones: tuple[str, ...] = ()

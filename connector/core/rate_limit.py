@@ -9,7 +9,7 @@ PER_SECOND = (
 BURST = 50.0
 
 
-class Pace:
+class TokenBuckets:
     """Buckets of permits by key. `elapsed` gives seconds that never jump. Safe to share by threads."""
 
     def __init__(self, elapsed: Callable[[], float], per_second: float = PER_SECOND, burst: float = BURST) -> None:

@@ -1,6 +1,6 @@
 """What a shop's own API offers: its webhooks and its history. Never used while a webhook is being answered.
 
-Each platform implements `Admin` in `platforms/*_admin.py` over its vendor's client, and lets no oddity of that client
+Each platform implements `ShopApi` in `platforms/*_admin.py` over its vendor's client, and lets no oddity of that client
 out: every fault is an AdminFault, every request has an end, nothing is printed.
 """
 
@@ -15,7 +15,7 @@ Pause = Callable[[float], object]
 Fault = Literal["keys", "scopes", "withheld", "unreachable", "throttled", "refused", "broken"]
 
 
-class AdminFault(Exception):
+class ShopApiError(Exception):
     """The shop's API did not do what was asked: one sentence, with what to do about it; no secret in it.
 
     `kind`: keys (unknown or revoked), scopes (a permission is missing), withheld (personal data may not be read),
@@ -59,8 +59,8 @@ class Verdict:
     sentence: str
 
 
-class Admin(Protocol):
-    """One shop's API. Methods raise AdminFault. Not to be shared by threads."""
+class ShopApi(Protocol):
+    """One shop's API. Methods raise ShopApiError. Not to be shared by threads."""
 
     def subscriptions(self) -> list[Subscription]:
         """All webhooks the shop shows us, foreign ones too."""
@@ -81,7 +81,7 @@ class Admin(Protocol):
         """Keys, scopes, personal data, clock: a verdict each, for `check --live`."""
 
 
-class Administration(Protocol):
+class ShopApiModule(Protocol):
     """A platform's side of it, as a module in `platforms/`."""
 
     SETS_SECRET: bool  # whether `subscribe` decides what the webhook signs with
@@ -94,12 +94,12 @@ class Administration(Protocol):
         """Why the shop would not deliver to this URL, with what to do, or ""."""
 
     @property
-    def admin(self) -> "Connect":
-        """The API of a store's shop, by the keys in its [api]; raises AdminFault without any."""
+    def admin(self) -> "ConnectShop":
+        """The API of a store's shop, by the keys in its [api]; raises ShopApiError without any."""
 
 
-class Connect(Protocol):
+class ConnectShop(Protocol):
     """Makes an Admin, which waits by calling `pause` with so many seconds, if one is given."""
 
-    def __call__(self, store: Store, pause: Pause = ...) -> Admin:
+    def __call__(self, store: Store, pause: Pause = ...) -> ShopApi:
         """The API of this store's shop."""

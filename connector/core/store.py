@@ -35,7 +35,7 @@ class Pixel:
 
 
 @dataclass(frozen=True, slots=True)
-class Orders:
+class OrderSettings:
     """Which orders are relayed, and when one counts as placed and as paid."""
 
     include: tuple[str, ...] = ("web", "app")
@@ -53,7 +53,7 @@ class Orders:
 
 
 @dataclass(frozen=True, slots=True)
-class MappingChoices:
+class MappingSettings:
     """How an order's money and items become `value`, `currency` and `contents`."""
 
     value: Literal["total", "items"] = "total"
@@ -63,7 +63,7 @@ class MappingChoices:
 
 
 @dataclass(frozen=True, slots=True)
-class EventIds:
+class EventIdTemplates:
     """Templates of event_id; the same on the server and in the browser."""
 
     order: str
@@ -80,7 +80,7 @@ class ConsentSource:
 
 
 @dataclass(frozen=True, slots=True)
-class Signals:
+class SignalSettings:
     """Present when browser beacons are expected: how long an event waits for its beacon."""
 
     hold_checkout: timedelta = timedelta(seconds=20)
@@ -88,7 +88,7 @@ class Signals:
 
 
 @dataclass(frozen=True, slots=True)
-class Api:
+class ApiKeys:
     """Keys for the shop's own API: registration of webhooks, history. Never used on the request path."""
 
     access_token: str = field(default="", repr=False)
@@ -109,7 +109,7 @@ class Store:
     webhook_secrets: tuple[str, ...] = field(repr=False)
     pixels: tuple[Pixel, ...]
     consent: Literal["required", "required_in_europe", "not_required"]
-    event_id: EventIds
+    event_id: EventIdTemplates
     events: dict[Milestone, tuple[str, ...]] = field(
         default_factory=lambda: {
             "order_placed": ("PlaceAnOrder",),
@@ -125,11 +125,11 @@ class Store:
     limited_data_use: tuple[str, ...] = ()
     reconcile: timedelta | None = None
     external_id: str = "{customer_id}"
-    orders: Orders = Orders()
-    mapping: MappingChoices = MappingChoices()
+    orders: OrderSettings = OrderSettings()
+    mapping: MappingSettings = MappingSettings()
     consent_source: ConsentSource = ConsentSource()
-    signals: Signals | None = None
-    api: Api | None = None
+    signals: SignalSettings | None = None
+    api: ApiKeys | None = None
     placeholders: frozenset[str] = field(init=False, repr=False)  # what the store's templates and choices ask for
 
     def __post_init__(self) -> None:

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from connector.core.event import Demand, Event, Skipped
+from connector.core.event import DataRequest, Event, Skipped
 from connector.core.store import Store
 
 
@@ -14,7 +14,7 @@ class Refused(Exception):
     """The signature is missing or wrong: nobody we know sent this. Answered 401, nothing stored."""
 
 
-class Misfit(Exception):
+class InvalidPayload(Exception):
     """Signed, but not what its topic promises; the message says why. Parked and answered 200."""
 
 
@@ -62,8 +62,8 @@ class Platform(Protocol):
     def receive(self, request: Request, store: Store) -> Webhook | None:
         """Verify; None for a handshake that wants a 200 and changes nothing. Raises Refused."""
 
-    def translate(self, webhook: Webhook, store: Store) -> Iterable[Event | Skipped | Demand]:
-        """Vendor words to ours, pure. Raises Misfit when the body is not what the topic promises."""
+    def translate(self, webhook: Webhook, store: Store) -> Iterable[Event | Skipped | DataRequest]:
+        """Vendor words to ours, pure. Raises InvalidPayload when the body is not what the topic promises."""
 
     def topic_of(self, request: Request) -> str:
         """The topic a request claims to be of, before it is verified, or ""."""

@@ -12,8 +12,8 @@ from sqlalchemy import make_url
 
 from connector.config.settings import Config
 from connector.config.summary import doubts, plain_words
-from connector.core.event import WITHHELD
-from connector.core.shop_api import AdminFault, Administration
+from connector.core.event import PERSONAL_DATA_WITHHELD
+from connector.core.shop_api import ShopApiError, ShopApiModule
 from connector.core.store import Pixel, Store
 from connector.core.text import how_many
 from connector.mapping.consent import NO_CONSENT
@@ -40,7 +40,7 @@ class Finding:
     text: str
 
 
-def check(config: Config, live: bool, admins: Mapping[str, Administration] = ADMINS) -> Iterator[Finding]:
+def check(config: Config, live: bool, admins: Mapping[str, ShopApiModule] = ADMINS) -> Iterator[Finding]:
     """Everything there is to say, in the order a person reads it. `live`: also ask TikTok, ourselves and the shops."""
     yield Finding(
         "warning",
@@ -149,11 +149,11 @@ def _problems(desk: Desk) -> Iterator[Finding]:
 def _nobody(config: Config, desk: Desk) -> Iterator[Finding]:
     for store in config.stores.values():
         reasons = desk.last_orders(store.name, LAST_ORDERS)
-        if len(reasons) == LAST_ORDERS and all(WITHHELD in reason for reason in reasons):
+        if len(reasons) == LAST_ORDERS and all(PERSONAL_DATA_WITHHELD in reason for reason in reasons):
             yield Finding("warning", withheld(store).sentence)
 
 
-def _store(store: Store, public_url: str, administration: Administration) -> Iterator[Finding]:
+def _store(store: Store, public_url: str, administration: ShopApiModule) -> Iterator[Finding]:
     address = f"{public_url.rstrip('/')}/webhooks/{store.name}"
     yield Finding("ok", f"store {store.name} ({store.platform}, {', '.join(store.shops)}): webhooks to {address}")
     if public_url and (why := why_not_to(public_url, store, administration)):
@@ -218,7 +218,7 @@ def _reachable(client: httpx.Client, url: str) -> Finding:
     return Finding("ok", f"PUBLIC_URL {url} answers")
 
 
-def _shop(store: Store, administration: Administration, public_url: str) -> Iterator[Finding]:
+def _shop(store: Store, administration: ShopApiModule, public_url: str) -> Iterator[Finding]:
     """What the shop's own API says: whether our keys are of use, and whether it sends us what we need."""
     if store.api is None:
         yield Finding("note", f"store {store.name}: the shop cannot be asked without [stores.{store.name}.api]")
@@ -233,7 +233,7 @@ def _shop(store: Store, administration: Administration, public_url: str) -> Iter
             return
         _, plan = prepare(store, administration, public_url, "list")
         yield _webhooks(store, plan)
-    except AdminFault as fault:
+    except ShopApiError as fault:
         if str(fault) not in said:
             yield Finding("fault", f"store {store.name}: {fault}")
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from connector.core.store import Store
-from connector.core.webhook import Misfit, Platform, Unreadable, Webhook
+from connector.core.webhook import InvalidPayload, Platform, Unreadable, Webhook
 from connector.intake.intake import Seen, examine
 from connector.mapping.consent import Waits
 from connector.mapping.tiktok_event import Mapped
@@ -33,7 +33,7 @@ def preview(body: bytes, topic: str, store: Store, platforms: Mapping[str, Platf
         )
     try:
         seen = examine(Webhook(topic=topic, body=body, received_at=now), platform, store, now, None)
-    except Misfit as error:
+    except InvalidPayload as error:
         return _told("parked", str(error))
     except Unreadable as error:
         return _told("unreadable", f"{error}: the server answers 400 and keeps nothing")

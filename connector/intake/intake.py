@@ -17,10 +17,10 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from connector.core.event import Demand, Event, Skipped
+from connector.core.event import DataRequest, Event, Skipped
 from connector.core.signature import body_sha256
 from connector.core.store import Store
-from connector.core.webhook import Misfit, Platform, Refused, Request, Unreadable, Webhook
+from connector.core.webhook import InvalidPayload, Platform, Refused, Request, Unreadable, Webhook
 from connector.mapping.tiktok_event import Described, Mapped, map_event, object_key
 from connector.outbox.encryption import seal, unseal
 from connector.outbox.ledger import Decision, hour_of
@@ -60,7 +60,7 @@ class Seen(msgspec.Struct, frozen=True):
     skipped: tuple[Skipped, ...] = ()
     object_key: str = ""
     order_number: str = ""
-    demands: tuple[Demand, ...] = ()
+    demands: tuple[DataRequest, ...] = ()
 
     @property
     def outcome(self) -> str:
@@ -85,20 +85,20 @@ def parse(body: bytes) -> Any:
     except (json.JSONDecodeError, UnicodeDecodeError):
         raise Unreadable("the body is not JSON") from None
     except (RecursionError, ValueError):
-        raise Misfit("the body is nested or numbered beyond what any shop sends") from None
-    raise Misfit("the body is JSON of a kind that only a lenient parser accepts (NaN, a lone surrogate)")
+        raise InvalidPayload("the body is nested or numbered beyond what any shop sends") from None
+    raise InvalidPayload("the body is JSON of a kind that only a lenient parser accepts (NaN, a lone surrogate)")
 
 
 def examine(webhook: Webhook, platform: Platform, store: Store, now: datetime, go_live: datetime | None) -> Seen:
     """Translate and map, storing nothing; `preview` shows just this. `go_live` None: no age applies.
 
-    Raises Misfit or Unreadable; anything else raised is a bug of ours.
+    Raises InvalidPayload or Unreadable; anything else raised is a bug of ours.
     """
     data = parse(webhook.body)
     if webhook.shop and webhook.shop not in store.shops:
-        raise Misfit(f"it comes from another shop, {webhook.shop} (shop = {', '.join(store.shops)})")
+        raise InvalidPayload(f"it comes from another shop, {webhook.shop} (shop = {', '.join(store.shops)})")
     told = list(platform.translate(replace(webhook, data=data), store))
-    found = [item for item in told if not isinstance(item, Demand)]
+    found = [item for item in told if not isinstance(item, DataRequest)]
     mapped: list[Mapped | Skipped] = []
     described: dict[int, Described] = {}
     for item in found:
@@ -111,7 +111,7 @@ def examine(webhook: Webhook, platform: Platform, store: Store, now: datetime, g
         skipped=tuple(dict.fromkeys(item for item in mapped if isinstance(item, Skipped))),
         object_key=object_key(subject.milestone, ids) if subject else "",
         order_number=ids.get("order_name") or ids.get("order_number", ""),
-        demands=tuple(item for item in told if isinstance(item, Demand)),
+        demands=tuple(item for item in told if isinstance(item, DataRequest)),
     )
 
 
@@ -235,7 +235,7 @@ class Intake:
             seen = examine(webhook, platform, store, self._clock(), go_live)
         except Unreadable:
             raise
-        except Misfit as error:
+        except InvalidPayload as error:
             return self._park(webhook, store, str(error))
         except Exception as error:
             return self._park(webhook, store, a_bug(error))
@@ -247,7 +247,7 @@ class Intake:
         new = self._outbox.record(decision(webhook, store, seen, self._clock().timestamp()))
         return seen.outcome if new or not seen.events else "nothing new", seen, seen.reason
 
-    def _note(self, demand: Demand, webhook: Webhook, store: Store) -> None:
+    def _note(self, demand: DataRequest, webhook: Webhook, store: Store) -> None:
         """What is asked of us is done beside the relay: to look at all that is kept takes longer than a shop waits."""
         digest, person = body_sha256(webhook.body), person_of(demand, store)
         number = self._demands.note(store.name, demand.what, person, digest, self._clock().timestamp())

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from connector.core.event import Demand
+from connector.core.event import DataRequest
 from connector.core.store import Store
 from connector.mapping import hashing
 from connector.mapping.tiktok_event import fill, object_key
@@ -37,7 +37,7 @@ class Person(Struct, frozen=True):
         )
 
 
-def person_of(demand: Demand, store: Store | None) -> Person:
+def person_of(demand: DataRequest, store: Store | None) -> Person:
     """Hashed as this store's events are; a phone without country code is taken for one of the store's country.
 
     Without a store only what is the same in all of them is known: no external_id.

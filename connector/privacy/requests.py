@@ -11,7 +11,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from connector.core.event import Wish
+from connector.core.event import DataRequestKind
 from connector.privacy.data_subject import Person
 from connector.storage.tables import counters, demands, ledger
 from connector.storage.transaction import Transactions
@@ -27,7 +27,7 @@ class Noted:
 
     id: int
     store: str
-    what: Wish
+    what: DataRequestKind
     asked_at: float
     done_at: float | None
     person: Person | None
@@ -36,7 +36,7 @@ class Noted:
 class Demands(Transactions):
     """The table's verbs."""
 
-    def note(self, store: str, what: Wish, person: Person, body_sha256: bytes, now: float) -> int | None:
+    def note(self, store: str, what: DataRequestKind, person: Person, body_sha256: bytes, now: float) -> int | None:
         """Remember what is asked for; its number if it is to be done now, None if this body has asked before."""
         # Nothing is to be done about an uninstalled app: it is told and over.
         row = {
@@ -59,7 +59,7 @@ class Demands(Transactions):
             known = sa.update(demands).where(*same, old).values(again).returning(demands.c.id)
             return connection.execute(known).scalar()
 
-    def _asks_anew(self, connection: Connection, store: str, what: Wish, now: float) -> bool:
+    def _asks_anew(self, connection: Connection, store: str, what: DataRequestKind, now: float) -> bool:
         """Whether the same words may be meant again: a shop that left a second time.
 
         Whoever has an old body in his hands could else have a shop erased that has come back; but such a shop sends

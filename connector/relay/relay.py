@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from threading import Event, Lock
 from typing import Any
 
-from connector.core.rate_limit import Pace
+from connector.core.rate_limit import TokenBuckets
 from connector.core.store import Pixel, Store
 from connector.core.text import how_long
 from connector.monitoring.event_stats import Tally
@@ -87,7 +87,7 @@ class Relay:
         self._clock = clock
         self._elapsed = elapsed
         self._wait = pause
-        self._pace = Pace(elapsed)
+        self._pace = TokenBuckets(elapsed)
         self._rng = rng or random.Random()  # noqa: S311 — jitter, not a secret
         self._lanes = {Lane(s.name, pixel.code): (s, pixel) for s in stores.values() for pixel in s.pixels}
         self._workers: Counter[Lane] = Counter()

@@ -13,12 +13,12 @@ from typing import Literal
 import sqlalchemy as sa
 from msgspec.structs import replace
 
-from connector.core.event import WITHHELD
-from connector.core.shop_api import Admin, Page
+from connector.core.event import PERSONAL_DATA_WITHHELD
+from connector.core.shop_api import Page, ShopApi
 from connector.core.signature import body_sha256
 from connector.core.store import Store
 from connector.core.text import how_many
-from connector.core.webhook import Misfit, Platform, Unreadable, Webhook
+from connector.core.webhook import InvalidPayload, Platform, Unreadable, Webhook
 from connector.intake.intake import Seen, a_bug, decision, examine, set_aside
 from connector.mapping.tiktok_event import Mapped
 from connector.outbox.ledger import Decision
@@ -78,7 +78,7 @@ class Memory(Transactions):
 
 
 class History:
-    """One store's history, page by page. Raises AdminFault, CannotStore.
+    """One store's history, page by page. Raises ShopApiError, CannotStore.
 
     `walk` names it in the ledger; `go_live` is the moment before which an order is history and not sent. Events outside
     `between` are left out. With `dry_run` nothing is stored.
@@ -107,7 +107,7 @@ class History:
         self._clock = clock
         self._taken: set[bytes] = set()
 
-    def orders(self, admin: Admin, since: datetime, until: datetime) -> Iterator[Page]:
+    def orders(self, admin: ShopApi, since: datetime, until: datetime) -> Iterator[Page]:
         """Handle the orders that changed in [since, until], if any are sent; each page is returned when it is done.
 
         By change, not by creation: an order paid today may be a month old.
@@ -117,7 +117,7 @@ class History:
                 self._take(page)
                 yield page
 
-    def customers(self, admin: Admin, since: datetime, until: datetime) -> Iterator[Page]:
+    def customers(self, admin: ShopApi, since: datetime, until: datetime) -> Iterator[Page]:
         """Handle the customers who registered in [since, until], if they are sent."""
         if "customer_registered" in self._store.sent:
             for page in admin.customers(since, until):
@@ -154,7 +154,7 @@ class History:
         self.tally.found += 1
         try:
             seen = examine(webhook, self._platform, self._store, now, self._go_live)
-        except (Misfit, Unreadable) as error:
+        except (InvalidPayload, Unreadable) as error:
             self._park(webhook, str(error))
             return None
         except Exception as error:
@@ -199,7 +199,7 @@ class History:
             self._outbox.park(set_aside(webhook, self._store, reason), self._walk)
 
     def _note_who(self, seen: Seen) -> None:
-        if WITHHELD in seen.reason:
+        if PERSONAL_DATA_WITHHELD in seen.reason:
             self.tally.withheld.add(seen.object_key)
         elif any(item.email or item.phone for item in seen.events):
             self.tally.withheld.clear()

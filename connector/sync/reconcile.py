@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from functools import partial
 from threading import Event, Lock, Thread
 
-from connector.core.shop_api import Admin, AdminFault, Administration
+from connector.core.shop_api import ShopApi, ShopApiError, ShopApiModule
 from connector.core.store import Store
 from connector.core.text import how_many
 from connector.core.webhook import Platform
@@ -59,7 +59,7 @@ class Reconciler:
         self,
         stores: Mapping[str, Store],
         platforms: Mapping[str, Platform],
-        administrations: Mapping[str, Administration],
+        administrations: Mapping[str, ShopApiModule],
         outbox: Outbox,
         owner: str,
         clock: Callable[[], float] = time.time,
@@ -163,12 +163,12 @@ class Reconciler:
         else:
             self._alerts.resolve(f"shop:{store.name}")
 
-    def _ask(self, store: Store, history: History, since: float, until: float, turn: Turn) -> AdminFault | None:
+    def _ask(self, store: Store, history: History, since: float, until: float, turn: Turn) -> ShopApiError | None:
         """Webhooks, sign-ups, orders; the first fault. What is closed to our keys does not keep us from the others."""
-        first: AdminFault | None = None
+        first: ShopApiError | None = None
         try:
             admin = self._administrations[store.platform].admin(store, pause=self._pause)
-        except AdminFault as fault:
+        except ShopApiError as fault:
             return fault
         parts: tuple[Callable[[], None], ...] = (
             partial(self._look_after, store, admin),
@@ -178,24 +178,24 @@ class Reconciler:
         for part in parts:
             try:
                 part()
-            except AdminFault as fault:
+            except ShopApiError as fault:
                 first = first or fault
                 if fault.kind in HOPELESS:
                     break
         return first
 
-    def _look_after(self, store: Store, admin: Admin) -> None:
+    def _look_after(self, store: Store, admin: ShopApi) -> None:
         if wrong := self._guardian.look(store, self._administrations[store.platform], admin, self._clock()):
             self._alerts.report(f"webhooks:{store.name}", wrong)
         else:
             self._alerts.resolve(f"webhooks:{store.name}")
 
-    def _walk_customers(self, history: History, admin: Admin, since: float, until: float, turn: Turn) -> None:
+    def _walk_customers(self, history: History, admin: ShopApi, since: float, until: float, turn: Turn) -> None:
         for _ in history.customers(admin, _moment(since), _moment(until)):
             self._go_on(turn)
 
     def _walk_orders(
-        self, store: Store, history: History, admin: Admin, since: float, until: float, turn: Turn
+        self, store: Store, history: History, admin: ShopApi, since: float, until: float, turn: Turn
     ) -> None:
         """The oldest first, noting now and then how far it is."""
         while since < until:
@@ -245,7 +245,7 @@ class Reconciler:
         else:
             self._alerts.resolve(problem.key)
 
-    def _tell_of_fault(self, store: Store, fault: AdminFault) -> None:
+    def _tell_of_fault(self, store: Store, fault: ShopApiError) -> None:
         log.warning("a round failed: %s", fault, extra={"store": store.name})
         interval = store.reconcile.total_seconds() if store.reconcile else 0.0
         # One failed round is no problem yet, if the next may do its work.

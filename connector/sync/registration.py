@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
-from connector.core.shop_api import Admin, AdminFault, Administration, Subscription
+from connector.core.shop_api import ShopApi, ShopApiError, ShopApiModule, Subscription
 from connector.core.store import Store
 
 Action = Literal["list", "register", "delete", "sync"]
@@ -126,11 +126,11 @@ def _parts(url: str) -> SplitResult | None:
     return parts
 
 
-def connect(store: Store, administration: Administration) -> Admin:
+def connect(store: Store, administration: ShopApiModule) -> ShopApi:
     """The shop's API. Raises CannotRegister without keys, AdminFault if they are of no use."""
     try:
         return administration.admin(store)
-    except AdminFault as fault:
+    except ShopApiError as fault:
         if store.api is None:
             raise CannotRegister(
                 f"{fault}; or make the webhooks by hand, which needs no keys: README, Connect a shop"
@@ -138,7 +138,7 @@ def connect(store: Store, administration: Administration) -> Admin:
         raise
 
 
-def prepare(store: Store, administration: Administration, base: str, action: Action) -> tuple[Admin, Plan]:
+def prepare(store: Store, administration: ShopApiModule, base: str, action: Action) -> tuple[ShopApi, Plan]:
     """Ask the shop and plan; nothing is changed yet.
 
     Raises CannotRegister without keys, when the shop would not deliver to `base`, or when what it delivers would be
@@ -159,16 +159,16 @@ def prepare(store: Store, administration: Administration, base: str, action: Act
     return admin, plan(store, administration.topics(store), admin.subscriptions(), base, action)
 
 
-def why_not_to(base: str, store: Store, administration: Administration) -> str:
+def why_not_to(base: str, store: Store, administration: ShopApiModule) -> str:
     """Why a store's webhooks cannot go to a server at the URL `base`, in a sentence with what to do; "" if they can."""
     why = administration.why_not_url(f"{base.rstrip('/')}/webhooks/{store.name}")
     return f"webhooks cannot go to {shown(base)}: {why}" if why else ""
 
 
-def carry_out(lines: Sequence[Line], admin: Admin, secret: str) -> Iterator[Line]:
+def carry_out(lines: Sequence[Line], admin: ShopApi, secret: str) -> Iterator[Line]:
     """Do what the lines say; each is returned when done, with the webhook that was made or removed.
 
-    Raises AdminFault, and what was returned stays done. What is missing is made first, so that no moment is without.
+    Raises ShopApiError, and what was returned stays done. What is missing is made first, so that no moment is without.
     """
     for line in sorted(lines, key=lambda line: line.deed == "deleted"):
         found = line.subscription

@@ -1,13 +1,13 @@
 """The guardian: webhooks that we made in a shop, and that it has removed or switched off, are made again.
 
-Those that were made by hand, or by an app's own file, are only reported. Raises AdminFault, CannotStore.
+Those that were made by hand, or by an app's own file, are only reported. Raises ShopApiError, CannotStore.
 """
 
 import hashlib
 import logging
 from collections.abc import Sequence
 
-from connector.core.shop_api import Admin, Administration, Subscription
+from connector.core.shop_api import ShopApi, ShopApiModule, Subscription
 from connector.core.store import Store
 from connector.outbox.ledger import Decision
 from connector.outbox.outbox import Outbox
@@ -24,7 +24,7 @@ class Guardian:
         self._outbox = outbox
         self._ours = Registered(outbox.engine)
 
-    def look(self, store: Store, administration: Administration, admin: Admin, now: float) -> str:
+    def look(self, store: Store, administration: ShopApiModule, admin: ShopApi, now: float) -> str:
         """Repair what is ours; what was or is wrong, in a sentence, or "". `now` in Unix seconds."""
         there = admin.subscriptions()
         ours = self._ours.of(store.name)
@@ -42,7 +42,7 @@ class Guardian:
         return _sentence(store, made, missed)
 
     def _make_again(
-        self, store: Store, mine: Subscription, there: Sequence[Subscription], admin: Admin, now: float
+        self, store: Store, mine: Subscription, there: Sequence[Subscription], admin: ShopApi, now: float
     ) -> None:
         """A new one, then away with the old: setting it active again would keep its count of failures."""
         fresh = admin.subscribe(mine.topic, mine.url, store.webhook_secrets[0])

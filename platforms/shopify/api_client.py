@@ -33,8 +33,8 @@ import msgspec
 import shopify
 from pyactiveresource import connection as vendor
 
-from connector.core.shop_api import AdminFault
-from connector.core.store import Api
+from connector.core.shop_api import ShopApiError
+from connector.core.store import ApiKeys
 
 API_VERSION = "2026-07"
 ADMIN = f"/admin/api/{API_VERSION}"
@@ -57,7 +57,7 @@ class Answer:
 
 
 class ShopifyApi:
-    """The Admin API of the shop that Shopify calls `shop`. Methods raise AdminFault. Not to be shared by threads.
+    """The Admin API of the shop that Shopify calls `shop`. Methods raise ShopApiError. Not to be shared by threads.
 
     `pause` waits so many seconds, `clock` returns Unix seconds. `base` stands for https://SHOP in tests. `limit` is how
     many seconds the other side may be silent; three times that ends a request whatever happens.
@@ -66,7 +66,7 @@ class ShopifyApi:
     def __init__(
         self,
         shop: str,
-        keys: Api,
+        keys: ApiKeys,
         pause: Callable[[float], object],
         clock: Callable[[], float],
         base: str,
@@ -109,9 +109,9 @@ class ShopifyApi:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise self.broken() from None
 
-    def broken(self) -> AdminFault:
+    def broken(self) -> ShopApiError:
         """The fault of an answer that is none."""
-        return AdminFault(
+        return ShopApiError(
             "broken", f"{self.shop} answered something that is not its API's; try again later, or look for a proxy"
         )
 
@@ -142,7 +142,7 @@ class ShopifyApi:
                 return answer
             waited += seconds
             if waited > PATIENCE:
-                raise AdminFault(
+                raise ShopApiError(
                     "throttled",
                     f"{self.shop} has no room for our requests; try again in some minutes, and see what else uses the "
                     "app's key",
@@ -205,7 +205,7 @@ class ShopifyApi:
         except http.client.IncompleteRead:
             raise self.broken() from None
         except (vendor.Error, OSError, http.client.HTTPException) as trouble:
-            raise AdminFault("unreachable", self._unreachable(_cause(trouble))) from None
+            raise ShopApiError("unreachable", self._unreachable(_cause(trouble))) from None
         self.shop_time = _unix(answer.headers.get("date"))
         return answer
 
@@ -214,10 +214,10 @@ class ShopifyApi:
 
     # --- what an answer means ---------------------------------------------------------------------------------
 
-    def _refusal(self, answer: Answer) -> AdminFault:
+    def _refusal(self, answer: Answer) -> ShopApiError:
         shop, words = self.shop, self._words(answer)
         if answer.status == 401:
-            return AdminFault(
+            return ShopApiError(
                 "keys",
                 f"{shop} does not accept the key; see that the app is installed in this shop and that [api] holds its "
                 "current access_token, or client_id and client_secret",
@@ -230,47 +230,47 @@ class ShopifyApi:
             423: f"Shopify has locked {shop}; the shop's owner asks Shopify's support why",
         }
         if remedy := remedies.get(answer.status):
-            return AdminFault("refused", remedy)
+            return ShopApiError("refused", remedy)
         if answer.status >= 500:
-            return AdminFault("unreachable", self._unreachable(f"status {answer.status}"))
+            return ShopApiError("unreachable", self._unreachable(f"status {answer.status}"))
         if 300 <= answer.status < 400:
-            return AdminFault("refused", f"{shop} sends us elsewhere; `shop` must be its present myshopify.com name")
-        return AdminFault("refused", f"{shop} refuses with status {answer.status}: {words or 'no reason given'}")
+            return ShopApiError("refused", f"{shop} sends us elsewhere; `shop` must be its present myshopify.com name")
+        return ShopApiError("refused", f"{shop} refuses with status {answer.status}: {words or 'no reason given'}")
 
-    def _graphql_fault(self, errors: object) -> AdminFault:
+    def _graphql_fault(self, errors: object) -> ShopApiError:
         """GraphQL's errors come inside a 200: https://shopify.dev/docs/api/admin-graphql#status_and_error_codes"""
         words, codes = self.said(errors), _codes(errors)
         if "SHOP_INACTIVE" in codes:
-            return AdminFault("refused", f"{self.shop} is not active; the shop's owner settles it with Shopify")
+            return ShopApiError("refused", f"{self.shop} is not active; the shop's owner settles it with Shopify")
         if "INTERNAL_SERVER_ERROR" in codes:
-            return AdminFault("unreachable", self._unreachable("an error on Shopify's side"))
+            return ShopApiError("unreachable", self._unreachable("an error on Shopify's side"))
         return self._lacking(words) if "ACCESS_DENIED" in codes else self.refusal(words, "our query")
 
-    def refusal(self, words: str, what: str) -> AdminFault:
+    def refusal(self, words: str, what: str) -> ShopApiError:
         """The fault behind a "no" in Shopify's words; `what` is what it does not do."""
         if any(sign in words.lower() for sign in ("customer data", "not approved", "permission", "access denied")):
             return self._lacking(words)
-        return AdminFault("refused", f"{self.shop} refuses {what}: {words or 'no reason given'}")
+        return ShopApiError("refused", f"{self.shop} refuses {what}: {words or 'no reason given'}")
 
-    def withheld(self) -> AdminFault:
+    def withheld(self) -> ShopApiError:
         """The fault of an app that may not see personal data."""
-        return AdminFault(
+        return ShopApiError(
             "withheld",
             f"{self.shop} withholds personal data from the app; in the Dev Dashboard give it access to protected "
             "customer data, with name, e-mail, phone and address, and release the version (some of Shopify's smaller "
             "plans do not offer it)",
         )
 
-    def _lacking(self, words: str) -> AdminFault:
+    def _lacking(self, words: str) -> ShopApiError:
         if "customer data" in words.lower() or "not approved" in words.lower():
             return self.withheld()
-        return AdminFault(
+        return ShopApiError(
             "scopes",
             f"a permission is missing in {self.shop} ({words or 'no reason given'}); give the app the scopes "
             "read_orders and read_customers in the Dev Dashboard, release the version, and approve it in the shop",
         )
 
-    def _no_grant(self, answer: Answer) -> AdminFault:
+    def _no_grant(self, answer: Answer) -> ShopApiError:
         # Shopify explains itself here in JSON or on a page for people, but always with one of these words.
         page = answer.body.decode("utf-8", "replace")
         if "shop_not_permitted" in page:
@@ -279,7 +279,7 @@ class ShopifyApi:
             remedy = "install the app in this shop"
         else:
             remedy = "copy client_id and client_secret from the app's settings in the Dev Dashboard"
-        return AdminFault("keys", f"{self.shop} grants no token; {remedy}")
+        return ShopApiError("keys", f"{self.shop} grants no token; {remedy}")
 
     def _words(self, answer: Answer) -> str:
         try:

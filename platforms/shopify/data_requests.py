@@ -4,10 +4,10 @@ https://shopify.dev/docs/apps/build/compliance/privacy-law-compliance
 https://shopify.dev/docs/api/admin-rest/latest/resources/shop (the body of app/uninstalled)
 """
 
-from connector.core.event import Demand
+from connector.core.event import DataRequest
 from connector.core.json_fields import Json, host, mapping, number_id, text
 from connector.core.store import Store
-from connector.core.webhook import Misfit, Webhook
+from connector.core.webhook import InvalidPayload, Webhook
 
 _SHAPES: dict[str, frozenset[str]] = {
     "customers/data_request": frozenset({"shop_id", "shop_domain", "customer", "orders_requested", "data_request"}),
@@ -18,8 +18,8 @@ _SHOP = frozenset({"id", "name", "email", "domain", "myshopify_domain"})
 DEMANDS = frozenset(_SHAPES) | {"app/uninstalled"}
 
 
-def asked(webhook: Webhook, body: Json, store: Store) -> Demand:
-    """What a body of these topics asks for. Raises Misfit.
+def asked(webhook: Webhook, body: Json, store: Store) -> DataRequest:
+    """What a body of these topics asks for. Raises InvalidPayload.
 
     The topic is an unsigned header, and what is asked for cannot be undone: a body must have its topic's exact shape,
     nothing less and nothing more, and name this shop. Anything else is for a person to look at.
@@ -31,13 +31,13 @@ def asked(webhook: Webhook, body: Json, store: Store) -> Demand:
     _require(bool(number_id(body["shop_id"])), topic, "its shop_id is no id")
     _require(host(body["shop_domain"]) in store.shops, topic, "its shop_domain is another shop's")
     if topic == "shop/redact":
-        return Demand("erase_store")
+        return DataRequest("erase_store")
     orders = "orders_to_redact" if topic == "customers/redact" else "orders_requested"
     _require(isinstance(body[orders], list), topic, f"its {orders} is no list")
     order_ids = tuple(dict.fromkeys(number_id(found) for found in body[orders]))
     _require(all(order_ids), topic, f"its {orders} has something else than ids")
     customer = mapping(body["customer"])
-    demand = Demand(
+    demand = DataRequest(
         what="erase_person" if topic == "customers/redact" else "export",
         customer_id=number_id(customer.get("id")),
         emails=_known(customer.get("email")),
@@ -51,7 +51,7 @@ def asked(webhook: Webhook, body: Json, store: Store) -> Demand:
     return demand
 
 
-def _uninstalled(webhook: Webhook, body: Json, store: Store) -> Demand:
+def _uninstalled(webhook: Webhook, body: Json, store: Store) -> DataRequest:
     """The body is the shop itself, whose fields change with every version; Shopify's sample has no domain in it."""
     topic = webhook.topic
     _require(set(body) >= _SHOP, topic, "it is no shop: fields are missing")
@@ -59,7 +59,7 @@ def _uninstalled(webhook: Webhook, body: Json, store: Store) -> Demand:
     _require(bool(number_id(body["id"])), topic, "its id is no id")
     named = host(body["myshopify_domain"]) or webhook.shop
     _require(named in store.shops, topic, "its myshopify_domain is another shop's")
-    return Demand("uninstalled")
+    return DataRequest("uninstalled")
 
 
 def _known(value: object) -> tuple[str, ...]:
@@ -69,4 +69,4 @@ def _known(value: object) -> tuple[str, ...]:
 
 def _require(met: bool, topic: str, why: str) -> None:
     if not met:
-        raise Misfit(f"the body is not exactly a {topic}: {why}")
+        raise InvalidPayload(f"the body is not exactly a {topic}: {why}")

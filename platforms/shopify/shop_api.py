@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 from connector.core.json_fields import Json, mapping, rows, text
-from connector.core.shop_api import Admin, AdminFault, Page, Subscription, Verdict
+from connector.core.shop_api import Page, ShopApi, ShopApiError, Subscription, Verdict
 from connector.core.store import Store
 from platforms.shopify.webhooks import RECORDED, TOPICS, withholds
 
@@ -118,8 +118,8 @@ def admin(
     base: str = "",
     clock: Callable[[], float] = time.time,
     limit: float = 20.0,
-) -> Admin:
-    """The API of the store's first shop, asked with the keys in `[api]`. Raises AdminFault without any.
+) -> ShopApi:
+    """The API of the store's first shop, asked with the keys in `[api]`. Raises ShopApiError without any.
 
     `pause` waits so many seconds, `clock` returns Unix seconds, `base` stands for https://SHOP in tests; the other side
     may be silent for `limit` seconds.
@@ -127,12 +127,14 @@ def admin(
     from platforms.shopify.api_client import ShopifyApi  # only here, for its package is slow to load
 
     if store.api is None:
-        raise AdminFault("keys", f"store {store.name} has no [api]; give it access_token, or client_id, client_secret")
+        raise ShopApiError(
+            "keys", f"store {store.name} has no [api]; give it access_token, or client_id, client_secret"
+        )
     return ShopifyAdmin(ShopifyApi(store.shops[0], store.api, pause, clock, base, limit), clock, pause)
 
 
 class ShopifyAdmin:
-    """`connector.core.shop_api.Admin` for Shopify."""
+    """`connector.core.shop_api.ShopApi` for Shopify."""
 
     def __init__(self, api: "ShopifyApi", clock: Callable[[], float], pause: Callable[[float], object]) -> None:
         self._api = api
@@ -246,7 +248,7 @@ class ShopifyAdmin:
         for seconds in STUMBLES:
             try:
                 return self._api.get(path, query)
-            except AdminFault as fault:
+            except ShopApiError as fault:
                 if fault.kind != "unreachable":
                     raise
             self._pause(seconds)
@@ -265,14 +267,14 @@ class ShopifyAdmin:
         """Key, scopes, personal data, clock; after a key that is not accepted there is nothing more to see."""
         try:
             installation = self._part(self._api.graphql(ACCESS), "currentAppInstallation")
-        except AdminFault as fault:
+        except ShopApiError as fault:
             yield Verdict(False, str(fault))
             return
         yield Verdict(True, f"{self._api.shop} accepts the key")
         yield self._scopes({text(row.get("handle")) for row in rows(installation.get("accessScopes"))})
         try:
             yield self._personal()
-        except AdminFault as fault:
+        except ShopApiError as fault:
             yield Verdict(False, str(fault))
         yield self._time()
 

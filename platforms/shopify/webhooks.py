@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from connector.core.event import WITHHELD, Address, Customer, Demand, Event, Skipped
+from connector.core.event import PERSONAL_DATA_WITHHELD, Address, Customer, DataRequest, Event, Skipped
 from connector.core.json_fields import (
     Json,
     host,
@@ -26,7 +26,7 @@ from connector.core.json_fields import (
 )
 from connector.core.signature import sign, verify
 from connector.core.store import Store
-from connector.core.webhook import Misfit, Request, Webhook
+from connector.core.webhook import InvalidPayload, Request, Webhook
 from platforms.shopify.data_requests import DEMANDS, asked
 from platforms.shopify.money import Till, amounts_of, order_money
 
@@ -82,11 +82,11 @@ def _header(request: Request, name: str) -> str:
 # --- translate --------------------------------------------------------------------------------------------
 
 
-def translate(webhook: Webhook, store: Store) -> Iterable[Event | Skipped | Demand]:
+def translate(webhook: Webhook, store: Store) -> Iterable[Event | Skipped | DataRequest]:
     """The milestones a body shows. Order topics may come in any order and any state; all are read alike."""
     body = webhook.data
     if not isinstance(body, dict):
-        raise Misfit("the body is not a JSON object")
+        raise InvalidPayload("the body is not a JSON object")
     if webhook.topic in ORDER_TOPICS:
         return _order(webhook, body, store)
     if webhook.topic in CHECKOUT_TOPICS:
@@ -99,10 +99,10 @@ def translate(webhook: Webhook, store: Store) -> Iterable[Event | Skipped | Dema
 def _order(webhook: Webhook, body: Json, store: Store) -> Iterator[Event | Skipped]:
     order_id = number_id(body.get("id"))
     if not order_id or "line_items" not in body or not ("financial_status" in body or "order_number" in body):
-        raise Misfit(f"the body is no order, so it is no {webhook.topic}")
+        raise InvalidPayload(f"the body is no order, so it is no {webhook.topic}")
     created = moment(body.get("created_at")) or moment(body.get("processed_at"))
     if created is None:
-        raise Misfit("the order has no created_at")
+        raise InvalidPayload("the order has no created_at")
     status = text(body.get("financial_status")).lower()
     gateways = texts(body.get("payment_gateway_names"))
     ids = _order_ids(body, order_id, store)
@@ -125,7 +125,7 @@ def _order(webhook: Webhook, body: Json, store: Store) -> Iterator[Event | Skipp
         page_url=text(body.get("landing_site")),
         referrer=text(body.get("referring_site")),
         changed_at=moment(body.get("updated_at")) if store.signals else None,
-        notes=() if known or not withholds(body) else (WITHHELD,),
+        notes=() if known or not withholds(body) else (PERSONAL_DATA_WITHHELD,),
     )
     yield placed
     # Shopify's sample of orders/paid is voided, and whoever tries it wants to see the payment.
@@ -256,12 +256,12 @@ def _customer(body: Json, ip: str = "", user_agent: str = "") -> Customer:
 def _checkout(body: Json, store: Store) -> Iterator[Event | Skipped]:
     token = ident(body.get("token"))
     if not token or "line_items" not in body:
-        raise Misfit("the body is no checkout: it has no token or no line_items")
+        raise InvalidPayload("the body is no checkout: it has no token or no line_items")
     if "financial_status" in body or "order_number" in body:
-        raise Misfit("the body is an order, so it is no checkout")
+        raise InvalidPayload("the body is an order, so it is no checkout")
     created = moment(body.get("created_at"))
     if created is None:
-        raise Misfit("the checkout has no created_at")
+        raise InvalidPayload("the checkout has no created_at")
     source = text(body.get("source_name")).lower()
     kind = "staff" if ident(body.get("user_id")) else _order_kind({"source_name": source or "web", "cart_token": "-"})
     if kind == "api":
@@ -294,9 +294,9 @@ def _registration(webhook: Webhook, body: Json) -> Iterator[Event | Skipped]:
     customer_id = number_id(body.get("id"))
     created = moment(body.get("created_at"))
     if not customer_id or "line_items" in body or not ("state" in body or "verified_email" in body):
-        raise Misfit(f"the body is no customer, so it is no {webhook.topic}")
+        raise InvalidPayload(f"the body is no customer, so it is no {webhook.topic}")
     if created is None:
-        raise Misfit("the customer has no created_at")
+        raise InvalidPayload("the customer has no created_at")
     ids = {"customer_id": customer_id}
     if text(body.get("state")).lower() != "enabled":
         yield Skipped("customer_registered", "the customer has no account (a guest or a newsletter sign-up)", ids)

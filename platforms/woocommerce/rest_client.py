@@ -17,7 +17,7 @@ import woocommerce
 from requests import exceptions
 
 from connector import __version__
-from connector.core.shop_api import AdminFault
+from connector.core.shop_api import ShopApiError
 from platforms.woocommerce.rest_errors import BAD_KEYS, KEYS_PAGE, Answer, Asked, fault
 
 TIMEOUT = 30  # seconds without a byte; shared hosts think long about 100 orders
@@ -30,7 +30,7 @@ Method = Literal["get", "post", "delete"]
 
 
 class Shop:
-    """The API `/wp-json/wc/v3/` at `url`. Methods raise AdminFault; its sentences hold neither keys nor answers."""
+    """The API `/wp-json/wc/v3/` at `url`. Methods raise ShopApiError; its sentences hold neither keys nor answers."""
 
     def __init__(
         self,
@@ -101,24 +101,24 @@ class Shop:
         unknown = answer.status == 401 and answer.code.startswith("woocommerce_rest_cannot")
         return unknown and not self.signs
 
-    def _wait(self, method: Method, answer: Answer | AdminFault, failures: int) -> float | None:
+    def _wait(self, method: Method, answer: Answer | ShopApiError, failures: int) -> float | None:
         """Seconds until the request may be sent again, or None if it should not be."""
         if isinstance(answer, Answer) and answer.status in (429, 503):  # turned away, not begun
             asked = answer.retry_after
             return min(5.0 * 2**failures, 60.0) if asked is None else max(asked, float(failures))
-        passing = answer.kind == "unreachable" if isinstance(answer, AdminFault) else answer.status >= 500
+        passing = answer.kind == "unreachable" if isinstance(answer, ShopApiError) else answer.status >= 500
         return 2.0**failures if passing and method != "post" and failures < TRIES else None
 
-    def _fault(self, method: Method, answer: Answer) -> AdminFault:
+    def _fault(self, method: Method, answer: Answer) -> ShopApiError:
         if method != "get" and answer.status == 401 and answer.code == BAD_KEYS:
             self.get("webhooks", per_page="1")  # raises if it is the keys themselves
-            return AdminFault(
+            return ShopApiError(
                 "scopes",
                 f"the keys may only read: give them the permission Read/Write under {KEYS_PAGE}",
             )
         return fault(answer, Asked(self.url, self.signs))
 
-    def _send(self, method: Method, endpoint: str, data: object, params: Mapping[str, str]) -> Answer | AdminFault:
+    def _send(self, method: Method, endpoint: str, data: object, params: Mapping[str, str]) -> Answer | ShopApiError:
         """The answer, or why there is none: a value, so that it is raised apart from requests' own exception."""
         # Never following: it would drop the keys or send them elsewhere, and makes a GET of a POST.
         how = {"params": params, "allow_redirects": False, "stream": True}
@@ -126,40 +126,40 @@ class Shop:
         try:
             with closing(getattr(self._api, method)(endpoint, *given, **how)) as response:
                 body = self._body(response)
-                if isinstance(body, AdminFault):
+                if isinstance(body, ShopApiError):
                     return body
                 self.answered = Answer(response.status_code, response.headers, body)
                 return self.answered
         except exceptions.SSLError:
-            return AdminFault(
+            return ShopApiError(
                 "refused",
                 "no secure connection to the shop: renew its certificate, with the whole chain, for exactly this host",
             )
         except (exceptions.Timeout, urllib3.exceptions.TimeoutError):
-            return AdminFault(
+            return ShopApiError(
                 "unreachable",
                 f"the shop did not answer within {self._api.timeout} seconds: try again when it is less busy"
                 + _after(method),
             )
         except (exceptions.InvalidURL, exceptions.InvalidSchema, exceptions.InvalidHeader, UnicodeError):
-            return AdminFault("refused", "no request can be made of url and keys: they hold characters that none may")
+            return ShopApiError("refused", "no request can be made of url and keys: they hold characters that none may")
         except (exceptions.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError):
-            return AdminFault(
+            return ShopApiError(
                 "unreachable",
                 "the shop cannot be reached: see whether url opens in a browser and its host name is right"
                 + _after(method),
             )
 
-    def _body(self, response: requests.Response) -> bytes | AdminFault:
+    def _body(self, response: requests.Response) -> bytes | ShopApiError:
         begun, body = self._elapsed(), bytearray()
         while chunk := response.raw.read1(65536, decode_content=True):  # iter_content waits until so much is there
             body += chunk
             if self._elapsed() - begun > ANSWERED_WITHIN:
-                return AdminFault(
+                return ShopApiError(
                     "unreachable", f"the shop's answer was not complete in {ANSWERED_WITHIN} seconds: try again later"
                 )
             if len(body) > MAX_ANSWER:
-                return AdminFault("broken", "the shop's answer has no end: ask its developer what /wp-json/ sends")
+                return ShopApiError("broken", "the shop's answer has no end: ask its developer what /wp-json/ sends")
         return bytes(body)
 
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from connector.core.json_fields import host, mapping, text
-from connector.core.shop_api import AdminFault
+from connector.core.shop_api import ShopApiError
 
 KEYS_PAGE = "WooCommerce › Settings › Advanced › REST API"
 BAD_KEYS = "woocommerce_rest_authentication_error"
@@ -83,7 +83,7 @@ def read(answer: Answer, kind: type[Any]) -> Any:
     raise fault
 
 
-def fault(answer: Answer, asked: Asked) -> AdminFault:
+def fault(answer: Answer, asked: Asked) -> ShopApiError:
     """What is wrong, of an answer whose status is not 2xx."""
     if 300 <= answer.status < 400:
         return _redirect(answer, asked)
@@ -92,51 +92,51 @@ def fault(answer: Answer, asked: Asked) -> AdminFault:
     if answer.status == 404:
         return _not_there(answer)
     if answer.status in (429, 503):
-        return AdminFault(
+        return ShopApiError(
             "throttled",
             f"the shop is too busy or in maintenance (HTTP {answer.status}) and still was after waiting: "
             "try again later, or raise the host's limits for requests to /wp-json/",
         )
     if answer.status in GATEWAYS:
-        return AdminFault(
+        return ShopApiError(
             "unreachable",
             f"the shop's host got no answer from WordPress (HTTP {answer.status}): see whether the shop itself opens, "
             "then try again",
         )
     if answer.status >= 500:
-        return AdminFault(
+        return ShopApiError(
             "broken",
             f"WordPress failed with a PHP error (HTTP {answer.status}): look at WooCommerce › Status › Logs, "
             "fatal-errors, or at the host's PHP error log; mostly a plugin is the cause",
         )
     told = f"HTTP {answer.status}" + (f", {answer.code}" if answer.code else "")
-    return AdminFault("refused", f"the shop refused the request ({told}): update WooCommerce, or ask its developer")
+    return ShopApiError("refused", f"the shop refused the request ({told}): update WooCommerce, or ask its developer")
 
 
-def _not_json(answer: Answer) -> AdminFault:
+def _not_json(answer: Answer) -> ShopApiError:
     if _PHP_MESSAGE.search(answer.body[:100_000]):
-        return AdminFault(
+        return ShopApiError(
             "broken",
             "WordPress prints PHP messages into its answers: set WP_DEBUG_DISPLAY to false in wp-config.php, then "
             "repair what they complain about",
         )
     if answer.json[:1] == b"<":
-        return AdminFault(
+        return ShopApiError(
             "broken",
             f"the shop answered with a web page instead of JSON (HTTP {answer.status}): let requests to "
             "/wp-json/wc/v3/ through its firewall or bot check, and see that url is WordPress's own address",
         )
-    return AdminFault(
+    return ShopApiError(
         "broken", f"the shop's answer is no JSON of WooCommerce's (HTTP {answer.status}): update WooCommerce"
     )
 
 
-def _redirect(answer: Answer, asked: Asked) -> AdminFault:
+def _redirect(answer: Answer, asked: Asked) -> ShopApiError:
     """requests would follow, but without the keys on another host, and turn POST into GET."""
     instead = _instead(answer.headers.get("Location", ""), asked.url)
     if instead:
-        return AdminFault("refused", f'the shop redirects its API to another address: set url = "{instead}"')
-    return AdminFault(
+        return ShopApiError("refused", f'the shop redirects its API to another address: set url = "{instead}"')
+    return ShopApiError(
         "refused",
         f"the shop redirects its API (HTTP {answer.status}): set url to the address WordPress has under Settings › "
         "General, and switch off redirects of /wp-json/",
@@ -156,33 +156,33 @@ def _instead(location: str, url: str) -> str:
     return found if wanted and found != url.rstrip("/") and host(found) == host(url) else ""
 
 
-def _refused_entry(answer: Answer, asked: Asked) -> AdminFault:
+def _refused_entry(answer: Answer, asked: Asked) -> ShopApiError:
     code = answer.code
     if code == BAD_KEYS:
-        return AdminFault("keys", _bad_keys(asked))
+        return ShopApiError("keys", _bad_keys(asked))
     if answer.status == 401 and code.startswith("woocommerce_rest_"):
-        return AdminFault(
+        return ShopApiError(
             "keys",
             "the shop knows nobody by these keys: copy consumer_key and consumer_secret again from "
             f"{KEYS_PAGE}; if they are right, the host drops them on the way to PHP (pass on the Authorization header)",
         )
     if code.startswith("woocommerce_rest_"):
-        return AdminFault(
+        return ShopApiError(
             "scopes",
             f"the keys' user may not do this ({code}): create the keys for an administrator or shop manager under "
             f"{KEYS_PAGE}",
         )
     if code:
-        return AdminFault(
+        return ShopApiError(
             "refused",
             f"a plugin closes the shop's REST API to others ({code}): make an exception for /wp-json/wc/v3/ in it",
         )
     if answer.status == 401:
-        return AdminFault(
+        return ShopApiError(
             "refused",
             "the web server itself asks for a password before WordPress does: take the password off /wp-json/",
         )
-    return AdminFault(
+    return ShopApiError(
         "refused",
         "a security plugin or firewall blocks the REST API (HTTP 403): allow requests to /wp-json/wc/v3/ in it, or "
         "this server's address",
@@ -208,16 +208,16 @@ def _bad_keys(asked: Asked) -> str:
     )
 
 
-def _not_there(answer: Answer) -> AdminFault:
+def _not_there(answer: Answer) -> ShopApiError:
     if answer.code == "rest_no_route":
-        return AdminFault(
+        return ShopApiError(
             "refused",
             "WordPress answers, but WooCommerce's API v3 is not there: activate WooCommerce, and the REST API in the "
             "plugin that switches it off",
         )
     if answer.code:
-        return AdminFault("refused", f"the shop does not have it ({answer.code}): it was deleted meanwhile")
-    return AdminFault(
+        return ShopApiError("refused", f"the shop does not have it ({answer.code}): it was deleted meanwhile")
+    return ShopApiError(
         "refused",
         "there is no REST API at this url (HTTP 404): choose any Settings › Permalinks but Plain, and see that url is "
         "WordPress's own address with its folder, if it is in one",

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from connector.core.json_fields import ident, mapping, moment, text
-from connector.core.shop_api import Admin, AdminFault, Page, Subscription, Verdict
+from connector.core.shop_api import Page, ShopApi, ShopApiError, Subscription, Verdict
 from connector.core.store import Store
 from platforms.woocommerce.rest_errors import KEYS_PAGE, Answer, read
 from platforms.woocommerce.webhooks import CHECKOUT_TOPIC, DRAFTS
@@ -114,13 +114,13 @@ def admin(
     pause: Callable[[float], object] = time.sleep,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     elapsed: Callable[[], float] = time.monotonic,
-) -> Admin:
-    """The API of this store's shop, with the keys in its [api]. Raises AdminFault if it has none."""
+) -> ShopApi:
+    """The API of this store's shop, with the keys in its [api]. Raises ShopApiError if it has none."""
     # Only here, as nothing else needs the vendor's package and requests.
     from platforms.woocommerce.rest_client import Shop
 
     if not store.api or not store.api.consumer_key or not store.api.consumer_secret:
-        raise AdminFault(
+        raise ShopApiError(
             "keys",
             f"store {store.name} has no consumer_key and consumer_secret in its [api]: create them with Read/Write "
             f"under {KEYS_PAGE}",
@@ -153,9 +153,9 @@ class _Turning:
         self._before = b""
 
     def on(self, page: bytes, shown: int) -> None:
-        """Another page has come, with so many rows. Raises AdminFault."""
+        """Another page has come, with so many rows. Raises ShopApiError."""
         if shown >= PER_PAGE and page == self._before:
-            raise AdminFault(
+            raise ShopApiError(
                 "broken",
                 "the shop answers every page of a list with the same one: let no cache keep what is below /wp-json/",
             )
@@ -163,7 +163,7 @@ class _Turning:
 
 
 class WooCommerce:
-    """`connector.core.shop_api.Admin` for one WooCommerce shop."""
+    """`connector.core.shop_api.ShopApi` for one WooCommerce shop."""
 
     def __init__(self, shop: "Shop", clock: Callable[[], datetime]) -> None:
         self._shop = shop
@@ -186,13 +186,13 @@ class WooCommerce:
     def subscribe(self, topic: str, url: str, secret: str) -> Subscription:
         """Make a webhook that signs with `secret`; WooCommerce pings the URL, and does not mind if that fails."""
         if not secret:  # WooCommerce would make one up and never tell it
-            raise AdminFault("refused", "a webhook needs a secret: give the store one in webhook_secrets")
+            raise ShopApiError("refused", "a webhook needs a secret: give the store one in webhook_secrets")
         data = {"name": f"{OURS}{topic}", "topic": topic, "delivery_url": url, "secret": secret}
         answer = self._shop.ask("post", "webhooks", data, {}, allowing=(_NO_TOPIC, _NO_URL))
         if answer.code == _NO_TOPIC:
-            raise AdminFault("refused", f"this WooCommerce has no webhook topic {topic}: update WooCommerce")
+            raise ShopApiError("refused", f"this WooCommerce has no webhook topic {topic}: update WooCommerce")
         if answer.code == _NO_URL:
-            raise AdminFault("refused", "the shop takes no such delivery address: set PUBLIC_URL to an https address")
+            raise ShopApiError("refused", "the shop takes no such delivery address: set PUBLIC_URL to an https address")
         return _subscription(read(answer, dict[str, Any]))
 
     def unsubscribe(self, subscription: Subscription) -> None:
@@ -216,9 +216,11 @@ class WooCommerce:
             # Not the very last one: an order that changed just after it was found shows its new time already.
             latest = min((when for _, row in part.rows[-LAST:] if (when := _when(row, by))), default=None)
             if latest is None:
-                raise AdminFault("withheld", f"the shop counts {part.total} orders but shows none: {_FULL_USER}")
+                raise ShopApiError("withheld", f"the shop counts {part.total} orders but shows none: {_FULL_USER}")
             if latest < at:  # what was asked for was not heeded
-                raise AdminFault("refused", "this WooCommerce cannot list orders by date of change: update WooCommerce")
+                raise ShopApiError(
+                    "refused", "this WooCommerce cannot list orders by date of change: update WooCommerce"
+                )
             if latest == at:
                 yield from (Page(topic, _wanted(one), total) for one in self._of_one_second(at, by))
                 at += SECOND
@@ -267,7 +269,7 @@ class WooCommerce:
         yield self._transport()
         try:
             self._shop.get("webhooks", status="all", per_page="1")
-        except AdminFault as fault:
+        except ShopApiError as fault:
             yield Verdict(False, str(fault))
             yield from self._clocks()
             return
@@ -305,7 +307,7 @@ class WooCommerce:
     def _may_write(self) -> Verdict:
         try:
             answer = self._shop.ask("post", "webhooks", _NO_WEBHOOK, {}, allowing=(_NO_TOPIC, _NO_URL))
-        except AdminFault as fault:
+        except ShopApiError as fault:
             return Verdict(False, str(fault))
         if answer.code:
             return Verdict(True, "the keys may register webhooks")
@@ -318,7 +320,7 @@ class WooCommerce:
         try:
             orders = read(self._shop.get("orders", per_page="1"), list[dict[str, Any]])
             self._shop.get("customers", per_page="1")
-        except AdminFault as fault:
+        except ShopApiError as fault:
             yield Verdict(False, f"orders or customers cannot be read: {fault}")
             return
         newest = mapping(orders[0]) if orders else {}
@@ -333,7 +335,7 @@ class WooCommerce:
         if not version:
             try:
                 status = read(self._shop.get("system_status", _fields="environment"), dict[str, Any])
-            except AdminFault:
+            except ShopApiError:
                 return
             version = text(mapping(status.get("environment")).get("version"))
         found = re.match(r"(\d{1,4})\.(\d{1,4})", version)

@@ -31,7 +31,7 @@ from connector.core.json_fields import (
 )
 from connector.core.signature import sign, verify
 from connector.core.store import Store
-from connector.core.webhook import Misfit, Request, Webhook
+from connector.core.webhook import InvalidPayload, Request, Webhook
 
 ORDER_TOPICS = frozenset({"order.created", "order.updated"})
 CHECKOUT_TOPIC = "action.wc_tiktok_initiate_checkout"
@@ -105,9 +105,9 @@ def translate(webhook: Webhook, store: Store) -> Iterable[Event | Skipped]:
     """The milestones a body shows. An order's body is its state at delivery, whichever topic brought it."""
     body = webhook.data
     if not isinstance(body, dict):
-        raise Misfit("the body is not a JSON object")
+        raise InvalidPayload("the body is not a JSON object")
     if "code" in body and "id" not in body:
-        raise Misfit(f"WooCommerce sent an error in place of the body: {text(body['code'])[:80]}")
+        raise InvalidPayload(f"WooCommerce sent an error in place of the body: {text(body['code'])[:80]}")
     if webhook.topic in ORDER_TOPICS:
         return _order(webhook.topic, body, store)
     if webhook.topic == CHECKOUT_TOPIC:
@@ -119,10 +119,10 @@ def _order(topic: str, body: Json, store: Store) -> Iterator[Event | Skipped]:
     order_id = number_id(body.get("id"))
     status = text(body.get("status")).lower().removeprefix("wc-")
     if not order_id or not status or "line_items" not in body:
-        raise Misfit(f"the body is no order, so it is no {topic}")
+        raise InvalidPayload(f"the body is no order, so it is no {topic}")
     created = moment(body.get("date_created_gmt"))
     if created is None:
-        raise Misfit("the order has no date_created_gmt")
+        raise InvalidPayload("the order has no date_created_gmt")
     if status in DRAFTS:
         return  # a cart that WooCommerce keeps as an order; nothing has happened yet
     stated = moment(body.get("date_paid_gmt"))
@@ -272,7 +272,7 @@ def _per_unit(total: Decimal, quantity: int) -> Decimal:
 def _checkout(body: Json, received_at: datetime, store: Store) -> Iterator[Event | Skipped]:
     """What `do_action('wc_tiktok_initiate_checkout', $data)` sends; core has no checkout webhook."""
     if text(body.get("action")) != "wc_tiktok_initiate_checkout":
-        raise Misfit(f"the body is no {CHECKOUT_TOPIC}")
+        raise InvalidPayload(f"the body is no {CHECKOUT_TOPIC}")
     data = mapping(body.get("arg"))
     token = ident(data.get("token")) or ident(data.get("event_id"))
     if not token:
@@ -330,10 +330,10 @@ def _goods(data: Json) -> Decimal | None:
 def _registration(body: Json, store: Store) -> Iterator[Event | Skipped]:
     customer_id = number_id(body.get("id"))
     if not customer_id or "role" not in body:
-        raise Misfit("the body is no customer, so it is no customer.created")
+        raise InvalidPayload("the body is no customer, so it is no customer.created")
     created = moment(body.get("date_created_gmt"))
     if created is None:
-        raise Misfit("the customer has no date_created_gmt")
+        raise InvalidPayload("the customer has no date_created_gmt")
     if (role := text(body.get("role"))) != "customer":
         why = f"the new user is no customer (role {quotable(role) or 'missing'})"
         yield Skipped("customer_registered", why, {"customer_id": customer_id})

@@ -5,7 +5,7 @@ import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from connector.core.store import EventIds, MappingChoices, Pixel, Signals, Store
+from connector.core.store import EventIdTemplates, MappingSettings, Pixel, SignalSettings, Store
 from connector.core.webhook import Webhook
 from connector.intake.intake import examine
 from connector.plugin.testing.shoppers import Journey
@@ -25,12 +25,12 @@ SHOPIFY = Store(
     consent="not_required",
     country="US",
     browser_pixel="snippet",
-    signals=Signals(timedelta(seconds=20), timedelta(seconds=5)),
-    event_id=EventIds("acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"),
-    mapping=MappingChoices(content_id="variant_id"),
+    signals=SignalSettings(timedelta(seconds=20), timedelta(seconds=5)),
+    event_id=EventIdTemplates("acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"),
+    mapping=MappingSettings(content_id="variant_id"),
 )
 WOOCOMMERCE = replace(
-    SHOPIFY, platform="woocommerce", shops=("acme.example",), mapping=MappingChoices(content_id="sku"), signals=None
+    SHOPIFY, platform="woocommerce", shops=("acme.example",), mapping=MappingSettings(content_id="sku"), signals=None
 )
 
 

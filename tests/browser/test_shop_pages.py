@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from connector.core.store import EventIds, Pixel
+from connector.core.store import EventIdTemplates, Pixel
 from connector.pixel.snippet import snippet
 from tests.browser.plugin import Plugin, order
 from tests.browser.server_side import CODE, OTHER, SHOPIFY, WOOCOMMERCE, choose, served
@@ -92,7 +92,7 @@ def test_a_pixel_that_runs_already_stays_the_only_base_code(storefront, plugin):
 
 def test_what_a_shopper_wrote_stays_a_text(storefront, plugin):
     """Nothing of an order can end the script and become a page of its own."""
-    store = choose(WOOCOMMERCE, event_id=EventIds("{meta:said}", "{checkout_token}", "{customer_id}"))
+    store = choose(WOOCOMMERCE, event_id=EventIdTemplates("{meta:said}", "{checkout_token}", "{customer_id}"))
     said = "<!-- <script></script><script>document.title='taken'</script>'\"&\u2028"
     body = {**order("068"), "meta_data": [{"id": 1, "key": "said", "value": said}]}
     storefront.open_page("/order-received", plugin(store).thanks(body)["html"])
@@ -131,7 +131,7 @@ def test_a_landing_page_from_a_cache_is_remembered_too(storefront, plugin, conse
 def test_the_plain_snippet_makes_the_servers_ids(storefront):
     """For a pixel of the shop's own, by the store's templates; "" where a part is missing."""
     store = choose(
-        SHOPIFY, event_id=EventIds("o {order_id} {attribute:a} </script>", "{checkout_token}", "{customer_id}")
+        SHOPIFY, event_id=EventIdTemplates("o {order_id} {attribute:a} </script>", "{checkout_token}", "{customer_id}")
     )
     storefront.open_page("/", f"<script>{snippet(store, 'plain', storefront.url)}</script>")
     make = storefront.page.evaluate

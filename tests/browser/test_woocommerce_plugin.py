@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from connector import pixel
-from connector.core.store import EventIds, Pixel
+from connector.core.store import EventIdTemplates, Pixel
 from connector.pixel.snippet import snippet
 from tests.browser.plugin import Plugin, order, recorded_orders, told
 from tests.browser.server_side import CODE, OTHER, WOOCOMMERCE, choose, examined, served
@@ -131,7 +131,9 @@ CHOICES = [
     (
         None,
         {
-            "event_id": EventIds("{order_number} {meta:is_vat_exempt}</script>", "{checkout_token}", "{customer_id}"),
+            "event_id": EventIdTemplates(
+                "{order_number} {meta:is_vat_exempt}</script>", "{checkout_token}", "{customer_id}"
+            ),
             "external_id": "{meta:is_vat_exempt}{customer_id}",
         },
     ),

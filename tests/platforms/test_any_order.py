@@ -9,7 +9,7 @@ from decimal import Decimal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connector.core.store import VALUE_PARTS, MappingChoices
+from connector.core.store import VALUE_PARTS, MappingSettings
 from tests.support.bodies import (
     PAID,
     SHOPIFY,
@@ -70,7 +70,7 @@ def shopify_orders(draw):
 
 def valued(store, body, **choices):
     """The value as sent, digits and all, by these choices."""
-    chosen = choose(store, mapping=MappingChoices(content_id=store.mapping.content_id, **choices))
+    chosen = choose(store, mapping=MappingSettings(content_id=store.mapping.content_id, **choices))
     sent = items(see(chosen, PAID, body))
     assert len({str(found["properties"].get("value")) for found in sent}) == 1
     return sent[0]["properties"]
@@ -160,7 +160,7 @@ def texts_of(value):
 
 
 CHOICES = st.builds(
-    MappingChoices,
+    MappingSettings,
     value=st.sampled_from(["total", "items"]),
     value_excludes=st.lists(st.sampled_from(VALUE_PARTS), unique=True).map(tuple),
     currency=st.sampled_from(["presentment", "shop"]),

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 from sqlalchemy.event import listen
 
-from connector.core.store import EventIds, MappingChoices, Pixel, Store
+from connector.core.store import EventIdTemplates, MappingSettings, Pixel, Store
 from connector.core.webhook import Refused, Request, Unreadable, Webhook
 from connector.intake.intake import Intake, examine
 from connector.outbox.encryption import unseal
@@ -44,13 +44,13 @@ SHOPIFY = Store(
     webhook_secrets=(SECRET,),
     pixels=(Pixel("CABCDEFGHIJKLMNOPQR0", "token", "TEST12345"),),
     consent="not_required",
-    event_id=EventIds("acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"),
-    mapping=MappingChoices(content_id="variant_id"),
+    event_id=EventIdTemplates("acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"),
+    mapping=MappingSettings(content_id="variant_id"),
 )
 STORES = {
     "shopify": SHOPIFY,
     "woocommerce": replace(
-        SHOPIFY, platform="woocommerce", shops=("acme.example",), mapping=MappingChoices(content_id="sku")
+        SHOPIFY, platform="woocommerce", shops=("acme.example",), mapping=MappingSettings(content_id="sku")
     ),
 }
 PLATFORM_NAMES = sorted(PLATFORMS)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from connector.config.settings import load
-from connector.core.store import KINDS, EventIds, Pixel
+from connector.core.store import KINDS, EventIdTemplates, Pixel
 from connector.intake.intake import Intake
 from connector.outbox.outbox import Lane, Outbox
 from platforms import PLATFORMS
@@ -468,7 +468,7 @@ def test_a_registration_under_an_order_s_name_has_the_order_s_age():
 
 
 def ids_of(store, order="x-{order_id}", checkout="x-{checkout_token}", customer="x-{customer_id}"):
-    return choose(store, event_id=EventIds(order, checkout, customer))
+    return choose(store, event_id=EventIdTemplates(order, checkout, customer))
 
 
 WAY = journey()

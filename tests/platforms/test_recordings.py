@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from connector.core.store import EventIds, MappingChoices, Pixel, Store
-from connector.core.webhook import Misfit, Request, Webhook
+from connector.core.store import EventIdTemplates, MappingSettings, Pixel, Store
+from connector.core.webhook import InvalidPayload, Request, Webhook
 from connector.intake.intake import examine
 from platforms import PLATFORMS
 from platforms.shopify import webhooks as shopify
@@ -38,15 +38,15 @@ WOOCOMMERCE = Store(
     ),
     pixels=(Pixel("CABCDEFGHIJKLMNOPQR0", "token", "TEST12345"),),
     consent="not_required",
-    event_id=EventIds("acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"),
-    mapping=MappingChoices(content_id="sku"),
+    event_id=EventIdTemplates("acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"),
+    mapping=MappingSettings(content_id="sku"),
 )
 SHOPIFY = replace(
     WOOCOMMERCE,
     platform="shopify",
     shops=("acme.myshopify.com",),
     webhook_secrets=(SHOPIFY_SECRET,),
-    mapping=MappingChoices(content_id="variant_id"),
+    mapping=MappingSettings(content_id="variant_id"),
 )
 STORES = {"shopify": SHOPIFY, "woocommerce": WOOCOMMERCE}
 
@@ -94,7 +94,7 @@ def outcome(webhook: Webhook | None, platform: str) -> dict[str, Any]:
         return {"outcome": "ignored", "topic": webhook.topic}
     try:
         seen = examine(webhook, module, STORES[platform], NOW, go_live=None)
-    except Misfit as error:
+    except InvalidPayload as error:
         return {"outcome": "parked", "reason": str(error)}
     found: dict[str, Any] = {"outcome": seen.outcome}
     if not seen.events and not seen.skipped and webhook.topic not in module.RECORDED:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connector.core.store import ConsentSource, EventIds, Store
+from connector.core.store import ConsentSource, EventIdTemplates, Store
 from connector.plugin.testing.shoppers import COUNTRIES, Journey
 from platforms.shopify import samples as shopify_samples
 from platforms.woocommerce import samples as woocommerce_samples
@@ -69,7 +69,7 @@ def store(*, country: str = "US", consent: ConsentSource | None = None) -> Store
         webhook_secrets=("secret",),
         pixels=(),
         consent="required",
-        event_id=EventIds(order="{order_id}", checkout="{checkout_token}", customer="{customer_id}"),
+        event_id=EventIdTemplates(order="{order_id}", checkout="{checkout_token}", customer="{customer_id}"),
         country=country,
         consent_source=consent or ConsentSource(),
     )

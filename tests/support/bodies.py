@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import msgspec
 
-from connector.core.store import EventIds, MappingChoices, Pixel, Store
+from connector.core.store import EventIdTemplates, MappingSettings, Pixel, Store
 from connector.core.webhook import Request, Webhook
 from connector.intake.intake import examine
 from connector.plugin.testing.shoppers import Journey
@@ -28,11 +28,11 @@ SHOPIFY = Store(
     pixels=(Pixel(CODE, "token"),),
     consent="not_required",
     country="US",
-    event_id=EventIds("acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"),
-    mapping=MappingChoices(content_id="variant_id"),
+    event_id=EventIdTemplates("acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"),
+    mapping=MappingSettings(content_id="variant_id"),
 )
 WOOCOMMERCE = replace(
-    SHOPIFY, platform="woocommerce", shops=("acme.example",), mapping=MappingChoices(content_id="sku")
+    SHOPIFY, platform="woocommerce", shops=("acme.example",), mapping=MappingSettings(content_id="sku")
 )
 BOTH = (SHOPIFY, WOOCOMMERCE)
 SAMPLES = {"shopify": shopify_samples, "woocommerce": woocommerce_samples}

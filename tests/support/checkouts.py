@@ -10,7 +10,7 @@ import httpx
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from connector.core.store import ConsentSource, EventIds, MappingChoices, Pixel, Signals, Store
+from connector.core.store import ConsentSource, EventIdTemplates, MappingSettings, Pixel, SignalSettings, Store
 from connector.core.webhook import Request
 from connector.devtools.sandbox.server import Sandbox
 from connector.intake.intake import Intake
@@ -38,10 +38,10 @@ SHOP = Store(
     pixels=(Pixel("CACME000000000000000", "token"),),
     consent="not_required",
     country="US",
-    event_id=EventIds("acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"),
-    mapping=MappingChoices(content_id="variant_id"),
+    event_id=EventIdTemplates("acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"),
+    mapping=MappingSettings(content_id="variant_id"),
     consent_source=ConsentSource("tiktok_consent"),
-    signals=Signals(),
+    signals=SignalSettings(),
 )
 ASKING = replace(SHOP, consent="required")  # shoppers must say yes
 # What a browser has not told yet: Shopify's first webhook of a checkout.
@@ -142,9 +142,9 @@ class Way:
         return self.rows(signals)
 
 
-def holding(checkout: float, order: float) -> Signals:
+def holding(checkout: float, order: float) -> SignalSettings:
     """Other waits, in seconds."""
-    return Signals(timedelta(seconds=checkout), timedelta(seconds=order))
+    return SignalSettings(timedelta(seconds=checkout), timedelta(seconds=order))
 
 
 def joined(item: dict[str, Any]) -> bool:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from connector.core.store import Api
+from connector.core.store import ApiKeys
 from platforms.woocommerce.rest_client import Shop
 from platforms.woocommerce.shop_api import WooCommerce, admin
 from tests.support.bodies import WOOCOMMERCE
@@ -20,7 +20,7 @@ def fake(**how):
 
 
 def store_of(shop, key=None, secret=None):
-    keys = Api(consumer_key=key or shop.key, consumer_secret=secret or shop.secret)
+    keys = ApiKeys(consumer_key=key or shop.key, consumer_secret=secret or shop.secret)
     return replace(WOOCOMMERCE, url=shop.url, api=keys)
 
 

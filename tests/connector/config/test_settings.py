@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from connector.config.settings import Config, ConfigError, load, load_environment
 from connector.config.stores_file import API_KEYS
-from connector.core.store import Api, ConsentSource, EventIds, Pixel, Store
+from connector.core.store import ApiKeys, ConsentSource, EventIdTemplates, Pixel, Store
 
 ROOT = Path(__file__).parents[3]
 CODE = "CABCDEFGHIJKLMNOPQR0"
@@ -74,7 +74,9 @@ def test_defaults():
         webhook_secrets=("shh-webhook",),
         pixels=(Pixel(CODE, "shh-token"),),
         consent="not_required",
-        event_id=EventIds("acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"),
+        event_id=EventIdTemplates(
+            "acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"
+        ),
     )
     assert acme() == replace(expected, mapping=replace(expected.mapping, content_id="variant_id"))
 
@@ -373,9 +375,9 @@ def test_tables():
     }
     assert found.orders.include == ("web", "renewal")
     assert (found.mapping.currency, found.mapping.content_id) == ("shop", "shopify_{product_id}_{variant_id}")
-    assert found.event_id == EventIds("{attribute:key-1}{order_name}", "c{cart_token}", "{meta:a b}")
+    assert found.event_id == EventIdTemplates("{attribute:key-1}{order_name}", "c{cart_token}", "{meta:a b}")
     assert found.consent_source == ConsentSource("marketing", ("on",))
-    assert found.api == Api(access_token="shh-token")
+    assert found.api == ApiKeys(access_token="shh-token")
     assert found.reconcile == timedelta(minutes=15)
 
 

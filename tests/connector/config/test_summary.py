@@ -6,7 +6,15 @@ from datetime import timedelta
 import pytest
 
 from connector.config.summary import STANDARD, doubts, plain_words
-from connector.core.store import ConsentSource, EventIds, MappingChoices, Orders, Pixel, Signals, Store
+from connector.core.store import (
+    ConsentSource,
+    EventIdTemplates,
+    MappingSettings,
+    OrderSettings,
+    Pixel,
+    SignalSettings,
+    Store,
+)
 
 SHOPIFY = Store(
     name="acme",
@@ -16,11 +24,11 @@ SHOPIFY = Store(
     webhook_secrets=("secret",),
     pixels=(Pixel("CABCDEFGHIJKLMNOPQR0", "token"),),
     consent="not_required",
-    event_id=EventIds("acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"),
+    event_id=EventIdTemplates("acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"),
     country="US",
-    mapping=MappingChoices(content_id="variant_id"),
+    mapping=MappingSettings(content_id="variant_id"),
 )
-WOOCOMMERCE = replace(SHOPIFY, platform="woocommerce", mapping=MappingChoices(content_id="sku"))
+WOOCOMMERCE = replace(SHOPIFY, platform="woocommerce", mapping=MappingSettings(content_id="sku"))
 
 
 def named(store=SHOPIFY, **events):
@@ -46,7 +54,7 @@ def test_a_shopify_store_with_defaults():
 def test_a_woocommerce_store_with_many_choices():
     store = replace(
         named(WOOCOMMERCE, order_placed=(), order_paid=("Purchase", "Subscribe")),
-        orders=Orders(
+        orders=OrderSettings(
             include=("web", "renewal"),
             paid_statuses=("processing", "shipped"),
             paid_when_placed=("cod", "invoice"),
@@ -55,7 +63,7 @@ def test_a_woocommerce_store_with_many_choices():
             exclude_email_domains=("acme.example",),
             exclude_zero=True,
         ),
-        mapping=MappingChoices("items", ("tax", "shipping"), "shop", "product_id"),
+        mapping=MappingSettings("items", ("tax", "shipping"), "shop", "product_id"),
         consent="required_in_europe",
         consent_source=ConsentSource("marketing", ("yes", "1")),
         limited_data_use=("CA", "CO"),
@@ -91,10 +99,10 @@ def test_a_woocommerce_store_with_many_choices():
 @pytest.mark.parametrize(
     ("store", "orders", "said"),
     [
-        (SHOPIFY, Orders(placed_statuses=("authorized",)), "when its status is authorized, or it is paid,"),
-        (SHOPIFY, Orders(paid_statuses=("authorized", "paid")), "when its status is authorized or paid,"),
-        (WOOCOMMERCE, Orders(), "when it is placed (on-hold, processing, …),"),
-        (WOOCOMMERCE, Orders(), "when the shop has its date of payment,"),
+        (SHOPIFY, OrderSettings(placed_statuses=("authorized",)), "when its status is authorized, or it is paid,"),
+        (SHOPIFY, OrderSettings(paid_statuses=("authorized", "paid")), "when its status is authorized or paid,"),
+        (WOOCOMMERCE, OrderSettings(), "when it is placed (on-hold, processing, …),"),
+        (WOOCOMMERCE, OrderSettings(), "when the shop has its date of payment,"),
     ],
 )
 def test_when_an_order_counts(store, orders, said):
@@ -152,7 +160,7 @@ def test_two_names_that_tiktok_takes_for_one():
 
 
 def test_signals():
-    expecting = replace(SHOPIFY, signals=Signals(hold_checkout=timedelta(minutes=1)))
+    expecting = replace(SHOPIFY, signals=SignalSettings(hold_checkout=timedelta(minutes=1)))
     assert "Checkouts wait up to 60 s, orders up to 5 s, for the browser's signals (signals)." in plain_words(expecting)
     asking = replace(expecting, consent="required")
     assert "Of everybody only those are sent who said yes: in the browser's signals." in plain_words(asking)
@@ -174,7 +182,7 @@ def test_consent_without_a_key(consent):
 
 def test_shopify_s_paid_statuses_without_paid():
     def told(store, *statuses):
-        return list(doubts(replace(named(store, order_placed=()), orders=Orders(paid_statuses=statuses))))
+        return list(doubts(replace(named(store, order_placed=()), orders=OrderSettings(paid_statuses=statuses))))
 
     assert told(SHOPIFY, "authorized") == [
         "orders.paid_statuses replaces Shopify's own rule and leaves out paid, partially_refunded"

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.core.rate_limit import BURST, PER_SECOND, Pace
+from connector.core.rate_limit import BURST, PER_SECOND, TokenBuckets
 
 
 def test_a_burst_is_free_and_then_they_come_steadily() -> None:
     """Each promised permit is one interval later than the last."""
-    pace = Pace(lambda: 0.0, per_second=10, burst=3)
+    pace = TokenBuckets(lambda: 0.0, per_second=10, burst=3)
     assert [round(pace.take("a"), 6) for _ in range(6)] == [0, 0, 0, 0.1, 0.2, 0.3]
     assert pace.take("b") == 0  # another token is another bucket
 
@@ -19,7 +19,7 @@ def test_a_burst_is_free_and_then_they_come_steadily() -> None:
 def test_time_refills_no_more_than_the_burst() -> None:
     """An idle night is no licence."""
     now = [0.0]
-    pace = Pace(lambda: now[0], per_second=10, burst=3)
+    pace = TokenBuckets(lambda: now[0], per_second=10, burst=3)
     for _ in range(3):
         pace.take("a")
     now[0] = 1e6
@@ -31,7 +31,7 @@ def test_never_faster_than_promised(gaps: list[float]) -> None:
     """In any second after any gaps: no more than the burst and a second's worth."""
     now, times = 0.0, []
     clock = [now]
-    pace = Pace(lambda: clock[0], per_second=5, burst=4)
+    pace = TokenBuckets(lambda: clock[0], per_second=5, burst=4)
     for gap in gaps:
         clock[0] += gap
         times.append(clock[0] + pace.take("a"))
@@ -41,7 +41,7 @@ def test_never_faster_than_promised(gaps: list[float]) -> None:
 
 def test_threads_share_a_bucket() -> None:
     """No permit is given twice."""
-    pace = Pace(lambda: 0.0, per_second=1, burst=1)
+    pace = TokenBuckets(lambda: 0.0, per_second=1, burst=1)
     waits: list[float] = []
     threads = [threading.Thread(target=lambda: waits.append(pace.take("a"))) for _ in range(20)]
     for thread in threads:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from connector.core.store import EventIds, Pixel, Store
+from connector.core.store import EventIdTemplates, Pixel, Store
 from connector.dashboard import labels
 from connector.outbox.queries import OpenProblem
 
@@ -15,7 +15,7 @@ HOUR = 3600.0
 
 def store(**changes: Any) -> Store:
     return Store("acme", "shopify", "https://acme.example", ("acme.myshopify.com",), ("s",), (Pixel("C", "t"),),
-                 "not_required", EventIds("{order_id}", "{checkout_token}", "{customer_id}"), **changes)  # fmt: skip
+                 "not_required", EventIdTemplates("{order_id}", "{checkout_token}", "{customer_id}"), **changes)  # fmt: skip
 
 
 def problem(key: str, sentence: str) -> OpenProblem:

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from connector.config.settings import load
-from connector.core.event import WITHHELD
+from connector.core.event import PERSONAL_DATA_WITHHELD
 from connector.core.webhook import Webhook
 from connector.devtools.check import check
 from connector.monitoring.alerts import Alerts
@@ -77,7 +77,7 @@ def test_a_good_configuration_has_no_fault_and_says_what_it_does(url):
 def test_a_shop_whose_last_orders_do_not_say_who_bought(url, outbox):
     """Only if none of the last five does, and with what to do."""
     for number in range(6):
-        note = "" if number == 5 else WITHHELD
+        note = "" if number == 5 else PERSONAL_DATA_WITHHELD
         items = [mapped(number)]
         outbox.record(decision(f"{number}", *items, reason=note))
         said = [line for line in texts(url, mark="warning") if "protected customer data" in line]

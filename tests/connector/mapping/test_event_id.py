@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.core.store import EventIds, Pixel, Store
+from connector.core.store import EventIdTemplates, Pixel, Store
 from connector.mapping.event_id import Named, named_by
 from connector.mapping.tiktok_event import fill
 
@@ -18,9 +18,11 @@ ACME = Store(
     webhook_secrets=("s",),
     pixels=(Pixel("C", "t"),),
     consent="not_required",
-    event_id=EventIds("acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"),
+    event_id=EventIdTemplates("acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"),
 )
-BEANS = replace(ACME, name="beans", event_id=EventIds("b{order_number}", "bc-{checkout_token}", "bu-{customer_id}"))
+BEANS = replace(
+    ACME, name="beans", event_id=EventIdTemplates("b{order_number}", "bc-{checkout_token}", "bu-{customer_id}")
+)
 TOKEN = "84ad78572dae52a8cbea7d55371afe89"
 
 
@@ -45,7 +47,9 @@ def test_by_the_templates_of_every_store(event_id: str, named: list[Named]) -> N
 @pytest.mark.parametrize("template", ["x-{cart_token}", "x-{meta:_key}", "x-{attribute:id}", "x-{checkout_token}"])
 def test_what_the_ledger_does_not_know_is_no_key(template: str) -> None:
     """That it is an order is known all the same."""
-    (named,) = named_by(f"x-{TOKEN}", [replace(ACME, event_id=EventIds(template, "{cart_token}!", "{customer_id}?"))])
+    (named,) = named_by(
+        f"x-{TOKEN}", [replace(ACME, event_id=EventIdTemplates(template, "{cart_token}!", "{customer_id}?"))]
+    )
     assert (named.key, str(named)) == ("", "an order of acme")
 
 
@@ -60,7 +64,7 @@ def test_the_order_that_filled_the_template_is_among_what_it_names(parts: list[s
     """Whatever the template is made of; where ids run into each other more than one reading may be right."""
     template = "".join(f"{part}|" for part in parts)
     event_id = fill(template, {"order_id": number, "order_name": name})
-    store = replace(ACME, event_id=EventIds(template, "!{checkout_token}", "!{customer_id}"))
+    store = replace(ACME, event_id=EventIdTemplates(template, "!{checkout_token}", "!{customer_id}"))
     (named,) = named_by(event_id, [store])
     assert named.key.removeprefix("order:") in event_id
     if parts.count("{order_name}") == 0:

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from connector.core.event import Address, Customer, Event, Item, Skipped
-from connector.core.store import EventIds, MappingChoices, Orders, Pixel, Store
+from connector.core.store import EventIdTemplates, MappingSettings, OrderSettings, Pixel, Store
 from connector.mapping.tiktok_event import CURRENCIES, Mapped, content_id, fill, map_event, object_key
 
 NOW = datetime(2026, 11, 23, 15, 0, tzinfo=UTC)
@@ -24,8 +24,8 @@ STORE = Store(
     webhook_secrets=("secret",),
     pixels=(Pixel(CODE, "token"),),
     consent="not_required",
-    event_id=EventIds("acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"),
-    mapping=MappingChoices(content_id="variant_id"),
+    event_id=EventIdTemplates("acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"),
+    mapping=MappingSettings(content_id="variant_id"),
 )
 CUSTOMER = Customer(
     id="77",
@@ -224,13 +224,13 @@ def test_an_event_that_is_off_is_skipped():
 
 def test_only_included_kinds_of_orders_are_relayed():
     assert reason(replace(EVENT, kind="pos")) == "pos orders are not relayed (orders.include)"
-    assert only(replace(EVENT, kind="pos"), dataclasses.replace(STORE, orders=Orders(include=("pos",))))
+    assert only(replace(EVENT, kind="pos"), dataclasses.replace(STORE, orders=OrderSettings(include=("pos",))))
     assert only(replace(EVENT, kind="app"))
 
 
 def test_registrations_are_no_orders_of_any_kind():
     event = replace(EVENT, milestone="customer_registered")
-    found = item(event, dataclasses.replace(STORE, orders=Orders(include=("pos",))))
+    found = item(event, dataclasses.replace(STORE, orders=OrderSettings(include=("pos",))))
     assert found["event_id"] == "acme-customer-77"
     assert "properties" not in found
 
@@ -337,11 +337,11 @@ def test_the_listed_currencies():
     ],
 )
 def test_content_id(choice, known, expected):
-    assert content_id(known, dataclasses.replace(STORE, mapping=MappingChoices(content_id=choice))) == expected
+    assert content_id(known, dataclasses.replace(STORE, mapping=MappingSettings(content_id=choice))) == expected
 
 
 def test_product_ids_are_product_groups():
-    store = dataclasses.replace(STORE, mapping=MappingChoices(content_id="product_id"))
+    store = dataclasses.replace(STORE, mapping=MappingSettings(content_id="product_id"))
     assert item(store=store)["properties"]["content_type"] == "product_group"
 
 

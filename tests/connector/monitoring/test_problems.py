@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from connector.core.store import EventIds, Store
+from connector.core.store import EventIdTemplates, Store
 from connector.monitoring.inactivity import HOUR
 from connector.monitoring.problems import COUNTED, DAY, KINDS, MERGED_WITHIN, NO_RELAY, Finder
 from connector.outbox.outbox import Lane, Outbox, Parked, again, settled
@@ -24,7 +24,7 @@ STORE = Store(
     webhook_secrets=("the-secret",),
     pixels=(PIXEL,),
     consent="not_required",
-    event_id=EventIds("{order_id}", "{checkout_token}", "{customer_id}"),
+    event_id=EventIdTemplates("{order_id}", "{checkout_token}", "{customer_id}"),
 )
 
 

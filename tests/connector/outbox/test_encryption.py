@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from connector.core.store import EventIds, Pixel, Store
+from connector.core.store import EventIdTemplates, Pixel, Store
 from connector.core.webhook import Webhook
 from connector.outbox.encryption import Unopenable, seal, unseal
 
@@ -22,7 +22,7 @@ ACME = Store(
     webhook_secrets=("first-secret",),
     pixels=(Pixel("CTESTPIXEL0000000001", "token-one"),),
     consent="not_required",
-    event_id=EventIds("{order_id}", "{checkout_token}", "{customer_id}"),
+    event_id=EventIdTemplates("{order_id}", "{checkout_token}", "{customer_id}"),
 )
 BODY = b'{"id": 1001, "email": "ann@example.com", "name": "Ann Archer"}'
 WEBHOOK = Webhook(

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.cli.main import main
-from connector.core.store import EventIds, MappingChoices, Pixel, Store
+from connector.core.store import EventIdTemplates, MappingSettings, Pixel, Store
 from connector.core.webhook import Webhook
 from connector.intake.intake import examine
 from connector.outbox.outbox import Outbox
@@ -33,8 +33,8 @@ STORE = Store(
     webhook_secrets=("secret",),
     pixels=(Pixel(CODE, "token"),),
     consent="not_required",
-    event_id=EventIds("acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"),
-    mapping=MappingChoices(content_id="variant_id"),
+    event_id=EventIdTemplates("acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"),
+    mapping=MappingSettings(content_id="variant_id"),
 )
 URL = "https://analytics.tiktok.com/api/v2/pixel"
 TOKEN = "84ad78572dae52a8cbea7d55371afe89"
@@ -270,7 +270,7 @@ def test_the_form_of_content_ids_is_seen_without_a_stored_event():
     """A SKU is no variant id; a template has a form of its own."""
     body = changed(properties={"contents": [{"content_id": "SKU-1"}]})
     assert "form variant_id" in only(body)
-    sku = replace(STORE, mapping=MappingChoices(content_id="shopify_US_{product_id}_{variant_id}"))
+    sku = replace(STORE, mapping=MappingSettings(content_id="shopify_US_{product_id}_{variant_id}"))
     assert "not of the server's form shopify_US" in only(body, sku)
     assert findings(changed(properties={"contents": [{"content_id": "shopify_US_1_2"}]}), sku)[0][0] == "same"
 

@@ -12,7 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.cli.main import main
-from connector.core.store import Api, ConsentSource, EventIds, MappingChoices, Orders, Pixel, Signals, Store
+from connector.core.store import (
+    ApiKeys,
+    ConsentSource,
+    EventIdTemplates,
+    MappingSettings,
+    OrderSettings,
+    Pixel,
+    SignalSettings,
+    Store,
+)
 from connector.pixel.snippet import CannotPrint, as_json, doubts, snippet, where_to_paste
 
 SECRETS = (
@@ -32,14 +41,14 @@ SHOPIFY = Store(
     pixels=(Pixel("CABCDEFGHIJKLMNOPQR0", SECRETS[1], SECRETS[2]),),
     consent="not_required",
     browser_pixel="snippet",
-    signals=Signals(timedelta(seconds=20), timedelta(seconds=5)),
-    api=Api(
+    signals=SignalSettings(timedelta(seconds=20), timedelta(seconds=5)),
+    api=ApiKeys(
         access_token=SECRETS[4], client_secret=SECRETS[3], consumer_secret=SECRETS[5], consumer_key="ck-0123456789"
     ),
-    event_id=EventIds("acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"),
-    mapping=MappingChoices(content_id="variant_id"),
+    event_id=EventIdTemplates("acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"),
+    mapping=MappingSettings(content_id="variant_id"),
 )
-WOOCOMMERCE = replace(SHOPIFY, platform="woocommerce", mapping=MappingChoices(content_id="sku"))
+WOOCOMMERCE = replace(SHOPIFY, platform="woocommerce", mapping=MappingSettings(content_id="sku"))
 BASE = "https://connector.example"
 KINDS = [(SHOPIFY, "shopify"), (WOOCOMMERCE, "woocommerce"), (SHOPIFY, "plain"), (WOOCOMMERCE, "plain")]
 SCRIPTS = {file.name: file.read_text() for file in files("connector.pixel").iterdir() if file.name.endswith(".js")}
@@ -153,7 +162,7 @@ def test_a_beacon_needs_an_https_address(base):
 
 def test_orders_that_the_server_leaves_out_need_no_pixel():
     """A store that relays no web orders would have them in the browser only."""
-    assert 'has no "web"' in refusal(replace(SHOPIFY, orders=Orders(include=("pos",))), "shopify")
+    assert 'has no "web"' in refusal(replace(SHOPIFY, orders=OrderSettings(include=("pos",))), "shopify")
 
 
 def test_doubts_name_the_setting():
@@ -166,7 +175,7 @@ def test_doubts_name_the_setting():
     assert 'set browser_pixel = "own"' in doubt
     (doubt,) = doubts(replace(quiet, consent="required"), "woocommerce")
     assert 'set key = "tiktok_consent" in [stores.acme.consent_source]' in doubt
-    (doubt,) = doubts(replace(quiet, orders=Orders(exclude_tags=("b2b",))), "shopify")
+    (doubt,) = doubts(replace(quiet, orders=OrderSettings(exclude_tags=("b2b",))), "shopify")
     assert "orders.exclude_tags" in doubt
     (doubt,) = doubts(SHOPIFY, "shopify")
     assert "test_event_code" in doubt

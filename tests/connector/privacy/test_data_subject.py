@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.core.event import Demand
-from connector.core.store import EventIds, Pixel, Store
+from connector.core.event import DataRequest
+from connector.core.store import EventIdTemplates, Pixel, Store
 from connector.mapping import hashing
 from connector.privacy.data_subject import Person, is_named, person_of
 
@@ -21,11 +21,11 @@ STORE = Store(
     webhook_secrets=("s",),
     pixels=(Pixel("CABCDEFGHIJKLMNOPQR0", "token"),),
     consent="not_required",
-    event_id=EventIds("{order_id}", "{checkout_token}", "{customer_id}"),
+    event_id=EventIdTemplates("{order_id}", "{checkout_token}", "{customer_id}"),
     country="US",
     external_id="c-{customer_id}",
 )
-DEMAND = Demand("erase_person", "8123", ("Ann@Example.com ",), ("(202) 555-0147",), ("501",))
+DEMAND = DataRequest("erase_person", "8123", ("Ann@Example.com ",), ("(202) 555-0147",), ("501",))
 ANN = person_of(DEMAND, STORE)
 
 
@@ -42,7 +42,7 @@ def test_a_person_is_hashed_as_the_stores_events_are() -> None:
     assert "example" not in repr(ANN)
     assert person_of(DEMAND, replace(STORE, external_id="{order_id}")).external_ids == frozenset()
     assert person_of(DEMAND, None).external_ids == frozenset()
-    assert not person_of(Demand("export"), STORE)
+    assert not person_of(DataRequest("export"), STORE)
 
 
 @pytest.mark.parametrize(

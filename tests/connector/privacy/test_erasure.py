@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from connector.core.store import EventIds, MappingChoices, Pixel, Signals, Store
+from connector.core.store import EventIdTemplates, MappingSettings, Pixel, SignalSettings, Store
 from connector.core.webhook import Request
 from connector.intake.intake import Intake
 from connector.outbox.outbox import Lane, Outbox, again, settled
@@ -44,8 +44,8 @@ ACME = Store(
     webhook_secrets=("a-secret",),
     pixels=(PIXEL,),
     consent="not_required",
-    event_id=EventIds("acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"),
-    mapping=MappingChoices(content_id="variant_id"),
+    event_id=EventIdTemplates("acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"),
+    mapping=MappingSettings(content_id="variant_id"),
     go_live=NOW - timedelta(days=300),
     country="US",
 )
@@ -502,7 +502,7 @@ class TestBrowser:
     @pytest.fixture
     def told(self, bench: Bench) -> Bench:
         """Both shoppers' browsers have told of their checkouts; the checkouts' webhooks name nobody."""
-        store = replace(ACME, signals=Signals())
+        store = replace(ACME, signals=SignalSettings())
         bench.intake._stores = {"acme": store, "beans": BEANS}
         joins = Joins(bench.engine)
         for journey in (ANN, BOB):

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from connector.config.settings import load
-from connector.core.store import EventIds, Store
+from connector.core.store import EventIdTemplates, Store
 from connector.monitoring import event_stats
 from connector.monitoring.event_stats import Tallies
 from connector.outbox.outbox import Outbox, Parked, settled
@@ -33,7 +33,7 @@ STORE = Store(
     webhook_secrets=("s",),
     pixels=(PIXEL,),
     consent="not_required",
-    event_id=EventIds("{order_id}", "{checkout_token}", "{customer_id}"),
+    event_id=EventIdTemplates("{order_id}", "{checkout_token}", "{customer_id}"),
 )
 
 

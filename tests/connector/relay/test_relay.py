@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from connector.core import rate_limit
-from connector.core.store import EventIds, Pixel, Store
+from connector.core.store import EventIdTemplates, Pixel, Store
 from connector.devtools.sandbox.rules import Fault
 from connector.devtools.sandbox.server import Sandbox
 from connector.mapping.tiktok_event import Mapped
@@ -50,7 +50,7 @@ def shop(name: str = "acme", token: str = "token-one", **changes: Any) -> Store:
         "webhook_secrets": ("s",),
         "pixels": (Pixel(f"CPIXEL{name.upper()}", token),),
         "consent": "not_required",
-        "event_id": EventIds("{order_id}", "{checkout_token}", "{customer_id}"),
+        "event_id": EventIdTemplates("{order_id}", "{checkout_token}", "{customer_id}"),
     }
     return Store(**(values | changes))
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.core.store import EventIds, Signals, Store
+from connector.core.store import EventIdTemplates, SignalSettings, Store
 from connector.signals.collector import (
     ADDRESS_BURST,
     MAX_AGENT,
@@ -41,8 +41,8 @@ SHOP = Store(
     webhook_secrets=("s",),
     pixels=(),
     consent="not_required",
-    event_id=EventIds("", "", ""),
-    signals=Signals(),
+    event_id=EventIdTemplates("", "", ""),
+    signals=SignalSettings(),
 )
 
 

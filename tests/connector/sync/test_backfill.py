@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from connector.core.event import WITHHELD
-from connector.core.shop_api import AdminFault, Page
+from connector.core.event import PERSONAL_DATA_WITHHELD
+from connector.core.shop_api import Page, ShopApiError
 from connector.core.store import Pixel
 from connector.monitoring.webhook_stats import Arrivals
 from connector.outbox.outbox import Outbox
@@ -257,7 +257,7 @@ class TestWhenItIsInterrupted:
         shopify.fake.rules.page_size = 2
         orders = shopify.place(5)
         shopify.fake.fail(503, times=3, on="page_info")
-        with pytest.raises(AdminFault):
+        with pytest.raises(ShopApiError):
             walk(shopify, outbox)
         assert len(names(engine)) == 4
         walk(shopify, outbox)
@@ -294,10 +294,10 @@ class TestWithheld:
         with server(shopify.store, outbox) as address:
             shopify.register(engine, address)
             shopify.place()
-        assert WITHHELD in rows(engine, ledger)[0].reason
+        assert PERSONAL_DATA_WITHHELD in rows(engine, ledger)[0].reason
         shopify.place(2)
         assert len(walk(shopify, outbox).tally.withheld) == 3
-        assert all(WITHHELD in line.reason for line in rows(engine, ledger) if line.outcome == "relayed")
+        assert all(PERSONAL_DATA_WITHHELD in line.reason for line in rows(engine, ledger) if line.outcome == "relayed")
         shopify.fake.withholding = False
         shopify.clock.now += 60
         shopify.place()

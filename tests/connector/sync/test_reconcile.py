@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from connector.core.store import Api
+from connector.core.store import ApiKeys
 from connector.monitoring.alerts import Alerts
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import Desk
@@ -228,7 +228,7 @@ class TestFaults:
         """With the remedy and without the key; nothing is lost meanwhile."""
         orders = shop.place()
         right = shop.store
-        keys = Api(access_token="shpat_wrong", consumer_key="ck_wrong", consumer_secret="cs_wrong")
+        keys = ApiKeys(access_token="shpat_wrong", consumer_key="ck_wrong", consumer_secret="cs_wrong")
         shop.store = replace(shop.store, api=keys)
         assert shop.later(engine)
         told = problems(engine)["shop:acme"]
@@ -355,7 +355,7 @@ class TestRun:
             other = Healed("woocommerce")
             other.fake, other.clock = fake, shopify.clock
             fake.now = shopify.clock.moment
-            keys = Api(consumer_key=fake.key, consumer_secret=fake.secret)
+            keys = ApiKeys(consumer_key=fake.key, consumer_secret=fake.secret)
             other.store = replace(other.store, name="beans", url=fake.url, api=keys)
             (order,) = other.place()
             shopify.clock.now += EVERY

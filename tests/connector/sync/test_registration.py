@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.cli.main import main
-from connector.core.shop_api import Admin, AdminFault, Subscription
-from connector.core.store import Api, EventIds, Pixel, Store
+from connector.core.shop_api import ShopApi, ShopApiError, Subscription
+from connector.core.store import ApiKeys, EventIdTemplates, Pixel, Store
 from connector.storage.engine import connect, migrate
 from connector.sync.registered_webhooks import Registered
 from connector.sync.registration import CannotRegister, carry_out, plan, prepare
@@ -34,7 +34,7 @@ STORE = Store(
     webhook_secrets=(SECRET, "an-older-secret"),
     pixels=(Pixel("CABCDEFGHIJKLMNOPQR0", "token"),),
     consent="not_required",
-    event_id=EventIds("{order_id}", "{checkout_token}", "{customer_id}"),
+    event_id=EventIdTemplates("{order_id}", "{checkout_token}", "{customer_id}"),
 )
 TOPICS = {
     "shopify": shopify_admin.topics(STORE),
@@ -48,7 +48,7 @@ class Loopback:
 
     SETS_SECRET: bool
     topics: Callable[[Store], tuple[str, ...]]
-    admin: Callable[[Store], Admin]
+    admin: Callable[[Store], ShopApi]
 
     def why_not_url(self, url: str) -> str:
         return ""
@@ -60,12 +60,12 @@ class Shop:
     def __init__(self, fake: FakeShopify | FakeWooCommerce) -> None:
         self.fake = fake
         if isinstance(fake, FakeShopify):
-            self.store = replace(STORE, api=Api(access_token=fake.access_token))
+            self.store = replace(STORE, api=ApiKeys(access_token=fake.access_token))
             self.module = Loopback(
                 False, shopify_admin.topics, lambda store: shopify_admin.admin(store, lambda _: None, fake.url)
             )
         else:
-            keys = Api(consumer_key=fake.key, consumer_secret=fake.secret)
+            keys = ApiKeys(consumer_key=fake.key, consumer_secret=fake.secret)
             self.store = replace(STORE, platform="woocommerce", url=fake.url, api=keys)
             self.module = Loopback(
                 True, woocommerce_admin.topics, lambda store: woocommerce_admin.admin(store, lambda _: None)
@@ -213,7 +213,7 @@ def test_a_fault_in_the_middle_leaves_what_was_done_and_the_next_run_completes_i
     doing = carry_out(found.lines, admin, SECRET)
     next(doing)
     woocommerce.fake.permissions = "read"
-    with pytest.raises(AdminFault):
+    with pytest.raises(ShopApiError):
         next(doing)
     assert len(woocommerce.there()) == 1
     woocommerce.fake.permissions = "read_write"
@@ -223,7 +223,7 @@ def test_a_fault_in_the_middle_leaves_what_was_done_and_the_next_run_completes_i
 
 def test_signatures_that_would_be_refused_here_are_told_before_anything_is_made(shopify):
     """What an app registers is signed with its client secret; unless the store knows it, all would be answered 401."""
-    keys = Api(client_id=shopify.fake.client_id, client_secret=shopify.fake.secret)
+    keys = ApiKeys(client_id=shopify.fake.client_id, client_secret=shopify.fake.secret)
     shopify.store = replace(shopify.store, api=keys)
     with pytest.raises(CannotRegister, match="list that in webhook_secrets"):
         shopify.do("register")
@@ -237,7 +237,9 @@ def test_signatures_that_would_be_refused_here_are_told_before_anything_is_made(
 @pytest.mark.parametrize("action", ["register", "sync"])
 def test_a_url_that_the_shop_does_not_call_is_refused_before_it_is_asked(platform, action):
     """Without showing a password that may be in it."""
-    store = replace(STORE, platform=platform, api=Api(access_token="t", consumer_key="ck_t", consumer_secret="cs_t"))
+    store = replace(
+        STORE, platform=platform, api=ApiKeys(access_token="t", consumer_key="ck_t", consumer_secret="cs_t")
+    )
     with pytest.raises(CannotRegister, match="webhooks cannot go to ") as caught:
         prepare(store, ADMINS[platform], "https://me:hush@connector.example", action)
     assert "hush" not in str(caught.value)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Engine
 
-from connector.core.shop_api import AdminFault
+from connector.core.shop_api import ShopApiError
 from connector.outbox.outbox import Outbox
 from connector.storage.tables import ledger, registered
 from connector.sync.registered_webhooks import Registered
@@ -178,7 +178,7 @@ def test_a_shop_that_refuses_says_why_and_nothing_is_forgotten(woocommerce: Watc
     woocommerce.do(engine, "register")
     woocommerce.switch_off("order.updated")
     woocommerce.fake.permissions = "read"
-    with pytest.raises(AdminFault, match="Read/Write"):
+    with pytest.raises(ShopApiError, match="Read/Write"):
         woocommerce.look(engine)
     woocommerce.fake.permissions = "read_write"
     assert "order.updated" in woocommerce.look(engine)

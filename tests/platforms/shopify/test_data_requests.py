@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.core.event import Demand
-from connector.core.store import EventIds, Pixel, Store
-from connector.core.webhook import Misfit, Webhook
+from connector.core.event import DataRequest
+from connector.core.store import EventIdTemplates, Pixel, Store
+from connector.core.webhook import InvalidPayload, Webhook
 from platforms.shopify import webhooks as shopify
 from platforms.shopify.data_requests import DEMANDS
 
@@ -22,7 +22,7 @@ STORE = Store(
     webhook_secrets=("s",),
     pixels=(Pixel("CABCDEFGHIJKLMNOPQR0", "token"),),
     consent="not_required",
-    event_id=EventIds("{order_id}", "{checkout_token}", "{customer_id}"),
+    event_id=EventIdTemplates("{order_id}", "{checkout_token}", "{customer_id}"),
 )
 SHOP = {"shop_id": 66001, "shop_domain": "acme.myshopify.com"}
 CUSTOMER = {"id": 8123, "email": "Ann@Example.com", "phone": "+12025550147"}
@@ -47,10 +47,10 @@ BODIES: dict[str, dict[str, Any]] = {
 ANN = {"customer_id": "8123", "emails": ("Ann@Example.com",), "phones": ("+12025550147",), "order_ids": ("501", "502")}
 
 
-def asked(topic: str, body: Any, shop: str = "acme.myshopify.com") -> Demand:
+def asked(topic: str, body: Any, shop: str = "acme.myshopify.com") -> DataRequest:
     webhook = Webhook(topic, b"", datetime(2026, 11, 24, tzinfo=UTC), shop=shop, data=body)
     (demand,) = shopify.translate(webhook, STORE)
-    assert isinstance(demand, Demand)
+    assert isinstance(demand, DataRequest)
     return demand
 
 
@@ -60,10 +60,10 @@ def changed(topic: str, **fields: Any) -> dict[str, Any]:
 
 def test_each_topic_says_what_it_asks_for() -> None:
     """Erase somebody, tell somebody, erase all, and good-bye."""
-    assert asked("customers/redact", BODIES["customers/redact"]) == Demand("erase_person", **ANN)
-    assert asked("customers/data_request", BODIES["customers/data_request"]) == Demand("export", **ANN)
-    assert asked("shop/redact", BODIES["shop/redact"]) == Demand("erase_store")
-    assert asked("app/uninstalled", BODIES["app/uninstalled"]) == Demand("uninstalled")
+    assert asked("customers/redact", BODIES["customers/redact"]) == DataRequest("erase_person", **ANN)
+    assert asked("customers/data_request", BODIES["customers/data_request"]) == DataRequest("export", **ANN)
+    assert asked("shop/redact", BODIES["shop/redact"]) == DataRequest("erase_store")
+    assert asked("app/uninstalled", BODIES["app/uninstalled"]) == DataRequest("uninstalled")
     assert set(BODIES) == DEMANDS
 
 
@@ -77,9 +77,9 @@ def test_a_customer_may_be_known_by_little(customer: dict[str, Any]) -> None:
 def test_a_field_more_or_less_is_not_believed(topic: str) -> None:
     """The topic is an unsigned header: another topic's signed body must never erase anything."""
     for key in BODIES[topic]:
-        with pytest.raises(Misfit, match="not exactly"):
+        with pytest.raises(InvalidPayload, match="not exactly"):
             asked(topic, {name: value for name, value in BODIES[topic].items() if name != key})
-    with pytest.raises(Misfit, match="not exactly"):
+    with pytest.raises(InvalidPayload, match="not exactly"):
         asked(topic, changed(topic, more=1))
 
 
@@ -88,7 +88,7 @@ def test_a_field_more_or_less_is_not_believed(topic: str) -> None:
 def test_no_topics_body_passes_for_anothers(topic: str, other: str) -> None:
     """Each asks for something else."""
     if topic != other:
-        with pytest.raises(Misfit):
+        with pytest.raises(InvalidPayload):
             asked(topic, BODIES[other])
 
 
@@ -96,7 +96,7 @@ def test_no_topics_body_passes_for_anothers(topic: str, other: str) -> None:
 def test_another_shops_body_is_not_believed(topic: str) -> None:
     """One app's secret signs for all of its shops, and the header that names the shop is not signed."""
     field = "myshopify_domain" if topic == "app/uninstalled" else "shop_domain"
-    with pytest.raises(Misfit, match="another shop"):
+    with pytest.raises(InvalidPayload, match="another shop"):
         asked(topic, changed(topic, **{field: "other.myshopify.com"}))
 
 
@@ -104,7 +104,7 @@ def test_a_shop_without_a_name_in_its_body_is_that_of_the_header() -> None:
     """Shopify's own sample of an uninstalled app has none; with none in either nothing is believed."""
     body = changed("app/uninstalled", myshopify_domain=None)
     assert asked("app/uninstalled", body).what == "uninstalled"
-    with pytest.raises(Misfit, match="another shop"):
+    with pytest.raises(InvalidPayload, match="another shop"):
         asked("app/uninstalled", body, shop="")
 
 
@@ -123,7 +123,7 @@ def test_a_shop_without_a_name_in_its_body_is_that_of_the_header() -> None:
 )
 def test_what_names_nobody_or_anything_else_is_not_believed(topic: str, fields: dict[str, Any]) -> None:
     """Rather look at it than erase on a guess."""
-    with pytest.raises(Misfit):
+    with pytest.raises(InvalidPayload):
         asked(topic, changed(topic, **fields))
 
 
@@ -141,7 +141,7 @@ def test_any_value_in_any_field_is_believed_or_parked(topic: str, where: int, va
     body[sorted(body)[where % len(body)]] = value
     try:
         demand = asked(topic, body)
-    except Misfit:
+    except InvalidPayload:
         return
     if demand.what in ("erase_person", "export"):
         assert demand.customer_id or demand.emails or demand.phones or demand.order_ids

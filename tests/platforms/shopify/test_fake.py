@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from connector.core.shop_api import AdminFault
-from connector.core.store import Api
+from connector.core.shop_api import ShopApiError
+from connector.core.store import ApiKeys
 from connector.core.webhook import Request
 from platforms.samples import fresh_journey
 from platforms.shopify import samples as shopify_samples
@@ -61,7 +61,7 @@ def receiver() -> Iterator[Receiver]:
 def fake(receiver: Receiver) -> Iterator[FakeShopify]:
     """With our webhooks registered to the receiver, through the admin."""
     with FakeShopify(clock=NOW.timestamp) as running:
-        shop = admin(replace(STORE, api=Api(access_token=running.access_token)), base=running.url)
+        shop = admin(replace(STORE, api=ApiKeys(access_token=running.access_token)), base=running.url)
         for topic in topics(STORE):
             shop.subscribe(topic, receiver.url, "")
         yield running
@@ -102,7 +102,7 @@ def test_history_has_what_was_delivered(fake, receiver):
     """The same body, by webhook and by REST."""
     order = sample("orders/create")
     fake.place(order)
-    shop = admin(replace(STORE, api=Api(access_token=fake.access_token)), base=fake.url)
+    shop = admin(replace(STORE, api=ApiKeys(access_token=fake.access_token)), base=fake.url)
     (page,) = shop.orders(NOW.replace(hour=0), NOW.replace(hour=23), "created")
     assert json.loads(page.bodies[0]) == json.loads(receiver.heard[0].body)
 
@@ -166,10 +166,10 @@ def test_withheld_persons_are_missing_from_webhooks_too(fake, receiver):
 
 
 def test_an_uninstalled_app_is_told_and_locked_out(fake, receiver):
-    shop = admin(replace(STORE, api=Api(access_token=fake.access_token)), base=fake.url)
+    shop = admin(replace(STORE, api=ApiKeys(access_token=fake.access_token)), base=fake.url)
     fake.uninstall()
     assert receiver.topics == ["app/uninstalled"]
     assert fake.subscriptions == []
-    with pytest.raises(AdminFault) as caught:
+    with pytest.raises(ShopApiError) as caught:
         shop.subscriptions()
     assert caught.value.kind == "keys"

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connector.core.shop_api import Admin, AdminFault, Administration, Subscription
-from connector.core.store import MILESTONES, Api
+from connector.core.shop_api import ShopApi, ShopApiError, ShopApiModule, Subscription
+from connector.core.store import MILESTONES, ApiKeys
 from platforms.samples import fresh_journey
 from platforms.shopify import samples as shopify_samples
 from platforms.shopify import shop_api as shopify_admin
@@ -68,7 +68,7 @@ def connect(fake, clock, kind="legacy", limit=20.0, **keys):
     given = {"access_token": fake.access_token}
     if kind == CLIENT_CREDENTIALS:
         given = {"client_id": fake.client_id, "client_secret": fake.secret}
-    store = replace(SHOPIFY, api=Api(**{**given, **keys}))
+    store = replace(SHOPIFY, api=ApiKeys(**{**given, **keys}))
     return admin(store, pause=clock.pause, base=fake.url, clock=clock, limit=limit)
 
 
@@ -92,7 +92,7 @@ def ids(pages):
 
 
 def fault_of(call):
-    with pytest.raises(AdminFault) as caught:
+    with pytest.raises(ShopApiError) as caught:
         call()
     return caught.value
 
@@ -110,9 +110,9 @@ def is_a_sentence(words):
 
 def test_it_is_an_administration_of_admins(shop):
     """The module and what it makes offer what connector.core.shop_api asks for."""
-    asked = [name for name in vars(Administration) if not name.startswith("_")]
+    asked = [name for name in vars(ShopApiModule) if not name.startswith("_")]
     assert all(hasattr(shopify_admin, name) for name in (*asked, "SETS_SECRET"))
-    assert all(callable(getattr(shop, name)) for name in vars(Admin) if not name.startswith("_"))
+    assert all(callable(getattr(shop, name)) for name in vars(ShopApi) if not name.startswith("_"))
 
 
 def test_the_package_is_loaded_only_where_it_is_used():
@@ -687,7 +687,7 @@ def test_any_answer_is_understood_or_a_fault(lasting, body, status, data):
     calls += (lambda: shop.subscribe("orders/paid", URL, ""), lambda: shop.unsubscribe(Subscription("1", "x", "y")))
     for call in calls:
         lasting.fail(status, times=1, headers=headers, body=json.dumps(body).encode())
-        with suppress(AdminFault):
+        with suppress(ShopApiError):
             call()
 
 
@@ -783,7 +783,7 @@ def test_two_shops_at_once_keep_their_keys_apart(clock):
                 for _ in range(15):
                     shop.subscriptions()
                     last_day(shop)
-            except AdminFault as fault:
+            except ShopApiError as fault:
                 faults.append(fault)
 
         threads = [threading.Thread(target=work, args=(fake,)) for fake in (one, two)]
@@ -816,7 +816,7 @@ def test_nothing_is_logged_even_at_debug(fake, shop, caplog):
 
 def test_the_host_is_taken_as_it_is(clock):
     """The package would ask 127.myshopify.com instead."""
-    store = replace(SHOPIFY, shops=("127.0.0.1:1",), api=Api(access_token="shpat_0"))
+    store = replace(SHOPIFY, shops=("127.0.0.1:1",), api=ApiKeys(access_token="shpat_0"))
     shop = admin(store, clock.pause, clock=clock, limit=1)
     assert "127.0.0.1:1 does not answer (ConnectionRefusedError)" in str(fault_of(shop.subscriptions))
 

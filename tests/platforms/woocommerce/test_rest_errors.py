@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.core.shop_api import AdminFault, Verdict
+from connector.core.shop_api import ShopApiError, Verdict
 from platforms.woocommerce.rest_client import PATIENCE, Shop
 from platforms.woocommerce.rest_errors import Answer, Asked, fault, read
 from tests.support.fakes import certificate
@@ -30,7 +30,7 @@ def pem(tmp_path_factory):
 
 
 def caught(api, method="subscriptions", *given):
-    with pytest.raises(AdminFault) as raised:
+    with pytest.raises(ShopApiError) as raised:
         getattr(api, method)(*given)
     assert raised.value.__context__ is None  # requests' exceptions quote the URL with the key in it
     return raised.value
@@ -236,7 +236,7 @@ def test_nobody_there():
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         nowhere = Shop(f"http://127.0.0.1:{unused.getsockname()[1]}", "ck_1", "cs_1", [].append)
-        with pytest.raises(AdminFault, match="cannot be reached") as raised:
+        with pytest.raises(ShopApiError, match="cannot be reached") as raised:
             nowhere.get("webhooks")
     assert raised.value.kind == "unreachable"
 
@@ -249,7 +249,7 @@ def test_a_certificate_nobody_vouches_for(pem):
 
 @pytest.mark.parametrize(("url", "key"), [("http://127.0.0.1:9\x00", "ck_1"), ("https://127.0.0.1:9", "ck_\u2713")])
 def test_url_and_keys_of_which_no_request_can_be_made(url, key):
-    with pytest.raises(AdminFault) as raised:
+    with pytest.raises(ShopApiError) as raised:
         Shop(url, key, "cs_1", [].append).get("webhooks")
     assert key not in str(raised.value)
 
@@ -293,7 +293,7 @@ def test_any_answer_is_judged_without_an_error(answer, signed):
 def test_any_body_is_read_or_broken(body):
     try:
         found = read(Answer(200, {}, body), list)
-    except AdminFault as broken:
+    except ShopApiError as broken:
         found = broken
     assert isinstance(found, list) or (found.kind, found.__context__) == ("broken", None)
 
@@ -391,5 +391,5 @@ def test_over_https_and_a_dropped_header(pem, monkeypatch):
 def test_faults_while_listing_reach_the_caller(shop):
     shop.fail("firewall")
     for pages in (connect(shop).orders(SINCE, UNTIL, "created"), connect(shop).customers(SINCE, UNTIL)):
-        with pytest.raises(AdminFault):
+        with pytest.raises(ShopApiError):
             next(pages)

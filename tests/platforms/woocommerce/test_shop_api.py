@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.core.shop_api import AdminFault, Subscription
+from connector.core.shop_api import ShopApiError, Subscription
 from connector.core.store import MILESTONES
 from connector.core.webhook import Request
 from platforms.woocommerce import webhooks as woocommerce
@@ -140,7 +140,7 @@ def test_any_text_is_judged_without_an_error(url):
 
 
 def test_a_store_without_keys_says_where_to_make_them():
-    with pytest.raises(AdminFault, match=r"consumer_key and consumer_secret.*Read/Write") as caught:
+    with pytest.raises(ShopApiError, match=r"consumer_key and consumer_secret.*Read/Write") as caught:
         admin(WOOCOMMERCE)
     assert caught.value.kind == "keys"
 
@@ -201,7 +201,7 @@ def test_all_pages_of_webhooks_are_read(shop):
     ],
 )
 def test_a_faulty_webhook_is_refused_with_what_to_do(shop, topic, url, secret, told):
-    with pytest.raises(AdminFault, match=told) as caught:
+    with pytest.raises(ShopApiError, match=told) as caught:
         connect(shop).subscribe(topic, url, secret)
     assert caught.value.kind == "refused"
     assert shop.webhooks == {}
@@ -366,7 +366,7 @@ def test_a_list_whose_pages_do_not_turn_has_an_end(ask):
     """It is asked no further, and what to do is said."""
     at = f"{NOW - SECOND:%Y-%m-%dT%H:%M:%S}"
     rows = [{"id": number, "date_created_gmt": at, "date_modified_gmt": at} for number in range(1, 101)]
-    with pytest.raises(AdminFault, match="no cache") as told:
+    with pytest.raises(ShopApiError, match="no cache") as told:
         ask(WooCommerce(Cached(*rows), lambda: NOW))
     assert told.value.kind == "broken"
 
@@ -388,7 +388,7 @@ def test_orders_that_are_counted_but_never_shown_are_withheld(shop):
     for number in range(1, 152):
         put(shop, number, NOW - (200 - number) * SECOND)
     shop.unreadable = set(range(152))
-    with pytest.raises(AdminFault, match="counts 151 orders but shows none") as caught:
+    with pytest.raises(ShopApiError, match="counts 151 orders but shows none") as caught:
         list(connect(shop).orders(SINCE, UNTIL, "modified"))
     assert caught.value.kind == "withheld"
 
@@ -397,7 +397,7 @@ def test_a_shop_too_old_to_filter_by_change_is_told_apart(shop):
     shop.filters_changes = False
     for number in range(1, 152):
         put(shop, number, NOW - timedelta(days=300 - number))
-    with pytest.raises(AdminFault, match="update WooCommerce"):
+    with pytest.raises(ShopApiError, match="update WooCommerce"):
         list(connect(shop).orders(SINCE, UNTIL, "modified"))
 
 

@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 from werkzeug.serving import make_server
 
 from connector.config.settings import load
-from connector.core.store import Api, EventIds, MappingChoices, Pixel, Store
+from connector.core.store import ApiKeys, EventIdTemplates, MappingSettings, Pixel, Store
 from connector.outbox.outbox import Outbox
 from connector.sync.registered_webhooks import Registered
 from connector.sync.registration import carry_out, prepare
@@ -42,8 +42,8 @@ STORE = Store(
     pixels=(Pixel("CABCDEFGHIJKLMNOPQR0", "token"),),
     consent="not_required",
     country="US",
-    event_id=EventIds("acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"),
-    mapping=MappingChoices(content_id="variant_id"),
+    event_id=EventIdTemplates("acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"),
+    mapping=MappingSettings(content_id="variant_id"),
 )
 CONFIG = """
 [stores.acme]
@@ -85,14 +85,14 @@ class Living:
         self.lost: dict[Any, bool] = {}
         if platform == "shopify":
             self.fake: Any = FakeShopify(secret=SECRET, clock=clock)
-            self.store = replace(STORE, api=Api(access_token=self.fake.access_token))
+            self.store = replace(STORE, api=ApiKeys(access_token=self.fake.access_token))
             self.samples: Any = shopify_samples
         else:
             self.fake = FakeWooCommerce(clock.moment)
-            keys = Api(consumer_key=self.fake.key, consumer_secret=self.fake.secret)
+            keys = ApiKeys(consumer_key=self.fake.key, consumer_secret=self.fake.secret)
             self.store = replace(
                 STORE, platform="woocommerce", url=self.fake.url, shops=("127.0.0.1",), api=keys,
-                mapping=MappingChoices(content_id="sku"),
+                mapping=MappingSettings(content_id="sku"),
             )  # fmt: skip
             self.samples = woocommerce_samples
 
