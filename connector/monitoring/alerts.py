@@ -18,7 +18,7 @@ import httpx
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
-from connector.storage.lease import Turn
+from connector.storage.lease import Lease
 from connector.storage.tables import alerts
 from connector.storage.transaction import Transactions
 
@@ -182,7 +182,7 @@ class Hook:
 class Teller:
     """Tells of problems, one message at a time and in one process at a time. `owner` names this one."""
 
-    def __init__(self, alerts: Alerts, hook: Hook | None, turn: Turn, owner: str, clock: Callable[[], float]) -> None:
+    def __init__(self, alerts: Alerts, hook: Hook | None, turn: Lease, owner: str, clock: Callable[[], float]) -> None:
         self._alerts = alerts
         self._hook = hook
         self._turn = turn
@@ -212,7 +212,7 @@ class Teller:
 
 def teller(engine: Engine, hook: Hook | None, owner: str, clock: Callable[[], float] = time.time) -> Teller:
     """A teller over the database's alerts."""
-    return Teller(Alerts(engine, clock), hook, Turn(engine, "alerts", TURN), owner, clock)
+    return Teller(Alerts(engine, clock), hook, Lease(engine, "alerts", TURN), owner, clock)
 
 
 def at(moment: float) -> str:

@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from connector.mapping.tiktok_event import Mapped
 from connector.monitoring.inactivity import HOUR
-from connector.storage.bulk_insert import Insertion
+from connector.storage.bulk_insert import BulkInsert
 from connector.storage.tables import counters, events, ledger, storable
 
 
@@ -69,7 +69,7 @@ class Bookkeeping:
         retold = ", ".join(f"{name} = excluded.{name}" for name in _RETOLD)
         stale = "ledger.outcome = 'parked' OR ledger.outcome = 'skipped' AND excluded.outcome = 'relayed'"
         told = f"ON CONFLICT (store, topic, body_sha256) DO UPDATE SET {retold} WHERE {stale}"
-        self._new_lines = Insertion(ledger, _LINE, told, dialect)
+        self._new_lines = BulkInsert(ledger, _LINE, told, dialect)
         new = postgresql.insert(counters) if dialect.name == "postgresql" else sqlite.insert(counters)
         self._more = new.on_conflict_do_update(
             index_elements=[column.name for column in counters.primary_key],

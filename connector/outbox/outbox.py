@@ -16,9 +16,9 @@ from connector.monitoring.inactivity import HOUR
 from connector.outbox.identity_hashes import remember
 from connector.outbox.ledger import Bookkeeping, Decision
 from connector.signals.matching import Arrival, Joins
-from connector.storage.bulk_insert import Insertion
+from connector.storage.bulk_insert import BulkInsert
 from connector.storage.engine import patience_of
-from connector.storage.group_commit import Gathering, TookTooLong
+from connector.storage.group_commit import GroupCommit, WaitTimeout
 from connector.storage.tables import events, lanes, parked, relays, storable, stores
 from connector.storage.transaction import CannotStore, Transactions, fault_of_one
 
@@ -92,11 +92,11 @@ class Outbox(Transactions):
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
-        self._gathering: Gathering[Decision, int] = Gathering(self._record_all, patience_of(engine), fault_of_one)
+        self._gathering: GroupCommit[Decision, int] = GroupCommit(self._record_all, patience_of(engine), fault_of_one)
         self.under_way = self._gathering.under_way
         self._joins = Joins(engine)
         known = f"ON CONFLICT DO NOTHING RETURNING {', '.join(column.name for column in _KEY)}"
-        self._new_events = Insertion(events, _ROW, known, engine.dialect)
+        self._new_events = BulkInsert(events, _ROW, known, engine.dialect)
         self._books = Bookkeeping(engine.dialect)
 
     # --- intake ---------------------------------------------------------------------------------------------
@@ -109,7 +109,7 @@ class Outbox(Transactions):
         """
         try:
             return self._gathering.add(decision)
-        except TookTooLong:
+        except WaitTimeout:
             raise CannotStore("others have been writing for too long") from None
 
     def _record_all(self, decisions: Sequence[Decision]) -> list[int]:

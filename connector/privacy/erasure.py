@@ -18,7 +18,7 @@ from connector.privacy.data_subject import Person
 from connector.privacy.lookup import PERSONAL, Found, Records, parts, something_left
 from connector.privacy.requests import Demands, Noted
 from connector.privacy.retention import BATCH, GONE, PAUSE
-from connector.storage.lease import Turn
+from connector.storage.lease import Lease
 from connector.storage.tables import events, ledger, parked, signals
 from connector.storage.transaction import CannotStore, Transactions
 
@@ -135,7 +135,7 @@ class Eraser:
         self,
         records: Records,
         asked: Demands,
-        turn: Turn,
+        turn: Lease,
         owner: str,
         clock: Callable[[], float],
     ) -> None:
@@ -197,4 +197,4 @@ class Eraser:
 
 def eraser(records: Records, owner: str, clock: Callable[[], float] = time.time) -> Eraser:
     """One over the records' database."""
-    return Eraser(records, Demands(records.engine), Turn(records.engine, "erasing", TURN), owner, clock)
+    return Eraser(records, Demands(records.engine), Lease(records.engine, "erasing", TURN), owner, clock)

@@ -30,7 +30,7 @@ from connector.monitoring.inactivity import HOUR
 from connector.outbox.identity_hashes import forget as forget_identities
 from connector.outbox.outbox import unleased
 from connector.storage import tables
-from connector.storage.lease import Turn
+from connector.storage.lease import Lease
 from connector.storage.tables import arrivals, counters, events, lanes, ledger, parked, signals
 from connector.storage.transaction import CannotStore, Transactions
 
@@ -70,7 +70,7 @@ class Attic(Transactions):
 
     def __init__(self, engine: sa.Engine) -> None:
         super().__init__(engine)
-        self.turn = Turn(engine, "housekeeping", TURN)
+        self.turn = Lease(engine, "housekeeping", TURN)
 
     def erase_payloads(self, before: float) -> int:
         """What finished events were about; their keys stay."""

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine
 from connector.mapping.consent import Waits
 from connector.signals.merge import Signal, fill, follow, join, lacking
 from connector.storage.engine import patience_of
-from connector.storage.group_commit import Gathering, TookTooLong
+from connector.storage.group_commit import GroupCommit, WaitTimeout
 from connector.storage.tables import events, signals
 from connector.storage.transaction import CannotStore, Transactions, fault_of_one
 
@@ -69,7 +69,7 @@ class Joins(Transactions):
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
-        self._gathering: Gathering[Beacon, None] = Gathering(self._collect, patience_of(engine), fault_of_one)
+        self._gathering: GroupCommit[Beacon, None] = GroupCommit(self._collect, patience_of(engine), fault_of_one)
         self._add_event = self._insert(events).on_conflict_do_nothing().returning(events.c.id)
         told = self._insert(signals)
         self._tell = told.on_conflict_do_update(
@@ -82,7 +82,7 @@ class Joins(Transactions):
         """Keep what a browser told, and join it with the events of its checkout that still wait."""
         try:
             self._gathering.add(beacon)
-        except TookTooLong:
+        except WaitTimeout:
             raise CannotStore("others have been writing for too long") from None
 
     def _collect(self, beacons: Sequence[Beacon]) -> list[None]:

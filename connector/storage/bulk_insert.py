@@ -12,17 +12,17 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from connector.storage.tables import Words, storable
+from connector.storage.tables import StorableText, storable
 
 Row = Mapping[str, Any]
 
 
-class Insertion:
+class BulkInsert:
     """INSERT of `columns` into `table` with an `ending` such as ON CONFLICT, which both databases read."""
 
     def __init__(self, table: sa.Table, columns: Sequence[str], ending: str, dialect: sa.Dialect) -> None:
         self._columns = columns
-        self._words = [name for name in columns if isinstance(table.c[name].type, Words)]
+        self._words = [name for name in columns if isinstance(table.c[name].type, StorableText)]
         self._into = f"INSERT INTO {table.name} ({', '.join(columns)})"
         self._ending = ending
         self._postgresql = dialect.name == "postgresql"

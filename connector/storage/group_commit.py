@@ -10,23 +10,23 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 AT_ONCE = 64  # items a transaction; more would keep others waiting
-LINGER = 0.01  # seconds that a transaction waits at most for items that are under way
+MAX_LINGER = 0.01  # seconds that a transaction waits at most for items that are under way
 
 
-class TookTooLong(Exception):
+class WaitTimeout(Exception):
     """The turn did not come within the patience given."""
 
 
 @dataclass(eq=False, slots=True)
-class _Wish(Generic[Item, Result]):
+class _Pending(Generic[Item, Result]):
     item: Item
     leads: bool = False  # its thread is the one to write, for itself and whoever waits
     result: Result | None = None
-    error: Exception | None = field(default_factory=TookTooLong)  # until it is known to be stored
+    error: Exception | None = field(default_factory=WaitTimeout)  # until it is known to be stored
     gate: Lock = field(default_factory=Lock)  # its thread waits here, and is woken once: written, or to lead
 
 
-class Gathering(Generic[Item, Result]):
+class GroupCommit(Generic[Item, Result]):
     """Whoever comes first writes for all who have come since: one transaction, one sync of the disk.
 
     `write` stores the items it is given in one transaction and returns a result for each. If it fails and
@@ -38,13 +38,13 @@ class Gathering(Generic[Item, Result]):
         write: Callable[[Sequence[Item]], Sequence[Result]],
         patience: float,
         fault_of_one: Callable[[Exception], bool],
-        linger: float = LINGER,
+        linger: float = MAX_LINGER,
     ) -> None:
         self._write = write
         self._linger = linger
         self._patience = patience
         self._fault_of_one = fault_of_one
-        self._waiting: list[_Wish[Item, Result]] = []
+        self._waiting: list[_Pending[Item, Result]] = []
         self._under_way = 0
         self._writing = False
         self._lock = Lock()
@@ -68,7 +68,7 @@ class Gathering(Generic[Item, Result]):
 
     def add(self, item: Item) -> Result:
         """Store an item; returns when it is committed. Raises what `write` raised for it, or TookTooLong."""
-        wish: _Wish[Item, Result] = _Wish(item)
+        wish: _Pending[Item, Result] = _Pending(item)
         wish.gate.acquire()
         with self._lock:
             self._waiting.append(wish)
@@ -82,17 +82,17 @@ class Gathering(Generic[Item, Result]):
             raise wish.error
         return wish.result  # type: ignore[return-value] # set whenever there is no error
 
-    def _give_up(self, wish: _Wish[Item, Result]) -> None:
+    def _give_up(self, wish: _Pending[Item, Result]) -> None:
         """The turn has not come in time. Once it has, the outcome comes within the database's own patience."""
         with self._lock:
             if wish in self._waiting and not wish.leads:
                 self._waiting.remove(wish)
-                raise TookTooLong
+                raise WaitTimeout
         wish.gate.acquire()
 
     def _lead(self) -> None:
         """Write for all who wait, this thread's wish among them, and pass the lead on."""
-        group: list[_Wish[Item, Result]] = []
+        group: list[_Pending[Item, Result]] = []
         failed = True
         try:
             with self._lock:
@@ -122,7 +122,7 @@ class Gathering(Generic[Item, Result]):
         if self._all_here():
             self._here.notify()
 
-    def _try(self, group: list[_Wish[Item, Result]]) -> Exception | None:
+    def _try(self, group: list[_Pending[Item, Result]]) -> Exception | None:
         try:
             results = self._write([wish.item for wish in group])
         except Exception as error:  # handed to the threads it belongs to

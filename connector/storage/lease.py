@@ -7,7 +7,7 @@ from connector.storage.tables import leases
 from connector.storage.transaction import Transactions
 
 
-class Turn(Transactions):
+class Lease(Transactions):
     """The turn at the work called `name`. It lasts `seconds` from each time it is taken, and ends by itself."""
 
     def __init__(self, engine: Engine, name: str, seconds: float) -> None:

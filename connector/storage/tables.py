@@ -41,12 +41,12 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def storable(text: str) -> str:
-    """Text as `Words` stores it."""
+    """Text as `StorableText` stores it."""
     # Printable text has neither, and asking is cheap.
     return text if text.isprintable() else _SURROGATES.sub("\ufffd", text.replace("\0", ""))
 
 
-class Words(TypeDecorator[str]):
+class StorableText(TypeDecorator[str]):
     """Text that either database takes, whoever wrote it: NUL is left out, a lone surrogate becomes U+FFFD."""
 
     impl = String
@@ -64,15 +64,15 @@ events = Table(
     "events",
     metadata,
     Column("id", _ID, primary_key=True, autoincrement=True),
-    Column("store", Words, nullable=False),
-    Column("pixel", Words, nullable=False),
-    Column("event", Words, nullable=False),
-    Column("event_id", Words, nullable=False),
-    Column("object_key", Words, nullable=False),
-    Column("test_code", Words, nullable=False),
-    Column("state", Words, nullable=False),  # held, due, accepted, rejected, expired, skipped
+    Column("store", StorableText, nullable=False),
+    Column("pixel", StorableText, nullable=False),
+    Column("event", StorableText, nullable=False),
+    Column("event_id", StorableText, nullable=False),
+    Column("object_key", StorableText, nullable=False),
+    Column("test_code", StorableText, nullable=False),
+    Column("state", StorableText, nullable=False),  # held, due, accepted, rejected, expired, skipped
     Column("due_at", Double, nullable=False),  # not before; held: the end of the wait
-    Column("lease_owner", Words),
+    Column("lease_owner", StorableText),
     Column("lease_until", Double),  # in no index, and there is room in each page: so PostgreSQL claims in place
     Column("attempts", Integer, nullable=False),
     Column("tried_at", Double),  # first attempt, whatever came of it
@@ -81,15 +81,15 @@ events = Table(
     Column("created_at", Double, nullable=False),
     Column("settled_at", Double),
     Column("code", Integer),
-    Column("message", Words),
-    Column("request_id", Words),
+    Column("message", StorableText),
+    Column("request_id", StorableText),
     Column("payload", LargeBinary),  # the JSON bytes of the item, exactly as sent
     Column("email", LargeBinary),  # SHA-256 digests, for search and erasure
     Column("phone", LargeBinary),
     Column("external_id", LargeBinary),
     # Of events that may wait for the browser's signals only:
-    Column("checkout", Words),  # the checkout's token
-    Column("consent", Words),  # "": not asked for; else granted, missing, denied
+    Column("checkout", StorableText),  # the checkout's token
+    Column("consent", StorableText),  # "": not asked for; else granted, missing, denied
     Column("as_of", Double),  # when the body that the properties are from was written
     UniqueConstraint("pixel", "event", "event_id"),
     postgresql_with={"fillfactor": 50},
@@ -120,14 +120,14 @@ ledger = Table(
     "ledger",
     metadata,
     Column("id", _ID, primary_key=True, autoincrement=True),
-    Column("store", Words, nullable=False),
-    Column("topic", Words, nullable=False),
+    Column("store", StorableText, nullable=False),
+    Column("topic", StorableText, nullable=False),
     Column("body_sha256", LargeBinary, nullable=False),
-    Column("object_key", Words, nullable=False),
-    Column("order_number", Words, nullable=False),
-    Column("delivery", Words, nullable=False),
-    Column("outcome", Words, nullable=False),  # relayed, skipped, recorded, parked
-    Column("reason", Words, nullable=False),
+    Column("object_key", StorableText, nullable=False),
+    Column("order_number", StorableText, nullable=False),
+    Column("delivery", StorableText, nullable=False),
+    Column("outcome", StorableText, nullable=False),  # relayed, skipped, recorded, parked
+    Column("reason", StorableText, nullable=False),
     Column("received_at", Double, nullable=False),
     UniqueConstraint("store", "topic", "body_sha256"),
 )
@@ -140,10 +140,10 @@ parked = Table(
     "parked",
     metadata,
     Column("id", _ID, primary_key=True, autoincrement=True),
-    Column("store", Words, nullable=False),
-    Column("topic", Words, nullable=False),
+    Column("store", StorableText, nullable=False),
+    Column("topic", StorableText, nullable=False),
     Column("body_sha256", LargeBinary, nullable=False),
-    Column("reason", Words, nullable=False),
+    Column("reason", StorableText, nullable=False),
     Column("parked_at", Double, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
     UniqueConstraint("store", "topic", "body_sha256"),
@@ -153,9 +153,9 @@ Index("parked_at", parked.c.parked_at)
 counters = Table(
     "counters",
     metadata,
-    Column("store", Words, primary_key=True),
-    Column("topic", Words, primary_key=True),
-    Column("what", Words, primary_key=True),  # ignored, nothing new, refused
+    Column("store", StorableText, primary_key=True),
+    Column("topic", StorableText, primary_key=True),
+    Column("what", StorableText, primary_key=True),  # ignored, nothing new, refused
     Column("hour", BigInteger, primary_key=True),  # Unix seconds of its start
     Column("count", BigInteger, nullable=False),
 )
@@ -164,42 +164,42 @@ Index("counters_hour", counters.c.hour)
 lanes = Table(
     "lanes",
     metadata,
-    Column("store", Words, primary_key=True),
-    Column("pixel", Words, primary_key=True),
+    Column("store", StorableText, primary_key=True),
+    Column("pixel", StorableText, primary_key=True),
     Column("denied_until", Double),  # no event before; then one, as a probe
     Column("denied_since", Double),
-    Column("denied_token", Words),  # fingerprint of the token that was refused
+    Column("denied_token", StorableText),  # fingerprint of the token that was refused
     Column("denials", Integer, nullable=False),
-    Column("reason", Words, nullable=False),
+    Column("reason", StorableText, nullable=False),
 )
 
 stores = Table(
     "stores",
     metadata,
-    Column("name", Words, primary_key=True),
+    Column("name", StorableText, primary_key=True),
     Column("started_at", Double, nullable=False),
 )
 
 relays = Table(
     "relays",
     metadata,
-    Column("name", Words, primary_key=True),
+    Column("name", StorableText, primary_key=True),
     Column("seen_at", Double, nullable=False),
 )
 
 leases = Table(
     "leases",
     metadata,
-    Column("name", Words, primary_key=True),
-    Column("owner", Words, nullable=False),
+    Column("name", StorableText, primary_key=True),
+    Column("owner", StorableText, nullable=False),
     Column("until", Double, nullable=False),
 )
 
 alerts = Table(
     "alerts",
     metadata,
-    Column("key", Words, primary_key=True),  # what kind, and where: "denied:STORE:PIXEL"
-    Column("sentence", Words, nullable=False),
+    Column("key", StorableText, primary_key=True),  # what kind, and where: "denied:STORE:PIXEL"
+    Column("sentence", StorableText, nullable=False),
     Column("since", Double, nullable=False),
     Column("noted_at", Double),  # since when it has lasted long enough to count
     Column("over_at", Double),  # since when it is not seen any more
@@ -211,7 +211,7 @@ alerts = Table(
 arrivals = Table(
     "arrivals",
     metadata,
-    Column("store", Words, primary_key=True),
+    Column("store", StorableText, primary_key=True),
     Column("hour", BigInteger, primary_key=True),  # Unix seconds of its start
     Column("count", BigInteger, nullable=False),  # webhooks with a good signature, whatever became of them
     Column("last_at", Double, nullable=False),
@@ -221,15 +221,15 @@ Index("arrivals_hour", arrivals.c.hour)
 signals = Table(
     "signals",
     metadata,
-    Column("store", Words, primary_key=True),
-    Column("token", Words, primary_key=True),
-    Column("ttclid", Words, nullable=False),
-    Column("ttp", Words, nullable=False),
-    Column("ip", Words, nullable=False),
-    Column("user_agent", Words, nullable=False),
-    Column("url", Words, nullable=False),
-    Column("referrer", Words, nullable=False),
-    Column("consent", Words, nullable=False),  # granted, denied, or "" as long as nobody has said
+    Column("store", StorableText, primary_key=True),
+    Column("token", StorableText, primary_key=True),
+    Column("ttclid", StorableText, nullable=False),
+    Column("ttp", StorableText, nullable=False),
+    Column("ip", StorableText, nullable=False),
+    Column("user_agent", StorableText, nullable=False),
+    Column("url", StorableText, nullable=False),
+    Column("referrer", StorableText, nullable=False),
+    Column("consent", StorableText, nullable=False),  # granted, denied, or "" as long as nobody has said
     Column("seen_at", Double, nullable=False),  # the last beacon
 )
 Index("signals_seen", signals.c.seen_at)
@@ -237,17 +237,17 @@ Index("signals_seen", signals.c.seen_at)
 registered = Table(
     "registered",
     metadata,
-    Column("store", Words, primary_key=True),
-    Column("topic", Words, primary_key=True),
-    Column("id", Words, nullable=False),  # the shop's name for it
-    Column("url", Words, nullable=False),
+    Column("store", StorableText, primary_key=True),
+    Column("topic", StorableText, primary_key=True),
+    Column("id", StorableText, nullable=False),  # the shop's name for it
+    Column("url", StorableText, nullable=False),
     Column("made_at", Double, nullable=False),
 )
 
 reconciled = Table(
     "reconciled",
     metadata,
-    Column("store", Words, primary_key=True),
+    Column("store", StorableText, primary_key=True),
     Column("tried_at", Double, nullable=False),  # when the last round began
     Column("upto", Double, nullable=False),  # what changed before has been looked at
     Column("gaps", BigInteger, nullable=False),  # orders and sign-ups no webhook brought, since `gaps_since`
@@ -258,12 +258,12 @@ reconciled = Table(
 tallies = Table(
     "tallies",
     metadata,
-    Column("store", Words, primary_key=True),
-    Column("what", Words, primary_key=True),
+    Column("store", StorableText, primary_key=True),
+    Column("what", StorableText, primary_key=True),
     Column("hour", BigInteger, primary_key=True),  # Unix seconds of its start
-    Column("pixel", Words, primary_key=True),
-    Column("event", Words, primary_key=True),
-    Column("detail", Words, primary_key=True),
+    Column("pixel", StorableText, primary_key=True),
+    Column("event", StorableText, primary_key=True),
+    Column("detail", StorableText, primary_key=True),
     Column("count", BigInteger, nullable=False),
 )
 Index("tallies_hour", tallies.c.hour)
@@ -271,11 +271,11 @@ Index("tallies_hour", tallies.c.hour)
 totals = Table(
     "totals",
     metadata,
-    Column("store", Words, primary_key=True),
-    Column("what", Words, primary_key=True),
-    Column("pixel", Words, primary_key=True),
-    Column("event", Words, primary_key=True),
-    Column("detail", Words, primary_key=True),
+    Column("store", StorableText, primary_key=True),
+    Column("what", StorableText, primary_key=True),
+    Column("pixel", StorableText, primary_key=True),
+    Column("event", StorableText, primary_key=True),
+    Column("detail", StorableText, primary_key=True),
     Column("count", BigInteger, nullable=False),
 )
 
@@ -283,8 +283,8 @@ identities = Table(
     "identities",
     metadata,
     Column("digest", LargeBinary, primary_key=True),  # SHA-256 of an e-mail or phone, as in events
-    Column("store", Words, primary_key=True),
-    Column("object_key", Words, primary_key=True),  # the order, checkout or customer whose events have it
+    Column("store", StorableText, primary_key=True),
+    Column("object_key", StorableText, primary_key=True),  # the order, checkout or customer whose events have it
 )
 Index("identities_object", identities.c.store, identities.c.object_key)
 
@@ -292,8 +292,8 @@ demands = Table(
     "demands",
     metadata,
     Column("id", _ID, primary_key=True, autoincrement=True),
-    Column("store", Words, nullable=False),
-    Column("what", Words, nullable=False),  # erase_person, erase_store, export, uninstalled
+    Column("store", StorableText, nullable=False),
+    Column("what", StorableText, nullable=False),  # erase_person, erase_store, export, uninstalled
     Column("body_sha256", LargeBinary, nullable=False),  # so that a repeated body asks for nothing
     Column("asked_at", Double, nullable=False),
     Column("done_at", Double),

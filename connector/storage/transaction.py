@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from connector.storage.engine import patience_of
-from connector.storage.group_commit import TookTooLong
+from connector.storage.group_commit import WaitTimeout
 from connector.storage.write_lock import turn
 
 
@@ -59,7 +59,7 @@ class Transactions:
                 connection.commit()
         except SQLAlchemyError as error:
             raise CannotStore(_cause(error)) from error
-        except TookTooLong:
+        except WaitTimeout:
             raise CannotStore("others have been writing for too long") from None
         except OSError as error:
             raise CannotStore(f"{type(error).__name__}: {error.strerror}") from error

@@ -7,18 +7,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
 
-from connector.storage.group_commit import TookTooLong
+from connector.storage.group_commit import WaitTimeout
 
-GLANCE = 0.001  # seconds between two looks at a lock another process holds
-GIVE_WAY = 3  # times as long as it wrote does a writer that comes behind pause, if others had to wait for it
-LONGEST_WAY = 0.25  # seconds; it writes now and then all the same
+POLL_INTERVAL = 0.001  # seconds between two looks at a lock another process holds
+YIELD_FACTOR = 3  # times as long as it wrote does a writer that comes behind pause, if others had to wait for it
+MAX_YIELD = 0.25  # seconds; it writes now and then all the same
 _BEHIND = Lock()
 _not_before = 0.0
 
 
 @contextmanager
 def turn(path: str, patience: float, behind: bool = False) -> Iterator[None]:
-    """Hold the lock file at `path`: one writer at a time among all processes and threads. Raises TookTooLong.
+    """Hold the lock file at `path`: one writer at a time among all processes and threads. Raises WaitTimeout.
 
     SQLite's own waiting sleeps up to 100 ms between tries, and whoever sleeps longest is overtaken again and again.
     Whoever comes `behind`, as a relay does, leaves webhooks most of the time: see GIVE_WAY.
@@ -38,7 +38,7 @@ def _behind(lock: int, wanted: int, deadline: float) -> Iterator[None]:
     """One of this process's threads at a time, and not too soon after the last that made others wait."""
     global _not_before  # noqa: PLW0603 # there is one file that a process writes to, and one lock around this
     if not _BEHIND.acquire(timeout=max(0.0, deadline - time.monotonic())):
-        raise TookTooLong
+        raise WaitTimeout
     try:
         time.sleep(max(0.0, min(_not_before, deadline) - time.monotonic()))
         _take(lock, deadline)
@@ -46,7 +46,7 @@ def _behind(lock: int, wanted: int, deadline: float) -> Iterator[None]:
         yield
         if not _takes(wanted, fcntl.LOCK_EX):
             ended = time.monotonic()
-            _not_before = ended + min(GIVE_WAY * (ended - begun), LONGEST_WAY)
+            _not_before = ended + min(YIELD_FACTOR * (ended - begun), MAX_YIELD)
     finally:
         _BEHIND.release()
 
@@ -63,10 +63,10 @@ def _opened(path: str) -> Iterator[int]:
 def _take(lock: int, deadline: float, seen: int | None = None) -> None:
     while not _takes(lock, fcntl.LOCK_EX):
         if time.monotonic() >= deadline:
-            raise TookTooLong
+            raise WaitTimeout
         if seen is not None:
             _takes(seen, fcntl.LOCK_SH)  # again and again: not while one who came behind looks whether anybody waits
-        time.sleep(GLANCE)
+        time.sleep(POLL_INTERVAL)
     if seen is not None:
         fcntl.flock(seen, fcntl.LOCK_UN)
 

@@ -27,7 +27,7 @@ from connector.monitoring.alerts import Alerts, Problem, at
 from connector.monitoring.problems import LAST_ORDERS, withheld
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import Desk
-from connector.storage.lease import Turn
+from connector.storage.lease import Lease
 from connector.storage.transaction import CannotStore
 from connector.sync.backfill import History, Kind, counted
 from connector.sync.checkpoints import Round, Rounds
@@ -129,7 +129,7 @@ class Reconciler:
 
     def visit(self, store: Store) -> bool:
         """A round, if it is due and this process's turn; whether it was. Raises CannotStore."""
-        turn = Turn(self._outbox.engine, f"reconcile:{store.name}", TURN)
+        turn = Lease(self._outbox.engine, f"reconcile:{store.name}", TURN)
         if not turn.take(self._owner, self._clock()):
             return False
         try:
@@ -143,7 +143,7 @@ class Reconciler:
             turn.give_back(self._owner)
         return True
 
-    def _round(self, store: Store, begun: Round, turn: Turn) -> None:
+    def _round(self, store: Store, begun: Round, turn: Lease) -> None:
         now = begun.tried_at
         started = self._outbox.start_stores([store.name], now)[store.name]
         go_live = store.go_live or history_before(started)
@@ -163,7 +163,7 @@ class Reconciler:
         else:
             self._alerts.resolve(f"shop:{store.name}")
 
-    def _ask(self, store: Store, history: History, since: float, until: float, turn: Turn) -> ShopApiError | None:
+    def _ask(self, store: Store, history: History, since: float, until: float, turn: Lease) -> ShopApiError | None:
         """Webhooks, sign-ups, orders; the first fault. What is closed to our keys does not keep us from the others."""
         first: ShopApiError | None = None
         try:
@@ -190,12 +190,12 @@ class Reconciler:
         else:
             self._alerts.resolve(f"webhooks:{store.name}")
 
-    def _walk_customers(self, history: History, admin: ShopApi, since: float, until: float, turn: Turn) -> None:
+    def _walk_customers(self, history: History, admin: ShopApi, since: float, until: float, turn: Lease) -> None:
         for _ in history.customers(admin, _moment(since), _moment(until)):
             self._go_on(turn)
 
     def _walk_orders(
-        self, store: Store, history: History, admin: ShopApi, since: float, until: float, turn: Turn
+        self, store: Store, history: History, admin: ShopApi, since: float, until: float, turn: Lease
     ) -> None:
         """The oldest first, noting now and then how far it is."""
         while since < until:
@@ -208,7 +208,7 @@ class Reconciler:
     def _time(self) -> datetime:
         return _moment(self._clock())
 
-    def _go_on(self, turn: Turn) -> None:
+    def _go_on(self, turn: Lease) -> None:
         if self._stop.is_set() or not turn.take(self._owner, self._clock()):
             raise Stopped
 

@@ -30,7 +30,9 @@ ROUNDS = 3
 LONE = 20
 SANDBOX = 18766
 URL = f"http://127.0.0.1:{SANDBOX}"
-GLANCE = 0.1  # seconds between two looks at how far a backlog is: looking takes from the processor that is measured
+POLL_INTERVAL = (
+    0.1  # seconds between two looks at how far a backlog is: looking takes from the processor that is measured
+)
 
 
 def decisions(config: Config, number: int) -> list[Decision]:
@@ -103,9 +105,9 @@ def drain(engine: sa.Engine, environment: dict[str, str], batch: list[Decision])
         outbox._record_all(batch[start : start + 500])
     _client().delete("/received")
     with running("relay", environment):
-        wait_for(lambda: accepted() >= len(expected), 120, "the backlog", GLANCE)
+        wait_for(lambda: accepted() >= len(expected), 120, "the backlog", POLL_INTERVAL)
         settled = sa.select(sa.func.count()).where(events.c.state == "accepted")
-        wait_for(lambda: _one(engine, settled) == len(expected), 10, "settling", GLANCE)
+        wait_for(lambda: _one(engine, settled) == len(expected), 10, "settling", POLL_INTERVAL)
     _verify(expected)
     begun, ended = (
         _one(engine, sa.select(column)) for column in (sa.func.min(events.c.sent_at), sa.func.max(events.c.settled_at))

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from connector.storage.group_commit import AT_ONCE, Gathering, TookTooLong
+from connector.storage.group_commit import AT_ONCE, GroupCommit, WaitTimeout
 
 LONG = 30.0
 
@@ -56,7 +56,7 @@ def together(gathering, items, writer):
 def test_those_who_wait_are_written_in_one_go():
     """The first goes alone; all that came meanwhile share the next transaction, and each gets its own result."""
     writer = Writer()
-    outcomes = together(Gathering(writer, LONG, lambda error: True), list(range(1, 21)), writer)
+    outcomes = together(GroupCommit(writer, LONG, lambda error: True), list(range(1, 21)), writer)
     assert outcomes == {item: item * 10 for item in range(1, 21)}
     assert [len(group) for group in writer.groups] == [1, 19]
 
@@ -64,14 +64,14 @@ def test_those_who_wait_are_written_in_one_go():
 def test_a_group_has_an_end():
     """Nobody waits for more than so many others."""
     writer = Writer()
-    together(Gathering(writer, LONG, lambda error: True), list(range(AT_ONCE + 6)), writer)
+    together(GroupCommit(writer, LONG, lambda error: True), list(range(AT_ONCE + 6)), writer)
     assert [len(group) for group in writer.groups] == [1, AT_ONCE, 5]
 
 
 def test_one_bad_item_costs_no_other():
     """The group is tried again one by one; only the culprit gets the error."""
     writer = Writer(faulty={7})
-    outcomes = together(Gathering(writer, LONG, lambda error: True), list(range(1, 11)), writer)
+    outcomes = together(GroupCommit(writer, LONG, lambda error: True), list(range(1, 11)), writer)
     assert isinstance(outcomes.pop(7), ValueError)
     assert outcomes == {item: item * 10 for item in (1, 2, 3, 4, 5, 6, 8, 9, 10)}
 
@@ -79,7 +79,7 @@ def test_one_bad_item_costs_no_other():
 def test_a_fault_of_the_whole_is_not_tried_again():
     """A database that is away fails all at once, not each after a time-out of its own."""
     writer = Writer(faulty={7})
-    outcomes = together(Gathering(writer, LONG, lambda error: False), list(range(1, 11)), writer)
+    outcomes = together(GroupCommit(writer, LONG, lambda error: False), list(range(1, 11)), writer)
     assert [len(group) for group in writer.groups] == [1, 9]
     assert {item for item, outcome in outcomes.items() if isinstance(outcome, ValueError)} == set(range(2, 11))
 
@@ -87,12 +87,12 @@ def test_a_fault_of_the_whole_is_not_tried_again():
 def test_a_failure_of_the_whole_is_shared_by_those_who_waited_for_it():
     """They do not ask again one after the other; whoever comes later does."""
     writer = Writer(faulty={1})
-    gathering = Gathering(writer, LONG, lambda error: False)
+    gathering = GroupCommit(writer, LONG, lambda error: False)
     outcomes = together(gathering, [1, 2, 3], writer)
     assert {item: type(outcome) for item, outcome in outcomes.items()} == {
         1: ValueError,
-        2: TookTooLong,
-        3: TookTooLong,
+        2: WaitTimeout,
+        3: WaitTimeout,
     }
     assert writer.groups == [[1]]
     assert gathering.add(5) == 50
@@ -101,11 +101,11 @@ def test_a_failure_of_the_whole_is_shared_by_those_who_waited_for_it():
 def test_a_wish_whose_turn_does_not_come_is_withdrawn():
     """After the patience it is not written any more, by nobody."""
     writer = Writer()
-    gathering = Gathering(writer, 0.01, lambda error: True)
+    gathering = GroupCommit(writer, 0.01, lambda error: True)
     first = threading.Thread(target=gathering.add, args=(1,))
     first.start()
     assert writer.entered.wait(LONG)
-    with pytest.raises(TookTooLong):
+    with pytest.raises(WaitTimeout):
         gathering.add(2)
     writer.gate.set()
     first.join(LONG)
@@ -131,7 +131,7 @@ def test_a_transaction_waits_for_those_under_way():
     """Threads that keep each other from the processor write together."""
     writer = Writer()
     writer.gate.set()
-    gathering = Gathering(writer, LONG, lambda error: True, linger=LONG)
+    gathering = GroupCommit(writer, LONG, lambda error: True, linger=LONG)
     with gathering.under_way():
         first = lined_up(gathering, 1)
         assert gathering.add(2) == 20
@@ -143,7 +143,7 @@ def test_nobody_waits_for_one_who_turned_back():
     """What was under way may come to nothing, as a webhook of an ignored topic does."""
     writer = Writer()
     writer.gate.set()
-    gathering = Gathering(writer, LONG, lambda error: True, linger=LONG)
+    gathering = GroupCommit(writer, LONG, lambda error: True, linger=LONG)
     with gathering.under_way():
         first = lined_up(gathering, 1)
         assert writer.groups == []
@@ -155,16 +155,16 @@ def test_waiting_for_others_has_an_end():
     """One that takes long holds nobody up."""
     writer = Writer()
     writer.gate.set()
-    gathering = Gathering(writer, LONG, lambda error: True, linger=0.01)
+    gathering = GroupCommit(writer, LONG, lambda error: True, linger=0.01)
     with gathering.under_way():
         assert gathering.add(1) == 10
 
 
 def test_nothing_counts_as_stored_when_its_writer_is_ended():
     """Whoever waited for a thread that was told to exit learns that it was in vain."""
-    gathering = Gathering(lambda items: sys.exit(), LONG, lambda error: True, linger=LONG)
+    gathering = GroupCommit(lambda items: sys.exit(), LONG, lambda error: True, linger=LONG)
     with gathering.under_way():
         first = lined_up(gathering, 1)
-        with pytest.raises(TookTooLong):
+        with pytest.raises(WaitTimeout):
             gathering.add(2)
     first.join(LONG)

@@ -3,18 +3,18 @@
 import pytest
 from sqlalchemy import Engine
 
-from connector.storage.lease import Turn
+from connector.storage.lease import Lease
 from tests.support.filled import NOW
 
 LASTS = 300.0
 
 
 @pytest.fixture
-def turn(engine: Engine) -> Turn:
-    return Turn(engine, "a chore", LASTS)
+def turn(engine: Engine) -> Lease:
+    return Lease(engine, "a chore", LASTS)
 
 
-def test_only_one_has_the_turn_until_it_ends(turn: Turn) -> None:
+def test_only_one_has_the_turn_until_it_ends(turn: Lease) -> None:
     """A dead process's turn ends by itself."""
     assert turn.take("one", NOW)
     assert not turn.take("two", NOW + LASTS)
@@ -24,7 +24,7 @@ def test_only_one_has_the_turn_until_it_ends(turn: Turn) -> None:
     assert not turn.take("one", NOW + 2 * LASTS + 2)
 
 
-def test_given_back_it_is_free_at_once(turn: Turn) -> None:
+def test_given_back_it_is_free_at_once(turn: Lease) -> None:
     """By its owner only."""
     assert turn.take("one", NOW)
     turn.give_back("two")
@@ -33,13 +33,13 @@ def test_given_back_it_is_free_at_once(turn: Turn) -> None:
     assert turn.take("two", NOW + 1)
 
 
-def test_a_turn_from_the_future_does_not_block(turn: Turn) -> None:
+def test_a_turn_from_the_future_does_not_block(turn: Lease) -> None:
     """A clock jumped, and its turn would last for hours."""
     assert turn.take("one", NOW + 5 * 3600)
     assert turn.take("two", NOW)
 
 
-def test_turns_at_different_work_are_apart(turn: Turn, engine: Engine) -> None:
+def test_turns_at_different_work_are_apart(turn: Lease, engine: Engine) -> None:
     """Whoever keeps house does not keep others from sending alerts."""
     assert turn.take("one", NOW)
-    assert Turn(engine, "another chore", LASTS).take("two", NOW)
+    assert Lease(engine, "another chore", LASTS).take("two", NOW)

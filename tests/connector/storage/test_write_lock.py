@@ -14,8 +14,8 @@ from connector.cli.main import main
 from connector.outbox.outbox import Outbox
 from connector.storage import write_lock
 from connector.storage.engine import connect, migrate
-from connector.storage.group_commit import TookTooLong
-from connector.storage.write_lock import GIVE_WAY, LONGEST_WAY, turn
+from connector.storage.group_commit import WaitTimeout
+from connector.storage.write_lock import MAX_YIELD, YIELD_FACTOR, turn
 
 LONG = 30.0
 STORES = """
@@ -47,7 +47,7 @@ def test_a_turn_excludes_other_processes_and_ends_with_its_holder(tmp_path):
     )
     with holder:
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(TookTooLong), turn(path, 0.02):
+        with pytest.raises(WaitTimeout), turn(path, 0.02):
             pass
         holder.send_signal(signal.SIGKILL)
         holder.wait(LONG)
@@ -58,7 +58,7 @@ def test_a_turn_excludes_other_processes_and_ends_with_its_holder(tmp_path):
 def test_a_turn_excludes_other_threads(tmp_path):
     """Each turn opens the file anew, so threads of one process queue like processes."""
     path = str(tmp_path / "queue")
-    with turn(path, LONG), pytest.raises(TookTooLong), turn(path, 0.02):
+    with turn(path, LONG), pytest.raises(WaitTimeout), turn(path, 0.02):
         pass
 
 
@@ -100,7 +100,7 @@ def test_who_comes_behind_and_keeps_nobody_waiting_need_not_wait(tmp_path, clock
     assert clock.slept == [0.0] * 3
 
 
-@pytest.mark.parametrize(("wrote", "pause"), [(0.02, 0.02 * GIVE_WAY), (1.0, LONGEST_WAY)])
+@pytest.mark.parametrize(("wrote", "pause"), [(0.02, 0.02 * YIELD_FACTOR), (1.0, MAX_YIELD)])
 def test_who_comes_behind_pauses_after_having_kept_others_waiting(tmp_path, clock, wrote, pause):
     """The longer it wrote the longer, but not for ever: events are to go out, too."""
     path = str(tmp_path / "queue")
@@ -126,7 +126,7 @@ def test_a_pause_is_no_longer_than_the_patience(tmp_path, clock):
 def test_one_at_a_time_comes_behind(tmp_path, clock):
     """Threads that take turns at giving way would together write all the time."""
     one, another = str(tmp_path / "one"), str(tmp_path / "another")
-    with turn(one, LONG, behind=True), pytest.raises(TookTooLong), turn(another, 0.01, behind=True):
+    with turn(one, LONG, behind=True), pytest.raises(WaitTimeout), turn(another, 0.01, behind=True):
         pass
     with turn(another, LONG, behind=True):
         pass
@@ -168,7 +168,7 @@ def test_a_relay_that_is_stopped_as_it_looks_who_waits_holds_nobody_for_ever(tmp
     path = str(tmp_path / "queue")
     with open(f"{path}.wanted", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with turn(path, LONG), pytest.raises(TookTooLong), turn(path, 0.02):
+        with turn(path, LONG), pytest.raises(WaitTimeout), turn(path, 0.02):
             pass
 
 

@@ -14,7 +14,7 @@ from connector.core.store import ApiKeys
 from connector.monitoring.alerts import Alerts
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import Desk
-from connector.storage.lease import Turn
+from connector.storage.lease import Lease
 from connector.storage.tables import events, ledger
 from connector.sync.checkpoints import Rounds
 from connector.sync.reconcile import FIRST, GAPS_END, OVERLAP, PIECE, UNDER_WAY, Reconciler
@@ -206,7 +206,7 @@ class TestSchedule:
         assert len(names(engine)) == 8
 
     def test_the_turn_of_one_that_died_ends_by_itself(self, shop: Healed, engine: Engine) -> None:
-        Turn(engine, "reconcile:acme", 900).take("dead", shop.clock.now)
+        Lease(engine, "reconcile:acme", 900).take("dead", shop.clock.now)
         assert not shop.visit(engine)
         assert shop.later(engine, 901)
 
