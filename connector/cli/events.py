@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Row
 
     from connector.config.settings import Config
-    from connector.mapping.event_id import Named
+    from connector.mapping.event_id import EventSubject
     from connector.outbox.queries import Choice, Desk
 
 
@@ -106,7 +106,7 @@ def show(key: str) -> None:
         click.echo(f"  payload: {masked(row.payload)}")
 
 
-def _of_named(desk: "Desk", key: str, named: "Sequence[Named]") -> "tuple[list[Row[Any]], list[Row[Any]]]":
+def _of_named(desk: "Desk", key: str, named: "Sequence[EventSubject]") -> "tuple[list[Row[Any]], list[Row[Any]]]":
     """Of what an event of this id would be about; an order that was skipped has no event."""
     for one in named:
         lines, found = database(partial(desk.show, one.key)) if one.key else ([], [])
@@ -117,7 +117,7 @@ def _of_named(desk: "Desk", key: str, named: "Sequence[Named]") -> "tuple[list[R
     return [], []
 
 
-def _unknown(key: str, named: "Sequence[Named]") -> str:
+def _unknown(key: str, named: "Sequence[EventSubject]") -> str:
     told = [
         f"it would be of {one}, of which no webhook is on record"
         if one.key

@@ -10,8 +10,8 @@ import msgspec
 from connector.core.store import Store
 from connector.core.webhook import InvalidPayload, Platform, Unreadable, Webhook
 from connector.intake.intake import Seen, examine
-from connector.mapping.consent import Waits
-from connector.mapping.tiktok_event import Mapped
+from connector.mapping.consent import BeaconWait
+from connector.mapping.tiktok_event import OutboundEvent
 from connector.signals.merge import lacking
 
 NO_AGE = "age is not applied: a real webhook older than max_event_age or go_live would be skipped"
@@ -53,7 +53,7 @@ def _notes(seen: Seen) -> list[str]:
     return [*dict.fromkeys(said), NO_AGE]
 
 
-def _wait(mapped: Mapped, waits: Waits) -> str:
+def _wait(mapped: OutboundEvent, waits: BeaconWait) -> str:
     said = f"{mapped.event} waits up to {waits.seconds:g} s for the browser's signals"
     lacks = lacking(mapped.payload, waits.consent)
     return f"{said}; as it is, it would be skipped then ({lacks})" if lacks else said

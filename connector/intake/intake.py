@@ -21,7 +21,7 @@ from connector.core.event import DataRequest, Event, Skipped
 from connector.core.signature import body_sha256
 from connector.core.store import Store
 from connector.core.webhook import InvalidPayload, Platform, Refused, Request, Unreadable, Webhook
-from connector.mapping.tiktok_event import Described, Mapped, map_event, object_key
+from connector.mapping.tiktok_event import Described, OutboundEvent, map_event, object_key
 from connector.outbox.encryption import seal, unseal
 from connector.outbox.ledger import Decision, hour_of
 from connector.outbox.outbox import Outbox, Parked
@@ -56,7 +56,7 @@ SAID = {
 class Seen(msgspec.Struct, frozen=True):
     """What a webhook's body amounts to: events, milestones deliberately skipped, and whom it is about."""
 
-    events: tuple[Mapped, ...] = ()
+    events: tuple[OutboundEvent, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     object_key: str = ""
     order_number: str = ""
@@ -99,7 +99,7 @@ def examine(webhook: Webhook, platform: Platform, store: Store, now: datetime, g
         raise InvalidPayload(f"it comes from another shop, {webhook.shop} (shop = {', '.join(store.shops)})")
     told = list(platform.translate(replace(webhook, data=data), store))
     found = [item for item in told if not isinstance(item, DataRequest)]
-    mapped: list[Mapped | Skipped] = []
+    mapped: list[OutboundEvent | Skipped] = []
     described: dict[int, Described] = {}
     for item in found:
         mapped += map_event(item, store, now, go_live, described) if isinstance(item, Event) else [item]
@@ -107,7 +107,7 @@ def examine(webhook: Webhook, platform: Platform, store: Store, now: datetime, g
     subject = next((item for item in found if item.ids), None)
     ids = subject.ids if subject else {}
     return Seen(
-        events=_once_each(item for item in mapped if isinstance(item, Mapped)),
+        events=_once_each(item for item in mapped if isinstance(item, OutboundEvent)),
         skipped=tuple(dict.fromkeys(item for item in mapped if isinstance(item, Skipped))),
         object_key=object_key(subject.milestone, ids) if subject else "",
         order_number=ids.get("order_name") or ids.get("order_number", ""),
@@ -115,9 +115,9 @@ def examine(webhook: Webhook, platform: Platform, store: Store, now: datetime, g
     )
 
 
-def _once_each(mapped: Any) -> tuple[Mapped, ...]:
+def _once_each(mapped: Any) -> tuple[OutboundEvent, ...]:
     """Two milestones under one event name are one event; the first wins."""
-    found: dict[tuple[str, str, str], Mapped] = {}
+    found: dict[tuple[str, str, str], OutboundEvent] = {}
     for item in mapped:
         found.setdefault((item.pixel.code, item.event, item.event_id), item)
     return tuple(found.values())

@@ -17,8 +17,8 @@ EUROPE = frozenset(
     "AX GF GP MF MQ RE YT".split()
 )
 NO_CONSENT = "no consent"
-SAID_NO = f"{NO_CONSENT}: the shopper said no (consent)"
-SAID_NOTHING = f"{NO_CONSENT}: nothing says yes (consent)"
+CONSENT_DENIED = f"{NO_CONSENT}: the shopper said no (consent)"
+CONSENT_MISSING = f"{NO_CONSENT}: nothing says yes (consent)"
 
 # What the shopper said; "" where nobody has to ask.
 Answer = Literal["", "granted", "denied", "missing"]
@@ -28,7 +28,7 @@ Answer = Literal["", "granted", "denied", "missing"]
 TOKEN = re.compile("[A-Za-z0-9_-]{8,128}")
 
 
-class Waits(Struct, frozen=True):
+class BeaconWait(Struct, frozen=True):
     """What an event waits for: a beacon with its checkout's token, at most so many seconds.
 
     `home` is the page.url of an event that knows no better page. `as_of` (Unix seconds) is when the body was written,
@@ -61,10 +61,10 @@ def why_no_consent(event: Event, store: Store) -> str:
     """Why a shopper's answer keeps an event from being sent, or ""; no answer is a no, unless a browser may yet say."""
     answer = consent_answer(event, store)
     if answer == "denied":
-        return SAID_NO
+        return CONSENT_DENIED
     if answer != "missing" or joinable(event, store):
         return ""
-    return SAID_NOTHING if store.consent_source.key else f"{NO_CONSENT}: consent_source.key is not set (consent)"
+    return CONSENT_MISSING if store.consent_source.key else f"{NO_CONSENT}: consent_source.key is not set (consent)"
 
 
 def joinable(event: Event, store: Store) -> bool:
@@ -74,12 +74,12 @@ def joinable(event: Event, store: Store) -> bool:
     return TOKEN.fullmatch(event.ids.get("checkout_token", "")) is not None
 
 
-def waits(event: Event, store: Store) -> Waits | None:
+def waits(event: Event, store: Store) -> BeaconWait | None:
     """What an event waits for; None: for nothing."""
     if store.signals is None or not joinable(event, store):
         return None
     hold = store.signals.hold_checkout if event.milestone == "checkout_started" else store.signals.hold_order
-    return Waits(
+    return BeaconWait(
         token=event.ids["checkout_token"],
         seconds=hold.total_seconds(),
         consent=consent_answer(event, store),

@@ -6,7 +6,12 @@ from dataclasses import dataclass
 
 from connector.core.store import PLACEHOLDER, Store
 
-SHAPES = {"order_id": r"\d+", "customer_id": r"\d+", "order_number": r"\S+", "checkout_token": "[0-9A-Za-z_-]{8,}"}
+PLACEHOLDER_PATTERNS = {
+    "order_id": r"\d+",
+    "customer_id": r"\d+",
+    "order_number": r"\S+",
+    "checkout_token": "[0-9A-Za-z_-]{8,}",
+}
 # By which of an id's parts the desk finds an order, checkout or customer, the surest first.
 _KNOWN_BY: Mapping[str, Mapping[str, str]] = {
     "order": {"order_id": "order:", "order_name": "", "order_number": ""},
@@ -16,7 +21,7 @@ _KNOWN_BY: Mapping[str, Mapping[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class EventSubject:
     """An order, checkout or customer of a store. `key` is what the desk knows it by; "" if the id does not tell."""
 
     store: str
@@ -29,17 +34,17 @@ class Named:
         return f"{which} of {self.store}"
 
 
-def named_by(event_id: str, stores: Iterable[Store]) -> Iterator[Named]:
+def named_by(event_id: str, stores: Iterable[Store]) -> Iterator[EventSubject]:
     """All that an event of this id could be about: each store's templates for orders, checkouts and customers."""
     for store in stores:
         for kind, parts in _KNOWN_BY.items():
             template: str = getattr(store.event_id, kind)
             asked = PLACEHOLDER.findall(template)
-            found = shaped(template, {name: SHAPES.get(name, ".+") for name in asked}).fullmatch(event_id)
+            found = shaped(template, {name: PLACEHOLDER_PATTERNS.get(name, ".+") for name in asked}).fullmatch(event_id)
             if found:
                 values = dict(zip(asked, found.groups(), strict=True))
                 key = next((prefix + values[name] for name, prefix in parts.items() if name in values), "")
-                yield Named(store.name, kind, key)
+                yield EventSubject(store.name, kind, key)
 
 
 def shaped(template: str, shapes: Mapping[str, str]) -> re.Pattern[str]:

@@ -18,7 +18,7 @@ from connector.core.json_fields import quotable
 from connector.core.store import PLACEHOLDER, Milestone, Pixel, Store, among
 from connector.core.text import how_long
 from connector.mapping import hashing
-from connector.mapping.consent import Waits, home, waits, why_no_consent
+from connector.mapping.consent import BeaconWait, home, waits, why_no_consent
 
 # The 62 currencies the Events API lists; what it does with others is undocumented.
 CURRENCIES = frozenset(
@@ -42,15 +42,15 @@ CONTENT_ID_CHAINS: dict[str, tuple[str, ...]] = {
     "product_id": ("product_id", "sku"),
     "sku": ("sku", "variant_id", "product_id"),
 }
-NOBODY = "nothing to match on: no e-mail, phone, id, click id, nor ip with user agent"
-NO_IP = "limited_data_use applies and TikTok honours it only with a public ip, which is missing"
+NOTHING_TO_MATCH = "nothing to match on: no e-mail, phone, id, click id, nor ip with user agent"
+PUBLIC_IP_MISSING = "limited_data_use applies and TikTok honours it only with a public ip, which is missing"
 MAX_ID = 512
 _NUMBERS = (int, Decimal)
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
-class Mapped(Struct, frozen=True):
+class OutboundEvent(Struct, frozen=True):
     """An event as it will be sent: the very bytes, and what the outbox keeps beside them.
 
     `object_key` names the order, checkout or customer ("order:123"); `hashes` are the SHA-256 hex digests of e-mail,
@@ -69,7 +69,7 @@ class Mapped(Struct, frozen=True):
     phone: str = ""
     external_id: str = ""
     notes: tuple[str, ...] = ()
-    waits: Waits | None = None
+    waits: BeaconWait | None = None
     more_hashes: tuple[str, ...] = ()  # when the payload has several e-mails or phones: those after the first
 
     def __repr__(self) -> str:
@@ -90,7 +90,7 @@ class Described(Struct, frozen=True):
 
 def map_event(
     event: Event, store: Store, now: datetime, go_live: datetime | None, described: dict[int, Described] | None = None
-) -> Iterator[Mapped | Skipped]:
+) -> Iterator[OutboundEvent | Skipped]:
     """What an event becomes: one item per pixel and event name, or the reason why it is none.
 
     `go_live` is when the store started (orders older than it are history); None applies no age at all. `described`
@@ -118,7 +118,7 @@ def map_event(
                 yield Skipped(event.milestone, reason, event.ids)
                 continue
             head = {"event": name, "event_time": int(occurred_at.timestamp()), "event_id": event_id}
-            yield Mapped(
+            yield OutboundEvent(
                 pixel=pixel,
                 milestone=event.milestone,
                 event=name,
@@ -169,8 +169,8 @@ def _why_not(event: Event, event_id: str, store: Store) -> str:
 
 def _why_nobody(event: Event, user: dict[str, Any], store: Store) -> str:
     if not matchable(user):
-        return NOBODY
-    return NO_IP if "ip" not in user and _data_use_is_limited(event, store) else ""
+        return NOTHING_TO_MATCH
+    return PUBLIC_IP_MISSING if "ip" not in user and _data_use_is_limited(event, store) else ""
 
 
 def _why_excluded(event: Event, store: Store) -> str:

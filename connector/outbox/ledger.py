@@ -14,7 +14,7 @@ from msgspec import Struct
 from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql, sqlite
 
-from connector.mapping.tiktok_event import Mapped
+from connector.mapping.tiktok_event import OutboundEvent
 from connector.monitoring.inactivity import HOUR
 from connector.storage.bulk_insert import BulkInsert
 from connector.storage.tables import counters, events, ledger, storable
@@ -32,7 +32,7 @@ class Decision(Struct, frozen=True):
     order_number: str = ""
     outcome: str = "relayed"
     reason: str = ""
-    events: tuple[Mapped, ...] = ()
+    events: tuple[OutboundEvent, ...] = ()
 
     @property
     def body(self) -> tuple[str, str, bytes]:

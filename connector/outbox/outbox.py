@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy import Connection, Engine
 
-from connector.mapping.tiktok_event import Mapped
+from connector.mapping.tiktok_event import OutboundEvent
 from connector.monitoring.inactivity import HOUR
 from connector.outbox.identity_hashes import remember
 from connector.outbox.ledger import Bookkeeping, Decision
@@ -369,7 +369,7 @@ def _result(
     }
 
 
-def _row(mapped: Mapped, decision: Decision) -> dict[str, Any]:
+def _row(mapped: OutboundEvent, decision: Decision) -> dict[str, Any]:
     return {
         "store": decision.store,
         "pixel": mapped.pixel.code,

@@ -12,7 +12,7 @@ from typing import Literal
 
 from connector.core.json_fields import Json, mapping, rows
 from connector.core.store import MILESTONES, PLACEHOLDER, Milestone, Store
-from connector.mapping.event_id import SHAPES, shaped
+from connector.mapping.event_id import PLACEHOLDER_PATTERNS, shaped
 from connector.mapping.tiktok_event import CURRENCIES, content_type
 from connector.pixel.captured_requests import Sent
 
@@ -116,7 +116,7 @@ def _event_id(one: Sent, milestone: Milestone, store: Store) -> list[str]:
         return [f"{why} (`connector snippet {store.name} --plain` makes it)"]
     if not isinstance(found, str):
         return ["its event_id is a number, the server's is a text; write String(…) around it"]
-    shapes = {name: SHAPES.get(name, ".+") for name in PLACEHOLDER.findall(template)}
+    shapes = {name: PLACEHOLDER_PATTERNS.get(name, ".+") for name in PLACEHOLDER.findall(template)}
     if shaped(template, shapes).fullmatch(found):
         return []
     remedy = (

@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
-from connector.mapping.consent import Waits
+from connector.mapping.consent import BeaconWait
 from connector.signals.merge import Signal, fill, follow, join, lacking
 from connector.storage.engine import patience_of
 from connector.storage.group_commit import GroupCommit, WaitTimeout
@@ -61,7 +61,7 @@ class Arrival:
 
     number: int
     row: dict[str, Any] = field(repr=False)
-    waits: Waits
+    waits: BeaconWait
 
 
 class Joins(Transactions):

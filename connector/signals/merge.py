@@ -9,8 +9,8 @@ from typing import Literal
 import msgspec
 from msgspec import Raw, Struct
 
-from connector.mapping.consent import SAID_NO, SAID_NOTHING
-from connector.mapping.tiktok_event import NO_IP, NOBODY, matchable
+from connector.mapping.consent import CONSENT_DENIED, CONSENT_MISSING
+from connector.mapping.tiktok_event import NOTHING_TO_MATCH, PUBLIC_IP_MISSING, matchable
 
 _PARTS = msgspec.json.Decoder(dict[str, Raw])
 _TEXTS = msgspec.json.Decoder(dict[str, str])
@@ -79,12 +79,12 @@ def follow(payload: bytes, newer: bytes) -> bytes:
 def lacking(payload: bytes, consent: str) -> str:
     """Why an event may not be sent as it is, or ""; `consent` as the events table has it."""
     if consent in ("missing", "denied"):
-        return SAID_NO if consent == "denied" else SAID_NOTHING
+        return CONSENT_DENIED if consent == "denied" else CONSENT_MISSING
     parts = _PARTS.decode(payload)
     user = _part(parts, "user")
     if not matchable(user):
-        return NOBODY
-    return NO_IP if "limited_data_use" in parts and "ip" not in user else ""
+        return NOTHING_TO_MATCH
+    return PUBLIC_IP_MISSING if "limited_data_use" in parts and "ip" not in user else ""
 
 
 def _fill(payload: bytes, user: Mapping[str, Raw], page: Mapping[str, str], home: str) -> bytes:

@@ -20,7 +20,7 @@ from connector.core.store import Store
 from connector.core.text import how_many
 from connector.core.webhook import InvalidPayload, Platform, Unreadable, Webhook
 from connector.intake.intake import Seen, a_bug, decision, examine, set_aside
-from connector.mapping.tiktok_event import Mapped
+from connector.mapping.tiktok_event import OutboundEvent
 from connector.outbox.ledger import Decision
 from connector.outbox.outbox import Outbox
 from connector.storage.tables import events, ledger
@@ -53,7 +53,7 @@ class Tally:
 class Memory(Transactions):
     """What the database knows already, asked for a page at a time."""
 
-    def known(self, items: Collection[Mapped]) -> set[tuple[str, str, str]]:
+    def known(self, items: Collection[OutboundEvent]) -> set[tuple[str, str, str]]:
         """Those of these events that are there, as (pixel, event, event_id)."""
         if not items:
             return set()

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from connector.mapping.consent import SAID_NO, SAID_NOTHING
+from connector.mapping.consent import CONSENT_DENIED, CONSENT_MISSING
 from connector.signals.collector import ADDRESS_BURST, MAX_BEACON
 from platforms import PLATFORMS
 from platforms.samples import SAMPLES, fresh_journey
@@ -118,7 +118,7 @@ def test_consent_decides(expecting):
     yes.beacon(consent="granted")
     no.beacon(consent="denied")
     expecting.until(yes.has_joined, "the order with a yes arrives")
-    for shopper, reason in ((no, SAID_NO), (silent, SAID_NOTHING)):
+    for shopper, reason in ((no, CONSENT_DENIED), (silent, CONSENT_MISSING)):
 
         def skipped(shopper=shopper, reason=reason):
             shown = expecting.command("events", "show", shopper.event_id).stdout

@@ -7,7 +7,7 @@ import httpx
 
 from connector.config.settings import load
 from connector.devtools.sandbox.server import Sandbox
-from connector.mapping.tiktok_event import Mapped
+from connector.mapping.tiktok_event import OutboundEvent
 from connector.outbox.ledger import Decision
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import Desk
@@ -43,7 +43,9 @@ def test_two_relays_with_pools_of_their_own_send_ten_thousand_events_once(postgr
         name = list(config.stores)[start // per_webhook % len(config.stores)]
         pixel, at = config.stores[name].pixels[0], datetime.fromtimestamp(NOW, UTC)
         events = tuple(
-            Mapped(pixel, "order_paid", "Purchase", f"{name}-{number}", at, f"order:{number}", item(f"{name}-{number}"))
+            OutboundEvent(
+                pixel, "order_paid", "Purchase", f"{name}-{number}", at, f"order:{number}", item(f"{name}-{number}")
+            )
             for number in range(start, start + per_webhook)
         )
         outbox.record(Decision(name, "t", b"%d" % start, NOW, events=events))

@@ -45,7 +45,7 @@ SHOP = Store(
 )
 ASKING = replace(SHOP, consent="required")  # shoppers must say yes
 # What a browser has not told yet: Shopify's first webhook of a checkout.
-NOBODY = {"email": None, "phone": None, "customer": None, "billing_address": None, "shipping_address": []}
+NOTHING_TO_MATCH = {"email": None, "phone": None, "customer": None, "billing_address": None, "shipping_address": []}
 # What an order has when the shopper's browser was not asked for anything.
 UNTOLD = {"landing_site": None, "note_attributes": [], "browser_ip": None, "client_details": None}
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from connector.core.store import Pixel
-from connector.mapping.tiktok_event import Mapped
+from connector.mapping.tiktok_event import OutboundEvent
 from connector.outbox.ledger import Decision
 from connector.outbox.outbox import Claimed, Lane, Outbox
 from connector.storage.tables import events
@@ -19,7 +19,7 @@ OTHER_PIXEL = Pixel("CTESTPIXEL0000000002", "token-two", "TEST9")
 LANE = Lane("acme", PIXEL.code)
 
 
-def mapped(number: object, event: str = "Purchase", pixel: Pixel = PIXEL, **changes: Any) -> Mapped:
+def mapped(number: object, event: str = "Purchase", pixel: Pixel = PIXEL, **changes: Any) -> OutboundEvent:
     event_id = f"acme-order-{number}"
     values: dict[str, Any] = {
         "pixel": pixel,
@@ -30,10 +30,10 @@ def mapped(number: object, event: str = "Purchase", pixel: Pixel = PIXEL, **chan
         "object_key": f"order:{number}",
         "payload": b'{"event_id":"%s"}' % event_id.encode(errors="replace"),
     }
-    return Mapped(**(values | changes))
+    return OutboundEvent(**(values | changes))
 
 
-def decision(body: str, *items: Mapped, at: float = NOW, **changes: Any) -> Decision:
+def decision(body: str, *items: OutboundEvent, at: float = NOW, **changes: Any) -> Decision:
     values: dict[str, Any] = {
         "store": "acme",
         "topic": "orders/paid",

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from connector.mapping.consent import SAID_NO, SAID_NOTHING
+from connector.mapping.consent import CONSENT_DENIED, CONSENT_MISSING
 from connector.outbox.queries import Desk
-from tests.support.checkouts import ASKING, NOBODY, SHOP, UNTOLD, Way, joined
+from tests.support.checkouts import ASKING, NOTHING_TO_MATCH, SHOP, UNTOLD, Way, joined
 
 YES = {"note_attributes": [{"name": "tiktok_consent", "value": "yes"}]}
 
@@ -47,9 +47,9 @@ class TestConsent:
             asking.beacon(consent="denied")
         asking.step()
         (row,) = asking.rows()
-        assert (row.state, row.message, row.payload) == ("skipped", SAID_NO, None)
+        assert (row.state, row.message, row.payload) == ("skipped", CONSENT_DENIED, None)
         assert (row.email, row.phone, row.external_id) == (None, None, None)
-        assert asking.lines() == [("orders/create", "skipped", f"PlaceAnOrder: {SAID_NO}")]
+        assert asking.lines() == [("orders/create", "skipped", f"PlaceAnOrder: {CONSENT_DENIED}")]
         assert Desk(asking.engine).skipped("no consent") == {"acme": 1}
         asking.step(300)
         assert asking.sent() == {}
@@ -61,8 +61,8 @@ class TestConsent:
         asking.step(4)
         assert asking.states() == {"PlaceAnOrder": "held", "Purchase": "held"}
         asking.step(2)
-        assert {(row.state, row.message, row.payload) for row in asking.rows()} == {("skipped", SAID_NOTHING, None)}
-        reason = f"PlaceAnOrder: {SAID_NOTHING}; Purchase: {SAID_NOTHING}"
+        assert {(row.state, row.message, row.payload) for row in asking.rows()} == {("skipped", CONSENT_MISSING, None)}
+        reason = f"PlaceAnOrder: {CONSENT_MISSING}; Purchase: {CONSENT_MISSING}"
         assert asking.lines() == [("orders/paid", "skipped", reason)]
 
     def test_no_relay_ever_takes_what_waits_for_a_yes(self, asking):
@@ -177,11 +177,15 @@ class TestConsent:
     def test_a_newer_body_tells_where_the_shopper_is(self, engine):
         """A checkout of nowhere counts by the shop's country, until an address says that somebody must be asked."""
         way = Way(engine, replace(SHOP, consent="required_in_europe"))
-        way.webhook("checkouts/create", **{**NOBODY, "email": "jane@example.com"}, **UNTOLD)
+        way.webhook("checkouts/create", **{**NOTHING_TO_MATCH, "email": "jane@example.com"}, **UNTOLD)
         assert way.states() == {"InitiateCheckout": "due"}
         way.now += 1
         german = {"country_code": "DE", "city": "Berlin"}
-        way.webhook("checkouts/update", **{**NOBODY, "email": "jane@example.com", "shipping_address": german}, **UNTOLD)
+        way.webhook(
+            "checkouts/update",
+            **{**NOTHING_TO_MATCH, "email": "jane@example.com", "shipping_address": german},
+            **UNTOLD,
+        )
         assert way.states() == {"InitiateCheckout": "held"}
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.core.store import EventIdTemplates, Pixel, Store
-from connector.mapping.event_id import Named, named_by
+from connector.mapping.event_id import EventSubject, named_by
 from connector.mapping.tiktok_event import fill
 
 ACME = Store(
@@ -29,17 +29,20 @@ TOKEN = "84ad78572dae52a8cbea7d55371afe89"
 @pytest.mark.parametrize(
     ("event_id", "named"),
     [
-        ("acme-order-7317710292920", [Named("acme", "order", "order:7317710292920")]),
-        (f"acme-checkout-{TOKEN}", [Named("acme", "checkout", f"checkout:{TOKEN}")]),
-        ("acme-customer-8", [Named("acme", "customer", "customer:8")]),
-        ("bSO-1001", [Named("beans", "order", "SO-1001")]),
-        (f"bc-{TOKEN}", [Named("beans", "order", f"c-{TOKEN}"), Named("beans", "checkout", f"checkout:{TOKEN}")]),
+        ("acme-order-7317710292920", [EventSubject("acme", "order", "order:7317710292920")]),
+        (f"acme-checkout-{TOKEN}", [EventSubject("acme", "checkout", f"checkout:{TOKEN}")]),
+        ("acme-customer-8", [EventSubject("acme", "customer", "customer:8")]),
+        ("bSO-1001", [EventSubject("beans", "order", "SO-1001")]),
+        (
+            f"bc-{TOKEN}",
+            [EventSubject("beans", "order", f"c-{TOKEN}"), EventSubject("beans", "checkout", f"checkout:{TOKEN}")],
+        ),
         ("acme-order-7317710292920x", []),
         ("acme-order-", []),
         ("", []),
     ],
 )
-def test_by_the_templates_of_every_store(event_id: str, named: list[Named]) -> None:
+def test_by_the_templates_of_every_store(event_id: str, named: list[EventSubject]) -> None:
     """All that fit, for one id may fit two."""
     assert list(named_by(event_id, [ACME, BEANS])) == named
 
@@ -68,11 +71,11 @@ def test_the_order_that_filled_the_template_is_among_what_it_names(parts: list[s
     (named,) = named_by(event_id, [store])
     assert named.key.removeprefix("order:") in event_id
     if parts.count("{order_name}") == 0:
-        assert named == Named("acme", "order", f"order:{number}")
+        assert named == EventSubject("acme", "order", f"order:{number}")
 
 
 def test_it_is_told_in_words() -> None:
     """As it is looked for in the shop."""
-    assert str(Named("acme", "order", "order:5")) == "order 5 of acme"
-    assert str(Named("acme", "order", "SO-5")) == "order SO-5 of acme"
-    assert str(Named("acme", "checkout", "")) == "a checkout of acme"
+    assert str(EventSubject("acme", "order", "order:5")) == "order 5 of acme"
+    assert str(EventSubject("acme", "order", "SO-5")) == "order SO-5 of acme"
+    assert str(EventSubject("acme", "checkout", "")) == "a checkout of acme"

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from connector.core.event import Address, Customer, Event, Item, Skipped
 from connector.core.store import EventIdTemplates, MappingSettings, OrderSettings, Pixel, Store
-from connector.mapping.tiktok_event import CURRENCIES, Mapped, content_id, fill, map_event, object_key
+from connector.mapping.tiktok_event import CURRENCIES, OutboundEvent, content_id, fill, map_event, object_key
 
 NOW = datetime(2026, 11, 23, 15, 0, tzinfo=UTC)
 LIVE = NOW - timedelta(days=30)
@@ -63,7 +63,7 @@ def results(event=EVENT, store=STORE, go_live=LIVE):
 
 def only(event=EVENT, store=STORE, go_live=LIVE):
     (found,) = results(event, store, go_live)
-    assert isinstance(found, Mapped), found
+    assert isinstance(found, OutboundEvent), found
     return found
 
 
@@ -83,11 +83,11 @@ def shopper(**changes):
     return replace(EVENT, customer=replace(CUSTOMER, **changes))
 
 
-NOBODY = {"emails": (), "phones": (), "ip": "", "user_agent": "", "ttclid": "", "ttp": "", "locale": ""}
+NOTHING_TO_MATCH = {"emails": (), "phones": (), "ip": "", "user_agent": "", "ttclid": "", "ttp": "", "locale": ""}
 
 
 def anonymous(**changes):
-    return replace(EVENT, ids={"order_id": "1001"}, customer=replace(CUSTOMER, **{**NOBODY, **changes}))
+    return replace(EVENT, ids={"order_id": "1001"}, customer=replace(CUSTOMER, **{**NOTHING_TO_MATCH, **changes}))
 
 
 def test_the_whole_item():
@@ -187,7 +187,7 @@ def test_unusable_ips_are_dropped():
     ],
 )
 def test_one_match_key_is_enough(key):
-    assert isinstance(only(anonymous(**key)), Mapped)
+    assert isinstance(only(anonymous(**key)), OutboundEvent)
 
 
 @pytest.mark.parametrize(

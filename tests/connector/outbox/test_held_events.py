@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import event
 
 from connector.devtools.preview import preview
-from connector.mapping.consent import SAID_NOTHING
+from connector.mapping.consent import CONSENT_MISSING
 from connector.outbox import held_events as module
 from connector.outbox.held_events import TOO_FAR, Holds, run
 from connector.privacy.retention import Attic
@@ -18,7 +18,7 @@ from connector.storage.tables import events
 from connector.storage.transaction import CannotStore
 from platforms import PLATFORMS
 from platforms.shopify import samples as shopify_samples
-from tests.support.checkouts import ASKING, NOBODY, SHOP, UNTOLD, Way, shopper
+from tests.support.checkouts import ASKING, NOTHING_TO_MATCH, SHOP, UNTOLD, Way, shopper
 
 
 @pytest.fixture
@@ -161,15 +161,15 @@ def test_the_thread_works_until_it_is_stopped(asking, caplog):
     assert asking.states() == {"PlaceAnOrder": "skipped"}
     assert "the database does not answer: away" in caplog.text
     (told,) = [record for record in caplog.records if record.message.startswith("skipped")]
-    assert (told.store, told.events, told.reason) == ("acme", 1, SAID_NOTHING)
+    assert (told.store, told.events, told.reason) == ("acme", 1, CONSENT_MISSING)
 
 
 @pytest.mark.parametrize(
     ("store", "topic", "changes", "note"),
     [
         (SHOP, "orders/create", {}, "PlaceAnOrder waits up to 5 s for the browser's signals"),
-        (ASKING, "orders/create", {}, f"as it is, it would be skipped then ({SAID_NOTHING})"),
-        (SHOP, "checkouts/create", NOBODY, "InitiateCheckout waits up to 20 s"),
+        (ASKING, "orders/create", {}, f"as it is, it would be skipped then ({CONSENT_MISSING})"),
+        (SHOP, "checkouts/create", NOTHING_TO_MATCH, "InitiateCheckout waits up to 20 s"),
         (replace(SHOP, signals=None), "orders/create", {}, ""),
     ],
 )

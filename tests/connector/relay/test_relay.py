@@ -24,7 +24,7 @@ from connector.core import rate_limit
 from connector.core.store import EventIdTemplates, Pixel, Store
 from connector.devtools.sandbox.rules import Fault
 from connector.devtools.sandbox.server import Sandbox
-from connector.mapping.tiktok_event import Mapped
+from connector.mapping.tiktok_event import OutboundEvent
 from connector.outbox.ledger import Decision
 from connector.outbox.outbox import Lane, Outbox
 from connector.outbox.queries import Desk
@@ -111,11 +111,11 @@ class World:
                 part = tuple(items[start : start + 500])
                 self.outbox.record(Decision(store, "t", b"%f" % random.random(), self.now, events=part))
 
-    def mapped(self, event_id: str, pixel: Pixel, age: float, padding: int) -> Mapped:
+    def mapped(self, event_id: str, pixel: Pixel, age: float, padding: int) -> OutboundEvent:
         item = {"event": "Purchase", "event_time": int(self.now - age), "event_id": event_id, "x": "x" * padding}
         at = datetime.fromtimestamp(self.now - age, UTC)
         payload = json.dumps(item).encode()
-        return Mapped(pixel, "order_paid", "Purchase", event_id, at, f"order:{event_id}", payload)
+        return OutboundEvent(pixel, "order_paid", "Purchase", event_id, at, f"order:{event_id}", payload)
 
     def rows(self) -> dict[str, Any]:
         with self.engine.connect().execution_options(reading=True) as connection:

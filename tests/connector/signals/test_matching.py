@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import event
 
-from connector.mapping.tiktok_event import NOBODY as NOBODY_KNOWN
+from connector.mapping.tiktok_event import NOTHING_TO_MATCH as NOBODY_KNOWN
 from connector.outbox.outbox import Lane, again
 from connector.privacy.retention import Attic, Housekeeper, Kept
 from connector.relay.relay import FURTHEST, LOOK_AHEAD
 from connector.signals.collector import Post
-from tests.support.checkouts import AGENT, IP, NOBODY, SHOP, UNTOLD, Way, holding, joined
+from tests.support.checkouts import AGENT, IP, NOTHING_TO_MATCH, SHOP, UNTOLD, Way, holding, joined
 
 
 @pytest.fixture
@@ -178,7 +178,7 @@ class TestJoin:
 
     def test_a_checkout_that_knows_nobody_yet(self, way):
         """Shopify tells of a checkout before its shopper has typed a word; the browser makes it somebody's."""
-        way.webhook("checkouts/create", **NOBODY, **UNTOLD)
+        way.webhook("checkouts/create", **NOTHING_TO_MATCH, **UNTOLD)
         assert way.states() == {"InitiateCheckout": "held"}
         way.beacon()
         way.step()
@@ -186,12 +186,12 @@ class TestJoin:
 
     def test_a_checkout_that_nobody_ever_tells_of(self, way):
         """It is skipped when its wait is over, and sent when a later webhook names the shopper after all."""
-        way.webhook("checkouts/create", **NOBODY, **UNTOLD)
+        way.webhook("checkouts/create", **NOTHING_TO_MATCH, **UNTOLD)
         way.step(21)
         (row,) = way.rows()
         assert (row.state, row.message, row.payload, row.settled_at) == ("skipped", NOBODY_KNOWN, None, way.now)
         assert way.lines() == [("checkouts/create", "skipped", f"InitiateCheckout: {NOBODY_KNOWN}")]
-        way.webhook("checkouts/update", **NOBODY, **UNTOLD)
+        way.webhook("checkouts/update", **NOTHING_TO_MATCH, **UNTOLD)
         assert way.states() == {"InitiateCheckout": "skipped"}
         way.webhook("checkouts/update", **UNTOLD)
         way.step()
@@ -199,7 +199,7 @@ class TestJoin:
 
     def test_a_later_webhook_names_the_shopper_while_the_event_waits(self, way):
         """It fills what is absent, and the event goes on waiting for the browser."""
-        way.webhook("checkouts/create", **NOBODY, **UNTOLD)
+        way.webhook("checkouts/create", **NOTHING_TO_MATCH, **UNTOLD)
         way.step(3)
         way.webhook("checkouts/update", **UNTOLD)
         assert way.states() == {"InitiateCheckout": "due"}

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.mapping.consent import SAID_NO, SAID_NOTHING
-from connector.mapping.tiktok_event import NO_IP, NOBODY
+from connector.mapping.consent import CONSENT_DENIED, CONSENT_MISSING
+from connector.mapping.tiktok_event import NOTHING_TO_MATCH, PUBLIC_IP_MISSING
 from connector.signals.merge import Signal, fill, follow, join, lacking
 
 HOME = "https://acme.example/"
@@ -84,12 +84,12 @@ def test_limited_data_use_is_only_ever_added():
     [
         ({"user": {"email": "x"}}, "", ""),
         ({"user": {"email": "x"}}, "granted", ""),
-        ({"user": {"email": "x"}}, "missing", SAID_NOTHING),
-        ({"user": {"email": "x"}}, "denied", SAID_NO),
-        ({"user": {"city": "x", "ip": "1"}}, "", NOBODY),
+        ({"user": {"email": "x"}}, "missing", CONSENT_MISSING),
+        ({"user": {"email": "x"}}, "denied", CONSENT_DENIED),
+        ({"user": {"city": "x", "ip": "1"}}, "", NOTHING_TO_MATCH),
         ({"user": {"ip": "1", "user_agent": "x"}}, "", ""),
-        ({}, "", NOBODY),
-        ({"user": {"email": "x"}, "limited_data_use": True}, "", NO_IP),
+        ({}, "", NOTHING_TO_MATCH),
+        ({"user": {"email": "x"}, "limited_data_use": True}, "", PUBLIC_IP_MISSING),
         ({"user": {"email": "x", "ip": "1"}, "limited_data_use": True}, "", ""),
     ],
 )

@@ -6,7 +6,7 @@ from multiprocessing import get_context
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from connector.mapping.consent import SAID_NOTHING
+from connector.mapping.consent import CONSENT_MISSING
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import metadata
 from tests.support.checkouts import ASKING, SHOP, UNTOLD, Way
@@ -111,7 +111,7 @@ class TestRaces:
         one.now = two.now = one.now + 6
         together(lambda: one.holds.end(one.now), lambda: two.holds.end(two.now))
         one.holds.end(one.now)
-        assert one.lines() == [("orders/create", "skipped", f"PlaceAnOrder: {SAID_NOTHING}")]
+        assert one.lines() == [("orders/create", "skipped", f"PlaceAnOrder: {CONSENT_MISSING}")]
 
 
 def _shop(url, numbers, start):

@@ -19,7 +19,7 @@ from connector.storage.tables import events, ledger
 from connector.sync.checkpoints import Rounds
 from connector.sync.reconcile import FIRST, GAPS_END, OVERLAP, PIECE, UNDER_WAY, Reconciler
 from platforms import PLATFORMS
-from tests.support.fakes.living import NOBODY, Clock, Living, server
+from tests.support.fakes.living import NOTHING_TO_MATCH, Clock, Living, server
 from tests.support.filled import rows
 
 EVERY = 900.0
@@ -296,7 +296,7 @@ class TestFaults:
 
 class TestGuarding:
     def test_a_webhook_that_vanished_is_told_until_the_next_round(self, shop: Healed, engine: Engine) -> None:
-        shop.register(engine, NOBODY)
+        shop.register(engine, NOTHING_TO_MATCH)
         wanted = shop.active()
         topic = "orders/paid" if shop.platform == "shopify" else "order.updated"
         shop.visit(engine)

@@ -12,10 +12,10 @@ from connector.storage.tables import ledger, registered
 from connector.sync.registered_webhooks import Registered
 from connector.sync.registration import carry_out, prepare
 from connector.sync.repair import Guardian
-from tests.support.fakes.living import NOBODY, SECRET, Clock, Living
+from tests.support.fakes.living import NOTHING_TO_MATCH, SECRET, Clock, Living
 from tests.support.filled import rows
 
-ADDRESS = f"{NOBODY}/webhooks/acme"
+ADDRESS = f"{NOTHING_TO_MATCH}/webhooks/acme"
 PAID = {"shopify": "orders/paid", "woocommerce": "order.updated"}
 
 
@@ -33,7 +33,7 @@ class Watched(Living):
         else:
             self.admin(self.store).subscribe(topic, url, SECRET)
 
-    def do(self, engine: Engine, action: str, base: str = NOBODY) -> None:
+    def do(self, engine: Engine, action: str, base: str = NOTHING_TO_MATCH) -> None:
         admin, found = prepare(self.store, self.administration, base, action)  # type: ignore[arg-type]
         for line in carry_out(found.lines, admin, SECRET):
             Registered(engine).note("acme", line, self.clock.now)
@@ -162,7 +162,7 @@ def test_a_server_that_moved_is_looked_after_where_it_is_now(shop: Watched, engi
 
 def test_what_an_earlier_registration_made_is_taken_up_when_it_is_found(shop: Watched, engine: Engine) -> None:
     """As when the database was not there at first. What bears another's name is not."""
-    admin, found = prepare(shop.store, shop.administration, NOBODY, "register")
+    admin, found = prepare(shop.store, shop.administration, NOTHING_TO_MATCH, "register")
     list(carry_out(found.lines, admin, SECRET))
     if shop.platform == "woocommerce":
         hook = next(each for each in shop.fake.webhooks.values() if each.topic == "customer.created")

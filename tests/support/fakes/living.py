@@ -32,7 +32,7 @@ from tests.support.fakes.shopify import FakeShopify
 from tests.support.fakes.woocommerce import FakeWooCommerce
 
 SECRET = "whsec_example_0123456789"
-NOBODY = "http://127.0.0.1:9"  # where nothing listens
+NOTHING_TO_MATCH = "http://127.0.0.1:9"  # where nothing listens
 STORE = Store(
     name="acme",
     platform="shopify",
