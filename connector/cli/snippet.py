@@ -21,7 +21,7 @@ def snippet(store: str, plain: bool, with_official_plugin: bool, without_pixel: 
 
     The code goes to the standard output, ready for a file; where to paste it, and what to mind, to the error output.
     """
-    from connector.pixel.snippet import CannotPrint, Kind, doubts, where_to_paste
+    from connector.pixel.snippet import Kind, NoSnippet, doubts, where_to_paste
     from connector.pixel.snippet import snippet as build
 
     config = configuration()
@@ -32,7 +32,7 @@ def snippet(store: str, plain: bool, with_official_plugin: bool, without_pixel: 
     try:
         base = config.public_url if base_url is None else base_url
         code = build(chosen, kind, base, with_official_plugin, not without_pixel)
-    except CannotPrint as fault:
+    except NoSnippet as fault:
         for reason in fault.reasons[:-1]:
             click.echo(f"connector: {reason}", err=True)
         fail(fault.reasons[-1])

@@ -41,7 +41,7 @@ MILESTONES_OF: dict[str, tuple[Milestone, ...]] = {
 }
 
 
-class CannotPrint(Exception):
+class NoSnippet(Exception):
     """There is no snippet for these settings. `reasons` holds one sentence each, with what to do."""
 
     def __init__(self, reasons: list[str]) -> None:
@@ -52,12 +52,12 @@ class CannotPrint(Exception):
 def snippet(
     store: Store, kind: Kind, base_url: str = "", with_official_plugin: bool = False, with_pixel: bool = True
 ) -> str:
-    """The code, ready to paste. `base_url` is where this server is, for the beacon. Raises CannotPrint.
+    """The code, ready to paste. `base_url` is where this server is, for the beacon. Raises NoSnippet.
 
     Without the pixel the WooCommerce plugin only tells the server, and the browser says nothing to TikTok.
     """
     if reasons := [*_why_not(store, kind, base_url)]:
-        raise CannotPrint(reasons)
+        raise NoSnippet(reasons)
     settings = _settings(store, kind)
     if kind == "woocommerce":
         settings["pixels"] = settings["pixels"] if with_pixel else []

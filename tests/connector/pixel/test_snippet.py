@@ -22,7 +22,7 @@ from connector.core.store import (
     SignalSettings,
     Store,
 )
-from connector.pixel.snippet import CannotPrint, as_json, doubts, snippet, where_to_paste
+from connector.pixel.snippet import NoSnippet, as_json, doubts, snippet, where_to_paste
 
 SECRETS = (
     "whsec-0123456789",
@@ -56,7 +56,7 @@ EACH = pytest.mark.parametrize(("store", "kind"), KINDS, ids=lambda one: one if 
 
 
 def refusal(store, kind, base=BASE):
-    with pytest.raises(CannotPrint) as refused:
+    with pytest.raises(NoSnippet) as refused:
         snippet(store, kind, base)
     return str(refused.value)
 
