@@ -15,7 +15,7 @@ from connector.mapping.tiktok_event import OutboundEvent
 from connector.monitoring.inactivity import HOUR
 from connector.outbox.identity_hashes import remember
 from connector.outbox.ledger import Bookkeeping, Decision
-from connector.signals.matching import Arrival, Joins
+from connector.signals.matching import HeldEvent, SignalMatcher
 from connector.storage.bulk_insert import BulkInsert
 from connector.storage.engine import patience_of
 from connector.storage.group_commit import GroupCommit, WaitTimeout
@@ -94,7 +94,7 @@ class Outbox(Transactions):
         super().__init__(engine)
         self._gathering: GroupCommit[Decision, int] = GroupCommit(self._record_all, patience_of(engine), fault_of_one)
         self.under_way = self._gathering.under_way
-        self._joins = Joins(engine)
+        self._joins = SignalMatcher(engine)
         known = f"ON CONFLICT DO NOTHING RETURNING {', '.join(column.name for column in _KEY)}"
         self._new_events = BulkInsert(events, _ROW, known, engine.dialect)
         self._books = Bookkeeping(engine.dialect)
@@ -115,7 +115,7 @@ class Outbox(Transactions):
     def _record_all(self, decisions: Sequence[Decision]) -> list[int]:
         """Several webhooks' decisions in one transaction; for each the number of its events that are new."""
         with self._write() as connection:
-            waiting = [Arrival(n, _row(m, d), m.waits) for n, d in enumerate(decisions) for m in d.events if m.waits]
+            waiting = [HeldEvent(n, _row(m, d), m.waits) for n, d in enumerate(decisions) for m in d.events if m.waits]
             admitted = self._joins.admit(connection, waiting) if waiting else {}
             new = self._insert_events(connection, decisions)
             for number, more in admitted.items():

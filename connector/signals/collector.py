@@ -15,7 +15,7 @@ from connector.core.json_fields import parameter, text
 from connector.core.store import Store
 from connector.mapping import hashing
 from connector.mapping.consent import TOKEN, home
-from connector.signals.matching import Beacon, Joins
+from connector.signals.matching import Beacon, SignalMatcher
 from connector.signals.merge import Signal
 
 MAX_BEACON = 8 * 1024  # bytes; a long click id, two addresses and a user agent are some 3 KB
@@ -47,7 +47,7 @@ class Collector:
         self,
         stores: Mapping[str, Store],
         trusted_proxies: int,
-        joins: Joins,
+        joins: SignalMatcher,
         clock: Callable[[], float] = time.time,
         elapsed: Callable[[], float] = time.monotonic,
     ) -> None:

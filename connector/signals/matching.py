@@ -56,7 +56,7 @@ class Beacon:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class HeldEvent:
     """A new event that may wait: its row for the table, the number of the webhook that brought it, its wait."""
 
     number: int
@@ -64,7 +64,7 @@ class Arrival:
     waits: BeaconWait
 
 
-class Joins(Transactions):
+class SignalMatcher(Transactions):
     """The verbs, the same on SQLite and PostgreSQL."""
 
     def __init__(self, engine: Engine) -> None:
@@ -109,7 +109,7 @@ class Joins(Transactions):
 
     # --- a webhook has come ---------------------------------------------------------------------------------
 
-    def admit(self, connection: Connection, arrivals: Sequence[Arrival]) -> Counter[int]:
+    def admit(self, connection: Connection, arrivals: Sequence[HeldEvent]) -> Counter[int]:
         """Store events that may wait; how many are new, by their webhook's number. Part of the caller's transaction.
 
         Of an event that is stored already, and still waits, what is absent is filled; value and products follow the
@@ -124,7 +124,7 @@ class Joins(Transactions):
             new[arrival.number] += self._admit(connection, arrival, signal)
         return new
 
-    def _admit(self, connection: Connection, arrival: Arrival, signal: Signal | None) -> bool:
+    def _admit(self, connection: Connection, arrival: HeldEvent, signal: Signal | None) -> bool:
         waits, came_at = arrival.waits, arrival.row["created_at"]
         told = arrival.row | {
             "checkout": waits.token,

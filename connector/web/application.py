@@ -25,7 +25,7 @@ from connector.monitoring.watcher import NoRelay
 from connector.outbox.outbox import Lane, Outbox
 from connector.outbox.queries import Desk
 from connector.signals.collector import MAX_BEACON, Collector, Post
-from connector.signals.matching import Joins
+from connector.signals.matching import SignalMatcher
 from connector.storage.engine import connect
 from connector.storage.transaction import CannotStore
 from connector.web import metrics
@@ -72,7 +72,7 @@ def create_app(config: Config, outbox: Outbox, platforms: Mapping[str, Platform]
         app.wsgi_app, config.stores, intake, figures, afterwards=watch.look_now_and_then
     )
 
-    collector = Collector(config.stores, config.trusted_proxies, Joins(outbox.engine))
+    collector = Collector(config.stores, config.trusted_proxies, SignalMatcher(outbox.engine))
 
     @app.route("/collect/<name>", methods=["POST", "OPTIONS"], provide_automatic_options=False)
     def collect(name: str) -> Response:

@@ -20,7 +20,7 @@ from connector.plugin.testing.shoppers import Journey
 from connector.relay.events_api import EventsApi
 from connector.relay.relay import Relay
 from connector.signals.collector import Collector, Post
-from connector.signals.matching import Joins
+from connector.signals.matching import SignalMatcher
 from connector.storage.tables import events, ledger, signals
 from platforms import PLATFORMS
 from platforms.shopify import samples as shopify_samples
@@ -69,7 +69,7 @@ class Way:
         self.outbox = Outbox(engine)
         self.intake = Intake(self.stores, PLATFORMS, self.outbox, self.moment)
         self.intake.start()
-        self.joins = Joins(engine)
+        self.joins = SignalMatcher(engine)
         self.collector = Collector(self.stores, 0, self.joins, clock=lambda: self.now, elapsed=lambda: self.now)
         self.holds = Holds(engine)
         self.sandbox = Sandbox(clock=lambda: self.now, pause=lambda _event, _seconds: None)

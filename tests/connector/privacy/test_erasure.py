@@ -24,7 +24,7 @@ from connector.privacy.erasure import NOT_SENT, PERHAPS_SENT, Eraser, eraser
 from connector.privacy.lookup import Records
 from connector.privacy.requests import Demands
 from connector.privacy.retention import KEY_OUTLIVES, Attic
-from connector.signals.matching import Beacon, Joins
+from connector.signals.matching import Beacon, SignalMatcher
 from connector.signals.merge import Signal
 from connector.storage.tables import demands, events, identities, ledger, metadata, parked, signals
 from connector.storage.transaction import CannotStore
@@ -504,7 +504,7 @@ class TestBrowser:
         """Both shoppers' browsers have told of their checkouts; the checkouts' webhooks name nobody."""
         store = replace(ACME, signals=SignalSettings())
         bench.intake._stores = {"acme": store, "beans": BEANS}
-        joins = Joins(bench.engine)
+        joins = SignalMatcher(bench.engine)
         for journey in (ANN, BOB):
             told = Signal(ip=journey.ip, user_agent=journey.user_agent)
             joins.collect(Beacon("acme", journey.checkout_token, NOW.timestamp(), "https://acme.example", told))
@@ -532,5 +532,7 @@ class TestBrowser:
         told.take("customers/redact", ANN)
         told.erase()
         again = Signal(ip=ANN.ip, user_agent=ANN.user_agent, consent="granted")
-        Joins(told.engine).collect(Beacon("acme", ANN.checkout_token, NOW.timestamp(), "https://acme.example", again))
+        SignalMatcher(told.engine).collect(
+            Beacon("acme", ANN.checkout_token, NOW.timestamp(), "https://acme.example", again)
+        )
         assert told.kept() == ids(BOB)

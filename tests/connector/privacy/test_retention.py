@@ -17,7 +17,7 @@ from connector.monitoring.event_stats import Tallies
 from connector.outbox.outbox import Outbox, Parked, settled
 from connector.outbox.queries import Choice, Desk
 from connector.privacy.retention import BATCH, KEY_OUTLIVES, Attic, Housekeeper, Kept
-from connector.signals.matching import Beacon, Joins
+from connector.signals.matching import Beacon, SignalMatcher
 from connector.signals.merge import Signal
 from connector.storage.tables import arrivals, counters, events, leases, ledger, parked, signals
 from connector.storage.transaction import CannotStore
@@ -320,7 +320,7 @@ def test_the_old_is_found_by_an_index(engine: Engine) -> None:
 def test_what_browsers_told_is_kept_for_a_day(bench: Bench) -> None:
     """Also what a clock wrote that had jumped ahead: it would be personal data without an end."""
     for token, at in (("old-token", NOW - 2 * DAY), ("new-token", NOW), ("token-of-a-jump", NOW + 400 * DAY)):
-        Joins(bench.engine).collect(Beacon("acme", token, at, "", Signal(ip="198.51.99.7")))
+        SignalMatcher(bench.engine).collect(Beacon("acme", token, at, "", Signal(ip="198.51.99.7")))
     done = bench.round(0.5)
     assert (done["signals dropped"], done["signals of the future dropped"]) == (1, 1)
     assert [row.token for row in rows(bench.engine, signals)] == ["new-token"]
@@ -329,7 +329,9 @@ def test_what_browsers_told_is_kept_for_a_day(bench: Bench) -> None:
 def test_of_a_flood_of_beacons_the_latest_are_kept(bench: Bench) -> None:
     """Anybody may send some, so a day's worth of them could fill the disk."""
     for number in range(5):
-        Joins(bench.engine).collect(Beacon("acme", f"token-{number}", NOW + number, "", Signal(ip="198.51.99.7")))
+        SignalMatcher(bench.engine).collect(
+            Beacon("acme", f"token-{number}", NOW + number, "", Signal(ip="198.51.99.7"))
+        )
     assert bench.attic.forget_signals_beyond(5) == 0
     assert bench.attic.forget_signals_beyond(2) == 3
     assert [row.token for row in rows(bench.engine, signals)] == ["token-3", "token-4"]
