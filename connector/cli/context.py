@@ -13,7 +13,7 @@ import click
 if TYPE_CHECKING:
     from connector.config.settings import Config
     from connector.core.store import Store
-    from connector.outbox.queries import Desk
+    from connector.outbox.queries import OutboxQueries
 
 T = TypeVar("T")
 LONG = 500  # items of work from which on it is shown how far it is
@@ -87,14 +87,14 @@ def fail(sentence: str) -> NoReturn:
     sys.exit(1)
 
 
-def open_desk() -> "Desk":
+def open_desk() -> "OutboxQueries":
     """The desk over the configured database."""
-    from connector.outbox.queries import Desk
+    from connector.outbox.queries import OutboxQueries
     from connector.storage.engine import connect, require_current
 
     engine = connect(configuration().database_url, patience=10.0)
     require_current(engine)
-    return Desk(engine)
+    return OutboxQueries(engine)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from connector.config.settings import Config
     from connector.mapping.event_id import EventSubject
-    from connector.outbox.queries import Choice, Desk
+    from connector.outbox.queries import EventFilter, OutboxQueries
 
 
 # As connector.outbox.outbox has them, which would bring the database's libraries along.
@@ -34,7 +34,7 @@ def _choosing(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--until", help="Created at the latest: a date, a time, or an age such as 2d, 3h."),
         click.option("--since", help="Created at the earliest: a date, a time, or an age such as 2d, 3h."),
         click.option("--event", default="", help="An event name, e.g. Purchase."),
-        click.option("--state", type=click.Choice(STATES)),
+        click.option("--state", type=click.EventFilter(STATES)),
         click.option("--store", default=""),
     ):
         command = option(command)
@@ -49,7 +49,7 @@ def list_(
     store: str, state: str | None, event: str, since: str | None, until: str | None, parked: bool, limit: int
 ) -> None:
     """List events, the newest last; or with --parked the webhooks that could not be handled."""
-    from connector.outbox.queries import Choice
+    from connector.outbox.queries import EventFilter
 
     config = configuration()
     if parked:
@@ -58,7 +58,7 @@ def list_(
             click.echo(f"{_at(item.parked_at)}  {item.store}  {item.topic}  {item.reason}")
         click.echo(f"{how_many(len(waiting), 'webhook is', 'webhooks are')} parked", err=True)
         return
-    choice = Choice((), store, state or "", event, moment(since), moment(until))
+    choice = EventFilter((), store, state or "", event, moment(since), moment(until))
     rows = database(lambda: open_desk().find(choice, limit))
     if store and not rows:
         store_named(config, store)
@@ -106,7 +106,9 @@ def show(key: str) -> None:
         click.echo(f"  payload: {masked(row.payload)}")
 
 
-def _of_named(desk: "Desk", key: str, named: "Sequence[EventSubject]") -> "tuple[list[Row[Any]], list[Row[Any]]]":
+def _of_named(
+    desk: "OutboxQueries", key: str, named: "Sequence[EventSubject]"
+) -> "tuple[list[Row[Any]], list[Row[Any]]]":
     """Of what an event of this id would be about; an order that was skipped has no event."""
     for one in named:
         lines, found = database(partial(desk.show, one.key)) if one.key else ([], [])
@@ -140,7 +142,7 @@ def replay(
     parked: bool, dry_run: bool, force: bool,
 ) -> None:  # fmt: skip
     """Send rejected and expired events again, by event_id or row number, store, state or time."""
-    from connector.outbox.queries import Choice
+    from connector.outbox.queries import EventFilter
 
     config = configuration()
     if parked:
@@ -148,10 +150,10 @@ def replay(
         return
     if not (ids or store or state or event or since or until):
         raise click.UsageError("say which events: ids, --store, --state, --event, --since or --until; or --parked")
-    _replay_events(config, Choice(ids, store, state or "", event, moment(since), moment(until)), dry_run, force)
+    _replay_events(config, EventFilter(ids, store, state or "", event, moment(since), moment(until)), dry_run, force)
 
 
-def _replay_events(config: "Config", choice: "Choice", dry_run: bool, force: bool) -> None:
+def _replay_events(config: "Config", choice: "EventFilter", dry_run: bool, force: bool) -> None:
     from connector.intake.replay import plan_replay, replay_events
 
     desk = database(open_desk)

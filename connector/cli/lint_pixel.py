@@ -45,7 +45,7 @@ def _stored(config: "Config", store: str) -> "Stored | None":
     import msgspec
     from sqlalchemy import make_url
 
-    from connector.outbox.queries import Desk
+    from connector.outbox.queries import OutboxQueries
     from connector.storage.engine import connect, require_current
 
     if config.database_url.startswith("sqlite") and not Path(make_url(config.database_url).database or "").exists():
@@ -56,7 +56,7 @@ def _stored(config: "Config", store: str) -> "Stored | None":
     except Exception as error:
         click.echo(f"! stored events are not compared: the database cannot be read ({type(error).__name__})", err=True)
         return None
-    desk = Desk(engine)
+    desk = OutboxQueries(engine)
 
     def find(pixel: str, event: str, event_id: str) -> dict[str, object] | None:
         _, rows = desk.show(event_id)

@@ -63,7 +63,7 @@ def relay() -> None:
     from connector.monitoring import alerts
     from connector.monitoring.problems import Finder
     from connector.monitoring.watcher import Watcher
-    from connector.outbox.held_events import EVERY, SELDOM, Holds
+    from connector.outbox.held_events import EVERY, SELDOM, HeldEvents
     from connector.outbox.held_events import run as end_holds
     from connector.outbox.outbox import Outbox
     from connector.privacy.erasure import eraser
@@ -92,7 +92,7 @@ def relay() -> None:
         teller = alerts.teller(engine, hook, running.name)
         watcher = Watcher(Finder(engine, config.stores), alerts.Alerts(engine), teller)
         expecting = any(store.signals for store in config.stores.values())
-        holding = partial(end_holds, Holds(engine), every=EVERY if expecting else SELDOM)
+        holding = partial(end_holds, HeldEvents(engine), every=EVERY if expecting else SELDOM)
         healer = Reconciler(config.stores, PLATFORMS, ADMINS, Outbox(engine), running.name)
         works: dict[str, Callable[[threading.Event], None]] = {
             "housekeeping": keeper.run,

@@ -14,7 +14,7 @@ from connector.monitoring.inactivity import HOUR
 from connector.monitoring.problems import Finder, alive, current
 from connector.monitoring.webhook_stats import Arrivals
 from connector.outbox.outbox import Lane, LaneState
-from connector.outbox.queries import Desk, OpenProblem, Queue
+from connector.outbox.queries import LaneQueue, OpenProblem, OutboxQueries
 from connector.relay.relay import fingerprint
 
 MANY = 10_000  # events of a lane that are counted; more are "10000 or more"
@@ -38,7 +38,7 @@ class Health:
     word: str = "flowing"
     rank: str = "good"  # good, note, bad: a class of the style sheet
     problems: list[OpenProblem] = field(default_factory=list)
-    queues: list[Queue] = field(default_factory=list)
+    queues: list[LaneQueue] = field(default_factory=list)
     last: float | None = None
     accepted: int = 0
     tested: int = 0
@@ -84,7 +84,9 @@ class Overview:
     worth: list[tuple[int, list[Decimal | None]]]  # by day, the latest first
 
 
-def overview(config: Config, desk: Desk, tallies: Tallies, arrivals: Arrivals, chosen: str, now: float) -> Overview:
+def overview(
+    config: Config, desk: OutboxQueries, tallies: Tallies, arrivals: Arrivals, chosen: str, now: float
+) -> Overview:
     """Of all stores, or of the one that is chosen. Raises CannotStore."""
     stores = {name: store for name, store in config.stores.items() if chosen in ("", name)}
     soon = now + HOUR
@@ -132,7 +134,7 @@ def _chart(title: str, numbers: Iterable[Number], kinds: dict[str, str], now: fl
 
 
 def _health(
-    stores: dict[str, Store], desk: Desk, arrivals: Arrivals, hourly: list[Number], now: float
+    stores: dict[str, Store], desk: OutboxQueries, arrivals: Arrivals, hourly: list[Number], now: float
 ) -> Iterable[Health]:
     queues, refused = desk.queue(MANY), {state.lane: state for state in desk.lane_states() if state.denied_since}
     problems = current(desk.open_problems(), Finder(desk.engine, stores).find(now), now)

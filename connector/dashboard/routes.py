@@ -28,7 +28,7 @@ from connector.mapping.event_id import named_by
 from connector.mapping.redaction import masked
 from connector.monitoring.event_stats import KEYS, Tallies
 from connector.monitoring.webhook_stats import Arrivals
-from connector.outbox.queries import Choice, Desk, Subject
+from connector.outbox.queries import EventFilter, OutboxQueries, Subject
 from connector.storage.transaction import CannotStore
 
 PAGE = 50  # rows
@@ -61,9 +61,9 @@ def pages(config: Config, engine: Engine, entrance: Entrance, platforms: Mapping
     site.context_processor(
         lambda: {"at": labels.at, "span": labels.span, "subject": labels.subject, "told": labels.told, "door": door}
     )
-    _add_reading(site, door, config, Desk(engine), Tallies(engine), Arrivals(engine))
-    _add_lists(site, door, config, Desk(engine))
-    _add_replaying(site, door, config, Desk(engine), platforms)
+    _add_reading(site, door, config, OutboxQueries(engine), Tallies(engine), Arrivals(engine))
+    _add_lists(site, door, config, OutboxQueries(engine))
+    _add_replaying(site, door, config, OutboxQueries(engine), platforms)
     return site
 
 
@@ -101,7 +101,9 @@ def _failed(status: int, sentence: str) -> tuple[str, int]:
 # --- reading ------------------------------------------------------------------------------------------------
 
 
-def _add_reading(site: Blueprint, door: Door, config: Config, desk: Desk, tallies: Tallies, arrivals: Arrivals) -> None:
+def _add_reading(
+    site: Blueprint, door: Door, config: Config, desk: OutboxQueries, tallies: Tallies, arrivals: Arrivals
+) -> None:
     @site.get("/")
     @door.inside
     def home() -> str:
@@ -137,12 +139,12 @@ def _add_reading(site: Blueprint, door: Door, config: Config, desk: Desk, tallie
                                outcomes=labels.OUTCOMES)  # fmt: skip
 
 
-def _add_lists(site: Blueprint, door: Door, config: Config, desk: Desk) -> None:
+def _add_lists(site: Blueprint, door: Door, config: Config, desk: OutboxQueries) -> None:
     @site.get("/failed")
     @door.inside
     def failed() -> str:
         store, state = _store(config), _state()
-        rows = desk.find(Choice(store=store, state=state, before=_before()), PAGE + 1)
+        rows = desk.find(EventFilter(store=store, state=state, before=_before()), PAGE + 1)
         last = rows[PAGE - 1] if len(rows) > PAGE else None
         more = {"before": f"{last.created_at!r}:{last.id}", "state": state, "store": store} if last else None
         return render_template("failures.html", rows=rows[:PAGE], state=state, chosen=store, stores=config.stores,
@@ -160,13 +162,15 @@ def _add_lists(site: Blueprint, door: Door, config: Config, desk: Desk) -> None:
 # --- replaying ----------------------------------------------------------------------------------------------
 
 
-def _add_replaying(site: Blueprint, door: Door, config: Config, desk: Desk, platforms: Mapping[str, Platform]) -> None:
+def _add_replaying(
+    site: Blueprint, door: Door, config: Config, desk: OutboxQueries, platforms: Mapping[str, Platform]
+) -> None:
     @site.post("/replay")
     @door.inside
     @door.ours
     def replay() -> Response:
         one, store = _one(), _store(config, request.form)
-        choice = Choice(store=store, state=_state(request.form)) if one is None else Choice(rows=(one,))
+        choice = EventFilter(store=store, state=_state(request.form)) if one is None else EventFilter(rows=(one,))
         plan = plan_replay(config, desk, choice, force=False, most=AT_ONCE)
         number = replay_events(desk, plan)
         said = [f"{how_many(number, 'event is', 'events are')} due again."]
@@ -190,7 +194,7 @@ def _add_replaying(site: Blueprint, door: Door, config: Config, desk: Desk, plat
         return door.say(_back(), " ".join(said))
 
 
-def _of_named(desk: Desk, event_id: str, config: Config) -> list[Subject]:
+def _of_named(desk: OutboxQueries, event_id: str, config: Config) -> list[Subject]:
     """Where there is no event of this id: what it would be of."""
     named = [one for one in named_by(event_id, config.stores.values()) if one.key]
     return [found for one in named for found in desk.search(one.key) if found.store == one.store]

@@ -19,9 +19,9 @@ from connector.core.text import how_many
 from connector.mapping.consent import NO_CONSENT
 from connector.monitoring.alerts import at
 from connector.monitoring.problems import LAST_ORDERS, withheld
-from connector.outbox.encryption import Unopenable, unseal
+from connector.outbox.encryption import CannotDecrypt, unseal
 from connector.outbox.outbox import Outbox
-from connector.outbox.queries import Desk
+from connector.outbox.queries import OutboxQueries
 from connector.relay.events_api import TIMEOUT, EventsApi
 from connector.storage.engine import SchemaError, connect, require_current
 from connector.storage.transaction import CannotStore
@@ -85,7 +85,7 @@ def _database(config: Config) -> Iterator[Finding]:
     try:
         require_current(engine)
         Outbox(engine).ping()
-        desk = Desk(engine)
+        desk = OutboxQueries(engine)
         yield Finding("ok", "the database answers and its schema is current")
         yield from _lanes(config, desk)
         for store, number in sorted(desk.skipped(NO_CONSENT).items()):
@@ -104,7 +104,7 @@ def _database(config: Config) -> Iterator[Finding]:
         engine.dispose()
 
 
-def _lanes(config: Config, desk: Desk) -> Iterator[Finding]:
+def _lanes(config: Config, desk: OutboxQueries) -> Iterator[Finding]:
     configured = {(store.name, pixel.code) for store in config.stores.values() for pixel in store.pixels}
     for lane, number in desk.waiting().items():
         if (lane.store, lane.pixel) not in configured:
@@ -124,13 +124,13 @@ def _lanes(config: Config, desk: Desk) -> Iterator[Finding]:
             )
 
 
-def _parked(config: Config, desk: Desk) -> Iterator[Finding]:
+def _parked(config: Config, desk: OutboxQueries) -> Iterator[Finding]:
     waiting = desk.parked(limit=10_000)
     closed = 0
     for item in waiting:
         try:
             unseal(item.sealed, config.stores[item.store])
-        except (KeyError, Unopenable):
+        except (KeyError, CannotDecrypt):
             closed += 1
     if waiting:
         number = how_many(len(waiting), "webhook is", "webhooks are")
@@ -139,14 +139,14 @@ def _parked(config: Config, desk: Desk) -> Iterator[Finding]:
         yield Finding("warning", f"{closed} of them cannot be opened: no current webhook_secret of their store fits")
 
 
-def _problems(desk: Desk) -> Iterator[Finding]:
+def _problems(desk: OutboxQueries) -> Iterator[Finding]:
     """What the watcher found; refused pixels and parked webhooks have been said above, fresher."""
     for problem in desk.open_problems():
         if not problem.key.startswith(("denied:", "parked:", "withheld:")):
             yield Finding("warning", f"{problem.sentence} (seen first {at(problem.since)})")
 
 
-def _nobody(config: Config, desk: Desk) -> Iterator[Finding]:
+def _nobody(config: Config, desk: OutboxQueries) -> Iterator[Finding]:
     for store in config.stores.values():
         reasons = desk.last_orders(store.name, LAST_ORDERS)
         if len(reasons) == LAST_ORDERS and all(PERSONAL_DATA_WITHHELD in reason for reason in reasons):

@@ -24,7 +24,7 @@ from connector.core.webhook import InvalidPayload, Platform, Refused, Request, U
 from connector.mapping.tiktok_event import Described, OutboundEvent, map_event, object_key
 from connector.outbox.encryption import seal, unseal
 from connector.outbox.ledger import Decision, hour_of
-from connector.outbox.outbox import Outbox, Parked
+from connector.outbox.outbox import Outbox, ParkedWebhook
 from connector.privacy.data_subject import person_of
 from connector.privacy.requests import Demands
 from connector.storage.transaction import CannotStore
@@ -187,7 +187,7 @@ class Intake:
         )
         return outcome
 
-    def replay(self, item: Parked) -> str:
+    def replay(self, item: ParkedWebhook) -> str:
         """A parked webhook through the current code: its new outcome; "parked" if it still does not fit.
 
         Raises KeyError for a store no longer configured, parking.Unopenable, CannotStore.
@@ -317,10 +317,10 @@ def decision(webhook: Webhook, store: Store, seen: Seen, now: float) -> Decision
     )
 
 
-def set_aside(webhook: Webhook, store: Store, reason: str) -> Parked:
+def set_aside(webhook: Webhook, store: Store, reason: str) -> ParkedWebhook:
     """A webhook that could not be handled, sealed for a replay."""
     digest, at = body_sha256(webhook.body), webhook.received_at.timestamp()
-    return Parked(store.name, webhook.topic, digest, reason, at, seal(webhook, store))
+    return ParkedWebhook(store.name, webhook.topic, digest, reason, at, seal(webhook, store))
 
 
 def history_before(started: float) -> datetime:

@@ -9,9 +9,9 @@ from typing import Any
 from connector.config.settings import Config
 from connector.core.webhook import Platform, Unreadable
 from connector.intake.intake import Intake
-from connector.outbox.encryption import Unopenable
-from connector.outbox.outbox import Outbox, Parked
-from connector.outbox.queries import Choice, Desk
+from connector.outbox.encryption import CannotDecrypt
+from connector.outbox.outbox import Outbox, ParkedWebhook
+from connector.outbox.queries import EventFilter, OutboxQueries
 from connector.relay.relay import DEDUPLICATED
 
 MOST = 1_000_000
@@ -38,7 +38,7 @@ class Plan:
         return len(self.ready) + len(self.forced)
 
 
-def plan_replay(config: Config, desk: Desk, choice: Choice, force: bool, most: int = MOST) -> Plan:
+def plan_replay(config: Config, desk: OutboxQueries, choice: EventFilter, force: bool, most: int = MOST) -> Plan:
     """Look at the chosen events, at most so many, the newest first; changes nothing."""
     plan, now = Plan(), datetime.now(UTC).timestamp()
     for row in desk.find(choice, most):
@@ -52,7 +52,7 @@ def plan_replay(config: Config, desk: Desk, choice: Choice, force: bool, most: i
     return plan
 
 
-def replay_events(desk: Desk, plan: Plan, tick: Callable[[int], None] = lambda _: None) -> int:
+def replay_events(desk: OutboxQueries, plan: Plan, tick: Callable[[int], None] = lambda _: None) -> int:
     """Make the planned events due again, with the same event_id and the same bytes; how many there were."""
     now, replayed = datetime.now(UTC).timestamp(), 0
     for ids, forced in ((plan.ready, False), (plan.forced, True)):
@@ -87,7 +87,7 @@ def _why_not(config: Config, row: Any, now: float) -> str:
 
 def replay_parked(
     config: Config,
-    desk: Desk,
+    desk: OutboxQueries,
     platforms: Mapping[str, Platform],
     store: str,
     dry_run: bool,
@@ -109,16 +109,16 @@ def replay_parked(
     return outcomes
 
 
-def _would(item: Parked) -> str:
+def _would(item: ParkedWebhook) -> str:
     return f"would be tried: {item.store} {item.topic}: {item.reason}"
 
 
-def _outcome(intake: Intake, item: Parked) -> str:
+def _outcome(intake: Intake, item: ParkedWebhook) -> str:
     try:
         outcome = intake.replay(item)
     except KeyError:
         return f"cannot be tried: store {item.store} is no longer configured"
-    except Unopenable as error:
+    except CannotDecrypt as error:
         return f"cannot be opened: {item.store}: {error}"
     except Unreadable as error:
         return f"still parked: {item.store} {item.topic}: {error}"

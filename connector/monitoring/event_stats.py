@@ -36,7 +36,7 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql, sqlite
 
 from connector.monitoring.inactivity import HOUR
-from connector.outbox.outbox import Claimed
+from connector.outbox.outbox import LeasedEvent
 from connector.storage.tables import tallies, totals
 from connector.storage.transaction import Transactions
 
@@ -96,7 +96,7 @@ class Tally:
     """What a lane's settled events add to the numbers: read first, written with those that were really settled."""
 
     def __init__(
-        self, store: str, pixel: str, claimed: Iterable[Claimed], results: Sequence[Mapping[str, Any]], now: float
+        self, store: str, pixel: str, claimed: Iterable[LeasedEvent], results: Sequence[Mapping[str, Any]], now: float
     ) -> None:
         self._store, self._pixel, self._hour = store, pixel, int(now) // HOUR * HOUR
         known = {item.id: item for item in claimed}
@@ -133,7 +133,7 @@ def _upsert(table: sa.Table, dialect: str) -> sa.Executable:
     )
 
 
-def _counted(item: Claimed, result: Mapping[str, Any], now: float) -> list[_Part]:
+def _counted(item: LeasedEvent, result: Mapping[str, Any], now: float) -> list[_Part]:
     """What an event adds; nothing if it cannot be counted, for what TikTok has taken must be settled or goes again."""
     try:
         return [*_parts(item, result, now)]
@@ -142,7 +142,7 @@ def _counted(item: Claimed, result: Mapping[str, Any], now: float) -> list[_Part
         return []
 
 
-def _parts(item: Claimed, result: Mapping[str, Any], now: float) -> Iterable[_Part]:
+def _parts(item: LeasedEvent, result: Mapping[str, Any], now: float) -> Iterable[_Part]:
     outcome = _outcome(result)
     if not outcome:
         return

@@ -28,7 +28,7 @@ from connector.core.store import Store
 from connector.monitoring.alerts import Problem, at
 from connector.monitoring.inactivity import SHORTEST, Quiet, quiet
 from connector.monitoring.webhook_stats import Arrivals
-from connector.outbox.queries import Desk, OpenProblem
+from connector.outbox.queries import OpenProblem, OutboxQueries
 from connector.storage.tables import counters, demands, events, parked
 from connector.storage.transaction import Transactions
 
@@ -56,7 +56,7 @@ class Finder(Transactions):
     def __init__(self, engine: Engine, stores: Mapping[str, Store]) -> None:
         super().__init__(engine)
         self._stores = stores
-        self._desk = Desk(engine)
+        self._desk = OutboxQueries(engine)
         self._arrivals = Arrivals(engine)
 
     def find(self, now: float) -> Iterator[Problem]:
@@ -234,7 +234,7 @@ def alive(seen: float | None, now: float) -> bool:
     return bool(seen) and abs(now - (seen or 0.0)) < RELAY_SILENT
 
 
-def overdue(desk: Desk, now: float) -> float | None:
+def overdue(desk: OutboxQueries, now: float) -> float | None:
     """Since when events are due that no relay sends, or None."""
     if alive(desk.relay_seen(), now):
         return None

@@ -12,7 +12,7 @@ from connector.core.store import Store
 from connector.core.webhook import Webhook
 
 
-class Unopenable(Exception):
+class CannotDecrypt(Exception):
     """None of the store's current webhook_secrets opens this body."""
 
 
@@ -30,11 +30,13 @@ def seal(webhook: Webhook, store: Store) -> bytes:
 
 
 def unseal(sealed: bytes, store: Store) -> Webhook:
-    """The webhook as it was parked. Raises Unopenable when every secret it could be sealed with is gone."""
+    """The webhook as it was parked. Raises CannotDecrypt when every secret it could be sealed with is gone."""
     try:
         content = _keys(store.webhook_secrets, store.name).decrypt(sealed)
     except InvalidToken:
-        raise Unopenable("no current webhook_secret opens it; put the old secret back into webhook_secrets") from None
+        raise CannotDecrypt(
+            "no current webhook_secret opens it; put the old secret back into webhook_secrets"
+        ) from None
     return msgspec.msgpack.decode(content, type=Webhook)
 
 

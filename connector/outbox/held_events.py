@@ -30,7 +30,7 @@ ONE_AT_A_TIME = 7_316_920_115  # any number that is only ours
 _HELD = sa.text("events.state = 'held'")
 
 
-class Holds(Transactions):
+class HeldEvents(Transactions):
     """The verbs. Times are Unix seconds. Raises CannotStore."""
 
     def end(self, now: float) -> int:
@@ -88,7 +88,7 @@ class Holds(Transactions):
         connection.execute(sa.update(ledger).where(*line).values(values))
 
 
-def run(holds: Holds, stop: Event, every: float = EVERY, clock: Callable[[], float] = time.time) -> None:
+def run(holds: HeldEvents, stop: Event, every: float = EVERY, clock: Callable[[], float] = time.time) -> None:
     """End waits as they run out, until `stop` is set."""
     while not stop.wait(every):
         try:

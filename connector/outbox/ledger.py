@@ -60,7 +60,7 @@ _PARKED = sa.select(ledger.c.store, ledger.c.topic, ledger.c.body_sha256).where(
 )
 
 
-class Bookkeeping:
+class Ledger:
     """The books of one database."""
 
     def __init__(self, dialect: sa.Dialect) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine
 from connector.mapping.tiktok_event import OutboundEvent
 from connector.monitoring.inactivity import HOUR
 from connector.outbox.identity_hashes import remember
-from connector.outbox.ledger import Bookkeeping, Decision
+from connector.outbox.ledger import Decision, Ledger
 from connector.signals.matching import HeldEvent, SignalMatcher
 from connector.storage.bulk_insert import BulkInsert
 from connector.storage.engine import patience_of
@@ -24,11 +24,11 @@ from connector.storage.transaction import CannotStore, Transactions, fault_of_on
 
 State = Literal["held", "due", "accepted", "rejected", "expired", "skipped"]
 STATES: tuple[State, ...] = ("held", "due", "accepted", "rejected", "expired", "skipped")
-FURTHEST = 900.0  # seconds, longer than any lease or pause: what lies further ahead was written by a wrong clock
+MAX_AHEAD = 900.0  # seconds, longer than any lease or pause: what lies further ahead was written by a wrong clock
 
 
 @dataclass(frozen=True, slots=True)
-class Parked:
+class ParkedWebhook:
     """A signed body we could not handle, with what its headers said, sealed with the store's own secrets."""
 
     store: str
@@ -60,7 +60,7 @@ class LaneState:
     reason: str = ""
 
 
-class Claimed(Struct, frozen=True):
+class LeasedEvent(Struct, frozen=True):
     """An event leased to one relay until `lease_until`."""
 
     id: int
@@ -84,7 +84,7 @@ _ROW = (
     "store", "pixel", "event", "event_id", "object_key", "test_code", "state", "due_at", "attempts", "occurred_at",
     "created_at", "payload", "email", "phone", "external_id",
 )  # fmt: skip
-_CLAIMED = Claimed.__struct_fields__
+_CLAIMED = LeasedEvent.__struct_fields__
 
 
 class Outbox(Transactions):
@@ -97,7 +97,7 @@ class Outbox(Transactions):
         self._joins = SignalMatcher(engine)
         known = f"ON CONFLICT DO NOTHING RETURNING {', '.join(column.name for column in _KEY)}"
         self._new_events = BulkInsert(events, _ROW, known, engine.dialect)
-        self._books = Bookkeeping(engine.dialect)
+        self._books = Ledger(engine.dialect)
 
     # --- intake ---------------------------------------------------------------------------------------------
 
@@ -140,7 +140,7 @@ class Outbox(Transactions):
                 new[number] += 1
         return new
 
-    def park(self, item: Parked, delivery: str = "") -> None:
+    def park(self, item: ParkedWebhook, delivery: str = "") -> None:
         """Keep a sealed body for a later replay, and its ledger line; the same body again changes nothing."""
         line = Decision(
             item.store, item.topic, item.body_sha256, item.parked_at, delivery, outcome="parked", reason=item.reason
@@ -150,7 +150,7 @@ class Outbox(Transactions):
             connection.execute(self._insert(parked).values(row).on_conflict_do_nothing())
             self._books.write(connection, [line])
 
-    def unpark(self, item: Parked) -> None:
+    def unpark(self, item: ParkedWebhook) -> None:
         """Forget a parked body that has been handled."""
         with self._write() as connection:
             connection.execute(sa.delete(parked).where(parked.c.id == item.id))
@@ -189,7 +189,7 @@ class Outbox(Transactions):
             rows = connection.execute(sa.select(lanes).where(_has_due(now))).all()
         return [lane_state(row) for row in rows]
 
-    def claim(self, lane: Lane, limit: int, owner: str, now: float, lease: float) -> list[Claimed]:
+    def claim(self, lane: Lane, limit: int, owner: str, now: float, lease: float) -> list[LeasedEvent]:
         """Lease up to `limit` due events of a lane to `owner` for `lease` seconds, the longest due first.
 
         From here on an event may have reached TikTok, so its first possibly-sent time is written now. No index has
@@ -210,7 +210,7 @@ class Outbox(Transactions):
                 lease_until=now + lease,
                 attempts=events.c.attempts + 1,
                 **{
-                    name: sa.func.coalesce(_believable(events.c[name], now + FURTHEST), now)  # hosts differ a little
+                    name: sa.func.coalesce(_believable(events.c[name], now + MAX_AHEAD), now)  # hosts differ a little
                     for name in ("tried_at", "sent_at")
                 },
             )
@@ -218,7 +218,7 @@ class Outbox(Transactions):
         )
         with self._write() as connection:
             rows = connection.execute(update).all()
-        return sorted((Claimed(*row) for row in rows), key=lambda item: item.id)
+        return sorted((LeasedEvent(*row) for row in rows), key=lambda item: item.id)
 
     def settle(
         self,
@@ -329,14 +329,14 @@ class Outbox(Transactions):
 
 
 def settled(
-    claimed: Claimed, state: State, now: float, code: int | None, message: str, request_id: str
+    claimed: LeasedEvent, state: State, now: float, code: int | None, message: str, request_id: str
 ) -> dict[str, Any]:
     """A final state for `Outbox.settle`."""
     return _result(claimed, state, claimed.sent_at, now, code, message, request_id) | {"new_settled_at": now}
 
 
 def again(
-    claimed: Claimed, due_at: float, sent_at: float | None, code: int | None, message: str, counts: bool = True
+    claimed: LeasedEvent, due_at: float, sent_at: float | None, code: int | None, message: str, counts: bool = True
 ) -> dict[str, Any]:
     """Another attempt at `due_at`. `sent_at` is None when TikTok certainly has not got the event.
 
@@ -347,7 +347,7 @@ def again(
 
 
 def _result(
-    claimed: Claimed,
+    claimed: LeasedEvent,
     state: State,
     sent_at: float | None,
     due_at: float,
@@ -406,7 +406,7 @@ def _has_due(now: float) -> sa.ColumnElement[bool]:
 def unleased(now: float) -> sa.ColumnElement[bool]:
     """Whether no relay has the event in hand: no lease, an ended one, or one by a clock that was wrong."""
     until = events.c.lease_until
-    return sa.or_(until.is_(None), until <= now, until > now + FURTHEST)
+    return sa.or_(until.is_(None), until <= now, until > now + MAX_AHEAD)
 
 
 def _believable(column: sa.Column[Any], bound: float) -> sa.ColumnElement[Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from connector.monitoring.inactivity import HOUR
-from connector.outbox.outbox import Lane, LaneState, Parked, lane_state
+from connector.outbox.outbox import Lane, LaneState, ParkedWebhook, lane_state
 from connector.storage.tables import alerts, counters, events, identities, lanes, ledger, parked, relays
 from connector.storage.transaction import Transactions
 
@@ -38,7 +38,7 @@ class OpenProblem:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class EventFilter:
     """Which events a command is about: every word given must fit. Times are Unix seconds of `created_at`."""
 
     ids: tuple[str, ...] = ()  # event_ids or row ids
@@ -86,7 +86,7 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class ParkedLine:
+class ParkedSummary:
     """A parked webhook without its body."""
 
     id: int
@@ -97,7 +97,7 @@ class ParkedLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Queue:
+class LaneQueue:
     """What waits in a lane: how many (at least), when the first of them is due, since when TikTok refuses the lane."""
 
     lane: Lane
@@ -106,10 +106,10 @@ class Queue:
     denied_since: float | None
 
 
-class Desk(Transactions):
+class OutboxQueries(Transactions):
     """The tables as people look at them, the same on SQLite and PostgreSQL."""
 
-    def find(self, chosen: Choice, limit: int) -> list[sa.Row[Any]]:
+    def find(self, chosen: EventFilter, limit: int) -> list[sa.Row[Any]]:
         """Events that fit, newest first, without their payloads: `kept` says whether there is one."""
         columns = [column for column in events.c if column.name not in ("payload", "email", "phone", "external_id")]
         kept = events.c.payload.is_not(None).label("kept")
@@ -194,23 +194,23 @@ class Desk(Transactions):
             ready = (events.c.id.in_(ids), events.c.state.not_in(("due", "held")), events.c.payload.is_not(None))
             return connection.execute(sa.update(events).where(*ready).values(again)).rowcount
 
-    def parked(self, store: str = "", limit: int = 1000, after: int = 0) -> list[Parked]:
+    def parked(self, store: str = "", limit: int = 1000, after: int = 0) -> list[ParkedWebhook]:
         """Parked bodies, oldest first, from the one after id `after` on."""
         query = sa.select(parked).where(parked.c.id > after).order_by(parked.c.id).limit(limit)
         if store:
             query = query.where(parked.c.store == store)
         with self._read() as connection:
-            return [Parked(**row._mapping) for row in connection.execute(query).all()]
+            return [ParkedWebhook(**row._mapping) for row in connection.execute(query).all()]
 
-    def parked_lines(self, store: str = "", limit: int = 50, before: int | None = None) -> list[ParkedLine]:
+    def parked_lines(self, store: str = "", limit: int = 50, before: int | None = None) -> list[ParkedSummary]:
         """Parked webhooks, the newest first, from the one before id `before` on; their bodies stay where they are."""
-        query = sa.select(*(parked.c[name] for name in ParkedLine.__dataclass_fields__)).order_by(parked.c.id.desc())
+        query = sa.select(*(parked.c[name] for name in ParkedSummary.__dataclass_fields__)).order_by(parked.c.id.desc())
         if store:
             query = query.where(parked.c.store == store)
         if before is not None:
             query = query.where(parked.c.id < before)
         with self._read() as connection:
-            return [ParkedLine(*row) for row in connection.execute(query.limit(limit))]
+            return [ParkedSummary(*row) for row in connection.execute(query.limit(limit))]
 
     def parked_number(self, store: str = "") -> int:
         """How many bodies are parked."""
@@ -254,7 +254,7 @@ class Desk(Transactions):
         with self._read() as connection:
             return {Lane(row.store, row.pixel): row.number for row in connection.execute(query.order_by(*key))}
 
-    def queue(self, most: int) -> list[Queue]:
+    def queue(self, most: int) -> list[LaneQueue]:
         """What waits in each lane that has ever been configured, counted up to `most` in each."""
         found = []
         with self._read() as connection:
@@ -263,7 +263,7 @@ class Desk(Transactions):
                 oldest = connection.execute(sa.select(sa.func.min(events.c.due_at)).where(*mine)).scalar()
                 some = sa.select(events.c.due_at).where(*mine).limit(most).subquery()
                 number = connection.execute(sa.select(sa.func.count()).select_from(some)).scalar() if oldest else 0
-                found.append(Queue(Lane(row.store, row.pixel), int(number or 0), oldest, row.denied_since))
+                found.append(LaneQueue(Lane(row.store, row.pixel), int(number or 0), oldest, row.denied_since))
         return found
 
     def parked_by_store(self, names: Iterable[str], most: int) -> dict[str, int]:

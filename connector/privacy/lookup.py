@@ -10,8 +10,8 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from connector.core.store import Store
-from connector.outbox.encryption import Unopenable, unseal
-from connector.outbox.queries import Desk
+from connector.outbox.encryption import CannotDecrypt, unseal
+from connector.outbox.queries import OutboxQueries
 from connector.privacy.data_subject import Person, is_named
 from connector.storage.tables import events, identities, signals, stores
 from connector.storage.transaction import Transactions
@@ -42,7 +42,7 @@ class Records(Transactions):
     def __init__(self, engine: sa.Engine, configured: Mapping[str, Store]) -> None:
         super().__init__(engine)
         self.configured = configured
-        self._desk = Desk(engine)
+        self._desk = OutboxQueries(engine)
 
     def stores(self) -> list[str]:
         """All that were ever started here, and so may have left something."""
@@ -123,7 +123,7 @@ class Records(Transactions):
                     shop = self.configured[store]
                     if is_named(person, item.topic, unseal(item.sealed, shop).body, shop):
                         named.append(item.id)
-                except (KeyError, Unopenable):  # nobody can say that it does not name them, nor ever use it
+                except (KeyError, CannotDecrypt):  # nobody can say that it does not name them, nor ever use it
                     unopenable.append(item.id)
         return named, unopenable
 

@@ -27,7 +27,7 @@ from connector.core.rate_limit import TokenBuckets
 from connector.core.store import Pixel, Store
 from connector.core.text import how_long
 from connector.monitoring.event_stats import Tally
-from connector.outbox.outbox import FURTHEST, Claimed, Lane, LaneState, Outbox, again, settled
+from connector.outbox.outbox import MAX_AHEAD, Lane, LaneState, LeasedEvent, Outbox, again, settled
 from connector.relay.events_api import LONGEST_REQUEST, PARTLY, EventsApi, Outcome
 from connector.storage.transaction import CannotStore
 
@@ -138,7 +138,7 @@ class Relay:
         now = self._clock()
         if self._elapsed() - self._looked_ahead >= LOOK_AHEAD:
             self._looked_ahead = self._elapsed()
-            if number := self._outbox.pull_back(now, now + FURTHEST):
+            if number := self._outbox.pull_back(now, now + MAX_AHEAD):
                 log.warning("events due further ahead than is possible (a clock jumped), due now: %s", number)
         for state in self._outbox.lanes_due(now):
             if state.lane not in self._lanes or (probing := self._probing(state, now)) is None:
@@ -160,7 +160,7 @@ class Relay:
         if state.denied_token != fingerprint(self._lanes[state.lane][1].access_token):
             log.info("the token has changed, trying it", extra={"store": state.lane.store, "pixel": state.lane.pixel})
             return True
-        return None if now < state.denied_until <= now + FURTHEST else True
+        return None if now < state.denied_until <= now + MAX_AHEAD else True
 
     def _drain(self, lane: Lane, probing: bool) -> int:
         taken = 0
@@ -190,7 +190,7 @@ class Relay:
 
     # --- one claim ------------------------------------------------------------------------------------------
 
-    def _deliver(self, work: "_Work", claimed: list[Claimed]) -> bool:
+    def _deliver(self, work: "_Work", claimed: list[LeasedEvent]) -> bool:
         """Send and settle what was claimed; False when the lane shall not be worked on for now."""
         lease_until = claimed[0].lease_until
         begun = lease_until - LEASE
@@ -211,13 +211,13 @@ class Relay:
         self._outbox.settle(self.name, lease_until, results, tally.write)
         return going_on
 
-    def _send(self, work: "_Work", batch: list[Claimed]) -> list[tuple[list[Claimed], Outcome]]:
+    def _send(self, work: "_Work", batch: list[LeasedEvent]) -> list[tuple[list[LeasedEvent], Outcome]]:
         """Send a batch; if TikTok refuses an event in it, find that event and send the others on.
 
         Every single one refused in the same words: the set-up is at fault, so the lane is refused and nothing buried,
         unless TikTok has just taken events of this lane.
         """
-        answers: list[tuple[list[Claimed], Outcome]] = []
+        answers: list[tuple[list[LeasedEvent], Outcome]] = []
         for group, outcome in self._isolate(work, batch):
             answers.append((group, outcome))
             work.proven |= outcome.verdict == "accepted"
@@ -232,7 +232,7 @@ class Relay:
     def _refused_so_before(self, lane: Lane, outcome: Outcome) -> bool:
         return _wording(self._outbox.lane(lane).reason) == _wording(_told(outcome))
 
-    def _isolate(self, work: "_Work", batch: list[Claimed]) -> Iterator[tuple[list[Claimed], Outcome]]:
+    def _isolate(self, work: "_Work", batch: list[LeasedEvent]) -> Iterator[tuple[list[LeasedEvent], Outcome]]:
         """Each event once, with the answer that counts for it.
 
         Whether TikTok keeps the good events of a batch that it refuses is not documented: for those that are sent
@@ -259,7 +259,7 @@ class Relay:
                 parts = [*([item] for item in named), others] if named else [part[:half], part[half:]]
                 waiting += [(smaller, True) for smaller in reversed(parts) if smaller]
 
-    def _ask(self, work: "_Work", part: list[Claimed]) -> Outcome:
+    def _ask(self, work: "_Work", part: list[LeasedEvent]) -> Outcome:
         """One request, as soon as its token's pace allows, and how long it took."""
         if (seconds := self._pace.take(work.pixel.access_token)) > 0:
             self._wait(self._stop, seconds)
@@ -271,7 +271,7 @@ class Relay:
         self._log(work.lane, part, outcome, took)
         return outcome
 
-    def _note(self, work: "_Work", answers: Sequence[tuple[list[Claimed], Outcome]]) -> bool:
+    def _note(self, work: "_Work", answers: Sequence[tuple[list[LeasedEvent], Outcome]]) -> bool:
         """Remember what the answers say about the lane itself; False when it shall rest."""
         now = self._clock()
         denied = next((outcome for _, outcome in answers if outcome.verdict == "denied"), None)
@@ -311,7 +311,7 @@ class Relay:
 
     # --- what becomes of an event ---------------------------------------------------------------------------
 
-    def _results(self, group: list[Claimed], outcome: Outcome, begun: float) -> Iterator[dict[str, Any]]:
+    def _results(self, group: list[LeasedEvent], outcome: Outcome, begun: float) -> Iterator[dict[str, Any]]:
         now = self._clock()
         for item in group:
             match outcome.verdict:
@@ -328,7 +328,7 @@ class Relay:
                     due = now + max(self._pause(item.attempts), outcome.pause)
                     yield again(item, due, self._sent_at(item, outcome, begun), outcome.code, outcome.message)
 
-    def _too_late(self, item: Claimed, store: Store) -> str:
+    def _too_late(self, item: LeasedEvent, store: Store) -> str:
         now = self._clock()
         if item.test_code:
             return ""
@@ -339,11 +339,11 @@ class Relay:
             return f"older than {how_long(limit)} before it could be sent (max_event_age, browser_pixel)"
         return ""
 
-    def _untouched(self, item: Claimed, begun: float) -> dict[str, Any]:
+    def _untouched(self, item: LeasedEvent, begun: float) -> dict[str, Any]:
         sent_at = None if _first_sent_in(item, begun) else item.sent_at
         return again(item, self._clock(), sent_at, None, "", counts=False)
 
-    def _sent_at(self, item: Claimed, outcome: Outcome, begun: float) -> float | None:
+    def _sent_at(self, item: LeasedEvent, outcome: Outcome, begun: float) -> float | None:
         """Only a definite refusal clears the possibly-sent time, and only that of this very claim."""
         return None if outcome.definite and _first_sent_in(item, begun) else item.sent_at
 
@@ -356,7 +356,7 @@ class Relay:
         """Whether a request begun now certainly ends within the lease, and nobody wants us to end."""
         return not self._stop.is_set() and work.lease_ends - self._elapsed() > LONGEST_REQUEST
 
-    def _log(self, lane: Lane, batch: list[Claimed], outcome: Outcome, took: float) -> None:
+    def _log(self, lane: Lane, batch: list[LeasedEvent], outcome: Outcome, took: float) -> None:
         level = logging.INFO if outcome.verdict == "accepted" and outcome.code == 0 else logging.WARNING
         log.log(
             level,
@@ -380,11 +380,11 @@ def fingerprint(token: str) -> str:
     return hashlib.sha256(token.encode(errors="backslashreplace")).hexdigest()[:16]
 
 
-def _batches(claimed: list[Claimed], backlog: bool) -> Iterator[list[Claimed]]:
+def _batches(claimed: list[LeasedEvent], backlog: bool) -> Iterator[list[LeasedEvent]]:
     """Requests of one test code each, none too long or too large."""
     most, most_bytes = (BACKLOG, BACKLOG_BYTES) if backlog else (BATCH, BATCH_BYTES)
     for code in dict.fromkeys(item.test_code for item in claimed):
-        batch: list[Claimed] = []
+        batch: list[LeasedEvent] = []
         size = 0
         for item in (item for item in claimed if item.test_code == code):
             if batch and (len(batch) == most or size + len(item.payload) > most_bytes):
@@ -396,12 +396,12 @@ def _batches(claimed: list[Claimed], backlog: bool) -> Iterator[list[Claimed]]:
             yield batch
 
 
-def _first_sent_in(item: Claimed, begun: float) -> bool:
+def _first_sent_in(item: LeasedEvent, begun: float) -> bool:
     """Whether the claim that began then is the first that may have sent the event."""
     return item.sent_at >= begun - 0.001
 
 
-def _same_refusal(answers: Sequence[tuple[list[Claimed], Outcome]]) -> bool:
+def _same_refusal(answers: Sequence[tuple[list[LeasedEvent], Outcome]]) -> bool:
     if any(outcome.verdict != "rejected" for _, outcome in answers):
         return False
     return len({_wording(_told(outcome)) for _, outcome in answers}) == 1

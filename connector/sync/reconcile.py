@@ -26,7 +26,7 @@ from connector.intake.intake import history_before
 from connector.monitoring.alerts import Alerts, Problem, at
 from connector.monitoring.problems import LAST_ORDERS, withheld
 from connector.outbox.outbox import Outbox
-from connector.outbox.queries import Desk
+from connector.outbox.queries import OutboxQueries
 from connector.storage.lease import Lease
 from connector.storage.transaction import CannotStore
 from connector.sync.backfill import History, Kind, counted
@@ -96,7 +96,7 @@ class Reconciler:
 
     def tidy(self) -> None:
         """End the problems of stores that are not visited any more."""
-        for problem in Desk(self._outbox.engine).open_problems():
+        for problem in OutboxQueries(self._outbox.engine).open_problems():
             kind, _, store = problem.key.partition(":")
             if kind in KINDS and store not in self._stores:
                 self._alerts.resolve(problem.key)

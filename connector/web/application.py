@@ -23,7 +23,7 @@ from connector.monitoring import alerts
 from connector.monitoring.problems import OVERDUE, alive
 from connector.monitoring.watcher import NoRelay
 from connector.outbox.outbox import Lane, Outbox
-from connector.outbox.queries import Desk
+from connector.outbox.queries import OutboxQueries
 from connector.signals.collector import MAX_BEACON, Collector, Post
 from connector.signals.matching import SignalMatcher
 from connector.storage.engine import connect
@@ -149,7 +149,7 @@ class Watch:
     ) -> None:
         self._lanes = [Lane(store.name, pixel.code) for store in config.stores.values() for pixel in store.pixels]
         self._outbox = outbox
-        self._desk = Desk(outbox.engine)
+        self._desk = OutboxQueries(outbox.engine)
         self._clock = clock
         self._elapsed = elapsed
         self._report = report

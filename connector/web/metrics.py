@@ -18,7 +18,7 @@ from connector.config.settings import Config
 from connector.dashboard.auth import Entrance, caller
 from connector.monitoring.event_stats import BEYOND, BUCKETS, Number, Tallies, amount, covered
 from connector.monitoring.problems import KINDS, SILENT, alive
-from connector.outbox.queries import Desk
+from connector.outbox.queries import OutboxQueries
 from connector.storage.transaction import CannotStore
 from connector.web.request_metrics import Figures
 
@@ -78,7 +78,7 @@ class Stored:
     """What the database tells, collected anew each time Prometheus asks."""
 
     def __init__(self, engine: Engine, stores: Iterable[str], clock: Callable[[], float] = time.time) -> None:
-        self._desk = Desk(engine)
+        self._desk = OutboxQueries(engine)
         self._tallies = Tallies(engine)
         self._stores = list(stores)
         self._clock = clock

@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 
 from connector.devtools.sandbox.server import Sandbox, create_server
 from connector.outbox.outbox import Outbox
-from connector.outbox.queries import Desk
+from connector.outbox.queries import OutboxQueries
 from connector.relay.events_api import EventsApi
 from connector.relay.relay import Relay
 from connector.sync.reconcile import UNDER_WAY, Reconciler
@@ -75,7 +75,7 @@ def test_one_round_heals_lost_deliveries_and_a_webhook_that_was_switched_off(sho
     expected += [("CompleteRegistration", f"acme-customer-{number}") for number in people]
     assert sent_ids(sandbox.received()) == sorted(expected)
     assert not any(receipt.duplicate for receipt in sandbox.received())
-    problems = {problem.key: problem.sentence for problem in Desk(engine).open_problems()}
+    problems = {problem.key: problem.sentence for problem in OutboxQueries(engine).open_problems()}
     assert set(problems) == {"gaps:acme", "webhooks:acme"}
     lost = [number for number, gone in shop.lost.items() if gone]
     assert f"{len([n for n in lost if n in orders]) + 10} orders" in problems["gaps:acme"]

@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 
 from connector.config.settings import Config, load
-from connector.outbox.queries import Desk
+from connector.outbox.queries import OutboxQueries
 from connector.storage.engine import connect, migrate
 from tests.faults.postgres import Server
 
@@ -82,7 +82,7 @@ class Machinery:
         self.config: Config = load(self.environment)
         self._log = (folder / "processes.log").open("ab")
         self._sandbox = self._run("sandbox", str(sandbox_port))
-        self._desk: Desk | None = None
+        self._desk: OutboxQueries | None = None
         self.parent: subprocess.Popen[bytes] | None = None
         self.relay: subprocess.Popen[bytes] | None = None
 
@@ -165,10 +165,10 @@ class Machinery:
     def received(self) -> list[dict[str, Any]]:
         return list(httpx.get(f"{self.sandbox_url}/received", timeout=60).json())
 
-    def desk(self) -> Desk:
+    def desk(self) -> OutboxQueries:
         """The desk over the database."""
         if self._desk is None:
-            self._desk = Desk(connect(self.database_url, patience=10))
+            self._desk = OutboxQueries(connect(self.database_url, patience=10))
         return self._desk
 
     def close(self) -> None:

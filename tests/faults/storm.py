@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from connector.outbox.queries import Choice, Desk
+from connector.outbox.queries import EventFilter, OutboxQueries
 from connector.storage.engine import connect
 from tests.faults.machinery import LOCK_HELD, Machinery, until
 from tests.faults.shoppers import Key, Shoppers
@@ -164,7 +164,7 @@ class Storm:
             lambda: (self._machinery.keep_up(), self._machinery.ready())[1], "the server is ready again", DRAINED_WITHIN
         )
         engine = connect(self._machinery.database_url, patience=10)
-        desk = Desk(engine)
+        desk = OutboxQueries(engine)
         until(lambda: not desk.waiting(), "nothing is due any more", DRAINED_WITHIN)
         engine.dispose()
 
@@ -174,7 +174,9 @@ class Storm:
         for receipt in self._machinery.received():
             received[receipt["event_source_id"], receipt["item"]["event"], receipt["item"]["event_id"]] += 1
         engine = connect(self._machinery.database_url, patience=10)
-        rows = {(row.pixel, row.event, row.event_id): row for row in Desk(engine).find(Choice(), 10_000_000)}
+        rows = {
+            (row.pixel, row.event, row.event_id): row for row in OutboxQueries(engine).find(EventFilter(), 10_000_000)
+        }
         engine.dispose()
         report.statuses = shoppers.statuses
         report.stored, report.accepted = len(shoppers.stored), len(received)

@@ -10,7 +10,7 @@ from connector.devtools.sandbox.server import Sandbox
 from connector.mapping.tiktok_event import OutboundEvent
 from connector.outbox.ledger import Decision
 from connector.outbox.outbox import Outbox
-from connector.outbox.queries import Desk
+from connector.outbox.queries import OutboxQueries
 from connector.relay.events_api import EventsApi
 from connector.relay.relay import Relay
 from connector.storage.engine import connect, migrate
@@ -49,7 +49,7 @@ def test_two_relays_with_pools_of_their_own_send_ten_thousand_events_once(postgr
             for number in range(start, start + per_webhook)
         )
         outbox.record(Decision(name, "t", b"%d" % start, NOW, events=events))
-    assert sum(Desk(engines[0]).waiting().values()) == many
+    assert sum(OutboxQueries(engines[0]).waiting().values()) == many
 
     def answer(request: httpx.Request) -> httpx.Response:
         found = sandbox.answer(dict(request.headers), request.content)
@@ -68,6 +68,6 @@ def test_two_relays_with_pools_of_their_own_send_ten_thousand_events_once(postgr
     assert sum(shares) == many
     assert sandbox.counts()["accepted"] == many
     assert sandbox.counts()["duplicates"] == 0
-    assert Desk(engines[0]).waiting() == {}
+    assert OutboxQueries(engines[0]).waiting() == {}
     for engine in engines:
         engine.dispose()

@@ -13,7 +13,7 @@ from flask import Flask
 from connector.config.settings import Config, load
 from connector.devtools.simulate import webhooks
 from connector.outbox.outbox import Outbox
-from connector.outbox.queries import Choice, Desk
+from connector.outbox.queries import EventFilter, OutboxQueries
 from connector.server.web_process import THREADS
 from connector.storage.engine import connect, migrate
 from connector.web.application import create_app
@@ -60,7 +60,7 @@ class Shop:
             assert max(seconds for _, seconds in found) < PROMISED + SLACK
 
     def stored(self) -> int:
-        return len(Desk(self.engine).find(Choice(event="PlaceAnOrder"), 1000))
+        return len(OutboxQueries(self.engine).find(EventFilter(event="PlaceAnOrder"), 1000))
 
     def works(self) -> None:
         before = self.stored()

@@ -9,7 +9,7 @@ import pytest
 from connector.core.store import ConsentSource
 from connector.intake.intake import Intake
 from connector.outbox.outbox import Outbox
-from connector.outbox.queries import Desk
+from connector.outbox.queries import OutboxQueries
 from connector.storage.engine import connect
 from platforms import PLATFORMS
 from tests.support.bodies import (
@@ -305,7 +305,7 @@ def test_of_a_refused_event_nothing_personal_is_stored(store, topics, migrated_s
     assert Intake({"acme": store}, PLATFORMS, Outbox(engine), lambda: NOW).take(store, signed(store, topics, body)) == (
         "skipped"
     )
-    assert Desk(engine).skipped("no consent") == {"acme": 1}
+    assert OutboxQueries(engine).skipped("no consent") == {"acme": 1}
     engine.dispose()
     stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert b"no consent" in stored

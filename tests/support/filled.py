@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from connector.core.store import Pixel
 from connector.mapping.tiktok_event import OutboundEvent
 from connector.outbox.ledger import Decision
-from connector.outbox.outbox import Claimed, Lane, Outbox
+from connector.outbox.outbox import Lane, LeasedEvent, Outbox
 from connector.storage.tables import events
 
 NOW = 1_780_000_000.0
@@ -63,9 +63,9 @@ def rows(engine: Engine, table: sa.Table = events) -> list[Any]:
 
 def claim(
     outbox: Outbox, owner: str = "one", at: float = NOW + 100, limit: int = 100, lane: Lane = LANE
-) -> list[Claimed]:
+) -> list[LeasedEvent]:
     return outbox.claim(lane, limit, owner, at, 60)
 
 
-def ids(claimed: list[Claimed]) -> list[str]:
+def ids(claimed: list[LeasedEvent]) -> list[str]:
     return [item.event_id for item in claimed]

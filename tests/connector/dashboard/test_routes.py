@@ -19,8 +19,8 @@ from connector.dashboard.routes import HEADERS, PAGE
 from connector.monitoring.alerts import Alerts
 from connector.monitoring.problems import Finder
 from connector.outbox.ledger import Decision
-from connector.outbox.outbox import Lane, Outbox, Parked
-from connector.outbox.queries import Choice
+from connector.outbox.outbox import Lane, Outbox, ParkedWebhook
+from connector.outbox.queries import EventFilter
 from connector.relay.relay import fingerprint
 from connector.storage.tables import events, parked
 from connector.web.application import create_app
@@ -334,20 +334,20 @@ class TestReplay:
     def test_one_event(self, site: Site, inside: FlaskClient) -> None:
         """It is due again, and sent with the same event_id."""
         before = site.states()
-        row = site.desk.find(Choice(state="rejected"), 1)[0]
+        row = site.desk.find(EventFilter(state="rejected"), 1)[0]
         page = press(inside, "/replay", id=str(row.id), page="failed", state="rejected")
         assert 'role="status">1 event is due again.' in page
         assert site.states()["rejected"] == before["rejected"] - 1
         assert "due again" not in inside.get("/failed").text  # said once
         site.healthy = True
         site.work()
-        assert site.desk.find(Choice(ids=(str(row.id),)), 1)[0].state == "accepted"
+        assert site.desk.find(EventFilter(ids=(str(row.id),)), 1)[0].state == "accepted"
 
     def test_all_of_a_store(self, site: Site, inside: FlaskClient) -> None:
         """And of no other."""
         page = press(inside, "/replay", state="rejected", store="beans", page="failed")
         assert "2 events are due again." in page
-        assert {row.store for row in site.desk.find(Choice(state="rejected"), 10)} == {"acme"}
+        assert {row.store for row in site.desk.find(EventFilter(state="rejected"), 10)} == {"acme"}
 
     def test_what_must_not_go_again_stays_and_is_explained(self, site: Site, inside: FlaskClient) -> None:
         """A button never insists."""
@@ -419,7 +419,7 @@ class TestPaging:
         site = Site(engine)
         for number in range(PAGE + 3):
             digest = number.to_bytes(32, "big")
-            site.outbox.park(Parked("acme", "t", digest, f"reason {number}.", time.time(), b"sealed"))
+            site.outbox.park(ParkedWebhook("acme", "t", digest, f"reason {number}.", time.time(), b"sealed"))
         browser = entered(site)
         first = browser.get("/parked").text
         older = re.search(r'class="pages"><a href="([^"]+)"', first)

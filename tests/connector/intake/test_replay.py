@@ -18,8 +18,8 @@ from connector.devtools.simulate import webhooks
 from connector.intake.replay import PAGE, plan_replay, replay_events
 from connector.outbox.encryption import seal
 from connector.outbox.ledger import Decision
-from connector.outbox.outbox import STATES, Lane, Outbox, Parked, settled
-from connector.outbox.queries import Choice, Desk
+from connector.outbox.outbox import STATES, Lane, Outbox, ParkedWebhook, settled
+from connector.outbox.queries import EventFilter, OutboxQueries
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import events
 from connector.web.application import create_app
@@ -48,7 +48,7 @@ class Bench:
         self.config = load(self.environment)
         self.engine = connect(url)
         migrate(self.engine)
-        self.outbox, self.desk = Outbox(self.engine), Desk(self.engine)
+        self.outbox, self.desk = Outbox(self.engine), OutboxQueries(self.engine)
 
     def run(self, *arguments: str) -> tuple[int, str]:
         """Exit status and what was printed."""
@@ -74,10 +74,10 @@ class Bench:
             content = body or b'{"nothing":"%s"}' % random.randbytes(8).hex().encode()
             digest = hashlib.sha256(content).digest()
             webhook = Webhook("orders/create", content, datetime.now(UTC))
-            self.outbox.park(Parked(store, "orders/create", digest, "no id", time.time(), seal(webhook, shop)))
+            self.outbox.park(ParkedWebhook(store, "orders/create", digest, "no id", time.time(), seal(webhook, shop)))
 
     def states(self):
-        return {row.event_id.removeprefix("acme-order-"): row.state for row in self.desk.find(Choice(), 10_000)}
+        return {row.event_id.removeprefix("acme-order-"): row.state for row in self.desk.find(EventFilter(), 10_000)}
 
 
 @pytest.fixture
@@ -193,7 +193,7 @@ class TestReplay:
         """Each part its own transaction; how far it is can be seen."""
         bench.put(*range(1000))
         ticks = []
-        plan = plan_replay(bench.config, bench.desk, Choice(state="rejected"), force=False)
+        plan = plan_replay(bench.config, bench.desk, EventFilter(state="rejected"), force=False)
         assert replay_events(bench.desk, plan, ticks.append) == 1000
         assert ticks == [500, 500]
 
@@ -287,7 +287,7 @@ class TestList:
 
         headers |= PLATFORMS["shopify"].signed_headers(body, "whsec-new")
         assert app.test_client().post("/webhooks/acme", data=body, headers=headers).status_code == 200
-        (row,) = bench.desk.find(Choice(), 10)
+        (row,) = bench.desk.find(EventFilter(), 10)
         status, said = bench.run("show", row.event_id)
         assert status == 0
         assert "state due" in said

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from connector.monitoring.alerts import AT_ONCE, CALM, PAUSES, TURN, Alerts, Hook, Problem, Teller, teller
-from connector.outbox.queries import Desk
+from connector.outbox.queries import OutboxQueries
 from connector.storage.tables import alerts
 from tests.support.alert_receiver import Receiver, receiver
 from tests.support.filled import NOW, rows
@@ -117,10 +117,10 @@ class TestOnce:
         """Before it counts it is neither told nor shown, and if it ends nobody hears of it."""
         testing = Problem("denied:x", "a test code is set", after=86_400)
         assert bench.tell(testing) == []
-        assert Desk(bench.engine).open_problems() == []
+        assert OutboxQueries(bench.engine).open_problems() == []
         assert bench.tell(testing, after=86_300) == []
         assert bench.tell(testing, after=100) == ["Problem: a test code is set"]
-        assert [problem.since for problem in Desk(bench.engine).open_problems()] == [NOW]
+        assert [problem.since for problem in OutboxQueries(bench.engine).open_problems()] == [NOW]
         other = Problem("denied:y", "another", after=100)
         bench.tell(testing, other)
         bench.tell(testing, after=10)
@@ -150,7 +150,7 @@ class TestOnce:
         """Numbers in it grow, and that is no new problem."""
         bench.tell(DENIED)
         assert bench.tell(Problem(DENIED.key, "worse"), after=60) == []
-        assert [problem.sentence for problem in Desk(bench.engine).open_problems()] == ["worse"]
+        assert [problem.sentence for problem in OutboxQueries(bench.engine).open_problems()] == ["worse"]
 
     def test_mentions_and_links_are_taken_apart(self, bench: Bench) -> None:
         """A shop's or TikTok's words must not call everybody in the channel."""
@@ -234,7 +234,7 @@ class TestFailing:
         bench.server.answers = [(500, {})]
         bench.tell(after=CALM)
         assert bench.tell(DENIED, after=60) == []
-        assert [problem.key for problem in Desk(bench.engine).open_problems()] == [DENIED.key]
+        assert [problem.key for problem in OutboxQueries(bench.engine).open_problems()] == [DENIED.key]
 
     def test_a_pause_from_the_future_holds_nothing_back(self, bench: Bench) -> None:
         """A clock jumped."""
@@ -255,11 +255,11 @@ class TestWithoutAnAddress:
         bench.teller = teller(bench.engine, None, "one", bench.clock)
         for _ in range(3):
             assert bench.tell(DENIED, after=60) == []
-        assert [(p.key, p.sentence, p.since) for p in Desk(bench.engine).open_problems()] == [
+        assert [(p.key, p.sentence, p.since) for p in OutboxQueries(bench.engine).open_problems()] == [
             (DENIED.key, SENTENCE, NOW + 60)
         ]
         bench.tell(after=60)
-        assert Desk(bench.engine).open_problems() == []
+        assert OutboxQueries(bench.engine).open_problems() == []
         bench.tell(after=CALM)
         assert [(r.levelname, r.message, r.problem) for r in caplog.records] == [  # type: ignore[attr-defined]
             ("ERROR", f"problem: {SENTENCE}", DENIED.key),

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from connector.core.store import Pixel
 from connector.monitoring.event_stats import BOUNDS, Number, Tallies, Tally, amount, covered, median
 from connector.monitoring.inactivity import HOUR
-from connector.outbox.outbox import Claimed, Outbox, again, settled
+from connector.outbox.outbox import LeasedEvent, Outbox, again, settled
 from tests.support.filled import LANE, NOW, PIXEL, claim, decision, fill, mapped
 
 HOUR_OF_NOW = int(NOW) // HOUR * HOUR
@@ -35,7 +35,7 @@ def put(
     outbox.record(decision(f"{event} {number}", item))
 
 
-def settle(outbox: Outbox, *verdicts: tuple[str, int | None], at: float = NOW, owner: str = "one") -> list[Claimed]:
+def settle(outbox: Outbox, *verdicts: tuple[str, int | None], at: float = NOW, owner: str = "one") -> list[LeasedEvent]:
     """Claim what is due and settle it, one verdict for each."""
     claimed = claim(outbox, owner, at)
     results = [

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from connector.core.store import EventIdTemplates, Store
 from connector.monitoring.inactivity import HOUR
 from connector.monitoring.problems import COUNTED, DAY, KINDS, MERGED_WITHIN, NO_RELAY, Finder
-from connector.outbox.outbox import Lane, Outbox, Parked, again, settled
+from connector.outbox.outbox import Lane, Outbox, ParkedWebhook, again, settled
 from connector.privacy.data_subject import Person
 from connector.privacy.requests import Demands
 from connector.storage.tables import arrivals
@@ -119,11 +119,11 @@ def test_rejected_events_are_counted_with_tiktoks_last_words(bench: Bench) -> No
 
 def test_parked_webhooks_are_counted(bench: Bench) -> None:
     """Of each store, for a day."""
-    bench.outbox.park(Parked("acme", "t", sha("first"), "no id", NOW - 10, b"sealed"))
+    bench.outbox.park(ParkedWebhook("acme", "t", sha("first"), "no id", NOW - 10, b"sealed"))
     (sentence,) = bench.found(NOW).values()
     assert sentence.startswith("store acme: 1 webhook of the last day could not be handled and is parked;")
     for number, store in enumerate(("acme", "gone")):
-        bench.outbox.park(Parked(store, "t", sha(str(number)), "no id", NOW + number, b"sealed"))
+        bench.outbox.park(ParkedWebhook(store, "t", sha(str(number)), "no id", NOW + number, b"sealed"))
     (sentence,) = bench.found(NOW + 60).values()
     assert sentence.startswith("store acme: 2 webhooks of the last day could not be handled and are parked;")
     assert bench.found(NOW + 2 + DAY) == {}
@@ -193,7 +193,7 @@ def test_all_kinds_are_known(bench: Bench) -> None:
     (item,) = claim(bench.outbox, limit=1)
     bench.outbox.settle("one", item.lease_until, [settled(item, "rejected", NOW, 40002, "bad", "r")])
     bench.outbox.deny(Lane("acme", OTHER_PIXEL.code), NOW, NOW, "f", "no")
-    bench.outbox.park(Parked("acme", "t", sha("x"), "no id", NOW, b"sealed"))
+    bench.outbox.park(ParkedWebhook("acme", "t", sha("x"), "no id", NOW, b"sealed"))
     bench.outbox.count({("acme", "", "refused", int(NOW) // HOUR * HOUR): 5})
     for what in ("uninstalled", "export", "erase_person"):
         Demands(bench.engine).note("acme", what, Person(order_ids=frozenset({"1"})), sha(what), NOW - 2 * HOUR)

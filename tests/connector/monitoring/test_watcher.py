@@ -15,7 +15,7 @@ from connector.monitoring.inactivity import HOUR
 from connector.monitoring.problems import NO_RELAY, Finder
 from connector.monitoring.watcher import SETTLING, NoRelay, Watcher
 from connector.outbox.outbox import Outbox
-from connector.outbox.queries import Desk
+from connector.outbox.queries import OutboxQueries
 from connector.storage.tables import alerts, arrivals, leases
 from connector.storage.transaction import CannotStore
 from tests.connector.monitoring.test_problems import STORE
@@ -104,7 +104,7 @@ def test_a_silence_is_told_when_the_watcher_has_watched_for_a_while(bench: Bench
     later.round()
     bench.now += CALM + 60
     later.round()
-    assert [problem.key for problem in Desk(bench.engine).open_problems()] == ["silent:acme"]
+    assert [problem.key for problem in OutboxQueries(bench.engine).open_problems()] == ["silent:acme"]
 
 
 class TestNoRelay:

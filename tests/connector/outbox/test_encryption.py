@@ -12,7 +12,7 @@ from msgspec import structs
 
 from connector.core.store import EventIdTemplates, Pixel, Store
 from connector.core.webhook import Webhook
-from connector.outbox.encryption import Unopenable, seal, unseal
+from connector.outbox.encryption import CannotDecrypt, seal, unseal
 
 ACME = Store(
     name="acme",
@@ -56,13 +56,13 @@ def test_opens_after_the_secret_was_rotated() -> None:
     """A new secret in front seals; the old one behind it still opens."""
     rotated = replace(ACME, webhook_secrets=("second-secret", "first-secret"))
     assert unseal(seal(WEBHOOK, ACME), rotated) == WEBHOOK
-    with pytest.raises(Unopenable):
+    with pytest.raises(CannotDecrypt):
         unseal(seal(WEBHOOK, rotated), ACME)  # sealed with the new one
 
 
 def test_does_not_open_once_its_secret_is_gone() -> None:
     """The message says what to do, and holds neither the secret nor the body."""
-    with pytest.raises(Unopenable, match="put the old secret back into webhook_secrets") as caught:
+    with pytest.raises(CannotDecrypt, match="put the old secret back into webhook_secrets") as caught:
         unseal(seal(WEBHOOK, ACME), replace(ACME, webhook_secrets=("second-secret",)))
     assert "secret-" not in str(caught.value)
     assert "ann" not in str(caught.value)
@@ -70,7 +70,7 @@ def test_does_not_open_once_its_secret_is_gone() -> None:
 
 def test_another_store_with_the_same_secret_does_not_open_it() -> None:
     """One app's secret serves several shops, yet each has a key of its own."""
-    with pytest.raises(Unopenable):
+    with pytest.raises(CannotDecrypt):
         unseal(seal(WEBHOOK, ACME), replace(ACME, name="other"))
 
 
@@ -80,7 +80,7 @@ def test_damaged_bytes_do_not_open(damage: bytes | str) -> None:
     sealed = seal(WEBHOOK, ACME)
     broken = {"cut": sealed[:-5], "flipped": sealed[:40] + bytes([sealed[40] ^ 1]) + sealed[41:]}.get(damage, damage)
     assert isinstance(broken, bytes)
-    with pytest.raises(Unopenable):
+    with pytest.raises(CannotDecrypt):
         unseal(broken, ACME)
 
 

@@ -10,9 +10,9 @@ from sqlalchemy import event
 from connector.devtools.preview import preview
 from connector.mapping.consent import CONSENT_MISSING
 from connector.outbox import held_events as module
-from connector.outbox.held_events import TOO_FAR, Holds, run
+from connector.outbox.held_events import TOO_FAR, HeldEvents, run
 from connector.privacy.retention import Attic
-from connector.relay.relay import FURTHEST
+from connector.relay.relay import MAX_AHEAD
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import events
 from connector.storage.transaction import CannotStore
@@ -46,7 +46,7 @@ def test_a_wait_ends_when_it_is_over_and_not_before(asking):
 
 def test_a_wait_that_a_wrong_clock_wrote_ends(asking):
     """Further ahead than anything may lie, as the relay sees it, too."""
-    assert TOO_FAR == FURTHEST
+    assert TOO_FAR == MAX_AHEAD
     with asking.engine.begin() as connection:
         connection.execute(events.update().values(due_at=asking.now + TOO_FAR + 1))
     assert asking.holds.end(asking.now) == 1
@@ -140,7 +140,7 @@ def test_the_thread_works_until_it_is_stopped(asking, caplog):
     caplog.set_level("INFO")
     stop, ended = threading.Event(), []
 
-    class Shaky(Holds):
+    class Shaky(HeldEvents):
         def end(self, now):
             ended.append(now)
             if len(ended) == 1:

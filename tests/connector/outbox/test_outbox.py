@@ -17,8 +17,8 @@ from sqlalchemy import Engine
 
 from connector.core.store import Pixel
 from connector.outbox.ledger import hour_of
-from connector.outbox.outbox import Lane, Outbox, Parked, again, settled
-from connector.outbox.queries import Desk
+from connector.outbox.outbox import Lane, Outbox, ParkedWebhook, again, settled
+from connector.outbox.queries import OutboxQueries
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import ledger, parked, relays
 from connector.storage.transaction import CannotStore
@@ -53,7 +53,9 @@ class TestRecord:
         assert outbox.record(decision("second", mapped(1, payload=b"{}"), at=NOW + 5)) == 0
         assert [row.payload for row in rows(engine)] == [b'{"event_id":"acme-order-1"}']
         assert len(rows(engine, ledger)) == 1
-        assert [tuple(row) for row in Desk(outbox.engine).counted()] == [("acme", "orders/paid", "nothing new", 1)]
+        assert [tuple(row) for row in OutboxQueries(outbox.engine).counted()] == [
+            ("acme", "orders/paid", "nothing new", 1)
+        ]
 
     def test_the_same_body_twice_adds_nothing(self, outbox: Outbox, engine: Engine) -> None:
         """Platforms repeat deliveries."""
@@ -102,7 +104,7 @@ class TestRecord:
             ("acme", "order:2", "draft"),
             ("other", "order:1", "draft"),
         ]
-        assert [row.count for row in Desk(outbox.engine).counted()] == [2]
+        assert [row.count for row in OutboxQueries(outbox.engine).counted()] == [2]
 
     def test_skips_without_an_object_are_each_told(self, outbox: Outbox, engine: Engine) -> None:
         """A checkout without a token cannot be told from another one."""
@@ -150,13 +152,13 @@ class TestRecord:
 class TestPark:
     """Bodies that could not be handled."""
 
-    ITEM = Parked("acme", "orders/paid", sha("body"), "a bug", NOW, b"sealed")
+    ITEM = ParkedWebhook("acme", "orders/paid", sha("body"), "a bug", NOW, b"sealed")
 
     def test_is_kept_once_with_its_line(self, outbox: Outbox, engine: Engine) -> None:
         """The same body again changes nothing."""
         for _ in range(2):
             outbox.park(self.ITEM, "d-1")
-        (found,) = Desk(outbox.engine).parked()
+        (found,) = OutboxQueries(outbox.engine).parked()
         assert (found.store, found.topic, found.reason, found.sealed) == ("acme", "orders/paid", "a bug", b"sealed")
         (line,) = rows(engine, ledger)
         assert (line.outcome, line.reason, line.delivery) == ("parked", "a bug", "d-1")
@@ -164,10 +166,10 @@ class TestPark:
     def test_is_listed_by_store_oldest_first(self, outbox: Outbox) -> None:
         """As a replay takes them."""
         for store, body in (("b", "1"), ("a", "2"), ("b", "3")):
-            outbox.park(Parked(store, "t", sha(body), "r", NOW, body.encode()))
-        assert [item.sealed for item in Desk(outbox.engine).parked()] == [b"1", b"2", b"3"]
-        assert [item.sealed for item in Desk(outbox.engine).parked("b")] == [b"1", b"3"]
-        assert [item.sealed for item in Desk(outbox.engine).parked(limit=1)] == [b"1"]
+            outbox.park(ParkedWebhook(store, "t", sha(body), "r", NOW, body.encode()))
+        assert [item.sealed for item in OutboxQueries(outbox.engine).parked()] == [b"1", b"2", b"3"]
+        assert [item.sealed for item in OutboxQueries(outbox.engine).parked("b")] == [b"1", b"3"]
+        assert [item.sealed for item in OutboxQueries(outbox.engine).parked(limit=1)] == [b"1"]
 
     @pytest.mark.parametrize("known", [False, True])
     def test_a_replay_updates_the_line(self, outbox: Outbox, engine: Engine, known: bool) -> None:
@@ -179,7 +181,7 @@ class TestPark:
         line = next(line for line in rows(engine, ledger) if line.body_sha256 == sha("body"))
         assert (line.outcome, line.reason, line.object_key, line.order_number) == ("relayed", "", "order:1", "#1")
         assert line.received_at == NOW
-        outbox.unpark(Desk(outbox.engine).parked()[0])
+        outbox.unpark(OutboxQueries(outbox.engine).parked()[0])
         assert rows(engine, parked) == []
 
     def test_a_handled_body_is_not_called_parked_again(self, outbox: Outbox, engine: Engine) -> None:
@@ -197,11 +199,13 @@ class TestCounters:
         hour = hour_of(datetime.fromtimestamp(NOW, UTC))
         outbox.count({("acme", "t", "ignored", hour): 2, ("acme", "t", "ignored", hour + 3600): 3})
         outbox.count({("acme", "t", "ignored", hour): 5, ("b", "", "refused", hour): 1})
-        assert [tuple(row) for row in Desk(outbox.engine).counted()] == [
+        assert [tuple(row) for row in OutboxQueries(outbox.engine).counted()] == [
             ("acme", "t", "ignored", 10),
             ("b", "", "refused", 1),
         ]
-        assert [tuple(row) for row in Desk(outbox.engine).counted(hour + 3600)] == [("acme", "t", "ignored", 3)]
+        assert [tuple(row) for row in OutboxQueries(outbox.engine).counted(hour + 3600)] == [
+            ("acme", "t", "ignored", 3)
+        ]
         outbox.count({})
 
     def test_an_hour_is_named_by_its_start(self) -> None:
@@ -412,7 +416,10 @@ class TestLanes:
         (state,) = outbox.lanes_due(NOW + 30)  # named all the same: the relay decides
         assert (state.denied_until, state.denied_since, state.denied_token) == (NOW + 40, NOW + 5, "bbbb")
         assert (state.denials, state.reason) == (2, "40001 no permission")
-        assert {s.lane: s.denials for s in Desk(outbox.engine).lane_states()} == {LANE: 2, Lane("idle", "C"): 0}
+        assert {s.lane: s.denials for s in OutboxQueries(outbox.engine).lane_states()} == {
+            LANE: 2,
+            Lane("idle", "C"): 0,
+        }
         outbox.open(LANE)
         (state,) = outbox.lanes_due(NOW + 30)
         assert (state.denied_until, state.denied_since, state.denied_token) == (None, None, "")
@@ -423,7 +430,7 @@ class TestLanes:
         outbox.add_lanes([LANE])
         outbox.deny(LANE, NOW, NOW, "aaaa", "revoked")
         outbox.add_lanes([LANE])
-        assert Desk(outbox.engine).lane_states()[0].denials == 1
+        assert OutboxQueries(outbox.engine).lane_states()[0].denials == 1
 
 
 class TestRelays:
@@ -431,15 +438,15 @@ class TestRelays:
 
     def test_a_beat_is_seen_until_the_relay_leaves(self, outbox: Outbox) -> None:
         """The latest of all relays counts."""
-        assert Desk(outbox.engine).relay_seen() is None
+        assert OutboxQueries(outbox.engine).relay_seen() is None
         outbox.beat("one", NOW)
         outbox.beat("two", NOW + 5)
         outbox.beat("one", NOW + 3)
-        assert Desk(outbox.engine).relay_seen() == NOW + 5
+        assert OutboxQueries(outbox.engine).relay_seen() == NOW + 5
         outbox.leave("two")
-        assert Desk(outbox.engine).relay_seen() == NOW + 3
+        assert OutboxQueries(outbox.engine).relay_seen() == NOW + 3
         outbox.leave("one")
-        assert Desk(outbox.engine).relay_seen() is None
+        assert OutboxQueries(outbox.engine).relay_seen() is None
 
     def test_the_silent_are_forgotten_after_a_day(self, outbox: Outbox, engine: Engine) -> None:
         """Each restart has a new name."""
@@ -463,7 +470,7 @@ class TestHostileText:
         outbox.add_lanes([lane])
         outbox.record(decision("body", item, delivery=HOSTILE, order_number=HOSTILE, topic=HOSTILE))
         outbox.record(decision("skip", outcome="skipped", reason=HOSTILE, object_key=HOSTILE))
-        outbox.park(Parked(HOSTILE, HOSTILE, sha("parked"), HOSTILE, NOW, b"\x00\xff"), HOSTILE)
+        outbox.park(ParkedWebhook(HOSTILE, HOSTILE, sha("parked"), HOSTILE, NOW, b"\x00\xff"), HOSTILE)
         outbox.count({(HOSTILE, HOSTILE, HOSTILE, 0): 1})
         outbox.start_stores([HOSTILE], NOW)
         outbox.beat(HOSTILE, NOW)
@@ -474,10 +481,10 @@ class TestHostileText:
         (row,) = rows(engine)
         assert (row.pixel, row.test_code, row.message, row.request_id) == (CLEAN,) * 4
         assert row.event_id == f"acme-order-{CLEAN}"
-        assert Desk(outbox.engine).parked()[0].sealed == b"\x00\xff"
-        assert Desk(outbox.engine).parked(HOSTILE)[0].reason == CLEAN
-        assert [state.reason for state in Desk(outbox.engine).lane_states()] == [CLEAN]
-        lines, found = Desk(outbox.engine).show(f"acme-order-{HOSTILE}")
+        assert OutboxQueries(outbox.engine).parked()[0].sealed == b"\x00\xff"
+        assert OutboxQueries(outbox.engine).parked(HOSTILE)[0].reason == CLEAN
+        assert [state.reason for state in OutboxQueries(outbox.engine).lane_states()] == [CLEAN]
+        lines, found = OutboxQueries(outbox.engine).show(f"acme-order-{HOSTILE}")
         assert (len(lines), found) == (1, [row])
 
     def test_a_repeated_skip_with_it_is_still_recognised(self, outbox: Outbox, engine: Engine) -> None:
@@ -492,7 +499,7 @@ class TestCannotStore:
 
     VERBS: tuple[Callable[[Outbox], object], ...] = (
         lambda outbox: outbox.record(decision("body", mapped("secret-1"), order_number="#secret-2")),
-        lambda outbox: outbox.park(Parked("acme", "t", sha("body"), "secret-3", NOW, b"secret-4")),
+        lambda outbox: outbox.park(ParkedWebhook("acme", "t", sha("body"), "secret-3", NOW, b"secret-4")),
         lambda outbox: outbox.count({("acme", "secret-5", "ignored", 0): 1}),
         lambda outbox: outbox.claim(Lane("acme", "secret-6"), 10, "one", NOW, 60),
         lambda outbox: outbox.beat("secret-7", NOW),
@@ -519,7 +526,7 @@ class TestCannotStore:
         other = sqlite3.connect(impatient.url.database or "", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         self.fails(Outbox(impatient))
-        assert Desk(impatient).relay_seen() is None  # readers are not kept out
+        assert OutboxQueries(impatient).relay_seen() is None  # readers are not kept out
         other.execute("ROLLBACK")
         other.close()
         assert Outbox(impatient).record(decision("body", mapped(1))) == 1
@@ -532,7 +539,7 @@ class TestCannotStore:
         outbox = Outbox(impatient)
         self.fails(outbox)
         with pytest.raises(CannotStore, match="unable to open"):
-            Desk(outbox.engine).relay_seen()
+            OutboxQueries(outbox.engine).relay_seen()
 
     def test_sqlite_file_is_none(self, impatient: Engine, tmp_path: Path) -> None:
         """Something else lies where the database should."""
@@ -581,8 +588,8 @@ class TestCannotStore:
         engine = connect(database_url, patience=0.5, pool_size=1)
         migrate(engine)
         with engine.connect().execution_options(reading=True), pytest.raises(CannotStore):
-            Desk(engine).relay_seen()
-        assert Desk(engine).relay_seen() is None
+            OutboxQueries(engine).relay_seen()
+        assert OutboxQueries(engine).relay_seen() is None
         engine.dispose()
 
     def test_refused_by_the_database(self, outbox: Outbox) -> None:

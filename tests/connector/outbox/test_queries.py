@@ -7,8 +7,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from connector.outbox.outbox import Lane, Outbox, Parked, settled
-from connector.outbox.queries import Choice, Desk
+from connector.outbox.outbox import Lane, Outbox, ParkedWebhook, settled
+from connector.outbox.queries import EventFilter, OutboxQueries
 from connector.storage.tables import events
 from tests.support.filled import NOW, OTHER_PIXEL, claim, decision, fill, mapped, rows, sha
 
@@ -19,70 +19,72 @@ class TestLooking:
     """What people ask."""
 
     @pytest.fixture
-    def full(self, outbox: Outbox) -> Desk:
+    def full(self, outbox: Outbox) -> OutboxQueries:
         fill(outbox, 1, 2, 3)
         fill(outbox, 4, store="other")
         outbox.record(decision("place", mapped(1, "PlaceAnOrder"), at=NOW + 10))
         outbox.record(decision("skip", outcome="skipped", reason="draft", object_key="order:8", order_number="#8"))
         item = claim(outbox, limit=1)[0]
         outbox.settle("one", item.lease_until, [settled(item, "rejected", NOW + 101, 40002, "bad", "r")])
-        return Desk(outbox.engine)
+        return OutboxQueries(outbox.engine)
 
     @pytest.mark.parametrize(
         ("choice", "found"),
         [
-            (Choice(), ["1", "4", "3", "2", "1"]),
-            (Choice(store="other"), ["4"]),
-            (Choice(state="rejected"), ["1"]),
-            (Choice(event="PlaceAnOrder"), ["1"]),
-            (Choice(ids=("acme-order-2", "acme-order-9")), ["2"]),
-            (Choice(ids=("acme-order-1",)), ["1", "1"]),
-            (Choice(since=NOW + 3), ["1", "4", "3"]),
-            (Choice(since=NOW + 2, until=NOW + 3), ["3", "2"]),
-            (Choice(store="acme", state="due", event="Purchase"), ["3", "2"]),
-            (Choice(ids=("9" * 30, "٣", "-1", HOSTILE)), []),
+            (EventFilter(), ["1", "4", "3", "2", "1"]),
+            (EventFilter(store="other"), ["4"]),
+            (EventFilter(state="rejected"), ["1"]),
+            (EventFilter(event="PlaceAnOrder"), ["1"]),
+            (EventFilter(ids=("acme-order-2", "acme-order-9")), ["2"]),
+            (EventFilter(ids=("acme-order-1",)), ["1", "1"]),
+            (EventFilter(since=NOW + 3), ["1", "4", "3"]),
+            (EventFilter(since=NOW + 2, until=NOW + 3), ["3", "2"]),
+            (EventFilter(store="acme", state="due", event="Purchase"), ["3", "2"]),
+            (EventFilter(ids=("9" * 30, "٣", "-1", HOSTILE)), []),
         ],
     )
-    def test_find_fits_every_word_newest_first(self, full: Desk, choice: Choice, found: list[str]) -> None:
+    def test_find_fits_every_word_newest_first(
+        self, full: OutboxQueries, choice: EventFilter, found: list[str]
+    ) -> None:
         """Nonsense finds nothing and raises nothing."""
         expected = [f"acme-order-{number}" for number in found]
         if "٣" in choice.ids:  # a decimal digit three: a row's id
-            expected = [row.event_id for row in full.find(Choice(ids=("3",)), 10)]
+            expected = [row.event_id for row in full.find(EventFilter(ids=("3",)), 10)]
         assert [row.event_id for row in full.find(choice, 10)] == expected
         assert all("payload" not in row._fields and "email" not in row._fields for row in full.find(choice, 10))
 
-    def test_find_takes_row_ids_and_a_limit(self, full: Desk) -> None:
+    def test_find_takes_row_ids_and_a_limit(self, full: OutboxQueries) -> None:
         """As the listing shows them."""
-        newest = full.find(Choice(), 1)
+        newest = full.find(EventFilter(), 1)
         assert len(newest) == 1
-        assert full.find(Choice(ids=(str(newest[0].id),)), 10) == newest
+        assert full.find(EventFilter(ids=(str(newest[0].id),)), 10) == newest
 
     @pytest.mark.parametrize("key", ["acme-order-1", "order:1", "1"])
-    def test_show_gathers_events_and_lines_of_an_order(self, full: Desk, key: str) -> None:
+    def test_show_gathers_events_and_lines_of_an_order(self, full: OutboxQueries, key: str) -> None:
         """By event_id, object key or the platform's own id."""
         lines, found = full.show(key)
         assert {"Purchase", "PlaceAnOrder"} <= {row.event for row in found if row.object_key == "order:1"}
         assert {line.body_sha256 for line in lines} >= {sha("acme 1"), sha("place")}
 
-    def test_show_finds_what_was_skipped(self, full: Desk) -> None:
+    def test_show_finds_what_was_skipped(self, full: OutboxQueries) -> None:
         """The commonest question: why was this order not sent?"""
         lines, found = full.show("#8")
         assert [(line.outcome, line.reason) for line in lines] == [("skipped", "draft")]
         assert found == []
 
     @pytest.mark.parametrize("key", ["", "nothing", "9" * 40, HOSTILE, "'; DROP TABLE events; --", "٣٣٣"])
-    def test_show_of_nonsense_is_empty(self, full: Desk, key: str) -> None:
+    def test_show_of_nonsense_is_empty(self, full: OutboxQueries, key: str) -> None:
         """Nothing raises."""
         assert full.show(key) == ([], [])
 
     @pytest.mark.parametrize("key", ["acme-order-1", "order:1", "1", "#1"])
-    def test_search_finds_whom_a_word_is_about(self, full: Desk, key: str) -> None:
+    def test_search_finds_whom_a_word_is_about(self, full: OutboxQueries, key: str) -> None:
         """Each order once, with its number."""
         found = full.search(key)
         assert ("acme", "order:1", "#1") in [(one.store, one.object_key, one.order_number) for one in found]
         assert len({(one.store, one.object_key) for one in found}) == len(found)
 
-    def test_search_by_the_hash_of_an_address(self, full: Desk, outbox: Outbox) -> None:
+    def test_search_by_the_hash_of_an_address(self, full: OutboxQueries, outbox: Outbox) -> None:
         """The latest order of that person first."""
         for number, at in ((21, 10), (22, 30), (23, 20)):
             item = mapped(number, email=sha("kim").hex())
@@ -90,51 +92,51 @@ class TestLooking:
         assert [one.object_key for one in full.search("", sha("kim"))] == ["order:22", "order:23", "order:21"]
         assert full.search("", sha("lee")) == []
 
-    def test_search_by_the_hash_of_a_second_address(self, full: Desk, outbox: Outbox) -> None:
+    def test_search_by_the_hash_of_a_second_address(self, full: OutboxQueries, outbox: Outbox) -> None:
         """An order may name two."""
         item = mapped(31, email=sha("kim").hex(), more_hashes=(sha("lee").hex(),))
         outbox.record(decision("of 31", item, order_number="31"))
         assert [one.object_key for one in full.search("", sha("lee"))] == ["order:31"]
 
-    def test_a_number_is_found_with_or_without_its_sign(self, full: Desk, outbox: Outbox) -> None:
+    def test_a_number_is_found_with_or_without_its_sign(self, full: OutboxQueries, outbox: Outbox) -> None:
         """Shopify writes it, WooCommerce does not, and people type either."""
         outbox.record(decision("of 31", mapped(310), order_number="31"))
         assert [one.order_number for one in full.search("#31")] == ["31"]
         assert ("acme", "order:1", "#1") in [(o.store, o.object_key, o.order_number) for o in full.search("1")]
 
     @pytest.mark.parametrize("key", ["nothing", "9" * 40, HOSTILE, "'; DROP TABLE events; --", "٣٣٣"])
-    def test_search_for_nonsense_is_empty(self, full: Desk, key: str) -> None:
+    def test_search_for_nonsense_is_empty(self, full: OutboxQueries, key: str) -> None:
         """Nothing raises."""
         assert full.search(key) == []
 
-    def test_a_story_is_of_one_store_only(self, full: Desk, outbox: Outbox) -> None:
+    def test_a_story_is_of_one_store_only(self, full: OutboxQueries, outbox: Outbox) -> None:
         """Two shops may number alike."""
         outbox.record(decision("twin", mapped(1, event_id="other-1"), store="other"))
         lines, found = full.story("acme", "order:1")
         assert {row.store for row in [*lines, *found]} == {"acme"}
         assert {row.event for row in found} == {"Purchase", "PlaceAnOrder"}
 
-    def test_pages_follow_each_other_without_gap_or_double(self, full: Desk) -> None:
+    def test_pages_follow_each_other_without_gap_or_double(self, full: OutboxQueries) -> None:
         """By key, however many rows there are before; rows of the same moment too."""
-        everything = full.find(Choice(), 100)
+        everything = full.find(EventFilter(), 100)
         read: list[int] = []
-        choice = Choice()
+        choice = EventFilter()
         while page := full.find(choice, 2):
             read += [row.id for row in page]
-            choice = Choice(before=(page[-1].created_at, page[-1].id))
+            choice = EventFilter(before=(page[-1].created_at, page[-1].id))
         assert read == [row.id for row in everything]
 
-    def test_parked_lines_come_without_their_bodies(self, full: Desk, outbox: Outbox) -> None:
+    def test_parked_lines_come_without_their_bodies(self, full: OutboxQueries, outbox: Outbox) -> None:
         """The newest first, a page at a time."""
         for number in range(3):
-            outbox.park(Parked("acme", "t", sha(f"p{number}"), f"why {number}", NOW, b"sealed"))
-        outbox.park(Parked("other", "t", sha("p9"), "why 9", NOW, b"sealed"))
+            outbox.park(ParkedWebhook("acme", "t", sha(f"p{number}"), f"why {number}", NOW, b"sealed"))
+        outbox.park(ParkedWebhook("other", "t", sha("p9"), "why 9", NOW, b"sealed"))
         first = full.parked_lines("acme", limit=2)
         assert [line.reason for line in first] == ["why 2", "why 1"]
         assert [line.reason for line in full.parked_lines("acme", before=first[-1].id)] == ["why 0"]
         assert len(full.parked_lines()) == 4
 
-    def test_replay_makes_finished_events_due_again(self, full: Desk, engine: Engine) -> None:
+    def test_replay_makes_finished_events_due_again(self, full: OutboxQueries, engine: Engine) -> None:
         """With the same event_id and bytes; what is due already is not touched."""
         before = {row.id: row for row in rows(engine)}
         assert full.replay([*before, 10_000], NOW + 500) == 1
@@ -147,13 +149,13 @@ class TestLooking:
         assert again_claimed.tried_at == NOW + 500  # a new day to be accepted in
         assert again_claimed.sent_at == NOW + 100  # but TikTok's memory is as old as it is
 
-    def test_replay_can_forget_when_it_was_sent(self, full: Desk) -> None:
+    def test_replay_can_forget_when_it_was_sent(self, full: OutboxQueries) -> None:
         """For those who insist."""
-        (row,) = full.find(Choice(state="rejected"), 10)
+        (row,) = full.find(EventFilter(state="rejected"), 10)
         assert full.replay([row.id], NOW + 500, forget_sent=True) == 1
         assert next(item for item in claim(Outbox(full.engine), at=NOW + 500) if item.id == row.id).sent_at == NOW + 500
 
-    def test_an_event_without_its_payload_cannot_be_replayed(self, full: Desk, engine: Engine) -> None:
+    def test_an_event_without_its_payload_cannot_be_replayed(self, full: OutboxQueries, engine: Engine) -> None:
         """Its key is all that is left of it."""
         with engine.begin() as connection:
             connection.execute(sa.update(events).values(payload=None))
@@ -161,23 +163,23 @@ class TestLooking:
 
     def test_oldest_due_is_that_of_the_open_lanes(self, outbox: Outbox) -> None:
         """A refused lane waits loudly elsewhere; here it would hide a dead relay."""
-        assert Desk(outbox.engine).oldest_due(NOW) is None
+        assert OutboxQueries(outbox.engine).oldest_due(NOW) is None
         fill(outbox, 7)
         fill(outbox, 3, pixel=OTHER_PIXEL)
-        assert Desk(outbox.engine).oldest_due(NOW + 10) == NOW + 3
+        assert OutboxQueries(outbox.engine).oldest_due(NOW + 10) == NOW + 3
         outbox.deny(Lane("acme", OTHER_PIXEL.code), NOW + 20, NOW, "aaaa", "revoked")
-        assert Desk(outbox.engine).oldest_due(NOW + 10) == NOW + 7
-        assert Desk(outbox.engine).oldest_due(NOW + 21) == NOW + 3
+        assert OutboxQueries(outbox.engine).oldest_due(NOW + 10) == NOW + 7
+        assert OutboxQueries(outbox.engine).oldest_due(NOW + 21) == NOW + 3
 
 
-QUESTIONS: list[Callable[[Desk], object]] = [
+QUESTIONS: list[Callable[[OutboxQueries], object]] = [
     lambda desk: desk.show("1"),
     lambda desk: desk.search("#1"),
     lambda desk: desk.search("", sha("kim")),
     lambda desk: desk.story("acme", "order:1"),
-    lambda desk: desk.find(Choice(state="rejected", before=(NOW, 7)), 50),
-    lambda desk: desk.find(Choice(state="expired", store="acme"), 50),
-    lambda desk: desk.find(Choice(rows=(1, 2)), 50),
+    lambda desk: desk.find(EventFilter(state="rejected", before=(NOW, 7)), 50),
+    lambda desk: desk.find(EventFilter(state="expired", store="acme"), 50),
+    lambda desk: desk.find(EventFilter(rows=(1, 2)), 50),
     lambda desk: desk.parked_lines(before=7),
     lambda desk: desk.queue(10),
     lambda desk: desk.parked_by_store(["acme"], 10),
@@ -192,7 +194,7 @@ def test_no_question_reads_a_table_whole(outbox: Outbox, plans: Callable[[], lis
         pytest.skip("PostgreSQL plans small tables by reading them whole")
     fill(outbox, 1, 2, 3)
     steps = plans()
-    ask(Desk(outbox.engine))
+    ask(OutboxQueries(outbox.engine))
     assert steps
     assert [step for step in steps if step.startswith("SCAN") and not step.startswith(SMALL)] == []
     assert not any("USE TEMP B-TREE FOR ORDER BY" in step for step in steps if "events_failed" in str(steps))
@@ -203,6 +205,6 @@ def test_failures_are_found_by_their_own_indexes(outbox: Outbox, plans: Callable
     if outbox.engine.dialect.name != "sqlite":
         pytest.skip("PostgreSQL plans small tables by reading them whole")
     steps = plans()
-    Desk(outbox.engine).find(Choice(state="rejected"), 50)
-    Desk(outbox.engine).find(Choice(state="rejected", store="acme"), 50)
+    OutboxQueries(outbox.engine).find(EventFilter(state="rejected"), 50)
+    OutboxQueries(outbox.engine).find(EventFilter(state="rejected", store="acme"), 50)
     assert ["events_failed " in steps[0], "events_failed_store " in steps[1], len(steps)] == [True, True, 2]

@@ -18,7 +18,7 @@ from connector.core.store import EventIdTemplates, MappingSettings, Pixel, Signa
 from connector.core.webhook import Request
 from connector.intake.intake import Intake
 from connector.outbox.outbox import Lane, Outbox, again, settled
-from connector.outbox.queries import Desk
+from connector.outbox.queries import OutboxQueries
 from connector.plugin.testing.shoppers import Journey
 from connector.privacy.erasure import NOT_SENT, PERHAPS_SENT, Eraser, eraser
 from connector.privacy.lookup import Records
@@ -166,7 +166,7 @@ class TestPerson:
         assert bench.take("orders/create", ANN) == "nothing new"
         assert bench.take("orders/updated", ANN, note="shipped") in ("relayed", "nothing new")
         assert bench.events()["PlaceAnOrder", row.event_id].payload is None
-        assert Desk(bench.engine).replay([row.id], NOW.timestamp()) == 0
+        assert OutboxQueries(bench.engine).replay([row.id], NOW.timestamp()) == 0
         assert Attic(bench.engine).forget_keys(NOW.timestamp() + KEY_OUTLIVES) >= 1
 
     def test_it_is_done_once(self, bench: Bench) -> None:
@@ -320,7 +320,7 @@ class TestParked:
         }
         assert bench.intake.take(other, Request(headers, shopify_samples.encode(sample), NOW)) == "parked"
         bench.intake._stores = STORES
-        (item,) = Desk(bench.engine).parked()
+        (item,) = OutboxQueries(bench.engine).parked()
         assert bench.intake.replay(item) == "recorded"
         assert bench.erase() == 1
         assert bench.kept() == set()

@@ -14,8 +14,8 @@ from connector.config.settings import load
 from connector.core.store import EventIdTemplates, Store
 from connector.monitoring import event_stats
 from connector.monitoring.event_stats import Tallies
-from connector.outbox.outbox import Outbox, Parked, settled
-from connector.outbox.queries import Choice, Desk
+from connector.outbox.outbox import Outbox, ParkedWebhook, settled
+from connector.outbox.queries import EventFilter, OutboxQueries
 from connector.privacy.retention import BATCH, KEY_OUTLIVES, Attic, Housekeeper, Kept
 from connector.signals.matching import Beacon, SignalMatcher
 from connector.signals.merge import Signal
@@ -119,7 +119,7 @@ class TestEvents:
     def test_what_a_replay_made_due_is_not_erased(self, bench: Bench) -> None:
         """Its time begins again when it ends again."""
         bench.finish(1, state="rejected")
-        assert Desk(bench.engine).replay([rows(bench.engine)[0].id], NOW + DAY) == 1
+        assert OutboxQueries(bench.engine).replay([rows(bench.engine)[0].id], NOW + DAY) == 1
         assert bench.round(30) == {}
 
     def test_a_refused_lanes_events_expire_when_they_are_too_old(self, bench: Bench) -> None:
@@ -130,7 +130,7 @@ class TestEvents:
         bench.outbox.deny(LANE, NOW, NOW, "f", "40105")
         assert bench.round(6.9) == {}
         assert bench.round(8) == {"events of acme expired": 1}
-        found = {row.event_id: row for row in Desk(bench.engine).find(Choice(), 10)}
+        found = {row.event_id: row for row in OutboxQueries(bench.engine).find(EventFilter(), 10)}
         assert (found["acme-order-1"].state, found["acme-order-2"].state) == ("expired", "due")
         assert "max_event_age" in found["acme-order-1"].message
         assert [(one.event, one.detail, one.count) for one in Tallies(bench.engine).totals()] == [
@@ -211,7 +211,7 @@ class TestOthers:
         """Nobody shall look for what is gone; other lines are left alone."""
         for store in ("acme", "other"):
             bench.outbox.park(
-                Parked(store, "t", sha("body"), "no id", NOW if store == "acme" else NOW + DAY, b"sealed")
+                ParkedWebhook(store, "t", sha("body"), "no id", NOW if store == "acme" else NOW + DAY, b"sealed")
             )
         assert bench.round(13.9) == {}
         assert bench.round(14.1) == {"parked webhooks dropped": 1}
@@ -224,7 +224,7 @@ class TestOthers:
     def test_the_same_body_again_is_parked_again(self, bench: Bench) -> None:
         """The shop may send it once more; its line tells the newer story and grows no longer each time."""
         for days in (0, 20, 40):
-            bench.outbox.park(Parked("acme", "t", sha("body"), "no id", NOW + days * DAY, b"sealed"))
+            bench.outbox.park(ParkedWebhook("acme", "t", sha("body"), "no id", NOW + days * DAY, b"sealed"))
             assert [row.reason for row in rows(bench.engine, ledger)] == ["no id"]
             assert bench.round(days + 15) == {"parked webhooks dropped": 1}
         assert [row.reason for row in rows(bench.engine, ledger)] == ["no id (its body is no longer kept)"]
@@ -232,7 +232,7 @@ class TestOthers:
     def test_nothing_old_changes_nothing(self, bench: Bench) -> None:
         """A round over young rows leaves all of them as they are."""
         bench.finish(1, 2)
-        bench.outbox.park(Parked("acme", "t", sha("body"), "no id", NOW, b"sealed"))
+        bench.outbox.park(ParkedWebhook("acme", "t", sha("body"), "no id", NOW, b"sealed"))
         before = bench.everything()
         assert bench.round(1) == {}
         assert bench.everything() == before

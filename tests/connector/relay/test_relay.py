@@ -27,7 +27,7 @@ from connector.devtools.sandbox.server import Sandbox
 from connector.mapping.tiktok_event import OutboundEvent
 from connector.outbox.ledger import Decision
 from connector.outbox.outbox import Lane, Outbox
-from connector.outbox.queries import Desk
+from connector.outbox.queries import OutboxQueries
 from connector.relay import relay as module
 from connector.relay.events_api import LONGEST_REQUEST, EventsApi
 from connector.relay.relay import BACKLOG, BATCH, BATCH_BYTES, GIVE_UP, LEASE, PAUSES, Relay, fingerprint
@@ -128,7 +128,7 @@ class World:
         return self.rows()[f"{store}-{number}"]
 
     def lane(self, store: str = "acme") -> Any:
-        return next(state for state in Desk(self.outbox.engine).lane_states() if state.lane.store == store)
+        return next(state for state in OutboxQueries(self.outbox.engine).lane_states() if state.lane.store == store)
 
     def step(self, seconds: float = 0) -> int:
         self.now += seconds
@@ -419,7 +419,7 @@ class TestSentAt:
         world.step()
         assert (world.row().state, world.row().sent_at) == ("rejected", None)
         world.script = lambda _: None
-        Desk(world.outbox.engine).replay([world.row().id], world.now + 72 * HOUR)
+        OutboxQueries(world.outbox.engine).replay([world.row().id], world.now + 72 * HOUR)
         world.step(72 * HOUR)
         assert world.row().state == "accepted"
 
@@ -860,7 +860,7 @@ class TestClock:
         both.outbox.claim(Lane("acme", "CPIXELACME"), 10, "alive", both.now, LEASE)
         assert both.step(1) == 0
         assert both.row().lease_owner == "alive"
-        assert max(LEASE, *PAUSES, 600) < module.FURTHEST
+        assert max(LEASE, *PAUSES, 600) < module.MAX_AHEAD
 
     def test_a_webhook_from_the_future_is_not_held_back(self, both: World) -> None:
         """The web's host may be the one that is wrong."""
@@ -946,14 +946,14 @@ class TestRun:
         done = threading.Event()
 
         def script(_: httpx.Request) -> None:
-            seen.append(Desk(both.outbox.engine).relay_seen())
+            seen.append(OutboxQueries(both.outbox.engine).relay_seen())
             done.set()
 
         both.script = script
         self.run(both, done)
         assert both.row().state == "accepted"
         assert seen == [START]
-        assert Desk(both.outbox.engine).relay_seen() is None
+        assert OutboxQueries(both.outbox.engine).relay_seen() is None
 
     def test_stop_while_working_settles_what_was_sent(self, both: World) -> None:
         """The request under way is finished and settled; what was not sent goes back untouched."""

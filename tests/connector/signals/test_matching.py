@@ -9,7 +9,7 @@ from sqlalchemy import event
 from connector.mapping.tiktok_event import NOTHING_TO_MATCH as NOBODY_KNOWN
 from connector.outbox.outbox import Lane, again
 from connector.privacy.retention import Attic, Housekeeper, Kept
-from connector.relay.relay import FURTHEST, LOOK_AHEAD
+from connector.relay.relay import LOOK_AHEAD, MAX_AHEAD
 from connector.signals.collector import Post
 from tests.support.checkouts import AGENT, IP, NOTHING_TO_MATCH, SHOP, UNTOLD, Way, holding, joined
 
@@ -254,7 +254,7 @@ class TestJoin:
         for _ in range(3):
             way.step(LOOK_AHEAD + 1)
         assert way.sent() == {}
-        assert way.rows()[0].due_at < way.now + FURTHEST
+        assert way.rows()[0].due_at < way.now + MAX_AHEAD
         way.step(60)
         assert way.sent().keys() == {"PlaceAnOrder"}
 

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from connector.core.store import ApiKeys
 from connector.monitoring.alerts import Alerts
 from connector.outbox.outbox import Outbox
-from connector.outbox.queries import Desk
+from connector.outbox.queries import OutboxQueries
 from connector.storage.lease import Lease
 from connector.storage.tables import events, ledger
 from connector.sync.checkpoints import Rounds
@@ -76,7 +76,7 @@ def of_orders(*numbers: int) -> list[tuple[str, str]]:
 
 
 def problems(engine: Engine) -> dict[str, str]:
-    return {problem.key: problem.sentence for problem in Desk(engine).open_problems()}
+    return {problem.key: problem.sentence for problem in OutboxQueries(engine).open_problems()}
 
 
 class TestGaps:

@@ -15,7 +15,7 @@ from connector.core.store import Pixel
 from connector.devtools.simulate import webhooks
 from connector.monitoring.problems import NO_RELAY
 from connector.outbox.outbox import Lane, Outbox
-from connector.outbox.queries import Desk
+from connector.outbox.queries import OutboxQueries
 from connector.signals.collector import ADDRESS_BURST, MAX_BEACON
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import signals
@@ -123,7 +123,7 @@ def test_not_knowing_when_a_store_was_started_is_no_bug(config, outbox, order, m
         patch.setattr(outbox, "start_stores", away)
         client = create_app(config, outbox).test_client()
         assert client.post("/webhooks/acme", data=body, headers=headers).status_code == 503
-    assert Desk(outbox.engine).parked() == []
+    assert OutboxQueries(outbox.engine).parked() == []
     assert client.post("/webhooks/acme", data=body, headers=headers).json == {"outcome": "relayed"}
 
 
@@ -235,7 +235,7 @@ def test_refused_signatures_are_counted(client, outbox):
     for _ in range(3):
         client.post("/webhooks/acme", data=b"{}")
     client.application.extensions["intake"].flush()
-    counted = {(row.store, row.what): row.count for row in Desk(outbox.engine).counted()}
+    counted = {(row.store, row.what): row.count for row in OutboxQueries(outbox.engine).counted()}
     assert counted == {("acme", "refused"): 3}
 
 
@@ -248,14 +248,14 @@ def test_what_was_counted_last_is_written_though_nothing_more_comes(client, outb
     ((seconds, work),) = waiting
     work()
     assert seconds <= 1
-    assert {row.count for row in Desk(outbox.engine).counted()} == {4}
+    assert {row.count for row in OutboxQueries(outbox.engine).counted()} == {4}
 
 
 def test_the_ping_is_200_and_changes_nothing(client, outbox):
     """WooCommerce's unsigned ping when a webhook is saved."""
     answer = client.post("/webhooks/beans", data=b"webhook_id=7", content_type="application/x-www-form-urlencoded")
     assert (answer.status_code, answer.json) == (200, {"outcome": "handshake"})
-    assert Desk(outbox.engine).counted() == []
+    assert OutboxQueries(outbox.engine).counted() == []
 
 
 def test_nothing_personal_is_in_an_answer(client, order):

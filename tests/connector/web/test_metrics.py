@@ -17,7 +17,7 @@ from connector.core.webhook import Request
 from connector.devtools.simulate import webhooks
 from connector.monitoring.alerts import Alerts, Problem
 from connector.monitoring.event_stats import Tally
-from connector.outbox.outbox import Outbox, Parked, settled
+from connector.outbox.outbox import Outbox, ParkedWebhook, settled
 from connector.web.application import create_app
 from connector.web.metrics import Stored
 from connector.web.request_metrics import Figures
@@ -185,7 +185,7 @@ class TestStored:
 
     def test_parked_problems_and_the_relay(self, outbox: Outbox) -> None:
         """Each is a number, zero where there is nothing."""
-        outbox.park(Parked("acme", "t", sha("p"), "no id", NOW, b"sealed"))
+        outbox.park(ParkedWebhook("acme", "t", sha("p"), "no id", NOW, b"sealed"))
         Alerts(outbox.engine, clock=lambda: NOW).note([Problem("rejected:acme", "one was")], {"rejected"})
         before = self.collected(outbox.engine, NOW)
         outbox.beat("one", NOW)
