@@ -61,7 +61,7 @@ def relay() -> None:
     import httpx
 
     from connector.monitoring import alerts
-    from connector.monitoring.problems import Finder
+    from connector.monitoring.problems import ProblemFinder
     from connector.monitoring.watcher import Watcher
     from connector.outbox.held_events import EVERY, SELDOM, HeldEvents
     from connector.outbox.held_events import run as end_holds
@@ -88,9 +88,9 @@ def relay() -> None:
     with httpx.Client(timeout=TIMEOUT, limits=limits) as client, httpx.Client(timeout=alerts.TIMEOUT) as other:
         running = Relay(config.stores, Outbox(engine), EventsApi(config.events_api_url, client))
         keeper = Housekeeper(Attic(engine), Kept.of(config), config.stores, running.name)
-        hook = alerts.Hook(config.alert_url, other) if config.alert_url else None
+        hook = alerts.AlertWebhook(config.alert_url, other) if config.alert_url else None
         teller = alerts.teller(engine, hook, running.name)
-        watcher = Watcher(Finder(engine, config.stores), alerts.Alerts(engine), teller)
+        watcher = Watcher(ProblemFinder(engine, config.stores), alerts.AlertStore(engine), teller)
         expecting = any(store.signals for store in config.stores.values())
         holding = partial(end_holds, HeldEvents(engine), every=EVERY if expecting else SELDOM)
         healer = Reconciler(config.stores, PLATFORMS, ADMINS, Outbox(engine), running.name)

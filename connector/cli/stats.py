@@ -10,7 +10,7 @@ import click
 from connector.cli.context import configuration, database, store_named
 
 if TYPE_CHECKING:
-    from connector.monitoring.event_stats import Number
+    from connector.monitoring.event_stats import Statistic
 
 
 @click.command()
@@ -21,18 +21,18 @@ def stats(store: str, days: int, as_json: bool) -> None:
     """What STORE's events came to: sent by outcome, match-key coverage, value by currency. Test events count apart."""
     import msgspec
 
-    from connector.monitoring.event_stats import Tallies
+    from connector.monitoring.event_stats import EventStats
     from connector.storage.engine import connect, require_current
 
     config = configuration()
     store_named(config, store)
     now = datetime.now(UTC).timestamp()
 
-    def read() -> "list[Number]":
+    def read() -> "list[Statistic]":
         engine = connect(config.database_url, patience=10.0)
         require_current(engine)
         since = now - days * 86_400
-        return Tallies(engine).read([store], ("sent", "tested", "keys", "value"), since, now + 1, 86_400)
+        return EventStats(engine).read([store], ("sent", "tested", "keys", "value"), since, now + 1, 86_400)
 
     found = summary(database(read))
     if as_json:
@@ -43,7 +43,7 @@ def stats(store: str, days: int, as_json: bool) -> None:
         click.echo(line)
 
 
-def summary(numbers: "list[Number]") -> dict[str, Any]:
+def summary(numbers: "list[Statistic]") -> dict[str, Any]:
     """By pixel and event: outcomes, how many had each match key (of how many accepted), value by currency."""
     from connector.monitoring.event_stats import amount, covered
 

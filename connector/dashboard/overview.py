@@ -9,10 +9,10 @@ from connector.config.settings import Config
 from connector.core.store import Store
 from connector.dashboard.charts import DAY, Chart, spans
 from connector.dashboard.labels import HEALTH, WORST
-from connector.monitoring.event_stats import Number, Tallies, amount, covered, median
+from connector.monitoring.event_stats import EventStats, Statistic, amount, covered, median
 from connector.monitoring.inactivity import HOUR
-from connector.monitoring.problems import Finder, alive, current
-from connector.monitoring.webhook_stats import Arrivals
+from connector.monitoring.problems import ProblemFinder, alive, current
+from connector.monitoring.webhook_stats import WebhookStats
 from connector.outbox.outbox import Lane, LaneState
 from connector.outbox.queries import LaneQueue, OpenProblem, OutboxQueries
 from connector.relay.relay import fingerprint
@@ -85,7 +85,7 @@ class Overview:
 
 
 def overview(
-    config: Config, desk: OutboxQueries, tallies: Tallies, arrivals: Arrivals, chosen: str, now: float
+    config: Config, desk: OutboxQueries, tallies: EventStats, arrivals: WebhookStats, chosen: str, now: float
 ) -> Overview:
     """Of all stores, or of the one that is chosen. Raises CannotStore."""
     stores = {name: store for name, store in config.stores.items() if chosen in ("", name)}
@@ -110,7 +110,7 @@ def overview(
     )
 
 
-def kind_of(one: Number) -> str:
+def kind_of(one: Statistic) -> str:
     """To which part of a bar a number belongs, or ""."""
     outcome = one.detail.partition(" ")[0]
     match one.what:
@@ -125,7 +125,7 @@ def kind_of(one: Number) -> str:
     return ""
 
 
-def _chart(title: str, numbers: Iterable[Number], kinds: dict[str, str], now: float, span: int, bars: int) -> Chart:
+def _chart(title: str, numbers: Iterable[Statistic], kinds: dict[str, str], now: float, span: int, bars: int) -> Chart:
     counts: dict[int, Counter[str]] = defaultdict(Counter)
     for one in numbers:
         counts[one.at][kind_of(one)] += one.count
@@ -134,10 +134,10 @@ def _chart(title: str, numbers: Iterable[Number], kinds: dict[str, str], now: fl
 
 
 def _health(
-    stores: dict[str, Store], desk: OutboxQueries, arrivals: Arrivals, hourly: list[Number], now: float
+    stores: dict[str, Store], desk: OutboxQueries, arrivals: WebhookStats, hourly: list[Statistic], now: float
 ) -> Iterable[Health]:
     queues, refused = desk.queue(MANY), {state.lane: state for state in desk.lane_states() if state.denied_since}
-    problems = current(desk.open_problems(), Finder(desk.engine, stores).find(now), now)
+    problems = current(desk.open_problems(), ProblemFinder(desk.engine, stores).find(now), now)
     parked = desk.parked_by_store(stores, 1000)
     for name, store in stores.items():
         health = Health(store)
@@ -189,8 +189,8 @@ def _word(health: Health, now: float) -> tuple[str, str]:
     return "flowing", "good"
 
 
-def _coverage(numbers: list[Number], stores: dict[str, Store]) -> list[Coverage]:
-    found: dict[tuple[str, str], list[Number]] = defaultdict(list)
+def _coverage(numbers: list[Statistic], stores: dict[str, Store]) -> list[Coverage]:
+    found: dict[tuple[str, str], list[Statistic]] = defaultdict(list)
     for one in numbers:
         found[_whose(one, stores), one.event].append(one)
     return [
@@ -200,7 +200,7 @@ def _coverage(numbers: list[Number], stores: dict[str, Store]) -> list[Coverage]
 
 
 def _worth(
-    numbers: list[Number], stores: dict[str, Store]
+    numbers: list[Statistic], stores: dict[str, Store]
 ) -> tuple[list[tuple[str, str, str]], list[tuple[int, list[Decimal | None]]]]:
     """Of orders, by day. An order is worth the same in each event and on each pixel, so these are never added up."""
     sums: Counter[tuple[int, tuple[str, str, str]]] = Counter()
@@ -215,6 +215,6 @@ def _worth(
     ]
 
 
-def _whose(one: Number, stores: dict[str, Store]) -> str:
+def _whose(one: Statistic, stores: dict[str, Store]) -> str:
     """The store, and its pixel where it has several."""
     return one.store if len(stores[one.store].pixels) < 2 else f"{one.store} {one.pixel}"

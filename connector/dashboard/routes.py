@@ -26,8 +26,8 @@ from connector.intake.replay import plan_replay, replay_events, replay_parked
 from connector.mapping import hashing
 from connector.mapping.event_id import named_by
 from connector.mapping.redaction import masked
-from connector.monitoring.event_stats import KEYS, Tallies
-from connector.monitoring.webhook_stats import Arrivals
+from connector.monitoring.event_stats import KEYS, EventStats
+from connector.monitoring.webhook_stats import WebhookStats
 from connector.outbox.queries import EventFilter, OutboxQueries, Subject
 from connector.storage.transaction import CannotStore
 
@@ -61,7 +61,7 @@ def pages(config: Config, engine: Engine, entrance: Entrance, platforms: Mapping
     site.context_processor(
         lambda: {"at": labels.at, "span": labels.span, "subject": labels.subject, "told": labels.told, "door": door}
     )
-    _add_reading(site, door, config, OutboxQueries(engine), Tallies(engine), Arrivals(engine))
+    _add_reading(site, door, config, OutboxQueries(engine), EventStats(engine), WebhookStats(engine))
     _add_lists(site, door, config, OutboxQueries(engine))
     _add_replaying(site, door, config, OutboxQueries(engine), platforms)
     return site
@@ -102,7 +102,7 @@ def _failed(status: int, sentence: str) -> tuple[str, int]:
 
 
 def _add_reading(
-    site: Blueprint, door: Door, config: Config, desk: OutboxQueries, tallies: Tallies, arrivals: Arrivals
+    site: Blueprint, door: Door, config: Config, desk: OutboxQueries, tallies: EventStats, arrivals: WebhookStats
 ) -> None:
     @site.get("/")
     @door.inside

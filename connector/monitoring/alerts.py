@@ -57,7 +57,7 @@ class Message:
     ended: tuple[str, ...]
 
 
-class Alerts(Transactions):
+class AlertStore(Transactions):
     """The table's verbs. `clock` gives Unix seconds."""
 
     def __init__(self, engine: Engine, clock: Callable[[], float] = time.time) -> None:
@@ -154,7 +154,7 @@ class Alerts(Transactions):
             connection.execute(sa.update(alerts).where(keys).values(attempts=attempts + 1, due_at=due_at))
 
 
-class Hook:
+class AlertWebhook:
     """Where messages are posted: a Slack-compatible incoming webhook at ALERT_URL, over an injected httpx client.
 
     https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks
@@ -179,10 +179,12 @@ class Hook:
         return f"HTTP {status}", float(asked) if asked.isascii() and asked.isdecimal() else 0.0
 
 
-class Teller:
+class Notifier:
     """Tells of problems, one message at a time and in one process at a time. `owner` names this one."""
 
-    def __init__(self, alerts: Alerts, hook: Hook | None, turn: Lease, owner: str, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, alerts: AlertStore, hook: AlertWebhook | None, turn: Lease, owner: str, clock: Callable[[], float]
+    ) -> None:
         self._alerts = alerts
         self._hook = hook
         self._turn = turn
@@ -210,9 +212,9 @@ class Teller:
         self._turn.give_back(self._owner)
 
 
-def teller(engine: Engine, hook: Hook | None, owner: str, clock: Callable[[], float] = time.time) -> Teller:
+def teller(engine: Engine, hook: AlertWebhook | None, owner: str, clock: Callable[[], float] = time.time) -> Notifier:
     """A teller over the database's alerts."""
-    return Teller(Alerts(engine, clock), hook, Lease(engine, "alerts", TURN), owner, clock)
+    return Notifier(AlertStore(engine, clock), hook, Lease(engine, "alerts", TURN), owner, clock)
 
 
 def at(moment: float) -> str:

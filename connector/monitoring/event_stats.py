@@ -176,7 +176,7 @@ def _outcome(result: Mapping[str, Any]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Number:
+class Statistic:
     """A number by the hour or day that begins at `at` (Unix seconds, UTC); 0 for those since ever."""
 
     store: str
@@ -188,10 +188,12 @@ class Number:
     count: int
 
 
-class Tallies(Transactions):
+class EventStats(Transactions):
     """The numbers, as pages and metrics read them."""
 
-    def read(self, stores: Iterable[str], what: Iterable[str], since: float, until: float, span: int) -> list[Number]:
+    def read(
+        self, stores: Iterable[str], what: Iterable[str], since: float, until: float, span: int
+    ) -> list[Statistic]:
         """By spans of so many seconds (an hour or more), from the hour of `since` up to `until`."""
         at = (tallies.c.hour - tallies.c.hour % span).label("at")
         key = (*(tallies.c[name] for name in ("store", "what", "pixel", "event", "detail")), at)
@@ -202,14 +204,14 @@ class Tallies(Transactions):
             tallies.c.hour < int(until),
         )
         with self._read() as connection:
-            return [Number(*row[:6], int(row[6])) for row in connection.execute(query.group_by(*key))]
+            return [Statistic(*row[:6], int(row[6])) for row in connection.execute(query.group_by(*key))]
 
-    def totals(self) -> list[Number]:
+    def totals(self) -> list[Statistic]:
         """Since ever. There are as many as stores, events, codes and the like make, however many events there were."""
         key = [totals.c[name] for name in ("store", "what", "pixel", "event", "detail")]
         with self._read() as connection:
             rows = connection.execute(sa.select(*key, totals.c.count).order_by(*key))
-            return [Number(*row[:5], 0, int(row[5])) for row in rows]
+            return [Statistic(*row[:5], 0, int(row[5])) for row in rows]
 
 
 def amount(units: int) -> Decimal:
@@ -218,7 +220,7 @@ def amount(units: int) -> Decimal:
     return exact.quantize(Decimal("0.01")) if exact == exact.quantize(Decimal("0.01")) else exact
 
 
-def covered(numbers: Iterable[Number]) -> dict[str, int]:
+def covered(numbers: Iterable[Statistic]) -> dict[str, int]:
     """How many events had each of `KEYS`, from numbers of `keys`."""
     found = dict.fromkeys(KEYS, 0)
     for number in numbers:

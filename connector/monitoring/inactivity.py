@@ -32,14 +32,14 @@ UNUSUAL = 0.9  # of the hours are usual; openings and sales are no measure of bu
 
 
 @dataclass(frozen=True, slots=True)
-class Quiet:
+class Inactivity:
     """Since when a store has been silent, and how many webhooks usually come in so many such hours."""
 
     since: float
     usual: int
 
 
-def quiet(counts: Sequence[int], first: int, last_at: float, now: float) -> Quiet | None:
+def quiet(counts: Sequence[int], first: int, last_at: float, now: float) -> Inactivity | None:
     """A silence that the store's past does not explain, or None; None too as long as too little is known.
 
     `counts` are the webhooks of consecutive hours, the first of which begins at `first`; `last_at` is when the last
@@ -60,7 +60,7 @@ def quiet(counts: Sequence[int], first: int, last_at: float, now: float) -> Quie
         return None
     if usual < UNLIKE_ANY * _longest_but_one(past, len(weeks)):
         return None
-    return Quiet(last_at, round(usual))
+    return Inactivity(last_at, round(usual))
 
 
 @dataclass(frozen=True, slots=True)

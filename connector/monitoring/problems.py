@@ -26,8 +26,8 @@ from sqlalchemy import Engine
 
 from connector.core.store import Store
 from connector.monitoring.alerts import Problem, at
-from connector.monitoring.inactivity import SHORTEST, Quiet, quiet
-from connector.monitoring.webhook_stats import Arrivals
+from connector.monitoring.inactivity import SHORTEST, Inactivity, quiet
+from connector.monitoring.webhook_stats import WebhookStats
 from connector.outbox.queries import OpenProblem, OutboxQueries
 from connector.storage.tables import counters, demands, events, parked
 from connector.storage.transaction import Transactions
@@ -50,14 +50,14 @@ NO_RELAY = Problem(
 )
 
 
-class Finder(Transactions):
+class ProblemFinder(Transactions):
     """Looks for the problems of the configured stores."""
 
     def __init__(self, engine: Engine, stores: Mapping[str, Store]) -> None:
         super().__init__(engine)
         self._stores = stores
         self._desk = OutboxQueries(engine)
-        self._arrivals = Arrivals(engine)
+        self._arrivals = WebhookStats(engine)
 
     def find(self, now: float) -> Iterator[Problem]:
         """All problems of KINDS."""
@@ -242,7 +242,7 @@ def overdue(desk: OutboxQueries, now: float) -> float | None:
     return due if due is not None and now - due > OVERDUE else None
 
 
-def _silent(store: Store, found: Quiet) -> str:
+def _silent(store: Store, found: Inactivity) -> str:
     return (
         f"store {store.name}: no webhook since {at(found.since)}, when about {found.usual} are usual; "
         f"see whether the shop is up and its webhooks are active ({store.platform} switches failing ones off)"

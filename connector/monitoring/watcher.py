@@ -1,6 +1,6 @@
 """The watcher, beside the relay: looks for problems once a minute and tells of them, in one process at a time.
 
-And `NoRelay`, its counterpart in the web's processes: a dead relay cannot report itself.
+And `RelayAbsenceReporter`, its counterpart in the web's processes: a dead relay cannot report itself.
 """
 
 import logging
@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from threading import Event, Lock, Thread
 
-from connector.monitoring.alerts import Alerts, Teller
-from connector.monitoring.problems import KINDS, NO_RELAY, SILENT, Finder
+from connector.monitoring.alerts import AlertStore, Notifier
+from connector.monitoring.problems import KINDS, NO_RELAY, SILENT, ProblemFinder
 from connector.storage.transaction import CannotStore
 
 log = logging.getLogger("connector.monitoring.watcher")
@@ -23,9 +23,9 @@ class Watcher:
 
     def __init__(
         self,
-        finder: Finder,
-        alerts: Alerts,
-        teller: Teller,
+        finder: ProblemFinder,
+        alerts: AlertStore,
+        teller: Notifier,
         clock: Callable[[], float] = time.time,
         elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -64,10 +64,10 @@ class Watcher:
         self._teller.tell()
 
 
-class NoRelay:
+class RelayAbsenceReporter:
     """Reports from a web process that no relay works, beside the requests: none ever waits for it."""
 
-    def __init__(self, alerts: Alerts, teller: Teller) -> None:
+    def __init__(self, alerts: AlertStore, teller: Notifier) -> None:
         self._alerts = alerts
         self._teller = teller
         self._busy = Lock()

@@ -29,7 +29,7 @@ class Last:
     at: float
 
 
-class Arrivals(Transactions):
+class WebhookStats(Transactions):
     """The verbs. One process at a time counts."""
 
     def count_up(self, now: float) -> None:

@@ -23,7 +23,7 @@ from connector.core.store import Store
 from connector.core.text import how_many
 from connector.core.webhook import Platform
 from connector.intake.intake import history_before
-from connector.monitoring.alerts import Alerts, Problem, at
+from connector.monitoring.alerts import AlertStore, Problem, at
 from connector.monitoring.problems import LAST_ORDERS, withheld
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
@@ -71,7 +71,7 @@ class Reconciler:
         self._owner = owner
         self._clock = clock
         self._rounds = Rounds(outbox.engine)
-        self._alerts = Alerts(outbox.engine, clock)
+        self._alerts = AlertStore(outbox.engine, clock)
         self._guardian = Guardian(outbox)
         self._withheld: dict[str, set[str]] = {}  # the last orders of a store, if none of them says who bought
         self._busy: set[str] = set()

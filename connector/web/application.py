@@ -21,7 +21,7 @@ from connector.dashboard.auth import Entrance
 from connector.intake.intake import Intake
 from connector.monitoring import alerts
 from connector.monitoring.problems import OVERDUE, alive
-from connector.monitoring.watcher import NoRelay
+from connector.monitoring.watcher import RelayAbsenceReporter
 from connector.outbox.outbox import Lane, Outbox
 from connector.outbox.queries import OutboxQueries
 from connector.signals.collector import MAX_BEACON, Collector, Post
@@ -196,10 +196,10 @@ def _relay(seen: float | None, now: float) -> str:
     return "alive" if alive(seen, now) else f"silent for {abs(now - seen):.0f} s"
 
 
-def _no_relay(config: Config, outbox: Outbox) -> NoRelay:
-    hook = alerts.Hook(config.alert_url, httpx.Client(timeout=alerts.TIMEOUT)) if config.alert_url else None
+def _no_relay(config: Config, outbox: Outbox) -> RelayAbsenceReporter:
+    hook = alerts.AlertWebhook(config.alert_url, httpx.Client(timeout=alerts.TIMEOUT)) if config.alert_url else None
     owner = f"web-{socket.gethostname()}-{os.getpid()}"
-    return NoRelay(alerts.Alerts(outbox.engine), alerts.teller(outbox.engine, hook, owner))
+    return RelayAbsenceReporter(alerts.AlertStore(outbox.engine), alerts.teller(outbox.engine, hook, owner))
 
 
 def _flush(intake: Intake) -> None:

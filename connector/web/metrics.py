@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 
 from connector.config.settings import Config
 from connector.dashboard.auth import Entrance, caller
-from connector.monitoring.event_stats import BEYOND, BUCKETS, Number, Tallies, amount, covered
+from connector.monitoring.event_stats import BEYOND, BUCKETS, EventStats, Statistic, amount, covered
 from connector.monitoring.problems import KINDS, SILENT, alive
 from connector.outbox.queries import OutboxQueries
 from connector.storage.transaction import CannotStore
@@ -79,7 +79,7 @@ class Stored:
 
     def __init__(self, engine: Engine, stores: Iterable[str], clock: Callable[[], float] = time.time) -> None:
         self._desk = OutboxQueries(engine)
-        self._tallies = Tallies(engine)
+        self._tallies = EventStats(engine)
         self._stores = list(stores)
         self._clock = clock
 
@@ -148,7 +148,7 @@ class Stored:
         yield problems
 
 
-def _sent(numbers: list[Number]) -> Iterator[Metric]:
+def _sent(numbers: list[Statistic]) -> Iterator[Metric]:
     """What only grows: see `connector.monitoring.event_stats` for what is counted when."""
     who = ("store", "pixel", "event")
     for what, (name, words) in _SENT.items():
@@ -173,7 +173,7 @@ def _sent(numbers: list[Number]) -> Iterator[Metric]:
     yield from (value, keys, _seconds(_grouped(numbers, "seconds")))
 
 
-def _seconds(found: Mapping[tuple[str, str, str], list[Number]]) -> Metric:
+def _seconds(found: Mapping[tuple[str, str, str], list[Statistic]]) -> Metric:
     seconds = HistogramMetricFamily(
         "connector_shop_to_tiktok_seconds",
         "From what happened in the shop until TikTok accepted it; TikTok merges copies that come within 300 seconds.",
@@ -189,8 +189,8 @@ def _seconds(found: Mapping[tuple[str, str, str], list[Number]]) -> Metric:
     return seconds
 
 
-def _grouped(numbers: Iterable[Number], what: str) -> dict[tuple[str, str, str], list[Number]]:
-    found: dict[tuple[str, str, str], list[Number]] = defaultdict(list)
+def _grouped(numbers: Iterable[Statistic], what: str) -> dict[tuple[str, str, str], list[Statistic]]:
+    found: dict[tuple[str, str, str], list[Statistic]] = defaultdict(list)
     for one in numbers:
         if one.what == what:
             found[one.store, one.pixel, one.event].append(one)

@@ -20,7 +20,7 @@ PAGES = ["/", "/search", "/failed", "/failed?state=expired", "/parked"]
 SCREENS = [(1280, 900), (390, 844)]
 
 
-class Quiet(WSGIRequestHandler):
+class Inactivity(WSGIRequestHandler):
     """No line per request among the tests' output."""
 
     def log_request(self, *_: object) -> None:
@@ -39,7 +39,7 @@ def served(migrated_sqlite: Path, tmp_path: Path) -> Iterator[Served]:
     shutil.copy(migrated_sqlite, tmp_path / "connector.db")
     engine = connect(f"sqlite:///{tmp_path / 'connector.db'}", patience=5.0)
     site = Site(engine).live()
-    server = make_server("127.0.0.1", 0, site.app, threaded=True, request_handler=Quiet)
+    server = make_server("127.0.0.1", 0, site.app, threaded=True, request_handler=Inactivity)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield Served(site, f"http://127.0.0.1:{server.server_port}")
     server.shutdown()

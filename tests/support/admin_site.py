@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from connector.config.settings import load
 from connector.devtools.sandbox.server import Sandbox
 from connector.devtools.simulate import webhooks
-from connector.monitoring.webhook_stats import Arrivals
+from connector.monitoring.webhook_stats import WebhookStats
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import EventFilter, OutboxQueries
 from connector.relay.events_api import EventsApi
@@ -72,7 +72,7 @@ class Site:
         self.work()
         self.outbox.beat("one", time.time())
         self.app.extensions["intake"].flush()
-        Arrivals(self.engine).count_up(time.time())
+        WebhookStats(self.engine).count_up(time.time())
         return self
 
     def park(self, browser, body: bytes = b'{"no": "id"}') -> None:

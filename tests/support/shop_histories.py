@@ -5,7 +5,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from connector.monitoring.inactivity import HOUR, Quiet, quiet
+from connector.monitoring.inactivity import HOUR, Inactivity, quiet
 
 MONDAY = 1_767_571_200  # a Monday, 00:00 UTC
 DAY = 24 * HOUR
@@ -63,7 +63,7 @@ class Watched:
 
     def __init__(self, shop: Shop, weeks: int, seed: int) -> None:
         self.counts: list[int] = []
-        self.alarms: list[Quiet] = []
+        self.alarms: list[Inactivity] = []
         self.last = 0.0
         for _, number, moments in arrivals(shop, weeks, seed):
             before = self.last

@@ -16,8 +16,8 @@ from sqlalchemy import Engine
 from connector.config.settings import load
 from connector.dashboard.auth import OF_ONE
 from connector.dashboard.routes import HEADERS, PAGE
-from connector.monitoring.alerts import Alerts
-from connector.monitoring.problems import Finder
+from connector.monitoring.alerts import AlertStore
+from connector.monitoring.problems import ProblemFinder
 from connector.outbox.ledger import Decision
 from connector.outbox.outbox import Lane, Outbox, ParkedWebhook
 from connector.outbox.queries import EventFilter
@@ -186,7 +186,9 @@ class TestPages:
     def test_a_problem_is_the_stores_word(self, site: Site, inside: FlaskClient) -> None:
         """The worst first; what can be seen in the database is known at once, before any watcher looks."""
         assert "events rejected" in inside.get("/?store=acme").text
-        Alerts(site.engine).report("webhooks:acme", "store acme: none; let `connector webhooks register acme` make it")
+        AlertStore(site.engine).report(
+            "webhooks:acme", "store acme: none; let `connector webhooks register acme` make it"
+        )
         page = inside.get("/?store=acme").text
         assert "webhooks missing in the shop" in page
         assert "None; let <code>connector webhooks register acme</code> make it." in page
@@ -200,7 +202,7 @@ class TestPages:
     def test_what_is_over_is_not_told_any_more(self, site: Site, inside: FlaskClient) -> None:
         """Although the watcher, which looks once a minute, has not yet seen that it is."""
         site.outbox.deny(ACME, time.time() + 9, time.time(), fingerprint(TOKEN), "40105 revoked")
-        Alerts(site.engine).note(Finder(site.engine, site.config.stores).find(time.time()), ())
+        AlertStore(site.engine).note(ProblemFinder(site.engine, site.config.stores).find(time.time()), ())
         for words in ("TikTok refuses the token", "token or permission refused", "has rejected", "is parked"):
             assert words in inside.get("/?store=acme").text
         site.outbox.open(ACME)

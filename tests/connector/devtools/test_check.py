@@ -11,7 +11,7 @@ from connector.config.settings import load
 from connector.core.event import PERSONAL_DATA_WITHHELD
 from connector.core.webhook import Webhook
 from connector.devtools.check import check
-from connector.monitoring.alerts import Alerts
+from connector.monitoring.alerts import AlertStore
 from connector.outbox.encryption import seal
 from connector.outbox.outbox import Lane, Outbox, ParkedWebhook
 from connector.storage.engine import connect
@@ -188,7 +188,7 @@ def test_a_denied_lane_is_warned_of(url, outbox):
 
 def test_open_problems_are_warned_of(url, outbox):
     """What the watcher or others have found; but what check itself has just found is not said twice."""
-    alerts = Alerts(outbox.engine, lambda: NOW)
+    alerts = AlertStore(outbox.engine, lambda: NOW)
     alerts.report("silent:acme", "store acme: no webhook for a day; see whether the shop is up")
     alerts.report("parked:acme", "parked")
     alerts.report("webhooks:acme", "over")

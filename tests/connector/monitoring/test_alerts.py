@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from connector.monitoring.alerts import AT_ONCE, CALM, PAUSES, TURN, Alerts, Hook, Problem, Teller, teller
+from connector.monitoring.alerts import AT_ONCE, CALM, PAUSES, TURN, AlertStore, AlertWebhook, Notifier, Problem, teller
 from connector.outbox.queries import OutboxQueries
 from connector.storage.tables import alerts
 from tests.support.alert_receiver import Receiver, receiver
@@ -26,14 +26,14 @@ class Bench:
         self.engine = engine
         self.server = server
         self.now = NOW
-        self.hook = Hook(server.url, client)
-        self.alerts = Alerts(engine, self.clock)
+        self.hook = AlertWebhook(server.url, client)
+        self.alerts = AlertStore(engine, self.clock)
         self.teller = self.hire("one")
 
     def clock(self) -> float:
         return self.now
 
-    def hire(self, name: str) -> Teller:
+    def hire(self, name: str) -> Notifier:
         return teller(self.engine, self.hook, name, self.clock)
 
     def tell(self, *problems: Problem, after: float = 0.0) -> list[str]:
@@ -129,11 +129,11 @@ class TestOnce:
 
     def test_others_report_and_resolve(self, bench: Bench) -> None:
         """From any process; the watcher does not take for over what it does not look for."""
-        Alerts(bench.engine, bench.clock).report("webhooks:acme", "store acme: a webhook is switched off")
+        AlertStore(bench.engine, bench.clock).report("webhooks:acme", "store acme: a webhook is switched off")
         assert bench.tell() == ["Problem: store acme: a webhook is switched off"]
         assert bench.tell(after=9999) == []
-        Alerts(bench.engine, bench.clock).resolve("webhooks:acme")
-        Alerts(bench.engine, bench.clock).resolve("webhooks:other")
+        AlertStore(bench.engine, bench.clock).resolve("webhooks:acme")
+        AlertStore(bench.engine, bench.clock).resolve("webhooks:other")
         assert bench.tell(after=60) == []
         (text,) = bench.tell(after=CALM)
         assert text == "Over after 3 hours: store acme: a webhook is switched off"
@@ -206,9 +206,9 @@ class TestFailing:
         assert len(bench.tell(DENIED)) == 1
         assert "no answer (ReadTimeout)" in caplog.text
         assert "SECRET" not in caplog.text
-        away = Hook("http://127.0.0.1:1/SECRET", client)
+        away = AlertWebhook("http://127.0.0.1:1/SECRET", client)
         assert away.post("x") == ("no answer (ConnectError)", 0.0)
-        assert Hook("http://[::1", client).post("x")[0].startswith("no answer")
+        assert AlertWebhook("http://[::1", client).post("x")[0].startswith("no answer")
 
     def test_what_nobody_was_told_of_ends_in_silence(self, bench: Bench) -> None:
         """A message about the end would be about nothing."""

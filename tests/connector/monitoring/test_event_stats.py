@@ -13,7 +13,7 @@ from msgspec import structs
 from sqlalchemy import Engine
 
 from connector.core.store import Pixel
-from connector.monitoring.event_stats import BOUNDS, Number, Tallies, Tally, amount, covered, median
+from connector.monitoring.event_stats import BOUNDS, EventStats, Statistic, Tally, amount, covered, median
 from connector.monitoring.inactivity import HOUR
 from connector.outbox.outbox import LeasedEvent, Outbox, again, settled
 from tests.support.filled import LANE, NOW, PIXEL, claim, decision, fill, mapped
@@ -49,8 +49,8 @@ def settle(outbox: Outbox, *verdicts: tuple[str, int | None], at: float = NOW, o
 
 def told(engine: Engine, *what: str) -> Counter[str]:
     """What the hour's tallies say, in a line each; the totals must say the same."""
-    found = Tallies(engine).read(["acme"], what or ALL, NOW - HOUR, NOW + 2 * HOUR, HOUR)
-    every = [number for number in Tallies(engine).totals() if number.what in (what or ALL)]
+    found = EventStats(engine).read(["acme"], what or ALL, NOW - HOUR, NOW + 2 * HOUR, HOUR)
+    every = [number for number in EventStats(engine).totals() if number.what in (what or ALL)]
     lines, ever = Counter[str](), Counter[str]()
     for numbers, counted in ((found, lines), (every, ever)):
         for one in numbers:
@@ -139,7 +139,7 @@ def test_numbers_add_up_over_settlings_and_hours(outbox: Outbox, engine: Engine)
     for number, at in enumerate((NOW, NOW, NOW + HOUR)):
         put(outbox, number, b"{}")
         settle(outbox, ("accepted", 0), at=at)
-    tallies = Tallies(engine)
+    tallies = EventStats(engine)
     by_hour = tallies.read(["acme"], ["sent"], NOW, NOW + 2 * HOUR, HOUR)
     assert [(one.at, one.count) for one in sorted(by_hour, key=lambda one: one.at)] == [
         (HOUR_OF_NOW, 2),
@@ -226,7 +226,7 @@ def test_two_relays_that_settle_at_once_lose_no_number(outbox: Outbox, engine: E
 
 def test_coverage_is_counted_key_by_key() -> None:
     """Of words that name what an event had."""
-    numbers = [Number("acme", "keys", "P", "Purchase", words, 0, count) for words, count in
+    numbers = [Statistic("acme", "keys", "P", "Purchase", words, 0, count) for words, count in
                (("email phone", 3), ("email ip+user_agent", 2), ("", 4), ("unheard-of", 1))]  # fmt: skip
     assert covered(numbers) == {
         "email": 5, "phone": 3, "external_id": 0, "ip+user_agent": 2, "ttclid": 0, "ttp": 0,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.monitoring.inactivity import HOUR, WEEK, Quiet, quiet
+from connector.monitoring.inactivity import HOUR, WEEK, Inactivity, quiet
 from tests.support.shop_histories import MONDAY, Shop, Watched, outage
 
 TUESDAY_NOON, TUESDAY_NIGHT, SATURDAY_NOON = 36, 46, 132
@@ -17,7 +17,7 @@ def hourly(count: int, weeks: float) -> list[int]:
     return [count] * int(weeks * 168)
 
 
-def judged(counts: list[int], hours: float) -> Quiet | None:
+def judged(counts: list[int], hours: float) -> Inactivity | None:
     """That many hours after the end of the counts, whose last webhook came at the last hour's end."""
     last = MONDAY + len(counts) * HOUR - 1.0
     return quiet(counts, MONDAY, last, last + hours * HOUR)
@@ -29,7 +29,7 @@ class TestRules:
     def test_a_silence_says_since_when_and_what_would_be_usual(self) -> None:
         """For the sentence in the alert."""
         counts = hourly(10, 9)
-        assert judged(counts, 5) == Quiet(MONDAY + 9 * WEEK - 1.0, 50)
+        assert judged(counts, 5) == Inactivity(MONDAY + 9 * WEEK - 1.0, 50)
         assert judged(counts, 0.4) is None
 
     def test_with_less_than_two_weeks_nothing_is_said(self) -> None:

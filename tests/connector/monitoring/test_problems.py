@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from connector.core.store import EventIdTemplates, Store
 from connector.monitoring.inactivity import HOUR
-from connector.monitoring.problems import COUNTED, DAY, KINDS, MERGED_WITHIN, NO_RELAY, Finder
+from connector.monitoring.problems import COUNTED, DAY, KINDS, MERGED_WITHIN, NO_RELAY, ProblemFinder
 from connector.outbox.outbox import Lane, Outbox, ParkedWebhook, again, settled
 from connector.privacy.data_subject import Person
 from connector.privacy.requests import Demands
@@ -34,7 +34,7 @@ class Bench:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.outbox = Outbox(engine)
-        self.finder = Finder(engine, {"acme": STORE})
+        self.finder = ProblemFinder(engine, {"acme": STORE})
 
     def found(self, at: float, relay: bool = True) -> dict[str, str]:
         if relay:
@@ -161,14 +161,14 @@ def test_refused_signatures_at_the_address_that_shops_share(bench: Bench) -> Non
     hour = int(NOW) // HOUR * HOUR
     bench.outbox.count({("shopify", "", "refused", hour): 3})
     assert bench.found(NOW) == {}  # no store of that kind
-    finder = Finder(bench.engine, {"acme": replace(STORE, platform="shopify")})
+    finder = ProblemFinder(bench.engine, {"acme": replace(STORE, platform="shopify")})
     (found,) = [problem for problem in finder.find(NOW) if problem.key.startswith("signatures")]
     assert (found.key, "/webhooks/shopify are refused" in found.sentence) == ("signatures:shopify", True)
 
 
 def test_a_test_event_code_counts_after_a_day(bench: Bench) -> None:
     """The alerts remember since when."""
-    finder = Finder(bench.engine, {"acme": replace(STORE, pixels=(PIXEL, OTHER_PIXEL))})
+    finder = ProblemFinder(bench.engine, {"acme": replace(STORE, pixels=(PIXEL, OTHER_PIXEL))})
     bench.outbox.beat("one", NOW)
     (found,) = finder.find(NOW)
     assert (found.key, found.after) == (f"testing:acme:{OTHER_PIXEL.code}", DAY)
@@ -197,7 +197,7 @@ def test_all_kinds_are_known(bench: Bench) -> None:
     bench.outbox.count({("acme", "", "refused", int(NOW) // HOUR * HOUR): 5})
     for what in ("uninstalled", "export", "erase_person"):
         Demands(bench.engine).note("acme", what, Person(order_ids=frozenset({"1"})), sha(what), NOW - 2 * HOUR)
-    finder = Finder(bench.engine, {"acme": replace(STORE, pixels=(PIXEL, OTHER_PIXEL))})
+    finder = ProblemFinder(bench.engine, {"acme": replace(STORE, pixels=(PIXEL, OTHER_PIXEL))})
     assert {problem.kind for problem in finder.find(NOW + 400)} == KINDS
 
 

@@ -10,10 +10,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from connector.monitoring.alerts import CALM, TURN, Alerts, Hook, teller
+from connector.monitoring.alerts import CALM, TURN, AlertStore, AlertWebhook, teller
 from connector.monitoring.inactivity import HOUR
-from connector.monitoring.problems import NO_RELAY, Finder
-from connector.monitoring.watcher import SETTLING, NoRelay, Watcher
+from connector.monitoring.problems import NO_RELAY, ProblemFinder
+from connector.monitoring.watcher import SETTLING, RelayAbsenceReporter, Watcher
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
 from connector.storage.tables import alerts, arrivals, leases
@@ -32,20 +32,20 @@ class Bench:
         self.client = client
         self.now = NOW
         self.outbox = Outbox(engine)
-        self.alerts = Alerts(engine, self.clock)
+        self.alerts = AlertStore(engine, self.clock)
 
     def clock(self) -> float:
         return self.now
 
     def watcher(self, name: str) -> Watcher:
-        finder = Finder(self.engine, {"acme": STORE})
+        finder = ProblemFinder(self.engine, {"acme": STORE})
         return Watcher(finder, self.alerts, self._teller(name), self.clock, self.clock)
 
-    def no_relay(self, name: str) -> NoRelay:
-        return NoRelay(self.alerts, self._teller(name))
+    def no_relay(self, name: str) -> RelayAbsenceReporter:
+        return RelayAbsenceReporter(self.alerts, self._teller(name))
 
     def _teller(self, name: str) -> Any:
-        return teller(self.engine, Hook(self.server.url, self.client), name, self.clock)
+        return teller(self.engine, AlertWebhook(self.server.url, self.client), name, self.clock)
 
 
 @pytest.fixture(scope="module")

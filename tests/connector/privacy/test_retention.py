@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from connector.config.settings import load
 from connector.core.store import EventIdTemplates, Store
 from connector.monitoring import event_stats
-from connector.monitoring.event_stats import Tallies
+from connector.monitoring.event_stats import EventStats
 from connector.outbox.outbox import Outbox, ParkedWebhook, settled
 from connector.outbox.queries import EventFilter, OutboxQueries
 from connector.privacy.retention import BATCH, KEY_OUTLIVES, Attic, Housekeeper, Kept
@@ -133,7 +133,7 @@ class TestEvents:
         found = {row.event_id: row for row in OutboxQueries(bench.engine).find(EventFilter(), 10)}
         assert (found["acme-order-1"].state, found["acme-order-2"].state) == ("expired", "due")
         assert "max_event_age" in found["acme-order-1"].message
-        assert [(one.event, one.detail, one.count) for one in Tallies(bench.engine).totals()] == [
+        assert [(one.event, one.detail, one.count) for one in EventStats(bench.engine).totals()] == [
             ("Purchase", "expired", 1)
         ]
 
@@ -204,8 +204,8 @@ class TestOthers:
             event_stats.add(connection, int(NOW), number)
         assert bench.round(89.9) == {}
         assert bench.round(90.1) == {"tallies dropped": 1}
-        assert Tallies(bench.engine).read(["acme"], ["sent"], 0, NOW + DAY, 3600) == []
-        assert [one.count for one in Tallies(bench.engine).totals()] == [2]
+        assert EventStats(bench.engine).read(["acme"], ["sent"], 0, NOW + DAY, 3600) == []
+        assert [one.count for one in EventStats(bench.engine).totals()] == [2]
 
     def test_a_parked_body_goes_and_its_line_says_so(self, bench: Bench) -> None:
         """Nobody shall look for what is gone; other lines are left alone."""

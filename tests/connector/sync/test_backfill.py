@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from connector.core.event import PERSONAL_DATA_WITHHELD
 from connector.core.shop_api import Page, ShopApiError
 from connector.core.store import Pixel
-from connector.monitoring.webhook_stats import Arrivals
+from connector.monitoring.webhook_stats import WebhookStats
 from connector.outbox.outbox import Outbox
 from connector.storage.tables import arrivals, counters, events, ledger, parked
 from connector.sync.backfill import History
@@ -192,7 +192,7 @@ class TestWhatItLeaves:
         walk(shop, outbox)
         walk(shop, outbox)
         assert len(rows(engine, ledger)) == 3
-        Arrivals(engine).count_up(shop.clock.now + 1)
+        WebhookStats(engine).count_up(shop.clock.now + 1)
         assert rows(engine, arrivals) == []
 
     def test_a_body_that_does_not_fit_is_parked_and_costs_no_other(

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine
 
 from connector.core.store import ApiKeys
-from connector.monitoring.alerts import Alerts
+from connector.monitoring.alerts import AlertStore
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
 from connector.storage.lease import Lease
@@ -287,7 +287,7 @@ class TestFaults:
         assert names(engine) == of_orders(*orders)
 
     def test_problems_of_a_store_that_is_not_visited_any_more_end(self, shop: Healed, engine: Engine) -> None:
-        alerts = Alerts(engine, shop.clock)
+        alerts = AlertStore(engine, shop.clock)
         for key in ("shop:gone", "gaps:acme", "denied:gone:C1"):
             alerts.report(key, "words")
         shop.healer(engine).tidy()

@@ -15,7 +15,7 @@ from connector.config.settings import Config, load
 from connector.core.store import Pixel
 from connector.core.webhook import Request
 from connector.devtools.simulate import webhooks
-from connector.monitoring.alerts import Alerts, Problem
+from connector.monitoring.alerts import AlertStore, Problem
 from connector.monitoring.event_stats import Tally
 from connector.outbox.outbox import Outbox, ParkedWebhook, settled
 from connector.web.application import create_app
@@ -186,7 +186,7 @@ class TestStored:
     def test_parked_problems_and_the_relay(self, outbox: Outbox) -> None:
         """Each is a number, zero where there is nothing."""
         outbox.park(ParkedWebhook("acme", "t", sha("p"), "no id", NOW, b"sealed"))
-        Alerts(outbox.engine, clock=lambda: NOW).note([Problem("rejected:acme", "one was")], {"rejected"})
+        AlertStore(outbox.engine, clock=lambda: NOW).note([Problem("rejected:acme", "one was")], {"rejected"})
         before = self.collected(outbox.engine, NOW)
         outbox.beat("one", NOW)
         after = self.collected(outbox.engine, NOW + 59)
