@@ -13,8 +13,8 @@ from connector.core.text import how_many
 if TYPE_CHECKING:
     from connector.core.event import DataRequest
     from connector.privacy.data_subject import Person
-    from connector.privacy.lookup import Found, Records
-    from connector.privacy.requests import Demands
+    from connector.privacy.lookup import PersonalData, PersonalDataLookup
+    from connector.privacy.requests import DataRequestStore
 
 
 def _whom(command: Callable[..., None]) -> Callable[..., None]:
@@ -116,21 +116,21 @@ def export(email: str, phone: str, customer: str, store: str, number: int | None
         _answered(asked, number)
 
 
-def _lines(records: "Records", store: str, person: "Person") -> list[bytes]:
+def _lines(records: "PersonalDataLookup", store: str, person: "Person") -> list[bytes]:
     from connector.privacy.export import exported
 
     return list(exported(records, store, person))
 
 
-def _open() -> "tuple[Records, Demands]":
-    from connector.privacy.lookup import Records
-    from connector.privacy.requests import Demands
+def _open() -> "tuple[PersonalDataLookup, DataRequestStore]":
+    from connector.privacy.lookup import PersonalDataLookup
+    from connector.privacy.requests import DataRequestStore
     from connector.storage.engine import connect, require_current
 
     config = configuration()
     engine = connect(config.database_url, patience=10.0)
     database(lambda: require_current(engine))
-    return Records(engine, config.stores), Demands(engine)
+    return PersonalDataLookup(engine, config.stores), DataRequestStore(engine)
 
 
 def _demand(email: str, phone: str, customer: str, store: str) -> "DataRequest":
@@ -153,7 +153,7 @@ def _demand(email: str, phone: str, customer: str, store: str) -> "DataRequest":
     return DataRequest("export", customer, (email,) if email else (), (phone,) if phone else ())
 
 
-def _people(records: "Records", demand: "DataRequest", store: str) -> "dict[str, Person]":
+def _people(records: "PersonalDataLookup", demand: "DataRequest", store: str) -> "dict[str, Person]":
     """The person as each store hashes them."""
     from connector.privacy.data_subject import person_of
 
@@ -164,7 +164,7 @@ def _people(records: "Records", demand: "DataRequest", store: str) -> "dict[str,
     return {name: person for name, person in people.items() if person}
 
 
-def _demanded(asked: "Demands", number: int) -> "dict[str, Person]":
+def _demanded(asked: "DataRequestStore", number: int) -> "dict[str, Person]":
     from connector.privacy.data_subject import Person
 
     found = database(lambda: asked.find(number))
@@ -175,17 +175,17 @@ def _demanded(asked: "Demands", number: int) -> "dict[str, Person]":
     return {found.store: found.person or Person()}
 
 
-def _answered(asked: "Demands", number: int) -> None:
+def _answered(asked: "DataRequestStore", number: int) -> None:
     import time
 
     database(lambda: asked.finish(number, time.time()))
 
 
-def _found(records: "Records", store: str, person: "Person") -> "Found":
+def _found(records: "PersonalDataLookup", store: str, person: "Person") -> "PersonalData":
     return database(lambda: records.find(store, person))
 
 
-def _erase(records: "Records", found: "dict[str, Found]") -> None:
+def _erase(records: "PersonalDataLookup", found: "dict[str, PersonalData]") -> None:
     import time
 
     from connector.privacy.erasure import Erasure
@@ -195,7 +195,7 @@ def _erase(records: "Records", found: "dict[str, Found]") -> None:
         database(partial(erasure.erase, store, rows, time.time()))
 
 
-def _counted(rows: "Found") -> str:
+def _counted(rows: "PersonalData") -> str:
     closed = "that no webhook_secret opens"
     told = (
         (len(rows.waiting), "event that waits, not to be sent", "events that wait, not to be sent"),

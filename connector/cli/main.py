@@ -67,8 +67,8 @@ def relay() -> None:
     from connector.outbox.held_events import run as end_holds
     from connector.outbox.outbox import Outbox
     from connector.privacy.erasure import eraser
-    from connector.privacy.lookup import Records
-    from connector.privacy.retention import Attic, Housekeeper, Kept
+    from connector.privacy.lookup import PersonalDataLookup
+    from connector.privacy.retention import RetentionJob, RetentionPolicy, RetentionStore
     from connector.relay.events_api import TIMEOUT, EventsApi
     from connector.relay.relay import LANES_AT_ONCE, SLOW_LANES_AT_ONCE, Relay
     from connector.server.supervisor import end_with_parent
@@ -87,7 +87,7 @@ def relay() -> None:
     limits = httpx.Limits(max_connections=LANES_AT_ONCE + SLOW_LANES_AT_ONCE, max_keepalive_connections=32)
     with httpx.Client(timeout=TIMEOUT, limits=limits) as client, httpx.Client(timeout=alerts.TIMEOUT) as other:
         running = Relay(config.stores, Outbox(engine), EventsApi(config.events_api_url, client))
-        keeper = Housekeeper(Attic(engine), Kept.of(config), config.stores, running.name)
+        keeper = RetentionJob(RetentionStore(engine), RetentionPolicy.of(config), config.stores, running.name)
         hook = alerts.AlertWebhook(config.alert_url, other) if config.alert_url else None
         teller = alerts.teller(engine, hook, running.name)
         watcher = Watcher(ProblemFinder(engine, config.stores), alerts.AlertStore(engine), teller)
@@ -99,7 +99,7 @@ def relay() -> None:
             "watching": watcher.run,
             "holding": holding,
             "reconciliation": healer.run,
-            "erasing": eraser(Records(engine, config.stores), running.name).run,
+            "erasing": eraser(PersonalDataLookup(engine, config.stores), running.name).run,
         }
         beside = [threading.Thread(target=run, args=(stop,), name=name, daemon=True) for name, run in works.items()]
         for thread in beside:

@@ -26,7 +26,7 @@ from connector.outbox.encryption import seal, unseal
 from connector.outbox.ledger import Decision, hour_of
 from connector.outbox.outbox import Outbox, ParkedWebhook
 from connector.privacy.data_subject import person_of
-from connector.privacy.requests import Demands
+from connector.privacy.requests import DataRequestStore
 from connector.storage.transaction import CannotStore
 
 log = logging.getLogger("connector.intake.intake")
@@ -143,7 +143,7 @@ class Intake:
         self._stores = stores
         self._platforms = platforms
         self._outbox = outbox
-        self._demands = Demands(outbox.engine)
+        self._demands = DataRequestStore(outbox.engine)
         self._clock = clock
         self._started: dict[str, float] = {}
         self._tallies: Counter[tuple[str, str, str, int]] = Counter()

@@ -15,8 +15,8 @@ import sqlalchemy as sa
 
 from connector.outbox.identity_hashes import forget as forget_identities
 from connector.privacy.data_subject import Person
-from connector.privacy.lookup import PERSONAL, Found, Records, parts, something_left
-from connector.privacy.requests import Demands, Noted
+from connector.privacy.lookup import PERSONAL, PersonalData, PersonalDataLookup, parts, something_left
+from connector.privacy.requests import DataRequestStore, StoredDataRequest
 from connector.privacy.retention import BATCH, GONE, PAUSE
 from connector.storage.lease import Lease
 from connector.storage.tables import events, ledger, parked, signals
@@ -34,7 +34,7 @@ PERHAPS_SENT = "erased on demand; an attempt before may have reached TikTok"
 class Erasure(Transactions):
     """The verbs: small transactions, so that webhooks always find a gap."""
 
-    def erase(self, store: str, found: Found, now: float) -> None:
+    def erase(self, store: str, found: PersonalData, now: float) -> None:
         """All of these rows of a store."""
         for some in parts([*found.waiting, *found.finished]):
             self._erase_events(some, now)
@@ -128,13 +128,13 @@ def _of_store(store: str, until: float) -> dict[str, sa.Select[Any]]:
     }
 
 
-class Eraser:
+class ErasureJob:
     """Does what shops have asked for, while the relay runs. `clock` gives Unix seconds."""
 
     def __init__(
         self,
-        records: Records,
-        asked: Demands,
+        records: PersonalDataLookup,
+        asked: DataRequestStore,
         turn: Lease,
         owner: str,
         clock: Callable[[], float],
@@ -183,7 +183,7 @@ class Eraser:
         stop.wait(PAUSE)
         self._turn.take(self._owner, self._clock())
 
-    def _do(self, demand: Noted, rest: Callable[[], object]) -> dict[str, int]:
+    def _do(self, demand: StoredDataRequest, rest: Callable[[], object]) -> dict[str, int]:
         if demand.what == "erase_store":
             return self._erasure.erase_store(demand.store, demand.asked_at, self._clock(), rest)
         found = self._records.find(demand.store, demand.person or Person())
@@ -195,6 +195,6 @@ class Eraser:
         }
 
 
-def eraser(records: Records, owner: str, clock: Callable[[], float] = time.time) -> Eraser:
+def eraser(records: PersonalDataLookup, owner: str, clock: Callable[[], float] = time.time) -> ErasureJob:
     """One over the records' database."""
-    return Eraser(records, Demands(records.engine), Lease(records.engine, "erasing", TURN), owner, clock)
+    return ErasureJob(records, DataRequestStore(records.engine), Lease(records.engine, "erasing", TURN), owner, clock)

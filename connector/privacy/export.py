@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from connector.core.store import Store
 from connector.outbox.encryption import unseal
 from connector.privacy.data_subject import Person
-from connector.privacy.lookup import Found, Records, parts
+from connector.privacy.lookup import PersonalData, PersonalDataLookup, parts
 from connector.storage.tables import events, ledger, parked, signals
 from connector.storage.transaction import Transactions
 
@@ -23,7 +23,7 @@ _LINE = ("store", "topic", "object_key", "order_number", "delivery", "outcome", 
 class Export(Transactions):
     """What is found of a person, as values that become JSON."""
 
-    def of(self, store: str, person: Person, found: Found, shop: Store | None) -> Iterator[dict[str, Any]]:
+    def of(self, store: str, person: Person, found: PersonalData, shop: Store | None) -> Iterator[dict[str, Any]]:
         """Events, the ledger's lines about the same orders, what browsers told, and parked webhooks; by `kind`."""
         keys = set(person.object_keys)
         for some in parts([*found.waiting, *found.finished]):
@@ -50,7 +50,7 @@ class Export(Transactions):
                 yield {"kind": "parked", "store": store, "topic": item.topic, "reason": item.reason, **_readable(body)}
 
 
-def exported(records: Records, store: str, person: Person) -> Iterator[bytes]:
+def exported(records: PersonalDataLookup, store: str, person: Person) -> Iterator[bytes]:
     """JSON lines."""
     found, shop = records.find(store, person), records.configured.get(store)
     for item in Export(records.engine).of(store, person, found, shop):

@@ -23,7 +23,7 @@ PERSONAL = ("payload", "email", "phone", "external_id")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class PersonalData:
     """Rows about a person in one store: events by whether they wait, and parked bodies by whether they open."""
 
     waiting: tuple[int, ...] = ()
@@ -36,7 +36,7 @@ class Found:
         return bool(self.waiting or self.finished or self.parked or self.unopenable or self.checkouts)
 
 
-class Records(Transactions):
+class PersonalDataLookup(Transactions):
     """All that is kept, as one who looks for a person sees it. `configured` are the stores whose secrets are known."""
 
     def __init__(self, engine: sa.Engine, configured: Mapping[str, Store]) -> None:
@@ -49,14 +49,14 @@ class Records(Transactions):
         with self._read() as connection:
             return sorted({*connection.execute(sa.select(stores.c.name)).scalars(), *self.configured})
 
-    def find(self, store: str, person: Person) -> Found:
+    def find(self, store: str, person: Person) -> PersonalData:
         """What is kept of a person in a store."""
         with self._read() as connection:
             ids, tokens = self._events_of(connection, store, person)
             waiting, finished = self._left(connection, ids)
             told = self._told(connection, store, tokens)
         named, unopenable = self._parked_of(store, person)
-        return Found(tuple(waiting), tuple(finished), tuple(named), tuple(unopenable), tuple(told))
+        return PersonalData(tuple(waiting), tuple(finished), tuple(named), tuple(unopenable), tuple(told))
 
     def _events_of(self, connection: sa.Connection, store: str, person: Person) -> tuple[set[int], set[str]]:
         """Numbers of events, and tokens of checkouts.

@@ -22,7 +22,7 @@ QUIET = 44 * HOUR
 
 
 @dataclass(frozen=True, slots=True)
-class Noted:
+class StoredDataRequest:
     """A demand as it is kept. `person` is None once it is done, and for what is about a whole store."""
 
     id: int
@@ -33,7 +33,7 @@ class Noted:
     person: Person | None
 
 
-class Demands(Transactions):
+class DataRequestStore(Transactions):
     """The table's verbs."""
 
     def note(self, store: str, what: DataRequestKind, person: Person, body_sha256: bytes, now: float) -> int | None:
@@ -75,11 +75,11 @@ class Demands(Transactions):
         counted = sa.select(counters.c.count).where(counters.c.store == store, *hours)
         return all(connection.execute(query.limit(1)).first() is None for query in (heard, counted))
 
-    def waiting(self) -> list[Noted]:
+    def waiting(self) -> list[StoredDataRequest]:
         """What is still to be done, the oldest first."""
         return self._find(demands.c.done_at.is_(None))
 
-    def find(self, number: int) -> Noted | None:
+    def find(self, number: int) -> StoredDataRequest | None:
         """The demand of this number."""
         return next(iter(self._find(demands.c.id == number)), None)
 
@@ -89,12 +89,12 @@ class Demands(Transactions):
             done = sa.update(demands).where(demands.c.id == number, demands.c.done_at.is_(None))
             connection.execute(done.values(done_at=now, person=None))
 
-    def _find(self, which: sa.ColumnElement[bool]) -> list[Noted]:
+    def _find(self, which: sa.ColumnElement[bool]) -> list[StoredDataRequest]:
         with self._read() as connection:
             rows = connection.execute(sa.select(demands).where(which).order_by(demands.c.id)).all()
         return [_noted(row) for row in rows]
 
 
-def _noted(row: sa.Row[Any]) -> Noted:
+def _noted(row: sa.Row[Any]) -> StoredDataRequest:
     person = msgspec.json.decode(row.person, type=Person) if row.person else None
-    return Noted(row.id, row.store, row.what, row.asked_at, row.done_at, person)
+    return StoredDataRequest(row.id, row.store, row.what, row.asked_at, row.done_at, person)

@@ -51,7 +51,7 @@ GONE = " (its body is no longer kept)"
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class RetentionPolicy:
     """How long, in seconds."""
 
     payloads: float
@@ -59,13 +59,13 @@ class Kept:
     parked: float
 
     @classmethod
-    def of(cls, config: Config) -> "Kept":
+    def of(cls, config: Config) -> "RetentionPolicy":
         """As the stores file says."""
         kept = (config.keep_payloads, config.keep_ledger, config.keep_parked)
         return cls(*(duration.total_seconds() for duration in kept))
 
 
-class Attic(Transactions):
+class RetentionStore(Transactions):
     """The verbs: each erases at most BATCH rows in one short transaction and says how many there were."""
 
     def __init__(self, engine: sa.Engine) -> None:
@@ -175,13 +175,13 @@ class Attic(Transactions):
         return list(connection.execute(query).scalars())
 
 
-class Housekeeper:
+class RetentionJob:
     """Does a round now and then while the relay runs. `clock` gives Unix seconds."""
 
     def __init__(
         self,
-        attic: Attic,
-        kept: Kept,
+        attic: RetentionStore,
+        kept: RetentionPolicy,
         stores: Mapping[str, Store],
         owner: str,
         clock: Callable[[], float] = time.time,

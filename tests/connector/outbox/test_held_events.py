@@ -11,7 +11,7 @@ from connector.devtools.preview import preview
 from connector.mapping.consent import CONSENT_MISSING
 from connector.outbox import held_events as module
 from connector.outbox.held_events import TOO_FAR, HeldEvents, run
-from connector.privacy.retention import Attic
+from connector.privacy.retention import RetentionStore
 from connector.relay.relay import MAX_AHEAD
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import events
@@ -107,7 +107,7 @@ def test_other_orders_keep_their_lines(asking):
 def test_the_key_of_a_skipped_event_is_forgotten_in_the_end(asking):
     """Like that of any finished event."""
     asking.step(6)
-    attic = Attic(asking.engine)
+    attic = RetentionStore(asking.engine)
     assert attic.forget_keys(asking.now) == 0
     assert attic.forget_keys(asking.now + 1) == 1
     assert asking.rows() == []

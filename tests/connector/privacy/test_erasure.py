@@ -20,10 +20,10 @@ from connector.intake.intake import Intake
 from connector.outbox.outbox import Lane, Outbox, again, settled
 from connector.outbox.queries import OutboxQueries
 from connector.plugin.testing.shoppers import Journey
-from connector.privacy.erasure import NOT_SENT, PERHAPS_SENT, Eraser, eraser
-from connector.privacy.lookup import Records
-from connector.privacy.requests import Demands
-from connector.privacy.retention import KEY_OUTLIVES, Attic
+from connector.privacy.erasure import NOT_SENT, PERHAPS_SENT, ErasureJob, eraser
+from connector.privacy.lookup import PersonalDataLookup
+from connector.privacy.requests import DataRequestStore
+from connector.privacy.retention import KEY_OUTLIVES, RetentionStore
 from connector.signals.matching import Beacon, SignalMatcher
 from connector.signals.merge import Signal
 from connector.storage.tables import demands, events, identities, ledger, metadata, parked, signals
@@ -77,11 +77,11 @@ class Bench:
         self.intake = Intake(STORES, PLATFORMS, self.outbox, clock=lambda: self.now)
         self.intake.start()
         self.outbox.add_lanes([LANE])
-        self.asked = Demands(engine)
+        self.asked = DataRequestStore(engine)
         self.eraser = self.hire("one")
 
-    def hire(self, owner: str) -> Eraser:
-        return eraser(Records(self.engine, STORES), owner, lambda: datetime.timestamp(self.now))
+    def hire(self, owner: str) -> ErasureJob:
+        return eraser(PersonalDataLookup(self.engine, STORES), owner, lambda: datetime.timestamp(self.now))
 
     def take(self, topic: str, journey: Journey, store: Store = ACME, **changes: Any) -> str:
         samples = SAMPLES[store.platform]
@@ -167,7 +167,7 @@ class TestPerson:
         assert bench.take("orders/updated", ANN, note="shipped") in ("relayed", "nothing new")
         assert bench.events()["PlaceAnOrder", row.event_id].payload is None
         assert OutboxQueries(bench.engine).replay([row.id], NOW.timestamp()) == 0
-        assert Attic(bench.engine).forget_keys(NOW.timestamp() + KEY_OUTLIVES) >= 1
+        assert RetentionStore(bench.engine).forget_keys(NOW.timestamp() + KEY_OUTLIVES) >= 1
 
     def test_it_is_done_once(self, bench: Bench) -> None:
         """The same body again, an hour or a year later, neither fails nor touches what came since."""
@@ -459,7 +459,7 @@ class TestAround:
         bench.take("orders/create", ANN, contact_email="other@example.com")
         assert bench.rows(identities)
         bench.send()
-        Attic(bench.engine).erase_payloads(NOW.timestamp() + 1)
+        RetentionStore(bench.engine).erase_payloads(NOW.timestamp() + 1)
         assert bench.kept() == set()
         assert bench.rows(identities) == []
 
@@ -468,7 +468,7 @@ class TestAround:
         bench.take("orders/create", ANN, contact_email="other@example.com")
         bench.send()
         bench.take("orders/paid", ANN, contact_email="other@example.com")
-        Attic(bench.engine).erase_payloads(NOW.timestamp() + 1)
+        RetentionStore(bench.engine).erase_payloads(NOW.timestamp() + 1)
         assert bench.rows(identities)
 
 
@@ -490,7 +490,7 @@ def test_a_person_is_found_by_indexes(engine: Engine) -> None:
     bench.take("customers/redact", ANN)
     (noted,) = bench.asked.waiting()
     assert noted.person
-    Records(engine, STORES).find("acme", noted.person)
+    PersonalDataLookup(engine, STORES).find("acme", noted.person)
     for index in ("events_email", "events_phone", "events_external_id", "events_object"):
         assert any(index in step for step in steps), (index, steps)
     assert not [step for step in steps if step.startswith("SCAN events")]

@@ -16,7 +16,7 @@ from connector.monitoring import event_stats
 from connector.monitoring.event_stats import EventStats
 from connector.outbox.outbox import Outbox, ParkedWebhook, settled
 from connector.outbox.queries import EventFilter, OutboxQueries
-from connector.privacy.retention import BATCH, KEY_OUTLIVES, Attic, Housekeeper, Kept
+from connector.privacy.retention import BATCH, KEY_OUTLIVES, RetentionJob, RetentionPolicy, RetentionStore
 from connector.signals.matching import Beacon, SignalMatcher
 from connector.signals.merge import Signal
 from connector.storage.tables import arrivals, counters, events, leases, ledger, parked, signals
@@ -24,7 +24,7 @@ from connector.storage.transaction import CannotStore
 from tests.support.filled import LANE, NOW, PIXEL, claim, decision, fill, mapped, rows, sha
 
 DAY = 86_400.0
-KEPT = Kept(payloads=7 * DAY, ledger=90 * DAY, parked=14 * DAY)
+KEPT = RetentionPolicy(payloads=7 * DAY, ledger=90 * DAY, parked=14 * DAY)
 STORE = Store(
     name="acme",
     platform="shopify",
@@ -43,12 +43,12 @@ class Bench:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.outbox = Outbox(engine)
-        self.attic = Attic(engine)
+        self.attic = RetentionStore(engine)
         self.now = NOW
         self.keeper = self.hire("one")
 
-    def hire(self, name: str) -> Housekeeper:
-        return Housekeeper(self.attic, KEPT, {"acme": STORE}, name, clock=lambda: self.now)
+    def hire(self, name: str) -> RetentionJob:
+        return RetentionJob(self.attic, KEPT, {"acme": STORE}, name, clock=lambda: self.now)
 
     def round(self, days: float = 0) -> dict[str, int]:
         """What a round did, some days after the start."""
@@ -294,7 +294,7 @@ def test_what_is_kept_comes_from_the_stores_file() -> None:
     text = '[connector]\nkeep_payloads = "3d"\n'
     text += '[stores.a]\nplatform="shopify"\nurl="https://a.example"\nshop="a.myshopify.com"\nwebhook_secrets="s"\n'
     config = load({"STORES_TOML": text + 'pixel="CTESTPIXEL0000000001"\naccess_token="t"\nconsent="not_required"\n'})
-    assert Kept.of(config) == Kept(3 * DAY, 90 * DAY, 14 * DAY)
+    assert RetentionPolicy.of(config) == RetentionPolicy(3 * DAY, 90 * DAY, 14 * DAY)
     assert timedelta(seconds=KEY_OUTLIVES) == timedelta(days=35)
 
 

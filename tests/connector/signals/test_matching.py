@@ -8,7 +8,7 @@ from sqlalchemy import event
 
 from connector.mapping.tiktok_event import NOTHING_TO_MATCH as NOBODY_KNOWN
 from connector.outbox.outbox import Lane, again
-from connector.privacy.retention import Attic, Housekeeper, Kept
+from connector.privacy.retention import RetentionJob, RetentionPolicy, RetentionStore
 from connector.relay.relay import LOOK_AHEAD, MAX_AHEAD
 from connector.signals.collector import Post
 from tests.support.checkouts import AGENT, IP, NOTHING_TO_MATCH, SHOP, UNTOLD, Way, holding, joined
@@ -67,8 +67,8 @@ class TestBeacon:
         way.beacon()
         way.now += 3600
         way.beacon(checkout_token="another-checkout")
-        kept = Kept(payloads=1e9, ledger=1e9, parked=1e9)
-        keeper = Housekeeper(Attic(way.engine), kept, way.stores, "me", clock=lambda: way.now)
+        kept = RetentionPolicy(payloads=1e9, ledger=1e9, parked=1e9)
+        keeper = RetentionJob(RetentionStore(way.engine), kept, way.stores, "me", clock=lambda: way.now)
         way.now += 23.5 * 3600
         assert keeper.round(threading.Event())["signals dropped"] == 1
         assert [row.token for row in way.signals()] == ["another-checkout"]

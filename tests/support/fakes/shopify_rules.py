@@ -105,7 +105,7 @@ class Rules:
         name, _, rest = path.removesuffix(".json").partition("/")
         bodies = {"orders": self._shopify.orders, "customers": self._shopify.customers}.get(name)
         if bodies is None or rest not in ("", "count") or not path.endswith(".json"):
-            return Reply(404, {"errors": "Not Found"})
+            return Reply(404, {"errors": "Not PersonalData"})
         if f"read_{name}" not in self._shopify.scopes:
             return Reply(403, {"errors": f"[API] This action requires merchant approval for read_{name} scope."})
         if not self._shopify.approved:

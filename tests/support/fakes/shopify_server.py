@@ -23,7 +23,7 @@ SAID = {
     401: BAD_KEY,
     402: "Unavailable Shop",
     403: "[API] This action requires merchant approval for read_orders scope.",
-    404: "Not Found",
+    404: "Not PersonalData",
     423: "Locked",
     429: TOO_FAST,
 }
@@ -114,7 +114,7 @@ class Server:
             return self.rules.grant(sent)
         place = re.fullmatch(r"/admin/api/(\d{4}-\d\d)/(.+)", parts.path)
         if place is None:
-            return Reply(404, {"errors": "Not Found"})
+            return Reply(404, {"errors": "Not PersonalData"})
         if not self.rules.knows(request.headers.get("X-Shopify-Access-Token", "")):
             return Reply(401, {"errors": BAD_KEY})
         if place[2] == "graphql.json":
