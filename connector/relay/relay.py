@@ -39,13 +39,13 @@ BACKLOG = 1000  # a claim this full is a backlog, drained in requests of TikTok'
 BACKLOG_BYTES = 2 * 1024 * 1024
 LEASE = 120.0  # seconds; a dead relay's events fall due again after it
 POLL = 0.2
-BEAT = 10.0
+HEARTBEAT = 10.0
 LANES_AT_ONCE = 128  # threads are made as needed
 WORKERS = 2  # of a lane with a backlog
 SLOW_LANES_AT_ONCE = 16
 SLOW = 3.0  # seconds; TikTok usually answers in less than one
 TURN = 30.0  # seconds a lane with a backlog is worked on before others may have its thread
-GIVE_UP = 24 * 3600.0  # after the first attempt
+RETRY_WINDOW = 24 * 3600.0  # after the first attempt
 DEDUPLICATED = 47 * 3600.0  # TikTok knows an event_id for 48 hours; an hour is left for clocks
 SAME_REFUSALS = 10  # so many events refused in the same words, and none taken: the set-up is at fault
 PAUSES = (5.0, 600.0)  # first and longest pause between attempts, also between probes of a refused token
@@ -112,7 +112,7 @@ class Relay:
                     if not ready:
                         self._outbox.add_lanes(self._lanes)
                         ready = True
-                    if time.monotonic() - beaten >= BEAT:
+                    if time.monotonic() - beaten >= HEARTBEAT:
                         self._outbox.beat(self.name, self._clock())
                         beaten = time.monotonic()
                     for lane, probing in self._open_lanes():
@@ -321,7 +321,7 @@ class Relay:
                     yield result | {"new_sent_at": sent_at}
                 case "denied":
                     yield again(item, now, self._sent_at(item, outcome, begun), outcome.code, outcome.message, False)
-                case "retry" if now - item.tried_at > GIVE_UP:
+                case "retry" if now - item.tried_at > RETRY_WINDOW:
                     message = f"not accepted within 24 hours; last answer: {outcome.message}"
                     yield settled(item, "expired", now, outcome.code, message, outcome.request_id)
                 case "retry":

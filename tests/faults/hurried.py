@@ -17,7 +17,7 @@ from connector.server import supervisor
 relay.LEASE = 6.0
 relay.LONGEST_REQUEST = 2.5
 relay.PAUSES = (0.2, 1.5)
-relay.BEAT = 1.0
+relay.HEARTBEAT = 1.0
 relay.SLOW = 0.5
 events_api.ANSWERED_WITHIN = 1.5
 events_api.TIMEOUT = events_api.httpx.Timeout(1.0, connect=1.0, pool=1.0)

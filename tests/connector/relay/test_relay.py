@@ -30,7 +30,7 @@ from connector.outbox.outbox import Lane, Outbox
 from connector.outbox.queries import OutboxQueries
 from connector.relay import relay as module
 from connector.relay.events_api import LONGEST_REQUEST, EventsApi
-from connector.relay.relay import BACKLOG, BATCH, BATCH_BYTES, GIVE_UP, LEASE, PAUSES, Relay, fingerprint
+from connector.relay.relay import BACKLOG, BATCH, BATCH_BYTES, LEASE, PAUSES, RETRY_WINDOW, Relay, fingerprint
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import events, lanes
 from connector.storage.transaction import CannotStore
@@ -294,7 +294,7 @@ class TestRetry:
         assert all(pause <= longest + 0.1 for pause in pauses)
         assert all(longest / 2 <= pause for pause in pauses[8:])
         assert len({round(pause, 3) for pause in pauses[8:]}) > 50  # jitter
-        assert GIVE_UP < asked[-1] - asked[0] <= GIVE_UP + longest
+        assert RETRY_WINDOW < asked[-1] - asked[0] <= RETRY_WINDOW + longest
         row = world.row()
         assert (row.state, row.code) == ("expired", 40100)
         assert "24 hours" in row.message
@@ -1339,5 +1339,5 @@ def test_limits_agree_with_each_other() -> None:
     """A lease is longer than a request, a claim a multiple of a batch, and a retry ends before TikTok forgets."""
     assert LEASE > 2 * LONGEST_REQUEST
     assert BACKLOG % BATCH == 0
-    assert GIVE_UP + PAUSES[1] < module.DEDUPLICATED
+    assert RETRY_WINDOW + PAUSES[1] < module.DEDUPLICATED
     assert replace(shop(), max_event_age=timedelta(hours=47)).max_event_age.total_seconds() <= module.DEDUPLICATED
