@@ -9,7 +9,7 @@ import msgspec
 
 from connector.core.store import Store
 from connector.core.webhook import InvalidPayload, Platform, Unreadable, Webhook
-from connector.intake.intake import Seen, examine
+from connector.intake.intake import Examination, examine
 from connector.mapping.consent import BeaconWait
 from connector.mapping.tiktok_event import OutboundEvent
 from connector.signals.merge import lacking
@@ -45,7 +45,7 @@ def preview(body: bytes, topic: str, store: Store, platforms: Mapping[str, Platf
     }
 
 
-def _notes(seen: Seen) -> list[str]:
+def _notes(seen: Examination) -> list[str]:
     said = [note for mapped in seen.events for note in mapped.notes]
     said += [_wait(mapped, mapped.waits) for mapped in seen.events if mapped.waits]
     if not seen.events and not seen.skipped:

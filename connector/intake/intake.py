@@ -53,7 +53,7 @@ SAID = {
 }
 
 
-class Seen(msgspec.Struct, frozen=True):
+class Examination(msgspec.Struct, frozen=True):
     """What a webhook's body amounts to: events, milestones deliberately skipped, and whom it is about."""
 
     events: tuple[OutboundEvent, ...] = ()
@@ -89,7 +89,7 @@ def parse(body: bytes) -> Any:
     raise InvalidPayload("the body is JSON of a kind that only a lenient parser accepts (NaN, a lone surrogate)")
 
 
-def examine(webhook: Webhook, platform: Platform, store: Store, now: datetime, go_live: datetime | None) -> Seen:
+def examine(webhook: Webhook, platform: Platform, store: Store, now: datetime, go_live: datetime | None) -> Examination:
     """Translate and map, storing nothing; `preview` shows just this. `go_live` None: no age applies.
 
     Raises InvalidPayload or Unreadable; anything else raised is a bug of ours.
@@ -106,7 +106,7 @@ def examine(webhook: Webhook, platform: Platform, store: Store, now: datetime, g
     # Skips carry their order's ids too, so that the ledger can be asked about orders that were never sent.
     subject = next((item for item in found if item.ids), None)
     ids = subject.ids if subject else {}
-    return Seen(
+    return Examination(
         events=_once_each(item for item in mapped if isinstance(item, OutboundEvent)),
         skipped=tuple(dict.fromkeys(item for item in mapped if isinstance(item, Skipped))),
         object_key=object_key(subject.milestone, ids) if subject else "",
@@ -222,14 +222,14 @@ class Intake:
 
     # --- details --------------------------------------------------------------------------------------------
 
-    def _handle(self, webhook: Webhook, platform: Platform, store: Store) -> tuple[str, Seen | None, str]:
+    def _handle(self, webhook: Webhook, platform: Platform, store: Store) -> tuple[str, Examination | None, str]:
         if webhook.topic not in platform.TOPICS and webhook.topic not in platform.RECORDED:
             self._tally(store, self._known_topic(webhook.topic[:100]), "ignored")
             return "ignored", None, ""
         with self._outbox.under_way():
             return self._decide(webhook, platform, store)
 
-    def _decide(self, webhook: Webhook, platform: Platform, store: Store) -> tuple[str, Seen | None, str]:
+    def _decide(self, webhook: Webhook, platform: Platform, store: Store) -> tuple[str, Examination | None, str]:
         go_live = self._go_live(store)
         try:
             seen = examine(webhook, platform, store, self._clock(), go_live)
@@ -301,7 +301,7 @@ class Intake:
                 self._tallies.update(tallies)
 
 
-def decision(webhook: Webhook, store: Store, seen: Seen, now: float) -> Decision:
+def decision(webhook: Webhook, store: Store, seen: Examination, now: float) -> Decision:
     """What the outbox and the ledger are to keep of it. `now` in Unix seconds."""
     return Decision(
         store=store.name,

@@ -18,7 +18,7 @@ MOST = 1_000_000
 AT_ONCE = 500  # events a transaction
 PAGE = 50  # parked bodies in memory at once; each may have megabytes
 
-FORGOTTEN = (
+PAST_DEDUPLICATION = (
     "it may have reached TikTok over 47 hours ago. TikTok forgets an event_id after 48, so a copy would count twice "
     "if it had it (--force sends it all the same)"
 )
@@ -43,7 +43,7 @@ def plan_replay(config: Config, desk: OutboxQueries, choice: EventFilter, force:
     plan, now = Plan(), datetime.now(UTC).timestamp()
     for row in desk.find(choice, most):
         why = _why_not(config, row, now)
-        if why == FORGOTTEN and force:
+        if why == PAST_DEDUPLICATION and force:
             plan.forced.append(row.id)
         elif why:
             plan.refused[why] += 1
@@ -81,7 +81,7 @@ def _why_not(config: Config, row: Any, now: float) -> str:
     if now - row.occurred_at > config.stores[row.store].max_event_age.total_seconds():
         return "it is older than the store's max_event_age (which may be set to 28d at most)"
     if row.sent_at is not None and now - row.sent_at > DEDUPLICATED:
-        return FORGOTTEN
+        return PAST_DEDUPLICATION
     return ""
 
 

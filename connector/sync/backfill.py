@@ -19,7 +19,7 @@ from connector.core.signature import body_sha256
 from connector.core.store import Store
 from connector.core.text import how_many
 from connector.core.webhook import InvalidPayload, Platform, Unreadable, Webhook
-from connector.intake.intake import Seen, a_bug, decision, examine, set_aside
+from connector.intake.intake import Examination, a_bug, decision, examine, set_aside
 from connector.mapping.tiktok_event import OutboundEvent
 from connector.outbox.ledger import Decision
 from connector.outbox.outbox import Outbox
@@ -149,7 +149,7 @@ class History:
                 self.tally.skipped += 1
                 self._tell(webhook, seen, told)
 
-    def _look(self, webhook: Webhook, now: datetime) -> Seen | None:
+    def _look(self, webhook: Webhook, now: datetime) -> Examination | None:
         """What a body amounts to within the time asked for; None when there is nothing (more) to do about it."""
         self.tally.found += 1
         try:
@@ -172,7 +172,7 @@ class History:
             return None
         return replace(seen, events=within)
 
-    def _offer(self, webhook: Webhook, seen: Seen, known: set[tuple[str, str, str]]) -> None:
+    def _offer(self, webhook: Webhook, seen: Examination, known: set[tuple[str, str, str]]) -> None:
         new = sum((item.pixel.code, item.event, item.event_id) not in known for item in seen.events)
         if new and not self._dry_run:
             # Asked all the same, as its webhook may just have come.
@@ -183,12 +183,12 @@ class History:
         self.tally.events += new
         self.tally.queued["customer" if seen.object_key.startswith("customer:") else "order"] += 1
 
-    def _tell(self, webhook: Webhook, seen: Seen, told: set[tuple[str, str]]) -> None:
+    def _tell(self, webhook: Webhook, seen: Examination, told: set[tuple[str, str]]) -> None:
         """A ledger line, so that `events show` knows why; but none twice, nor about what was sent."""
         if not {(seen.object_key, seen.reason), (seen.object_key, "")} & told and not self._dry_run:
             self._outbox.record(self._decision(webhook, seen, seen.reason))
 
-    def _decision(self, webhook: Webhook, seen: Seen, reason: str) -> Decision:
+    def _decision(self, webhook: Webhook, seen: Examination, reason: str) -> Decision:
         made = decision(webhook, self._store, seen, self._clock().timestamp())
         return replace(made, reason=reason[:1000])
 
@@ -198,7 +198,7 @@ class History:
         if not self._dry_run:
             self._outbox.park(set_aside(webhook, self._store, reason), self._walk)
 
-    def _note_who(self, seen: Seen) -> None:
+    def _note_who(self, seen: Examination) -> None:
         if PERSONAL_DATA_WITHHELD in seen.reason:
             self.tally.withheld.add(seen.object_key)
         elif any(item.email or item.phone for item in seen.events):
