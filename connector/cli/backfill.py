@@ -10,7 +10,7 @@ from connector.core.text import how_many
 
 if TYPE_CHECKING:
     from connector.core.store import Store
-    from connector.sync.backfill import History, Tally
+    from connector.sync.backfill import HistoryImport, Tally
 
 
 @click.command()
@@ -60,18 +60,18 @@ def _young_enough(store: "Store", start: datetime, now: datetime) -> datetime:
     return oldest
 
 
-def _history(database_url: str, store: "Store", between: tuple[datetime, datetime], dry_run: bool) -> "History":
+def _history(database_url: str, store: "Store", between: tuple[datetime, datetime], dry_run: bool) -> "HistoryImport":
     from connector.outbox.outbox import Outbox
     from connector.storage.engine import connect
-    from connector.sync.backfill import History
+    from connector.sync.backfill import HistoryImport
     from platforms import PLATFORMS
 
     outbox = Outbox(connect(database_url, patience=10.0))
     always = datetime.fromtimestamp(0, UTC)
-    return History(store, PLATFORMS[store.platform], outbox, "backfill", always, between, dry_run)
+    return HistoryImport(store, PLATFORMS[store.platform], outbox, "backfill", always, between, dry_run)
 
 
-def _walk(history: "History", store: "Store", start: datetime, now: datetime) -> str:
+def _walk(history: "HistoryImport", store: "Store", start: datetime, now: datetime) -> str:
     """Orders and customers, up to now, for what happened then may have changed since; why it ended early, or ""."""
     from connector.core.shop_api import ShopApiError
     from platforms.admins import ADMINS

@@ -14,7 +14,7 @@ from connector.core.text import how_many
 if TYPE_CHECKING:
     from connector.config.settings import Config
     from connector.core.store import Store
-    from connector.sync.registered_webhooks import Registered
+    from connector.sync.registered_webhooks import RegisteredWebhooks
     from connector.sync.registration import Action
 
 
@@ -96,14 +96,14 @@ def _webhooks(action: "Action", store: str | None, every: bool, base_url: str | 
     sys.exit(1 if failed else 0)
 
 
-def _memory(config: "Config", needed: bool) -> "Registered | None":
+def _memory(config: "Config", needed: bool) -> "RegisteredWebhooks | None":
     """Where it is remembered which webhooks are ours, for `reconcile` to look after; None if it cannot be."""
     from pathlib import Path
 
     from sqlalchemy import make_url
 
     from connector.storage.engine import SchemaError, connect, require_current
-    from connector.sync.registered_webhooks import Registered
+    from connector.sync.registered_webhooks import RegisteredWebhooks
 
     file = make_url(config.database_url).database or ""
     why = "there is no database file yet"
@@ -111,7 +111,7 @@ def _memory(config: "Config", needed: bool) -> "Registered | None":
         engine = connect(config.database_url, patience=5.0)
         try:
             require_current(engine)
-            return Registered(engine)
+            return RegisteredWebhooks(engine)
         except SchemaError as error:
             why = str(error)
         except Exception as error:
@@ -126,7 +126,9 @@ def _memory(config: "Config", needed: bool) -> "Registered | None":
     return None
 
 
-def _webhooks_of(store: "Store", action: "Action", base: str, dry_run: bool, memory: "Registered | None") -> None:
+def _webhooks_of(
+    store: "Store", action: "Action", base: str, dry_run: bool, memory: "RegisteredWebhooks | None"
+) -> None:
     from connector.sync.registration import carry_out, prepare, shown, why_not_to
     from platforms.admins import ADMINS
 

@@ -26,9 +26,9 @@ from connector.outbox.outbox import Outbox
 from connector.storage.tables import events, ledger
 from connector.storage.transaction import Transactions
 
-Walk = Literal["backfill", "reconcile"]
+ImportKind = Literal["backfill", "reconcile"]
 Kind = Literal["order", "customer"]
-SAID: Mapping[Walk, str] = {
+SAID: Mapping[ImportKind, str] = {
     "backfill": "from the shop's history, by backfill",
     "reconcile": "from the shop's history: no webhook had brought it",
 }
@@ -50,7 +50,7 @@ class Tally:
     withheld: set[str] = field(default_factory=set)  # orders that do not say who bought, since the last one that did
 
 
-class Memory(Transactions):
+class KnownRecords(Transactions):
     """What the database knows already, asked for a page at a time."""
 
     def known(self, items: Collection[OutboundEvent]) -> set[tuple[str, str, str]]:
@@ -77,7 +77,7 @@ class Memory(Transactions):
             return {(row[0], row[1]) for query in (lines, sent) for row in connection.execute(query)}
 
 
-class History:
+class HistoryImport:
     """One store's history, page by page. Raises ShopApiError, CannotStore.
 
     `walk` names it in the ledger; `go_live` is the moment before which an order is history and not sent. Events outside
@@ -89,7 +89,7 @@ class History:
         store: Store,
         platform: Platform,
         outbox: Outbox,
-        walk: Walk,
+        walk: ImportKind,
         go_live: datetime,
         between: tuple[datetime, datetime] | None = None,
         dry_run: bool = False,
@@ -99,8 +99,8 @@ class History:
         self._store = store
         self._platform = platform
         self._outbox = outbox
-        self._memory = Memory(outbox.engine)
-        self._walk: Walk = walk
+        self._memory = KnownRecords(outbox.engine)
+        self._walk: ImportKind = walk
         self._go_live = go_live
         self._between = between
         self._dry_run = dry_run

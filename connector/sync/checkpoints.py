@@ -9,7 +9,7 @@ from connector.storage.transaction import Transactions
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
+class Checkpoint:
     """When a store's last round began, up to when everything has been looked at, and the gaps of the last days."""
 
     tried_at: float
@@ -19,23 +19,23 @@ class Round:
     gap_at: float | None = None
 
 
-class Rounds(Transactions):
+class Checkpoints(Transactions):
     """The table's verbs."""
 
-    def last(self, store: str) -> Round | None:
+    def last(self, store: str) -> Checkpoint | None:
         """The last round, or None if there was none yet."""
-        query = sa.select(*(reconciled.c[name] for name in Round.__dataclass_fields__))
+        query = sa.select(*(reconciled.c[name] for name in Checkpoint.__dataclass_fields__))
         with self._read() as connection:
             row = connection.execute(query.where(reconciled.c.store == store)).first()
-        return Round(*row) if row else None
+        return Checkpoint(*row) if row else None
 
-    def begin(self, store: str, now: float, back: float) -> Round:
+    def begin(self, store: str, now: float, back: float) -> Checkpoint:
         """A round begins; the first one counts all as looked at that is older than `back` seconds."""
         insert = self._insert(reconciled).values(store=store, tried_at=now, upto=now - back, gaps=0)
         begun = insert.on_conflict_do_update(index_elements=["store"], set_={"tried_at": now})
-        columns = [reconciled.c[name] for name in Round.__dataclass_fields__]
+        columns = [reconciled.c[name] for name in Checkpoint.__dataclass_fields__]
         with self._write() as connection:
-            return Round(*connection.execute(begun.returning(*columns)).one())
+            return Checkpoint(*connection.execute(begun.returning(*columns)).one())
 
     def reach(self, store: str, upto: float) -> None:
         """Everything that changed before then has been looked at."""

@@ -29,9 +29,9 @@ from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
 from connector.storage.lease import Lease
 from connector.storage.transaction import CannotStore
-from connector.sync.backfill import History, Kind, counted
-from connector.sync.checkpoints import Round, Rounds
-from connector.sync.repair import Guardian
+from connector.sync.backfill import HistoryImport, Kind, counted
+from connector.sync.checkpoints import Checkpoint, Checkpoints
+from connector.sync.repair import WebhookRepair
 
 log = logging.getLogger("connector.sync.reconcile")
 
@@ -70,9 +70,9 @@ class Reconciler:
         self._outbox = outbox
         self._owner = owner
         self._clock = clock
-        self._rounds = Rounds(outbox.engine)
+        self._rounds = Checkpoints(outbox.engine)
         self._alerts = AlertStore(outbox.engine, clock)
-        self._guardian = Guardian(outbox)
+        self._guardian = WebhookRepair(outbox)
         self._withheld: dict[str, set[str]] = {}  # the last orders of a store, if none of them says who bought
         self._busy: set[str] = set()
         self._lock = Lock()
@@ -143,7 +143,7 @@ class Reconciler:
             turn.give_back(self._owner)
         return True
 
-    def _round(self, store: Store, begun: Round, turn: Lease) -> None:
+    def _round(self, store: Store, begun: Checkpoint, turn: Lease) -> None:
         now = begun.tried_at
         started = self._outbox.start_stores([store.name], now)[store.name]
         go_live = store.go_live or history_before(started)
@@ -151,7 +151,9 @@ class Reconciler:
         # Never further back than anything is still sent; a clock that jumped may have put the mark ahead.
         oldest = max(go_live.timestamp(), now - store.max_event_age.total_seconds())
         since = min(max(min(begun.upto, until) - OVERLAP, oldest), until)
-        history = History(store, self._platforms[store.platform], self._outbox, "reconcile", go_live, clock=self._time)
+        history = HistoryImport(
+            store, self._platforms[store.platform], self._outbox, "reconcile", go_live, clock=self._time
+        )
         history.tally.withheld = self._withheld.setdefault(store.name, set())
         try:
             fault = self._ask(store, history, since, until, turn)
@@ -163,7 +165,9 @@ class Reconciler:
         else:
             self._alerts.resolve(f"shop:{store.name}")
 
-    def _ask(self, store: Store, history: History, since: float, until: float, turn: Lease) -> ShopApiError | None:
+    def _ask(
+        self, store: Store, history: HistoryImport, since: float, until: float, turn: Lease
+    ) -> ShopApiError | None:
         """Webhooks, sign-ups, orders; the first fault. What is closed to our keys does not keep us from the others."""
         first: ShopApiError | None = None
         try:
@@ -190,12 +194,12 @@ class Reconciler:
         else:
             self._alerts.resolve(f"webhooks:{store.name}")
 
-    def _walk_customers(self, history: History, admin: ShopApi, since: float, until: float, turn: Lease) -> None:
+    def _walk_customers(self, history: HistoryImport, admin: ShopApi, since: float, until: float, turn: Lease) -> None:
         for _ in history.customers(admin, _moment(since), _moment(until)):
             self._go_on(turn)
 
     def _walk_orders(
-        self, store: Store, history: History, admin: ShopApi, since: float, until: float, turn: Lease
+        self, store: Store, history: HistoryImport, admin: ShopApi, since: float, until: float, turn: Lease
     ) -> None:
         """The oldest first, noting now and then how far it is."""
         while since < until:
@@ -238,7 +242,7 @@ class Reconciler:
             f"{at(found.gaps_since)}); `connector webhooks list {store.name}` shows whether webhooks are missing",
         )
 
-    def _tell_of_withheld(self, store: Store, history: History) -> None:
+    def _tell_of_withheld(self, store: Store, history: HistoryImport) -> None:
         problem = withheld(store)
         if len(history.tally.withheld) >= LAST_ORDERS:
             self._alerts.note([problem], ())
@@ -254,7 +258,7 @@ class Reconciler:
         self._alerts.note([Problem(f"shop:{store.name}", sentence, after)], ())
 
 
-def _is_due(last: Round | None, store: Store, now: float) -> bool:
+def _is_due(last: Checkpoint | None, store: Store, now: float) -> bool:
     """A round that lies ahead was begun by a clock that jumped."""
     return store.reconcile is not None and (
         last is None or not 0 <= now - last.tried_at < store.reconcile.total_seconds()

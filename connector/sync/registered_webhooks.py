@@ -8,7 +8,7 @@ from connector.storage.transaction import Transactions
 from connector.sync.registration import Line
 
 
-class Registered(Transactions):
+class RegisteredWebhooks(Transactions):
     """The table's verbs."""
 
     def note(self, store: str, line: Line, now: float) -> None:

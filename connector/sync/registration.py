@@ -10,11 +10,11 @@ from connector.core.store import Store
 
 Action = Literal["list", "register", "delete", "sync"]
 State = Literal["in place", "missing", "switched off", "double", "old address", "not needed"]
-Deed = Literal["", "created", "deleted"]
+Change = Literal["", "created", "deleted"]
 
 # What leads to the wanted state without taking anything away from another server of ours, such as one for trials.
-_REGISTER: dict[State, Deed] = {"missing": "created", "switched off": "deleted", "double": "deleted"}
-_DEEDS: dict[Action, dict[State, Deed]] = {
+_REGISTER: dict[State, Change] = {"missing": "created", "switched off": "deleted", "double": "deleted"}
+_DEEDS: dict[Action, dict[State, Change]] = {
     "list": {},
     "register": _REGISTER,
     "sync": {**_REGISTER, "old address": "deleted", "not needed": "deleted"},
@@ -33,7 +33,7 @@ class Line:
     topic: str
     url: str
     state: State
-    deed: Deed = ""
+    deed: Change = ""
     subscription: Subscription | None = None
 
 

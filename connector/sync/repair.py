@@ -11,18 +11,18 @@ from connector.core.shop_api import ShopApi, ShopApiModule, Subscription
 from connector.core.store import Store
 from connector.outbox.ledger import Decision
 from connector.outbox.outbox import Outbox
-from connector.sync.registered_webhooks import Registered
+from connector.sync.registered_webhooks import RegisteredWebhooks
 from connector.sync.registration import goes_to, same_place
 
 log = logging.getLogger("connector.sync.repair")
 
 
-class Guardian:
+class WebhookRepair:
     """Looks after the webhooks that are remembered as ours."""
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
-        self._ours = Registered(outbox.engine)
+        self._ours = RegisteredWebhooks(outbox.engine)
 
     def look(self, store: Store, administration: ShopApiModule, admin: ShopApi, now: float) -> str:
         """Repair what is ours; what was or is wrong, in a sentence, or "". `now` in Unix seconds."""

@@ -18,7 +18,7 @@ from connector.core.store import Pixel
 from connector.monitoring.webhook_stats import WebhookStats
 from connector.outbox.outbox import Outbox
 from connector.storage.tables import arrivals, counters, events, ledger, parked
-from connector.sync.backfill import History
+from connector.sync.backfill import HistoryImport
 from platforms import PLATFORMS
 from platforms.samples import fresh_journey
 from tests.support.fakes.living import Clock, Living, server
@@ -49,12 +49,12 @@ def woocommerce() -> Iterator[Living]:
         yield living
 
 
-def history(shop: Living, outbox: Outbox, **how: Any) -> History:
+def history(shop: Living, outbox: Outbox, **how: Any) -> HistoryImport:
     values: dict[str, Any] = {"walk": "backfill", "go_live": ALWAYS, "clock": shop.clock.moment} | how
-    return History(shop.store, PLATFORMS[shop.platform], outbox, **values)
+    return HistoryImport(shop.store, PLATFORMS[shop.platform], outbox, **values)
 
 
-def walk(shop: Living, outbox: Outbox, back: timedelta = DAY, **how: Any) -> History:
+def walk(shop: Living, outbox: Outbox, back: timedelta = DAY, **how: Any) -> HistoryImport:
     """The whole history of the last day."""
     walked, admin = history(shop, outbox, **how), shop.admin(shop.store)
     now = shop.clock.moment()
@@ -63,7 +63,7 @@ def walk(shop: Living, outbox: Outbox, back: timedelta = DAY, **how: Any) -> His
     return walked
 
 
-def offered(shop: Living, outbox: Outbox, *bodies: bytes, **how: Any) -> History:
+def offered(shop: Living, outbox: Outbox, *bodies: bytes, **how: Any) -> HistoryImport:
     """A history of just these bodies."""
 
     class Odd:

@@ -16,7 +16,7 @@ from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
 from connector.storage.lease import Lease
 from connector.storage.tables import events, ledger
-from connector.sync.checkpoints import Rounds
+from connector.sync.checkpoints import Checkpoints
 from connector.sync.reconcile import FIRST, GAPS_END, OVERLAP, PIECE, UNDER_WAY, Reconciler
 from platforms import PLATFORMS
 from tests.support.fakes.living import NOTHING_TO_MATCH, Clock, Living, server
@@ -270,7 +270,7 @@ class TestFaults:
         shop.later(engine)
         assert names(engine) == of_orders(*orders)
         assert "shop:acme" in problems(engine)
-        before = Rounds(engine).last("acme")
+        before = Checkpoints(engine).last("acme")
         assert before
         assert before.upto == shop.clock.now - UNDER_WAY
 

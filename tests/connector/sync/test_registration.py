@@ -14,7 +14,7 @@ from connector.cli.main import main
 from connector.core.shop_api import ShopApi, ShopApiError, Subscription
 from connector.core.store import ApiKeys, EventIdTemplates, Pixel, Store
 from connector.storage.engine import connect, migrate
-from connector.sync.registered_webhooks import Registered
+from connector.sync.registered_webhooks import RegisteredWebhooks
 from connector.sync.registration import CannotRegister, carry_out, plan, prepare
 from platforms.admins import ADMINS
 from platforms.shopify import shop_api as shopify_admin
@@ -392,11 +392,11 @@ def test_the_database_remembers_what_is_ours(woocommerce, sqlite_url):
     migrate(engine)
     woocommerce.put("order.created", here)
     (made,) = woocommerce.module.admin(woocommerce.store).subscriptions()
-    Registered(engine).remember("beans", made, 1.0)
-    assert Registered(engine).of("beans") == {"order.created": made}
+    RegisteredWebhooks(engine).remember("beans", made, 1.0)
+    assert RegisteredWebhooks(engine).of("beans") == {"order.created": made}
     status, told = run("delete", "beans", fake=woocommerce.fake, STORES_TOML=guarded, DATABASE_URL=sqlite_url)
     assert (status, "Note" in told) == (0, False)
-    assert Registered(engine).of("beans") == {}
+    assert RegisteredWebhooks(engine).of("beans") == {}
     engine.dispose()
 
 

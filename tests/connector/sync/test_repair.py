@@ -9,9 +9,9 @@ from sqlalchemy import Engine
 from connector.core.shop_api import ShopApiError
 from connector.outbox.outbox import Outbox
 from connector.storage.tables import ledger, registered
-from connector.sync.registered_webhooks import Registered
+from connector.sync.registered_webhooks import RegisteredWebhooks
 from connector.sync.registration import carry_out, prepare
-from connector.sync.repair import Guardian
+from connector.sync.repair import WebhookRepair
 from tests.support.fakes.living import NOTHING_TO_MATCH, SECRET, Clock, Living
 from tests.support.filled import rows
 
@@ -24,7 +24,7 @@ class Watched(Living):
 
     def look(self, engine: Engine) -> str:
         self.clock.now += 900
-        guardian = Guardian(Outbox(engine))
+        guardian = WebhookRepair(Outbox(engine))
         return guardian.look(self.store, self.administration, self.admin(self.store), self.clock.now)
 
     def by_hand(self, topic: str, url: str = ADDRESS) -> None:
@@ -36,7 +36,7 @@ class Watched(Living):
     def do(self, engine: Engine, action: str, base: str = NOTHING_TO_MATCH) -> None:
         admin, found = prepare(self.store, self.administration, base, action)  # type: ignore[arg-type]
         for line in carry_out(found.lines, admin, SECRET):
-            Registered(engine).note("acme", line, self.clock.now)
+            RegisteredWebhooks(engine).note("acme", line, self.clock.now)
 
 
 def living(platform: str) -> Iterator[Watched]:

@@ -20,7 +20,7 @@ from werkzeug.serving import make_server
 from connector.config.settings import load
 from connector.core.store import ApiKeys, EventIdTemplates, MappingSettings, Pixel, Store
 from connector.outbox.outbox import Outbox
-from connector.sync.registered_webhooks import Registered
+from connector.sync.registered_webhooks import RegisteredWebhooks
 from connector.sync.registration import carry_out, prepare
 from connector.web.application import create_app
 from platforms.samples import fresh_journey
@@ -116,7 +116,7 @@ class Living:
     def register(self, engine: Engine, base: str) -> None:
         """As `connector webhooks register` does it."""
         admin, found = prepare(self.store, self.administration, base, "register")
-        memory = Registered(engine)
+        memory = RegisteredWebhooks(engine)
         for line in carry_out(found.lines, admin, self.store.webhook_secrets[0]):
             memory.note(self.store.name, line, self.clock.now)
 
