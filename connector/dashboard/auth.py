@@ -37,7 +37,7 @@ class Session:
     token: str
 
 
-class Entrance:
+class Authenticator:
     """Lets in whoever knows the password. `clock` gives Unix seconds, `elapsed` seconds that never jump."""
 
     def __init__(

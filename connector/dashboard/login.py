@@ -8,17 +8,17 @@ from typing import TypeVar
 from flask import Blueprint, Response, g, make_response, redirect, render_template, request, url_for
 from werkzeug.exceptions import BadRequest
 
-from connector.dashboard.auth import LASTS, Entrance, Session, caller
+from connector.dashboard.auth import LASTS, Authenticator, Session, caller
 
 View = TypeVar("View", bound=Callable[..., object])
 COOKIE = "connector_session"
 NOTE = "connector_note"
 
 
-class Door:
+class LoginGuard:
     """Lets into `site` whoever has a session, and gives one to whoever knows the password."""
 
-    def __init__(self, site: Blueprint, entrance: Entrance, hops: int) -> None:
+    def __init__(self, site: Blueprint, entrance: Authenticator, hops: int) -> None:
         self._entrance = entrance
         self._hops = hops
         site.add_url_rule("/login", "login", self._login, methods=["GET", "POST"])

@@ -31,7 +31,7 @@ _QUIET = ("recorded", "ignored", "nothing new")
 
 
 @dataclass(slots=True)
-class Health:
+class StoreHealth:
     """A store in one look."""
 
     store: Store
@@ -77,7 +77,7 @@ class Overview:
 
     now: float
     relay: bool
-    stores: list[Health]
+    stores: list[StoreHealth]
     charts: list[Chart]
     coverage: list[Coverage]
     worth_of: list[tuple[str, str, str]]  # whose, event, currency: the columns
@@ -135,12 +135,12 @@ def _chart(title: str, numbers: Iterable[Statistic], kinds: dict[str, str], now:
 
 def _health(
     stores: dict[str, Store], desk: OutboxQueries, arrivals: WebhookStats, hourly: list[Statistic], now: float
-) -> Iterable[Health]:
+) -> Iterable[StoreHealth]:
     queues, refused = desk.queue(MANY), {state.lane: state for state in desk.lane_states() if state.denied_since}
     problems = current(desk.open_problems(), ProblemFinder(desk.engine, stores).find(now), now)
     parked = desk.parked_by_store(stores, 1000)
     for name, store in stores.items():
-        health = Health(store)
+        health = StoreHealth(store)
         codes = {pixel.code for pixel in store.pixels}
         health.queues = [queue for queue in queues if queue.lane.store == name and queue.lane.pixel in codes]
         health.problems = [
@@ -177,7 +177,7 @@ def _with_new_token(problem: OpenProblem, store: Store, refused: Mapping[Lane, L
     return problem
 
 
-def _word(health: Health, now: float) -> tuple[str, str]:
+def _word(health: StoreHealth, now: float) -> tuple[str, str]:
     kinds = {problem.kind for problem in health.problems}
     worst = next((kind for kind in HEALTH if kind in kinds), "")
     if worst:

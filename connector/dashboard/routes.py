@@ -19,8 +19,8 @@ from connector.core.store import Store
 from connector.core.text import how_many
 from connector.core.webhook import Platform
 from connector.dashboard import labels
-from connector.dashboard.auth import Entrance
-from connector.dashboard.login import Door
+from connector.dashboard.auth import Authenticator
+from connector.dashboard.login import LoginGuard
 from connector.dashboard.overview import overview
 from connector.intake.replay import plan_replay, replay_events, replay_parked
 from connector.mapping import hashing
@@ -46,14 +46,14 @@ HEADERS = {
 }
 
 
-def pages(config: Config, engine: Engine, entrance: Entrance, platforms: Mapping[str, Platform]) -> Blueprint:
+def pages(config: Config, engine: Engine, entrance: Authenticator, platforms: Mapping[str, Platform]) -> Blueprint:
     """All routes, as a blueprint; without ADMIN_PASSWORD only a 404 that says how to turn them on."""
     if entrance.closed:
         return _closed()
     site = Blueprint(
         "dashboard", __name__, template_folder="templates", static_folder="static", static_url_path="/static"
     )
-    door = Door(site, entrance, config.trusted_proxies)
+    door = LoginGuard(site, entrance, config.trusted_proxies)
     site.before_request(_read)
     site.after_request(_guard)
     site.register_error_handler(HTTPException, lambda error: _failed(error.code or 500, error.description or ""))
@@ -102,7 +102,7 @@ def _failed(status: int, sentence: str) -> tuple[str, int]:
 
 
 def _add_reading(
-    site: Blueprint, door: Door, config: Config, desk: OutboxQueries, tallies: EventStats, arrivals: WebhookStats
+    site: Blueprint, door: LoginGuard, config: Config, desk: OutboxQueries, tallies: EventStats, arrivals: WebhookStats
 ) -> None:
     @site.get("/")
     @door.inside
@@ -139,7 +139,7 @@ def _add_reading(
                                outcomes=labels.OUTCOMES)  # fmt: skip
 
 
-def _add_lists(site: Blueprint, door: Door, config: Config, desk: OutboxQueries) -> None:
+def _add_lists(site: Blueprint, door: LoginGuard, config: Config, desk: OutboxQueries) -> None:
     @site.get("/failed")
     @door.inside
     def failed() -> str:
@@ -163,7 +163,7 @@ def _add_lists(site: Blueprint, door: Door, config: Config, desk: OutboxQueries)
 
 
 def _add_replaying(
-    site: Blueprint, door: Door, config: Config, desk: OutboxQueries, platforms: Mapping[str, Platform]
+    site: Blueprint, door: LoginGuard, config: Config, desk: OutboxQueries, platforms: Mapping[str, Platform]
 ) -> None:
     @site.post("/replay")
     @door.inside

@@ -17,7 +17,7 @@ from connector.core import logs
 from connector.core.store import Store
 from connector.core.webhook import Platform
 from connector.dashboard import routes as dashboard
-from connector.dashboard.auth import Entrance
+from connector.dashboard.auth import Authenticator
 from connector.intake.intake import Intake
 from connector.monitoring import alerts
 from connector.monitoring.problems import OVERDUE, alive
@@ -64,7 +64,7 @@ def create_app(config: Config, outbox: Outbox, platforms: Mapping[str, Platform]
         log.error("the database does not answer: %s", error)
     app.extensions["watch"] = watch
     atexit.register(_flush, intake)
-    figures, entrance = Figures(platforms), Entrance(config.admin_password)
+    figures, entrance = Figures(platforms), Authenticator(config.admin_password)
     app.register_blueprint(dashboard.pages(config, outbox.engine, entrance, platforms))
     app.register_blueprint(metrics.pages(config, outbox.engine, figures, entrance))
 

@@ -15,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from sqlalchemy import Engine
 
 from connector.config.settings import Config
-from connector.dashboard.auth import Entrance, caller
+from connector.dashboard.auth import Authenticator, caller
 from connector.monitoring.event_stats import BEYOND, BUCKETS, EventStats, Statistic, amount, covered
 from connector.monitoring.problems import KINDS, SILENT, alive
 from connector.outbox.queries import OutboxQueries
@@ -33,7 +33,7 @@ _SENT = {
 }
 
 
-def pages(config: Config, engine: Engine, figures: Figures, entrance: Entrance) -> Blueprint:
+def pages(config: Config, engine: Engine, figures: Figures, entrance: Authenticator) -> Blueprint:
     """The route, which asks for ADMIN_PASSWORD by basic auth where there is one."""
     page = Blueprint("metrics", __name__)
     stored = Stored(engine, list(config.stores))
@@ -50,7 +50,7 @@ def pages(config: Config, engine: Engine, figures: Figures, entrance: Entrance) 
     return page
 
 
-def _refusal(entrance: Entrance, hops: int) -> Response | None:
+def _refusal(entrance: Authenticator, hops: int) -> Response | None:
     try:
         given = request.authorization
     except ValueError:  # no Base64 is beyond ASCII

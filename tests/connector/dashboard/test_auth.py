@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.dashboard.auth import LASTS, OF_ALL, OF_ONE, REMEMBERED, WINDOW, Entrance, caller
+from connector.dashboard.auth import LASTS, OF_ALL, OF_ONE, REMEMBERED, WINDOW, Authenticator, caller
 
 
 class Clock:
@@ -22,8 +22,8 @@ def clock() -> Clock:
     return Clock()
 
 
-def entrance(clock: Clock, password: str = "correct horse") -> Entrance:
-    return Entrance(password, clock, clock)
+def entrance(clock: Clock, password: str = "correct horse") -> Authenticator:
+    return Authenticator(password, clock, clock)
 
 
 def test_the_password_and_nothing_else(clock: Clock) -> None:
