@@ -30,8 +30,8 @@ from connector.storage.engine import connect
 from connector.storage.transaction import CannotStore
 from connector.web import metrics
 from connector.web.errors import answer, fault, unreadable
-from connector.web.request_metrics import Figures
-from connector.web.webhook_endpoint import MAX_BODY, Reception
+from connector.web.request_metrics import RequestMetrics
+from connector.web.webhook_endpoint import MAX_BODY, WebhookEndpoint
 from platforms import PLATFORMS
 
 log = logging.getLogger("connector.web.application")
@@ -55,7 +55,7 @@ def create_app(config: Config, outbox: Outbox, platforms: Mapping[str, Platform]
     app.url_map.merge_slashes = False
     intake = Intake(config.stores, platforms, outbox)
     app.extensions["intake"] = intake
-    watch = Watch(config, outbox, report=_no_relay(config, outbox).report)
+    watch = RelayWatch(config, outbox, report=_no_relay(config, outbox).report)
     try:
         intake.start()
         watch.look()
@@ -64,11 +64,11 @@ def create_app(config: Config, outbox: Outbox, platforms: Mapping[str, Platform]
         log.error("the database does not answer: %s", error)
     app.extensions["watch"] = watch
     atexit.register(_flush, intake)
-    figures, entrance = Figures(platforms), Authenticator(config.admin_password)
+    figures, entrance = RequestMetrics(platforms), Authenticator(config.admin_password)
     app.register_blueprint(dashboard.pages(config, outbox.engine, entrance, platforms))
     app.register_blueprint(metrics.pages(config, outbox.engine, figures, entrance))
 
-    app.wsgi_app = Reception(  # type: ignore[method-assign] # as Flask's documentation has it
+    app.wsgi_app = WebhookEndpoint(  # type: ignore[method-assign] # as Flask's documentation has it
         app.wsgi_app, config.stores, intake, figures, afterwards=watch.look_now_and_then
     )
 
@@ -133,7 +133,7 @@ def _body() -> bytes:
         raise unreadable(error) from error
 
 
-class Watch:
+class RelayWatch:
     """Looks whether a relay is alive, and says so in the log, and by `report`, when events wait for one.
 
     `clock` gives Unix seconds. `report` must not make anybody wait.

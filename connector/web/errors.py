@@ -12,14 +12,14 @@ from connector.storage.transaction import CannotStore
 log = logging.getLogger("connector.web.application")
 
 
-class NoStore(LookupError):
+class UnknownStore(LookupError):
     """A webhook's address names a store that is not configured."""
 
 
 STATUS: dict[type[Exception], tuple[int, dict[str, str]]] = {
     Refused: (401, {}),
     Unreadable: (400, {}),
-    NoStore: (404, {}),
+    UnknownStore: (404, {}),
     CannotStore: (503, {"Retry-After": "10"}),
 }
 

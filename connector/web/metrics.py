@@ -20,7 +20,7 @@ from connector.monitoring.event_stats import BEYOND, BUCKETS, EventStats, Statis
 from connector.monitoring.problems import KINDS, SILENT, alive
 from connector.outbox.queries import OutboxQueries
 from connector.storage.transaction import CannotStore
-from connector.web.request_metrics import Figures
+from connector.web.request_metrics import RequestMetrics
 
 COUNTED = 10_000  # rows of a lane; a number this large means so many or more
 PARKED_COUNTED = 1000
@@ -33,7 +33,7 @@ _SENT = {
 }
 
 
-def pages(config: Config, engine: Engine, figures: Figures, entrance: Authenticator) -> Blueprint:
+def pages(config: Config, engine: Engine, figures: RequestMetrics, entrance: Authenticator) -> Blueprint:
     """The route, which asks for ADMIN_PASSWORD by basic auth where there is one."""
     page = Blueprint("metrics", __name__)
     stored = Stored(engine, list(config.stores))

@@ -32,7 +32,7 @@ class Way:
         self.outcome = ""
 
 
-class Figures:
+class RequestMetrics:
     """The numbers of the webhooks that came in. `elapsed` gives seconds that never jump."""
 
     def __init__(self, platforms: Mapping[str, Platform], elapsed: Callable[[], float] = time.perf_counter) -> None:

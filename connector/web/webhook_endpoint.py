@@ -15,8 +15,8 @@ from werkzeug.wsgi import get_input_stream
 from connector.core.store import Store
 from connector.core.webhook import Request
 from connector.intake.intake import Intake
-from connector.web.errors import NoStore, fault, unreadable
-from connector.web.request_metrics import Figures
+from connector.web.errors import UnknownStore, fault, unreadable
+from connector.web.request_metrics import RequestMetrics
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication
@@ -27,7 +27,7 @@ PLACE = "/webhooks/"
 MAX_BODY = 10 * 1024 * 1024  # shops do send bodies of more than a megabyte; a smaller limit would cost orders
 
 
-class Reception:
+class WebhookEndpoint:
     """WSGI: takes webhooks, and hands the rest on to `others`. `afterwards` is called when one has been taken."""
 
     def __init__(
@@ -35,7 +35,7 @@ class Reception:
         others: "WSGIApplication",
         stores: Mapping[str, Store],
         intake: Intake,
-        figures: Figures,
+        figures: RequestMetrics,
         afterwards: Callable[[], None],
     ) -> None:
         self._others = others
@@ -66,7 +66,7 @@ class Reception:
         if store is None:
             name = name.encode("latin-1").decode(errors="replace")[:64]  # WSGI's texts are bytes
             log.warning("webhook for a store that is not configured: %r", name)
-            raise NoStore(f"there is no store {name!r} here; the URL ends in the store's name")
+            raise UnknownStore(f"there is no store {name!r} here; the URL ends in the store's name")
         with self._figures.counting(store, request) as way:
             outcome = way.outcome = self._intake.take(store, request)
         self._afterwards()

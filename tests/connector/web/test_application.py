@@ -20,7 +20,7 @@ from connector.signals.collector import ADDRESS_BURST, MAX_BEACON
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import signals
 from connector.storage.transaction import CannotStore
-from connector.web.application import Watch, create_app
+from connector.web.application import RelayWatch, create_app
 from tests.support.alert_receiver import receiver
 from tests.support.filled import NOW, fill
 
@@ -152,7 +152,7 @@ class TestWatch:
 
     @pytest.fixture
     def watch(self, config, outbox, now):
-        return Watch(config, outbox, clock=lambda: now[0], elapsed=lambda: now[0])
+        return RelayWatch(config, outbox, clock=lambda: now[0], elapsed=lambda: now[0])
 
     @pytest.fixture
     def waiting(self, outbox):
@@ -175,7 +175,7 @@ class TestWatch:
     def test_it_reports_as_often_as_it_logs(self, config, outbox, now, waiting):
         """At most once a minute, however often readyz is asked; what becomes of it is the reporter's matter."""
         reports = []
-        watch = Watch(config, outbox, lambda: now[0], lambda: now[0], lambda: reports.append(now[0]))
+        watch = RelayWatch(config, outbox, lambda: now[0], lambda: now[0], lambda: reports.append(now[0]))
         for seconds in (10, 62, 63, 100, 122, 140):
             now[0] = NOW + seconds
             watch.look()

@@ -20,7 +20,7 @@ from connector.monitoring.event_stats import Tally
 from connector.outbox.outbox import Outbox, ParkedWebhook, settled
 from connector.web.application import create_app
 from connector.web.metrics import Stored
-from connector.web.request_metrics import Figures
+from connector.web.request_metrics import RequestMetrics
 from platforms import PLATFORMS
 from tests.support.filled import LANE, NOW, claim, decision, fill, mapped, sha
 
@@ -101,7 +101,7 @@ class TestRequests:
     def test_seconds_go_into_their_bucket(self) -> None:
         """Of an injected clock."""
         ticks = iter([0.0, 0.02])
-        figures = Figures(PLATFORMS, lambda: next(ticks))
+        figures = RequestMetrics(PLATFORMS, lambda: next(ticks))
         store = configured().stores["acme"]
         with figures.counting(store, Request({}, b"", None)) as way:  # type: ignore[arg-type]
             way.outcome = "relayed"
@@ -115,7 +115,7 @@ class TestRequests:
 
     def test_a_fault_of_ours_counts_and_stays_one(self) -> None:
         """Nothing is swallowed."""
-        figures, store = Figures(PLATFORMS), configured().stores["acme"]
+        figures, store = RequestMetrics(PLATFORMS), configured().stores["acme"]
         with pytest.raises(ZeroDivisionError), figures.counting(store, Request({}, b"", None)):  # type: ignore[arg-type]
             raise ZeroDivisionError
         (key,) = figures._bound
