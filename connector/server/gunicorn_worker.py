@@ -21,7 +21,7 @@ class Log(Logger):  # type: ignore[misc] # gunicorn has no types
         """Nothing: a line per webhook is the connector's to write, without query and address."""
 
 
-class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
+class SlowClientWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
     """As many silent connections as there are threads would otherwise hold them all, and every shop would wait."""
 
     def init_process(self) -> None:

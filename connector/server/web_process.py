@@ -17,7 +17,7 @@ def gunicorn_settings(config: Config) -> dict[str, object]:
     return {
         "bind": f"0.0.0.0:{config.port}",
         "workers": config.web_concurrency,
-        "worker_class": "connector.server.gunicorn_worker.Worker",
+        "worker_class": "connector.server.gunicorn_worker.SlowClientWorker",
         "threads": THREADS,
         "keepalive": 75,  # Shopify re-uses connections; longer than the idle time-out of common load balancers
         "timeout": 30,
