@@ -34,7 +34,7 @@ def _choosing(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--until", help="Created at the latest: a date, a time, or an age such as 2d, 3h."),
         click.option("--since", help="Created at the earliest: a date, a time, or an age such as 2d, 3h."),
         click.option("--event", default="", help="An event name, e.g. Purchase."),
-        click.option("--state", type=click.EventFilter(STATES)),
+        click.option("--state", type=click.Choice(STATES)),
         click.option("--store", default=""),
     ):
         command = option(command)

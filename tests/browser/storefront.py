@@ -41,7 +41,7 @@ class Storefront:
 
     def __init__(self, chromium):
         self.pages = {}
-        self.beacons = queue.LaneQueue()
+        self.beacons = queue.Queue()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         self.context = chromium.new_context(user_agent="Mozilla/5.0 (Linux; Android 15) Example/1.0")

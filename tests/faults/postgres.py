@@ -62,7 +62,7 @@ class Server:
         self._control("-m", "immediate", "stop")
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _signal(self, number: signal.SignalSettings) -> None:
+    def _signal(self, number: signal.Signals) -> None:
         for pid in self._pids():
             with contextlib.suppress(ProcessLookupError):  # a server process that has ended meanwhile
                 os.kill(pid, number)

@@ -14,8 +14,9 @@ HOUR = 3600.0
 
 
 def store(**changes: Any) -> Store:
-    return Store("acme", "shopify", "https://acme.example", ("acme.myshopify.com",), ("s",), (Pixel("C", "t"),),
-                 "not_required", EventIdTemplates("{order_id}", "{checkout_token}", "{customer_id}"), **changes)  # fmt: skip
+    ids = EventIdTemplates("{order_id}", "{checkout_token}", "{customer_id}")
+    place = ("acme", "shopify", "https://acme.example", ("acme.myshopify.com",))
+    return Store(*place, ("s",), (Pixel("C", "t"),), "not_required", ids, **changes)
 
 
 def problem(key: str, sentence: str) -> OpenProblem:
