@@ -10,7 +10,7 @@ from connector.core.text import how_many
 
 if TYPE_CHECKING:
     from connector.core.store import Store
-    from connector.sync.backfill import HistoryImport, Tally
+    from connector.sync.backfill import HistoryImport, ImportSummary
 
 
 @click.command()
@@ -89,7 +89,7 @@ def _walk(history: "HistoryImport", store: "Store", start: datetime, now: dateti
     return ""
 
 
-def told(tally: "Tally", dry_run: bool) -> list[str]:
+def told(tally: "ImportSummary", dry_run: bool) -> list[str]:
     """What a walk came to, a line each."""
     from connector.sync.backfill import counted
 

@@ -87,7 +87,7 @@ def fail(sentence: str) -> NoReturn:
     sys.exit(1)
 
 
-def open_desk() -> "OutboxQueries":
+def open_queries() -> "OutboxQueries":
     """The desk over the configured database."""
     from connector.outbox.queries import OutboxQueries
     from connector.storage.engine import connect, require_current

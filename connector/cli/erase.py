@@ -12,7 +12,7 @@ from connector.core.text import how_many
 
 if TYPE_CHECKING:
     from connector.core.event import DataRequest
-    from connector.privacy.data_subject import Person
+    from connector.privacy.data_subject import DataSubject
     from connector.privacy.lookup import PersonalData, PersonalDataLookup
     from connector.privacy.requests import DataRequestStore
 
@@ -116,7 +116,7 @@ def export(email: str, phone: str, customer: str, store: str, number: int | None
         _answered(asked, number)
 
 
-def _lines(records: "PersonalDataLookup", store: str, person: "Person") -> list[bytes]:
+def _lines(records: "PersonalDataLookup", store: str, person: "DataSubject") -> list[bytes]:
     from connector.privacy.export import exported
 
     return list(exported(records, store, person))
@@ -153,26 +153,26 @@ def _demand(email: str, phone: str, customer: str, store: str) -> "DataRequest":
     return DataRequest("export", customer, (email,) if email else (), (phone,) if phone else ())
 
 
-def _people(records: "PersonalDataLookup", demand: "DataRequest", store: str) -> "dict[str, Person]":
+def _people(records: "PersonalDataLookup", demand: "DataRequest", store: str) -> "dict[str, DataSubject]":
     """The person as each store hashes them."""
-    from connector.privacy.data_subject import person_of
+    from connector.privacy.data_subject import data_subject_of
 
     names = [store] if store else database(records.stores)
-    people = {name: person_of(demand, records.configured.get(name)) for name in names}
+    people = {name: data_subject_of(demand, records.configured.get(name)) for name in names}
     if demand.phones and not any(person.phones for person in people.values()):
         raise click.UsageError("that is no phone number in any store's country; write it with its country code")
     return {name: person for name, person in people.items() if person}
 
 
-def _demanded(asked: "DataRequestStore", number: int) -> "dict[str, Person]":
-    from connector.privacy.data_subject import Person
+def _demanded(asked: "DataRequestStore", number: int) -> "dict[str, DataSubject]":
+    from connector.privacy.data_subject import DataSubject
 
     found = database(lambda: asked.find(number))
     if found is None or found.what != "export":
         fail(f"nobody has asked under the number {number}; `connector check` names what is open")
     if found.done_at is not None:
         fail(f"demand {number} has been answered already; whom it was about is not kept")
-    return {found.store: found.person or Person()}
+    return {found.store: found.person or DataSubject()}
 
 
 def _answered(asked: "DataRequestStore", number: int) -> None:
@@ -181,7 +181,7 @@ def _answered(asked: "DataRequestStore", number: int) -> None:
     database(lambda: asked.finish(number, time.time()))
 
 
-def _found(records: "PersonalDataLookup", store: str, person: "Person") -> "PersonalData":
+def _found(records: "PersonalDataLookup", store: str, person: "DataSubject") -> "PersonalData":
     return database(lambda: records.find(store, person))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from connector.cli.context import configuration, database, fail, moment, open_desk, progress, store_named
+from connector.cli.context import configuration, database, fail, moment, open_queries, progress, store_named
 from connector.core.text import how_many
 
 if TYPE_CHECKING:
@@ -53,13 +53,13 @@ def list_(
 
     config = configuration()
     if parked:
-        waiting = database(lambda: open_desk().parked(store, limit))
+        waiting = database(lambda: open_queries().parked(store, limit))
         for item in waiting:
             click.echo(f"{_at(item.parked_at)}  {item.store}  {item.topic}  {item.reason}")
         click.echo(f"{how_many(len(waiting), 'webhook is', 'webhooks are')} parked", err=True)
         return
     choice = EventFilter((), store, state or "", event, moment(since), moment(until))
-    rows = database(lambda: open_desk().find(choice, limit))
+    rows = database(lambda: open_queries().find(choice, limit))
     if store and not rows:
         store_named(config, store)
     for row in reversed(rows):
@@ -78,14 +78,14 @@ def list_(
 @click.argument("key")
 def show(key: str) -> None:
     """Everything known about KEY: an event_id, an order number or id, or a row number of `events list`."""
-    from connector.mapping.event_id import named_by
-    from connector.mapping.redaction import masked
+    from connector.mapping.event_id import subjects_of
+    from connector.mapping.redaction import redacted
 
-    desk = database(open_desk)
-    lines, found = database(lambda: desk.show(key))
+    queries = database(open_queries)
+    lines, found = database(lambda: queries.show(key))
     if not lines and not found:
-        named = list(named_by(key, configuration().stores.values()))
-        lines, found = _of_named(desk, key, named)
+        named = list(subjects_of(key, configuration().stores.values()))
+        lines, found = _of_named(queries, key, named)
         if not lines and not found:
             fail(_unknown(key, named))
     for line in lines:
@@ -103,15 +103,15 @@ def show(key: str) -> None:
         elif row.settled_at or row.code is not None or row.message:
             at = f" {_at(row.settled_at)}" if row.settled_at else ""
             click.echo(f"  TikTok{at}: code {row.code}, {row.message or '-'}, request_id {row.request_id or '-'}")
-        click.echo(f"  payload: {masked(row.payload)}")
+        click.echo(f"  payload: {redacted(row.payload)}")
 
 
 def _of_named(
-    desk: "OutboxQueries", key: str, named: "Sequence[EventSubject]"
+    queries: "OutboxQueries", key: str, named: "Sequence[EventSubject]"
 ) -> "tuple[list[Row[Any]], list[Row[Any]]]":
     """Of what an event of this id would be about; an order that was skipped has no event."""
     for one in named:
-        lines, found = database(partial(desk.show, one.key)) if one.key else ([], [])
+        lines, found = database(partial(queries.show, one.key)) if one.key else ([], [])
         lines, found = ([row for row in some if row.store == one.store] for some in (lines, found))
         if lines or found:
             click.echo(f"There is no event {key}. It would be of {one}, of which this is known:")
@@ -156,8 +156,8 @@ def replay(
 def _replay_events(config: "Config", choice: "EventFilter", dry_run: bool, force: bool) -> None:
     from connector.intake.replay import plan_replay, replay_events
 
-    desk = database(open_desk)
-    plan = database(lambda: plan_replay(config, desk, choice, force))
+    queries = database(open_queries)
+    plan = database(lambda: plan_replay(config, queries, choice, force))
     for why, number in sorted(plan.refused.items()):
         click.echo(f"{number} not replayed: {why}")
     if plan.forced:
@@ -166,7 +166,7 @@ def _replay_events(config: "Config", choice: "EventFilter", dry_run: bool, force
     replayed = plan.total
     if not dry_run and replayed:
         with progress(replayed, "events") as tick:
-            replayed = database(lambda: replay_events(desk, plan, tick))
+            replayed = database(lambda: replay_events(queries, plan, tick))
     due = ("event would be", "events would be") if dry_run else ("event is", "events are")
     click.echo(f"{how_many(replayed, *due)} due again")
     if plan.refused and not replayed:
@@ -177,9 +177,9 @@ def _replay_parked(config: "Config", store: str, dry_run: bool) -> None:
     from connector.intake.replay import replay_parked
     from platforms import PLATFORMS
 
-    desk = database(open_desk)
-    with progress(database(lambda: desk.parked_number(store)), "parked webhooks") as tick:
-        outcomes = database(lambda: replay_parked(config, desk, PLATFORMS, store, dry_run, tick))
+    queries = database(open_queries)
+    with progress(database(lambda: queries.parked_number(store)), "parked webhooks") as tick:
+        outcomes = database(lambda: replay_parked(config, queries, PLATFORMS, store, dry_run, tick))
     for outcome, number in sorted(outcomes.items()):
         click.echo(f"{number} × {outcome}")
     if not outcomes:

@@ -10,7 +10,7 @@ from connector.cli.context import configuration, fail, store_named
 
 if TYPE_CHECKING:
     from connector.config.settings import Config
-    from connector.pixel.lint import Stored
+    from connector.pixel.lint import FindStored
 
 
 @click.command("lint-pixel")
@@ -22,14 +22,14 @@ def lint_pixel(store: str, file: Path) -> None:
     FILE is a HAR export, or the pixel's request as copied from the network panel: URL, fetch, cURL or JSON body.
     Where the database has the event of that event_id, the two are compared in full. Exit 1 when something differs.
     """
-    from connector.pixel.captured_requests import Unreadable, read
+    from connector.pixel.captured_requests import UnreadableCapture, read_capture
     from connector.pixel.lint import lint
 
     config = configuration()
     chosen = store_named(config, store)
     try:
-        sent = read(file.read_bytes().decode("utf-8", "replace"))
-    except Unreadable as error:
+        sent = read_capture(file.read_bytes().decode("utf-8", "replace"))
+    except UnreadableCapture as error:
         fail(f"{file.name}: {error}")
     marks = {"same": ("✓", "green"), "differs": ("✗", "red"), "note": (" ", None)}
     differs = False
@@ -40,7 +40,7 @@ def lint_pixel(store: str, file: Path) -> None:
     sys.exit(1 if differs else 0)
 
 
-def _stored(config: "Config", store: str) -> "Stored | None":
+def _stored(config: "Config", store: str) -> "FindStored | None":
     """What the outbox has of an event; None where there is no database to ask."""
     import msgspec
     from sqlalchemy import make_url
@@ -56,10 +56,10 @@ def _stored(config: "Config", store: str) -> "Stored | None":
     except Exception as error:
         click.echo(f"! stored events are not compared: the database cannot be read ({type(error).__name__})", err=True)
         return None
-    desk = OutboxQueries(engine)
+    queries = OutboxQueries(engine)
 
     def find(pixel: str, event: str, event_id: str) -> dict[str, object] | None:
-        _, rows = desk.show(event_id)
+        _, rows = queries.show(event_id)
         found = [
             row for row in rows if (row.store, row.pixel, row.event, row.event_id) == (store, pixel, event, event_id)
         ]

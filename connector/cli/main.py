@@ -89,8 +89,8 @@ def relay() -> None:
         running = Relay(config.stores, Outbox(engine), EventsApi(config.events_api_url, client))
         keeper = RetentionJob(RetentionStore(engine), RetentionPolicy.of(config), config.stores, running.name)
         hook = alerts.AlertWebhook(config.alert_url, other) if config.alert_url else None
-        teller = alerts.teller(engine, hook, running.name)
-        watcher = Watcher(ProblemFinder(engine, config.stores), alerts.AlertStore(engine), teller)
+        notifier = alerts.notifier(engine, hook, running.name)
+        watcher = Watcher(ProblemFinder(engine, config.stores), alerts.AlertStore(engine), notifier)
         expecting = any(store.signals for store in config.stores.values())
         holding = partial(end_holds, HeldEvents(engine), every=EVERY if expecting else SELDOM)
         healer = Reconciler(config.stores, PLATFORMS, ADMINS, Outbox(engine), running.name)

@@ -21,7 +21,7 @@ def snippet(store: str, plain: bool, with_official_plugin: bool, without_pixel: 
 
     The code goes to the standard output, ready for a file; where to paste it, and what to mind, to the error output.
     """
-    from connector.pixel.snippet import Kind, NoSnippet, doubts, where_to_paste
+    from connector.pixel.snippet import Kind, NoSnippet, snippet_warnings, where_to_paste
     from connector.pixel.snippet import snippet as build
 
     config = configuration()
@@ -38,6 +38,6 @@ def snippet(store: str, plain: bool, with_official_plugin: bool, without_pixel: 
         fail(fault.reasons[-1])
     for line in where_to_paste(chosen, kind):
         click.echo(f"# {line}", err=True)
-    for doubt in doubts(chosen, kind, not without_pixel):
+    for doubt in snippet_warnings(chosen, kind, not without_pixel):
         click.echo(f"! {doubt}", err=True)
     sys.stdout.write(code)

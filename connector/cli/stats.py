@@ -45,7 +45,7 @@ def stats(store: str, days: int, as_json: bool) -> None:
 
 def summary(numbers: "list[Statistic]") -> dict[str, Any]:
     """By pixel and event: outcomes, how many had each match key (of how many accepted), value by currency."""
-    from connector.monitoring.event_stats import amount, covered
+    from connector.monitoring.event_stats import amount, match_key_counts
 
     events = []
     for pixel, event in sorted({(one.pixel, one.event) for one in numbers}):
@@ -61,7 +61,7 @@ def summary(numbers: "list[Statistic]") -> dict[str, Any]:
                 "sent": dict(sorted(count["sent"].items())),
                 "tested": dict(sorted(count["tested"].items())),
                 "accepted": sum(one.count for one in keys),
-                "match_keys": covered(keys),
+                "match_keys": match_key_counts(keys),
                 "value": {currency: amount(units) for currency, units in sorted(count["value"].items())},
             }
         )

@@ -129,7 +129,7 @@ def _memory(config: "Config", needed: bool) -> "RegisteredWebhooks | None":
 def _webhooks_of(
     store: "Store", action: "Action", base: str, dry_run: bool, memory: "RegisteredWebhooks | None"
 ) -> None:
-    from connector.sync.registration import carry_out, prepare, shown, why_not_to
+    from connector.sync.registration import apply_plan, prepare, shown, why_not_to
     from platforms.admins import ADMINS
 
     administration = ADMINS[store.platform]
@@ -137,7 +137,7 @@ def _webhooks_of(
     if action == "list" and (why := why_not_to(base, store, administration)):
         click.echo(f"! store {store.name}: {why}", err=True)
     click.echo(f"{store.name} ({store.platform})")
-    for line in plan.lines if dry_run else carry_out(plan.lines, admin, store.webhook_secrets[0]):
+    for line in plan.lines if dry_run else apply_plan(plan.lines, admin, store.webhook_secrets[0]):
         if memory:
             database(partial(memory.note, store.name, line, time.time()))
         done = f"{'would be ' if dry_run else ''}{line.deed}" if line.deed else ""

@@ -17,7 +17,7 @@ from connector.config import values
 from connector.config.stores_file import API_KEYS, Reading, Section, Table, join, read_document
 from connector.core import logs
 from connector.core.store import (
-    KINDS,
+    ORDER_KINDS,
     VALUE_PARTS,
     ApiKeys,
     EventIdTemplates,
@@ -214,7 +214,7 @@ def _store(name: str, section: Section) -> Store:
         events={milestone: events.get(milestone, event_names, usual) for milestone, usual in store.events.items()},
         orders=section.table("orders").over(
             store.orders,
-            include=values.list_of(values.choice(*KINDS)),
+            include=values.list_of(values.choice(*ORDER_KINDS)),
             exclude_zero=values.boolean,
             **dict.fromkeys(STATUSES, values.list_of(values.status)),
             **dict.fromkeys(ORDER_LISTS, names),

@@ -12,7 +12,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from connector.config.values import Reader, Refused
+from connector.config.values import InvalidValue, Reader
 from connector.core.store import ApiKeys
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Reading:
         value = self.environ.get(name, "").strip()
         try:
             return read(value) if value else default
-        except Refused as refused:
+        except InvalidValue as refused:
             self.problem(name, str(refused))
             return default
 
@@ -135,7 +135,7 @@ class Section:
             return default
         try:
             return read(value)
-        except Refused as refused:
+        except InvalidValue as refused:
             word = value is raw and key in SHOWN_KEYS and re.fullmatch("[a-z_]{1,20}", str(raw))
             self.problem(key, f"{refused}, not {raw!r}" if word else str(refused))
             return default
@@ -187,7 +187,7 @@ class Section:
             return raw
         try:
             value = _dereferenced(raw, self.reading.environ)
-        except Refused as refused:
+        except InvalidValue as refused:
             self.reading.problem(path, str(refused))
             return None
         if secret and value is raw and raw:
@@ -199,15 +199,15 @@ def _dereferenced(raw: str, environ: Mapping[str, str]) -> str:
     if name := re.fullmatch(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", raw):
         if value := environ.get(name[1], "").strip():
             return value
-        raise Refused(f"the environment variable {name[1]} is {'empty' if name[1] in environ else 'not set'}")
+        raise InvalidValue(f"the environment variable {name[1]} is {'empty' if name[1] in environ else 'not set'}")
     if file := re.fullmatch(r"\$\{file:(.+)\}", raw):
         try:
             value = Path(file[1]).read_text(encoding="utf-8").strip()
         except (OSError, ValueError) as error:
-            raise Refused(f"the file {_quoted(file[1])} cannot be read: {_reason(error)}") from None
+            raise InvalidValue(f"the file {_quoted(file[1])} cannot be read: {_reason(error)}") from None
         if value:
             return value
-        raise Refused(f"the file {_quoted(file[1])} is empty")
+        raise InvalidValue(f"the file {_quoted(file[1])} is empty")
     return raw
 
 

@@ -105,7 +105,7 @@ def _consent(store: Store) -> str:
     return f"Of {whose} only those are sent who said yes: {where}."
 
 
-def doubts(store: Store) -> Iterator[str]:
+def warnings(store: Store) -> Iterator[str]:
     """What is allowed and probably not meant."""
     for milestone, names in store.events.items():
         for name in names:

@@ -1,4 +1,4 @@
-"""Readers of one configured value: what TOML or the environment gives becomes ours, or `Refused` says what is allowed.
+"""Readers of one configured value: what TOML or the environment gives becomes ours, or `InvalidValue` says why not.
 
 A refusal is the second half of a sentence ("must be …") and never quotes the value: it may be a secret.
 """
@@ -28,7 +28,7 @@ US_STATES = (
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
-class Refused(Exception):
+class InvalidValue(Exception):
     """A reader's answer to a bad value."""
 
 
@@ -43,7 +43,7 @@ def one_of(allowed: Iterable[object]) -> str:
 def boolean(value: object) -> bool:
     """True or false."""
     if not isinstance(value, bool):
-        raise Refused("must be true or false")
+        raise InvalidValue("must be true or false")
     return value
 
 
@@ -54,7 +54,7 @@ def choice(*allowed: T) -> Reader[T]:
         for one in allowed:
             if one == value:
                 return one
-        raise Refused(one_of(allowed))
+        raise InvalidValue(one_of(allowed))
 
     return read
 
@@ -66,13 +66,13 @@ def list_of(read_one: Reader[T], alone: bool = False, empty: bool = True) -> Rea
         if alone and isinstance(value, str):
             return (read_one(value),)
         if not isinstance(value, list) or not (value or empty):
-            raise Refused(f"must be {'a text or ' if alone else ''}a list{'' if empty else ' of at least one'}")
+            raise InvalidValue(f"must be {'a text or ' if alone else ''}a list{'' if empty else ' of at least one'}")
         found: dict[T, None] = {}
         for index, row in enumerate(value, 1):
             try:
                 found[read_one(row)] = None
-            except Refused as refused:
-                raise Refused(f"entry {index} {refused}") from None
+            except InvalidValue as refused:
+                raise InvalidValue(f"entry {index} {refused}") from None
         return tuple(found)
 
     return read
@@ -89,9 +89,9 @@ def unless_blank(read_one: Reader[T], blank: S) -> Reader[T | S]:
 def text(value: object) -> str:
     """Any text on one line."""
     if not isinstance(value, str):
-        raise Refused("must be a text in quotes")
+        raise InvalidValue("must be a text in quotes")
     if not value.isprintable():
-        raise Refused("must be a text without control characters")
+        raise InvalidValue("must be a text without control characters")
     return value
 
 
@@ -101,7 +101,7 @@ def checked(good: Callable[[str], object], refusal: str, shape: Callable[[str], 
     def read(value: object) -> str:
         shaped = shape(text(value))
         if not good(shaped):
-            raise Refused(refusal)
+            raise InvalidValue(refusal)
         return shaped
 
     return read
@@ -147,7 +147,7 @@ def duration(at_most: timedelta = timedelta(days=9999), zero: bool = False) -> R
         match = re.fullmatch("([0-9]{1,6})([dhms])", text(value))
         span = timedelta(**{units[match[2]]: int(match[1])}) if match else timedelta(-1)
         if not timedelta(0) <= span <= at_most or not (span or zero):
-            raise Refused(
+            raise InvalidValue(
                 f'must be a duration like "7d", "48h", "15m" or "20s", {limit}{"" if zero else " and above 0"}'
             )
         return span
@@ -157,9 +157,9 @@ def duration(at_most: timedelta = timedelta(days=9999), zero: bool = False) -> R
 
 def moment(value: object) -> datetime:
     """A date or time, TOML's own or a text, of UTC unless it says otherwise, as an aware time in UTC."""
-    found = json_fields.moment(value.isoformat() if isinstance(value, date) else value)
+    found = json_fields.parse_time(value.isoformat() if isinstance(value, date) else value)
     if found is None:
-        raise Refused("must be a date like 2025-01-31 or a time like 2025-01-31T08:00:00Z")
+        raise InvalidValue("must be a date like 2025-01-31 or a time like 2025-01-31T08:00:00Z")
     return found
 
 
@@ -188,10 +188,10 @@ def alert_url(value: object) -> str:
         read(address)
         encrypted = urlsplit(address).scheme == "https"
         near = _is_loopback(urlsplit(address).hostname or "")
-    except (Refused, ValueError):
+    except (InvalidValue, ValueError):
         encrypted = near = False
     if not encrypted and not near:
-        raise Refused(
+        raise InvalidValue(
             "must be an absolute https address without a password in it; http is taken for this machine only "
             "(localhost, 127.0.0.1)"
         )
@@ -211,9 +211,9 @@ def shop(suffix: str) -> Reader[str]:
     def read(value: object) -> str:
         found = json_fields.host(value)
         if not re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", found):
-            raise Refused("must be a host name or an address")
+            raise InvalidValue("must be a host name or an address")
         if not found.endswith(suffix):
-            raise Refused(f"must be the shop's name with Shopify, NAME{suffix}; its own domain belongs in url")
+            raise InvalidValue(f"must be the shop's name with Shopify, NAME{suffix}; its own domain belongs in url")
         return found
 
     return read
@@ -227,13 +227,13 @@ def database_url(value: object) -> str:
     try:
         url = make_url(f"{spelling}://{rest}")
     except (ArgumentError, ValueError):
-        raise Refused(allowed) from None
+        raise InvalidValue(allowed) from None
     if spelling == "sqlite" and not url.host:
         file = url.database or ":memory:"
         if ":memory:" in file or "memory" in url.query.get("mode", ()):
-            raise Refused(f"{allowed}; SQLite in memory will not do, for several processes share the database")
+            raise InvalidValue(f"{allowed}; SQLite in memory will not do, for several processes share the database")
     elif spelling != "postgresql+psycopg":
-        raise Refused(allowed)
+        raise InvalidValue(allowed)
     return f"{spelling}://{rest}"
 
 
@@ -248,13 +248,13 @@ def template(purpose: str, *known: str) -> Reader[str]:
     def read(value: object) -> str:
         names = re.findall(r"\{([^{}]*)\}", text(value))
         if not names:
-            raise Refused(
+            raise InvalidValue(
                 f"must have a placeholder, one of {listed}; without one it would give every {purpose} the same id"
             )
         if not all(re.fullmatch(pattern, one) for one in names):
-            raise Refused(f"must not have an unknown placeholder; known are {listed}")
+            raise InvalidValue(f"must not have an unknown placeholder; known are {listed}")
         if set("{}") & set(re.sub(r"\{[^{}]*\}", "", text(value))):
-            raise Refused("must not have a brace that opens or closes nothing")
+            raise InvalidValue("must not have a brace that opens or closes nothing")
         return text(value)
 
     return read
@@ -271,5 +271,5 @@ def content_id(value: object) -> str:
     if isinstance(value, str) and "{" in value:
         return content_template(value)
     if value not in CONTENT_IDS:
-        raise Refused(f"{one_of(CONTENT_IDS)}, or a template with one of them in braces, like {{product_id}}")
+        raise InvalidValue(f"{one_of(CONTENT_IDS)}, or a template with one of them in braces, like {{product_id}}")
     return text(value)

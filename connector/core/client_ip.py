@@ -3,7 +3,7 @@
 from ipaddress import IPv6Address, ip_address
 
 
-def origin(peer: str, forwarded: str, hops: int) -> str:
+def client_address(peer: str, forwarded: str, hops: int) -> str:
     """The address, whatever it is; "" if a proxy that should have noted it did not.
 
     `peer` is the connection's. Each of the `hops` trusted proxies adds the address it was called from to
@@ -16,7 +16,7 @@ def origin(peer: str, forwarded: str, hops: int) -> str:
     return _bare(entries[-hops].strip()) if len(entries) >= hops else ""
 
 
-def household(address: str) -> str:
+def rate_limit_key(address: str) -> str:
     """What requests are counted by: an IPv4 address, or the half of an IPv6 one that a line has (its /64).
 
     The other half a device makes up, and changes at will: https://www.rfc-editor.org/rfc/rfc8981. What is no address is

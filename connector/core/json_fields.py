@@ -28,7 +28,7 @@ def text(value: object) -> str:
     return value.strip() if value.isprintable() else _UNSTORABLE.sub("", value).strip()
 
 
-def ident(value: object) -> str:
+def identifier(value: object) -> str:
     """An id as text: vendors write the same id as a number here and as a text there. 0 means none."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value) if 0 < value < 10**30 else ""
@@ -36,25 +36,25 @@ def ident(value: object) -> str:
     return "" if found == "0" or len(found) > 255 else found
 
 
-def word(value: object) -> str:
+def scalar_text(value: object) -> str:
     """What a shop's own script wrote under a key of its own: a text, a number, or a yes, as text."""
     if isinstance(value, bool):
         return "true" if value else ""
-    return text(value) or ident(value)
+    return text(value) or identifier(value)
 
 
-def quotable(word: str) -> str:
+def safe_to_quote(word: str) -> str:
     """A status or a code as a sentence may quote it; what is no plain word may be anybody's e-mail, and is not."""
     return word if _PLAIN.fullmatch(word) else "(not shown)" if word else ""
 
 
-def number_id(value: object) -> str:
+def numeric_id(value: object) -> str:
     """An id that must be a whole positive number (or its digits in a text), else ""."""
-    found = ident(value)
+    found = identifier(value)
     return found if found.isdecimal() and len(found) <= 30 else ""
 
 
-def mapping(value: object) -> Json:
+def json_object(value: object) -> Json:
     """`value` if it is an object, else an empty one (PHP writes an empty object as [])."""
     return value if isinstance(value, dict) else {}
 
@@ -64,7 +64,7 @@ def texts(value: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, map(text, value)))) if isinstance(value, list) else ()
 
 
-def rows(value: object) -> list[Json]:
+def json_objects(value: object) -> list[Json]:
     """The objects of a list; whatever else is in it, or if it is no list, nothing."""
     return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
 
@@ -88,7 +88,7 @@ def money(value: object) -> Decimal | None:
     return amount if isinstance(exponent, int) and -6 <= exponent <= 0 else None
 
 
-def count(value: object) -> int:
+def whole_quantity(value: object) -> int:
     """A quantity: whole, at least 1 (plugins make it a fraction; half a metre of cloth is one item)."""
     if isinstance(value, bool) or not isinstance(value, _NUMBERS):
         return 1
@@ -97,7 +97,7 @@ def count(value: object) -> int:
     return int(min(max(value, 1), 1_000_000))
 
 
-def moment(value: object) -> datetime | None:
+def parse_time(value: object) -> datetime | None:
     """An aware time from ISO-8601 text; a text without an offset is UTC (WooCommerce's *_gmt fields). Else None."""
     if not isinstance(value, str) or not 10 <= len(value) <= 40:
         return None
@@ -124,7 +124,7 @@ def _host(found: str) -> str:
     return name.removeprefix("www.")
 
 
-def parameter(url: str, name: str) -> str:
+def query_parameter(url: str, name: str) -> str:
     """A query parameter of a URL or path, percent-decoded, the first of a repeated one, or ""."""
     _, _, query = url.partition("#")[0].partition("?")
     for pair in query.split("&"):

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 from connector.core.store import Store
 
 Pause = Callable[[float], object]
-Fault = Literal["keys", "scopes", "withheld", "unreachable", "throttled", "refused", "broken"]
+ErrorKind = Literal["keys", "scopes", "withheld", "unreachable", "throttled", "refused", "broken"]
 
 
 class ShopApiError(Exception):
@@ -23,7 +23,7 @@ class ShopApiError(Exception):
     that is none).
     """
 
-    def __init__(self, kind: Fault, sentence: str) -> None:
+    def __init__(self, kind: ErrorKind, sentence: str) -> None:
         super().__init__(sentence)
         self.kind = kind
 
@@ -52,7 +52,7 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ApiCheck:
     """One thing that was looked at: good or not, in a sentence with the remedy."""
 
     good: bool
@@ -77,7 +77,7 @@ class ShopApi(Protocol):
     def customers(self, since: datetime, until: datetime) -> Iterator[Page]:
         """Customers who registered in [since, until]."""
 
-    def examine(self) -> Iterator[Verdict]:
+    def examine(self) -> Iterator[ApiCheck]:
         """Keys, scopes, personal data, clock: a verdict each, for `check --live`."""
 
 

@@ -7,10 +7,10 @@ import hmac
 from collections.abc import Iterable
 from typing import Protocol
 
-from connector.core.webhook import Refused
+from connector.core.webhook import InvalidSignature
 
 # Bytes; of more hashlib lets go of the lock: https://docs.python.org/3.11/library/hashlib.html#hashlib.hash.update
-AT_ONCE = 2047
+HASH_STEP = 2047
 
 
 class _Hash(Protocol):
@@ -31,18 +31,18 @@ def body_sha256(body: bytes) -> bytes:
 def verify(body: bytes, given: str, keys: Iterable[bytes]) -> None:
     """Check a signature header against each of the store's keys, in constant time, as bytes.
 
-    Raises Refused when the header is missing, is no base64 of 32 bytes, or fits none of the keys.
+    Raises InvalidSignature when the header is missing, is no base64 of 32 bytes, or fits none of the keys.
     """
     if not given:
-        raise Refused("the signature header is missing, so no shop sent this (or its webhook has no secret)")
+        raise InvalidSignature("the signature header is missing, so no shop sent this (or its webhook has no secret)")
     try:
         # Header values arrive as latin-1 text; comparing texts would raise on anything beyond ASCII.
         digest = base64.b64decode(given.strip().encode("latin-1"), validate=True)
     except (binascii.Error, UnicodeEncodeError, ValueError):
-        raise Refused("the signature is not base64") from None
+        raise InvalidSignature("the signature is not base64") from None
     matches = [hmac.compare_digest(_of(body, hmac.new(key, digestmod=hashlib.sha256)), digest) for key in keys]
     if not any(matches):
-        raise Refused(
+        raise InvalidSignature(
             "the signature fits none of the store's secrets; compare webhook_secrets with the shop's own page"
         )
 
@@ -52,6 +52,6 @@ def _of(body: bytes, hashing: _Hash) -> bytes:
 
     A thread that lets it go for 8 microseconds of hashing waits for several times as long to have it back.
     """
-    for start in range(0, len(body), AT_ONCE):
-        hashing.update(body[start : start + AT_ONCE])
+    for start in range(0, len(body), HASH_STEP):
+        hashing.update(body[start : start + HASH_STEP])
     return hashing.digest()

@@ -12,12 +12,12 @@ MILESTONES: tuple[Milestone, ...] = ("order_placed", "order_paid", "checkout_sta
 BROWSER_MILESTONES: tuple[Milestone, ...] = ("order_placed", "order_paid", "checkout_started")
 DEDUPLICATED = timedelta(hours=47)  # TikTok knows an event_id for 48 hours; an hour is left for clocks and queues
 
-KINDS = ("web", "app", "pos", "draft", "staff", "api", "renewal", "marketplace", "exchange")
+ORDER_KINDS = ("web", "app", "pos", "draft", "staff", "api", "renewal", "marketplace", "exchange")
 PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 VALUE_PARTS = ("tax", "shipping", "tips", "fees", "duties", "gift_cards")
 
 
-def among(found: Iterable[str], chosen: Collection[str]) -> str:
+def first_match(found: Iterable[str], chosen: Collection[str]) -> str:
     """The first of `found` that is one of `chosen`, whatever the case, or ""."""
     if not chosen:
         return ""
@@ -49,7 +49,7 @@ class OrderSettings:
 
     def counts_as_paid(self, gateways: Iterable[str]) -> bool:
         """Whether an order by one of these gateways (ids or names) counts as paid when it is placed."""
-        return bool(among(gateways, self.paid_when_placed))
+        return bool(first_match(gateways, self.paid_when_placed))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from connector.core.event import DataRequest, Event, Skipped
 from connector.core.store import Store
 
 
-class Refused(Exception):
+class InvalidSignature(Exception):
     """The signature is missing or wrong: nobody we know sent this. Answered 401, nothing stored."""
 
 
@@ -18,7 +18,7 @@ class InvalidPayload(Exception):
     """Signed, but not what its topic promises; the message says why. Parked and answered 200."""
 
 
-class Unreadable(Exception):
+class NotJson(Exception):
     """Signed, but not JSON at all. Answered 400."""
 
 
@@ -60,7 +60,7 @@ class Platform(Protocol):
     RECORDED: frozenset[str]  # topics that yield none, but a line in the ledger and perhaps a Demand
 
     def receive(self, request: Request, store: Store) -> Webhook | None:
-        """Verify; None for a handshake that wants a 200 and changes nothing. Raises Refused."""
+        """Verify; None for a handshake that wants a 200 and changes nothing. Raises InvalidSignature."""
 
     def translate(self, webhook: Webhook, store: Store) -> Iterable[Event | Skipped | DataRequest]:
         """Vendor words to ours, pure. Raises InvalidPayload when the body is not what the topic promises."""

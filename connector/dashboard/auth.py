@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from itsdangerous import BadData, URLSafeSerializer
 
-from connector.core.client_ip import household, origin
+from connector.core.client_ip import client_address, rate_limit_key
 
-Verdict = Literal["in", "wrong", "wait"]
+LoginResult = Literal["in", "wrong", "wait"]
 LASTS = 12 * 3600.0  # seconds of a session
 WINDOW = 300.0  # seconds in which wrong attempts add up
 OF_ONE = 5  # wrong attempts of one caller in a window
@@ -58,7 +58,7 @@ class Authenticator:
         self._signer = URLSafeSerializer(derived, salt=b"session")
         self._notes = URLSafeSerializer(derived, salt=b"note")
 
-    def ask(self, password: str, caller: str) -> Verdict:
+    def ask(self, password: str, caller: str) -> LoginResult:
         """Whether this is the password. "wait": not even looked at, for there were too many wrong ones."""
         with self._lock:
             if self._each.over(caller) or (caller not in self._known and self._all.over("")):
@@ -101,7 +101,7 @@ class Authenticator:
 
 def caller(peer: str, forwarded: str, hops: int) -> str:
     """Whose attempts count together: a household, in private networks too; see `proxies`."""
-    return household(origin(peer, forwarded, hops)[:64] or peer)
+    return rate_limit_key(client_address(peer, forwarded, hops)[:64] or peer)
 
 
 class _Attempts:

@@ -62,7 +62,7 @@ def meaning(code: int | None) -> str:
     return _CODES.get(code or 0, "TikTok had a fault of its own" if code and code >= 50000 else "")
 
 
-def state(row: Any, now: float) -> str:
+def state_sentence(row: Any, now: float) -> str:
     """What became of an event, in a sentence."""
     match row.state:
         case "accepted":
@@ -102,7 +102,7 @@ def merging(row: Any, store: Store | None) -> str:
     return f"Accepted {span(late)} after it happened: after 48 hours TikTok no longer knows a browser's copy."
 
 
-def told(problem: OpenProblem, store: str) -> list[tuple[str, str]]:
+def problem_parts(problem: OpenProblem, store: str) -> list[tuple[str, str]]:
     """A problem's sentence without the store it is shown at, in parts.
 
     Each is (how it is meant, text): "said", "typed" for a command, or the name of the page that the text leads to.
@@ -121,7 +121,7 @@ def _typed(sentence: str) -> list[tuple[str, str]]:
     return [("typed" if place % 2 else "said", part) for place, part in enumerate(sentence.split("`")) if part]
 
 
-def at(seconds: float | None) -> str:
+def utc_second(seconds: float | None) -> str:
     """A moment, UTC, to the second."""
     return "" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"
 

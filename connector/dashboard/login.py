@@ -18,8 +18,8 @@ NOTE = "connector_note"
 class LoginGuard:
     """Lets into `site` whoever has a session, and gives one to whoever knows the password."""
 
-    def __init__(self, site: Blueprint, entrance: Authenticator, hops: int) -> None:
-        self._entrance = entrance
+    def __init__(self, site: Blueprint, authenticator: Authenticator, hops: int) -> None:
+        self._authenticator = authenticator
         self._hops = hops
         site.add_url_rule("/login", "login", self._login, methods=["GET", "POST"])
         site.add_url_rule("/logout", "logout", self.inside(self.ours(self._logout)), methods=["POST"])
@@ -29,14 +29,14 @@ class LoginGuard:
     def session(self) -> Session | None:
         """Of the request under way."""
         if "session" not in g:
-            g.session = self._entrance.session(request.cookies.get(COOKIE, ""))
+            g.session = self._authenticator.session(request.cookies.get(COOKIE, ""))
         return g.session  # type: ignore[no-any-return]
 
     @property
     def note(self) -> str:
         """What the page before wants to be said."""
         g.told = True
-        return self._entrance.unseal(request.cookies.get(NOTE, ""))
+        return self._authenticator.unseal(request.cookies.get(NOTE, ""))
 
     def inside(self, view: View) -> View:
         """Only with a session; without, to the login."""
@@ -61,7 +61,7 @@ class LoginGuard:
 
     def say(self, response: Response, sentence: str) -> Response:
         """Let the next page say it, once."""
-        self._set(response, NOTE, self._entrance.seal(sentence[:1500]), 60)
+        self._set(response, NOTE, self._authenticator.seal(sentence[:1500]), 60)
         return response
 
     def _login(self) -> Response | str | tuple[str, int]:
@@ -70,10 +70,10 @@ class LoginGuard:
         if request.method == "GET":
             return render_template("login.html", wrong="")
         who = caller(request.remote_addr or "", request.headers.get("X-Forwarded-For", ""), self._hops)
-        match self._entrance.ask(request.form.get("password", ""), who):
+        match self._authenticator.ask(request.form.get("password", ""), who):
             case "in":
                 response = _to("dashboard.home")
-                cookie, _ = self._entrance.begin()
+                cookie, _ = self._authenticator.begin()
                 self._set(response, COOKIE, cookie, int(LASTS))
                 return response
             case "wait":

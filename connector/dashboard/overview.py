@@ -9,9 +9,9 @@ from connector.config.settings import Config
 from connector.core.store import Store
 from connector.dashboard.charts import DAY, Chart, spans
 from connector.dashboard.labels import HEALTH, WORST
-from connector.monitoring.event_stats import EventStats, Statistic, amount, covered, median
+from connector.monitoring.event_stats import EventStats, Statistic, amount, match_key_counts, median
 from connector.monitoring.inactivity import HOUR
-from connector.monitoring.problems import ProblemFinder, alive, current
+from connector.monitoring.problems import ProblemFinder, alive, current_problems
 from connector.monitoring.webhook_stats import WebhookStats
 from connector.outbox.outbox import Lane, LaneState
 from connector.outbox.queries import LaneQueue, OpenProblem, OutboxQueries
@@ -85,7 +85,7 @@ class Overview:
 
 
 def overview(
-    config: Config, desk: OutboxQueries, tallies: EventStats, arrivals: WebhookStats, chosen: str, now: float
+    config: Config, queries: OutboxQueries, tallies: EventStats, arrivals: WebhookStats, chosen: str, now: float
 ) -> Overview:
     """Of all stores, or of the one that is chosen. Raises CannotStore."""
     stores = {name: store for name, store in config.stores.items() if chosen in ("", name)}
@@ -96,8 +96,8 @@ def overview(
     columns, rows = _worth(daily, stores)
     return Overview(
         now=now,
-        relay=alive(desk.relay_seen(), now),
-        stores=[*_health(stores, desk, arrivals, hourly, now)],
+        relay=alive(queries.relay_seen(), now),
+        stores=[*_health(stores, queries, arrivals, hourly, now)],
         charts=[
             _chart("Webhooks received, last 24 hours", hourly, RECEIVED, now, HOUR, 24),
             _chart("Events sent, last 24 hours", hourly, SENT, now, HOUR, 24),
@@ -134,11 +134,11 @@ def _chart(title: str, numbers: Iterable[Statistic], kinds: dict[str, str], now:
 
 
 def _health(
-    stores: dict[str, Store], desk: OutboxQueries, arrivals: WebhookStats, hourly: list[Statistic], now: float
+    stores: dict[str, Store], queries: OutboxQueries, arrivals: WebhookStats, hourly: list[Statistic], now: float
 ) -> Iterable[StoreHealth]:
-    queues, refused = desk.queue(MANY), {state.lane: state for state in desk.lane_states() if state.denied_since}
-    problems = current(desk.open_problems(), ProblemFinder(desk.engine, stores).find(now), now)
-    parked = desk.parked_by_store(stores, 1000)
+    queues, refused = queries.queue(MANY), {state.lane: state for state in queries.lane_states() if state.denied_since}
+    problems = current_problems(queries.open_problems(), ProblemFinder(queries.engine, stores).find(now), now)
+    parked = queries.parked_by_store(stores, 1000)
     for name, store in stores.items():
         health = StoreHealth(store)
         codes = {pixel.code for pixel in store.pixels}
@@ -194,7 +194,7 @@ def _coverage(numbers: list[Statistic], stores: dict[str, Store]) -> list[Covera
     for one in numbers:
         found[_whose(one, stores), one.event].append(one)
     return [
-        Coverage(whose, event, sum(one.count for one in mine), covered(mine))
+        Coverage(whose, event, sum(one.count for one in mine), match_key_counts(mine))
         for (whose, event), mine in sorted(found.items())
     ]
 

@@ -24,15 +24,15 @@ from connector.dashboard.login import LoginGuard
 from connector.dashboard.overview import overview
 from connector.intake.replay import plan_replay, replay_events, replay_parked
 from connector.mapping import hashing
-from connector.mapping.event_id import named_by
-from connector.mapping.redaction import masked
+from connector.mapping.event_id import subjects_of
+from connector.mapping.redaction import redacted
 from connector.monitoring.event_stats import KEYS, EventStats
 from connector.monitoring.webhook_stats import WebhookStats
 from connector.outbox.queries import EventFilter, OutboxQueries, Subject
 from connector.storage.transaction import CannotStore
 
 PAGE = 50  # rows
-AT_ONCE = 10_000  # events that one press of a button makes due again; a request must not take for ever
+MAX_REPLAYED = 10_000  # events that one press of a button makes due again; a request must not take for ever
 PARKED_AT_ONCE = 200
 OFF = "the dashboard is off; set ADMIN_PASSWORD to a long random text to turn it on"
 HEADERS = {
@@ -46,24 +46,30 @@ HEADERS = {
 }
 
 
-def pages(config: Config, engine: Engine, entrance: Authenticator, platforms: Mapping[str, Platform]) -> Blueprint:
+def pages(config: Config, engine: Engine, authenticator: Authenticator, platforms: Mapping[str, Platform]) -> Blueprint:
     """All routes, as a blueprint; without ADMIN_PASSWORD only a 404 that says how to turn them on."""
-    if entrance.closed:
+    if authenticator.closed:
         return _closed()
     site = Blueprint(
         "dashboard", __name__, template_folder="templates", static_folder="static", static_url_path="/static"
     )
-    door = LoginGuard(site, entrance, config.trusted_proxies)
+    guard = LoginGuard(site, authenticator, config.trusted_proxies)
     site.before_request(_read)
     site.after_request(_guard)
     site.register_error_handler(HTTPException, lambda error: _failed(error.code or 500, error.description or ""))
     site.register_error_handler(CannotStore, lambda _: _failed(503, "The database does not answer just now."))
     site.context_processor(
-        lambda: {"at": labels.at, "span": labels.span, "subject": labels.subject, "told": labels.told, "door": door}
+        lambda: {
+            "at": labels.utc_second,
+            "span": labels.span,
+            "subject": labels.subject,
+            "told": labels.problem_parts,
+            "guard": guard,
+        }
     )
-    _add_reading(site, door, config, OutboxQueries(engine), EventStats(engine), WebhookStats(engine))
-    _add_lists(site, door, config, OutboxQueries(engine))
-    _add_replaying(site, door, config, OutboxQueries(engine), platforms)
+    _add_reading(site, guard, config, OutboxQueries(engine), EventStats(engine), WebhookStats(engine))
+    _add_lists(site, guard, config, OutboxQueries(engine))
+    _add_replaying(site, guard, config, OutboxQueries(engine), platforms)
     return site
 
 
@@ -102,35 +108,40 @@ def _failed(status: int, sentence: str) -> tuple[str, int]:
 
 
 def _add_reading(
-    site: Blueprint, door: LoginGuard, config: Config, desk: OutboxQueries, tallies: EventStats, arrivals: WebhookStats
+    site: Blueprint,
+    guard: LoginGuard,
+    config: Config,
+    queries: OutboxQueries,
+    tallies: EventStats,
+    arrivals: WebhookStats,
 ) -> None:
     @site.get("/")
-    @door.inside
+    @guard.inside
     def home() -> str:
         store, now = _store(config), _now()
-        found = overview(config, desk, tallies, arrivals, store, now)
+        found = overview(config, queries, tallies, arrivals, store, now)
         return render_template("overview.html", it=found, keys=KEYS, chosen=store, stores=config.stores)
 
     @site.route("/search", methods=["GET", "POST"])
-    @door.inside
+    @guard.inside
     def search() -> Response | str:
         key = request.form.get("key", "").strip()[:256] if request.method == "POST" else ""
         if not key:
             return render_template("search.html", asked=False, found=[])
         if "@" in key:
             digest = hashing.email(key)
-            found = desk.search("", bytes.fromhex(digest)) if digest else []
+            found = queries.search("", bytes.fromhex(digest)) if digest else []
         else:
-            found = desk.search(key) or _of_named(desk, key, config)
+            found = queries.search(key) or _of_named(queries, key, config)
         if len(found) == 1:
             return make_response(redirect(url_for(".story", store=found[0].store, key=found[0].object_key), 303))
         return render_template("search.html", asked=True, found=found, mail="@" in key, key="" if "@" in key else key)
 
     @site.get("/story")
-    @door.inside
+    @guard.inside
     def story() -> str | tuple[str, int]:
         store, key = request.args.get("store", ""), request.args.get("key", "")[:256]
-        lines, events = desk.story(store, key)
+        lines, events = queries.story(store, key)
         if not lines and not events:
             return _failed(404, "Nothing is known of this order, checkout or customer (any more).")
         number = next((line.order_number for line in lines if line.order_number), "")
@@ -139,22 +150,22 @@ def _add_reading(
                                outcomes=labels.OUTCOMES)  # fmt: skip
 
 
-def _add_lists(site: Blueprint, door: LoginGuard, config: Config, desk: OutboxQueries) -> None:
+def _add_lists(site: Blueprint, guard: LoginGuard, config: Config, queries: OutboxQueries) -> None:
     @site.get("/failed")
-    @door.inside
+    @guard.inside
     def failed() -> str:
         store, state = _store(config), _state()
-        rows = desk.find(EventFilter(store=store, state=state, before=_before()), PAGE + 1)
+        rows = queries.find(EventFilter(store=store, state=state, before=_before()), PAGE + 1)
         last = rows[PAGE - 1] if len(rows) > PAGE else None
         more = {"before": f"{last.created_at!r}:{last.id}", "state": state, "store": store} if last else None
         return render_template("failures.html", rows=rows[:PAGE], state=state, chosen=store, stores=config.stores,
                                meaning=labels.meaning, more=more)  # fmt: skip
 
     @site.get("/parked")
-    @door.inside
+    @guard.inside
     def parked() -> str:
         store, before = _store(config), request.args.get("before", "")
-        lines = desk.parked_lines(store, PAGE + 1, int(before) if _is_id(before) else None)
+        lines = queries.parked_lines(store, PAGE + 1, int(before) if _is_id(before) else None)
         more = {"before": lines[PAGE - 1].id, "store": store} if len(lines) > PAGE else None
         return render_template("parked.html", lines=lines[:PAGE], chosen=store, stores=config.stores, more=more)
 
@@ -163,51 +174,51 @@ def _add_lists(site: Blueprint, door: LoginGuard, config: Config, desk: OutboxQu
 
 
 def _add_replaying(
-    site: Blueprint, door: LoginGuard, config: Config, desk: OutboxQueries, platforms: Mapping[str, Platform]
+    site: Blueprint, guard: LoginGuard, config: Config, queries: OutboxQueries, platforms: Mapping[str, Platform]
 ) -> None:
     @site.post("/replay")
-    @door.inside
-    @door.ours
+    @guard.inside
+    @guard.ours
     def replay() -> Response:
         one, store = _one(), _store(config, request.form)
         choice = EventFilter(store=store, state=_state(request.form)) if one is None else EventFilter(rows=(one,))
-        plan = plan_replay(config, desk, choice, force=False, most=AT_ONCE)
-        number = replay_events(desk, plan)
+        plan = plan_replay(config, queries, choice, force=False, most=MAX_REPLAYED)
+        number = replay_events(queries, plan)
         said = [f"{how_many(number, 'event is', 'events are')} due again."]
         said += [f"{many} not: {why}." for why, many in plan.refused.most_common(5)]
-        if number + plan.refused.total() == AT_ONCE:
+        if number + plan.refused.total() == MAX_REPLAYED:
             said.append("Those were as many as one press does; press again for the rest.")
-        return door.say(_back(), " ".join(said))
+        return guard.say(_back(), " ".join(said))
 
     @site.post("/replay-parked")
-    @door.inside
-    @door.ours
+    @guard.inside
+    @guard.ours
     def replay_kept() -> Response:
         one, store = _one(), _store(config, request.form)
         most, after = (PARKED_AT_ONCE, 0) if one is None else (1, one - 1)
-        if one is not None and [item.id for item in desk.parked(store, 1, after)] != [one]:
-            return door.say(_back(), "It is not parked any more.")
-        outcomes = replay_parked(config, desk, platforms, store, dry_run=False, most=most, after=after)
+        if one is not None and [item.id for item in queries.parked(store, 1, after)] != [one]:
+            return guard.say(_back(), "It is not parked any more.")
+        outcomes = replay_parked(config, queries, platforms, store, dry_run=False, most=most, after=after)
         said = [f"{many} × {what}." for what, many in outcomes.most_common(5)] or ["Nothing was parked any more."]
         if outcomes.total() == PARKED_AT_ONCE:
             said.append("Those were as many as one press does.")
-        return door.say(_back(), " ".join(said))
+        return guard.say(_back(), " ".join(said))
 
 
-def _of_named(desk: OutboxQueries, event_id: str, config: Config) -> list[Subject]:
+def _of_named(queries: OutboxQueries, event_id: str, config: Config) -> list[Subject]:
     """Where there is no event of this id: what it would be of."""
-    named = [one for one in named_by(event_id, config.stores.values()) if one.key]
-    return [found for one in named for found in desk.search(one.key) if found.store == one.store]
+    named = [one for one in subjects_of(event_id, config.stores.values()) if one.key]
+    return [found for one in named for found in queries.search(one.key) if found.store == one.store]
 
 
 def _told(row: Any, store: Store | None, now: float) -> dict[str, Any]:
     """An event of a story, in words."""
     return {
         "row": row,
-        "state": labels.state(row, now),
+        "state": labels.state_sentence(row, now),
         "meaning": labels.meaning(row.code),
         "merging": labels.merging(row, store),
-        "payload": masked(row.payload, indent=2),
+        "payload": redacted(row.payload, indent=2),
         "again": row.state in ("rejected", "expired") and row.payload is not None,
     }
 

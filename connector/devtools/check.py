@@ -11,21 +11,21 @@ import msgspec
 from sqlalchemy import make_url
 
 from connector.config.settings import Config
-from connector.config.summary import doubts, plain_words
+from connector.config.summary import plain_words, warnings
 from connector.core.event import PERSONAL_DATA_WITHHELD
 from connector.core.shop_api import ShopApiError, ShopApiModule
 from connector.core.store import Pixel, Store
 from connector.core.text import how_many
 from connector.mapping.consent import NO_CONSENT
-from connector.monitoring.alerts import at
+from connector.monitoring.alerts import utc_minute
 from connector.monitoring.problems import LAST_ORDERS, withheld
-from connector.outbox.encryption import CannotDecrypt, unseal
+from connector.outbox.encryption import CannotDecrypt, decrypt
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
 from connector.relay.events_api import TIMEOUT, EventsApi
 from connector.storage.engine import SchemaError, connect, require_current
 from connector.storage.transaction import CannotStore
-from connector.sync.registration import Plan, prepare, why_not_to
+from connector.sync.registration import RegistrationPlan, prepare, why_not_to
 from platforms.admins import ADMINS
 
 SHORT_PASSWORD = 16
@@ -33,16 +33,16 @@ Mark = Literal["ok", "note", "warning", "fault"]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """One line of `check`. A fault makes the command exit 1."""
 
     mark: Mark
     text: str
 
 
-def check(config: Config, live: bool, admins: Mapping[str, ShopApiModule] = ADMINS) -> Iterator[Finding]:
+def check(config: Config, live: bool, admins: Mapping[str, ShopApiModule] = ADMINS) -> Iterator[CheckResult]:
     """Everything there is to say, in the order a person reads it. `live`: also ask TikTok, ourselves and the shops."""
-    yield Finding(
+    yield CheckResult(
         "warning",
         "switch off TikTok's own Shopify or WooCommerce app on every pixel below, or orders count twice: "
         "its event_ids are random, so nothing can tell the copies apart",
@@ -57,112 +57,114 @@ def check(config: Config, live: bool, admins: Mapping[str, ShopApiModule] = ADMI
             yield from _shop(store, admins[store.platform], config.public_url)
 
 
-def _settings(config: Config) -> Iterator[Finding]:
+def _settings(config: Config) -> Iterator[CheckResult]:
     if config.database_url.startswith("sqlite"):
-        yield Finding("note", "SQLite: one machine, on a disk that stays; PostgreSQL for more (DATABASE_URL)")
+        yield CheckResult("note", "SQLite: one machine, on a disk that stays; PostgreSQL for more (DATABASE_URL)")
     for path in config.literal_secrets:
-        yield Finding("warning", f"{path} is written into the file; use ${{NAME}} and set it in the environment")
+        yield CheckResult("warning", f"{path} is written into the file; use ${{NAME}} and set it in the environment")
     if config.trusted_proxies == 0 and any(store.signals for store in config.stores.values()):
-        yield Finding(
+        yield CheckResult(
             "note",
             "TRUSTED_PROXIES is 0: right if browsers reach this server without a proxy between; behind one the signals "
             "lack the shopper's ip (1 on most hosts)",
         )
     if not config.admin_password:
-        yield Finding("warning", "/metrics is open to everybody, and the dashboard is off; set ADMIN_PASSWORD")
+        yield CheckResult("warning", "/metrics is open to everybody, and the dashboard is off; set ADMIN_PASSWORD")
     elif len(config.admin_password) < SHORT_PASSWORD:
-        yield Finding("warning", f"ADMIN_PASSWORD is short; take {SHORT_PASSWORD} random characters or more")
+        yield CheckResult("warning", f"ADMIN_PASSWORD is short; take {SHORT_PASSWORD} random characters or more")
     if not config.events_api_url.startswith("https://"):
-        yield Finding("note", f"events go to {config.events_api_url}, which is not TikTok")
+        yield CheckResult("note", f"events go to {config.events_api_url}, which is not TikTok")
 
 
-def _database(config: Config) -> Iterator[Finding]:
+def _database(config: Config) -> Iterator[CheckResult]:
     file = make_url(config.database_url).database or ""
     if config.database_url.startswith("sqlite") and not Path(file).exists():
-        yield Finding("note", "there is no database file yet; `connector serve` or `connector migrate` makes it")
+        yield CheckResult("note", "there is no database file yet; `connector serve` or `connector migrate` makes it")
         return
     engine = connect(config.database_url)
     try:
         require_current(engine)
         Outbox(engine).ping()
-        desk = OutboxQueries(engine)
-        yield Finding("ok", "the database answers and its schema is current")
-        yield from _lanes(config, desk)
-        for store, number in sorted(desk.skipped(NO_CONSENT).items()):
+        queries = OutboxQueries(engine)
+        yield CheckResult("ok", "the database answers and its schema is current")
+        yield from _lanes(config, queries)
+        for store, number in sorted(queries.skipped(NO_CONSENT).items()):
             whom = how_many(number, "order, checkout or sign-up was", "orders, checkouts or sign-ups were")
-            yield Finding("note", f"store {store}: {whom} skipped without consent")
-        yield from _parked(config, desk)
-        yield from _problems(desk)
-        yield from _nobody(config, desk)
+            yield CheckResult("note", f"store {store}: {whom} skipped without consent")
+        yield from _parked(config, queries)
+        yield from _problems(queries)
+        yield from _nobody(config, queries)
     except SchemaError as error:
-        yield Finding("note", str(error))
+        yield CheckResult("note", str(error))
     except CannotStore as error:
-        yield Finding("fault", f"the database does not take writes: {error}")
+        yield CheckResult("fault", f"the database does not take writes: {error}")
     except Exception as error:
-        yield Finding("fault", f"the database cannot be reached ({type(error).__name__}); check DATABASE_URL")
+        yield CheckResult("fault", f"the database cannot be reached ({type(error).__name__}); check DATABASE_URL")
     finally:
         engine.dispose()
 
 
-def _lanes(config: Config, desk: OutboxQueries) -> Iterator[Finding]:
+def _lanes(config: Config, queries: OutboxQueries) -> Iterator[CheckResult]:
     configured = {(store.name, pixel.code) for store in config.stores.values() for pixel in store.pixels}
-    for lane, number in desk.waiting().items():
+    for lane, number in queries.waiting().items():
         if (lane.store, lane.pixel) not in configured:
-            yield Finding(
+            yield CheckResult(
                 "warning",
                 f"store {lane.store}, pixel {lane.pixel}: not configured, so "
                 f"{how_many(number, 'event of it waits', 'events of it wait')} unsent "
                 f"(`connector events list --store {lane.store}`)",
             )
-    for state in desk.lane_states():
+    for state in queries.lane_states():
         if state.denied_since is not None:
             since = datetime.fromtimestamp(state.denied_since, UTC)
-            yield Finding(
+            yield CheckResult(
                 "warning",
                 f"store {state.lane.store}, pixel {state.lane.pixel}: refused since {since:%Y-%m-%d %H:%M} UTC "
                 f"({state.reason}); its events wait. Check pixel and access_token",
             )
 
 
-def _parked(config: Config, desk: OutboxQueries) -> Iterator[Finding]:
-    waiting = desk.parked(limit=10_000)
+def _parked(config: Config, queries: OutboxQueries) -> Iterator[CheckResult]:
+    waiting = queries.parked(limit=10_000)
     closed = 0
     for item in waiting:
         try:
-            unseal(item.sealed, config.stores[item.store])
+            decrypt(item.sealed, config.stores[item.store])
         except (KeyError, CannotDecrypt):
             closed += 1
     if waiting:
         number = how_many(len(waiting), "webhook is", "webhooks are")
-        yield Finding("warning", f"{number} parked: `connector events replay --parked` tries again")
+        yield CheckResult("warning", f"{number} parked: `connector events replay --parked` tries again")
     if closed:
-        yield Finding("warning", f"{closed} of them cannot be opened: no current webhook_secret of their store fits")
+        yield CheckResult(
+            "warning", f"{closed} of them cannot be opened: no current webhook_secret of their store fits"
+        )
 
 
-def _problems(desk: OutboxQueries) -> Iterator[Finding]:
+def _problems(queries: OutboxQueries) -> Iterator[CheckResult]:
     """What the watcher found; refused pixels and parked webhooks have been said above, fresher."""
-    for problem in desk.open_problems():
+    for problem in queries.open_problems():
         if not problem.key.startswith(("denied:", "parked:", "withheld:")):
-            yield Finding("warning", f"{problem.sentence} (seen first {at(problem.since)})")
+            yield CheckResult("warning", f"{problem.sentence} (seen first {utc_minute(problem.since)})")
 
 
-def _nobody(config: Config, desk: OutboxQueries) -> Iterator[Finding]:
+def _nobody(config: Config, queries: OutboxQueries) -> Iterator[CheckResult]:
     for store in config.stores.values():
-        reasons = desk.last_orders(store.name, LAST_ORDERS)
+        reasons = queries.last_orders(store.name, LAST_ORDERS)
         if len(reasons) == LAST_ORDERS and all(PERSONAL_DATA_WITHHELD in reason for reason in reasons):
-            yield Finding("warning", withheld(store).sentence)
+            yield CheckResult("warning", withheld(store).sentence)
 
 
-def _store(store: Store, public_url: str, administration: ShopApiModule) -> Iterator[Finding]:
+def _store(store: Store, public_url: str, administration: ShopApiModule) -> Iterator[CheckResult]:
     address = f"{public_url.rstrip('/')}/webhooks/{store.name}"
-    yield Finding("ok", f"store {store.name} ({store.platform}, {', '.join(store.shops)}): webhooks to {address}")
+    yield CheckResult("ok", f"store {store.name} ({store.platform}, {', '.join(store.shops)}): webhooks to {address}")
     if public_url and (why := why_not_to(public_url, store, administration)):
-        yield Finding("warning", f"  {why}")
+        yield CheckResult("warning", f"  {why}")
     for sentence in plain_words(store):
-        yield Finding("note", f"  {sentence}")
-    yield Finding("note", f"  {_protection(store)}")
-    for sentence in doubts(store):
-        yield Finding("warning", f"  {sentence}")
+        yield CheckResult("note", f"  {sentence}")
+    yield CheckResult("note", f"  {_protection(store)}")
+    for sentence in warnings(store):
+        yield CheckResult("warning", f"  {sentence}")
 
 
 def _protection(store: Store) -> str:
@@ -185,7 +187,7 @@ def _length(span: timedelta) -> str:
     return f"{minutes} minutes" if minutes > 1 else "minute"
 
 
-def _live(config: Config) -> Iterator[Finding]:
+def _live(config: Config) -> Iterator[CheckResult]:
     with httpx.Client(timeout=TIMEOUT) as client:
         for store in config.stores.values():
             for pixel in store.pixels:
@@ -193,58 +195,60 @@ def _live(config: Config) -> Iterator[Finding]:
         if config.public_url:
             yield _reachable(client, config.public_url)
         else:
-            yield Finding("note", "PUBLIC_URL is not set, so whether shops can reach this server was not tried")
+            yield CheckResult("note", "PUBLIC_URL is not set, so whether shops can reach this server was not tried")
 
 
-def _token(api: EventsApi, store: Store, pixel: Pixel) -> Finding:
+def _token(api: EventsApi, store: Store, pixel: Pixel) -> CheckResult:
     if not pixel.test_event_code:
-        return Finding("note", f"store {store.name}: the token is only tried with a test_event_code, and none is set")
+        return CheckResult(
+            "note", f"store {store.name}: the token is only tried with a test_event_code, and none is set"
+        )
     item = {"event": "ConnectorCheck", "event_time": int(datetime.now(UTC).timestamp()), "event_id": "connector-check"}
     item |= {"user": {"external_id": "0" * 64}, "page": {"url": store.url}}
     outcome = api.send(pixel, pixel.test_event_code, [msgspec.json.encode(item)])
     if outcome.verdict == "accepted":
-        return Finding("ok", f"store {store.name}: TikTok accepts the token for pixel {pixel.code}")
+        return CheckResult("ok", f"store {store.name}: TikTok accepts the token for pixel {pixel.code}")
     told = f"{outcome.code or ''} {outcome.message}".strip()
-    return Finding("fault", f"store {store.name}: TikTok answers {told}; check pixel and access_token")
+    return CheckResult("fault", f"store {store.name}: TikTok answers {told}; check pixel and access_token")
 
 
-def _reachable(client: httpx.Client, url: str) -> Finding:
+def _reachable(client: httpx.Client, url: str) -> CheckResult:
     try:
         status = client.get(url.rstrip("/") + "/healthz").status_code
     except httpx.HTTPError as error:
-        return Finding("fault", f"PUBLIC_URL {url} cannot be reached ({type(error).__name__})")
+        return CheckResult("fault", f"PUBLIC_URL {url} cannot be reached ({type(error).__name__})")
     if status != 200:
-        return Finding("fault", f"PUBLIC_URL {url}/healthz answers {status}, not 200")
-    return Finding("ok", f"PUBLIC_URL {url} answers")
+        return CheckResult("fault", f"PUBLIC_URL {url}/healthz answers {status}, not 200")
+    return CheckResult("ok", f"PUBLIC_URL {url} answers")
 
 
-def _shop(store: Store, administration: ShopApiModule, public_url: str) -> Iterator[Finding]:
+def _shop(store: Store, administration: ShopApiModule, public_url: str) -> Iterator[CheckResult]:
     """What the shop's own API says: whether our keys are of use, and whether it sends us what we need."""
     if store.api is None:
-        yield Finding("note", f"store {store.name}: the shop cannot be asked without [stores.{store.name}.api]")
+        yield CheckResult("note", f"store {store.name}: the shop cannot be asked without [stores.{store.name}.api]")
         return
     said = set()
     try:
         for verdict in administration.admin(store).examine():
             said.add(verdict.sentence)
-            yield Finding("ok" if verdict.good else "fault", f"store {store.name}: {verdict.sentence}")
+            yield CheckResult("ok" if verdict.good else "fault", f"store {store.name}: {verdict.sentence}")
         if not public_url:
-            yield Finding("note", f"store {store.name}: set PUBLIC_URL to see whether its webhooks are in place")
+            yield CheckResult("note", f"store {store.name}: set PUBLIC_URL to see whether its webhooks are in place")
             return
         _, plan = prepare(store, administration, public_url, "list")
         yield _webhooks(store, plan)
     except ShopApiError as fault:
         if str(fault) not in said:
-            yield Finding("fault", f"store {store.name}: {fault}")
+            yield CheckResult("fault", f"store {store.name}: {fault}")
 
 
-def _webhooks(store: Store, plan: Plan) -> Finding:
+def _webhooks(store: Store, plan: RegistrationPlan) -> CheckResult:
     """Only a warning where some are missing, as Shopify does not show us those that were made by hand."""
     lacking = [line.topic for line in plan.lines if line.state == "missing"]
     if not lacking:
-        return Finding("ok", f"store {store.name}: the shop has all webhooks that are needed, and they are active")
+        return CheckResult("ok", f"store {store.name}: the shop has all webhooks that are needed, and they are active")
     unseen = "; leave it if you made them by hand, which Shopify does not show" if store.platform == "shopify" else ""
-    return Finding(
+    return CheckResult(
         "warning",
         f"store {store.name}: no active webhook for {', '.join(lacking)}: `connector webhooks register {store.name}` "
         f"makes what is missing{unseen}",

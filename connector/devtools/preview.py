@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 
 from connector.core.store import Store
-from connector.core.webhook import InvalidPayload, Platform, Unreadable, Webhook
+from connector.core.webhook import InvalidPayload, NotJson, Platform, Webhook
 from connector.intake.intake import Examination, examine
 from connector.mapping.consent import BeaconWait
 from connector.mapping.tiktok_event import OutboundEvent
-from connector.signals.merge import lacking
+from connector.signals.merge import why_not_sendable
 
 NO_AGE = "age is not applied: a real webhook older than max_event_age or go_live would be skipped"
 
@@ -35,7 +35,7 @@ def preview(body: bytes, topic: str, store: Store, platforms: Mapping[str, Platf
         seen = examine(Webhook(topic=topic, body=body, received_at=now), platform, store, now, None)
     except InvalidPayload as error:
         return _told("parked", str(error))
-    except Unreadable as error:
+    except NotJson as error:
         return _told("unreadable", f"{error}: the server answers 400 and keeps nothing")
     return {
         "outcome": "relayed" if seen.events else "skipped",
@@ -47,7 +47,7 @@ def preview(body: bytes, topic: str, store: Store, platforms: Mapping[str, Platf
 
 def _notes(seen: Examination) -> list[str]:
     said = [note for mapped in seen.events for note in mapped.notes]
-    said += [_wait(mapped, mapped.waits) for mapped in seen.events if mapped.waits]
+    said += [_wait(mapped, mapped.beacon_wait) for mapped in seen.events if mapped.beacon_wait]
     if not seen.events and not seen.skipped:
         said.append("nothing has happened yet that is an event (a draft, or a cart)")
     return [*dict.fromkeys(said), NO_AGE]
@@ -55,7 +55,7 @@ def _notes(seen: Examination) -> list[str]:
 
 def _wait(mapped: OutboundEvent, waits: BeaconWait) -> str:
     said = f"{mapped.event} waits up to {waits.seconds:g} s for the browser's signals"
-    lacks = lacking(mapped.payload, waits.consent)
+    lacks = why_not_sendable(mapped.payload, waits.consent)
     return f"{said}; as it is, it would be skipped then ({lacks})" if lacks else said
 
 

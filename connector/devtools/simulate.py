@@ -18,7 +18,7 @@ from platforms import PLATFORMS
 from platforms.samples import SAMPLES, fresh_journey
 
 TIKTOK = "tiktok.com"
-AT_ONCE = 8
+CONCURRENCY = 8
 
 
 @dataclass
@@ -64,7 +64,7 @@ def simulate(
 ) -> Report:
     """Post `count` shoppers' webhooks to `url`, some at once, calling `tick` after each; how it went."""
     report, lock = Report(), threading.Lock()
-    with httpx.Client(timeout=30) as client, ThreadPoolExecutor(AT_ONCE) as pool:
+    with httpx.Client(timeout=30) as client, ThreadPoolExecutor(CONCURRENCY) as pool:
 
         def post(body: bytes, headers: dict[str, str]) -> None:
             begun = time.perf_counter()
@@ -81,7 +81,7 @@ def simulate(
                 tick()
 
         # Little is made ahead of what is sent, so that a large count costs no memory.
-        slots = threading.Semaphore(AT_ONCE * 2)
+        slots = threading.Semaphore(CONCURRENCY * 2)
         for body, headers in webhooks(store, topics, count, rng):
             slots.acquire()
             pool.submit(post, body, headers).add_done_callback(lambda _done: slots.release())

@@ -20,12 +20,12 @@ from msgspec.structs import replace
 from connector.core.event import DataRequest, Event, Skipped
 from connector.core.signature import body_sha256
 from connector.core.store import Store
-from connector.core.webhook import InvalidPayload, Platform, Refused, Request, Unreadable, Webhook
+from connector.core.webhook import InvalidPayload, InvalidSignature, NotJson, Platform, Request, Webhook
 from connector.mapping.tiktok_event import Described, OutboundEvent, map_event, object_key
-from connector.outbox.encryption import seal, unseal
+from connector.outbox.encryption import decrypt, encrypt
 from connector.outbox.ledger import Decision, hour_of
 from connector.outbox.outbox import Outbox, ParkedWebhook
-from connector.privacy.data_subject import person_of
+from connector.privacy.data_subject import data_subject_of
 from connector.privacy.requests import DataRequestStore
 from connector.storage.transaction import CannotStore
 
@@ -75,7 +75,7 @@ class Examination(msgspec.Struct, frozen=True):
 
 
 def parse(body: bytes) -> Any:
-    """JSON with numbers as Decimal. Raises Unreadable for what is no JSON, Misfit for what only Python reads."""
+    """JSON with numbers as Decimal. Raises NotJson for what is no JSON, Misfit for what only Python reads."""
     try:
         return _DECODER.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -83,7 +83,7 @@ def parse(body: bytes) -> Any:
     try:
         json.loads(body)
     except (json.JSONDecodeError, UnicodeDecodeError):
-        raise Unreadable("the body is not JSON") from None
+        raise NotJson("the body is not JSON") from None
     except (RecursionError, ValueError):
         raise InvalidPayload("the body is nested or numbered beyond what any shop sends") from None
     raise InvalidPayload("the body is JSON of a kind that only a lenient parser accepts (NaN, a lone surrogate)")
@@ -92,7 +92,7 @@ def parse(body: bytes) -> Any:
 def examine(webhook: Webhook, platform: Platform, store: Store, now: datetime, go_live: datetime | None) -> Examination:
     """Translate and map, storing nothing; `preview` shows just this. `go_live` None: no age applies.
 
-    Raises InvalidPayload or Unreadable; anything else raised is a bug of ours.
+    Raises InvalidPayload or NotJson; anything else raised is a bug of ours.
     """
     data = parse(webhook.body)
     if webhook.shop and webhook.shop not in store.shops:
@@ -158,12 +158,12 @@ class Intake:
         self._started = self._outbox.start_stores(self._stores, self._clock().timestamp())
 
     def take(self, store: Store, request: Request) -> str:
-        """One request on its whole way; the outcome in a word. Raises Refused, Unreadable, CannotStore."""
+        """One request on its whole way; the outcome in a word. Raises InvalidSignature, NotJson, CannotStore."""
         begun = time.perf_counter()
         platform = self._platforms[store.platform]
         try:
             webhook = platform.receive(request, store)
-        except Refused as error:
+        except InvalidSignature as error:
             self._tally(store, "", "refused")
             log.warning("refused: %s", error, extra={"store": store.name})
             raise
@@ -193,25 +193,25 @@ class Intake:
         Raises KeyError for a store no longer configured, parking.Unopenable, CannotStore.
         """
         store = self._stores[item.store]
-        webhook = unseal(item.sealed, store)
+        webhook = decrypt(item.sealed, store)
         outcome, _, _ = self._handle(webhook, self._platforms[store.platform], store)
         if outcome != "parked":
             self._outbox.unpark(item)
         return outcome
 
     def choose(self, platform: str, request: Request) -> Store:
-        """The store a platform-wide URL is meant for: named by shop, and its secret verifies. Raises Refused."""
+        """Find the store a platform-wide URL is meant for, by shop and secret. Raises InvalidSignature."""
         shop = self._platforms[platform].shop_of(request)
         for store in self._stores.values():
             if store.platform == platform and shop in store.shops:
                 try:
                     self._platforms[platform].receive(request, store)
-                except Refused:
+                except InvalidSignature:
                     continue
                 return store
         log.warning("signature refused: no %s store of this shop has a secret that fits", platform)
         self._count_refused(platform)
-        raise Refused("no configured shop of this name has a secret that fits")
+        raise InvalidSignature("no configured shop of this name has a secret that fits")
 
     def flush(self) -> None:
         """Write the counters gathered since the last time; at the end of a process."""
@@ -233,12 +233,12 @@ class Intake:
         go_live = self._go_live(store)
         try:
             seen = examine(webhook, platform, store, self._clock(), go_live)
-        except Unreadable:
+        except NotJson:
             raise
         except InvalidPayload as error:
             return self._park(webhook, store, str(error))
         except Exception as error:
-            return self._park(webhook, store, a_bug(error))
+            return self._park(webhook, store, internal_error(error))
         if not seen.events and not seen.skipped and webhook.topic not in platform.RECORDED:
             self._tally(store, webhook.topic, "nothing new")
             return "nothing new", seen, ""
@@ -249,7 +249,7 @@ class Intake:
 
     def _note(self, demand: DataRequest, webhook: Webhook, store: Store) -> None:
         """What is asked of us is done beside the relay: to look at all that is kept takes longer than a shop waits."""
-        digest, person = body_sha256(webhook.body), person_of(demand, store)
+        digest, person = body_sha256(webhook.body), data_subject_of(demand, store)
         number = self._demands.note(store.name, demand.what, person, digest, self._clock().timestamp())
         if number is None:
             log.info("asked before, nothing is done again", extra={"store": store.name, "topic": webhook.topic})
@@ -257,7 +257,7 @@ class Intake:
             log.warning("%s", SAID[demand.what].format(number), extra={"store": store.name, "topic": webhook.topic})
 
     def _park(self, webhook: Webhook, store: Store, reason: str) -> tuple[str, None, str]:
-        self._outbox.park(set_aside(webhook, store, reason), webhook.delivery)
+        self._outbox.park(parked_webhook(webhook, store, reason), webhook.delivery)
         return "parked", None, reason
 
     def _go_live(self, store: Store) -> datetime:
@@ -317,10 +317,10 @@ def decision(webhook: Webhook, store: Store, seen: Examination, now: float) -> D
     )
 
 
-def set_aside(webhook: Webhook, store: Store, reason: str) -> ParkedWebhook:
+def parked_webhook(webhook: Webhook, store: Store, reason: str) -> ParkedWebhook:
     """A webhook that could not be handled, sealed for a replay."""
     digest, at = body_sha256(webhook.body), webhook.received_at.timestamp()
-    return ParkedWebhook(store.name, webhook.topic, digest, reason, at, seal(webhook, store))
+    return ParkedWebhook(store.name, webhook.topic, digest, reason, at, encrypt(webhook, store))
 
 
 def history_before(started: float) -> datetime:
@@ -328,7 +328,7 @@ def history_before(started: float) -> datetime:
     return datetime.fromtimestamp(started, UTC) - UNDER_WAY
 
 
-def a_bug(error: Exception) -> str:
+def internal_error(error: Exception) -> str:
     """Type and place of an exception of ours; not its message, which may quote the body."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{last.name} ({last.filename.rsplit('/', 1)[-1]}:{last.lineno})"

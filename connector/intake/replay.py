@@ -7,15 +7,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 from connector.config.settings import Config
-from connector.core.webhook import Platform, Unreadable
+from connector.core.webhook import NotJson, Platform
 from connector.intake.intake import Intake
 from connector.outbox.encryption import CannotDecrypt
 from connector.outbox.outbox import Outbox, ParkedWebhook
 from connector.outbox.queries import EventFilter, OutboxQueries
 from connector.relay.relay import DEDUPLICATED
 
-MOST = 1_000_000
-AT_ONCE = 500  # events a transaction
+MAX_EVENTS = 1_000_000
+EVENTS_PER_TRANSACTION = 500  # events a transaction
 PAGE = 50  # parked bodies in memory at once; each may have megabytes
 
 PAST_DEDUPLICATION = (
@@ -25,7 +25,7 @@ PAST_DEDUPLICATION = (
 
 
 @dataclass
-class Plan:
+class ReplayPlan:
     """Which events are to be sent again, which only because of --force, and why the others are not."""
 
     ready: list[int] = field(default_factory=list)
@@ -38,10 +38,12 @@ class Plan:
         return len(self.ready) + len(self.forced)
 
 
-def plan_replay(config: Config, desk: OutboxQueries, choice: EventFilter, force: bool, most: int = MOST) -> Plan:
+def plan_replay(
+    config: Config, queries: OutboxQueries, choice: EventFilter, force: bool, most: int = MAX_EVENTS
+) -> ReplayPlan:
     """Look at the chosen events, at most so many, the newest first; changes nothing."""
-    plan, now = Plan(), datetime.now(UTC).timestamp()
-    for row in desk.find(choice, most):
+    plan, now = ReplayPlan(), datetime.now(UTC).timestamp()
+    for row in queries.find(choice, most):
         why = _why_not(config, row, now)
         if why == PAST_DEDUPLICATION and force:
             plan.forced.append(row.id)
@@ -52,13 +54,13 @@ def plan_replay(config: Config, desk: OutboxQueries, choice: EventFilter, force:
     return plan
 
 
-def replay_events(desk: OutboxQueries, plan: Plan, tick: Callable[[int], None] = lambda _: None) -> int:
+def replay_events(queries: OutboxQueries, plan: ReplayPlan, tick: Callable[[int], None] = lambda _: None) -> int:
     """Make the planned events due again, with the same event_id and the same bytes; how many there were."""
     now, replayed = datetime.now(UTC).timestamp(), 0
     for ids, forced in ((plan.ready, False), (plan.forced, True)):
-        for start in range(0, len(ids), AT_ONCE):
-            part = ids[start : start + AT_ONCE]
-            replayed += desk.replay(part, now, forget_sent=forced)
+        for start in range(0, len(ids), EVENTS_PER_TRANSACTION):
+            part = ids[start : start + EVENTS_PER_TRANSACTION]
+            replayed += queries.replay(part, now, forget_sent=forced)
             tick(len(part))
     return replayed
 
@@ -87,20 +89,20 @@ def _why_not(config: Config, row: Any, now: float) -> str:
 
 def replay_parked(
     config: Config,
-    desk: OutboxQueries,
+    queries: OutboxQueries,
     platforms: Mapping[str, Platform],
     store: str,
     dry_run: bool,
     tick: Callable[[int], None] = lambda _: None,
-    most: int = MOST,
+    most: int = MAX_EVENTS,
     after: int = 0,
 ) -> Counter[str]:
     """Each parked webhook through the current code: outcome → how many. Raises CannotStore; what was done stays.
 
     At most so many, the oldest first, from the one after id `after` on.
     """
-    intake, outcomes, last = Intake(config.stores, platforms, Outbox(desk.engine)), Counter[str](), after
-    while page := desk.parked(store, min(PAGE, most - outcomes.total()), after=last):
+    intake, outcomes, last = Intake(config.stores, platforms, Outbox(queries.engine)), Counter[str](), after
+    while page := queries.parked(store, min(PAGE, most - outcomes.total()), after=last):
         for item in page:
             outcomes[_would(item) if dry_run else _outcome(intake, item)] += 1
             tick(1)
@@ -120,6 +122,6 @@ def _outcome(intake: Intake, item: ParkedWebhook) -> str:
         return f"cannot be tried: store {item.store} is no longer configured"
     except CannotDecrypt as error:
         return f"cannot be opened: {item.store}: {error}"
-    except Unreadable as error:
+    except NotJson as error:
         return f"still parked: {item.store} {item.topic}: {error}"
     return f"still parked: {item.store} {item.topic}: {item.reason}" if outcome == "parked" else outcome

@@ -34,20 +34,22 @@ class EventSubject:
         return f"{which} of {self.store}"
 
 
-def named_by(event_id: str, stores: Iterable[Store]) -> Iterator[EventSubject]:
+def subjects_of(event_id: str, stores: Iterable[Store]) -> Iterator[EventSubject]:
     """All that an event of this id could be about: each store's templates for orders, checkouts and customers."""
     for store in stores:
         for kind, parts in _KNOWN_BY.items():
             template: str = getattr(store.event_id, kind)
             asked = PLACEHOLDER.findall(template)
-            found = shaped(template, {name: PLACEHOLDER_PATTERNS.get(name, ".+") for name in asked}).fullmatch(event_id)
+            found = template_pattern(
+                template, {name: PLACEHOLDER_PATTERNS.get(name, ".+") for name in asked}
+            ).fullmatch(event_id)
             if found:
                 values = dict(zip(asked, found.groups(), strict=True))
                 key = next((prefix + values[name] for name, prefix in parts.items() if name in values), "")
                 yield EventSubject(store.name, kind, key)
 
 
-def shaped(template: str, shapes: Mapping[str, str]) -> re.Pattern[str]:
+def template_pattern(template: str, shapes: Mapping[str, str]) -> re.Pattern[str]:
     """What a filled template looks like, if its placeholders are filled with what has these shapes: a group each."""
     pieces = PLACEHOLDER.split(template)
     return re.compile(

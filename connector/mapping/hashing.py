@@ -30,7 +30,7 @@ _US_STATES = {
 }  # fmt: skip
 _KEPT = frozenset({"ttclid", "utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content", "utm_id"})
 _CLEAN = re.compile(r"([a-z_]+=([A-Za-z0-9_.~+-]++|%(?!40)[0-9A-Fa-f]{2})+(&|$))+")  # needs no encoding, hides no @
-MOST = 200  # parameters of a query that are looked at
+MAX_PARAMETERS = 200  # parameters of a query that are looked at
 # Pages whose address goes on with an id and a key, and segments that look like a key themselves.
 _PRIVATE = frozenset({
     "checkouts", "orders", "order-received", "order-pay", "view-order", "cn", "c", "account", "activate", "reset",
@@ -173,7 +173,9 @@ def _open_page(raw: str, base: str) -> str:
 def _open_query(query: str) -> str:
     if not query:
         return ""
-    kept = "&".join(pair for pair in query.split("&", MOST)[:MOST] if pair.partition("=")[0] in _KEPT)
+    kept = "&".join(
+        pair for pair in query.split("&", MAX_PARAMETERS)[:MAX_PARAMETERS] if pair.partition("=")[0] in _KEPT
+    )
     if not kept or _CLEAN.fullmatch(kept):
         return kept
     return urlencode([(key, value) for key, value in parse_qsl(kept) if "@" not in value])

@@ -11,7 +11,7 @@ _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
-def masked(payload: bytes | None, indent: int = 0) -> str:
+def redacted(payload: bytes | None, indent: int = 0) -> str:
     """The item as JSON, with ip, user agent and click ids cut short, and pages without their query."""
     if payload is None:
         return "(no longer kept)"

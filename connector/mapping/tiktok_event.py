@@ -14,11 +14,11 @@ import msgspec
 from msgspec import Struct
 
 from connector.core.event import Customer, Event, Item, Parts, Skipped
-from connector.core.json_fields import quotable
-from connector.core.store import PLACEHOLDER, Milestone, Pixel, Store, among
+from connector.core.json_fields import safe_to_quote
+from connector.core.store import PLACEHOLDER, Milestone, Pixel, Store, first_match
 from connector.core.text import how_long
 from connector.mapping import hashing
-from connector.mapping.consent import BeaconWait, home, waits, why_no_consent
+from connector.mapping.consent import BeaconWait, beacon_wait, home_page, why_no_consent
 
 # The 62 currencies the Events API lists; what it does with others is undocumented.
 CURRENCIES = frozenset(
@@ -54,8 +54,8 @@ class OutboundEvent(Struct, frozen=True):
     """An event as it will be sent: the very bytes, and what the outbox keeps beside them.
 
     `object_key` names the order, checkout or customer ("order:123"); `hashes` are the SHA-256 hex digests of e-mail,
-    phone and external_id, for search and erasure. One that `waits` may lack what the browser has yet to tell: a yes, or
-    something to match on.
+    phone and external_id, for search and erasure. With a `beacon_wait` it may lack what the
+    browser has yet to report: consent, or something to match on.
     """
 
     pixel: Pixel
@@ -69,7 +69,7 @@ class OutboundEvent(Struct, frozen=True):
     phone: str = ""
     external_id: str = ""
     notes: tuple[str, ...] = ()
-    waits: BeaconWait | None = None
+    beacon_wait: BeaconWait | None = None
     more_hashes: tuple[str, ...] = ()  # when the payload has several e-mails or phones: those after the first
 
     def __repr__(self) -> str:
@@ -97,7 +97,7 @@ def map_event(
     is shared by the events of one webhook: milestones of one order share their Customer object.
     """
     names = store.events[event.milestone]
-    event_id = fill(_template(event, store), event.ids)
+    event_id = fill_template(_template(event, store), event.ids)
     if len(event_id) > MAX_ID:  # a shopper can write what he likes into a cart attribute; an index takes so much
         event_id = hashing.sha256(event_id)
     if reason := _why_not(event, event_id, store):
@@ -107,7 +107,7 @@ def map_event(
     if id(event.customer) not in known:
         known[id(event.customer)] = _describe(event, store)
     what = known[id(event.customer)]
-    waiting = waits(event, store)
+    waiting = beacon_wait(event, store)
     if waiting is None and (reason := _why_nobody(event, what.user, store)):
         yield Skipped(event.milestone, reason, event.ids)
         return
@@ -130,7 +130,7 @@ def map_event(
                 phone=_only(what.user.get("phone")),
                 external_id=_only(what.user.get("external_id")),
                 notes=what.notes,
-                waits=waiting,
+                beacon_wait=waiting,
                 more_hashes=_others(what.user.get("email")) + _others(what.user.get("phone")),
             )
 
@@ -139,7 +139,7 @@ def _describe(event: Event, store: Store) -> Described:
     user = _user(event.customer, store, event.ids)
     properties, notes = _properties(event, store)
     page = _present(
-        url=hashing.page_url(event.page_url, store.url) or home(store),
+        url=hashing.page_url(event.page_url, store.url) or home_page(store),
         referrer=hashing.page_url(event.referrer, "") if event.referrer else "",
     )
     limited = _data_use_is_limited(event, store) or None
@@ -182,9 +182,9 @@ def _why_excluded(event: Event, store: Store) -> str:
         return ""
     if event.kind not in orders.include:
         return f"{event.kind} orders are not relayed (orders.include)"
-    if tag := among(event.tags, orders.exclude_tags):
+    if tag := first_match(event.tags, orders.exclude_tags):
         return f"excluded tag {tag} (orders.exclude_tags)"
-    if gateway := among(event.gateways, orders.exclude_gateways):
+    if gateway := first_match(event.gateways, orders.exclude_gateways):
         return f"excluded gateway {gateway} (orders.exclude_gateways)"
     if orders.exclude_zero and event.total == 0:
         return "the total is zero (orders.exclude_zero)"
@@ -206,7 +206,7 @@ def _data_use_is_limited(event: Event, store: Store) -> bool:
         return False
     state = hashing.state(where.state, where.country)
     # A state that is not told (a checkout has none yet) may be one of them.
-    return not state or bool(among([state], store.limited_data_use))
+    return not state or bool(first_match([state], store.limited_data_use))
 
 
 def _why_not_now(
@@ -244,7 +244,7 @@ def matchable(user: Mapping[str, Any]) -> bool:
 # --- event_id -------------------------------------------------------------------------------------------------
 
 
-def fill(template: str, ids: dict[str, str]) -> str:
+def fill_template(template: str, ids: dict[str, str]) -> str:
     """A template with its placeholders filled, or "" if one of them is not known here."""
     found = [ids.get(piece, "") if is_name else piece for piece, is_name in _pieces(template)]
     return "".join(found) if all(found) else ""
@@ -271,7 +271,7 @@ def _user(customer: Customer, store: Store, ids: dict[str, str]) -> dict[str, An
     return _present(
         email=_one_or_many([hashing.email(raw) for raw in customer.emails]),
         phone=_one_or_many([hashing.phone(raw, typed_in or country) for raw, typed_in in customer.phones]),
-        external_id=hashing.external_id(fill(store.external_id, ids)),
+        external_id=hashing.external_id(fill_template(store.external_id, ids)),
         ttclid=customer.ttclid,
         ttp=customer.ttp,
         ip=hashing.public_ip(customer.ip),
@@ -308,7 +308,7 @@ def _properties(event: Event, store: Store) -> tuple[dict[str, Any], tuple[str, 
         for content in contents:
             content.pop("price", None)
         if value is not None:
-            notes += (f"value left out: TikTok does not list the currency {quotable(event.currency) or '(none)'}",)
+            notes += (f"value left out: TikTok does not list the currency {safe_to_quote(event.currency) or '(none)'}",)
     return _present(**found), notes
 
 
@@ -351,7 +351,7 @@ def content_id(item: Item, store: Store) -> str:
     """The catalogue id of an item by the store's choice, with the platform's fall-backs; "" if it has none."""
     choice = store.mapping.content_id
     if "{" in choice:
-        return fill(choice, {"product_id": item.product_id, "variant_id": item.variant_id, "sku": item.sku})
+        return fill_template(choice, {"product_id": item.product_id, "variant_id": item.variant_id, "sku": item.sku})
     return next((found for name in CONTENT_ID_CHAINS[choice] if (found := getattr(item, name))), "")
 
 

@@ -25,8 +25,8 @@ from connector.storage.transaction import Transactions
 log = logging.getLogger("connector.monitoring.alerts")
 
 CALM = 600.0  # seconds without the problem until it counts as over
-TURN = 120.0  # seconds one process's turn at telling lasts
-AT_ONCE = 20  # lines a message; more come with the next
+LEASE_SECONDS = 120.0  # seconds one process's turn at telling lasts
+MAX_LINES = 20  # lines a message; more come with the next
 TIMEOUT = httpx.Timeout(5.0)
 PAUSES = (60.0, 3600.0)  # first and longest pause after a message that was not taken
 
@@ -124,7 +124,7 @@ class AlertStore(Transactions):
         # A pause further ahead than any can be was written by a clock that jumped.
         if not rows or any(now < row.due_at <= now + PAUSES[1] for row in rows):
             return None
-        rows = rows[:AT_ONCE]
+        rows = rows[:MAX_LINES]
         begun = [row for row in rows if row.told_at is None]
         ended = [row for row in rows if row.told_at is not None]
         lines = [f"Problem: {row.sentence}" for row in begun]
@@ -191,7 +191,7 @@ class Notifier:
         self._owner = owner
         self._clock = clock
 
-    def has_turn(self) -> bool:
+    def acquire_lease(self) -> bool:
         """Whether telling, and looking for what to tell, is this process's to do."""
         return self._turn.take(self._owner, self._clock())
 
@@ -209,15 +209,15 @@ class Notifier:
 
     def leave(self) -> None:
         """Another process may have the turn at once."""
-        self._turn.give_back(self._owner)
+        self._turn.release(self._owner)
 
 
-def teller(engine: Engine, hook: AlertWebhook | None, owner: str, clock: Callable[[], float] = time.time) -> Notifier:
+def notifier(engine: Engine, hook: AlertWebhook | None, owner: str, clock: Callable[[], float] = time.time) -> Notifier:
     """A teller over the database's alerts."""
-    return Notifier(AlertStore(engine, clock), hook, Lease(engine, "alerts", TURN), owner, clock)
+    return Notifier(AlertStore(engine, clock), hook, Lease(engine, "alerts", LEASE_SECONDS), owner, clock)
 
 
-def at(moment: float) -> str:
+def utc_minute(moment: float) -> str:
     """A time as alerts write it."""
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M UTC")
 

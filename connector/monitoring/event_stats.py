@@ -92,7 +92,7 @@ _decode = msgspec.json.Decoder(_Item).decode
 _Part = tuple[str, str, str, int]  # event, what, detail, number
 
 
-class Tally:
+class SettlementStats:
     """What a lane's settled events add to the numbers: read first, written with those that were really settled."""
 
     def __init__(
@@ -109,10 +109,10 @@ class Tally:
             for event, what, detail, number in self._parts.get(row, ()):
                 counted[event, what, detail] += number
         named = {(self._store, self._pixel, what, event, detail): n for (event, what, detail), n in counted.items()}
-        add(connection, self._hour, named)
+        add_counts(connection, self._hour, named)
 
 
-def add(connection: Connection, hour: int, numbers: Mapping[tuple[str, str, str, str, str], int]) -> None:
+def add_counts(connection: Connection, hour: int, numbers: Mapping[tuple[str, str, str, str, str], int]) -> None:
     """Add to an hour's tallies and to the totals: (store, pixel, what, event, detail) → how many more."""
     if not numbers:
         return
@@ -220,7 +220,7 @@ def amount(units: int) -> Decimal:
     return exact.quantize(Decimal("0.01")) if exact == exact.quantize(Decimal("0.01")) else exact
 
 
-def covered(numbers: Iterable[Statistic]) -> dict[str, int]:
+def match_key_counts(numbers: Iterable[Statistic]) -> dict[str, int]:
     """How many events had each of `KEYS`, from numbers of `keys`."""
     found = dict.fromkeys(KEYS, 0)
     for number in numbers:

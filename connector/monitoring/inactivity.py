@@ -39,7 +39,7 @@ class Inactivity:
     usual: int
 
 
-def quiet(counts: Sequence[int], first: int, last_at: float, now: float) -> Inactivity | None:
+def detect_inactivity(counts: Sequence[int], first: int, last_at: float, now: float) -> Inactivity | None:
     """A silence that the store's past does not explain, or None; None too as long as too little is known.
 
     `counts` are the webhooks of consecutive hours, the first of which begins at `first`; `last_at` is when the last

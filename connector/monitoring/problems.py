@@ -25,8 +25,8 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from connector.core.store import Store
-from connector.monitoring.alerts import Problem, at
-from connector.monitoring.inactivity import SHORTEST, Inactivity, quiet
+from connector.monitoring.alerts import Problem, utc_minute
+from connector.monitoring.inactivity import SHORTEST, Inactivity, detect_inactivity
 from connector.monitoring.webhook_stats import WebhookStats
 from connector.outbox.queries import OpenProblem, OutboxQueries
 from connector.storage.tables import counters, demands, events, parked
@@ -42,7 +42,7 @@ MERGED_WITHIN = 300.0  # https://ads.tiktok.com/help/article/event-deduplication
 REFUSED_SIGNATURES = 3
 RELAY_SILENT = 60.0  # seconds without a heartbeat after which no relay counts as alive
 OVERDUE = 60.0  # seconds that events may be due with no relay alive before it is a problem
-LOOKED_AT = 100  # rows of a lane, the longest due first
+MAX_ROWS = 100  # rows of a lane, the longest due first
 LAST_ORDERS = 5  # that do not say who bought, after which the app is at fault and not the shoppers
 COUNTED = 1000  # rows; more are "1000 or more"
 NO_RELAY = Problem(
@@ -56,7 +56,7 @@ class ProblemFinder(Transactions):
     def __init__(self, engine: Engine, stores: Mapping[str, Store]) -> None:
         super().__init__(engine)
         self._stores = stores
-        self._desk = OutboxQueries(engine)
+        self._queries = OutboxQueries(engine)
         self._arrivals = WebhookStats(engine)
 
     def find(self, now: float) -> Iterator[Problem]:
@@ -67,7 +67,7 @@ class ProblemFinder(Transactions):
         yield from self._signatures(now)
         yield from self._testing()
         yield from self._demands(now)
-        if overdue(self._desk, now) is not None:
+        if overdue(self._queries, now) is not None:
             yield NO_RELAY
 
     def find_silent(self, now: float) -> Iterator[Problem]:
@@ -77,11 +77,11 @@ class ProblemFinder(Transactions):
             last = self._arrivals.last(store.name, now)
             if last is None or now - last.at < SHORTEST:
                 continue
-            if found := quiet(*self._arrivals.hours(store.name, last), last.at, now):
+            if found := detect_inactivity(*self._arrivals.hours(store.name, last), last.at, now):
                 yield Problem(f"{SILENT}:{store.name}", _silent(store, found))
 
     def _lanes(self, now: float) -> Iterator[Problem]:
-        states = {(state.lane.store, state.lane.pixel): state for state in self._desk.lane_states()}
+        states = {(state.lane.store, state.lane.pixel): state for state in self._queries.lane_states()}
         for store in self._stores.values():
             for pixel in store.pixels:
                 place = f"store {store.name}, pixel {pixel.code}"
@@ -89,14 +89,14 @@ class ProblemFinder(Transactions):
                 if state and state.denied_since is not None:
                     yield Problem(
                         f"denied:{store.name}:{pixel.code}",
-                        f"{place}: TikTok refuses the token or pixel since {at(state.denied_since)} ({state.reason}), "
-                        "so its events wait; check pixel and access_token, then restart",
+                        f"{place}: TikTok refuses the token or pixel since {utc_minute(state.denied_since)} "
+                        f"({state.reason}), so its events wait; check pixel and access_token, then restart",
                     )
                 elif (since := self._waiting_since(store.name, pixel.code)) is not None and now - since > MERGED_WITHIN:
                     yield Problem(
                         f"lag:{store.name}:{pixel.code}",
-                        f"{place}: events have waited for TikTok since {at(since)}, and after 5 minutes TikTok no "
-                        "longer merges them with the browser's; look in the relay's log for TikTok's answers",
+                        f"{place}: events have waited for TikTok since {utc_minute(since)}, and after 5 minutes "
+                        "TikTok no longer merges them with the browser's; look in the relay's log for TikTok's answers",
                     )
 
     def _waiting_since(self, store: str, pixel: str) -> float | None:
@@ -106,7 +106,7 @@ class ProblemFinder(Transactions):
             sa.select(sa.func.coalesce(events.c.tried_at, events.c.due_at).label("since"))
             .where(*mine)
             .order_by(events.c.due_at)
-            .limit(LOOKED_AT)
+            .limit(MAX_ROWS)
             .subquery()
         )
         with self._read() as connection:
@@ -187,13 +187,12 @@ class ProblemFinder(Transactions):
                 )
             elif row.what == "export":
                 sentence = (
-                    f"a shopper asked on {at(row.asked_at)} what is kept of them, to be answered within 30 days; "
-                    f"`connector events export --demand {row.id}` prints it"
+                    f"a shopper asked on {utc_minute(row.asked_at)} what is kept of them, to be answered within "
+                    f"30 days; `connector events export --demand {row.id}` prints it"
                 )
             else:
-                sentence = (
-                    f"what was to be erased since {at(row.asked_at)} (demand {row.id}) is not; see the relay's log"
-                )
+                since = utc_minute(row.asked_at)
+                sentence = f"what was to be erased since {since} (demand {row.id}) is not; see the relay's log"
             kind = row.what if row.what in KINDS else "erasing"
             yield Problem(f"{kind}:{row.store}:{row.id}", f"store {row.store}: {sentence}")
 
@@ -203,7 +202,7 @@ class ProblemFinder(Transactions):
                 yield store, str(number) if number < COUNTED else f"{COUNTED} or more"
 
 
-def current(noted: Iterable[OpenProblem], found: Iterable[Problem], now: float) -> list[OpenProblem]:
+def current_problems(noted: Iterable[OpenProblem], found: Iterable[Problem], now: float) -> list[OpenProblem]:
     """What there is at this moment: of KINDS what is `found`, begun or not yet noted; of the others what is `noted`.
 
     The watcher notes once a minute, and after a restart only when it has the turn: too late for who has just mended it.
@@ -234,16 +233,16 @@ def alive(seen: float | None, now: float) -> bool:
     return bool(seen) and abs(now - (seen or 0.0)) < RELAY_SILENT
 
 
-def overdue(desk: OutboxQueries, now: float) -> float | None:
+def overdue(queries: OutboxQueries, now: float) -> float | None:
     """Since when events are due that no relay sends, or None."""
-    if alive(desk.relay_seen(), now):
+    if alive(queries.relay_seen(), now):
         return None
-    due = desk.oldest_due(now)
+    due = queries.oldest_due(now)
     return due if due is not None and now - due > OVERDUE else None
 
 
 def _silent(store: Store, found: Inactivity) -> str:
     return (
-        f"store {store.name}: no webhook since {at(found.since)}, when about {found.usual} are usual; "
+        f"store {store.name}: no webhook since {utc_minute(found.since)}, when about {found.usual} are usual; "
         f"see whether the shop is up and its webhooks are active ({store.platform} switches failing ones off)"
     )

@@ -25,13 +25,13 @@ class Watcher:
         self,
         finder: ProblemFinder,
         alerts: AlertStore,
-        teller: Notifier,
+        notifier: Notifier,
         clock: Callable[[], float] = time.time,
         elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
         self._finder = finder
         self._alerts = alerts
-        self._teller = teller
+        self._notifier = notifier
         self._clock = clock
         self._elapsed = elapsed
         self._began = elapsed()
@@ -48,28 +48,28 @@ class Watcher:
             except Exception:
                 log.exception("watching failed")
         try:
-            self._teller.leave()
+            self._notifier.leave()
         except CannotStore as error:
             log.info("the turn at watching ends by itself: %s", error)
 
     def round(self) -> None:
         """Look, note what is there and what no longer is, and tell. Nothing while it is another's turn."""
-        if not self._teller.has_turn():
+        if not self._notifier.acquire_lease():
             return
         now = self._clock()
         self._alerts.note(self._finder.find(now), KINDS)
         silent = list(self._finder.find_silent(now))
         if self._elapsed() - self._began >= SETTLING:
             self._alerts.note(silent, {SILENT})
-        self._teller.tell()
+        self._notifier.tell()
 
 
 class RelayAbsenceReporter:
     """Reports from a web process that no relay works, beside the requests: none ever waits for it."""
 
-    def __init__(self, alerts: AlertStore, teller: Notifier) -> None:
+    def __init__(self, alerts: AlertStore, notifier: Notifier) -> None:
         self._alerts = alerts
-        self._teller = teller
+        self._notifier = notifier
         self._busy = Lock()
 
     def report(self) -> Thread | None:
@@ -83,8 +83,8 @@ class RelayAbsenceReporter:
     def _report(self) -> None:
         try:
             self._alerts.report(NO_RELAY.key, NO_RELAY.sentence)
-            if self._teller.has_turn():
-                self._teller.tell()
+            if self._notifier.acquire_lease():
+                self._notifier.tell()
         except CannotStore as error:
             log.warning("could not report that no relay works: %s", error)
         except Exception:

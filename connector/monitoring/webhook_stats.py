@@ -22,7 +22,7 @@ LOOK_BACK = WEEKS * WEEK + 2 * HOUR
 
 
 @dataclass(frozen=True, slots=True)
-class Last:
+class LastWebhook:
     """When a store's last webhook came: at the latest, for some are counted only by the hour."""
 
     hour: int
@@ -57,16 +57,16 @@ class WebhookStats(Transactions):
                     connection.execute(upsert, rows)
                 self._tally(connection, found)
 
-    def last(self, store: str, now: float) -> Last | None:
+    def last(self, store: str, now: float) -> LastWebhook | None:
         """When the store's last webhook came."""
         # Compared with a fraction PostgreSQL would not use the index.
         mine = (arrivals.c.store == store, arrivals.c.hour <= int(now))
         query = sa.select(arrivals.c.hour, arrivals.c.last_at).where(*mine)
         with self._read() as connection:
             row = connection.execute(query.order_by(arrivals.c.hour.desc()).limit(1)).first()
-        return Last(*row) if row else None
+        return LastWebhook(*row) if row else None
 
-    def hours(self, store: str, last: Last) -> tuple[list[int], int]:
+    def hours(self, store: str, last: LastWebhook) -> tuple[list[int], int]:
         """How many came in each of the hours up to that of the last one, and when the first of these hours begins."""
         query = sa.select(arrivals.c.hour, arrivals.c.count).where(
             arrivals.c.store == store, arrivals.c.hour.between(last.hour - LOOK_BACK, last.hour)

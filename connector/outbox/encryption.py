@@ -16,7 +16,7 @@ class CannotDecrypt(Exception):
     """None of the store's current webhook_secrets opens this body."""
 
 
-def seal(webhook: Webhook, store: Store) -> bytes:
+def encrypt(webhook: Webhook, store: Store) -> bytes:
     """Encrypt a webhook, headers' claims and body, with a key derived from the store's first webhook secret."""
     content = {
         "topic": webhook.topic,
@@ -29,7 +29,7 @@ def seal(webhook: Webhook, store: Store) -> bytes:
     return _keys(store.webhook_secrets, store.name).encrypt(msgspec.msgpack.encode(content))
 
 
-def unseal(sealed: bytes, store: Store) -> Webhook:
+def decrypt(sealed: bytes, store: Store) -> Webhook:
     """The webhook as it was parked. Raises CannotDecrypt when every secret it could be sealed with is gone."""
     try:
         content = _keys(store.webhook_secrets, store.name).decrypt(sealed)

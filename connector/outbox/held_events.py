@@ -14,8 +14,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from connector.outbox.identity_hashes import forget as forget_identities
-from connector.signals.merge import lacking
+from connector.outbox.identity_hashes import delete_hashes as forget_identities
+from connector.signals.merge import why_not_sendable
 from connector.storage.tables import events, ledger
 from connector.storage.transaction import CannotStore, Transactions
 
@@ -60,7 +60,7 @@ class HeldEvents(Transactions):
         told: dict[tuple[str, str], list[str]] = defaultdict(list)
         skipped: Counter[tuple[str, str]] = Counter()
         for row in rows:
-            reason = lacking(row.payload or b"{}", row.consent)
+            reason = why_not_sendable(row.payload or b"{}", row.consent)
             why[reason].append(row.id)
             skipped[row.store, reason] += bool(reason)
             if reason and row.object_key:

@@ -14,7 +14,7 @@ from connector.storage.tables import events, identities
 Further = tuple[str, str, str]  # store, object_key, SHA-256 in hex
 
 
-def remember(connection: Connection, insert: Callable[[sa.Table], Any], found: Iterable[Further]) -> None:
+def store_hashes(connection: Connection, insert: Callable[[sa.Table], Any], found: Iterable[Further]) -> None:
     """Store them, but none of what was erased meanwhile. `insert` makes the database's own kind of INSERT."""
     for store, key, digest in sorted(set(found)):
         about = (events.c.store == store, events.c.object_key == key, events.c.payload.is_not(None))
@@ -23,7 +23,7 @@ def remember(connection: Connection, insert: Callable[[sa.Table], Any], found: I
             connection.execute(insert(identities).values(row).on_conflict_do_nothing())
 
 
-def forget(connection: Connection, ids: Sequence[int]) -> None:
+def delete_hashes(connection: Connection, ids: Sequence[int]) -> None:
     """Drop those of whom these events were about, unless another event of the same object still has its payload."""
     about = sa.select(events.c.store, events.c.object_key).where(events.c.id.in_(ids))
     kept = sa.select(events.c.id).where(

@@ -13,14 +13,14 @@ from sqlalchemy import Connection, Engine
 
 from connector.mapping.tiktok_event import OutboundEvent
 from connector.monitoring.inactivity import HOUR
-from connector.outbox.identity_hashes import remember
+from connector.outbox.identity_hashes import store_hashes
 from connector.outbox.ledger import Decision, Ledger
 from connector.signals.matching import HeldEvent, SignalMatcher
 from connector.storage.bulk_insert import BulkInsert
 from connector.storage.engine import patience_of
 from connector.storage.group_commit import GroupCommit, WaitTimeout
 from connector.storage.tables import events, lanes, parked, relays, storable, stores
-from connector.storage.transaction import CannotStore, Transactions, fault_of_one
+from connector.storage.transaction import CannotStore, Transactions, caused_by_one_row
 
 State = Literal["held", "due", "accepted", "rejected", "expired", "skipped"]
 STATES: tuple[State, ...] = ("held", "due", "accepted", "rejected", "expired", "skipped")
@@ -92,12 +92,14 @@ class Outbox(Transactions):
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
-        self._gathering: GroupCommit[Decision, int] = GroupCommit(self._record_all, patience_of(engine), fault_of_one)
-        self.under_way = self._gathering.under_way
-        self._joins = SignalMatcher(engine)
+        self._group_commit: GroupCommit[Decision, int] = GroupCommit(
+            self._record_all, patience_of(engine), caused_by_one_row
+        )
+        self.under_way = self._group_commit.under_way
+        self._matcher = SignalMatcher(engine)
         known = f"ON CONFLICT DO NOTHING RETURNING {', '.join(column.name for column in _KEY)}"
         self._new_events = BulkInsert(events, _ROW, known, engine.dialect)
-        self._books = Ledger(engine.dialect)
+        self._ledger = Ledger(engine.dialect)
 
     # --- intake ---------------------------------------------------------------------------------------------
 
@@ -108,25 +110,30 @@ class Outbox(Transactions):
         new is only counted, and a body that was recorded before adds no second line.
         """
         try:
-            return self._gathering.add(decision)
+            return self._group_commit.add(decision)
         except WaitTimeout:
             raise CannotStore("others have been writing for too long") from None
 
     def _record_all(self, decisions: Sequence[Decision]) -> list[int]:
         """Several webhooks' decisions in one transaction; for each the number of its events that are new."""
         with self._write() as connection:
-            waiting = [HeldEvent(n, _row(m, d), m.waits) for n, d in enumerate(decisions) for m in d.events if m.waits]
-            admitted = self._joins.admit(connection, waiting) if waiting else {}
+            waiting = [
+                HeldEvent(n, _row(m, d), m.beacon_wait)
+                for n, d in enumerate(decisions)
+                for m in d.events
+                if m.beacon_wait
+            ]
+            admitted = self._matcher.admit(connection, waiting) if waiting else {}
             new = self._insert_events(connection, decisions)
             for number, more in admitted.items():
                 new[number] += more
             further = [(d.store, m.object_key, digest) for d in decisions for m in d.events for digest in m.more_hashes]
-            remember(connection, self._insert, further)
-            self._books.note(connection, decisions, new)
+            store_hashes(connection, self._insert, further)
+            self._ledger.note(connection, decisions, new)
         return new
 
     def _insert_events(self, connection: Connection, decisions: Sequence[Decision]) -> list[int]:
-        rows = [(_row(mapped, d), n) for n, d in enumerate(decisions) for mapped in d.events if not mapped.waits]
+        rows = [(_row(mapped, d), n) for n, d in enumerate(decisions) for mapped in d.events if not mapped.beacon_wait]
         if not rows:
             return [0] * len(decisions)
         # In one order whoever inserts: two webhooks of one order at the same time must not lock each other out.
@@ -148,7 +155,7 @@ class Outbox(Transactions):
         row = {name: getattr(item, name) for name in ("store", "topic", "body_sha256", "reason", "parked_at", "sealed")}
         with self._write() as connection:
             connection.execute(self._insert(parked).values(row).on_conflict_do_nothing())
-            self._books.write(connection, [line])
+            self._ledger.write(connection, [line])
 
     def unpark(self, item: ParkedWebhook) -> None:
         """Forget a parked body that has been handled."""
@@ -158,7 +165,7 @@ class Outbox(Transactions):
     def count(self, tallies: Mapping[tuple[str, str, str, int], int]) -> None:
         """Add to the counters: (store, topic, what, hour) → how many."""
         with self._write() as connection:
-            self._books.count(connection, tallies)
+            self._ledger.count(connection, tallies)
 
     def ping(self) -> None:
         """Raise CannotStore unless a write would succeed: takes the write lock, writes and takes it back."""

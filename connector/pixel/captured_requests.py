@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from connector.core.json_fields import Json, mapping, rows, text
+from connector.core.json_fields import Json, json_object, json_objects, text
 
 ACCEPTED = (
     "a HAR export, or one request to analytics.tiktok.com/api/v2/pixel as its URL, as fetch, as cURL (bash or cmd), or "
@@ -27,12 +27,12 @@ _BASH_ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|.)", re.DOTALL)
 _URL = re.compile(r"https?://[^\s'\"`^]+")
 
 
-class Unreadable(Exception):
+class UnreadableCapture(Exception):
     """The text is none of what is accepted; one sentence that says so."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class PixelEvent:
     """One event as the browser sent it. `event_id` is whatever stood there: None if nothing did."""
 
     pixel: str
@@ -42,19 +42,19 @@ class Sent:
     user: Json
 
 
-def read(content: str) -> list[Sent]:
-    """The pixel's events in a file. Raises Unreadable."""
+def read_capture(content: str) -> list[PixelEvent]:
+    """The pixel's events in a file. Raises UnreadableCapture."""
     found = [*_events(content.strip().lstrip("\ufeff"))]
     if not found:
-        raise Unreadable(f"no event of TikTok's pixel is in it; this reads {ACCEPTED}")
+        raise UnreadableCapture(f"no event of TikTok's pixel is in it; this reads {ACCEPTED}")
     return found
 
 
-def _events(content: str) -> Iterator[Sent]:
+def _events(content: str) -> Iterator[PixelEvent]:
     if content.startswith(("{", "[")):
         data = _json(content)
         if data is None:
-            raise Unreadable(f"it begins like JSON, but is none (cut off?); this reads {ACCEPTED}")
+            raise UnreadableCapture(f"it begins like JSON, but is none (cut off?); this reads {ACCEPTED}")
         yield from _archive(data) if isinstance(data, dict) and "log" in data else _body(data)
     elif content.startswith("fetch("):
         yield from _fetch(content)
@@ -63,32 +63,34 @@ def _events(content: str) -> Iterator[Sent]:
     elif re.match("https?://", content):
         yield from _request(content.split(maxsplit=1)[0], "")
     else:
-        raise Unreadable(f"it is none of what this reads: {ACCEPTED}")
+        raise UnreadableCapture(f"it is none of what this reads: {ACCEPTED}")
 
 
-def _archive(data: Json) -> Iterator[Sent]:
+def _archive(data: Json) -> Iterator[PixelEvent]:
     """http://www.softwareishard.com/blog/har-12-spec/"""
-    for entry in rows(mapping(data["log"]).get("entries")):
-        request = mapping(entry.get("request"))
-        posted = mapping(request.get("postData"))
+    for entry in json_objects(json_object(data["log"]).get("entries")):
+        request = json_object(entry.get("request"))
+        posted = json_object(request.get("postData"))
         content = posted.get("text")
         if posted.get("encoding") == "base64":
             content = _decoded(str(content))
         yield from _request(text(request.get("url")), content if isinstance(content, str) else "")
 
 
-def _fetch(content: str) -> Iterator[Sent]:
+def _fetch(content: str) -> Iterator[PixelEvent]:
     url = _URL.search(content)
     start = content.find("{", url.end()) if url else -1
     try:
         options = json.JSONDecoder().raw_decode(content, start)[0] if start >= 0 else {}
     except (ValueError, RecursionError):
-        raise Unreadable("the fetch() has no options that can be read; copy it as cURL, or the JSON body") from None
-    body = mapping(options).get("body")
+        raise UnreadableCapture(
+            "the fetch() has no options that can be read; copy it as cURL, or the JSON body"
+        ) from None
+    body = json_object(options).get("body")
     yield from _request(url[0] if url else "", body if isinstance(body, str) else "")
 
 
-def _curl(content: str) -> Iterator[Sent]:
+def _curl(content: str) -> Iterator[PixelEvent]:
     url = _URL.search(content)
     if bash := _BASH.search(content):
         escaped, quoted = bash.groups()
@@ -107,7 +109,7 @@ def _unescaped(found: re.Match[str]) -> str:
     return {"n": "\n", "t": "\t", "r": "\r"}.get(code, code)
 
 
-def _request(url: str, body: str) -> Iterator[Sent]:
+def _request(url: str, body: str) -> Iterator[PixelEvent]:
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
@@ -123,23 +125,27 @@ def _request(url: str, body: str) -> Iterator[Sent]:
         yield from _body(_json(body))
 
 
-def _body(data: Any) -> Iterator[Sent]:
+def _body(data: Any) -> Iterator[PixelEvent]:
     """One event, a list of them, or a list under a key."""
     if isinstance(data, list):
-        found = rows(data)
+        found = json_objects(data)
     else:
-        event = mapping(data)
+        event = json_object(data)
         found = (
             [event]
             if "event" in event
-            else [row for key in ("batch", "events", "data") for row in rows(event.get(key))]
+            else [row for key in ("batch", "events", "data") for row in json_objects(event.get(key))]
         )
     for event in found:
-        name, context = text(event.get("event")), mapping(event.get("context"))
-        pixel = text(mapping(context.get("pixel")).get("code")) or text(event.get("pixel_code"))
+        name, context = text(event.get("event")), json_object(event.get("context"))
+        pixel = text(json_object(context.get("pixel")).get("code")) or text(event.get("pixel_code"))
         if name not in _INTERNAL and pixel:
-            yield Sent(
-                pixel, name, event.get("event_id"), mapping(event.get("properties")), mapping(context.get("user"))
+            yield PixelEvent(
+                pixel,
+                name,
+                event.get("event_id"),
+                json_object(event.get("properties")),
+                json_object(context.get("user")),
             )
 
 

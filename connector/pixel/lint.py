@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Literal
 
-from connector.core.json_fields import Json, mapping, rows
+from connector.core.json_fields import Json, json_object, json_objects
 from connector.core.store import MILESTONES, PLACEHOLDER, Milestone, Store
-from connector.mapping.event_id import PLACEHOLDER_PATTERNS, shaped
+from connector.mapping.event_id import PLACEHOLDER_PATTERNS, template_pattern
 from connector.mapping.tiktok_event import CURRENCIES, content_type
-from connector.pixel.captured_requests import Sent
+from connector.pixel.captured_requests import PixelEvent
 
 Mark = Literal["same", "differs", "note"]
-Stored = Callable[[str, str, str], Json | None]  # pixel, event, event_id → the item in the outbox, if there is one
+FindStored = Callable[[str, str, str], Json | None]  # pixel, event, event_id → the item in the outbox, if there is one
 
 RENAMED = {
     "CompletePayment": "Purchase",
@@ -30,27 +30,27 @@ _HASH = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class LintFinding:
     """One line of the report, about one event. What "differs" makes the command exit 1."""
 
     mark: Mark
     text: str
 
 
-def lint(sent: Iterable[Sent], store: Store, stored: Stored | None) -> Iterator[Finding]:
+def lint(sent: Iterable[PixelEvent], store: Store, stored: FindStored | None) -> Iterator[LintFinding]:
     """Every difference in a sentence, with the setting that mends it; `stored` finds what the server made of it."""
     for found in _compare(sent, store, stored):
         # The file is a stranger's: what a terminal would obey, or cannot write at all, is not repeated.
         plain = "".join(letter if letter.isprintable() else "\ufffd" for letter in found.text)
-        yield Finding(found.mark, plain)
+        yield LintFinding(found.mark, plain)
 
 
-def _compare(sent: Iterable[Sent], store: Store, stored: Stored | None) -> Iterator[Finding]:
+def _compare(sent: Iterable[PixelEvent], store: Store, stored: FindStored | None) -> Iterator[LintFinding]:
     ours = 0
     for one in sent:
         milestone, differences = _milestone(one, store)
         if milestone is None and not differences:
-            yield Finding("note", f"{one.event}: the server does not send it, so there is nothing to merge")
+            yield LintFinding("note", f"{one.event}: the server does not send it, so there is nothing to merge")
             continue
         ours += 1
         found = [*differences, *_pixel(one, store)]
@@ -58,30 +58,30 @@ def _compare(sent: Iterable[Sent], store: Store, stored: Stored | None) -> Itera
             found += _event_id(one, milestone, store)
         server = stored(one.pixel, one.event, str(one.event_id)) if stored and not found else None
         found += _properties(one, store, server or {}) + _person(one, store, server or {})
-        yield from (Finding("differs", f"{one.event}: {sentence}") for sentence in found)
+        yield from (LintFinding("differs", f"{one.event}: {sentence}") for sentence in found)
         if not found:
             yield _settled(one, stored is not None, server is not None)
     if not ours:
         names = ", ".join(dict.fromkeys(name for kind in MILESTONES for name in store.events[kind]))
-        yield Finding("differs", f"none of the events that the server sends is in it ({names}): record a checkout")
+        yield LintFinding("differs", f"none of the events that the server sends is in it ({names}): record a checkout")
 
 
-def _settled(one: Sent, asked: bool, known: bool) -> Finding:
+def _settled(one: PixelEvent, asked: bool, known: bool) -> LintFinding:
     ending = f"pixel, name and event_id {one.event_id} are as the server's"
     if known:
-        return Finding("same", f"{one.event}: it merges; {ending}, and the stored event says the same")
+        return LintFinding("same", f"{one.event}: it merges; {ending}, and the stored event says the same")
     why = (
         "the server has no event of this id, so values could not be compared"
         if asked
         else "no stored event was looked at"
     )
-    return Finding("same", f"{one.event}: it will merge; {ending} ({why})")
+    return LintFinding("same", f"{one.event}: it will merge; {ending} ({why})")
 
 
 # --- what TikTok merges by ------------------------------------------------------------------------------------
 
 
-def _milestone(one: Sent, store: Store) -> tuple[Milestone | None, list[str]]:
+def _milestone(one: PixelEvent, store: Store) -> tuple[Milestone | None, list[str]]:
     """What the event is the browser's copy of; and what is wrong with its name, for TikTok tells capitals apart."""
     names = {name: milestone for milestone in MILESTONES for name in store.events[milestone]}
     if one.event in names:
@@ -98,7 +98,7 @@ def _milestone(one: Sent, store: Store) -> tuple[Milestone | None, list[str]]:
     return None, []
 
 
-def _pixel(one: Sent, store: Store) -> list[str]:
+def _pixel(one: PixelEvent, store: Store) -> list[str]:
     codes = [pixel.code for pixel in store.pixels]
     if one.pixel in codes:
         return []
@@ -106,7 +106,7 @@ def _pixel(one: Sent, store: Store) -> list[str]:
     return [f'{where} pixels: set pixel = "{one.pixel}" in [stores.{store.name}], or load the server\'s in the browser']
 
 
-def _event_id(one: Sent, milestone: Milestone, store: Store) -> list[str]:
+def _event_id(one: PixelEvent, milestone: Milestone, store: Store) -> list[str]:
     kind = {"checkout_started": "checkout", "customer_registered": "customer"}.get(milestone, "order")
     template: str = getattr(store.event_id, kind)
     found = one.event_id
@@ -117,7 +117,7 @@ def _event_id(one: Sent, milestone: Milestone, store: Store) -> list[str]:
     if not isinstance(found, str):
         return ["its event_id is a number, the server's is a text; write String(…) around it"]
     shapes = {name: PLACEHOLDER_PATTERNS.get(name, ".+") for name in PLACEHOLDER.findall(template)}
-    if shaped(template, shapes).fullmatch(found):
+    if template_pattern(template, shapes).fullmatch(found):
         return []
     remedy = (
         f'set {kind} = "{like}" in [stores.{store.name}.event_id]'
@@ -139,8 +139,8 @@ def _template_of(found: str, kind: str) -> str:
 # --- what both should say -------------------------------------------------------------------------------------
 
 
-def _properties(one: Sent, store: Store, server: Json) -> list[str]:
-    theirs, ours = one.properties, mapping(server.get("properties"))
+def _properties(one: PixelEvent, store: Store, server: Json) -> list[str]:
+    theirs, ours = one.properties, json_object(server.get("properties"))
     place = f"[stores.{store.name}.mapping]"
     return [
         *_value(theirs.get("value"), ours.get("value"), place),
@@ -188,7 +188,7 @@ def _contents(theirs: Json, ours: Json, store: Store, place: str) -> list[str]:
             ]
     else:
         template = choice if "{" in choice else f"{{{choice}}}"
-        if odd := [one for one in ids if not shaped(template, _ITEM_SHAPES).fullmatch(one)]:
+        if odd := [one for one in ids if not template_pattern(template, _ITEM_SHAPES).fullmatch(one)]:
             why = f"its content id {odd[0][:80]} is not of the server's form {choice}"
             return [f"{why}; choose content_id in {place} to fit"]
     kind, wanted = theirs.get("content_type"), content_type(choice)
@@ -200,7 +200,7 @@ def _contents(theirs: Json, ours: Json, store: Store, place: str) -> list[str]:
 
 
 def _content_ids(properties: Json) -> list[str]:
-    listed = [row.get("content_id") for row in rows(properties.get("contents"))]
+    listed = [row.get("content_id") for row in json_objects(properties.get("contents"))]
     alone = properties.get("content_ids")
     if not listed and isinstance(alone, list):
         listed = alone
@@ -209,9 +209,9 @@ def _content_ids(properties: Json) -> list[str]:
     return [str(one) for one in listed if isinstance(one, str | int) and str(one)]
 
 
-def _person(one: Sent, store: Store, server: Json) -> list[str]:
+def _person(one: PixelEvent, store: Store, server: Json) -> list[str]:
     """Never with a value: an id that is not hashed is somebody's."""
-    found, ours = [], mapping(server.get("user"))
+    found, ours = [], json_object(server.get("user"))
     theirs = one.user.get("external_id")
     if theirs and not (isinstance(theirs, str) and _HASH.fullmatch(theirs)):
         found.append(

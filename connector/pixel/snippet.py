@@ -87,7 +87,7 @@ def where_to_paste(store: Store, kind: Kind) -> tuple[str, str]:
     )
 
 
-def doubts(store: Store, kind: Kind, with_pixel: bool = True) -> Iterator[str]:
+def snippet_warnings(store: Store, kind: Kind, with_pixel: bool = True) -> Iterator[str]:
     """What will not be as one might think, one sentence each."""
     wanted = "own" if kind == "plain" else "snippet"
     if with_pixel and store.browser_pixel != wanted:

@@ -10,13 +10,13 @@ from msgspec import Struct
 from connector.core.event import DataRequest
 from connector.core.store import Store
 from connector.mapping import hashing
-from connector.mapping.tiktok_event import fill, object_key
+from connector.mapping.tiktok_event import fill_template, object_key
 
 _ADDRESS = re.compile(r"[^\s\"'<>(),;:\\\[\]]+@[^\s\"'<>(),;:\\\[\]@]+")
 _FEWEST, _MOST, _LONGEST = 6, 15, 40  # digits of a phone number, and characters of one however it is written
 
 
-class Person(Struct, frozen=True):
+class DataSubject(Struct, frozen=True):
     """SHA-256 in hex of e-mails, phones and external_ids as the payloads have them; ids as the shop has them."""
 
     emails: frozenset[str] = frozenset()
@@ -37,15 +37,15 @@ class Person(Struct, frozen=True):
         )
 
 
-def person_of(demand: DataRequest, store: Store | None) -> Person:
+def data_subject_of(demand: DataRequest, store: Store | None) -> DataSubject:
     """Hashed as this store's events are; a phone without country code is taken for one of the store's country.
 
     Without a store only what is the same in all of them is known: no external_id.
     """
     country = store.country if store else ""
     ids = {"customer_id": demand.customer_id} if demand.customer_id else {}
-    external = hashing.external_id(fill(store.external_id, ids)) if store else ""
-    return Person(
+    external = hashing.external_id(fill_template(store.external_id, ids)) if store else ""
+    return DataSubject(
         emails=_some(hashing.email(raw) for raw in demand.emails),
         phones=_some(hashing.phone(raw, country) for raw in demand.phones),
         external_ids=_some([external]),
@@ -54,7 +54,7 @@ def person_of(demand: DataRequest, store: Store | None) -> Person:
     )
 
 
-def is_named(person: Person, topic: str, body: bytes, store: Store) -> bool:
+def mentions(person: DataSubject, topic: str, body: bytes, store: Store) -> bool:
     """Whether a webhook's body names them. One that cannot be read may: nobody could say that it does not."""
     try:
         leaves = list(_leaves(json.loads(body), ()))
@@ -84,7 +84,7 @@ def _is_country(path: tuple[str, ...], value: object) -> bool:
     return bool(path) and "country" in path[-1] and isinstance(value, str) and len(value) == 2
 
 
-def _is_theirs(person: Person, topic: str, path: tuple[str, ...], value: object) -> bool:
+def _is_theirs(person: DataSubject, topic: str, path: tuple[str, ...], value: object) -> bool:
     """Whether it is the id of the customer or of one of the orders. Small shops' ids are small: the place decides."""
     if not path or not isinstance(value, int | str):
         return False
@@ -98,11 +98,11 @@ def _is_theirs(person: Person, topic: str, path: tuple[str, ...], value: object)
     )
 
 
-def _has_email(person: Person, value: str) -> bool:
+def _has_email(person: DataSubject, value: str) -> bool:
     return any(hashing.email(found.rstrip(".")) in person.emails for found in _ADDRESS.findall(value))
 
 
-def _has_phone(person: Person, value: str, countries: Iterable[str]) -> bool:
+def _has_phone(person: DataSubject, value: str, countries: Iterable[str]) -> bool:
     if not person.phones or len(value) > _LONGEST or not _FEWEST <= sum(map(str.isdigit, value)) <= _MOST:
         return False
     return any(hashing.phone(value, country) in person.phones for country in countries)

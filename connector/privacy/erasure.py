@@ -13,11 +13,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from connector.outbox.identity_hashes import forget as forget_identities
-from connector.privacy.data_subject import Person
-from connector.privacy.lookup import PERSONAL, PersonalData, PersonalDataLookup, parts, something_left
+from connector.outbox.identity_hashes import delete_hashes as forget_identities
+from connector.privacy.data_subject import DataSubject
+from connector.privacy.lookup import PERSONAL, PersonalData, PersonalDataLookup, in_chunks, something_left
 from connector.privacy.requests import DataRequestStore, StoredDataRequest
-from connector.privacy.retention import BATCH, GONE, PAUSE
+from connector.privacy.retention import BATCH, BODY_DELETED, PAUSE
 from connector.storage.lease import Lease
 from connector.storage.tables import events, ledger, parked, signals
 from connector.storage.transaction import CannotStore, Transactions
@@ -25,7 +25,7 @@ from connector.storage.transaction import CannotStore, Transactions
 log = logging.getLogger("connector.privacy.erasure")
 
 EVERY = 10.0  # seconds between looks for what is asked for
-TURN = 600.0
+LEASE_SECONDS = 600.0
 FINISHED = ("accepted", "rejected", "expired")
 NOT_SENT = "erased on demand before it was sent"
 PERHAPS_SENT = "erased on demand; an attempt before may have reached TikTok"
@@ -36,11 +36,11 @@ class Erasure(Transactions):
 
     def erase(self, store: str, found: PersonalData, now: float) -> None:
         """All of these rows of a store."""
-        for some in parts([*found.waiting, *found.finished]):
+        for some in in_chunks([*found.waiting, *found.finished]):
             self._erase_events(some, now)
-        for some in parts([*found.parked, *found.unopenable]):
+        for some in in_chunks([*found.parked, *found.unopenable]):
             self._drop_parked(some)
-        for tokens in parts(found.checkouts):
+        for tokens in in_chunks(found.checkouts):
             self._forget_signals(signals.c.store == store, signals.c.token.in_(tokens))
 
     def erase_store(self, store: str, until: float, now: float, rest: Callable[[], object]) -> dict[str, int]:
@@ -108,8 +108,8 @@ class Erasure(Transactions):
             parked.c.id.in_(ids), *(ledger.c[name] == parked.c[name] for name in ("store", "topic", "body_sha256"))
         )
         with self._write() as connection:
-            line = (body.exists(), ledger.c.outcome == "parked", ledger.c.reason.not_like(f"%{GONE}"))
-            connection.execute(sa.update(ledger).where(*line).values(reason=ledger.c.reason + GONE))
+            line = (body.exists(), ledger.c.outcome == "parked", ledger.c.reason.not_like(f"%{BODY_DELETED}"))
+            connection.execute(sa.update(ledger).where(*line).values(reason=ledger.c.reason + BODY_DELETED))
             connection.execute(sa.delete(parked).where(parked.c.id.in_(ids)))
 
     def _drop_lines(self, ids: Sequence[int]) -> None:
@@ -158,7 +158,7 @@ class ErasureJob:
             except Exception:
                 log.exception("erasing failed")
         try:
-            self._turn.give_back(self._owner)
+            self._turn.release(self._owner)
         except CannotStore as error:
             log.info("the turn at erasing ends by itself: %s", error)
 
@@ -186,7 +186,7 @@ class ErasureJob:
     def _do(self, demand: StoredDataRequest, rest: Callable[[], object]) -> dict[str, int]:
         if demand.what == "erase_store":
             return self._erasure.erase_store(demand.store, demand.asked_at, self._clock(), rest)
-        found = self._records.find(demand.store, demand.person or Person())
+        found = self._records.find(demand.store, demand.person or DataSubject())
         self._erasure.erase(demand.store, found, self._clock())
         return {
             "events that waited": len(found.waiting),
@@ -197,4 +197,6 @@ class ErasureJob:
 
 def eraser(records: PersonalDataLookup, owner: str, clock: Callable[[], float] = time.time) -> ErasureJob:
     """One over the records' database."""
-    return ErasureJob(records, DataRequestStore(records.engine), Lease(records.engine, "erasing", TURN), owner, clock)
+    return ErasureJob(
+        records, DataRequestStore(records.engine), Lease(records.engine, "erasing", LEASE_SECONDS), owner, clock
+    )

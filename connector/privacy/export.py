@@ -9,9 +9,9 @@ import msgspec
 import sqlalchemy as sa
 
 from connector.core.store import Store
-from connector.outbox.encryption import unseal
-from connector.privacy.data_subject import Person
-from connector.privacy.lookup import PersonalData, PersonalDataLookup, parts
+from connector.outbox.encryption import decrypt
+from connector.privacy.data_subject import DataSubject
+from connector.privacy.lookup import PersonalData, PersonalDataLookup, in_chunks
 from connector.storage.tables import events, ledger, parked, signals
 from connector.storage.transaction import Transactions
 
@@ -23,21 +23,21 @@ _LINE = ("store", "topic", "object_key", "order_number", "delivery", "outcome", 
 class Export(Transactions):
     """What is found of a person, as values that become JSON."""
 
-    def of(self, store: str, person: Person, found: PersonalData, shop: Store | None) -> Iterator[dict[str, Any]]:
+    def of(self, store: str, person: DataSubject, found: PersonalData, shop: Store | None) -> Iterator[dict[str, Any]]:
         """Events, the ledger's lines about the same orders, what browsers told, and parked webhooks; by `kind`."""
         keys = set(person.object_keys)
-        for some in parts([*found.waiting, *found.finished]):
+        for some in in_chunks([*found.waiting, *found.finished]):
             with self._read() as connection:
                 rows = connection.execute(sa.select(events).where(events.c.id.in_(some)).order_by(events.c.id)).all()
             for row in rows:
                 keys.add(row.object_key)
                 yield _event(row)
-        for chosen in parts(sorted(keys - {""})):
+        for chosen in in_chunks(sorted(keys - {""})):
             about = sa.select(ledger).where(ledger.c.store == store, ledger.c.object_key.in_(chosen))
             with self._read() as connection:
                 lines = connection.execute(about.order_by(ledger.c.id)).all()
             yield from (_line(line) for line in lines)
-        for tokens in parts(found.checkouts):
+        for tokens in in_chunks(found.checkouts):
             told = sa.select(signals).where(signals.c.store == store, signals.c.token.in_(tokens))
             with self._read() as connection:
                 rows = connection.execute(told).all()
@@ -46,11 +46,11 @@ class Export(Transactions):
             with self._read() as connection:
                 item = connection.execute(sa.select(parked).where(parked.c.id == number)).first()
             if item and shop:
-                body = unseal(item.sealed, shop).body
+                body = decrypt(item.sealed, shop).body
                 yield {"kind": "parked", "store": store, "topic": item.topic, "reason": item.reason, **_readable(body)}
 
 
-def exported(records: PersonalDataLookup, store: str, person: Person) -> Iterator[bytes]:
+def exported(records: PersonalDataLookup, store: str, person: DataSubject) -> Iterator[bytes]:
     """JSON lines."""
     found, shop = records.find(store, person), records.configured.get(store)
     for item in Export(records.engine).of(store, person, found, shop):

@@ -10,9 +10,9 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from connector.core.store import Store
-from connector.outbox.encryption import CannotDecrypt, unseal
+from connector.outbox.encryption import CannotDecrypt, decrypt
 from connector.outbox.queries import OutboxQueries
-from connector.privacy.data_subject import Person, is_named
+from connector.privacy.data_subject import DataSubject, mentions
 from connector.storage.tables import events, identities, signals, stores
 from connector.storage.transaction import Transactions
 
@@ -42,14 +42,14 @@ class PersonalDataLookup(Transactions):
     def __init__(self, engine: sa.Engine, configured: Mapping[str, Store]) -> None:
         super().__init__(engine)
         self.configured = configured
-        self._desk = OutboxQueries(engine)
+        self._queries = OutboxQueries(engine)
 
     def stores(self) -> list[str]:
         """All that were ever started here, and so may have left something."""
         with self._read() as connection:
             return sorted({*connection.execute(sa.select(stores.c.name)).scalars(), *self.configured})
 
-    def find(self, store: str, person: Person) -> PersonalData:
+    def find(self, store: str, person: DataSubject) -> PersonalData:
         """What is kept of a person in a store."""
         with self._read() as connection:
             ids, tokens = self._events_of(connection, store, person)
@@ -58,7 +58,7 @@ class PersonalDataLookup(Transactions):
         named, unopenable = self._parked_of(store, person)
         return PersonalData(tuple(waiting), tuple(finished), tuple(named), tuple(unopenable), tuple(told))
 
-    def _events_of(self, connection: sa.Connection, store: str, person: Person) -> tuple[set[int], set[str]]:
+    def _events_of(self, connection: sa.Connection, store: str, person: DataSubject) -> tuple[set[int], set[str]]:
         """Numbers of events, and tokens of checkouts.
 
         All that is about the same order, checkout or customer is about the same person: an event may lack the e-mail
@@ -67,14 +67,14 @@ class PersonalDataLookup(Transactions):
         theirs = dict(self._by_hash(connection, store, person))
         ids, keys = {*theirs}, {*theirs.values(), *person.object_keys}
         keys |= set(self._keys_by_more_hashes(connection, store, person))
-        for some in parts(sorted(keys - {""})):
+        for some in in_chunks(sorted(keys - {""})):
             about = (events.c.store == store, events.c.object_key.in_(some))
             ids |= set(connection.execute(sa.select(events.c.id).where(*about)).scalars())
         tokens = {key.removeprefix("checkout:") for key in keys if key.startswith("checkout:")}
-        for numbers in parts(sorted(ids)):
+        for numbers in in_chunks(sorted(ids)):
             known = sa.select(events.c.checkout).where(events.c.id.in_(numbers), events.c.checkout.is_not(None))
             tokens |= set(connection.execute(known).scalars())
-        for some in parts(sorted(tokens)):
+        for some in in_chunks(sorted(tokens)):
             same = (events.c.store == store, events.c.checkout.in_(some))
             ids |= set(connection.execute(sa.select(events.c.id).where(*same)).scalars())
         return ids, tokens
@@ -82,7 +82,7 @@ class PersonalDataLookup(Transactions):
     def _left(self, connection: sa.Connection, ids: set[int]) -> tuple[list[int], list[int]]:
         """Of these events those with anything personal in them that wait, and those that have ended."""
         found: tuple[list[int], list[int]] = ([], [])
-        for some in parts(sorted(ids)):
+        for some in in_chunks(sorted(ids)):
             query = sa.select(events.c.id, events.c.settled_at).where(events.c.id.in_(some), something_left())
             for row in connection.execute(query.order_by(events.c.id)):
                 found[row.settled_at is not None].append(row.id)
@@ -91,17 +91,17 @@ class PersonalDataLookup(Transactions):
     def _told(self, connection: sa.Connection, store: str, tokens: set[str]) -> list[str]:
         """Those of the checkouts that a browser has told of."""
         told: list[str] = []
-        for some in parts(sorted(tokens)):
+        for some in in_chunks(sorted(tokens)):
             query = sa.select(signals.c.token).where(signals.c.store == store, signals.c.token.in_(some))
             told += connection.execute(query).scalars()
         return told
 
-    def _keys_by_more_hashes(self, connection: sa.Connection, store: str, person: Person) -> Iterator[str]:
+    def _keys_by_more_hashes(self, connection: sa.Connection, store: str, person: DataSubject) -> Iterator[str]:
         digests = _bytes(person.emails | person.phones)
         query = sa.select(identities.c.store, identities.c.object_key).where(identities.c.digest.in_(digests))
         yield from (row.object_key for row in connection.execute(query) if row.store == store)
 
-    def _by_hash(self, connection: sa.Connection, store: str, person: Person) -> Iterator[tuple[int, str]]:
+    def _by_hash(self, connection: sa.Connection, store: str, person: DataSubject) -> Iterator[tuple[int, str]]:
         """Numbers of events, and what they are about."""
         for column, digests in (
             (events.c.email, person.emails),
@@ -114,14 +114,14 @@ class PersonalDataLookup(Transactions):
                 if row.store == store:
                     yield row.id, row.object_key
 
-    def _parked_of(self, store: str, person: Person) -> tuple[list[int], list[int]]:
+    def _parked_of(self, store: str, person: DataSubject) -> tuple[list[int], list[int]]:
         named, unopenable, last = [], [], 0
-        while page := self._desk.parked(store, PAGE, after=last):
+        while page := self._queries.parked(store, PAGE, after=last):
             for item in page:
                 last = item.id
                 try:
                     shop = self.configured[store]
-                    if is_named(person, item.topic, unseal(item.sealed, shop).body, shop):
+                    if mentions(person, item.topic, decrypt(item.sealed, shop).body, shop):
                         named.append(item.id)
                 except (KeyError, CannotDecrypt):  # nobody can say that it does not name them, nor ever use it
                     unopenable.append(item.id)
@@ -133,7 +133,7 @@ def something_left() -> sa.ColumnElement[bool]:
     return sa.or_(events.c.settled_at.is_(None), *(events.c[name].is_not(None) for name in PERSONAL))
 
 
-def parts(rows: Sequence[T]) -> Iterator[Sequence[T]]:
+def in_chunks(rows: Sequence[T]) -> Iterator[Sequence[T]]:
     """Some rows at a time."""
     for start in range(0, len(rows), AT_ONCE):
         yield rows[start : start + AT_ONCE]

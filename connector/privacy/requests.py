@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from connector.core.event import DataRequestKind
-from connector.privacy.data_subject import Person
+from connector.privacy.data_subject import DataSubject
 from connector.storage.tables import counters, demands, ledger
 from connector.storage.transaction import Transactions
 
@@ -30,13 +30,15 @@ class StoredDataRequest:
     what: DataRequestKind
     asked_at: float
     done_at: float | None
-    person: Person | None
+    person: DataSubject | None
 
 
 class DataRequestStore(Transactions):
     """The table's verbs."""
 
-    def note(self, store: str, what: DataRequestKind, person: Person, body_sha256: bytes, now: float) -> int | None:
+    def note(
+        self, store: str, what: DataRequestKind, person: DataSubject, body_sha256: bytes, now: float
+    ) -> int | None:
         """Remember what is asked for; its number if it is to be done now, None if this body has asked before."""
         # Nothing is to be done about an uninstalled app: it is told and over.
         row = {
@@ -96,5 +98,5 @@ class DataRequestStore(Transactions):
 
 
 def _noted(row: sa.Row[Any]) -> StoredDataRequest:
-    person = msgspec.json.decode(row.person, type=Person) if row.person else None
+    person = msgspec.json.decode(row.person, type=DataSubject) if row.person else None
     return StoredDataRequest(row.id, row.store, row.what, row.asked_at, row.done_at, person)

@@ -27,7 +27,7 @@ from connector.config.settings import Config
 from connector.core.store import Store
 from connector.monitoring import event_stats
 from connector.monitoring.inactivity import HOUR
-from connector.outbox.identity_hashes import forget as forget_identities
+from connector.outbox.identity_hashes import delete_hashes as forget_identities
 from connector.outbox.outbox import unleased
 from connector.storage import tables
 from connector.storage.lease import Lease
@@ -39,7 +39,7 @@ log = logging.getLogger("connector.privacy.retention")
 BATCH = 500  # rows a transaction
 PAUSE = 0.2  # seconds between transactions, so that webhooks always find a gap
 EVERY = 600.0  # seconds between rounds
-TURN = 300.0  # seconds that one's turn lasts; taken again before every batch
+LEASE_SECONDS = 300.0  # seconds that one's turn lasts; taken again before every batch
 KEY_OUTLIVES = 35 * 24 * 3600.0
 ARRIVALS_KEPT = 400 * 24 * 3600.0
 SIGNALS_KEPT = 24 * 3600.0
@@ -47,7 +47,7 @@ SIGNALS_KEPT = 24 * 3600.0
 # the limits of `connector.signals.collector` let a tenth of it through.
 MOST_SIGNALS = 250_000
 TOO_OLD = "older than max_event_age while TikTok refused this pixel"
-GONE = " (its body is no longer kept)"
+BODY_DELETED = " (its body is no longer kept)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class RetentionStore(Transactions):
 
     def __init__(self, engine: sa.Engine) -> None:
         super().__init__(engine)
-        self.turn = Lease(engine, "housekeeping", TURN)
+        self.turn = Lease(engine, "housekeeping", LEASE_SECONDS)
 
     def erase_payloads(self, before: float) -> int:
         """What finished events were about; their keys stay."""
@@ -107,8 +107,8 @@ class RetentionStore(Transactions):
                 parked.c.id.in_(ids),
                 *(ledger.c[name] == parked.c[name] for name in ("store", "topic", "body_sha256")),
             )
-            line = (gone.exists(), ledger.c.outcome == "parked", ledger.c.reason.not_like(f"%{GONE}"))
-            connection.execute(sa.update(ledger).where(*line).values(reason=ledger.c.reason + GONE))
+            line = (gone.exists(), ledger.c.outcome == "parked", ledger.c.reason.not_like(f"%{BODY_DELETED}"))
+            connection.execute(sa.update(ledger).where(*line).values(reason=ledger.c.reason + BODY_DELETED))
             connection.execute(sa.delete(parked).where(parked.c.id.in_(ids)))
         return len(ids)
 
@@ -163,7 +163,7 @@ class RetentionStore(Transactions):
             expired = sa.update(events).where(events.c.id.in_(ids), *old).values(ended)
             gone = connection.execute(expired.returning(events.c.pixel, events.c.event)).all()
             number = Counter((store.name, row.pixel, "sent", row.event, "expired") for row in gone)
-            event_stats.add(connection, int(now) // HOUR * HOUR, number)
+            event_stats.add_counts(connection, int(now) // HOUR * HOUR, number)
         return len(ids)
 
     def _some(
@@ -180,13 +180,13 @@ class RetentionJob:
 
     def __init__(
         self,
-        attic: RetentionStore,
+        retention: RetentionStore,
         kept: RetentionPolicy,
         stores: Mapping[str, Store],
         owner: str,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._attic = attic
+        self._retention = retention
         self._kept = kept
         self._stores = stores
         self._owner = owner
@@ -205,7 +205,7 @@ class RetentionJob:
             except Exception:
                 log.exception("housekeeping failed")
         try:
-            self._attic.turn.give_back(self._owner)
+            self._retention.turn.release(self._owner)
         except CannotStore as error:
             log.info("the turn at housekeeping ends by itself: %s", error)
 
@@ -214,7 +214,7 @@ class RetentionJob:
         done: dict[str, int] = {}
         for name, some in self._chores():
             done[name] = 0
-            while not stop.is_set() and self._attic.turn.take(self._owner, self._clock()):
+            while not stop.is_set() and self._retention.turn.take(self._owner, self._clock()):
                 number = some()
                 done[name] += number
                 if number < BATCH:
@@ -223,17 +223,17 @@ class RetentionJob:
         return done
 
     def _chores(self) -> Iterator[tuple[str, Callable[[], int]]]:
-        now, kept, attic = self._clock(), self._kept, self._attic
+        now, kept, retention = self._clock(), self._kept, self._retention
         for store in self._stores.values():
-            yield f"events of {store.name} expired", partial(attic.expire_refused, store, now)
-        yield "payloads erased", partial(attic.erase_payloads, now - kept.payloads)
-        yield "keys forgotten", partial(attic.forget_keys, now - kept.payloads - KEY_OUTLIVES)
-        yield "parked webhooks dropped", partial(attic.forget_parked, now - kept.parked)
-        yield "ledger lines dropped", partial(attic.forget_lines, now - kept.ledger)
-        yield "counts dropped", partial(attic.forget_counts, now - kept.ledger)
-        yield "tallies dropped", partial(attic.forget_tallies, now - kept.ledger)
-        yield "hourly numbers dropped", partial(attic.forget_arrivals, now - ARRIVALS_KEPT)
-        yield "signals dropped", partial(attic.forget_signals, now - SIGNALS_KEPT)
+            yield f"events of {store.name} expired", partial(retention.expire_refused, store, now)
+        yield "payloads erased", partial(retention.erase_payloads, now - kept.payloads)
+        yield "keys forgotten", partial(retention.forget_keys, now - kept.payloads - KEY_OUTLIVES)
+        yield "parked webhooks dropped", partial(retention.forget_parked, now - kept.parked)
+        yield "ledger lines dropped", partial(retention.forget_lines, now - kept.ledger)
+        yield "counts dropped", partial(retention.forget_counts, now - kept.ledger)
+        yield "tallies dropped", partial(retention.forget_tallies, now - kept.ledger)
+        yield "hourly numbers dropped", partial(retention.forget_arrivals, now - ARRIVALS_KEPT)
+        yield "signals dropped", partial(retention.forget_signals, now - SIGNALS_KEPT)
         # Of a clock that had jumped: it would be personal data without an end.
-        yield "signals of the future dropped", partial(attic.forget_signals, math.inf, now + SIGNALS_KEPT)
-        yield "signals of a flood dropped", partial(attic.forget_signals_beyond, MOST_SIGNALS)
+        yield "signals of the future dropped", partial(retention.forget_signals, math.inf, now + SIGNALS_KEPT)
+        yield "signals of a flood dropped", partial(retention.forget_signals_beyond, MOST_SIGNALS)

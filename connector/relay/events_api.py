@@ -21,9 +21,9 @@ TIMEOUT = httpx.Timeout(10.0, connect=3.0, pool=3.0)
 ANSWERED_WITHIN = 20.0  # seconds: an answer that trickles in beyond this is given up, at the latest one read later
 LONGEST_REQUEST = ANSWERED_WITHIN + 10.0
 MAX_ANSWER = 256 * 1024
-LOOKED_AT = 2000  # characters of TikTok's words; to look for addresses costs the square of a word's length
+MAX_MESSAGE = 2000  # characters of TikTok's words; to look for addresses costs the square of a word's length
 
-Verdict = Literal["accepted", "retry", "rejected", "denied"]
+Disposition = Literal["accepted", "retry", "rejected", "denied"]
 
 THROTTLED = frozenset({40100, 40132, 61000})
 RETRIED = frozenset({40016, 50000, 50002, 60001}) | THROTTLED
@@ -46,7 +46,7 @@ class Outcome:
     `throttled`: this token was used too often.
     """
 
-    verdict: Verdict
+    verdict: Disposition
     code: int | None = None
     message: str = ""
     request_id: str = ""
@@ -80,7 +80,7 @@ class EventsApi:
             return Outcome("retry", message=f"no answer from TikTok ({type(error).__name__})", definite=False)
         except (ValueError, httpx.InvalidURL):
             return Outcome("denied", message="no request can be made of this pixel, test_event_code or EVENTS_API_URL")
-        return decipher(status, headers, answer, len(items))
+        return parse_response(status, headers, answer, len(items))
 
     def _post(self, body: bytes, token: str) -> tuple[int, Mapping[str, str], bytes]:
         """Status, headers and the answer's first MAX_ANSWER bytes. Raises httpx.HTTPError."""
@@ -98,7 +98,7 @@ class EventsApi:
         return response.status_code, response.headers, bytes(answer[:MAX_ANSWER])
 
 
-def decipher(status: int, headers: Mapping[str, str], body: bytes, sent: int) -> Outcome:
+def parse_response(status: int, headers: Mapping[str, str], body: bytes, sent: int) -> Outcome:
     """The outcome for `sent` events of an HTTP answer, whatever it is."""
     try:
         answer = msgspec.json.decode(body)
@@ -123,7 +123,7 @@ def decipher(status: int, headers: Mapping[str, str], body: bytes, sent: int) ->
     )
 
 
-def _verdict(code: int, message: str) -> Verdict:
+def _verdict(code: int, message: str) -> Disposition:
     if code in DONE or code == PARTLY:
         return "accepted"
     if code in RETRIED or 50000 <= code < 60000:
@@ -170,7 +170,7 @@ def _shown(message: str) -> str:
 
     The path of a field (`data.3.properties.contents.0.content_id`) is no value: it is long, but not between dots.
     """
-    if len(message) > LOOKED_AT:
-        message = message[:LOOKED_AT].rpartition(" ")[0]  # half a word might be half an address
+    if len(message) > MAX_MESSAGE:
+        message = message[:MAX_MESSAGE].rpartition(" ")[0]  # half a word might be half an address
     without = _ECHOED.sub("…", message)
     return re.sub(r"[\x00-\x1f\ud800-\udfff]", " ", without)[:300]

@@ -26,7 +26,7 @@ from typing import Any
 from connector.core.rate_limit import TokenBuckets
 from connector.core.store import Pixel, Store
 from connector.core.text import how_long
-from connector.monitoring.event_stats import Tally
+from connector.monitoring.event_stats import SettlementStats
 from connector.outbox.outbox import MAX_AHEAD, Lane, LaneState, LeasedEvent, Outbox, again, settled
 from connector.relay.events_api import LONGEST_REQUEST, PARTLY, EventsApi, Outcome
 from connector.storage.transaction import CannotStore
@@ -44,7 +44,7 @@ LANES_AT_ONCE = 128  # threads are made as needed
 WORKERS = 2  # of a lane with a backlog
 SLOW_LANES_AT_ONCE = 16
 SLOW = 3.0  # seconds; TikTok usually answers in less than one
-TURN = 30.0  # seconds a lane with a backlog is worked on before others may have its thread
+TIME_SLICE = 30.0  # seconds a lane with a backlog is worked on before others may have its thread
 RETRY_WINDOW = 24 * 3600.0  # after the first attempt
 DEDUPLICATED = 47 * 3600.0  # TikTok knows an event_id for 48 hours; an hour is left for clocks
 SAME_REFUSALS = 10  # so many events refused in the same words, and none taken: the set-up is at fault
@@ -167,7 +167,7 @@ class Relay:
         begun = self._elapsed()
         work = _Work(lane, *self._lanes[lane], probing)
         try:
-            while not self._stop.is_set() and not self._rests(lane) and self._elapsed() - begun < TURN:
+            while not self._stop.is_set() and not self._rests(lane) and self._elapsed() - begun < TIME_SLICE:
                 work.lease_ends = self._elapsed() + LEASE
                 number = 1 if work.probing else BACKLOG
                 claimed = self._outbox.claim(lane, number, self.name, self._clock(), LEASE)
@@ -207,7 +207,7 @@ class Relay:
             going_on = self._note(work, answers)
             for group, outcome in answers:
                 results += self._results(group, outcome, begun)
-        tally = Tally(work.lane.store, work.lane.pixel, claimed, results, self._clock())
+        tally = SettlementStats(work.lane.store, work.lane.pixel, claimed, results, self._clock())
         self._outbox.settle(self.name, lease_until, results, tally.write)
         return going_on
 

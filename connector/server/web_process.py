@@ -9,7 +9,7 @@ from connector.config.settings import Config, load
 from connector.server.supervisor import end_with_parent
 
 THREADS = 16  # while some wait for their commit, others are read, verified and mapped
-FIGURES = "PROMETHEUS_MULTIPROC_DIR"
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def gunicorn_settings(config: Config) -> dict[str, object]:
@@ -40,7 +40,7 @@ def gunicorn_settings(config: Config) -> dict[str, object]:
 
 def run_web(config: Config) -> None:
     """Gunicorn in this process; returns only by exiting."""
-    share_figures()  # before anything imports the library that counts
+    share_request_metrics()  # before anything imports the library that counts
     # Imported before the workers are forked, so that they share what they only read; frozen, or the garbage collector
     # would write into those pages.
     from gunicorn.app.base import BaseApplication  # noqa: PLC0415
@@ -60,7 +60,7 @@ def run_web(config: Config) -> None:
                 self.cfg.set(key, value)
             self.cfg.set("on_starting", lambda _server: end_with_parent())
             self.cfg.set("child_exit", lambda _server, worker: mark_process_dead(worker.pid))  # type: ignore[no-untyped-call]
-            self.cfg.set("on_exit", lambda _server: shutil.rmtree(os.environ[FIGURES], ignore_errors=True))
+            self.cfg.set("on_exit", lambda _server: shutil.rmtree(os.environ[METRICS_FOLDER], ignore_errors=True))
 
         def load(self) -> object:
             return wsgi(self.settings)
@@ -68,7 +68,7 @@ def run_web(config: Config) -> None:
     Web().run()
 
 
-def share_figures() -> None:
+def share_request_metrics() -> None:
     """Make the folder in which all workers count their requests (`web.request_metrics`), in memory where possible."""
     place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
-    os.environ[FIGURES] = tempfile.mkdtemp(prefix="connector-metrics-", dir=place)
+    os.environ[METRICS_FOLDER] = tempfile.mkdtemp(prefix="connector-metrics-", dir=place)

@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from threading import Lock
 
-from connector.core.client_ip import household, origin
-from connector.core.json_fields import parameter, text
+from connector.core.client_ip import client_address, rate_limit_key
+from connector.core.json_fields import query_parameter, text
 from connector.core.store import Store
 from connector.mapping import hashing
-from connector.mapping.consent import TOKEN, home
+from connector.mapping.consent import CHECKOUT_TOKEN, home_page
 from connector.signals.matching import Beacon, SignalMatcher
 from connector.signals.merge import Signal
 
@@ -29,7 +29,7 @@ REMEMBERED = 10_000  # addresses, some 2 MB; those forgotten begin anew, but for
 
 
 @dataclass(frozen=True, slots=True)
-class Post:
+class BeaconRequest:
     """A request to /collect: `peer` is the address of the connection, `forwarded` the X-Forwarded-For header."""
 
     peer: str
@@ -47,34 +47,34 @@ class Collector:
         self,
         stores: Mapping[str, Store],
         trusted_proxies: int,
-        joins: SignalMatcher,
+        matcher: SignalMatcher,
         clock: Callable[[], float] = time.time,
         elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stores = stores
         self._hops = trusted_proxies
-        self._joins = joins
+        self._matcher = matcher
         self._clock = clock
         self._addresses = Limit(ADDRESS_BURST, ADDRESS_RATE, elapsed)
         self._shops = Limit(STORE_BURST, STORE_RATE, elapsed)
 
-    def admits(self, store: Store, post: Post) -> bool:
+    def admits(self, store: Store, post: BeaconRequest) -> bool:
         """Whether another beacon may come for this store, and from this address."""
         ip = client_ip(post.peer, post.forwarded, self._hops)
         # Without a public address we see only a proxy, which is everybody.
-        return (not ip or self._addresses.allows(household(ip))) and self._shops.allows(store.name)
+        return (not ip or self._addresses.allows(rate_limit_key(ip))) and self._shops.allows(store.name)
 
-    def take(self, store: Store, post: Post, body: bytes) -> None:
+    def take(self, store: Store, post: BeaconRequest, body: bytes) -> None:
         """Keep a good beacon of a store that expects them; anything else is nothing. Raises CannotStore."""
         if store.signals is None:
             return
-        found = read(body, post.user_agent, client_ip(post.peer, post.forwarded, self._hops))
+        found = parse_beacon(body, post.user_agent, client_ip(post.peer, post.forwarded, self._hops))
         if found is not None:
             token, signal = found
-            self._joins.collect(Beacon(store.name, token, self._clock(), home(store), signal))
+            self._matcher.collect(Beacon(store.name, token, self._clock(), home_page(store), signal))
 
 
-def read(body: bytes, user_agent: str, ip: str) -> tuple[str, Signal] | None:
+def parse_beacon(body: bytes, user_agent: str, ip: str) -> tuple[str, Signal] | None:
     """A beacon's token and signal, or None if it is none. A member that is wrong costs that member.
 
     `user_agent` is the request's own, for a beacon that names none.
@@ -86,14 +86,14 @@ def read(body: bytes, user_agent: str, ip: str) -> tuple[str, Signal] | None:
     if not isinstance(members, dict):
         return None
     token = text(members.get("checkout_token"))
-    if not TOKEN.fullmatch(token):
+    if not CHECKOUT_TOKEN.fullmatch(token):
         return None
     answer = text(members.get("consent"))
     if answer == "denied":  # then the rest is not ours to know
         return token, Signal(consent="denied")
     url, agent = text(members.get("url")), text(members.get("user_agent"))
     return token, Signal(
-        ttclid=_visible(text(members.get("ttclid")) or parameter(url, "ttclid")),
+        ttclid=_visible(text(members.get("ttclid")) or query_parameter(url, "ttclid")),
         ttp=_visible(text(members.get("ttp")), MAX_TTP),
         ip=ip,
         user_agent=_short(agent) or _short(text(user_agent)),
@@ -105,7 +105,7 @@ def read(body: bytes, user_agent: str, ip: str) -> tuple[str, Signal] | None:
 
 def client_ip(peer: str, forwarded: str, hops: int) -> str:
     """The public address a request comes from, or ""; see `proxies.origin`."""
-    return hashing.public_ip(origin(peer, forwarded, hops))
+    return hashing.public_ip(client_address(peer, forwarded, hops))
 
 
 class Limit:

@@ -17,11 +17,11 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
 from connector.mapping.consent import BeaconWait
-from connector.signals.merge import Signal, fill, follow, join, lacking
+from connector.signals.merge import Signal, fill_absent, merge_signal, update_properties, why_not_sendable
 from connector.storage.engine import patience_of
 from connector.storage.group_commit import GroupCommit, WaitTimeout
 from connector.storage.tables import events, signals
-from connector.storage.transaction import CannotStore, Transactions, fault_of_one
+from connector.storage.transaction import CannotStore, Transactions, caused_by_one_row
 
 _FIELDS = Signal.__struct_fields__
 _HASHES = ("email", "phone", "external_id")
@@ -51,7 +51,7 @@ class Beacon:
     store: str
     token: str
     came_at: float
-    home: str
+    home_page: str
     signal: Signal
 
 
@@ -61,7 +61,7 @@ class HeldEvent:
 
     number: int
     row: dict[str, Any] = field(repr=False)
-    waits: BeaconWait
+    beacon_wait: BeaconWait
 
 
 class SignalMatcher(Transactions):
@@ -69,7 +69,9 @@ class SignalMatcher(Transactions):
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
-        self._gathering: GroupCommit[Beacon, None] = GroupCommit(self._collect, patience_of(engine), fault_of_one)
+        self._group_commit: GroupCommit[Beacon, None] = GroupCommit(
+            self._collect, patience_of(engine), caused_by_one_row
+        )
         self._add_event = self._insert(events).on_conflict_do_nothing().returning(events.c.id)
         told = self._insert(signals)
         self._tell = told.on_conflict_do_update(
@@ -81,7 +83,7 @@ class SignalMatcher(Transactions):
     def collect(self, beacon: Beacon) -> None:
         """Keep what a browser told, and join it with the events of its checkout that still wait."""
         try:
-            self._gathering.add(beacon)
+            self._group_commit.add(beacon)
         except WaitTimeout:
             raise CannotStore("others have been writing for too long") from None
 
@@ -105,7 +107,7 @@ class SignalMatcher(Transactions):
         mine = (events.c.store == beacon.store, events.c.checkout == beacon.token)
         query = sa.select(*(events.c[name] for name in _STATE)).where(*mine, _UNCLAIMED)
         for row in connection.execute(query.order_by(events.c.id)).all():
-            self._change(connection, row, _met(row._asdict(), signal, beacon.home, beacon.came_at))
+            self._change(connection, row, _met(row._asdict(), signal, beacon.home_page, beacon.came_at))
 
     # --- a webhook has come ---------------------------------------------------------------------------------
 
@@ -115,24 +117,24 @@ class SignalMatcher(Transactions):
         Of an event that is stored already, and still waits, what is absent is filled; value and products follow the
         newest body. One that was skipped for want of something is as good as new once nothing is wanting.
         """
-        tokens = {(arrival.row["store"], arrival.waits.token) for arrival in arrivals}
+        tokens = {(arrival.row["store"], arrival.beacon_wait.token) for arrival in arrivals}
         self._lock(connection, tokens)
         known = self._known(connection, tokens)
         new: Counter[int] = Counter()
         for arrival in sorted(arrivals, key=lambda arrival: _key(arrival.row)):
-            signal = known.get((arrival.row["store"], arrival.waits.token))
+            signal = known.get((arrival.row["store"], arrival.beacon_wait.token))
             new[arrival.number] += self._admit(connection, arrival, signal)
         return new
 
     def _admit(self, connection: Connection, arrival: HeldEvent, signal: Signal | None) -> bool:
-        waits, came_at = arrival.waits, arrival.row["created_at"]
+        waits, came_at = arrival.beacon_wait, arrival.row["created_at"]
         told = arrival.row | {
             "checkout": waits.token,
             "consent": waits.consent,
             "as_of": came_at if waits.as_of is None else waits.as_of,
             "due_at": came_at + waits.seconds,
         }
-        row = told | _met(told, signal, waits.home, came_at)
+        row = told | _met(told, signal, waits.home_page, came_at)
         if connection.execute(self._add_event, row).first() is not None:
             return True
         same = [events.c[name] == row[name] for name in ("pixel", "event", "event_id")]
@@ -145,8 +147,8 @@ class SignalMatcher(Transactions):
             return False
         if old.state == "skipped":
             return self._revive(connection, old.id, row)
-        known = _told_again(old, told, waits.home)
-        self._change(connection, old, known | _met(known, signal, waits.home, came_at))
+        known = _told_again(old, told, waits.home_page)
+        self._change(connection, old, known | _met(known, signal, waits.home_page, came_at))
         return False
 
     def _revive(self, connection: Connection, number: int, row: Mapping[str, Any]) -> bool:
@@ -179,26 +181,26 @@ class SignalMatcher(Transactions):
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(number)))
 
 
-def _met(row: Mapping[str, Any], signal: Signal | None, home: str, now: float) -> dict[str, Any]:
+def _met(row: Mapping[str, Any], signal: Signal | None, home_page: str, now: float) -> dict[str, Any]:
     """What becomes of a waiting event, given what its browser told so far."""
     payload, consent, due_at = row["payload"], row["consent"], row["due_at"]
     if signal is not None and signal.consent == "denied":
         consent = consent and "denied"  # where nobody has to ask, a no only keeps the signals out
     elif signal is not None:
         consent = "granted" if consent and signal.consent == "granted" else consent
-        payload = join(payload, signal, home)
-    lacks = lacking(payload, consent)
+        payload = merge_signal(payload, signal, home_page)
+    lacks = why_not_sendable(payload, consent)
     if consent == "denied" or (signal is not None and not lacks):
         due_at = min(due_at, now)
     return {"payload": payload, "consent": consent, "due_at": due_at, "state": "held" if lacks else "due"}
 
 
-def _told_again(old: sa.Row[Any], row: Mapping[str, Any], home: str) -> dict[str, Any]:
+def _told_again(old: sa.Row[Any], row: Mapping[str, Any], home_page: str) -> dict[str, Any]:
     """A stored event with what another webhook knows of it, whose body may be the older one."""
     newer = row["as_of"] >= old.as_of
-    payload, consent = fill(old.payload, row["payload"], home), old.consent
+    payload, consent = fill_absent(old.payload, row["payload"], home_page), old.consent
     if newer:
-        payload = follow(payload, row["payload"])
+        payload = update_properties(payload, row["payload"])
     if row["consent"] == "granted" or (newer and consent in ("", "missing")):
         consent = row["consent"]
     told = {"payload": payload, "consent": consent, "due_at": old.due_at, "as_of": max(old.as_of, row["as_of"])}

@@ -51,19 +51,19 @@ class Signal(Struct, frozen=True):
         return _said(url=self.url, referrer=self.referrer)
 
 
-def join(payload: bytes, signal: Signal, home: str) -> bytes:
+def merge_signal(payload: bytes, signal: Signal, home: str) -> bytes:
     """An event with what its browser told. A page.url that is only the shop's `home` counts as absent."""
     user = {name: Raw(_encode(value)) for name, value in signal.user.items()}
     return _fill(payload, user, signal.page, home)
 
 
-def fill(payload: bytes, later: bytes, home: str) -> bytes:
+def fill_absent(payload: bytes, later: bytes, home: str) -> bytes:
     """An event with what a later webhook about it knows and it does not."""
     parts = _PARTS.decode(later)
     return _fill(payload, _part(parts, "user"), _page(parts), home)
 
 
-def follow(payload: bytes, newer: bytes) -> bytes:
+def update_properties(payload: bytes, newer: bytes) -> bytes:
     """An event worth what a newer body says, with its products; what that does not say stays.
 
     Nor is a shopper's Limited Data Use given up, once an address has shown that it applies.
@@ -76,7 +76,7 @@ def follow(payload: bytes, newer: bytes) -> bytes:
     return _encode(parts)
 
 
-def lacking(payload: bytes, consent: str) -> str:
+def why_not_sendable(payload: bytes, consent: str) -> str:
     """Why an event may not be sent as it is, or ""; `consent` as the events table has it."""
     if consent in ("missing", "denied"):
         return CONSENT_DENIED if consent == "denied" else CONSENT_MISSING

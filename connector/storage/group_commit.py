@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-AT_ONCE = 64  # items a transaction; more would keep others waiting
+MAX_BATCH = 64  # items a transaction; more would keep others waiting
 MAX_LINGER = 0.01  # seconds that a transaction waits at most for items that are under way
 
 
@@ -37,13 +37,13 @@ class GroupCommit(Generic[Item, Result]):
         self,
         write: Callable[[Sequence[Item]], Sequence[Result]],
         patience: float,
-        fault_of_one: Callable[[Exception], bool],
+        caused_by_one_row: Callable[[Exception], bool],
         linger: float = MAX_LINGER,
     ) -> None:
         self._write = write
         self._linger = linger
         self._patience = patience
-        self._fault_of_one = fault_of_one
+        self._caused_by_one_row = caused_by_one_row
         self._waiting: list[_Pending[Item, Result]] = []
         self._under_way = 0
         self._writing = False
@@ -97,9 +97,9 @@ class GroupCommit(Generic[Item, Result]):
         try:
             with self._lock:
                 self._here.wait_for(self._all_here, self._linger)
-                group, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
+                group, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
             error = self._try(group)
-            failed = error is not None and not self._fault_of_one(error)
+            failed = error is not None and not self._caused_by_one_row(error)
             for wish in group if error is not None and not failed else ():
                 self._try([wish])
         finally:
@@ -116,7 +116,7 @@ class GroupCommit(Generic[Item, Result]):
                 wish.gate.release()
 
     def _all_here(self) -> bool:
-        return len(self._waiting) >= min(self._under_way, AT_ONCE)
+        return len(self._waiting) >= min(self._under_way, MAX_BATCH)
 
     def _tell(self) -> None:
         if self._all_here():

@@ -27,7 +27,7 @@ class Lease(Transactions):
         with self._write() as connection:
             return connection.execute(taken).first() is not None
 
-    def give_back(self, owner: str) -> None:
+    def release(self, owner: str) -> None:
         """Another process may have the turn at once. Raises CannotStore."""
         with self._write() as connection:
             connection.execute(sa.delete(leases).where(leases.c.name == self._name, leases.c.owner == owner))

@@ -11,14 +11,14 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 
 from connector.storage.engine import patience_of
 from connector.storage.group_commit import WaitTimeout
-from connector.storage.write_lock import turn
+from connector.storage.write_lock import exclusive_writer
 
 
 class CannotStore(Exception):
     """The database is away, locked or full. What was to be stored was not; try again later."""
 
 
-def fault_of_one(error: Exception) -> bool:
+def caused_by_one_row(error: Exception) -> bool:
     """Whether a failed transaction may succeed without one of its rows: no fault of the database's as a whole."""
     cause = error.__cause__
     if isinstance(cause, DBAPIError):
@@ -70,7 +70,7 @@ class Transactions:
         if self._postgresql or not file:
             return nullcontext()
         behind = bool(self.engine.get_execution_options().get("behind"))
-        return turn(f"{file}.lock", patience_of(self.engine), behind)
+        return exclusive_writer(f"{file}.lock", patience_of(self.engine), behind)
 
 
 def _cause(error: SQLAlchemyError) -> str:

@@ -17,7 +17,7 @@ _not_before = 0.0
 
 
 @contextmanager
-def turn(path: str, patience: float, behind: bool = False) -> Iterator[None]:
+def exclusive_writer(path: str, patience: float, behind: bool = False) -> Iterator[None]:
     """Hold the lock file at `path`: one writer at a time among all processes and threads. Raises WaitTimeout.
 
     SQLite's own waiting sleeps up to 100 ms between tries, and whoever sleeps longest is overtaken again and again.

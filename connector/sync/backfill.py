@@ -18,8 +18,8 @@ from connector.core.shop_api import Page, ShopApi
 from connector.core.signature import body_sha256
 from connector.core.store import Store
 from connector.core.text import how_many
-from connector.core.webhook import InvalidPayload, Platform, Unreadable, Webhook
-from connector.intake.intake import Examination, a_bug, decision, examine, set_aside
+from connector.core.webhook import InvalidPayload, NotJson, Platform, Webhook
+from connector.intake.intake import Examination, decision, examine, internal_error, parked_webhook
 from connector.mapping.tiktok_event import OutboundEvent
 from connector.outbox.ledger import Decision
 from connector.outbox.outbox import Outbox
@@ -35,7 +35,7 @@ SAID: Mapping[ImportKind, str] = {
 
 
 @dataclass(slots=True)
-class Tally:
+class ImportSummary:
     """What a walk came to, in orders and customers unless said otherwise."""
 
     found: int = 0
@@ -95,7 +95,7 @@ class HistoryImport:
         dry_run: bool = False,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self.tally = Tally()
+        self.tally = ImportSummary()
         self._store = store
         self._platform = platform
         self._outbox = outbox
@@ -154,11 +154,11 @@ class HistoryImport:
         self.tally.found += 1
         try:
             seen = examine(webhook, self._platform, self._store, now, self._go_live)
-        except (InvalidPayload, Unreadable) as error:
+        except (InvalidPayload, NotJson) as error:
             self._park(webhook, str(error))
             return None
         except Exception as error:
-            self._park(webhook, a_bug(error))
+            self._park(webhook, internal_error(error))
             return None
         if not seen.events and not seen.skipped:
             self.tally.empty += 1
@@ -196,7 +196,7 @@ class HistoryImport:
         self.tally.parked += 1
         self.tally.reasons[reason] += 1
         if not self._dry_run:
-            self._outbox.park(set_aside(webhook, self._store, reason), self._walk)
+            self._outbox.park(parked_webhook(webhook, self._store, reason), self._walk)
 
     def _note_who(self, seen: Examination) -> None:
         if PERSONAL_DATA_WITHHELD in seen.reason:

@@ -23,7 +23,7 @@ from connector.core.store import Store
 from connector.core.text import how_many
 from connector.core.webhook import Platform
 from connector.intake.intake import history_before
-from connector.monitoring.alerts import AlertStore, Problem, at
+from connector.monitoring.alerts import AlertStore, Problem, utc_minute
 from connector.monitoring.problems import LAST_ORDERS, withheld
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
@@ -37,8 +37,8 @@ log = logging.getLogger("connector.sync.reconcile")
 
 KINDS = frozenset({"shop", "webhooks", "gaps", "withheld"})  # of the problems that are reported here
 TICK = 10.0  # seconds between looks at what is due
-AT_ONCE = 4  # stores
-TURN = 900.0  # seconds; taken again with every page, which a slow shop and its pauses may take most of
+MAX_STORES = 4  # stores
+LEASE_SECONDS = 900.0  # seconds; taken again with every page, which a slow shop and its pauses may take most of
 UNDER_WAY = 300.0  # how long a webhook may take
 OVERLAP = 3600.0  # between two rounds: shops' clocks differ from ours, and their databases are not read at once
 FIRST = 86_400.0  # how far the first round looks back
@@ -70,9 +70,9 @@ class Reconciler:
         self._outbox = outbox
         self._owner = owner
         self._clock = clock
-        self._rounds = Checkpoints(outbox.engine)
+        self._checkpoints = Checkpoints(outbox.engine)
         self._alerts = AlertStore(outbox.engine, clock)
-        self._guardian = WebhookRepair(outbox)
+        self._repair = WebhookRepair(outbox)
         self._withheld: dict[str, set[str]] = {}  # the last orders of a store, if none of them says who bought
         self._busy: set[str] = set()
         self._lock = Lock()
@@ -104,12 +104,12 @@ class Reconciler:
     def due(self) -> list[Store]:
         """The stores whose time has come, whoever may visit them."""
         now = self._clock()
-        return [store for store in self._stores.values() if _is_due(self._rounds.last(store.name), store, now)]
+        return [store for store in self._stores.values() if _is_due(self._checkpoints.last(store.name), store, now)]
 
     def _begin(self, store: Store) -> None:
         """Visit it in a thread of its own, which nobody waits for: a shop may be silent for minutes."""
         with self._lock:
-            if store.name in self._busy or len(self._busy) >= AT_ONCE:
+            if store.name in self._busy or len(self._busy) >= MAX_STORES:
                 return
             self._busy.add(store.name)
         Thread(target=self._run, args=(store,), name=f"reconcile-{store.name}", daemon=True).start()
@@ -129,18 +129,18 @@ class Reconciler:
 
     def visit(self, store: Store) -> bool:
         """A round, if it is due and this process's turn; whether it was. Raises CannotStore."""
-        turn = Lease(self._outbox.engine, f"reconcile:{store.name}", TURN)
+        turn = Lease(self._outbox.engine, f"reconcile:{store.name}", LEASE_SECONDS)
         if not turn.take(self._owner, self._clock()):
             return False
         try:
             now = self._clock()
-            if not _is_due(self._rounds.last(store.name), store, now):  # another process was here meanwhile
+            if not _is_due(self._checkpoints.last(store.name), store, now):  # another process was here meanwhile
                 return False
-            self._round(store, self._rounds.begin(store.name, now, FIRST), turn)
+            self._round(store, self._checkpoints.begin(store.name, now, FIRST), turn)
         except Stopped:
             log.info("a round is left where it was, the next process goes on", extra={"store": store.name})
         finally:
-            turn.give_back(self._owner)
+            turn.release(self._owner)
         return True
 
     def _round(self, store: Store, begun: Checkpoint, turn: Lease) -> None:
@@ -189,7 +189,7 @@ class Reconciler:
         return first
 
     def _look_after(self, store: Store, admin: ShopApi) -> None:
-        if wrong := self._guardian.look(store, self._administrations[store.platform], admin, self._clock()):
+        if wrong := self._repair.look(store, self._administrations[store.platform], admin, self._clock()):
             self._alerts.report(f"webhooks:{store.name}", wrong)
         else:
             self._alerts.resolve(f"webhooks:{store.name}")
@@ -206,7 +206,7 @@ class Reconciler:
             end = min(since + PIECE, until)
             for _ in history.orders(admin, _moment(since), _moment(end)):
                 self._go_on(turn)
-            self._rounds.reach(store.name, end)
+            self._checkpoints.reach(store.name, end)
             since = end
 
     def _time(self) -> datetime:
@@ -225,21 +225,22 @@ class Reconciler:
 
     def _tell_of_gaps(self, store: Store, queued: Counter[Kind], now: float) -> None:
         if number := queued.total():
-            self._rounds.count_gaps(store.name, number, now)
+            self._checkpoints.count_gaps(store.name, number, now)
             log.warning("%s had not arrived by webhook", counted(queued), extra={"store": store.name})
-        found = self._rounds.last(store.name)
+        found = self._checkpoints.last(store.name)
         if not found or found.gap_at is None or found.gaps_since is None:
             return
         if not number and now - found.gap_at >= GAPS_END:
-            self._rounds.forget_gaps(store.name)
+            self._checkpoints.forget_gaps(store.name)
             self._alerts.resolve(f"gaps:{store.name}")
             return
         together = how_many(found.gaps, "order or sign-up", "orders or sign-ups")
         total = counted(queued) if found.gaps == number else together
         self._alerts.report(
             f"gaps:{store.name}",
-            f"store {store.name}: {total} had not arrived by webhook, and came from the shop's history instead (since "
-            f"{at(found.gaps_since)}); `connector webhooks list {store.name}` shows whether webhooks are missing",
+            f"store {store.name}: {total} had not arrived by webhook, and came from the shop's history instead "
+            f"(since {utc_minute(found.gaps_since)}); `connector webhooks list {store.name}` shows whether webhooks "
+            "are missing",
         )
 
     def _tell_of_withheld(self, store: Store, history: HistoryImport) -> None:

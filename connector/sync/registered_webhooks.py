@@ -5,13 +5,13 @@ import sqlalchemy as sa
 from connector.core.shop_api import Subscription
 from connector.storage.tables import registered
 from connector.storage.transaction import Transactions
-from connector.sync.registration import Line
+from connector.sync.registration import PlannedWebhook
 
 
 class RegisteredWebhooks(Transactions):
     """The table's verbs."""
 
-    def note(self, store: str, line: Line, now: float) -> None:
+    def note(self, store: str, line: PlannedWebhook, now: float) -> None:
         """What `webhooks register`, `sync` or `delete` did about a webhook, or found done by an earlier one."""
         found = line.subscription
         if found is None:

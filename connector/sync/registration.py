@@ -27,7 +27,7 @@ class CannotRegister(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class PlannedWebhook:
     """One webhook of ours: how it is, and what is done about it. Without a `subscription` the shop lacks it."""
 
     topic: str
@@ -38,14 +38,16 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RegistrationPlan:
     """All webhooks of ours, those that should be there first; `others` is how many belong to somebody else."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[PlannedWebhook, ...]
     others: int
 
 
-def plan(store: Store, topics: Sequence[str], there: Sequence[Subscription], base: str, action: Action) -> Plan:
+def plan(
+    store: Store, topics: Sequence[str], there: Sequence[Subscription], base: str, action: Action
+) -> RegistrationPlan:
     """What `action` does where the shop has the webhooks `there`, and this server is at the URL `base`."""
     base = base.rstrip("/")
     wanted = f"{base}/webhooks/{store.name}"
@@ -54,19 +56,19 @@ def plan(store: Store, topics: Sequence[str], there: Sequence[Subscription], bas
     ours = [one for one in there if _is_ours(one.url, store, taken)]
     ours.sort(key=lambda one: _rank(one.url, taken))
     in_place: set[str] = set()
-    found: list[Line] = []
+    found: list[PlannedWebhook] = []
     for one in ours:
         state = _state(one, topics, taken, in_place)
         if state == "in place":
             in_place.add(one.topic)
-        found.append(Line(one.topic, one.url, state, subscription=one))
-    lacking = [Line(topic, wanted, "missing") for topic in topics if topic not in in_place]
+        found.append(PlannedWebhook(one.topic, one.url, state, subscription=one))
+    lacking = [PlannedWebhook(topic, wanted, "missing") for topic in topics if topic not in in_place]
     lines = [_with_deed(line, action) for line in (*lacking, *found)]
     lines.sort(key=lambda line: line.state not in ("in place", "missing"))
-    return Plan(tuple(lines), len(there) - len(ours))
+    return RegistrationPlan(tuple(lines), len(there) - len(ours))
 
 
-def _with_deed(line: Line, action: Action) -> Line:
+def _with_deed(line: PlannedWebhook, action: Action) -> PlannedWebhook:
     return replace(line, deed=_DEEDS[action].get(line.state, ""))
 
 
@@ -138,7 +140,7 @@ def connect(store: Store, administration: ShopApiModule) -> ShopApi:
         raise
 
 
-def prepare(store: Store, administration: ShopApiModule, base: str, action: Action) -> tuple[ShopApi, Plan]:
+def prepare(store: Store, administration: ShopApiModule, base: str, action: Action) -> tuple[ShopApi, RegistrationPlan]:
     """Ask the shop and plan; nothing is changed yet.
 
     Raises CannotRegister without keys, when the shop would not deliver to `base`, or when what it delivers would be
@@ -165,7 +167,7 @@ def why_not_to(base: str, store: Store, administration: ShopApiModule) -> str:
     return f"webhooks cannot go to {shown(base)}: {why}" if why else ""
 
 
-def carry_out(lines: Sequence[Line], admin: ShopApi, secret: str) -> Iterator[Line]:
+def apply_plan(lines: Sequence[PlannedWebhook], admin: ShopApi, secret: str) -> Iterator[PlannedWebhook]:
     """Do what the lines say; each is returned when done, with the webhook that was made or removed.
 
     Raises ShopApiError, and what was returned stays done. What is missing is made first, so that no moment is without.

@@ -24,12 +24,12 @@ from connector.monitoring.problems import OVERDUE, alive
 from connector.monitoring.watcher import RelayAbsenceReporter
 from connector.outbox.outbox import Lane, Outbox
 from connector.outbox.queries import OutboxQueries
-from connector.signals.collector import MAX_BEACON, Collector, Post
+from connector.signals.collector import MAX_BEACON, BeaconRequest, Collector
 from connector.signals.matching import SignalMatcher
 from connector.storage.engine import connect
 from connector.storage.transaction import CannotStore
 from connector.web import metrics
-from connector.web.errors import answer, fault, unreadable
+from connector.web.errors import as_bad_request, error_response, json_response
 from connector.web.request_metrics import RequestMetrics
 from connector.web.webhook_endpoint import MAX_BODY, WebhookEndpoint
 from platforms import PLATFORMS
@@ -64,12 +64,12 @@ def create_app(config: Config, outbox: Outbox, platforms: Mapping[str, Platform]
         log.error("the database does not answer: %s", error)
     app.extensions["watch"] = watch
     atexit.register(_flush, intake)
-    figures, entrance = RequestMetrics(platforms), Authenticator(config.admin_password)
-    app.register_blueprint(dashboard.pages(config, outbox.engine, entrance, platforms))
-    app.register_blueprint(metrics.pages(config, outbox.engine, figures, entrance))
+    request_metrics, authenticator = RequestMetrics(platforms), Authenticator(config.admin_password)
+    app.register_blueprint(dashboard.pages(config, outbox.engine, authenticator, platforms))
+    app.register_blueprint(metrics.pages(config, outbox.engine, request_metrics, authenticator))
 
     app.wsgi_app = WebhookEndpoint(  # type: ignore[method-assign] # as Flask's documentation has it
-        app.wsgi_app, config.stores, intake, figures, afterwards=watch.look_now_and_then
+        app.wsgi_app, config.stores, intake, request_metrics, afterwards=watch.look_now_and_then
     )
 
     collector = Collector(config.stores, config.trusted_proxies, SignalMatcher(outbox.engine))
@@ -82,17 +82,17 @@ def create_app(config: Config, outbox: Outbox, platforms: Mapping[str, Platform]
 
     @app.get("/healthz")
     def healthz() -> Response:
-        return answer(200, status="alive")
+        return json_response(200, status="alive")
 
     @app.get("/readyz")
     def readyz() -> Response:
         try:
             outbox.ping()
-            return answer(200, status="ready", **watch.look())
+            return json_response(200, status="ready", **watch.look())
         except CannotStore:
-            return answer(503, status="cannot store", relay="unknown")
+            return json_response(503, status="cannot store", relay="unknown")
 
-    app.register_error_handler(Exception, fault)
+    app.register_error_handler(Exception, error_response)
     return app
 
 
@@ -108,7 +108,7 @@ def _collected(collector: Collector, store: Store | None) -> int:
         return 404
     if request.method == "OPTIONS":
         return 204
-    post = Post(
+    post = BeaconRequest(
         peer=request.remote_addr or "",
         forwarded=request.headers.get("X-Forwarded-For", ""),
         user_agent=request.headers.get("User-Agent", ""),
@@ -130,7 +130,7 @@ def _body() -> bytes:
     try:
         return request.get_data(cache=False)
     except Exception as error:
-        raise unreadable(error) from error
+        raise as_bad_request(error) from error
 
 
 class RelayWatch:
@@ -149,7 +149,7 @@ class RelayWatch:
     ) -> None:
         self._lanes = [Lane(store.name, pixel.code) for store in config.stores.values() for pixel in store.pixels]
         self._outbox = outbox
-        self._desk = OutboxQueries(outbox.engine)
+        self._queries = OutboxQueries(outbox.engine)
         self._clock = clock
         self._elapsed = elapsed
         self._report = report
@@ -162,9 +162,9 @@ class RelayWatch:
         if self._lanes:  # before the first relay ever nobody else has
             self._outbox.add_lanes(self._lanes)
             self._lanes = []
-        relay = _relay(self._desk.relay_seen(), now)
-        body: dict[str, str | int] = {"relay": relay, "refused_pixels": self._desk.denied()}
-        due = None if relay == "alive" else self._desk.oldest_due(now)
+        relay = _relay(self._queries.relay_seen(), now)
+        body: dict[str, str | int] = {"relay": relay, "refused_pixels": self._queries.denied()}
+        due = None if relay == "alive" else self._queries.oldest_due(now)
         if due is not None and now - due > OVERDUE:
             body["overdue"] = f"events have been due for {now - due:.0f} s and no relay works"
             self._tell(f"{body['overdue']} ({relay}); start `connector serve` or `connector relay`")
@@ -199,7 +199,7 @@ def _relay(seen: float | None, now: float) -> str:
 def _no_relay(config: Config, outbox: Outbox) -> RelayAbsenceReporter:
     hook = alerts.AlertWebhook(config.alert_url, httpx.Client(timeout=alerts.TIMEOUT)) if config.alert_url else None
     owner = f"web-{socket.gethostname()}-{os.getpid()}"
-    return RelayAbsenceReporter(alerts.AlertStore(outbox.engine), alerts.teller(outbox.engine, hook, owner))
+    return RelayAbsenceReporter(alerts.AlertStore(outbox.engine), alerts.notifier(outbox.engine, hook, owner))
 
 
 def _flush(intake: Intake) -> None:

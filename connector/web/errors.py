@@ -6,7 +6,7 @@ import msgspec
 from flask import Response
 from werkzeug.exceptions import BadRequest, HTTPException
 
-from connector.core.webhook import Refused, Unreadable
+from connector.core.webhook import InvalidSignature, NotJson
 from connector.storage.transaction import CannotStore
 
 log = logging.getLogger("connector.web.application")
@@ -17,30 +17,30 @@ class UnknownStore(LookupError):
 
 
 STATUS: dict[type[Exception], tuple[int, dict[str, str]]] = {
-    Refused: (401, {}),
-    Unreadable: (400, {}),
+    InvalidSignature: (401, {}),
+    NotJson: (400, {}),
     UnknownStore: (404, {}),
     CannotStore: (503, {"Retry-After": "10"}),
 }
 
 
-def answer(code: int, **body: str | int) -> Response:
+def json_response(code: int, **body: str | int) -> Response:
     """A status with a line of JSON."""
     return Response(msgspec.json.encode(body) + b"\n", code, mimetype="application/json")
 
 
-def fault(error: Exception) -> Response:
+def error_response(error: Exception) -> Response:
     """What is answered to who asked, when this was raised; a fault of ours goes to the log as well."""
     if isinstance(error, HTTPException) and error.code:
-        return answer(error.code, error=error.name)
+        return json_response(error.code, error=error.name)
     status, headers = STATUS.get(type(error), (500, {}))
     if status >= 500:
         log.error("%s", error if status == 503 else type(error).__name__, exc_info=error if status == 500 else None)
-    said = answer(status, error=str(error) if status < 500 else "cannot store now, try again")
+    said = json_response(status, error=str(error) if status < 500 else "cannot store now, try again")
     said.headers.update(headers)
     return said
 
 
-def unreadable(error: Exception) -> HTTPException:
+def as_bad_request(error: Exception) -> HTTPException:
     """The kinds of its own that gunicorn raises for chunks that are none and connections that end, as one of HTTP."""
     return error if isinstance(error, HTTPException) else BadRequest("the body cannot be read")

@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 
 from connector.config.settings import Config
 from connector.dashboard.auth import Authenticator, caller
-from connector.monitoring.event_stats import BEYOND, BUCKETS, EventStats, Statistic, amount, covered
+from connector.monitoring.event_stats import BEYOND, BUCKETS, EventStats, Statistic, amount, match_key_counts
 from connector.monitoring.problems import KINDS, SILENT, alive
 from connector.outbox.queries import OutboxQueries
 from connector.storage.transaction import CannotStore
@@ -33,24 +33,24 @@ _SENT = {
 }
 
 
-def pages(config: Config, engine: Engine, figures: RequestMetrics, entrance: Authenticator) -> Blueprint:
+def pages(config: Config, engine: Engine, request_metrics: RequestMetrics, authenticator: Authenticator) -> Blueprint:
     """The route, which asks for ADMIN_PASSWORD by basic auth where there is one."""
     page = Blueprint("metrics", __name__)
-    stored = Stored(engine, list(config.stores))
+    stored = DatabaseMetrics(engine, list(config.stores))
 
     @page.get("/metrics")
     def metrics() -> Response:
-        if not entrance.closed and (refusal := _refusal(entrance, config.trusted_proxies)):
+        if not authenticator.closed and (refusal := _refusal(authenticator, config.trusted_proxies)):
             return refusal
         registry = CollectorRegistry()
         registry.register(stored)
-        text = generate_latest(figures.registry()) + generate_latest(registry)
+        text = generate_latest(request_metrics.registry()) + generate_latest(registry)
         return Response(text, content_type=CONTENT_TYPE_LATEST, headers={"Cache-Control": "no-store"})
 
     return page
 
 
-def _refusal(entrance: Authenticator, hops: int) -> Response | None:
+def _refusal(authenticator: Authenticator, hops: int) -> Response | None:
     try:
         given = request.authorization
     except ValueError:  # no Base64 is beyond ASCII
@@ -58,7 +58,7 @@ def _refusal(entrance: Authenticator, hops: int) -> Response | None:
     who = caller(request.remote_addr or "", request.headers.get("X-Forwarded-For", ""), hops)
     if given is None or given.type != "basic":
         return _refused(401, "basic auth is needed: any user name, and ADMIN_PASSWORD")
-    match entrance.ask(given.password or "", who):
+    match authenticator.ask(given.password or "", who):
         case "in":
             return None
         case "wait":
@@ -74,11 +74,11 @@ def _refused(status: int, error: str) -> Response:
     return answer
 
 
-class Stored:
+class DatabaseMetrics:
     """What the database tells, collected anew each time Prometheus asks."""
 
     def __init__(self, engine: Engine, stores: Iterable[str], clock: Callable[[], float] = time.time) -> None:
-        self._desk = OutboxQueries(engine)
+        self._queries = OutboxQueries(engine)
         self._tallies = EventStats(engine)
         self._stores = list(stores)
         self._clock = clock
@@ -117,7 +117,7 @@ class Stored:
             "connector_pixel_refused", "1 while TikTok refuses the pixel's token or permission.", labels=lane
         )
         now = self._clock()
-        for queue in self._desk.queue(COUNTED):
+        for queue in self._queries.queue(COUNTED):
             names = [queue.lane.store, queue.lane.pixel]
             due.add_metric(names, queue.number)
             oldest.add_metric(names, max(0.0, now - queue.oldest) if queue.oldest is not None else 0.0)
@@ -125,7 +125,7 @@ class Stored:
         yield from (due, oldest, refused)
 
     def _state(self) -> Iterator[Metric]:
-        seen = self._desk.relay_seen()
+        seen = self._queries.relay_seen()
         yield GaugeMetricFamily(
             "connector_relay_alive",
             "1 when a relay gave a sign of life within a minute.",
@@ -136,13 +136,13 @@ class Stored:
             f"Webhooks that could not be handled and are kept; {PARKED_COUNTED} means so many or more.",
             labels=("store",),
         )
-        for store, number in self._desk.parked_by_store(self._stores, PARKED_COUNTED).items():
+        for store, number in self._queries.parked_by_store(self._stores, PARKED_COUNTED).items():
             parked.add_metric([store], number)
         yield parked
         problems = GaugeMetricFamily(
             "connector_problems", "Problems that there are now, by kind, as the alerts tell them.", labels=("kind",)
         )
-        open_now = Counter(problem.key.partition(":")[0] for problem in self._desk.open_problems())
+        open_now = Counter(problem.key.partition(":")[0] for problem in self._queries.open_problems())
         for kind in sorted(KINDS | {SILENT} | open_now.keys()):
             problems.add_metric([kind], open_now[kind])
         yield problems
@@ -168,7 +168,7 @@ def _sent(numbers: list[Statistic]) -> Iterator[Metric]:
         if one.what == "value":
             value.add_metric([one.store, one.pixel, one.event, one.detail], float(amount(one.count)))
     for names, mine in _grouped(numbers, "keys").items():
-        for key, number in covered(mine).items():
+        for key, number in match_key_counts(mine).items():
             keys.add_metric([*names, key], number)
     yield from (value, keys, _seconds(_grouped(numbers, "seconds")))
 

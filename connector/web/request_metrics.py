@@ -14,16 +14,16 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from connector.core.store import Store
-from connector.core.webhook import Platform, Refused, Request, Unreadable
+from connector.core.webhook import InvalidSignature, NotJson, Platform, Request
 from connector.storage.transaction import CannotStore
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 OTHER = "other"  # a topic that nobody has heard of: whoever writes them must not make the numbers many
-_FAILED: dict[type[Exception], str] = {Refused: "refused", Unreadable: "unreadable", CannotStore: "cannot store"}
+_FAILED: dict[type[Exception], str] = {InvalidSignature: "refused", NotJson: "unreadable", CannotStore: "cannot store"}
 
 
-class Way:
+class InFlight:
     """One webhook's way under the clock; `outcome` is set when it is known."""
 
     __slots__ = ("outcome",)
@@ -55,9 +55,9 @@ class RequestMetrics:
         self._bound: dict[tuple[str, str, str], Counter] = {}  # to find labels costs more than to count
 
     @contextmanager
-    def counting(self, store: Store, request: Request) -> Iterator[Way]:
+    def counting(self, store: Store, request: Request) -> Iterator[InFlight]:
         """Around a webhook's way: counts and times it, whatever comes of it."""
-        way, begun = Way(), self._elapsed()
+        way, begun = InFlight(), self._elapsed()
         try:
             yield way
         except Exception as error:

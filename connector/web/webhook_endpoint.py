@@ -15,7 +15,7 @@ from werkzeug.wsgi import get_input_stream
 from connector.core.store import Store
 from connector.core.webhook import Request
 from connector.intake.intake import Intake
-from connector.web.errors import UnknownStore, fault, unreadable
+from connector.web.errors import UnknownStore, as_bad_request, error_response
 from connector.web.request_metrics import RequestMetrics
 
 if TYPE_CHECKING:
@@ -35,13 +35,13 @@ class WebhookEndpoint:
         others: "WSGIApplication",
         stores: Mapping[str, Store],
         intake: Intake,
-        figures: RequestMetrics,
+        request_metrics: RequestMetrics,
         afterwards: Callable[[], None],
     ) -> None:
         self._others = others
         self._stores = stores
         self._intake = intake
-        self._figures = figures
+        self._request_metrics = request_metrics
         self._afterwards = afterwards
 
     def __call__(self, environ: dict[str, Any], start_response: "StartResponse") -> Iterable[bytes]:
@@ -51,7 +51,7 @@ class WebhookEndpoint:
         try:
             said = msgspec.json.encode({"outcome": self._take(environ)}) + b"\n"
         except Exception as error:  # each has its answer
-            return fault(error)(environ, start_response)
+            return error_response(error)(environ, start_response)
         start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(said)))])
         return (said,)
 
@@ -67,7 +67,7 @@ class WebhookEndpoint:
             name = name.encode("latin-1").decode(errors="replace")[:64]  # WSGI's texts are bytes
             log.warning("webhook for a store that is not configured: %r", name)
             raise UnknownStore(f"there is no store {name!r} here; the URL ends in the store's name")
-        with self._figures.counting(store, request) as way:
+        with self._request_metrics.counting(store, request) as way:
             outcome = way.outcome = self._intake.take(store, request)
         self._afterwards()
         return outcome
@@ -83,7 +83,7 @@ def _body(environ: dict[str, Any]) -> bytes:
         # One byte more: of a body that does not tell its length just so much is read, and nobody raises anything.
         body = get_input_stream(environ, max_content_length=MAX_BODY + 1).read()
     except Exception as error:
-        raise unreadable(error) from error
+        raise as_bad_request(error) from error
     if len(body) > MAX_BODY:
         raise RequestEntityTooLarge
     return body

@@ -12,12 +12,12 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from connector.core.event import Item, Parts
-from connector.core.json_fields import Json, count, mapping, money, number_id, rows, text
+from connector.core.json_fields import Json, json_object, json_objects, money, numeric_id, text, whole_quantity
 
 ZERO = Decimal(0)
 
 
-class Till(Struct, frozen=True):
+class MoneyReader(Struct, frozen=True):
     """Reads amounts in one currency; `plain` says whether amounts without a `_set` are in it too."""
 
     side: Literal["presentment", "shop"]
@@ -26,7 +26,7 @@ class Till(Struct, frozen=True):
 
     def amount(self, row: Json, name: str) -> Decimal | None:
         """The amount of that name, or None if the shop does not give it in this currency."""
-        shown = mapping(mapping(row.get(f"{name}_set")).get(f"{self.side}_money"))
+        shown = json_object(json_object(row.get(f"{name}_set")).get(f"{self.side}_money"))
         if text(shown.get("currency_code")).upper() == self.currency:
             return money(shown.get("amount"))
         return money(row.get(name)) if self.plain else None
@@ -35,26 +35,28 @@ class Till(Struct, frozen=True):
         """What a line or a shipping line cost after all discounts; with tax if the shop's prices have it."""
         if price is None:
             return None
-        cuts = rows(row.get("discount_allocations") or row.get("applied_discounts"))
-        return added([price * count(row.get("quantity")), *(negative(self.amount(cut, "amount")) for cut in cuts)])
+        cuts = json_objects(row.get("discount_allocations") or row.get("applied_discounts"))
+        return added(
+            [price * whole_quantity(row.get("quantity")), *(negative(self.amount(cut, "amount")) for cut in cuts)]
+        )
 
     def tax(self, row: Json) -> Decimal | None:
         """The tax in or on a line."""
-        return added(self.amount(tax, "price") for tax in rows(row.get("tax_lines")))
+        return added(self.amount(tax, "price") for tax in json_objects(row.get("tax_lines")))
 
 
 def order_money(body: Json, wanted: str) -> dict[str, Any]:
     """`currency`, `total`, `parts` and `items` of an order: in the buyer's currency if wanted and given for all."""
     shop, shown = text(body.get("currency")).upper(), text(body.get("presentment_currency")).upper()
-    own = Till("shop", shop, plain=True)
+    own = MoneyReader("shop", shop, plain=True)
     if wanted == "presentment" and shown:
-        return amounts_of(body, Till("presentment", shown, plain=shown == shop), otherwise=own)
+        return amounts_of(body, MoneyReader("presentment", shown, plain=shown == shop), otherwise=own)
     return amounts_of(body, own)
 
 
-def amounts_of(body: Json, till: Till, otherwise: Till | None = None) -> dict[str, Any]:
+def amounts_of(body: Json, till: MoneyReader, otherwise: MoneyReader | None = None) -> dict[str, Any]:
     """The same through a till that is chosen already, or `otherwise` if the total or a price is not given in it."""
-    lines = rows(body.get("line_items"))
+    lines = json_objects(body.get("line_items"))
     total, prices = till.amount(body, "total_price"), [till.amount(row, "price") for row in lines]
     if otherwise and None in (total, *prices):
         return amounts_of(body, otherwise)
@@ -66,12 +68,12 @@ def amounts_of(body: Json, till: Till, otherwise: Till | None = None) -> dict[st
     }
 
 
-def _parts(body: Json, till: Till, lines: list[Json]) -> Parts:
+def _parts(body: Json, till: MoneyReader, lines: list[Json]) -> Parts:
     """The table of what a Shopify total is made of."""
     with_tax = body.get("taxes_included") is True
     goods = [row for row in lines if not _is_tip(row) and row.get("gift_card") is not True]
     cards = [row for row in lines if row.get("gift_card") is True]
-    shipping = rows(body.get("shipping_lines"))
+    shipping = json_objects(body.get("shipping_lines"))
     goods_tax = added(till.tax(row) for row in goods + cards)
     shipping_tax = added(till.tax(row) for row in shipping)
 
@@ -93,7 +95,7 @@ def _parts(body: Json, till: Till, lines: list[Json]) -> Parts:
     )
 
 
-def _optional(till: Till, body: Json, name: str) -> Decimal | None:
+def _optional(till: MoneyReader, body: Json, name: str) -> Decimal | None:
     """An amount most orders do not have: absent is nothing, but one only given in another currency is unknown."""
     found = till.amount(body, name)
     if found is not None:
@@ -102,11 +104,11 @@ def _optional(till: Till, body: Json, name: str) -> Decimal | None:
     return None if elsewhere else ZERO
 
 
-def _item(row: Json, price: Decimal | None, till: Till) -> Item:
-    paid, quantity = till.paid(row, price), count(row.get("quantity"))
+def _item(row: Json, price: Decimal | None, till: MoneyReader) -> Item:
+    paid, quantity = till.paid(row, price), whole_quantity(row.get("quantity"))
     return Item(
-        product_id=number_id(row.get("product_id")),
-        variant_id=number_id(row.get("variant_id")),
+        product_id=numeric_id(row.get("product_id")),
+        variant_id=numeric_id(row.get("variant_id")),
         sku=text(row.get("sku")),
         name=text(row.get("title")) or text(row.get("name")),
         brand=text(row.get("vendor")),
@@ -117,7 +119,7 @@ def _item(row: Json, price: Decimal | None, till: Till) -> Item:
 
 def _is_tip(row: Json) -> bool:
     """A tip may come as a line of its own; it is in total_tip_received already."""
-    return bool(mapping(row.get("tip")))
+    return bool(json_object(row.get("tip")))
 
 
 def per_unit(paid: Decimal, quantity: int, like: Decimal) -> Decimal:

@@ -18,7 +18,7 @@ Body = dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
-class Till:
+class CurrencyPair:
     """The basket twice: in the shop's own currency and in the one the shopper saw."""
 
     shop: Basket
@@ -40,9 +40,9 @@ class Till:
         return {name: self.text(pick), f"{name}_set": self.money(pick)}
 
 
-def ring_up(journey: Journey, store: Store) -> Till:
+def ring_up(journey: Journey, store: Store) -> CurrencyPair:
     """The journey's basket in the store's currency and in the shopper's."""
-    return Till(journey.basket(shop_currency(store.country)), journey.basket(journey.currency))
+    return CurrencyPair(journey.basket(shop_currency(store.country)), journey.basket(journey.currency))
 
 
 def nothing(basket: Basket) -> Decimal:
@@ -72,7 +72,7 @@ def article(line: Line) -> Body:
     }
 
 
-def tax_lines(journey: Journey, till: Till, pick: Callable[[Basket], Decimal]) -> list[Body]:
+def tax_lines(journey: Journey, till: CurrencyPair, pick: Callable[[Basket], Decimal]) -> list[Body]:
     """The one tax of the shopper's country, or none."""
     country = journey.person.country
     if not country.tax_rate:

@@ -14,7 +14,7 @@ from connector.plugin.testing.shoppers import Journey, Line, shop_currency
 from platforms.shopify.sample_parts import (
     GID,
     Body,
-    Till,
+    CurrencyPair,
     address,
     amount_text,
     article,
@@ -164,7 +164,7 @@ def _names(journey: Journey, store: Store) -> Body:
     }
 
 
-def _current_amounts(till: Till) -> Body:
+def _current_amounts(till: CurrencyPair) -> Body:
     """The amounts after edits and refunds, of which there are none."""
     return {
         "current_shipping_price_set": till.money(lambda basket: basket.shipping),
@@ -177,7 +177,7 @@ def _current_amounts(till: Till) -> Body:
     }
 
 
-def _total_amounts(till: Till, *, paid: bool) -> Body:
+def _total_amounts(till: CurrencyPair, *, paid: bool) -> Body:
     return {
         "total_cash_rounding_payment_adjustment_set": till.money(nothing),
         "total_cash_rounding_refund_adjustment_set": till.money(nothing),
@@ -192,7 +192,7 @@ def _total_amounts(till: Till, *, paid: bool) -> Body:
     }
 
 
-def _line_item(journey: Journey, till: Till, index: int) -> Body:
+def _line_item(journey: Journey, till: CurrencyPair, index: int) -> Body:
     line = till.shop.lines[index]
     line_id = journey.number(f"line {index}")
     return {
@@ -222,7 +222,7 @@ def _line_item(journey: Journey, till: Till, index: int) -> Body:
     }
 
 
-def _shipping_line(journey: Journey, till: Till) -> Body:
+def _shipping_line(journey: Journey, till: CurrencyPair) -> Body:
     return {
         "id": journey.number("shipping"),
         "carrier_identifier": None,

@@ -15,8 +15,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from connector.core.json_fields import Json, mapping, rows, text
-from connector.core.shop_api import Page, ShopApi, ShopApiError, Subscription, Verdict
+from connector.core.json_fields import Json, json_object, json_objects, text
+from connector.core.shop_api import ApiCheck, Page, ShopApi, ShopApiError, Subscription
 from connector.core.store import Store
 from platforms.shopify.webhooks import RECORDED, TOPICS, withholds
 
@@ -152,8 +152,8 @@ class ShopifyAdmin:
         after, passed = None, {""}
         while True:
             page = self._part(self._api.graphql(SUBSCRIPTIONS, after=after), "webhookSubscriptions")
-            found += [self._subscription(node) for node in rows(page.get("nodes"))]
-            follows = mapping(page.get("pageInfo"))
+            found += [self._subscription(node) for node in json_objects(page.get("nodes"))]
+            follows = json_object(page.get("pageInfo"))
             after = follows.get("hasNextPage") and follows.get("endCursor")
             if not after:
                 return found
@@ -187,7 +187,7 @@ class ShopifyAdmin:
             raise self._api.refusal(words, f"to remove the webhook for {subscription.topic}")
 
     def _subscription(self, node: object) -> Subscription:
-        found = mapping(node)
+        found = json_object(node)
         name, url = text(found.get("topic")), text(found.get("uri"))
         if not text(found.get("id")) or not name:
             raise self._api.broken()
@@ -196,7 +196,7 @@ class ShopifyAdmin:
     def _part(self, data: Json, name: str) -> Json:
         if not isinstance(data.get(name), dict):
             raise self._api.broken()
-        return mapping(data[name])
+        return json_object(data[name])
 
     # --- history ----------------------------------------------------------------------------------------------
 
@@ -263,50 +263,53 @@ class ShopifyAdmin:
 
     # --- examination ------------------------------------------------------------------------------------------
 
-    def examine(self) -> Iterator[Verdict]:
+    def examine(self) -> Iterator[ApiCheck]:
         """Key, scopes, personal data, clock; after a key that is not accepted there is nothing more to see."""
         try:
             installation = self._part(self._api.graphql(ACCESS), "currentAppInstallation")
         except ShopApiError as fault:
-            yield Verdict(False, str(fault))
+            yield ApiCheck(False, str(fault))
             return
-        yield Verdict(True, f"{self._api.shop} accepts the key")
-        yield self._scopes({text(row.get("handle")) for row in rows(installation.get("accessScopes"))})
+        yield ApiCheck(True, f"{self._api.shop} accepts the key")
+        yield self._scopes({text(row.get("handle")) for row in json_objects(installation.get("accessScopes"))})
         try:
             yield self._personal()
         except ShopApiError as fault:
-            yield Verdict(False, str(fault))
+            yield ApiCheck(False, str(fault))
         yield self._time()
 
-    def _scopes(self, given: set[str]) -> Verdict:
+    def _scopes(self, given: set[str]) -> ApiCheck:
         missing = [scope for scope in SCOPES if not {scope, scope.replace("read_", "write_")} & given]
         if not missing:
-            return Verdict(True, f"the app has the scopes {' and '.join(SCOPES)}")
-        return Verdict(
+            return ApiCheck(True, f"the app has the scopes {' and '.join(SCOPES)}")
+        return ApiCheck(
             False,
             f"the app lacks {' and '.join(missing)}; add to its scopes in the Dev Dashboard, release the version, and "
             "approve it in the shop",
         )
 
-    def _personal(self) -> Verdict:
+    def _personal(self) -> ApiCheck:
         latest: dict[str, str | int] = {"status": "any", "order": "created_at desc", "limit": 5}
         orders = [
-            mapping(msgspec.json.decode(raw)) for raw in self._bodies(self._api.get("orders.json", latest), "orders")
+            json_object(msgspec.json.decode(raw))
+            for raw in self._bodies(self._api.get("orders.json", latest), "orders")
         ]
         if any(withholds(order) for order in orders):
-            return Verdict(False, str(self._api.withheld()))
-        if not any(mapping(order.get("customer")) or mapping(order.get("shipping_address")) for order in orders):
-            return Verdict(True, "no order yet shows whether personal data may be read; look again after the first")
-        return Verdict(True, "the shoppers' e-mail addresses, phone numbers and addresses may be read")
+            return ApiCheck(False, str(self._api.withheld()))
+        if not any(
+            json_object(order.get("customer")) or json_object(order.get("shipping_address")) for order in orders
+        ):
+            return ApiCheck(True, "no order yet shows whether personal data may be read; look again after the first")
+        return ApiCheck(True, "the shoppers' e-mail addresses, phone numbers and addresses may be read")
 
-    def _time(self) -> Verdict:
+    def _time(self) -> ApiCheck:
         if self._api.shop_time is None:
-            return Verdict(True, "Shopify's answer states no time to compare this clock with")
+            return ApiCheck(True, "Shopify's answer states no time to compare this clock with")
         apart = self._clock() - self._api.shop_time
         if abs(apart) <= CLOCKS_APART:
-            return Verdict(True, "this machine's clock agrees with Shopify's")
+            return ApiCheck(True, "this machine's clock agrees with Shopify's")
         how = f"{abs(apart):.0f} seconds {'ahead of' if apart > 0 else 'behind'} Shopify's"
-        return Verdict(False, f"this machine's clock is {how}; let it be set by a time server (NTP)")
+        return ApiCheck(False, f"this machine's clock is {how}; let it be set by a time server (NTP)")
 
 
 # --- Shopify's spellings ------------------------------------------------------------------------------------------

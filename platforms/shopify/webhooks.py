@@ -13,22 +13,22 @@ from connector.core.event import PERSONAL_DATA_WITHHELD, Address, Customer, Data
 from connector.core.json_fields import (
     Json,
     host,
-    ident,
-    mapping,
-    moment,
-    number_id,
-    parameter,
-    quotable,
-    rows,
+    identifier,
+    json_object,
+    json_objects,
+    numeric_id,
+    parse_time,
+    query_parameter,
+    safe_to_quote,
+    scalar_text,
     text,
     texts,
-    word,
 )
 from connector.core.signature import sign, verify
 from connector.core.store import Store
 from connector.core.webhook import InvalidPayload, Request, Webhook
-from platforms.shopify.data_requests import DEMANDS, asked
-from platforms.shopify.money import Till, amounts_of, order_money
+from platforms.shopify.data_requests import DEMANDS, data_request
+from platforms.shopify.money import MoneyReader, amounts_of, order_money
 
 ORDER_TOPICS = frozenset({"orders/create", "orders/paid", "orders/updated"})
 CHECKOUT_TOPICS = frozenset({"checkouts/create", "checkouts/update"})
@@ -55,7 +55,7 @@ def receive(request: Request, store: Store) -> Webhook:
         received_at=request.received_at,
         shop=shop_of(request),
         delivery=text(_header(request, "webhook-id")),
-        triggered_at=moment(_header(request, "triggered-at")),
+        triggered_at=parse_time(_header(request, "triggered-at")),
     )
 
 
@@ -93,14 +93,14 @@ def translate(webhook: Webhook, store: Store) -> Iterable[Event | Skipped | Data
         return _checkout(body, store)
     if webhook.topic in CUSTOMER_TOPICS:
         return _registration(webhook, body)
-    return (asked(webhook, body, store),)
+    return (data_request(webhook, body, store),)
 
 
 def _order(webhook: Webhook, body: Json, store: Store) -> Iterator[Event | Skipped]:
-    order_id = number_id(body.get("id"))
+    order_id = numeric_id(body.get("id"))
     if not order_id or "line_items" not in body or not ("financial_status" in body or "order_number" in body):
         raise InvalidPayload(f"the body is no order, so it is no {webhook.topic}")
-    created = moment(body.get("created_at")) or moment(body.get("processed_at"))
+    created = parse_time(body.get("created_at")) or parse_time(body.get("processed_at"))
     if created is None:
         raise InvalidPayload("the order has no created_at")
     status = text(body.get("financial_status")).lower()
@@ -124,7 +124,7 @@ def _order(webhook: Webhook, body: Json, store: Store) -> Iterator[Event | Skipp
         **order_money(body, store.mapping.currency),
         page_url=text(body.get("landing_site")),
         referrer=text(body.get("referring_site")),
-        changed_at=moment(body.get("updated_at")) if store.signals else None,
+        changed_at=parse_time(body.get("updated_at")) if store.signals else None,
         notes=() if known or not withholds(body) else (PERSONAL_DATA_WITHHELD,),
     )
     yield placed
@@ -144,7 +144,7 @@ def _paid_at(webhook: Webhook, body: Json) -> datetime | None:
     """
     if webhook.topic != "orders/paid" or webhook.triggered_at is None:
         return None
-    changed = moment(body.get("updated_at"))
+    changed = parse_time(body.get("updated_at"))
     return min(webhook.triggered_at, changed + SENT_WITHIN) if changed else webhook.triggered_at
 
 
@@ -155,7 +155,7 @@ def _why_no_order(body: Json, status: str, store: Store) -> str:
         return "the order was already cancelled when first seen"
     if store.orders.placed_statuses:
         counted = {*store.orders.placed_statuses, *(store.orders.paid_statuses or PAID)}
-        told = quotable(status) or "missing"
+        told = safe_to_quote(status) or "missing"
         return "" if status in counted else f"status {told} does not count as placed (placed_statuses)"
     return f"the order was already {status} when first seen" if status in GONE else ""
 
@@ -174,13 +174,13 @@ def _order_kind(body: Json) -> str:
     if source in ("iphone", "android", "shopify_mobile"):
         return "staff"  # the merchant's own admin app, not a shopper's phone
     if source in ("web", "checkout", "checkout_next"):
-        return "staff" if ident(body.get("user_id")) and not body.get("cart_token") else "web"
+        return "staff" if identifier(body.get("user_id")) and not body.get("cart_token") else "web"
     if any(name in source for name in MARKETPLACES):
         return "marketplace"
     # An app id or a name an API client chose: a headless shop and an ERP look alike except for the shopper.
-    if ident(body.get("user_id")):
+    if identifier(body.get("user_id")):
         return "staff"
-    details = mapping(body.get("client_details"))
+    details = json_object(body.get("client_details"))
     shopper = bool(text(body.get("browser_ip")) and text(details.get("user_agent")))
     return "app" if shopper else "api"
 
@@ -191,10 +191,10 @@ def withholds(body: Json) -> bool:
     The fields are null or not there; ip, user agent and country stay. So it is for an app without access to protected
     customer data: https://shopify.dev/docs/apps/launch/protected-customer-data
     """
-    customer, shipping = mapping(body.get("customer")), mapping(body.get("shipping_address"))
+    customer, shipping = json_object(body.get("customer")), json_object(body.get("shipping_address"))
     if not customer and not shipping:
         return False  # nobody to know, as at a till
-    places = (shipping, mapping(body.get("billing_address")), mapping(customer.get("default_address")))
+    places = (shipping, json_object(body.get("billing_address")), json_object(customer.get("default_address")))
     who = ("email", "contact_email", "phone", "first_name", "last_name")
     where = (*who, "name", "address1", "address2", "city", "zip")
     found = [part.get(name) for part in (body, customer) for name in who]
@@ -204,17 +204,17 @@ def withholds(body: Json) -> bool:
 def _order_ids(body: Json, order_id: str, store: Store) -> dict[str, str]:
     return _present(
         order_id=order_id,
-        order_number=ident(body.get("order_number")),
+        order_number=identifier(body.get("order_number")),
         order_name=text(body.get("name")),
-        checkout_token=ident(body.get("checkout_token")),
-        cart_token=ident(body.get("cart_token")),
-        customer_id=number_id(mapping(body.get("customer")).get("id")),
+        checkout_token=identifier(body.get("checkout_token")),
+        cart_token=identifier(body.get("cart_token")),
+        customer_id=numeric_id(json_object(body.get("customer")).get("id")),
         **store.asked("attribute", lambda name: _attributes(body).get(name, "")),
     )
 
 
 def _order_customer(body: Json, kind: str) -> Customer:
-    details = mapping(body.get("client_details"))
+    details = json_object(body.get("client_details"))
     # On orders that staff typed in, ip and user agent are the staff member's: never the shopper's.
     by_shopper = kind in ("web", "app", "marketplace")
     return _customer(
@@ -225,13 +225,13 @@ def _order_customer(body: Json, kind: str) -> Customer:
 
 
 def _customer(body: Json, ip: str = "", user_agent: str = "") -> Customer:
-    person = mapping(body.get("customer"))
+    person = json_object(body.get("customer"))
     billing, shipping = _address(body.get("billing_address")), _address(body.get("shipping_address"))
     home = _address(person.get("default_address"))
     address = next((a for a in (billing, shipping, home) if a != Address()), Address())
     attributes = _attributes(body)
     return Customer(
-        id=number_id(person.get("id")),
+        id=numeric_id(person.get("id")),
         emails=_unique(body.get("email"), body.get("contact_email"), person.get("email")),
         phones=_phones(
             (text(body.get("phone")), shipping.country or billing.country),
@@ -246,7 +246,7 @@ def _customer(body: Json, ip: str = "", user_agent: str = "") -> Customer:
         ip=ip,
         user_agent=user_agent,
         locale=text(body.get("customer_locale")),
-        ttclid=parameter(text(body.get("landing_site")), "ttclid")
+        ttclid=query_parameter(text(body.get("landing_site")), "ttclid")
         or attributes.get("ttclid")
         or attributes.get("_ttclid", ""),
         ttp=attributes.get("_ttp") or attributes.get("ttp", ""),
@@ -254,29 +254,31 @@ def _customer(body: Json, ip: str = "", user_agent: str = "") -> Customer:
 
 
 def _checkout(body: Json, store: Store) -> Iterator[Event | Skipped]:
-    token = ident(body.get("token"))
+    token = identifier(body.get("token"))
     if not token or "line_items" not in body:
         raise InvalidPayload("the body is no checkout: it has no token or no line_items")
     if "financial_status" in body or "order_number" in body:
         raise InvalidPayload("the body is an order, so it is no checkout")
-    created = moment(body.get("created_at"))
+    created = parse_time(body.get("created_at"))
     if created is None:
         raise InvalidPayload("the checkout has no created_at")
     source = text(body.get("source_name")).lower()
-    kind = "staff" if ident(body.get("user_id")) else _order_kind({"source_name": source or "web", "cart_token": "-"})
+    kind = (
+        "staff" if identifier(body.get("user_id")) else _order_kind({"source_name": source or "web", "cart_token": "-"})
+    )
     if kind == "api":
         kind = "app"  # a checkout is a person at a till of some kind; no channel says otherwise
     currency, shown = text(body.get("currency")).upper(), text(body.get("presentment_currency")).upper()
     # Checkout amounts have no _set, and which currency they are in is not documented where the two differ.
     certain = not shown or shown == currency
-    till = Till("shop", currency if certain else "", plain=certain)
+    till = MoneyReader("shop", currency if certain else "", plain=certain)
     yield Event(
         milestone="checkout_started",
         occurred_at=created,
         ids=_present(
             checkout_token=token,
-            cart_token=ident(body.get("cart_token")),
-            customer_id=number_id(mapping(body.get("customer")).get("id")),
+            cart_token=identifier(body.get("cart_token")),
+            customer_id=numeric_id(json_object(body.get("customer")).get("id")),
             **store.asked("attribute", lambda name: _attributes(body).get(name, "")),
         ),
         customer=_customer(body),
@@ -286,13 +288,13 @@ def _checkout(body: Json, store: Store) -> Iterator[Event | Skipped]:
         notes=() if certain else ("value left out: the checkout's currency is uncertain",),
         page_url=text(body.get("landing_site")),
         referrer=text(body.get("referring_site")),
-        changed_at=moment(body.get("updated_at")) if store.signals else None,
+        changed_at=parse_time(body.get("updated_at")) if store.signals else None,
     )
 
 
 def _registration(webhook: Webhook, body: Json) -> Iterator[Event | Skipped]:
-    customer_id = number_id(body.get("id"))
-    created = moment(body.get("created_at"))
+    customer_id = numeric_id(body.get("id"))
+    created = parse_time(body.get("created_at"))
     if not customer_id or "line_items" in body or not ("state" in body or "verified_email" in body):
         raise InvalidPayload(f"the body is no customer, so it is no {webhook.topic}")
     if created is None:
@@ -301,7 +303,7 @@ def _registration(webhook: Webhook, body: Json) -> Iterator[Event | Skipped]:
     if text(body.get("state")).lower() != "enabled":
         yield Skipped("customer_registered", "the customer has no account (a guest or a newsletter sign-up)", ids)
         return
-    enabled = webhook.triggered_at or moment(body.get("updated_at"))
+    enabled = webhook.triggered_at or parse_time(body.get("updated_at"))
     if webhook.topic == "customers/enable" and (enabled is None or enabled - created > ENABLE_WINDOW):
         yield Skipped("customer_registered", "an existing customer's first sign-in is no registration", ids)
         return
@@ -317,7 +319,7 @@ def _registration(webhook: Webhook, body: Json) -> Iterator[Event | Skipped]:
 
 
 def _address(value: object) -> Address:
-    found = mapping(value)
+    found = json_object(value)
     return Address(
         first_name=text(found.get("first_name")),
         last_name=text(found.get("last_name")),
@@ -333,8 +335,8 @@ def _attributes(body: Json) -> dict[str, str]:
     """Cart attributes (note_attributes), the way a theme hands values of its own to the server."""
     return {
         name: value
-        for row in rows(body.get("note_attributes"))
-        if isinstance(name := row.get("name"), str) and (value := word(row.get("value")))
+        for row in json_objects(body.get("note_attributes"))
+        if isinstance(name := row.get("name"), str) and (value := scalar_text(row.get("value")))
     }
 
 

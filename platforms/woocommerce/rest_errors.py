@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from connector.core.json_fields import host, mapping, text
+from connector.core.json_fields import host, json_object, text
 from connector.core.shop_api import ShopApiError
 
 KEYS_PAGE = "WooCommerce › Settings › Advanced › REST API"
@@ -41,7 +41,7 @@ class Answer:
     def code(self) -> str:
         """WordPress's own word for an error, or ""."""
         try:
-            found = text(mapping(msgspec.json.decode(self.json)).get("code"))
+            found = text(json_object(msgspec.json.decode(self.json)).get("code"))
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             return ""
         return found if _CODE.fullmatch(found) else ""

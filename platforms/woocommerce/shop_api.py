@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from connector.core.json_fields import ident, mapping, moment, text
-from connector.core.shop_api import Page, ShopApi, ShopApiError, Subscription, Verdict
+from connector.core.json_fields import identifier, json_object, parse_time, text
+from connector.core.shop_api import ApiCheck, Page, ShopApi, ShopApiError, Subscription
 from connector.core.store import Store
 from platforms.woocommerce.rest_errors import KEYS_PAGE, Answer, read
 from platforms.woocommerce.webhooks import CHECKOUT_TOPIC, DRAFTS
@@ -264,34 +264,34 @@ class WooCommerce:
 
     # --- examine
 
-    def examine(self) -> Iterator[Verdict]:
+    def examine(self) -> Iterator[ApiCheck]:
         """https, keys, permission to write, personal data, clock and version: a verdict each; nothing is changed."""
         yield self._transport()
         try:
             self._shop.get("webhooks", status="all", per_page="1")
         except ShopApiError as fault:
-            yield Verdict(False, str(fault))
+            yield ApiCheck(False, str(fault))
             yield from self._clocks()
             return
-        yield Verdict(True, "the keys are valid" + self._how_heard())
+        yield ApiCheck(True, "the keys are valid" + self._how_heard())
         yield from self._clocks()
         yield self._may_write()
         yield from self._personal_data()
 
-    def _transport(self) -> Verdict:
+    def _transport(self) -> ApiCheck:
         if self._shop.secure:
-            return Verdict(True, "the shop is asked over https")
+            return ApiCheck(True, "the shop is asked over https")
         name = urlsplit(self._shop.url).hostname or ""
         if name == "localhost" or name.startswith("127.") or name == "::1":
-            return Verdict(True, "the shop is on this machine, so http will do")
-        return Verdict(False, "the shop's customer data crosses the internet in plain http: set url to https://…")
+            return ApiCheck(True, "the shop is on this machine, so http will do")
+        return ApiCheck(False, "the shop's customer data crosses the internet in plain http: set url to https://…")
 
     def _how_heard(self) -> str:
         if self._shop.secure and self._shop.signs:
             return "; its host drops the Authorization header, so requests are signed instead, which needs nothing done"
         return ""
 
-    def _clocks(self) -> Iterator[Verdict]:
+    def _clocks(self) -> Iterator[ApiCheck]:
         answer = self._shop.answered
         try:
             told = parsedate_to_datetime(answer.headers.get("Date", "") if answer else "")
@@ -299,55 +299,57 @@ class WooCommerce:
         except (ValueError, TypeError):
             return
         if abs(off) <= CLOCK_OFF:
-            yield Verdict(True, "the shop's clock and this one agree")
+            yield ApiCheck(True, "the shop's clock and this one agree")
             return
         which = f"{abs(off).total_seconds():.0f} seconds {'ahead of' if off > timedelta(0) else 'behind'} this one"
-        yield Verdict(False, f"the shop's clock is {which}: set both by NTP, as events are dated by the shop's")
+        yield ApiCheck(False, f"the shop's clock is {which}: set both by NTP, as events are dated by the shop's")
 
-    def _may_write(self) -> Verdict:
+    def _may_write(self) -> ApiCheck:
         try:
             answer = self._shop.ask("post", "webhooks", _NO_WEBHOOK, {}, allowing=(_NO_TOPIC, _NO_URL))
         except ShopApiError as fault:
-            return Verdict(False, str(fault))
+            return ApiCheck(False, str(fault))
         if answer.code:
-            return Verdict(True, "the keys may register webhooks")
+            return ApiCheck(True, "the keys may register webhooks")
         self.unsubscribe(_subscription(read(answer, dict[str, Any])))
-        return Verdict(
+        return ApiCheck(
             True, "the keys may register webhooks (a plugin let even a senseless one through; it is removed)"
         )
 
-    def _personal_data(self) -> Iterator[Verdict]:
+    def _personal_data(self) -> Iterator[ApiCheck]:
         try:
             orders = read(self._shop.get("orders", per_page="1"), list[dict[str, Any]])
             self._shop.get("customers", per_page="1")
         except ShopApiError as fault:
-            yield Verdict(False, f"orders or customers cannot be read: {fault}")
+            yield ApiCheck(False, f"orders or customers cannot be read: {fault}")
             return
-        newest = mapping(orders[0]) if orders else {}
-        if orders and "email" not in mapping(newest.get("billing")):
-            yield Verdict(False, f"orders come without billing data: {_FULL_USER}, and switch off plugins that hide it")
+        newest = json_object(orders[0]) if orders else {}
+        if orders and "email" not in json_object(newest.get("billing")):
+            yield ApiCheck(
+                False, f"orders come without billing data: {_FULL_USER}, and switch off plugins that hide it"
+            )
         else:
-            yield Verdict(True, "orders and customers can be read" + ("" if orders else "; there is no order yet"))
+            yield ApiCheck(True, "orders and customers can be read" + ("" if orders else "; there is no order yet"))
         yield from self._version(text(newest.get("version")))
 
-    def _version(self, version: str) -> Iterator[Verdict]:
+    def _version(self, version: str) -> Iterator[ApiCheck]:
         """By the newest order, which names it; the status page takes long and may be closed."""
         if not version:
             try:
                 status = read(self._shop.get("system_status", _fields="environment"), dict[str, Any])
             except ShopApiError:
                 return
-            version = text(mapping(status.get("environment")).get("version"))
+            version = text(json_object(status.get("environment")).get("version"))
         found = re.match(r"(\d{1,4})\.(\d{1,4})", version)
         if found and (int(found[1]), int(found[2])) < OLDEST:
-            yield Verdict(False, f"WooCommerce {found[0]} cannot list orders by date of change: update WooCommerce")
+            yield ApiCheck(False, f"WooCommerce {found[0]} cannot list orders by date of change: update WooCommerce")
         elif found:
-            yield Verdict(True, f"WooCommerce {version[:20]}")
+            yield ApiCheck(True, f"WooCommerce {version[:20]}")
 
 
 def _subscription(hook: Mapping[str, Any]) -> Subscription:
     return Subscription(
-        id=ident(hook.get("id")),
+        id=identifier(hook.get("id")),
         topic=text(hook.get("topic")),
         url=text(hook.get("delivery_url")),
         active=hook.get("status") == "active",
@@ -380,7 +382,7 @@ def _wanted(part: _Part) -> list[bytes]:
 
 
 def _when(row: _Row, by: str) -> datetime | None:
-    return moment(row.date_created_gmt if by == "created" else row.date_modified_gmt)
+    return parse_time(row.date_created_gmt if by == "created" else row.date_modified_gmt)
 
 
 def _naive(at: datetime) -> str:

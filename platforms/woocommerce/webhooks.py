@@ -16,18 +16,18 @@ from msgspec.structs import replace
 from connector.core.event import Address, Customer, Event, Item, Parts, Skipped
 from connector.core.json_fields import (
     Json,
-    count,
     host,
-    ident,
-    mapping,
-    moment,
+    identifier,
+    json_object,
+    json_objects,
     money,
-    number_id,
-    parameter,
-    quotable,
-    rows,
+    numeric_id,
+    parse_time,
+    query_parameter,
+    safe_to_quote,
+    scalar_text,
     text,
-    word,
+    whole_quantity,
 )
 from connector.core.signature import sign, verify
 from connector.core.store import Store
@@ -116,16 +116,16 @@ def translate(webhook: Webhook, store: Store) -> Iterable[Event | Skipped]:
 
 
 def _order(topic: str, body: Json, store: Store) -> Iterator[Event | Skipped]:
-    order_id = number_id(body.get("id"))
+    order_id = numeric_id(body.get("id"))
     status = text(body.get("status")).lower().removeprefix("wc-")
     if not order_id or not status or "line_items" not in body:
         raise InvalidPayload(f"the body is no order, so it is no {topic}")
-    created = moment(body.get("date_created_gmt"))
+    created = parse_time(body.get("date_created_gmt"))
     if created is None:
         raise InvalidPayload("the order has no date_created_gmt")
     if status in DRAFTS:
         return  # a cart that WooCommerce keeps as an order; nothing has happened yet
-    stated = moment(body.get("date_paid_gmt"))
+    stated = parse_time(body.get("date_paid_gmt"))
     placed = _placed(body, order_id, _placed_at(body, created, stated), store)
     if reason := _why_no_order(status, stated, store):
         yield Skipped("order_placed", reason, placed.ids)
@@ -141,7 +141,7 @@ def _why_no_order(status: str, paid: datetime | None, store: Store) -> str:
         if status in {*store.orders.placed_statuses, *store.orders.paid_statuses}:
             return ""
         if paid is None or store.orders.paid_statuses or status in GONE:
-            return f"status {quotable(status)} does not count as placed (placed_statuses)"
+            return f"status {safe_to_quote(status)} does not count as placed (placed_statuses)"
     if status in store.orders.paid_statuses:
         return ""
     if status in GONE:
@@ -162,7 +162,7 @@ def _placed_at(body: Json, created: datetime, paid: datetime | None) -> datetime
     if text(body.get("created_via")) != "store-api":
         return created
     latest = created + STORE_API_DRAFT
-    stated = (paid, moment(body.get("date_modified_gmt")))
+    stated = (paid, parse_time(body.get("date_modified_gmt")))
     return min((at for at in stated if at and created <= at <= latest), default=created)
 
 
@@ -174,8 +174,8 @@ def _placed(body: Json, order_id: str, placed_at: datetime, store: Store) -> Eve
     # On orders typed in by staff or made by a program, ip and user agent are not the shopper's.
     by_shopper = kind in ("web", "app")
     customer = Customer(
-        id=number_id(body.get("customer_id")),
-        emails=_unique(text(mapping(body.get("billing")).get("email"))),
+        id=numeric_id(body.get("customer_id")),
+        emails=_unique(text(json_object(body.get("billing")).get("email"))),
         phones=_phones(billing, shipping),
         first_name=billing.first_name or shipping.first_name,
         last_name=billing.last_name or shipping.last_name,
@@ -183,10 +183,10 @@ def _placed(body: Json, order_id: str, placed_at: datetime, store: Store) -> Eve
         destination=shipping if shipping.country else billing,
         ip=text(body.get("customer_ip_address")) if by_shopper else "",
         user_agent=text(body.get("customer_user_agent")) if by_shopper else "",
-        ttclid=_first(meta, TTCLID_KEYS) or parameter(landing, "ttclid"),
+        ttclid=_first(meta, TTCLID_KEYS) or query_parameter(landing, "ttclid"),
         ttp=_first(meta, TTP_KEYS),
     )
-    number, with_tax = ident(body.get("number")), body.get("prices_include_tax") is True
+    number, with_tax = identifier(body.get("number")), body.get("prices_include_tax") is True
     return Event(
         milestone="order_placed",
         occurred_at=placed_at,
@@ -203,7 +203,7 @@ def _placed(body: Json, order_id: str, placed_at: datetime, store: Store) -> Eve
         total=money(body.get("total")),
         parts=partial(_parts, body),
         gateways=_unique(text(body.get("payment_method")), text(body.get("payment_method_title"))),
-        items=tuple(_order_item(row, with_tax) for row in rows(body.get("line_items")) if not _in_bundle(row)),
+        items=tuple(_order_item(row, with_tax) for row in json_objects(body.get("line_items")) if not _in_bundle(row)),
         page_url=landing,
         referrer=text(meta.get("_wc_order_attribution_referrer")),
     )
@@ -222,7 +222,7 @@ def _order_kind(body: Json, meta: Json) -> str:
 
 def _parts(body: Json) -> Parts:
     """The table of what a WooCommerce total is made of. Core knows no duties, tips are fees by another name."""
-    lines, fees = rows(body.get("line_items")), rows(body.get("fee_lines"))
+    lines, fees = json_objects(body.get("line_items")), json_objects(body.get("fee_lines"))
     tips = [fee for fee in fees if text(fee.get("name")).casefold() in TIPS]
     others = [fee for fee in fees if fee not in tips]
     return Parts(
@@ -250,13 +250,13 @@ def _in_bundle(row: Json) -> bool:
 
 
 def _order_item(row: Json, with_tax: bool) -> Item:
-    quantity = count(row.get("quantity"))
+    quantity = whole_quantity(row.get("quantity"))
     total = money(row.get("total"))
     if with_tax and total is not None and (tax := money(row.get("total_tax"))) is not None:
         total += tax  # what the shopper saw on the page
     return Item(
-        product_id=number_id(row.get("product_id")),
-        variant_id=number_id(row.get("variation_id")),
+        product_id=numeric_id(row.get("product_id")),
+        variant_id=numeric_id(row.get("variation_id")),
         sku=text(row.get("sku")),
         name=plain(text(row.get("name"))),
         quantity=quantity,
@@ -273,8 +273,8 @@ def _checkout(body: Json, received_at: datetime, store: Store) -> Iterator[Event
     """What `do_action('wc_tiktok_initiate_checkout', $data)` sends; core has no checkout webhook."""
     if text(body.get("action")) != "wc_tiktok_initiate_checkout":
         raise InvalidPayload(f"the body is no {CHECKOUT_TOPIC}")
-    data = mapping(body.get("arg"))
-    token = ident(data.get("token")) or ident(data.get("event_id"))
+    data = json_object(body.get("arg"))
+    token = identifier(data.get("token")) or identifier(data.get("event_id"))
     if not token:
         yield Skipped("checkout_started", "no checkout token")
         return
@@ -287,16 +287,16 @@ def _checkout(body: Json, received_at: datetime, store: Store) -> Iterator[Event
     yield Event(
         milestone="checkout_started",
         occurred_at=started_at,
-        ids=_present(checkout_token=token, customer_id=number_id(data.get("customer_id")), **_told(data, store)),
+        ids=_present(checkout_token=token, customer_id=numeric_id(data.get("customer_id")), **_told(data, store)),
         customer=Customer(
-            id=number_id(data.get("customer_id")),
+            id=numeric_id(data.get("customer_id")),
             emails=_unique(text(data.get("email"))),
             phones=_unique_phone(text(data.get("phone")), text(data.get("country"))),
             destination=Address(country=text(data.get("country"))),
             ip=text(data.get("ip")),
             user_agent=text(data.get("user_agent")),
             locale=text(data.get("locale")),
-            ttclid=text(data.get("ttclid")) or parameter(url, "ttclid"),
+            ttclid=text(data.get("ttclid")) or query_parameter(url, "ttclid"),
             ttp=text(data.get("ttp")),
         ),
         currency=text(data.get("currency")).upper(),
@@ -304,15 +304,15 @@ def _checkout(body: Json, received_at: datetime, store: Store) -> Iterator[Event
         parts=lambda: Parts(goods=_goods(data), gift_cards=Decimal(0)),
         items=tuple(
             Item(
-                product_id=number_id(row.get("product_id")),
-                variant_id=number_id(row.get("variation_id")),
+                product_id=numeric_id(row.get("product_id")),
+                variant_id=numeric_id(row.get("variation_id")),
                 sku=text(row.get("sku")),
                 name=plain(text(row.get("name"))),
                 category=plain(text(row.get("category"))),
-                quantity=count(row.get("quantity")),
+                quantity=whole_quantity(row.get("quantity")),
                 price=money(row.get("price")),
             )
-            for row in rows(data.get("line_items"))
+            for row in json_objects(data.get("line_items"))
         ),
         page_url=url,
         referrer=text(data.get("referrer")),
@@ -321,21 +321,23 @@ def _checkout(body: Json, received_at: datetime, store: Store) -> Iterator[Event
 
 def _goods(data: Json) -> Decimal | None:
     """A cart's items as the snippet prices them; what else is in its total it does not say."""
-    prices = [(money(row.get("price")), count(row.get("quantity"))) for row in rows(data.get("line_items"))]
+    prices = [
+        (money(row.get("price")), whole_quantity(row.get("quantity"))) for row in json_objects(data.get("line_items"))
+    ]
     if any(price is None for price, _ in prices):
         return None
     return sum((price * quantity for price, quantity in prices if price is not None), Decimal(0))
 
 
 def _registration(body: Json, store: Store) -> Iterator[Event | Skipped]:
-    customer_id = number_id(body.get("id"))
+    customer_id = numeric_id(body.get("id"))
     if not customer_id or "role" not in body:
         raise InvalidPayload("the body is no customer, so it is no customer.created")
-    created = moment(body.get("date_created_gmt"))
+    created = parse_time(body.get("date_created_gmt"))
     if created is None:
         raise InvalidPayload("the customer has no date_created_gmt")
     if (role := text(body.get("role"))) != "customer":
-        why = f"the new user is no customer (role {quotable(role) or 'missing'})"
+        why = f"the new user is no customer (role {safe_to_quote(role) or 'missing'})"
         yield Skipped("customer_registered", why, {"customer_id": customer_id})
         return
     billing, shipping, meta = _address(body.get("billing")), _address(body.get("shipping")), _meta(body)
@@ -345,7 +347,7 @@ def _registration(body: Json, store: Store) -> Iterator[Event | Skipped]:
         ids={"customer_id": customer_id, **_told(meta, store)},
         customer=Customer(
             id=customer_id,
-            emails=_unique(text(body.get("email")), text(mapping(body.get("billing")).get("email"))),
+            emails=_unique(text(body.get("email")), text(json_object(body.get("billing")).get("email"))),
             phones=_phones(billing, shipping),
             first_name=text(body.get("first_name")) or billing.first_name,
             last_name=text(body.get("last_name")) or billing.last_name,
@@ -366,7 +368,7 @@ def plain(name: str) -> str:
 
 
 def _address(value: object) -> Address:
-    found = mapping(value)
+    found = json_object(value)
     return Address(
         first_name=text(found.get("first_name")),
         last_name=text(found.get("last_name")),
@@ -380,12 +382,14 @@ def _address(value: object) -> Address:
 
 def _meta(body: Json) -> Json:
     """Order or customer meta by key, the last of a repeated one, as WordPress's own single-value reading."""
-    return {key: row.get("value") for row in rows(body.get("meta_data")) if isinstance(key := row.get("key"), str)}
+    return {
+        key: row.get("value") for row in json_objects(body.get("meta_data")) if isinstance(key := row.get("key"), str)
+    }
 
 
 def _told(given: Json, store: Store) -> dict[str, str]:
     """Short values of meta, or of what the shop's own snippet gave to a checkout, that the store asks for by name."""
-    return store.asked("meta", lambda key: ident(word(given.get(key))))
+    return store.asked("meta", lambda key: identifier(scalar_text(given.get(key))))
 
 
 def _first(meta: Json, keys: tuple[str, ...]) -> str:

@@ -127,7 +127,7 @@ def test_a_failed_event_is_sent_again_by_its_button(page: Page, served: Served) 
     expect(page.get_by_text("None. Good.")).to_be_visible()
     served.site.healthy = True
     served.site.work()
-    assert {row.state for row in served.site.desk.find(EventFilter(), 100)} == {"accepted"}
+    assert {row.state for row in served.site.queries.find(EventFilter(), 100)} == {"accepted"}
 
 
 def test_a_form_of_another_site_does_nothing(page: Page, served: Served) -> None:

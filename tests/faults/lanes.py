@@ -57,9 +57,9 @@ def measure(kind: str, seconds: float) -> Delays:
                 for body, headers in webhooks(store, [topic], 20, random.Random(name)):
                     _post(machinery, name, body, headers)
             beside = _orders(machinery, seconds, seed=2)
-            waiting = {lane.store: number for lane, number in machinery.desk().waiting().items()}
+            waiting = {lane.store: number for lane, number in machinery.queries().waiting().items()}
             machinery.heal()
-            until(lambda: not machinery.desk().waiting(), "the others flow again")
+            until(lambda: not machinery.queries().waiting(), "the others flow again")
         finally:
             machinery.close()
     return Delays(alone, beside, waiting)

@@ -82,7 +82,7 @@ class Machinery:
         self.config: Config = load(self.environment)
         self._log = (folder / "processes.log").open("ab")
         self._sandbox = self._run("sandbox", str(sandbox_port))
-        self._desk: OutboxQueries | None = None
+        self._queries: OutboxQueries | None = None
         self.parent: subprocess.Popen[bytes] | None = None
         self.relay: subprocess.Popen[bytes] | None = None
 
@@ -165,11 +165,11 @@ class Machinery:
     def received(self) -> list[dict[str, Any]]:
         return list(httpx.get(f"{self.sandbox_url}/received", timeout=60).json())
 
-    def desk(self) -> OutboxQueries:
+    def queries(self) -> OutboxQueries:
         """The desk over the database."""
-        if self._desk is None:
-            self._desk = OutboxQueries(connect(self.database_url, patience=10))
-        return self._desk
+        if self._queries is None:
+            self._queries = OutboxQueries(connect(self.database_url, patience=10))
+        return self._queries
 
     def close(self) -> None:
         """End everything that was started here."""
@@ -185,8 +185,8 @@ class Machinery:
                     process.wait()
         for pid in self.family():
             os.kill(pid, signal.SIGKILL)
-        if self._desk:
-            self._desk.engine.dispose()
+        if self._queries:
+            self._queries.engine.dispose()
         self._log.close()
         if self.server:
             self.server.close()

@@ -164,8 +164,8 @@ class Storm:
             lambda: (self._machinery.keep_up(), self._machinery.ready())[1], "the server is ready again", DRAINED_WITHIN
         )
         engine = connect(self._machinery.database_url, patience=10)
-        desk = OutboxQueries(engine)
-        until(lambda: not desk.waiting(), "nothing is due any more", DRAINED_WITHIN)
+        queries = OutboxQueries(engine)
+        until(lambda: not queries.waiting(), "nothing is due any more", DRAINED_WITHIN)
         engine.dispose()
 
     def _compare(self) -> None:

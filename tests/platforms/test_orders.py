@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from connector.config.settings import load
-from connector.core.store import KINDS, EventIdTemplates, Pixel
+from connector.core.store import ORDER_KINDS, EventIdTemplates, Pixel
 from connector.intake.intake import Intake
 from connector.outbox.outbox import Lane, Outbox
 from platforms import PLATFORMS
@@ -180,7 +180,7 @@ def test_kinds_of_order(store, changes, kind):
     else:
         assert names(default) == []
         assert set(reasons(default)) == {f"{kind} orders are not relayed (orders.include)"}
-    others = tuple(name for name in KINDS if name != kind)
+    others = tuple(name for name in ORDER_KINDS if name != kind)
     assert names(see(ordering(store, include=others), PAID, body)) == []
 
 

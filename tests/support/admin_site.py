@@ -49,7 +49,7 @@ class Site:
     def __init__(self, engine: Engine, **environ: str) -> None:
         self.engine = engine
         self.config = load({"STORES_TOML": STORES, "ADMIN_PASSWORD": PASSWORD, **environ})
-        self.outbox, self.desk = Outbox(engine), OutboxQueries(engine)
+        self.outbox, self.queries = Outbox(engine), OutboxQueries(engine)
         self.app: Flask = create_app(self.config, self.outbox)
         self.sandbox, self.healthy = Sandbox(), False
         client = httpx.Client(transport=httpx.MockTransport(self._answer))
@@ -90,7 +90,7 @@ class Site:
         return next(body for body in self.bodies[name] if "order_number" in body or "order_key" in body)
 
     def states(self) -> Counter[str]:
-        return Counter(row.state for row in self.desk.find(EventFilter(), 1000))
+        return Counter(row.state for row in self.queries.find(EventFilter(), 1000))
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         items = json.loads(request.content)["data"]

@@ -19,7 +19,7 @@ from connector.outbox.outbox import Outbox
 from connector.plugin.testing.shoppers import Journey
 from connector.relay.events_api import EventsApi
 from connector.relay.relay import Relay
-from connector.signals.collector import Collector, Post
+from connector.signals.collector import BeaconRequest, Collector
 from connector.signals.matching import SignalMatcher
 from connector.storage.tables import events, ledger, signals
 from platforms import PLATFORMS
@@ -69,8 +69,8 @@ class Way:
         self.outbox = Outbox(engine)
         self.intake = Intake(self.stores, PLATFORMS, self.outbox, self.moment)
         self.intake.start()
-        self.joins = SignalMatcher(engine)
-        self.collector = Collector(self.stores, 0, self.joins, clock=lambda: self.now, elapsed=lambda: self.now)
+        self.matcher = SignalMatcher(engine)
+        self.collector = Collector(self.stores, 0, self.matcher, clock=lambda: self.now, elapsed=lambda: self.now)
         self.holds = HeldEvents(engine)
         self.sandbox = Sandbox(clock=lambda: self.now, pause=lambda _event, _seconds: None)
         client = httpx.Client(transport=httpx.MockTransport(self._answer))
@@ -105,7 +105,7 @@ class Way:
         told = {"checkout_token": self.token, "ttclid": "E.C.P.click", "ttp": "ttp-cookie", "user_agent": AGENT}
         told |= {"url": "https://acme.example/checkouts/cn/secret", "referrer": "https://acme.example/cart"}
         body = json.dumps({name: value for name, value in (told | members).items() if value is not None}).encode()
-        self.collector.take(self.store, Post(ip, "", AGENT), body)
+        self.collector.take(self.store, BeaconRequest(ip, "", AGENT), body)
 
     def step(self, seconds: float = 0) -> None:
         """So much later, what works beside the web has done its round."""

@@ -5,7 +5,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from connector.monitoring.inactivity import HOUR, Inactivity, quiet
+from connector.monitoring.inactivity import HOUR, Inactivity, detect_inactivity
 
 MONDAY = 1_767_571_200  # a Monday, 00:00 UTC
 DAY = 24 * HOUR
@@ -75,7 +75,7 @@ class Watched:
             self.last = before
 
     def _judge(self, last: float, now: float) -> None:
-        if found := quiet(self.counts, MONDAY, last, now):
+        if found := detect_inactivity(self.counts, MONDAY, last, now):
             self.alarms.append(found)
 
     def noticed_after(self) -> float:
@@ -83,7 +83,7 @@ class Watched:
         low, high = 0, 12 * 24 * 60  # sixty days
         while low < high:
             middle = (low + high) // 2
-            if quiet(self.counts, MONDAY, self.last, self.last + middle * 300):
+            if detect_inactivity(self.counts, MONDAY, self.last, self.last + middle * 300):
                 high = middle
             else:
                 low = middle + 1

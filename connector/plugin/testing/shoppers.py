@@ -262,7 +262,7 @@ class Basket:
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class Shopper:
     """Who shops: name, how to reach them, where they live. `phone` is as a person there would type it."""
 
     first_name: str
@@ -287,7 +287,7 @@ class Journey:
     order_id: int
     order_number: int
     customer_id: int
-    person: Person
+    person: Shopper
     picks: tuple[tuple[Product, int], ...]
     ip: str
     user_agent: str
@@ -353,14 +353,14 @@ class Journey:
         return 10_000_000_000_000 + int(self.code(label), 16) % 90_000_000_000_000
 
 
-def _person(rng: random.Random) -> Person:
+def _person(rng: random.Random) -> Shopper:
     # Half of them at home, as in most shops: abroad, Shopify's two currencies differ.
     country = rng.choices(COUNTRIES, weights=[len(COUNTRIES) - 1] + [1] * (len(COUNTRIES) - 1))[0]
     first, _, first_ascii = rng.choice(country.first_names).partition("|")
     last, _, last_ascii = rng.choice(country.last_names).partition("|")
     mailbox = f"{first_ascii or first}.{last_ascii or last}{rng.randint(10, 99_999)}".lower()
     phone = "".join(str(rng.randint(0, 9)) if sign == "#" else sign for sign in rng.choice(country.phones))
-    return Person(
+    return Shopper(
         first_name=first,
         last_name=last,
         email=f"{mailbox}@{rng.choice(_EMAIL_DOMAINS)}",

@@ -13,7 +13,7 @@ from connector.cli.backfill import told
 from connector.cli.main import main
 from connector.storage.engine import connect
 from connector.storage.tables import events, ledger
-from connector.sync.backfill import Tally
+from connector.sync.backfill import ImportSummary
 from tests.support.fakes.living import SECRET, Clock, Living
 from tests.support.filled import rows
 
@@ -170,7 +170,7 @@ def test_a_database_that_is_not_ready(command: Command, tmp_path: Path) -> None:
 
 
 def test_each_thing_of_a_tally_is_said() -> None:
-    tally = Tally(found=9, outside=1, empty=2, parked=1, withheld={"order:1"})
+    tally = ImportSummary(found=9, outside=1, empty=2, parked=1, withheld={"order:1"})
     said = "\n".join(told(tally, dry_run=False))
     for words in (
         "1 happened at another time",
@@ -179,5 +179,7 @@ def test_each_thing_of_a_tally_is_said() -> None:
         "1 does not say",
     ):
         assert words in said
-    assert "1 order would be queued (1 event)" in "\n".join(told(Tally(queued=Counter(order=1), events=1), True))
-    assert "1 draft or the like" in "\n".join(told(Tally(empty=1), dry_run=False))
+    assert "1 order would be queued (1 event)" in "\n".join(
+        told(ImportSummary(queued=Counter(order=1), events=1), True)
+    )
+    assert "1 draft or the like" in "\n".join(told(ImportSummary(empty=1), dry_run=False))

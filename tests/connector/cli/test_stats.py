@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 from sqlalchemy import Engine
 
 from connector.cli.main import main
-from connector.monitoring.event_stats import add
+from connector.monitoring.event_stats import add_counts
 from connector.storage.engine import connect, migrate
 
 STORES = """
@@ -35,7 +35,7 @@ class Bench:
 
     def put(self, what: str, detail: str, number: int, days: float = 0, pixel: str = PIXEL) -> None:
         with self.engine.begin() as connection:
-            add(connection, int(time.time() - days * DAY), {("acme", pixel, what, "Purchase", detail): number})
+            add_counts(connection, int(time.time() - days * DAY), {("acme", pixel, what, "Purchase", detail): number})
 
     def run(self, *arguments: str) -> Result:
         return CliRunner(env=self.environment).invoke(main, ["stats", *arguments])

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from connector.config.settings import ConfigError, load
-from connector.config.summary import doubts
+from connector.config.summary import warnings
 from connector.core.webhook import Webhook
 from connector.intake.intake import examine
 from connector.plugin.testing.shoppers import Journey
@@ -88,7 +88,9 @@ def test_every_example_is_tried_here_and_shown_in_the_docs():
 def test_the_examples_leave_no_doubt_but_that_placeanorder_ends():
     for path in EXAMPLES:
         for store in configured(path).stores.values():
-            assert [doubt for doubt in doubts(store) if "2027" not in doubt and "never add them up" not in doubt] == []
+            assert [
+                doubt for doubt in warnings(store) if "2027" not in doubt and "never add them up" not in doubt
+            ] == []
 
 
 # --- a Shopify shop without a pixel ---------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from connector.config.summary import STANDARD, doubts, plain_words
+from connector.config.summary import STANDARD, plain_words, warnings
 from connector.core.store import (
     ConsentSource,
     EventIdTemplates,
@@ -121,13 +121,13 @@ NEVER_ADD = "PlaceAnOrder and Purchase both carry the order's value: never add t
 
 
 def test_the_defaults_have_two_notes():
-    assert list(doubts(SHOPIFY)) == [LATER, NEVER_ADD]
-    assert list(doubts(named(order_placed=()))) == []
-    assert list(doubts(named(order_placed=("Purchase",), order_paid=()))) == []
+    assert list(warnings(SHOPIFY)) == [LATER, NEVER_ADD]
+    assert list(warnings(named(order_placed=()))) == []
+    assert list(warnings(named(order_placed=("Purchase",), order_paid=()))) == []
 
 
 def test_one_name_for_both_is_one_event_so_nothing_adds_up():
-    assert list(doubts(named(order_placed=("Purchase",)))) == []
+    assert list(warnings(named(order_placed=("Purchase",)))) == []
 
 
 @pytest.mark.parametrize(
@@ -143,20 +143,20 @@ def test_one_name_for_both_is_one_event_so_nothing_adds_up():
     ],
 )
 def test_names_tiktok_does_not_optimise_on(name, told):
-    assert list(doubts(named(order_placed=(), order_paid=(name,)))) == [f"events.order_paid: {told}"]
+    assert list(warnings(named(order_placed=(), order_paid=(name,)))) == [f"events.order_paid: {told}"]
 
 
 @pytest.mark.parametrize("name", sorted(STANDARD - {"PlaceAnOrder"}))
 def test_standard_names_raise_no_doubt(name):
-    assert list(doubts(named(order_placed=(), order_paid=(name,)))) == []
+    assert list(warnings(named(order_placed=(), order_paid=(name,)))) == []
 
 
 def test_two_names_that_tiktok_takes_for_one():
-    found = list(doubts(named(order_placed=(), order_paid=("Purchase", "CompletePayment"))))
+    found = list(warnings(named(order_placed=(), order_paid=("Purchase", "CompletePayment"))))
     assert found[-1] == (
         "events.order_paid: TikTok takes Purchase and CompletePayment for one event, so it counts twice"
     )
-    assert not any("counts twice" in doubt for doubt in doubts(named(order_paid=("Purchase", "Subscribe"))))
+    assert not any("counts twice" in doubt for doubt in warnings(named(order_paid=("Purchase", "Subscribe"))))
 
 
 def test_signals():
@@ -164,7 +164,7 @@ def test_signals():
     assert "Checkouts wait up to 60 s, orders up to 5 s, for the browser's signals (signals)." in plain_words(expecting)
     asking = replace(expecting, consent="required")
     assert "Of everybody only those are sent who said yes: in the browser's signals." in plain_words(asking)
-    assert not any("consent" in doubt for doubt in doubts(asking))
+    assert not any("consent" in doubt for doubt in warnings(asking))
     keyed = replace(asking, consent_source=ConsentSource("marketing"))
     sentence = "Of everybody only those are sent who said yes: marketing = yes or true or 1, or the browser's signals."
     assert sentence in plain_words(keyed)
@@ -172,17 +172,17 @@ def test_signals():
 
 @pytest.mark.parametrize("consent", ["required", "required_in_europe"])
 def test_consent_without_a_key(consent):
-    found = list(doubts(replace(named(order_placed=()), consent=consent)))
+    found = list(warnings(replace(named(order_placed=()), consent=consent)))
     assert found == [
         "consent is asked for, but consent_source.key is not set: nobody can say yes, so they are all skipped"
     ]
     keyed = replace(named(order_placed=()), consent=consent, consent_source=ConsentSource("marketing"))
-    assert list(doubts(keyed)) == []
+    assert list(warnings(keyed)) == []
 
 
 def test_shopify_s_paid_statuses_without_paid():
     def told(store, *statuses):
-        return list(doubts(replace(named(store, order_placed=()), orders=OrderSettings(paid_statuses=statuses))))
+        return list(warnings(replace(named(store, order_placed=()), orders=OrderSettings(paid_statuses=statuses))))
 
     assert told(SHOPIFY, "authorized") == [
         "orders.paid_statuses replaces Shopify's own rule and leaves out paid, partially_refunded"
@@ -192,6 +192,6 @@ def test_shopify_s_paid_statuses_without_paid():
 
 
 def test_a_store_without_a_country():
-    assert list(doubts(replace(named(order_placed=()), country=""))) == [
+    assert list(warnings(replace(named(order_placed=()), country=""))) == [
         "country is not set: phone numbers typed without country code and address are left out"
     ]

@@ -16,14 +16,14 @@ ANYTHING = st.recursive(
 READERS = (
     *(
         json_fields.text,
-        json_fields.ident,
-        json_fields.number_id,
-        json_fields.mapping,
+        json_fields.identifier,
+        json_fields.numeric_id,
+        json_fields.json_object,
         json_fields.money,
-        json_fields.count,
-        json_fields.moment,
+        json_fields.whole_quantity,
+        json_fields.parse_time,
     ),
-    *(json_fields.host, lambda value: list(json_fields.rows(value))),
+    *(json_fields.host, lambda value: list(json_fields.json_objects(value))),
 )
 
 
@@ -35,7 +35,7 @@ def test_no_reader_raises_whatever_it_is_given(value):
 
 @given(st.text())
 def test_a_parameter_of_any_text_is_a_text(url):
-    assert isinstance(json_fields.parameter(f"{url}?x={url}", "x"), str)
+    assert isinstance(json_fields.query_parameter(f"{url}?x={url}", "x"), str)
 
 
 @pytest.mark.parametrize(
@@ -57,19 +57,19 @@ def test_text(value, expected):
     ],
 )
 def test_ident(value, expected):
-    assert json_fields.ident(value) == expected
+    assert json_fields.identifier(value) == expected
 
 
 @pytest.mark.parametrize(("value", "expected"), [(7, "7"), ("77", "77"), ("7a", ""), ("", ""), (0, ""), ("1" * 31, "")])
 def test_number_id(value, expected):
-    assert json_fields.number_id(value) == expected
+    assert json_fields.numeric_id(value) == expected
 
 
 def test_mapping_and_rows_pass_over_what_is_of_another_type():
-    assert json_fields.mapping({"a": 1}) == {"a": 1}
-    assert [json_fields.mapping(other) for other in ([], None, "x", 1)] == [{}] * 4
-    assert list(json_fields.rows([{"a": 1}, None, "x", {"b": 2}])) == [{"a": 1}, {"b": 2}]
-    assert [list(json_fields.rows(other)) for other in ({"a": {}}, None, "x", 1)] == [[]] * 4
+    assert json_fields.json_object({"a": 1}) == {"a": 1}
+    assert [json_fields.json_object(other) for other in ([], None, "x", 1)] == [{}] * 4
+    assert list(json_fields.json_objects([{"a": 1}, None, "x", {"b": 2}])) == [{"a": 1}, {"b": 2}]
+    assert [list(json_fields.json_objects(other)) for other in ({"a": {}}, None, "x", 1)] == [[]] * 4
 
 
 @pytest.mark.parametrize("value", ["44.50", "0", "0.00", "-10.00", " 7.1 ", "12.345", "999999999999999", "0.000001"])
@@ -98,7 +98,7 @@ def test_money_that_is_none(value):
     ],
 )
 def test_count(value, expected):
-    assert json_fields.count(value) == expected
+    assert json_fields.whole_quantity(value) == expected
 
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -112,8 +112,8 @@ NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
     ],
 )
 def test_moment_is_utc_whatever_offset_it_was_written_with(value):
-    assert json_fields.moment(value) == NOON
-    assert json_fields.moment(value).tzinfo is UTC
+    assert json_fields.parse_time(value) == NOON
+    assert json_fields.parse_time(value).tzinfo is UTC
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_moment_is_utc_whatever_offset_it_was_written_with(value):
     ],
 )
 def test_moment_that_is_none(value):
-    assert json_fields.moment(value) is None
+    assert json_fields.parse_time(value) is None
 
 
 @pytest.mark.parametrize(
@@ -155,16 +155,16 @@ def test_host(value, expected):
     ],
 )
 def test_parameter(url, expected):
-    assert json_fields.parameter(url, "x") == expected
+    assert json_fields.query_parameter(url, "x") == expected
 
 
 @pytest.mark.parametrize("word", ["", "processing", "wait-2-days", "EUR", "on_hold"])
 def test_a_plain_word_may_be_quoted(word):
-    assert json_fields.quotable(word) == word
+    assert json_fields.safe_to_quote(word) == word
 
 
 @pytest.mark.parametrize(
     "word", ["ann@example.com", "+12025550147", "a2025550147", "Ann Archer", "x" * 41, "24.55.1.2"]
 )
 def test_what_may_be_a_persons_is_not_quoted(word):
-    assert json_fields.quotable(word) == "(not shown)"
+    assert json_fields.safe_to_quote(word) == "(not shown)"

@@ -22,73 +22,73 @@ def clock() -> Clock:
     return Clock()
 
 
-def entrance(clock: Clock, password: str = "correct horse") -> Authenticator:
+def authenticator(clock: Clock, password: str = "correct horse") -> Authenticator:
     return Authenticator(password, clock, clock)
 
 
 def test_the_password_and_nothing_else(clock: Clock) -> None:
     """Neither its beginning nor another case."""
-    door = entrance(clock)
-    assert door.ask("correct horse", "a") == "in"
-    assert {door.ask(word, str(n)) for n, word in enumerate(["", "correct", "Correct horse", "correct horse "])} == {
+    guard = authenticator(clock)
+    assert guard.ask("correct horse", "a") == "in"
+    assert {guard.ask(word, str(n)) for n, word in enumerate(["", "correct", "Correct horse", "correct horse "])} == {
         "wrong"
     }
 
 
 def test_without_a_password_nobody_is_let_in(clock: Clock) -> None:
     """Least of all with an empty one."""
-    door = entrance(clock, "")
-    assert door.closed
-    assert door.ask("", "a") == "wrong"
-    assert door.session(door.begin()[0]) is None
+    guard = authenticator(clock, "")
+    assert guard.closed
+    assert guard.ask("", "a") == "wrong"
+    assert guard.session(guard.begin()[0]) is None
 
 
 def test_a_caller_with_too_many_wrong_ones_waits(clock: Clock) -> None:
     """Even with the right one: else trying would go on. Others do not wait."""
-    door = entrance(clock)
+    guard = authenticator(clock)
     for _ in range(OF_ONE):
-        assert door.ask("guess", "a") == "wrong"
-    assert door.ask("correct horse", "a") == "wait"
-    assert door.ask("correct horse", "b") == "in"
+        assert guard.ask("guess", "a") == "wrong"
+    assert guard.ask("correct horse", "a") == "wait"
+    assert guard.ask("correct horse", "b") == "in"
     clock.now += WINDOW
-    assert door.ask("correct horse", "a") == "in"
+    assert guard.ask("correct horse", "a") == "in"
 
 
 def test_being_let_in_forgets_the_wrong_ones(clock: Clock) -> None:
     """Whoever mistypes four times a day is no attacker."""
-    door = entrance(clock)
+    guard = authenticator(clock)
     for _ in range(3):
         for _ in range(OF_ONE - 1):
-            door.ask("guess", "a")
-        assert door.ask("correct horse", "a") == "in"
+            guard.ask("guess", "a")
+        assert guard.ask("correct horse", "a") == "in"
 
 
 def test_many_callers_guess_no_faster(clock: Clock) -> None:
     """A botnet has as few attempts; who has been let in before is not locked out by it."""
-    door = entrance(clock)
-    assert door.ask("correct horse", "admin") == "in"
+    guard = authenticator(clock)
+    assert guard.ask("correct horse", "admin") == "in"
     for number in range(OF_ALL):
-        assert door.ask("guess", f"bot {number}") == "wrong"
-    assert door.ask("correct horse", "stranger") == "wait"
-    assert door.ask("correct horse", "admin") == "in"
+        assert guard.ask("guess", f"bot {number}") == "wrong"
+    assert guard.ask("correct horse", "stranger") == "wait"
+    assert guard.ask("correct horse", "admin") == "in"
     clock.now += WINDOW
-    assert door.ask("correct horse", "stranger") == "in"
+    assert guard.ask("correct horse", "stranger") == "in"
 
 
 def test_little_is_remembered(clock: Clock) -> None:
     """A flood of callers fills no memory."""
-    door = entrance(clock)
+    guard = authenticator(clock)
     for number in range(REMEMBERED * 3):
         clock.now += WINDOW  # so that none has to wait
-        door.ask("correct horse" if number % 2 else "guess", str(number))
-    assert len(door._known) <= REMEMBERED
-    assert len(door._each._since) <= REMEMBERED
+        guard.ask("correct horse" if number % 2 else "guess", str(number))
+    assert len(guard._known) <= REMEMBERED
+    assert len(guard._each._since) <= REMEMBERED
 
 
 def test_a_session_lasts_half_a_day(clock: Clock) -> None:
     """In every process, for the key is made of the password."""
-    cookie, session = entrance(clock).begin()
-    other = entrance(clock)
+    cookie, session = authenticator(clock).begin()
+    other = authenticator(clock)
     assert other.session(cookie) == session
     clock.now += LASTS - 1
     assert other.session(cookie) == session
@@ -98,23 +98,23 @@ def test_a_session_lasts_half_a_day(clock: Clock) -> None:
 
 def test_another_password_ends_all_sessions(clock: Clock) -> None:
     """Everywhere, at once."""
-    cookie, _ = entrance(clock).begin()
-    assert entrance(clock, "another").session(cookie) is None
+    cookie, _ = authenticator(clock).begin()
+    assert authenticator(clock, "another").session(cookie) is None
 
 
 @given(st.text())
 def test_no_cookie_can_be_made_up(cookie: str) -> None:
     """Junk is no session and raises nothing."""
-    assert entrance(Clock()).session(cookie) is None
+    assert authenticator(Clock()).session(cookie) is None
 
 
 def test_a_cookie_that_was_changed_is_none(clock: Clock) -> None:
     """Not one character of it, and none signed for something else."""
-    door = entrance(clock)
-    cookie, _ = door.begin()
-    assert door.session(cookie[:-2] + ("A" if cookie[-2] != "A" else "B") + cookie[-1]) is None
+    guard = authenticator(clock)
+    cookie, _ = guard.begin()
+    assert guard.session(cookie[:-2] + ("A" if cookie[-2] != "A" else "B") + cookie[-1]) is None
     for other in ("text", [1], ["x", "y"], [9e12, "t", 3], None):
-        assert door.session(str(door._signer.dumps(other))) is None
+        assert guard.session(str(guard._signer.dumps(other))) is None
 
 
 @pytest.mark.parametrize(
@@ -136,8 +136,8 @@ def test_attempts_count_by_the_address_that_can_be_believed(forwarded: str, hops
 
 def test_another_address_of_the_same_ipv6_line_gives_no_new_attempts(clock: Clock) -> None:
     """A client has 2^64 of them; the line next door has attempts of its own."""
-    door = entrance(clock)
+    guard = authenticator(clock)
     for number in range(OF_ONE):
-        assert door.ask("wrong", caller(f"2001:db8:0:7::{number:x}", "", 0)) == "wrong"
-    assert door.ask("correct horse", caller("2001:db8:0:7:1234:5678:9abc:def0", "", 0)) == "wait"
-    assert door.ask("correct horse", caller("2001:db8:0:8::1", "", 0)) == "in"
+        assert guard.ask("wrong", caller(f"2001:db8:0:7::{number:x}", "", 0)) == "wrong"
+    assert guard.ask("correct horse", caller("2001:db8:0:7:1234:5678:9abc:def0", "", 0)) == "wait"
+    assert guard.ask("correct horse", caller("2001:db8:0:8::1", "", 0)) == "in"

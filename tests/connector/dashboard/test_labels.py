@@ -73,7 +73,7 @@ def test_without_a_browsers_copy_there_is_nothing_to_merge() -> None:
 )
 def test_a_state_is_a_sentence(changes: dict[str, Any], said: str) -> None:
     """With what to do, where there is something to do."""
-    assert said in labels.state(event(**({"code": None} | changes)), HAPPENED + 1)
+    assert said in labels.state_sentence(event(**({"code": None} | changes)), HAPPENED + 1)
 
 
 @pytest.mark.parametrize(("code", "said"), [(None, ""), (0, ""), (50001, "TikTok had a fault of its own"), (41000, "")])
@@ -94,17 +94,17 @@ def test_a_time_has_the_unit_that_fits(seconds: float, said: str) -> None:
 
 def test_a_problem_is_told_without_the_store_it_is_shown_at() -> None:
     """Commands are set apart."""
-    assert labels.told(problem("lag:acme:C", "store acme, pixel C: late; see `connector check`"), "acme") == [
+    assert labels.problem_parts(problem("lag:acme:C", "store acme, pixel C: late; see `connector check`"), "acme") == [
         ("said", "Pixel C: late; see "),
         ("typed", "connector check"),
     ]
-    assert labels.told(problem("lag:acme:C", ""), "acme") == []
+    assert labels.problem_parts(problem("lag:acme:C", ""), "acme") == []
 
 
 @pytest.mark.parametrize(("kind", "page"), [("parked", "parked"), ("rejected", "failed")])
 def test_where_a_button_helps_a_problem_leads_to_it(kind: str, page: str) -> None:
     """The command stays as the second way, whatever TikTok's words are."""
     sentence = "store acme: 2 webhooks; odd `words`; `connector events list` says why"
-    said, link, then, command = labels.told(problem(f"{kind}:acme", sentence), "acme")
+    said, link, then, command = labels.problem_parts(problem(f"{kind}:acme", sentence), "acme")
     assert said == ("said", "2 webhooks; odd `words`. ")
     assert (link[0], then, command) == (page, ("said", ", or "), ("typed", "connector events list"))

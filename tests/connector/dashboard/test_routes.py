@@ -152,12 +152,12 @@ class TestWho:
         self, site: Site, inside: FlaskClient, route: str, form: dict[str, str]
     ) -> None:
         """Another site's form has the cookie at best, never the token."""
-        before, parked = site.states(), site.desk.parked_lines()
+        before, parked = site.states(), site.queries.parked_lines()
         data = {name: value.encode(errors="surrogateescape") for name, value in form.items()}
         answer = inside.post(route, data=data | {"state": b"rejected"})
         assert answer.status_code == 400
         assert "load the page again" in answer.text
-        assert (site.states(), site.desk.parked_lines()) == (before, parked)
+        assert (site.states(), site.queries.parked_lines()) == (before, parked)
 
 
 class TestPages:
@@ -336,20 +336,20 @@ class TestReplay:
     def test_one_event(self, site: Site, inside: FlaskClient) -> None:
         """It is due again, and sent with the same event_id."""
         before = site.states()
-        row = site.desk.find(EventFilter(state="rejected"), 1)[0]
+        row = site.queries.find(EventFilter(state="rejected"), 1)[0]
         page = press(inside, "/replay", id=str(row.id), page="failed", state="rejected")
         assert 'role="status">1 event is due again.' in page
         assert site.states()["rejected"] == before["rejected"] - 1
         assert "due again" not in inside.get("/failed").text  # said once
         site.healthy = True
         site.work()
-        assert site.desk.find(EventFilter(ids=(str(row.id),)), 1)[0].state == "accepted"
+        assert site.queries.find(EventFilter(ids=(str(row.id),)), 1)[0].state == "accepted"
 
     def test_all_of_a_store(self, site: Site, inside: FlaskClient) -> None:
         """And of no other."""
         page = press(inside, "/replay", state="rejected", store="beans", page="failed")
         assert "2 events are due again." in page
-        assert {row.store for row in site.desk.find(EventFilter(state="rejected"), 10)} == {"acme"}
+        assert {row.store for row in site.queries.find(EventFilter(state="rejected"), 10)} == {"acme"}
 
     def test_what_must_not_go_again_stays_and_is_explained(self, site: Site, inside: FlaskClient) -> None:
         """A button never insists."""
@@ -363,7 +363,7 @@ class TestReplay:
     def test_parked_webhooks(self, site: Site, inside: FlaskClient) -> None:
         """One, or all; what still does not fit stays."""
         site.park(site.app.test_client(), b"[]")
-        newest, oldest = site.desk.parked_lines()
+        newest, oldest = site.queries.parked_lines()
         page = press(inside, "/replay-parked", id=str(newest.id), page="parked")
         assert "1 × still parked" in page
         with site.engine.begin() as connection:  # as if an update had mended what one of them needs
@@ -372,7 +372,7 @@ class TestReplay:
 
     def test_what_is_gone_is_not_another_one(self, site: Site, inside: FlaskClient) -> None:
         """Pressing twice, or a page that is old, touches nothing else."""
-        (line,) = site.desk.parked_lines()
+        (line,) = site.queries.parked_lines()
         page = press(inside, "/replay-parked", id=str(line.id - 1), page="parked")
         assert "It is not parked any more." in page
         assert "0 events are due again" in press(inside, "/replay", id="999999", page="failed")

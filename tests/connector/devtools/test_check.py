@@ -12,7 +12,7 @@ from connector.core.event import PERSONAL_DATA_WITHHELD
 from connector.core.webhook import Webhook
 from connector.devtools.check import check
 from connector.monitoring.alerts import AlertStore
-from connector.outbox.encryption import seal
+from connector.outbox.encryption import encrypt
 from connector.outbox.outbox import Lane, Outbox, ParkedWebhook
 from connector.storage.engine import connect
 from tests.support.filled import NOW, decision, mapped
@@ -155,7 +155,7 @@ def test_a_secret_in_the_file_is_warned_of(url, tmp_path):
 def park(outbox, store, body=b"[]"):
     at = datetime.fromtimestamp(NOW, UTC)
     webhook = Webhook(topic="orders/paid", body=body, received_at=at)
-    outbox.park(ParkedWebhook(store.name, webhook.topic, body.ljust(32), "a reason", NOW, seal(webhook, store)), "")
+    outbox.park(ParkedWebhook(store.name, webhook.topic, body.ljust(32), "a reason", NOW, encrypt(webhook, store)), "")
 
 
 def test_parked_webhooks_and_those_no_secret_opens(url, outbox):

@@ -6,7 +6,7 @@ import pytest
 
 from connector.config.settings import load
 from connector.devtools.check import check
-from connector.sync.registration import carry_out, prepare
+from connector.sync.registration import apply_plan, prepare
 from platforms.admins import ADMINS
 from platforms.shopify import shop_api as shopify_admin
 from platforms.woocommerce import shop_api as woocommerce_admin
@@ -57,7 +57,7 @@ def told(found, live=True):
 
 def register(store):
     admin, plan = prepare(store, WOOCOMMERCE, PUBLIC, "register")
-    list(carry_out(plan.lines, admin, "secret"))
+    list(apply_plan(plan.lines, admin, "secret"))
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from connector.core.store import Pixel
 from connector.core.webhook import Webhook
 from connector.devtools.simulate import webhooks
 from connector.intake.replay import PAGE, plan_replay, replay_events
-from connector.outbox.encryption import seal
+from connector.outbox.encryption import encrypt
 from connector.outbox.ledger import Decision
 from connector.outbox.outbox import STATES, Lane, Outbox, ParkedWebhook, settled
 from connector.outbox.queries import EventFilter, OutboxQueries
@@ -48,7 +48,7 @@ class Bench:
         self.config = load(self.environment)
         self.engine = connect(url)
         migrate(self.engine)
-        self.outbox, self.desk = Outbox(self.engine), OutboxQueries(self.engine)
+        self.outbox, self.queries = Outbox(self.engine), OutboxQueries(self.engine)
 
     def run(self, *arguments: str) -> tuple[int, str]:
         """Exit status and what was printed."""
@@ -74,10 +74,12 @@ class Bench:
             content = body or b'{"nothing":"%s"}' % random.randbytes(8).hex().encode()
             digest = hashlib.sha256(content).digest()
             webhook = Webhook("orders/create", content, datetime.now(UTC))
-            self.outbox.park(ParkedWebhook(store, "orders/create", digest, "no id", time.time(), seal(webhook, shop)))
+            self.outbox.park(
+                ParkedWebhook(store, "orders/create", digest, "no id", time.time(), encrypt(webhook, shop))
+            )
 
     def states(self):
-        return {row.event_id.removeprefix("acme-order-"): row.state for row in self.desk.find(EventFilter(), 10_000)}
+        return {row.event_id.removeprefix("acme-order-"): row.state for row in self.queries.find(EventFilter(), 10_000)}
 
 
 @pytest.fixture
@@ -193,8 +195,8 @@ class TestReplay:
         """Each part its own transaction; how far it is can be seen."""
         bench.put(*range(1000))
         ticks = []
-        plan = plan_replay(bench.config, bench.desk, EventFilter(state="rejected"), force=False)
-        assert replay_events(bench.desk, plan, ticks.append) == 1000
+        plan = plan_replay(bench.config, bench.queries, EventFilter(state="rejected"), force=False)
+        assert replay_events(bench.queries, plan, ticks.append) == 1000
         assert ticks == [500, 500]
 
     def test_a_long_one_spoils_no_pipe_with_a_bar(self, bench):
@@ -217,7 +219,7 @@ class TestParked:
             "3 × would be tried: acme orders/create: no id\n",
         )
         assert bench.run("replay", "--parked") == (0, "3 × relayed\n")
-        assert bench.desk.parked() == []
+        assert bench.queries.parked() == []
         assert set(bench.states().values()) == {"due"}
 
     def test_each_one_is_tried_once_however_many_there_are(self, bench):
@@ -226,7 +228,7 @@ class TestParked:
         status, said = bench.run("replay", "--parked")
         assert status == 1
         assert f"{PAGE + 3} × still parked: acme orders/create" in said
-        assert bench.desk.parked_number() == PAGE + 3
+        assert bench.queries.parked_number() == PAGE + 3
 
     def test_gone_stores_and_lost_secrets_are_reported(self, bench):
         """And the others are handled all the same."""
@@ -287,7 +289,7 @@ class TestList:
 
         headers |= PLATFORMS["shopify"].signed_headers(body, "whsec-new")
         assert app.test_client().post("/webhooks/acme", data=body, headers=headers).status_code == 200
-        (row,) = bench.desk.find(EventFilter(), 10)
+        (row,) = bench.queries.find(EventFilter(), 10)
         status, said = bench.run("show", row.event_id)
         assert status == 0
         assert "state due" in said

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.core.store import EventIdTemplates, Pixel, Store
-from connector.mapping.event_id import EventSubject, named_by
-from connector.mapping.tiktok_event import fill
+from connector.mapping.event_id import EventSubject, subjects_of
+from connector.mapping.tiktok_event import fill_template
 
 ACME = Store(
     name="acme",
@@ -44,13 +44,13 @@ TOKEN = "84ad78572dae52a8cbea7d55371afe89"
 )
 def test_by_the_templates_of_every_store(event_id: str, named: list[EventSubject]) -> None:
     """All that fit, for one id may fit two."""
-    assert list(named_by(event_id, [ACME, BEANS])) == named
+    assert list(subjects_of(event_id, [ACME, BEANS])) == named
 
 
 @pytest.mark.parametrize("template", ["x-{cart_token}", "x-{meta:_key}", "x-{attribute:id}", "x-{checkout_token}"])
 def test_what_the_ledger_does_not_know_is_no_key(template: str) -> None:
     """That it is an order is known all the same."""
-    (named,) = named_by(
+    (named,) = subjects_of(
         f"x-{TOKEN}", [replace(ACME, event_id=EventIdTemplates(template, "{cart_token}!", "{customer_id}?"))]
     )
     assert (named.key, str(named)) == ("", "an order of acme")
@@ -66,9 +66,9 @@ def test_what_the_ledger_does_not_know_is_no_key(template: str) -> None:
 def test_the_order_that_filled_the_template_is_among_what_it_names(parts: list[str], number: str, name: str) -> None:
     """Whatever the template is made of; where ids run into each other more than one reading may be right."""
     template = "".join(f"{part}|" for part in parts)
-    event_id = fill(template, {"order_id": number, "order_name": name})
+    event_id = fill_template(template, {"order_id": number, "order_name": name})
     store = replace(ACME, event_id=EventIdTemplates(template, "!{checkout_token}", "!{customer_id}"))
-    (named,) = named_by(event_id, [store])
+    (named,) = subjects_of(event_id, [store])
     assert named.key.removeprefix("order:") in event_id
     if parts.count("{order_name}") == 0:
         assert named == EventSubject("acme", "order", f"order:{number}")

@@ -5,7 +5,7 @@ import json
 import msgspec
 import pytest
 
-from connector.mapping.redaction import masked
+from connector.mapping.redaction import redacted
 
 
 def test_only_the_beginning_of_what_identifies_is_shown() -> None:
@@ -16,7 +16,7 @@ def test_only_the_beginning_of_what_identifies_is_shown() -> None:
         "page": {"url": "https://acme.example/a?ttclid=E.C.P.abcdef", "referrer": "https://acme.example/?ttclid=E.C.P"},
         "properties": {"value": 1},
     }
-    assert json.loads(masked(json.dumps(item).encode())) == item | {
+    assert json.loads(redacted(json.dumps(item).encode())) == item | {
         "user": {"email": "a" * 64, "ip": "203.…", "user_agent": "Mozi…", "ttclid": "E.C.…"},
         "page": {"url": "https://acme.example/a", "referrer": "https://acme.example/"},
     }
@@ -24,8 +24,8 @@ def test_only_the_beginning_of_what_identifies_is_shown() -> None:
 
 def test_numbers_keep_their_digits_and_lines_can_be_broken() -> None:
     """44.50 was sent, so 44.50 is shown."""
-    assert masked(b'{"properties":{"value":44.50}}') == '{"properties":{"value":44.50}}'
-    assert masked(b'{"value":44.50}', indent=2) == '{\n  "value": 44.50\n}'
+    assert redacted(b'{"properties":{"value":44.50}}') == '{"properties":{"value":44.50}}'
+    assert redacted(b'{"value":44.50}', indent=2) == '{\n  "value": 44.50\n}'
 
 
 @pytest.mark.parametrize(
@@ -33,9 +33,9 @@ def test_numbers_keep_their_digits_and_lines_can_be_broken() -> None:
 )
 def test_whatever_is_stored_can_be_shown(item: object) -> None:
     """Nothing raises."""
-    assert "1.2.3.4" not in masked(msgspec.json.encode(item))
+    assert "1.2.3.4" not in redacted(msgspec.json.encode(item))
 
 
 def test_what_is_gone_is_said_to_be() -> None:
     """Payloads are kept for some days."""
-    assert masked(None) == "(no longer kept)"
+    assert redacted(None) == "(no longer kept)"

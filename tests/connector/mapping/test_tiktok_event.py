@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from connector.core.event import Address, Customer, Event, Item, Skipped
 from connector.core.store import EventIdTemplates, MappingSettings, OrderSettings, Pixel, Store
-from connector.mapping.tiktok_event import CURRENCIES, OutboundEvent, content_id, fill, map_event, object_key
+from connector.mapping.tiktok_event import CURRENCIES, OutboundEvent, content_id, fill_template, map_event, object_key
 
 NOW = datetime(2026, 11, 23, 15, 0, tzinfo=UTC)
 LIVE = NOW - timedelta(days=30)
@@ -244,10 +244,10 @@ def test_event_ids_come_of_their_templates():
 
 
 def test_fill():
-    assert fill("a-{x}-{attribute:My key}", {"x": "1", "attribute:My key": "{x}"}) == "a-1-{x}"
-    assert fill("{x}", {}) == fill("{x}", {"x": ""}) == ""
-    assert fill("plain", {}) == "plain"
-    assert len(fill("{x}", {"x": "y" * 400})) == 400  # cut short, two long tokens could become one event
+    assert fill_template("a-{x}-{attribute:My key}", {"x": "1", "attribute:My key": "{x}"}) == "a-1-{x}"
+    assert fill_template("{x}", {}) == fill_template("{x}", {"x": ""}) == ""
+    assert fill_template("plain", {}) == "plain"
+    assert len(fill_template("{x}", {"x": "y" * 400})) == 400  # cut short, two long tokens could become one event
 
 
 def test_object_key():

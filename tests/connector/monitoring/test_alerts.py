@@ -10,7 +10,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from connector.monitoring.alerts import AT_ONCE, CALM, PAUSES, TURN, AlertStore, AlertWebhook, Notifier, Problem, teller
+from connector.monitoring.alerts import (
+    CALM,
+    LEASE_SECONDS,
+    MAX_LINES,
+    PAUSES,
+    AlertStore,
+    AlertWebhook,
+    Notifier,
+    Problem,
+    notifier,
+)
 from connector.outbox.queries import OutboxQueries
 from connector.storage.tables import alerts
 from tests.support.alert_receiver import Receiver, receiver
@@ -28,21 +38,21 @@ class Bench:
         self.now = NOW
         self.hook = AlertWebhook(server.url, client)
         self.alerts = AlertStore(engine, self.clock)
-        self.teller = self.hire("one")
+        self.notifier = self.hire("one")
 
     def clock(self) -> float:
         return self.now
 
     def hire(self, name: str) -> Notifier:
-        return teller(self.engine, self.hook, name, self.clock)
+        return notifier(self.engine, self.hook, name, self.clock)
 
     def tell(self, *problems: Problem, after: float = 0.0) -> list[str]:
         """The messages of a round in which these problems are seen, some seconds after the last."""
         self.now += after
         self.alerts.note(problems, {"denied", "lag"})
         before = len(self.server.texts)
-        if self.teller.has_turn():
-            self.teller.tell()
+        if self.notifier.acquire_lease():
+            self.notifier.tell()
         return self.server.texts[before:]
 
 
@@ -97,8 +107,8 @@ class TestOnce:
     def test_the_memory_survives_a_restart_and_is_shared(self, bench: Bench) -> None:
         """Another process, or the same one later, does not tell again."""
         bench.tell(DENIED)
-        bench.now += TURN + 1
-        bench.teller = bench.hire("two")
+        bench.now += LEASE_SECONDS + 1
+        bench.notifier = bench.hire("two")
         assert bench.tell(DENIED) == []
         bench.tell(after=60)
         assert bench.tell(after=CALM) == [f"Over after 3 minutes: {SENTENCE}"]
@@ -106,12 +116,12 @@ class TestOnce:
     def test_only_one_process_has_the_turn(self, bench: Bench) -> None:
         """Others find it taken until it is given back, or ends with its process."""
         two = bench.hire("two")
-        assert bench.teller.has_turn()
-        assert not two.has_turn()
-        bench.teller.leave()
-        assert two.has_turn()
-        bench.now += TURN + 1
-        assert bench.teller.has_turn()
+        assert bench.notifier.acquire_lease()
+        assert not two.acquire_lease()
+        bench.notifier.leave()
+        assert two.acquire_lease()
+        bench.now += LEASE_SECONDS + 1
+        assert bench.notifier.acquire_lease()
 
     def test_a_problem_may_have_to_last(self, bench: Bench) -> None:
         """Before it counts it is neither told nor shown, and if it ends nobody hears of it."""
@@ -140,11 +150,11 @@ class TestOnce:
 
     def test_many_problems_are_few_messages(self, bench: Bench) -> None:
         """Some lines each, one message a round."""
-        many = [Problem(f"denied:{n:02}", f"sentence {n:02}") for n in range(AT_ONCE + 5)]
+        many = [Problem(f"denied:{n:02}", f"sentence {n:02}") for n in range(MAX_LINES + 5)]
         first, second = bench.tell(*many), bench.tell(*many, after=60)
         assert bench.tell(*many, after=60) == []
-        assert [len(text.splitlines()) for text in first + second] == [AT_ONCE, 5]
-        assert len({line for text in first + second for line in text.splitlines()}) == AT_ONCE + 5
+        assert [len(text.splitlines()) for text in first + second] == [MAX_LINES, 5]
+        assert len({line for text in first + second for line in text.splitlines()}) == MAX_LINES + 5
 
     def test_the_newest_sentence_is_kept(self, bench: Bench) -> None:
         """Numbers in it grow, and that is no new problem."""
@@ -242,7 +252,7 @@ class TestFailing:
         bench.now = NOW + 9 * PAUSES[1]
         bench.tell(DENIED)
         bench.now = NOW
-        bench.teller = bench.hire("two")
+        bench.notifier = bench.hire("two")
         assert len(bench.tell(DENIED)) == 1
 
 
@@ -252,7 +262,7 @@ class TestWithoutAnAddress:
     def test_a_line_when_it_begins_and_one_when_it_ends(self, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
         """Structured, by the problem's key."""
         caplog.set_level(logging.INFO)
-        bench.teller = teller(bench.engine, None, "one", bench.clock)
+        bench.notifier = notifier(bench.engine, None, "one", bench.clock)
         for _ in range(3):
             assert bench.tell(DENIED, after=60) == []
         assert [(p.key, p.sentence, p.since) for p in OutboxQueries(bench.engine).open_problems()] == [
@@ -278,10 +288,10 @@ class TestWithoutAnAddress:
 
     def test_an_address_that_is_set_later_gets_what_is_still_wrong(self, bench: Bench) -> None:
         """Not what is over."""
-        bench.teller = teller(bench.engine, None, "one", bench.clock)
+        bench.notifier = notifier(bench.engine, None, "one", bench.clock)
         bench.tell(DENIED, Problem("lag:x", "waited"))
         bench.tell(DENIED, after=60)
-        bench.teller = bench.hire("one")
+        bench.notifier = bench.hire("one")
         assert bench.tell(DENIED, after=60) == [f"Problem: {SENTENCE}"]
 
 

@@ -13,7 +13,15 @@ from msgspec import structs
 from sqlalchemy import Engine
 
 from connector.core.store import Pixel
-from connector.monitoring.event_stats import BOUNDS, EventStats, Statistic, Tally, amount, covered, median
+from connector.monitoring.event_stats import (
+    BOUNDS,
+    EventStats,
+    SettlementStats,
+    Statistic,
+    amount,
+    match_key_counts,
+    median,
+)
 from connector.monitoring.inactivity import HOUR
 from connector.outbox.outbox import LeasedEvent, Outbox, again, settled
 from tests.support.filled import LANE, NOW, PIXEL, claim, decision, fill, mapped
@@ -42,7 +50,7 @@ def settle(outbox: Outbox, *verdicts: tuple[str, int | None], at: float = NOW, o
         again(item, at, at, code, "busy") if state == "again" else settled(item, state, at, code, "", "r")  # type: ignore[arg-type]
         for item, (state, code) in zip(claimed, verdicts, strict=True)
     ]
-    tally = Tally(LANE.store, LANE.pixel, claimed, results, at)
+    tally = SettlementStats(LANE.store, LANE.pixel, claimed, results, at)
     outbox.settle(owner, claimed[0].lease_until, results, tally.write)
     return claimed
 
@@ -102,7 +110,7 @@ def test_what_was_claimed_and_not_sent_counts_nothing(outbox: Outbox, engine: En
     put(outbox, 1, b"{}")
     (item,) = claim(outbox, at=NOW)
     result = again(item, NOW, None, None, "", counts=False)
-    outbox.settle("one", item.lease_until, [result], Tally("acme", PIXEL.code, [item], [result], NOW).write)
+    outbox.settle("one", item.lease_until, [result], SettlementStats("acme", PIXEL.code, [item], [result], NOW).write)
     assert told(engine) == {}
 
 
@@ -111,7 +119,7 @@ def test_a_refused_token_is_an_outcome_of_its_own(outbox: Outbox, engine: Engine
     put(outbox, 1, b"{}")
     (item,) = claim(outbox, at=NOW)
     result = again(item, NOW, None, 40105, "revoked", counts=False)
-    outbox.settle("one", item.lease_until, [result], Tally("acme", PIXEL.code, [item], [result], NOW).write)
+    outbox.settle("one", item.lease_until, [result], SettlementStats("acme", PIXEL.code, [item], [result], NOW).write)
     assert told(engine) == {"Purchase sent denied 40105": 1}
 
 
@@ -129,7 +137,7 @@ def test_only_what_was_still_its_own_is_counted(outbox: Outbox, engine: Engine) 
     slow = claim(outbox, "slow", NOW)
     settle(outbox, ("accepted", 0), at=NOW + 61, owner="swift")
     results = [settled(item, "accepted", NOW + 62, 0, "", "r") for item in slow]
-    tally = Tally("acme", PIXEL.code, slow, results, NOW + 62)
+    tally = SettlementStats("acme", PIXEL.code, slow, results, NOW + 62)
     assert outbox.settle("slow", slow[0].lease_until, results, tally.write) == 0
     assert told(engine, "sent") == {"Purchase sent accepted 0": 1}
 
@@ -175,7 +183,7 @@ def test_whatever_cannot_be_counted_is_settled(
     put(outbox, 1, b"{}")
     (item,) = claim(outbox)
     result = settled(item, "accepted", NOW, 0, "", "r")
-    tally = Tally(LANE.store, LANE.pixel, [structs.replace(item, **strange)], [result], NOW)
+    tally = SettlementStats(LANE.store, LANE.pixel, [structs.replace(item, **strange)], [result], NOW)
     assert outbox.settle("one", item.lease_until, [result], tally.write) == 1
     assert told(engine) == {}
     assert "an event is in no number" in caplog.text
@@ -220,7 +228,9 @@ def test_two_relays_that_settle_at_once_lose_no_number(outbox: Outbox, engine: E
     parts = [claim(outbox, owner, NOW, limit=3) for owner in ("one", "two")]
     for owner, part in zip(("one", "two"), parts, strict=True):
         results = [settled(item, "accepted", NOW, 0, "", "r") for item in part]
-        outbox.settle(owner, part[0].lease_until, results, Tally("acme", PIXEL.code, part, results, NOW).write)
+        outbox.settle(
+            owner, part[0].lease_until, results, SettlementStats("acme", PIXEL.code, part, results, NOW).write
+        )
     assert told(engine, "sent") == {"Purchase sent accepted 0": 3, "PlaceAnOrder sent accepted 0": 3}
 
 
@@ -228,7 +238,7 @@ def test_coverage_is_counted_key_by_key() -> None:
     """Of words that name what an event had."""
     numbers = [Statistic("acme", "keys", "P", "Purchase", words, 0, count) for words, count in
                (("email phone", 3), ("email ip+user_agent", 2), ("", 4), ("unheard-of", 1))]  # fmt: skip
-    assert covered(numbers) == {
+    assert match_key_counts(numbers) == {
         "email": 5, "phone": 3, "external_id": 0, "ip+user_agent": 2, "ttclid": 0, "ttp": 0,
     }  # fmt: skip
 

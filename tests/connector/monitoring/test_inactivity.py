@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.monitoring.inactivity import HOUR, WEEK, Inactivity, quiet
+from connector.monitoring.inactivity import HOUR, WEEK, Inactivity, detect_inactivity
 from tests.support.shop_histories import MONDAY, Shop, Watched, outage
 
 TUESDAY_NOON, TUESDAY_NIGHT, SATURDAY_NOON = 36, 46, 132
@@ -20,7 +20,7 @@ def hourly(count: int, weeks: float) -> list[int]:
 def judged(counts: list[int], hours: float) -> Inactivity | None:
     """That many hours after the end of the counts, whose last webhook came at the last hour's end."""
     last = MONDAY + len(counts) * HOUR - 1.0
-    return quiet(counts, MONDAY, last, last + hours * HOUR)
+    return detect_inactivity(counts, MONDAY, last, last + hours * HOUR)
 
 
 class TestRules:
@@ -41,7 +41,7 @@ class TestRules:
     @pytest.mark.parametrize("counts", [[], [0] * 2000])
     def test_a_store_that_never_sent_anything_is_not_silent(self, counts: list[int]) -> None:
         """It may not be connected yet."""
-        assert quiet(counts, MONDAY, MONDAY + len(counts) * HOUR, MONDAY + 9 * WEEK) is None
+        assert detect_inactivity(counts, MONDAY, MONDAY + len(counts) * HOUR, MONDAY + 9 * WEEK) is None
 
     def test_nights_are_quiet(self) -> None:
         """Nothing ever comes at night, so nothing is missed then."""
@@ -130,5 +130,5 @@ def test_whatever_came_the_answer_is_sound(counts: list[int], weeks: int, ago: f
     rng = random.Random(weeks)
     counts = [rng.choice((0, 0, 5)) for _ in range(weeks * 168)] + counts
     last = MONDAY + len(counts) * HOUR - ago * HOUR
-    found = quiet(counts, MONDAY, last, last + gap * HOUR)
+    found = detect_inactivity(counts, MONDAY, last, last + gap * HOUR)
     assert found is None or (found.since == last and found.usual >= 5 and gap >= 0.5)

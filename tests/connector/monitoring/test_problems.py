@@ -11,7 +11,7 @@ from connector.core.store import EventIdTemplates, Store
 from connector.monitoring.inactivity import HOUR
 from connector.monitoring.problems import COUNTED, DAY, KINDS, MERGED_WITHIN, NO_RELAY, ProblemFinder
 from connector.outbox.outbox import Lane, Outbox, ParkedWebhook, again, settled
-from connector.privacy.data_subject import Person
+from connector.privacy.data_subject import DataSubject
 from connector.privacy.requests import DataRequestStore
 from connector.storage.tables import arrivals
 from tests.support.filled import LANE, NOW, OTHER_PIXEL, PIXEL, claim, decision, fill, mapped, sha
@@ -95,7 +95,7 @@ class TestLag:
         (item,) = claim(bench.outbox, at=NOW + 2)
         bench.outbox.settle("one", item.lease_until, [settled(item, "rejected", NOW + 3, 40002, "bad", "r")])
         assert self.KEY not in bench.found(NOW + 9000)
-        assert bench.finder._desk.replay([item.id], NOW + 9000) == 1
+        assert bench.finder._queries.replay([item.id], NOW + 9000) == 1
         assert self.KEY not in bench.found(NOW + 9001)
         assert self.KEY in bench.found(NOW + 9301)
 
@@ -196,14 +196,16 @@ def test_all_kinds_are_known(bench: Bench) -> None:
     bench.outbox.park(ParkedWebhook("acme", "t", sha("x"), "no id", NOW, b"sealed"))
     bench.outbox.count({("acme", "", "refused", int(NOW) // HOUR * HOUR): 5})
     for what in ("uninstalled", "export", "erase_person"):
-        DataRequestStore(bench.engine).note("acme", what, Person(order_ids=frozenset({"1"})), sha(what), NOW - 2 * HOUR)
+        DataRequestStore(bench.engine).note(
+            "acme", what, DataSubject(order_ids=frozenset({"1"})), sha(what), NOW - 2 * HOUR
+        )
     finder = ProblemFinder(bench.engine, {"acme": replace(STORE, pixels=(PIXEL, OTHER_PIXEL))})
     assert {problem.kind for problem in finder.find(NOW + 400)} == KINDS
 
 
 def test_a_shop_that_has_uninstalled_the_app_is_told_of_for_a_day(bench: Bench) -> None:
     """Its queue is still sent; and in which order its data and then the store go."""
-    DataRequestStore(bench.engine).note("acme", "uninstalled", Person(), sha("body"), NOW)
+    DataRequestStore(bench.engine).note("acme", "uninstalled", DataSubject(), sha("body"), NOW)
     told = bench.found(NOW + 60)["uninstalled:acme:1"]
     assert "leave the store in the stores file until" in told
     assert "`connector erase --store acme --all`" in told
@@ -213,7 +215,7 @@ def test_a_shop_that_has_uninstalled_the_app_is_told_of_for_a_day(bench: Bench) 
 def test_a_shoppers_question_is_a_problem_until_it_is_answered(bench: Bench) -> None:
     """With the command that answers, and without the shopper."""
     asked = DataRequestStore(bench.engine)
-    asked.note("acme", "export", Person(emails=frozenset({"ab" * 32}), customer_id="8123"), sha("body"), NOW)
+    asked.note("acme", "export", DataSubject(emails=frozenset({"ab" * 32}), customer_id="8123"), sha("body"), NOW)
     (sentence,) = bench.found(NOW + 20 * DAY).values()
     assert "`connector events export --demand 1`" in sentence
     assert "8123" not in sentence
@@ -224,7 +226,7 @@ def test_a_shoppers_question_is_a_problem_until_it_is_answered(bench: Bench) -> 
 def test_what_is_not_erased_within_an_hour_is_a_problem(bench: Bench) -> None:
     """Only a relay erases; and the shop was told that it would be done."""
     asked = DataRequestStore(bench.engine)
-    asked.note("acme", "erase_store", Person(), sha("body"), NOW)
+    asked.note("acme", "erase_store", DataSubject(), sha("body"), NOW)
     assert bench.found(NOW + HOUR - 1) == {}
     assert "is not" in bench.found(NOW + HOUR + 1)["erasing:acme:1"]
     asked.finish(1, NOW + HOUR + 2)

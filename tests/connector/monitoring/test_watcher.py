@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from connector.monitoring.alerts import CALM, TURN, AlertStore, AlertWebhook, teller
+from connector.monitoring.alerts import CALM, LEASE_SECONDS, AlertStore, AlertWebhook, notifier
 from connector.monitoring.inactivity import HOUR
 from connector.monitoring.problems import NO_RELAY, ProblemFinder
 from connector.monitoring.watcher import SETTLING, RelayAbsenceReporter, Watcher
@@ -39,13 +39,13 @@ class Bench:
 
     def watcher(self, name: str) -> Watcher:
         finder = ProblemFinder(self.engine, {"acme": STORE})
-        return Watcher(finder, self.alerts, self._teller(name), self.clock, self.clock)
+        return Watcher(finder, self.alerts, self._notifier(name), self.clock, self.clock)
 
     def no_relay(self, name: str) -> RelayAbsenceReporter:
-        return RelayAbsenceReporter(self.alerts, self._teller(name))
+        return RelayAbsenceReporter(self.alerts, self._notifier(name))
 
-    def _teller(self, name: str) -> Any:
-        return teller(self.engine, AlertWebhook(self.server.url, self.client), name, self.clock)
+    def _notifier(self, name: str) -> Any:
+        return notifier(self.engine, AlertWebhook(self.server.url, self.client), name, self.clock)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ class TestNoRelay:
                 thread.join(20)
             bench.now += 60
         assert bench.server.texts == [f"Problem: {NO_RELAY.sentence}"]
-        bench.now += TURN + 1
+        bench.now += LEASE_SECONDS + 1
         bench.outbox.beat("one", bench.now)
         watcher = bench.watcher("one")
         watcher.round()

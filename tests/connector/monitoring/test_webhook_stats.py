@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 
 from connector.monitoring.event_stats import EventStats
 from connector.monitoring.inactivity import HOUR, WEEK
-from connector.monitoring.webhook_stats import LOOK_BACK, Last, WebhookStats
+from connector.monitoring.webhook_stats import LOOK_BACK, LastWebhook, WebhookStats
 from connector.outbox.outbox import Outbox
 from connector.storage.tables import arrivals, ledger
 from tests.support.filled import decision, rows
@@ -133,7 +133,7 @@ def test_a_store_is_read_as_consecutive_hours(hours: Hours) -> None:
     hours.come(START + 5 * HOUR)
     hours.arrivals.count_up(START + 5 * HOUR + 60)
     last = hours.arrivals.last("acme", START + 120)
-    assert last == Last(START, START + 60)
+    assert last == LastWebhook(START, START + 60)
     assert hours.arrivals.hours("acme", last) == ([2, 0, 0, 1], START - 3 * HOUR)
 
 

@@ -12,7 +12,7 @@ from msgspec import structs
 
 from connector.core.store import EventIdTemplates, Pixel, Store
 from connector.core.webhook import Webhook
-from connector.outbox.encryption import CannotDecrypt, seal, unseal
+from connector.outbox.encryption import CannotDecrypt, decrypt, encrypt
 
 ACME = Store(
     name="acme",
@@ -37,33 +37,33 @@ WEBHOOK = Webhook(
 
 def test_comes_back_as_it_was_parked() -> None:
     """Body, claims of the headers and aware times survive, bit by bit."""
-    assert unseal(seal(WEBHOOK, ACME), ACME) == WEBHOOK
+    assert decrypt(encrypt(WEBHOOK, ACME), ACME) == WEBHOOK
 
 
 @given(body=st.binary(max_size=500), topic=st.text(st.characters(exclude_categories=["Cs"])))
 def test_any_body_comes_back(body: bytes, topic: str) -> None:
     """What could not be handled is often not even text."""
     webhook = Webhook(topic, body, WEBHOOK.received_at)
-    assert unseal(seal(webhook, ACME), ACME) == webhook
+    assert decrypt(encrypt(webhook, ACME), ACME) == webhook
 
 
 def test_the_parsed_body_is_not_kept_beside_the_raw_one() -> None:
     """Only the raw bytes are stored; parsing is the current code's business."""
-    assert unseal(seal(structs.replace(WEBHOOK, data={"id": 1001}), ACME), ACME).data is None
+    assert decrypt(encrypt(structs.replace(WEBHOOK, data={"id": 1001}), ACME), ACME).data is None
 
 
 def test_opens_after_the_secret_was_rotated() -> None:
     """A new secret in front seals; the old one behind it still opens."""
     rotated = replace(ACME, webhook_secrets=("second-secret", "first-secret"))
-    assert unseal(seal(WEBHOOK, ACME), rotated) == WEBHOOK
+    assert decrypt(encrypt(WEBHOOK, ACME), rotated) == WEBHOOK
     with pytest.raises(CannotDecrypt):
-        unseal(seal(WEBHOOK, rotated), ACME)  # sealed with the new one
+        decrypt(encrypt(WEBHOOK, rotated), ACME)  # sealed with the new one
 
 
 def test_does_not_open_once_its_secret_is_gone() -> None:
     """The message says what to do, and holds neither the secret nor the body."""
     with pytest.raises(CannotDecrypt, match="put the old secret back into webhook_secrets") as caught:
-        unseal(seal(WEBHOOK, ACME), replace(ACME, webhook_secrets=("second-secret",)))
+        decrypt(encrypt(WEBHOOK, ACME), replace(ACME, webhook_secrets=("second-secret",)))
     assert "secret-" not in str(caught.value)
     assert "ann" not in str(caught.value)
 
@@ -71,31 +71,31 @@ def test_does_not_open_once_its_secret_is_gone() -> None:
 def test_another_store_with_the_same_secret_does_not_open_it() -> None:
     """One app's secret serves several shops, yet each has a key of its own."""
     with pytest.raises(CannotDecrypt):
-        unseal(seal(WEBHOOK, ACME), replace(ACME, name="other"))
+        decrypt(encrypt(WEBHOOK, ACME), replace(ACME, name="other"))
 
 
 @pytest.mark.parametrize("damage", [b"", b"x", b"gAAAAA==", "cut", "flipped"])
 def test_damaged_bytes_do_not_open(damage: bytes | str) -> None:
     """Whatever was changed at rest is noticed, and is no other exception."""
-    sealed = seal(WEBHOOK, ACME)
+    sealed = encrypt(WEBHOOK, ACME)
     broken = {"cut": sealed[:-5], "flipped": sealed[:40] + bytes([sealed[40] ^ 1]) + sealed[41:]}.get(damage, damage)
     assert isinstance(broken, bytes)
     with pytest.raises(CannotDecrypt):
-        unseal(broken, ACME)
+        decrypt(broken, ACME)
 
 
 def test_nothing_of_the_body_is_readable() -> None:
     """Neither raw nor after decoding what Fernet writes around it; sealing twice looks different."""
-    sealed = seal(WEBHOOK, ACME)
+    sealed = encrypt(WEBHOOK, ACME)
     for readable in (sealed, base64.urlsafe_b64decode(sealed)):
         for word in (b"ann@example.com", b"Archer", b"1001", b"orders/create", b"acme", b"first-secret"):
             assert word not in readable
-    assert seal(WEBHOOK, ACME) != sealed
+    assert encrypt(WEBHOOK, ACME) != sealed
 
 
 def test_the_secret_itself_is_not_the_key() -> None:
     """A secret that happens to be a Fernet key signs webhooks only; the key is derived."""
     key = Fernet.generate_key().decode()
-    sealed = seal(WEBHOOK, replace(ACME, webhook_secrets=(key,)))
+    sealed = encrypt(WEBHOOK, replace(ACME, webhook_secrets=(key,)))
     with pytest.raises(InvalidToken):
         Fernet(key).decrypt(sealed)

@@ -107,9 +107,9 @@ def test_other_orders_keep_their_lines(asking):
 def test_the_key_of_a_skipped_event_is_forgotten_in_the_end(asking):
     """Like that of any finished event."""
     asking.step(6)
-    attic = RetentionStore(asking.engine)
-    assert attic.forget_keys(asking.now) == 0
-    assert attic.forget_keys(asking.now + 1) == 1
+    retention = RetentionStore(asking.engine)
+    assert retention.forget_keys(asking.now) == 0
+    assert retention.forget_keys(asking.now + 1) == 1
     assert asking.rows() == []
 
 

@@ -173,16 +173,16 @@ class TestLooking:
 
 
 QUESTIONS: list[Callable[[OutboxQueries], object]] = [
-    lambda desk: desk.show("1"),
-    lambda desk: desk.search("#1"),
-    lambda desk: desk.search("", sha("kim")),
-    lambda desk: desk.story("acme", "order:1"),
-    lambda desk: desk.find(EventFilter(state="rejected", before=(NOW, 7)), 50),
-    lambda desk: desk.find(EventFilter(state="expired", store="acme"), 50),
-    lambda desk: desk.find(EventFilter(rows=(1, 2)), 50),
-    lambda desk: desk.parked_lines(before=7),
-    lambda desk: desk.queue(10),
-    lambda desk: desk.parked_by_store(["acme"], 10),
+    lambda queries: queries.show("1"),
+    lambda queries: queries.search("#1"),
+    lambda queries: queries.search("", sha("kim")),
+    lambda queries: queries.story("acme", "order:1"),
+    lambda queries: queries.find(EventFilter(state="rejected", before=(NOW, 7)), 50),
+    lambda queries: queries.find(EventFilter(state="expired", store="acme"), 50),
+    lambda queries: queries.find(EventFilter(rows=(1, 2)), 50),
+    lambda queries: queries.parked_lines(before=7),
+    lambda queries: queries.queue(10),
+    lambda queries: queries.parked_by_store(["acme"], 10),
 ]
 SMALL = ("SCAN lanes", "SCAN stores", "SCAN parked", "SCAN anon", "SCAN CONSTANT")  # parked: a page, by its key
 

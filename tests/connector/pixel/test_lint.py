@@ -18,7 +18,7 @@ from connector.core.store import EventIdTemplates, MappingSettings, Pixel, Store
 from connector.core.webhook import Webhook
 from connector.intake.intake import examine
 from connector.outbox.outbox import Outbox
-from connector.pixel.captured_requests import Sent, Unreadable, read
+from connector.pixel.captured_requests import PixelEvent, UnreadableCapture, read_capture
 from connector.pixel.lint import lint
 from connector.storage.engine import connect
 from platforms import PLATFORMS
@@ -67,7 +67,7 @@ def changed(properties=None, user=None, **changes):
 
 
 def findings(body, store=STORE, stored=None):
-    return [(found.mark, found.text) for found in lint(read(json.dumps(body)), store, stored)]
+    return [(found.mark, found.text) for found in lint(read_capture(json.dumps(body)), store, stored)]
 
 
 def only(body, store=STORE, stored=None):
@@ -120,8 +120,8 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_of_the_request_gives_the_same_event(form):
     """Whatever the developer tools offer to copy."""
-    assert read(FORMS[form]) == [
-        Sent(CODE, "Purchase", "acme-order-1001", PURCHASE["properties"], PURCHASE["context"]["user"])
+    assert read_capture(FORMS[form]) == [
+        PixelEvent(CODE, "Purchase", "acme-order-1001", PURCHASE["properties"], PURCHASE["context"]["user"])
     ]
 
 
@@ -154,8 +154,8 @@ def test_every_form_of_the_request_gives_the_same_event(form):
 )
 def test_a_file_that_is_none_of_these_is_told_in_one_sentence(content):
     """With what would be."""
-    with pytest.raises(Unreadable) as told:
-        read(content)
+    with pytest.raises(UnreadableCapture) as told:
+        read_capture(content)
     assert "\n" not in str(told.value)
 
 
@@ -166,8 +166,8 @@ def test_a_file_that_is_none_of_these_is_told_in_one_sentence(content):
 )
 def test_no_text_breaks_the_reader(content):
     """Any at all is read or refused."""
-    with suppress(Unreadable):
-        read(content)
+    with suppress(UnreadableCapture):
+        read_capture(content)
 
 
 JSON = st.recursive(
@@ -185,7 +185,7 @@ def test_no_value_breaks_the_comparison(key, value, of_server):
         if key in place:
             place[key] = value
     stored = {**SERVER, "properties": {**SERVER["properties"], key: of_server}}
-    for found in lint(read(json.dumps(body)), STORE, lambda *_: stored):
+    for found in lint(read_capture(json.dumps(body)), STORE, lambda *_: stored):
         assert "\n" not in found.text
 
 

@@ -22,7 +22,7 @@ from connector.core.store import (
     SignalSettings,
     Store,
 )
-from connector.pixel.snippet import NoSnippet, as_json, doubts, snippet, where_to_paste
+from connector.pixel.snippet import NoSnippet, as_json, snippet, snippet_warnings, where_to_paste
 
 SECRETS = (
     "whsec-0123456789",
@@ -168,16 +168,16 @@ def test_orders_that_the_server_leaves_out_need_no_pixel():
 def test_doubts_name_the_setting():
     """What is to be set for the two copies to meet."""
     quiet = replace(SHOPIFY, pixels=(Pixel("CABCDEFGHIJKLMNOPQR0", "t"),))
-    assert [*doubts(quiet, "shopify")] == []
-    (doubt,) = doubts(replace(quiet, browser_pixel="none"), "shopify")
+    assert [*snippet_warnings(quiet, "shopify")] == []
+    (doubt,) = snippet_warnings(replace(quiet, browser_pixel="none"), "shopify")
     assert 'set browser_pixel = "snippet" in [stores.acme]' in doubt
-    (doubt,) = doubts(quiet, "plain")
+    (doubt,) = snippet_warnings(quiet, "plain")
     assert 'set browser_pixel = "own"' in doubt
-    (doubt,) = doubts(replace(quiet, consent="required"), "woocommerce")
+    (doubt,) = snippet_warnings(replace(quiet, consent="required"), "woocommerce")
     assert 'set key = "tiktok_consent" in [stores.acme.consent_source]' in doubt
-    (doubt,) = doubts(replace(quiet, orders=OrderSettings(exclude_tags=("b2b",))), "shopify")
+    (doubt,) = snippet_warnings(replace(quiet, orders=OrderSettings(exclude_tags=("b2b",))), "shopify")
     assert "orders.exclude_tags" in doubt
-    (doubt,) = doubts(SHOPIFY, "shopify")
+    (doubt,) = snippet_warnings(SHOPIFY, "shopify")
     assert "test_event_code" in doubt
 
 

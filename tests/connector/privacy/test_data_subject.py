@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from connector.core.event import DataRequest
 from connector.core.store import EventIdTemplates, Pixel, Store
 from connector.mapping import hashing
-from connector.privacy.data_subject import Person, is_named, person_of
+from connector.privacy.data_subject import DataSubject, data_subject_of, mentions
 
 STORE = Store(
     name="acme",
@@ -26,11 +26,11 @@ STORE = Store(
     external_id="c-{customer_id}",
 )
 DEMAND = DataRequest("erase_person", "8123", ("Ann@Example.com ",), ("(202) 555-0147",), ("501",))
-ANN = person_of(DEMAND, STORE)
+ANN = data_subject_of(DEMAND, STORE)
 
 
-def named(body: Any, topic: str = "orders/create", person: Person = ANN) -> bool:
-    return is_named(person, topic, json.dumps(body).encode(), STORE)
+def named(body: Any, topic: str = "orders/create", person: DataSubject = ANN) -> bool:
+    return mentions(person, topic, json.dumps(body).encode(), STORE)
 
 
 def test_a_person_is_hashed_as_the_stores_events_are() -> None:
@@ -40,9 +40,9 @@ def test_a_person_is_hashed_as_the_stores_events_are() -> None:
     assert ANN.external_ids == {hashing.external_id("c-8123")}
     assert ANN.object_keys == ["order:501", "customer:8123"]
     assert "example" not in repr(ANN)
-    assert person_of(DEMAND, replace(STORE, external_id="{order_id}")).external_ids == frozenset()
-    assert person_of(DEMAND, None).external_ids == frozenset()
-    assert not person_of(DataRequest("export"), STORE)
+    assert data_subject_of(DEMAND, replace(STORE, external_id="{order_id}")).external_ids == frozenset()
+    assert data_subject_of(DEMAND, None).external_ids == frozenset()
+    assert not data_subject_of(DataRequest("export"), STORE)
 
 
 @pytest.mark.parametrize(
@@ -98,17 +98,17 @@ def test_a_phone_is_read_in_the_bodys_countries_too() -> None:
     assert not named({"address": {"phone": "030 55501234", "country_code": "FR"}}, person=berlin)
 
 
-def replace_phone(number: str) -> Person:
-    return Person(phones=frozenset({hashing.phone(number, "")}))
+def replace_phone(number: str) -> DataSubject:
+    return DataSubject(phones=frozenset({hashing.phone(number, "")}))
 
 
 @pytest.mark.parametrize("body", [b"", b"\xff", b"{", b"[" * 100_000])
 def test_what_cannot_be_read_may_name_anybody(body: bytes) -> None:
     """Nobody can say that it does not."""
-    assert is_named(ANN, "orders/create", body, STORE)
+    assert mentions(ANN, "orders/create", body, STORE)
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists, max_leaves=9))
 def test_any_json_is_looked_through(value: Any) -> None:
     """And somebody whom nothing is known of is named by nothing."""
-    assert not named({"x": value}, person=Person(customer_id="8123"))
+    assert not named({"x": value}, person=DataSubject(customer_id="8123"))

@@ -504,10 +504,10 @@ class TestBrowser:
         """Both shoppers' browsers have told of their checkouts; the checkouts' webhooks name nobody."""
         store = replace(ACME, signals=SignalSettings())
         bench.intake._stores = {"acme": store, "beans": BEANS}
-        joins = SignalMatcher(bench.engine)
+        matcher = SignalMatcher(bench.engine)
         for journey in (ANN, BOB):
             told = Signal(ip=journey.ip, user_agent=journey.user_agent)
-            joins.collect(Beacon("acme", journey.checkout_token, NOW.timestamp(), "https://acme.example", told))
+            matcher.collect(Beacon("acme", journey.checkout_token, NOW.timestamp(), "https://acme.example", told))
             anonymous = {"email": "", "phone": "", "customer": {}, "billing_address": {}, "shipping_address": {}}
             assert bench.take("checkouts/create", journey, store, **anonymous) == "relayed"
             assert bench.take("orders/create", journey, store) == "relayed"

@@ -43,12 +43,12 @@ class Bench:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.outbox = Outbox(engine)
-        self.attic = RetentionStore(engine)
+        self.retention = RetentionStore(engine)
         self.now = NOW
         self.keeper = self.hire("one")
 
     def hire(self, name: str) -> RetentionJob:
-        return RetentionJob(self.attic, KEPT, {"acme": STORE}, name, clock=lambda: self.now)
+        return RetentionJob(self.retention, KEPT, {"acme": STORE}, name, clock=lambda: self.now)
 
     def round(self, days: float = 0) -> dict[str, int]:
         """What a round did, some days after the start."""
@@ -150,13 +150,13 @@ class TestEvents:
         """Each its own short transaction, with the turn taken again before it."""
         bench.finish(*range(2 * BATCH + 7))
         sizes: list[int] = []
-        erase = bench.attic.erase_payloads
+        erase = bench.retention.erase_payloads
 
         def watched(before: float) -> int:
             sizes.append(erase(before))
             return sizes[-1]
 
-        monkeypatch.setattr(bench.attic, "erase_payloads", watched)
+        monkeypatch.setattr(bench.retention, "erase_payloads", watched)
         assert bench.round(8)["payloads erased"] == 2 * BATCH + 7
         assert sizes == [BATCH, BATCH, 7]
 
@@ -201,7 +201,7 @@ class TestOthers:
         """What metrics read must never fall."""
         with bench.engine.begin() as connection:
             number = {("acme", PIXEL.code, "sent", "Purchase", "accepted 0"): 2}
-            event_stats.add(connection, int(NOW), number)
+            event_stats.add_counts(connection, int(NOW), number)
         assert bench.round(89.9) == {}
         assert bench.round(90.1) == {"tallies dropped": 1}
         assert EventStats(bench.engine).read(["acme"], ["sent"], 0, NOW + DAY, 3600) == []
@@ -245,7 +245,7 @@ class TestTurn:
         """Two relays on two hosts."""
         bench.finish(1)
         bench.now = NOW + 8 * DAY
-        assert bench.attic.turn.take("two", bench.now)
+        assert bench.retention.turn.take("two", bench.now)
         assert not any(bench.keeper.round(Quick()).values())
         assert rows(bench.engine)[0].payload
 
@@ -255,13 +255,13 @@ class TestTurn:
         bench.finish(1)
         bench.now = NOW + 8 * DAY
         stop, done = threading.Event(), threading.Event()
-        erase = bench.attic.erase_payloads
+        erase = bench.retention.erase_payloads
 
         def watched(before: float) -> int:
             done.set()
             return erase(before)
 
-        bench.attic.erase_payloads = watched  # type: ignore[method-assign]
+        bench.retention.erase_payloads = watched  # type: ignore[method-assign]
         thread = threading.Thread(target=bench.keeper.run, args=(stop,), kwargs={"first": 0})
         thread.start()
         assert done.wait(20)
@@ -284,7 +284,7 @@ class TestTurn:
             asked.set()
             raise error
 
-        bench.attic.turn.take = broken  # type: ignore[method-assign]
+        bench.retention.turn.take = broken  # type: ignore[method-assign]
         bench.keeper.run(Once())
         assert "housekeeping" in caplog.text
 
@@ -332,7 +332,7 @@ def test_of_a_flood_of_beacons_the_latest_are_kept(bench: Bench) -> None:
         SignalMatcher(bench.engine).collect(
             Beacon("acme", f"token-{number}", NOW + number, "", Signal(ip="198.51.99.7"))
         )
-    assert bench.attic.forget_signals_beyond(5) == 0
-    assert bench.attic.forget_signals_beyond(2) == 3
+    assert bench.retention.forget_signals_beyond(5) == 0
+    assert bench.retention.forget_signals_beyond(2) == 3
     assert [row.token for row in rows(bench.engine, signals)] == ["token-3", "token-4"]
     assert "signals of a flood dropped" in bench.keeper.round(Quick())

@@ -1124,7 +1124,7 @@ class TestRun:
     def test_a_backlog_gives_its_thread_back(self, world: World) -> None:
         """After its turn others may have it; the rest is still due."""
         world.put(*range(3 * BACKLOG))
-        world.script = lambda _: world.pass_by(module.TURN / 2)
+        world.script = lambda _: world.pass_by(module.TIME_SLICE / 2)
         assert world.step() == 2 * BACKLOG
         assert world.step() == BACKLOG
 

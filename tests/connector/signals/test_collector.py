@@ -13,11 +13,11 @@ from connector.signals.collector import (
     MAX_TTP,
     STORE_BURST,
     STORE_RATE,
+    BeaconRequest,
     Collector,
     Limit,
-    Post,
     client_ip,
-    read,
+    parse_beacon,
 )
 from connector.signals.merge import Signal
 
@@ -48,7 +48,7 @@ SHOP = Store(
 
 def told(user_agent="Header/1.0", ip=IP, **changes):
     members = {name: value for name, value in (GOOD | changes).items() if value is not None}
-    return read(json.dumps(members).encode(), user_agent, ip)
+    return parse_beacon(json.dumps(members).encode(), user_agent, ip)
 
 
 def test_a_good_beacon():
@@ -69,7 +69,7 @@ def test_a_good_beacon():
 
 def test_the_token_is_enough():
     """Whatever a browser does not know it leaves out; the user agent is then the request's own."""
-    assert read(b'{"checkout_token": "%s"}' % TOKEN.encode(), AGENT, "") == (TOKEN, Signal(user_agent=AGENT))
+    assert parse_beacon(b'{"checkout_token": "%s"}' % TOKEN.encode(), AGENT, "") == (TOKEN, Signal(user_agent=AGENT))
 
 
 def test_the_click_id_may_be_in_the_address_only():
@@ -96,7 +96,7 @@ def test_plausible_tokens(token):
 def test_a_wrong_member_costs_that_member_only(member, wrong):
     """The rest of the beacon is as good as before."""
     body = json.dumps(GOOD | {member: wrong, "new_member": wrong}).encode()
-    _, signal = read(body, "", IP)
+    _, signal = parse_beacon(body, "", IP)
     _, whole = told()
     fallen = {"ttclid": "E.C.P.other"} if member == "ttclid" else {}
     for name in Signal.__struct_fields__:
@@ -129,8 +129,8 @@ def test_a_user_agent_of_excessive_length_is_left_out():
     """The request's own stands in, unless it is as long."""
     for member in ("x" * (MAX_AGENT + 1), None):
         body = json.dumps(GOOD | {"user_agent": member}).encode()
-        assert read(body, "Header/1.0", IP)[1].user_agent == "Header/1.0"
-    assert read(b'{"checkout_token": "%s"}' % TOKEN.encode(), "x" * (MAX_AGENT + 1), "")[1].user_agent == ""
+        assert parse_beacon(body, "Header/1.0", IP)[1].user_agent == "Header/1.0"
+    assert parse_beacon(b'{"checkout_token": "%s"}' % TOKEN.encode(), "x" * (MAX_AGENT + 1), "")[1].user_agent == ""
 
 
 def test_of_a_denied_beacon_only_the_answer_is_kept():
@@ -148,7 +148,7 @@ JSON = st.recursive(
 @given(st.binary(max_size=300) | JSON.map(lambda value: json.dumps(value).encode()), st.text(max_size=40))
 def test_any_bytes_are_a_beacon_or_none(body, agent):
     """Never an exception, and nothing in a signal that a database or a payload could not take."""
-    found = read(body, agent, IP)
+    found = parse_beacon(body, agent, IP)
     if found is not None:
         for name in Signal.__struct_fields__:
             value = getattr(found[1], name)
@@ -161,7 +161,7 @@ def test_any_bytes_are_a_beacon_or_none(body, agent):
 def test_any_members_beside_a_good_token_are_a_beacon(value):
     """No member of any type makes a beacon with a token junk."""
     body = json.dumps({**dict.fromkeys(GOOD, value), "checkout_token": TOKEN}).encode()
-    assert read(body, AGENT, IP)[0] == TOKEN
+    assert parse_beacon(body, AGENT, IP)[0] == TOKEN
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_any_members_beside_a_good_token_are_a_beacon(value):
 )
 def test_junk_is_no_beacon(body):
     """Whatever it is."""
-    assert read(body, AGENT, IP) is None
+    assert parse_beacon(body, AGENT, IP) is None
 
 
 # Whose address
@@ -250,22 +250,22 @@ def test_one_address_may_send_so_many():
     """And another one as many; an IPv6 address is as good as any other of its line."""
     _, taker = collector()
     for peer in ("198.51.99.7", "198.51.99.8"):
-        assert sum(taker.admits(SHOP, Post(peer, "", "")) for _ in range(ADDRESS_BURST + 5)) == ADDRESS_BURST
-    line = [Post(f"2606:4700:0:1::{number:x}", "", "") for number in range(1, ADDRESS_BURST + 6)]
+        assert sum(taker.admits(SHOP, BeaconRequest(peer, "", "")) for _ in range(ADDRESS_BURST + 5)) == ADDRESS_BURST
+    line = [BeaconRequest(f"2606:4700:0:1::{number:x}", "", "") for number in range(1, ADDRESS_BURST + 6)]
     assert sum(taker.admits(SHOP, post) for post in line) == ADDRESS_BURST
-    assert taker.admits(SHOP, Post("2606:4700:0:2::1", "", ""))
+    assert taker.admits(SHOP, BeaconRequest("2606:4700:0:2::1", "", ""))
 
 
 def test_behind_a_proxy_nobody_is_taken_for_everybody():
     """If all we see is a proxy's private address, only the store's own limit is left."""
     _, taker = collector()
-    assert all(taker.admits(SHOP, Post("10.0.0.1", "", "")) for _ in range(ADDRESS_BURST + 50))
+    assert all(taker.admits(SHOP, BeaconRequest("10.0.0.1", "", "")) for _ in range(ADDRESS_BURST + 50))
 
 
 def test_one_store_may_get_so_many():
     """From however many addresses; then so many a second."""
     clock, taker = collector()
-    flood = [Post(f"198.51.{number % 90}.{number // 90}", "", "") for number in range(STORE_BURST + 100)]
+    flood = [BeaconRequest(f"198.51.{number % 90}.{number // 90}", "", "") for number in range(STORE_BURST + 100)]
     assert sum(taker.admits(SHOP, post) for post in flood) == STORE_BURST
     clock.now = 1.0
     assert sum(taker.admits(SHOP, post) for post in flood) == STORE_RATE

@@ -10,7 +10,7 @@ from connector.mapping.tiktok_event import NOTHING_TO_MATCH as NOBODY_KNOWN
 from connector.outbox.outbox import Lane, again
 from connector.privacy.retention import RetentionJob, RetentionPolicy, RetentionStore
 from connector.relay.relay import LOOK_AHEAD, MAX_AHEAD
-from connector.signals.collector import Post
+from connector.signals.collector import BeaconRequest
 from tests.support.checkouts import AGENT, IP, NOTHING_TO_MATCH, SHOP, UNTOLD, Way, holding, joined
 
 
@@ -301,4 +301,4 @@ class TestJoin:
 
 
 def _post(token):
-    return Post(IP, "", AGENT), b'{"checkout_token": "%s", "ttclid": "x"}' % token.encode()
+    return BeaconRequest(IP, "", AGENT), b'{"checkout_token": "%s", "ttclid": "x"}' % token.encode()

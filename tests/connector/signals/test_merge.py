@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from connector.mapping.consent import CONSENT_DENIED, CONSENT_MISSING
 from connector.mapping.tiktok_event import NOTHING_TO_MATCH, PUBLIC_IP_MISSING
-from connector.signals.merge import Signal, fill, follow, join, lacking
+from connector.signals.merge import Signal, fill_absent, merge_signal, update_properties, why_not_sendable
 
 HOME = "https://acme.example/"
 SIGNAL = Signal(
@@ -24,7 +24,7 @@ def payload(**parts):
 def test_absent_keys_are_filled_and_present_ones_stay():
     """A match key that the webhook gave is the shop's own word."""
     before = payload(user={"email": ["a", "b"], "ip": "203.0.112.9"}, page={"url": HOME})
-    after = json.loads(join(before, SIGNAL, HOME))
+    after = json.loads(merge_signal(before, SIGNAL, HOME))
     assert after["user"] == {
         "email": ["a", "b"],
         "ip": "203.0.112.9",
@@ -38,8 +38,8 @@ def test_absent_keys_are_filled_and_present_ones_stay():
 def test_a_landing_page_is_not_replaced():
     """Only the shop's front page, which stands for no page at all, is; a referrer comes with its page."""
     page = {"url": "https://acme.example/shirts?ttclid=1"}
-    assert json.loads(join(payload(page=page), SIGNAL, HOME))["page"] == page
-    assert json.loads(join(payload(page={"url": HOME, "referrer": "r"}), Signal(ttp="t"), HOME))["page"] == {
+    assert json.loads(merge_signal(payload(page=page), SIGNAL, HOME))["page"] == page
+    assert json.loads(merge_signal(payload(page={"url": HOME, "referrer": "r"}), Signal(ttp="t"), HOME))["page"] == {
         "url": HOME,
         "referrer": "r",
     }
@@ -47,36 +47,36 @@ def test_a_landing_page_is_not_replaced():
 
 def test_an_event_without_user_or_page_gets_them():
     """A checkout's first webhook knows nobody."""
-    after = json.loads(join(payload(), SIGNAL, HOME))
+    after = json.loads(merge_signal(payload(), SIGNAL, HOME))
     assert after["user"]["ttclid"] == "E.C.P.x"
     assert after["page"]["url"] == "https://acme.example/checkouts"
-    assert join(payload(), Signal(), HOME) == json.dumps(HEAD, separators=(",", ":")).encode()
+    assert merge_signal(payload(), Signal(), HOME) == json.dumps(HEAD, separators=(",", ":")).encode()
 
 
 def test_what_is_not_touched_keeps_its_bytes():
     """Amounts are the shop's own digits, whatever a parser would make of them."""
     properties = b'{"value":44.50,"contents":[{"price":0.10000000000000000001}]}'
     before = b'{"event":"Purchase","properties":%s}' % properties
-    assert properties in join(before, SIGNAL, HOME)
-    assert b'"value":44.50' in fill(before, payload(user={"email": "x"}), HOME)
+    assert properties in merge_signal(before, SIGNAL, HOME)
+    assert b'"value":44.50' in fill_absent(before, payload(user={"email": "x"}), HOME)
 
 
 def test_a_newer_body_decides_what_it_is_worth():
     """What it does not say stays; the user is not its business."""
     old = payload(user={"email": "x"}, properties={"value": 10, "currency": "USD", "num_items": 1, "order_id": "1"})
     new = b'{"event":"Purchase","user":{"email":"y"},"properties":{"value":12.50,"num_items":2}}'
-    after = follow(old, new)
+    after = update_properties(old, new)
     assert b'"value":12.50' in after
     assert json.loads(after)["properties"] == {"value": 12.5, "currency": "USD", "num_items": 2, "order_id": "1"}
     assert json.loads(after)["user"] == {"email": "x"}
-    assert json.loads(follow(old, payload())) == json.loads(old)
+    assert json.loads(update_properties(old, payload())) == json.loads(old)
 
 
 def test_limited_data_use_is_only_ever_added():
     """An address may come with a later body; one that comes without does not take it back."""
     limited = payload(limited_data_use=True)
-    assert b'"limited_data_use":true' in follow(payload(), limited)
-    assert b'"limited_data_use":true' in follow(limited, payload())
+    assert b'"limited_data_use":true' in update_properties(payload(), limited)
+    assert b'"limited_data_use":true' in update_properties(limited, payload())
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_limited_data_use_is_only_ever_added():
 )
 def test_what_an_event_lacks(parts, consent, why):
     """A yes where one is needed, somebody to match, and an ip for Limited Data Use."""
-    assert lacking(payload(**parts), consent) == why
+    assert why_not_sendable(payload(**parts), consent) == why
 
 
 # Several signals
@@ -133,5 +133,5 @@ def test_many_beacons_are_one(beacons):
 @given(st.dictionaries(st.sampled_from(["ttclid", "ip", "email"]), st.text(max_size=5)), SIGNALS)
 def test_joining_twice_is_joining_once(user, signal):
     """A beacon sent again changes nothing."""
-    once = join(payload(user=user), signal, HOME)
-    assert join(once, signal, HOME) == once
+    once = merge_signal(payload(user=user), signal, HOME)
+    assert merge_signal(once, signal, HOME) == once

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from connector.storage.group_commit import AT_ONCE, GroupCommit, WaitTimeout
+from connector.storage.group_commit import MAX_BATCH, GroupCommit, WaitTimeout
 
 LONG = 30.0
 
@@ -29,13 +29,13 @@ class Writer:
         return [item * 10 for item in items]
 
 
-def together(gathering, items, writer):
+def together(group_commit, items, writer):
     """Each item added by a thread of its own, the first alone in the writer while the others line up."""
     outcomes = {}
 
     def add(item):
         try:
-            outcomes[item] = gathering.add(item)
+            outcomes[item] = group_commit.add(item)
         except Exception as error:
             outcomes[item] = error
 
@@ -45,7 +45,7 @@ def together(gathering, items, writer):
     for thread in threads[1:]:
         thread.start()
     pause = threading.Event()
-    while len(gathering._waiting) < len(items) - 1:
+    while len(group_commit._waiting) < len(items) - 1:
         pause.wait(0.001)
     writer.gate.set()
     for thread in threads:
@@ -64,8 +64,8 @@ def test_those_who_wait_are_written_in_one_go():
 def test_a_group_has_an_end():
     """Nobody waits for more than so many others."""
     writer = Writer()
-    together(GroupCommit(writer, LONG, lambda error: True), list(range(AT_ONCE + 6)), writer)
-    assert [len(group) for group in writer.groups] == [1, AT_ONCE, 5]
+    together(GroupCommit(writer, LONG, lambda error: True), list(range(MAX_BATCH + 6)), writer)
+    assert [len(group) for group in writer.groups] == [1, MAX_BATCH, 5]
 
 
 def test_one_bad_item_costs_no_other():
@@ -87,42 +87,42 @@ def test_a_fault_of_the_whole_is_not_tried_again():
 def test_a_failure_of_the_whole_is_shared_by_those_who_waited_for_it():
     """They do not ask again one after the other; whoever comes later does."""
     writer = Writer(faulty={1})
-    gathering = GroupCommit(writer, LONG, lambda error: False)
-    outcomes = together(gathering, [1, 2, 3], writer)
+    group_commit = GroupCommit(writer, LONG, lambda error: False)
+    outcomes = together(group_commit, [1, 2, 3], writer)
     assert {item: type(outcome) for item, outcome in outcomes.items()} == {
         1: ValueError,
         2: WaitTimeout,
         3: WaitTimeout,
     }
     assert writer.groups == [[1]]
-    assert gathering.add(5) == 50
+    assert group_commit.add(5) == 50
 
 
 def test_a_wish_whose_turn_does_not_come_is_withdrawn():
     """After the patience it is not written any more, by nobody."""
     writer = Writer()
-    gathering = GroupCommit(writer, 0.01, lambda error: True)
-    first = threading.Thread(target=gathering.add, args=(1,))
+    group_commit = GroupCommit(writer, 0.01, lambda error: True)
+    first = threading.Thread(target=group_commit.add, args=(1,))
     first.start()
     assert writer.entered.wait(LONG)
     with pytest.raises(WaitTimeout):
-        gathering.add(2)
+        group_commit.add(2)
     writer.gate.set()
     first.join(LONG)
     assert writer.groups == [[1]]
 
 
-def lined_up(gathering, item):
+def lined_up(group_commit, item):
     """A thread that adds an item it has announced, and has come so far as to wait."""
 
     def add():
-        with contextlib.suppress(SystemExit), gathering.under_way():
-            gathering.add(item)
+        with contextlib.suppress(SystemExit), group_commit.under_way():
+            group_commit.add(item)
 
     thread = threading.Thread(target=add)
     thread.start()
     pause = threading.Event()
-    while not gathering._waiting:
+    while not group_commit._waiting:
         pause.wait(0.001)
     return thread
 
@@ -131,10 +131,10 @@ def test_a_transaction_waits_for_those_under_way():
     """Threads that keep each other from the processor write together."""
     writer = Writer()
     writer.gate.set()
-    gathering = GroupCommit(writer, LONG, lambda error: True, linger=LONG)
-    with gathering.under_way():
-        first = lined_up(gathering, 1)
-        assert gathering.add(2) == 20
+    group_commit = GroupCommit(writer, LONG, lambda error: True, linger=LONG)
+    with group_commit.under_way():
+        first = lined_up(group_commit, 1)
+        assert group_commit.add(2) == 20
     first.join(LONG)
     assert writer.groups == [[1, 2]]
 
@@ -143,9 +143,9 @@ def test_nobody_waits_for_one_who_turned_back():
     """What was under way may come to nothing, as a webhook of an ignored topic does."""
     writer = Writer()
     writer.gate.set()
-    gathering = GroupCommit(writer, LONG, lambda error: True, linger=LONG)
-    with gathering.under_way():
-        first = lined_up(gathering, 1)
+    group_commit = GroupCommit(writer, LONG, lambda error: True, linger=LONG)
+    with group_commit.under_way():
+        first = lined_up(group_commit, 1)
         assert writer.groups == []
     first.join(LONG)
     assert writer.groups == [[1]]
@@ -155,16 +155,16 @@ def test_waiting_for_others_has_an_end():
     """One that takes long holds nobody up."""
     writer = Writer()
     writer.gate.set()
-    gathering = GroupCommit(writer, LONG, lambda error: True, linger=0.01)
-    with gathering.under_way():
-        assert gathering.add(1) == 10
+    group_commit = GroupCommit(writer, LONG, lambda error: True, linger=0.01)
+    with group_commit.under_way():
+        assert group_commit.add(1) == 10
 
 
 def test_nothing_counts_as_stored_when_its_writer_is_ended():
     """Whoever waited for a thread that was told to exit learns that it was in vain."""
-    gathering = GroupCommit(lambda items: sys.exit(), LONG, lambda error: True, linger=LONG)
-    with gathering.under_way():
-        first = lined_up(gathering, 1)
+    group_commit = GroupCommit(lambda items: sys.exit(), LONG, lambda error: True, linger=LONG)
+    with group_commit.under_way():
+        first = lined_up(group_commit, 1)
         with pytest.raises(WaitTimeout):
-            gathering.add(2)
+            group_commit.add(2)
     first.join(LONG)

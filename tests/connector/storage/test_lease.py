@@ -27,9 +27,9 @@ def test_only_one_has_the_turn_until_it_ends(turn: Lease) -> None:
 def test_given_back_it_is_free_at_once(turn: Lease) -> None:
     """By its owner only."""
     assert turn.take("one", NOW)
-    turn.give_back("two")
+    turn.release("two")
     assert not turn.take("two", NOW + 1)
-    turn.give_back("one")
+    turn.release("one")
     assert turn.take("two", NOW + 1)
 
 

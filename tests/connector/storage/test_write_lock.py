@@ -15,7 +15,7 @@ from connector.outbox.outbox import Outbox
 from connector.storage import write_lock
 from connector.storage.engine import connect, migrate
 from connector.storage.group_commit import WaitTimeout
-from connector.storage.write_lock import MAX_YIELD, YIELD_FACTOR, turn
+from connector.storage.write_lock import MAX_YIELD, YIELD_FACTOR, exclusive_writer
 
 LONG = 30.0
 STORES = """
@@ -47,18 +47,18 @@ def test_a_turn_excludes_other_processes_and_ends_with_its_holder(tmp_path):
     )
     with holder:
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(WaitTimeout), turn(path, 0.02):
+        with pytest.raises(WaitTimeout), exclusive_writer(path, 0.02):
             pass
         holder.send_signal(signal.SIGKILL)
         holder.wait(LONG)
-    with turn(path, LONG):
+    with exclusive_writer(path, LONG):
         pass
 
 
 def test_a_turn_excludes_other_threads(tmp_path):
     """Each turn opens the file anew, so threads of one process queue like processes."""
     path = str(tmp_path / "queue")
-    with turn(path, LONG), pytest.raises(WaitTimeout), turn(path, 0.02):
+    with exclusive_writer(path, LONG), pytest.raises(WaitTimeout), exclusive_writer(path, 0.02):
         pass
 
 
@@ -95,7 +95,7 @@ def somebody_waiting(path):
 def test_who_comes_behind_and_keeps_nobody_waiting_need_not_wait(tmp_path, clock):
     """A relay alone is as fast as it can be."""
     for _ in range(3):
-        with turn(str(tmp_path / "queue"), LONG, behind=True):
+        with exclusive_writer(str(tmp_path / "queue"), LONG, behind=True):
             clock.now += 0.02
     assert clock.slept == [0.0] * 3
 
@@ -104,11 +104,11 @@ def test_who_comes_behind_and_keeps_nobody_waiting_need_not_wait(tmp_path, clock
 def test_who_comes_behind_pauses_after_having_kept_others_waiting(tmp_path, clock, wrote, pause):
     """The longer it wrote the longer, but not for ever: events are to go out, too."""
     path = str(tmp_path / "queue")
-    with somebody_waiting(path), turn(path, LONG, behind=True):
+    with somebody_waiting(path), exclusive_writer(path, LONG, behind=True):
         clock.now += wrote
-    with somebody_waiting(path), turn(path, LONG, behind=True):
+    with somebody_waiting(path), exclusive_writer(path, LONG, behind=True):
         clock.now += 0.01
-    with turn(path, LONG):  # whoever does not come behind is not kept by it
+    with exclusive_writer(path, LONG):  # whoever does not come behind is not kept by it
         pass
     assert clock.slept == [0.0, pytest.approx(pause)]
 
@@ -116,9 +116,9 @@ def test_who_comes_behind_pauses_after_having_kept_others_waiting(tmp_path, cloc
 def test_a_pause_is_no_longer_than_the_patience(tmp_path, clock):
     """Whoever has no patience is told in time."""
     path = str(tmp_path / "queue")
-    with somebody_waiting(path), turn(path, LONG, behind=True):
+    with somebody_waiting(path), exclusive_writer(path, LONG, behind=True):
         clock.now += 1.0
-    with turn(path, 0.05, behind=True):
+    with exclusive_writer(path, 0.05, behind=True):
         pass
     assert clock.slept[-1] == pytest.approx(0.05)
 
@@ -126,9 +126,13 @@ def test_a_pause_is_no_longer_than_the_patience(tmp_path, clock):
 def test_one_at_a_time_comes_behind(tmp_path, clock):
     """Threads that take turns at giving way would together write all the time."""
     one, another = str(tmp_path / "one"), str(tmp_path / "another")
-    with turn(one, LONG, behind=True), pytest.raises(WaitTimeout), turn(another, 0.01, behind=True):
+    with (
+        exclusive_writer(one, LONG, behind=True),
+        pytest.raises(WaitTimeout),
+        exclusive_writer(another, 0.01, behind=True),
+    ):
         pass
-    with turn(another, LONG, behind=True):
+    with exclusive_writer(another, LONG, behind=True):
         pass
 
 
@@ -137,7 +141,7 @@ def test_whoever_waits_can_be_seen_to_wait_until_their_turn(tmp_path):
     path, taken, go = str(tmp_path / "queue"), threading.Event(), threading.Event()
 
     def write():
-        with turn(path, LONG):
+        with exclusive_writer(path, LONG):
             taken.set()
             go.wait(LONG)
 
@@ -151,7 +155,7 @@ def test_whoever_waits_can_be_seen_to_wait_until_their_turn(tmp_path):
             fcntl.flock(file, fcntl.LOCK_UN)
             return False
 
-        with turn(path, LONG):
+        with exclusive_writer(path, LONG):
             assert not is_wanted()
             waiting = threading.Thread(target=write)
             waiting.start()
@@ -168,7 +172,7 @@ def test_a_relay_that_is_stopped_as_it_looks_who_waits_holds_nobody_for_ever(tmp
     path = str(tmp_path / "queue")
     with open(f"{path}.wanted", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with turn(path, LONG), pytest.raises(WaitTimeout), turn(path, 0.02):
+        with exclusive_writer(path, LONG), pytest.raises(WaitTimeout), exclusive_writer(path, 0.02):
             pass
 
 

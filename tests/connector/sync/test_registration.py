@@ -15,7 +15,7 @@ from connector.core.shop_api import ShopApi, ShopApiError, Subscription
 from connector.core.store import ApiKeys, EventIdTemplates, Pixel, Store
 from connector.storage.engine import connect, migrate
 from connector.sync.registered_webhooks import RegisteredWebhooks
-from connector.sync.registration import CannotRegister, carry_out, plan, prepare
+from connector.sync.registration import CannotRegister, apply_plan, plan, prepare
 from platforms.admins import ADMINS
 from platforms.shopify import shop_api as shopify_admin
 from platforms.woocommerce import shop_api as woocommerce_admin
@@ -75,7 +75,7 @@ class Shop:
     def do(self, action, base=BASE):
         """Carry it out; what was done, as pairs of topic and deed."""
         admin, found = prepare(self.store, self.module, base, action)
-        lines = carry_out(found.lines, admin, self.store.webhook_secrets[0])
+        lines = apply_plan(found.lines, admin, self.store.webhook_secrets[0])
         return [(line.topic, line.deed) for line in lines if line.deed]
 
     def states(self, base=BASE):
@@ -210,7 +210,7 @@ def test_woocommerce_signs_with_the_first_secret(woocommerce):
 
 def test_a_fault_in_the_middle_leaves_what_was_done_and_the_next_run_completes_it(woocommerce):
     admin, found = prepare(woocommerce.store, woocommerce.module, BASE, "register")
-    doing = carry_out(found.lines, admin, SECRET)
+    doing = apply_plan(found.lines, admin, SECRET)
     next(doing)
     woocommerce.fake.permissions = "read"
     with pytest.raises(ShopApiError):

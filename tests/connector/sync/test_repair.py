@@ -10,7 +10,7 @@ from connector.core.shop_api import ShopApiError
 from connector.outbox.outbox import Outbox
 from connector.storage.tables import ledger, registered
 from connector.sync.registered_webhooks import RegisteredWebhooks
-from connector.sync.registration import carry_out, prepare
+from connector.sync.registration import apply_plan, prepare
 from connector.sync.repair import WebhookRepair
 from tests.support.fakes.living import NOTHING_TO_MATCH, SECRET, Clock, Living
 from tests.support.filled import rows
@@ -24,8 +24,8 @@ class Watched(Living):
 
     def look(self, engine: Engine) -> str:
         self.clock.now += 900
-        guardian = WebhookRepair(Outbox(engine))
-        return guardian.look(self.store, self.administration, self.admin(self.store), self.clock.now)
+        repair = WebhookRepair(Outbox(engine))
+        return repair.look(self.store, self.administration, self.admin(self.store), self.clock.now)
 
     def by_hand(self, topic: str, url: str = ADDRESS) -> None:
         if self.platform == "woocommerce":
@@ -35,7 +35,7 @@ class Watched(Living):
 
     def do(self, engine: Engine, action: str, base: str = NOTHING_TO_MATCH) -> None:
         admin, found = prepare(self.store, self.administration, base, action)  # type: ignore[arg-type]
-        for line in carry_out(found.lines, admin, SECRET):
+        for line in apply_plan(found.lines, admin, SECRET):
             RegisteredWebhooks(engine).note("acme", line, self.clock.now)
 
 
@@ -163,7 +163,7 @@ def test_a_server_that_moved_is_looked_after_where_it_is_now(shop: Watched, engi
 def test_what_an_earlier_registration_made_is_taken_up_when_it_is_found(shop: Watched, engine: Engine) -> None:
     """As when the database was not there at first. What bears another's name is not."""
     admin, found = prepare(shop.store, shop.administration, NOTHING_TO_MATCH, "register")
-    list(carry_out(found.lines, admin, SECRET))
+    list(apply_plan(found.lines, admin, SECRET))
     if shop.platform == "woocommerce":
         hook = next(each for each in shop.fake.webhooks.values() if each.topic == "customer.created")
         hook.name = "By hand"

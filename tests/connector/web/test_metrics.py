@@ -16,10 +16,10 @@ from connector.core.store import Pixel
 from connector.core.webhook import Request
 from connector.devtools.simulate import webhooks
 from connector.monitoring.alerts import AlertStore, Problem
-from connector.monitoring.event_stats import Tally
+from connector.monitoring.event_stats import SettlementStats
 from connector.outbox.outbox import Outbox, ParkedWebhook, settled
 from connector.web.application import create_app
-from connector.web.metrics import Stored
+from connector.web.metrics import DatabaseMetrics
 from connector.web.request_metrics import RequestMetrics
 from platforms import PLATFORMS
 from tests.support.filled import LANE, NOW, claim, decision, fill, mapped, sha
@@ -101,13 +101,13 @@ class TestRequests:
     def test_seconds_go_into_their_bucket(self) -> None:
         """Of an injected clock."""
         ticks = iter([0.0, 0.02])
-        figures = RequestMetrics(PLATFORMS, lambda: next(ticks))
+        request_metrics = RequestMetrics(PLATFORMS, lambda: next(ticks))
         store = configured().stores["acme"]
-        with figures.counting(store, Request({}, b"", None)) as way:  # type: ignore[arg-type]
+        with request_metrics.counting(store, Request({}, b"", None)) as way:  # type: ignore[arg-type]
             way.outcome = "relayed"
         buckets = {
             sample.labels["le"]: sample.value
-            for family in figures.registry().collect()
+            for family in request_metrics.registry().collect()
             for sample in family.samples
             if sample.name == "connector_intake_seconds_bucket"
         }
@@ -115,10 +115,10 @@ class TestRequests:
 
     def test_a_fault_of_ours_counts_and_stays_one(self) -> None:
         """Nothing is swallowed."""
-        figures, store = RequestMetrics(PLATFORMS), configured().stores["acme"]
-        with pytest.raises(ZeroDivisionError), figures.counting(store, Request({}, b"", None)):  # type: ignore[arg-type]
+        request_metrics, store = RequestMetrics(PLATFORMS), configured().stores["acme"]
+        with pytest.raises(ZeroDivisionError), request_metrics.counting(store, Request({}, b"", None)):  # type: ignore[arg-type]
             raise ZeroDivisionError
-        (key,) = figures._bound
+        (key,) = request_metrics._bound
         assert key == ("acme", "other", "failed")
 
 
@@ -159,7 +159,7 @@ class TestStored:
             settled(claimed[0], "accepted", NOW, 0, "", "r"),
             settled(claimed[1], "rejected", NOW, 40002, "bad", "r"),
         ]
-        tally = Tally(LANE.store, LANE.pixel, claimed, results, NOW)
+        tally = SettlementStats(LANE.store, LANE.pixel, claimed, results, NOW)
         outbox.settle("one", claimed[0].lease_until, results, tally.write)
         found, who = self.collected(outbox.engine, NOW), ("acme", LANE.pixel, "Purchase")
         assert found["connector_events_sent_total", *who, "accepted", "0"] == 1
@@ -178,7 +178,9 @@ class TestStored:
         fill(outbox, 1, pixel=pixel)
         claimed = claim(outbox)
         results = [settled(claimed[0], "accepted", NOW, 0, "", "r")]
-        outbox.settle("one", claimed[0].lease_until, results, Tally("acme", LANE.pixel, claimed, results, NOW).write)
+        outbox.settle(
+            "one", claimed[0].lease_until, results, SettlementStats("acme", LANE.pixel, claimed, results, NOW).write
+        )
         found = self.collected(outbox.engine, NOW)
         assert found["connector_test_events_sent_total", "acme", LANE.pixel, "Purchase", "accepted", "0"] == 1
         assert not [key for key in found if key[0] == "connector_events_sent_total"]
@@ -215,7 +217,7 @@ class TestStored:
     def collected(engine: Engine, now: float) -> dict[tuple[str, ...], float]:
         return {
             (sample.name, *sample.labels.values()): sample.value
-            for family in Stored(engine, ["acme"], lambda: now).collect()
+            for family in DatabaseMetrics(engine, ["acme"], lambda: now).collect()
             for sample in family.samples
         }
 
@@ -259,7 +261,9 @@ def test_totals_outlive_the_hours(outbox: Outbox, engine: Engine) -> None:
     fill(outbox, 1)
     claimed: list[Any] = claim(outbox)
     results = [settled(claimed[0], "accepted", NOW, 0, "", "r")]
-    outbox.settle("one", claimed[0].lease_until, results, Tally("acme", LANE.pixel, claimed, results, NOW).write)
+    outbox.settle(
+        "one", claimed[0].lease_until, results, SettlementStats("acme", LANE.pixel, claimed, results, NOW).write
+    )
     with engine.begin() as connection:
         connection.execute(sa.text("DELETE FROM tallies"))
     assert (

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.core.shop_api import ShopApiError, Verdict
+from connector.core.shop_api import ApiCheck, ShopApiError
 from platforms.woocommerce.rest_client import PATIENCE, Shop
 from platforms.woocommerce.rest_errors import Answer, Asked, fault, read
 from tests.support.fakes import certificate
@@ -312,12 +312,12 @@ def bad(shop, **keys):
 def test_a_good_shop_has_only_good_verdicts_and_is_not_changed(shop):
     put(shop, 1, NOW, billing={"email": "jo@example.com"}, version="10.0.4")
     assert verdicts(shop) == [
-        Verdict(True, "the shop is on this machine, so http will do"),
-        Verdict(True, "the keys are valid"),
-        Verdict(True, "the shop's clock and this one agree"),
-        Verdict(True, "the keys may register webhooks"),
-        Verdict(True, "orders and customers can be read"),
-        Verdict(True, "WooCommerce 10.0.4"),
+        ApiCheck(True, "the shop is on this machine, so http will do"),
+        ApiCheck(True, "the keys are valid"),
+        ApiCheck(True, "the shop's clock and this one agree"),
+        ApiCheck(True, "the keys may register webhooks"),
+        ApiCheck(True, "orders and customers can be read"),
+        ApiCheck(True, "WooCommerce 10.0.4"),
     ]
     assert shop.webhooks == {}
     assert shop.pings == []
@@ -331,7 +331,7 @@ def test_a_webhook_that_a_plugin_lets_through_is_removed_again(shop):
 
 
 def test_an_empty_shop_tells_its_version_on_the_status_page(shop):
-    assert Verdict(True, "WooCommerce 10.0.4") in verdicts(shop)
+    assert ApiCheck(True, "WooCommerce 10.0.4") in verdicts(shop)
     assert any("no order yet" in one.sentence for one in verdicts(shop))
     shop.forbidden = {"system_status"}
     assert len(verdicts(shop)) == 5
@@ -383,7 +383,7 @@ def test_over_https_and_a_dropped_header(pem, monkeypatch):
     with fake(certificate=pem) as shop:
         shop.drops_authorization = True
         found = verdicts(shop)
-    assert found[0] == Verdict(True, "the shop is asked over https")
+    assert found[0] == ApiCheck(True, "the shop is asked over https")
     assert "drops the Authorization header" in found[1].sentence
     assert all(one.good for one in found)
 

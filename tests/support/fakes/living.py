@@ -21,7 +21,7 @@ from connector.config.settings import load
 from connector.core.store import ApiKeys, EventIdTemplates, MappingSettings, Pixel, Store
 from connector.outbox.outbox import Outbox
 from connector.sync.registered_webhooks import RegisteredWebhooks
-from connector.sync.registration import carry_out, prepare
+from connector.sync.registration import apply_plan, prepare
 from connector.web.application import create_app
 from platforms.samples import fresh_journey
 from platforms.shopify import samples as shopify_samples
@@ -117,7 +117,7 @@ class Living:
         """As `connector webhooks register` does it."""
         admin, found = prepare(self.store, self.administration, base, "register")
         memory = RegisteredWebhooks(engine)
-        for line in carry_out(found.lines, admin, self.store.webhook_secrets[0]):
+        for line in apply_plan(found.lines, admin, self.store.webhook_secrets[0]):
             memory.note(self.store.name, line, self.clock.now)
 
     def place(self, number: int = 1, paid: bool = True, **changes: Any) -> list[int]:
