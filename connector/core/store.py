@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
+from connector.core.units import DEDUPLICATION_WINDOW
+
 Milestone = Literal["order_placed", "order_paid", "checkout_started", "customer_registered"]
 MILESTONES: tuple[Milestone, ...] = ("order_placed", "order_paid", "checkout_started", "customer_registered")
 
 BROWSER_MILESTONES: tuple[Milestone, ...] = ("order_placed", "order_paid", "checkout_started")
-DEDUPLICATED = timedelta(hours=47)  # TikTok knows an event_id for 48 hours; an hour is left for clocks and queues
 
 ORDER_KINDS = ("web", "app", "pos", "draft", "staff", "api", "renewal", "marketplace", "exchange")
 PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
@@ -152,7 +153,7 @@ class Store:
             event in self.events["customer_registered"]
             and not any(event in self.events[milestone] for milestone in BROWSER_MILESTONES)
         )
-        return self.max_event_age if server_only else min(self.max_event_age, DEDUPLICATED)
+        return self.max_event_age if server_only else min(self.max_event_age, DEDUPLICATION_WINDOW)
 
     @property
     def sent(self) -> tuple[Milestone, ...]:

@@ -9,9 +9,8 @@ from datetime import UTC, datetime
 from functools import cached_property
 from math import floor, log10
 
-from connector.monitoring.inactivity import HOUR
+from connector.core.units import HOUR
 
-DAY = 24 * HOUR
 WIDTH, HEIGHT = 640, 180
 LEFT, TOP, RIGHT, BOTTOM = 56, 12, 8, 38  # margins: numbers at the left, times below
 

@@ -4,10 +4,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from connector.core.store import Store
-from connector.monitoring.event_stats import MERGED
+from connector.core.units import MERGE_WINDOW, TIKTOK_DEDUPLICATES
 from connector.outbox.queries import OpenProblem
-
-DEDUPLICATED = 48 * 3600  # seconds: https://ads.tiktok.com/help/article/event-deduplication
 
 # Health, the worst first: what the kinds of problems (`connector.monitoring.problems`) make of a store.
 HEALTH = {
@@ -92,9 +90,9 @@ def merging(row: Any, store: Store | None) -> str:
     late = max(row.settled_at - row.occurred_at, 0.0)
     if store is None or store.browser_pixel == "none":
         return f"Accepted {span(late)} after it happened. No browser copy is expected (browser_pixel)."
-    if late <= MERGED:
+    if late <= MERGE_WINDOW:
         return f"Accepted {span(late)} after it happened: within 5 minutes, so it merges with the browser's copy."
-    if late <= DEDUPLICATED:
+    if late <= TIKTOK_DEDUPLICATES.total_seconds():
         return (
             f"Accepted {span(late)} after it happened, past the 5 minutes in which copies are merged: if the browser "
             "sent one, TikTok keeps that and drops this."

@@ -7,10 +7,10 @@ from decimal import Decimal
 
 from connector.config.settings import Config
 from connector.core.store import Store
-from connector.dashboard.charts import DAY, Chart, spans
+from connector.core.units import DAY, HOUR
+from connector.dashboard.charts import Chart, spans
 from connector.dashboard.labels import HEALTH, WORST
 from connector.monitoring.event_stats import EventStats, Statistic, amount, match_key_counts, median
-from connector.monitoring.inactivity import HOUR
 from connector.monitoring.problems import ProblemFinder, alive, current_problems
 from connector.monitoring.webhook_stats import WebhookStats
 from connector.outbox.outbox import Lane, LaneState

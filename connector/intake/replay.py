@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from connector.config.settings import Config
+from connector.core.units import DEDUPLICATION_WINDOW
 from connector.core.webhook import NotJson, Platform
 from connector.intake.intake import Intake
 from connector.outbox.encryption import CannotDecrypt
 from connector.outbox.outbox import Outbox, ParkedWebhook
 from connector.outbox.queries import EventFilter, OutboxQueries
-from connector.relay.relay import DEDUPLICATED
 
 MAX_EVENTS = 1_000_000
 EVENTS_PER_TRANSACTION = 500  # events a transaction
@@ -82,7 +82,7 @@ def _why_not(config: Config, row: Any, now: float) -> str:
         return ""
     if now - row.occurred_at > config.stores[row.store].max_event_age.total_seconds():
         return "it is older than the store's max_event_age (which may be set to 28d at most)"
-    if row.sent_at is not None and now - row.sent_at > DEDUPLICATED:
+    if row.sent_at is not None and now - row.sent_at > DEDUPLICATION_WINDOW.total_seconds():
         return PAST_DEDUPLICATION
     return ""
 

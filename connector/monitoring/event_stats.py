@@ -35,15 +35,14 @@ from msgspec import Struct
 from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql, sqlite
 
-from connector.monitoring.inactivity import HOUR
+from connector.core.units import HOUR, MERGE_WINDOW
 from connector.outbox.outbox import LeasedEvent
 from connector.storage.tables import tallies, totals
 from connector.storage.transaction import Transactions
 
 log = logging.getLogger("connector.monitoring.event_stats")
 
-MERGED = 300  # seconds within which TikTok merges two copies: https://ads.tiktok.com/help/article/event-deduplication
-BOUNDS = (1, 2, 5, 10, 30, 60, MERGED, 900, 3600, 6 * 3600, 24 * 3600, 48 * 3600)  # seconds
+BOUNDS = (1, 2, 5, 10, 30, 60, MERGE_WINDOW, 900, 3600, 6 * 3600, 24 * 3600, 48 * 3600)  # seconds
 BEYOND = "+Inf"
 BUCKETS = (*map(str, BOUNDS), BEYOND)
 KEYS = ("email", "phone", "external_id", "ip+user_agent", "ttclid", "ttp")  # what TikTok matches people by

@@ -20,8 +20,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-HOUR = 3600
-WEEK = 7 * 24 * HOUR
+from connector.core.units import HOUR, WEEK
+
 WEEKS = 8  # that are looked back on
 FEWEST_WEEKS = 2
 SHORTEST = 1800.0  # seconds; less is never called a silence

@@ -25,6 +25,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from connector.core.store import Store
+from connector.core.units import DAY, HOUR, MERGE_WINDOW
 from connector.monitoring.alerts import Problem, utc_minute
 from connector.monitoring.inactivity import SHORTEST, Inactivity, detect_inactivity
 from connector.monitoring.webhook_stats import WebhookStats
@@ -36,9 +37,6 @@ KINDS = frozenset({"denied", "lag", "rejected", "parked", "signatures", "testing
 KINDS |= {"uninstalled", "export", "erasing"}
 SILENT = "silent"
 
-HOUR = 3600
-DAY = 86_400.0
-MERGED_WITHIN = 300.0  # https://ads.tiktok.com/help/article/event-deduplication
 REFUSED_SIGNATURES = 3
 RELAY_SILENT = 60.0  # seconds without a heartbeat after which no relay counts as alive
 OVERDUE = 60.0  # seconds that events may be due with no relay alive before it is a problem
@@ -92,7 +90,7 @@ class ProblemFinder(Transactions):
                         f"{place}: TikTok refuses the token or pixel since {utc_minute(state.denied_since)} "
                         f"({state.reason}), so its events wait; check pixel and access_token, then restart",
                     )
-                elif (since := self._waiting_since(store.name, pixel.code)) is not None and now - since > MERGED_WITHIN:
+                elif (since := self._waiting_since(store.name, pixel.code)) is not None and now - since > MERGE_WINDOW:
                     yield Problem(
                         f"lag:{store.name}:{pixel.code}",
                         f"{place}: events have waited for TikTok since {utc_minute(since)}, and after 5 minutes "

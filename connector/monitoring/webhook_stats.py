@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from connector.monitoring.inactivity import HOUR, WEEK, WEEKS
+from connector.core.units import HOUR, WEEK
+from connector.monitoring.inactivity import WEEKS
 from connector.storage.tables import arrivals, counters, ledger, tallies
 from connector.storage.transaction import Transactions
 

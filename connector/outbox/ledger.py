@@ -14,8 +14,8 @@ from msgspec import Struct
 from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql, sqlite
 
+from connector.core.units import HOUR
 from connector.mapping.tiktok_event import OutboundEvent
-from connector.monitoring.inactivity import HOUR
 from connector.storage.bulk_insert import BulkInsert
 from connector.storage.tables import counters, events, ledger, storable
 

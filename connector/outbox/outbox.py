@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy import Connection, Engine
 
+from connector.core.units import HOUR
 from connector.mapping.tiktok_event import OutboundEvent
-from connector.monitoring.inactivity import HOUR
 from connector.outbox.identity_hashes import store_hashes
 from connector.outbox.ledger import Decision, Ledger
 from connector.signals.matching import HeldEvent, SignalMatcher

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from connector.monitoring.inactivity import HOUR
+from connector.core.units import HOUR
 from connector.outbox.outbox import Lane, LaneState, ParkedWebhook, lane_state
 from connector.storage.tables import alerts, counters, events, identities, lanes, ledger, parked, relays
 from connector.storage.transaction import Transactions

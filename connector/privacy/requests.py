@@ -12,11 +12,11 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from connector.core.event import DataRequestKind
+from connector.core.units import HOUR
 from connector.privacy.data_subject import DataSubject
 from connector.storage.tables import counters, demands, ledger
 from connector.storage.transaction import Transactions
 
-HOUR = 3600.0
 # Shopify asks for a shop's erasure 48 hours after the app's end, and always in the same words.
 QUIET = 44 * HOUR
 

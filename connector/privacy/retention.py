@@ -25,8 +25,8 @@ import sqlalchemy as sa
 
 from connector.config.settings import Config
 from connector.core.store import Store
+from connector.core.units import HOUR
 from connector.monitoring import event_stats
-from connector.monitoring.inactivity import HOUR
 from connector.outbox.identity_hashes import delete_hashes as forget_identities
 from connector.outbox.outbox import unleased
 from connector.storage import tables

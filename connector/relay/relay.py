@@ -26,6 +26,7 @@ from typing import Any
 from connector.core.rate_limit import TokenBuckets
 from connector.core.store import Pixel, Store
 from connector.core.text import how_long
+from connector.core.units import DEDUPLICATION_WINDOW
 from connector.monitoring.event_stats import SettlementStats
 from connector.outbox.outbox import MAX_AHEAD, Lane, LaneState, LeasedEvent, Outbox, again, settled
 from connector.relay.events_api import LONGEST_REQUEST, PARTLY, EventsApi, Outcome
@@ -46,7 +47,6 @@ SLOW_LANES_AT_ONCE = 16
 SLOW = 3.0  # seconds; TikTok usually answers in less than one
 TIME_SLICE = 30.0  # seconds a lane with a backlog is worked on before others may have its thread
 RETRY_WINDOW = 24 * 3600.0  # after the first attempt
-DEDUPLICATED = 47 * 3600.0  # TikTok knows an event_id for 48 hours; an hour is left for clocks
 SAME_REFUSALS = 10  # so many events refused in the same words, and none taken: the set-up is at fault
 PAUSES = (5.0, 600.0)  # first and longest pause between attempts, also between probes of a refused token
 LOOK_AHEAD = 60.0  # seconds between looks for such rows
@@ -332,7 +332,7 @@ class Relay:
         now = self._clock()
         if item.test_code:
             return ""
-        if now - item.sent_at > DEDUPLICATED:
+        if now - item.sent_at > DEDUPLICATION_WINDOW.total_seconds():
             return "may have reached TikTok over 47 hours ago; a copy would now count twice"
         limit = store.age_limit(item.event)
         if now - item.occurred_at > limit.total_seconds():

@@ -5,10 +5,10 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from connector.monitoring.inactivity import HOUR, Inactivity, detect_inactivity
+from connector.core.units import HOUR
+from connector.monitoring.inactivity import Inactivity, detect_inactivity
 
 MONDAY = 1_767_571_200  # a Monday, 00:00 UTC
-DAY = 24 * HOUR
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.dashboard.charts import BOTTOM, DAY, HEIGHT, HOUR, LEFT, RIGHT, TOP, WIDTH, Chart, scale, spans
+from connector.core.units import DAY, HOUR
+from connector.dashboard.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Chart, scale, spans
 
 KINDS = {"good": "went well", "bad": "went badly"}
 NOW = 1_780_000_000.0

@@ -13,6 +13,7 @@ from msgspec import structs
 from sqlalchemy import Engine
 
 from connector.core.store import Pixel
+from connector.core.units import HOUR
 from connector.monitoring.event_stats import (
     BOUNDS,
     EventStats,
@@ -22,7 +23,6 @@ from connector.monitoring.event_stats import (
     match_key_counts,
     median,
 )
-from connector.monitoring.inactivity import HOUR
 from connector.outbox.outbox import LeasedEvent, Outbox, again, settled
 from tests.support.filled import LANE, NOW, PIXEL, claim, decision, fill, mapped
 

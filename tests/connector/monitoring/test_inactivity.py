@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.monitoring.inactivity import HOUR, WEEK, Inactivity, detect_inactivity
+from connector.core.units import HOUR, WEEK
+from connector.monitoring.inactivity import Inactivity, detect_inactivity
 from tests.support.shop_histories import MONDAY, Shop, Watched, outage
 
 TUESDAY_NOON, TUESDAY_NIGHT, SATURDAY_NOON = 36, 46, 132

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from connector.core.store import EventIdTemplates, Store
-from connector.monitoring.inactivity import HOUR
-from connector.monitoring.problems import COUNTED, DAY, KINDS, MERGED_WITHIN, NO_RELAY, ProblemFinder
+from connector.core.units import DAY, HOUR, MERGE_WINDOW
+from connector.monitoring.problems import COUNTED, KINDS, NO_RELAY, ProblemFinder
 from connector.outbox.outbox import Lane, Outbox, ParkedWebhook, again, settled
 from connector.privacy.data_subject import DataSubject
 from connector.privacy.requests import DataRequestStore
@@ -78,8 +78,8 @@ class TestLag:
     def test_an_event_that_was_never_tried(self, bench: Bench) -> None:
         """The relay does not keep up."""
         fill(bench.outbox, 1)
-        assert self.KEY not in bench.found(NOW + 1 + MERGED_WITHIN)
-        assert "have waited for TikTok since 2026-05-28" in bench.found(NOW + 2 + MERGED_WITHIN)[self.KEY]
+        assert self.KEY not in bench.found(NOW + 1 + MERGE_WINDOW)
+        assert "have waited for TikTok since 2026-05-28" in bench.found(NOW + 2 + MERGE_WINDOW)[self.KEY]
 
     def test_an_event_that_is_tried_again_and_again(self, bench: Bench) -> None:
         """It is due only in a while, but has waited since its first attempt."""

@@ -10,8 +10,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from connector.core.units import HOUR
 from connector.monitoring.alerts import CALM, LEASE_SECONDS, AlertStore, AlertWebhook, notifier
-from connector.monitoring.inactivity import HOUR
 from connector.monitoring.problems import NO_RELAY, ProblemFinder
 from connector.monitoring.watcher import SETTLING, RelayAbsenceReporter, Watcher
 from connector.outbox.outbox import Outbox

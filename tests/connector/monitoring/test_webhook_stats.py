@@ -6,8 +6,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from connector.core.units import HOUR, WEEK
 from connector.monitoring.event_stats import EventStats
-from connector.monitoring.inactivity import HOUR, WEEK
 from connector.monitoring.webhook_stats import LOOK_BACK, LastWebhook, WebhookStats
 from connector.outbox.outbox import Outbox
 from connector.storage.tables import arrivals, ledger

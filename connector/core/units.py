@@ -1,0 +1,14 @@
+"""Spans of time that several modules share: whole seconds, unless a name says otherwise."""
+
+from datetime import timedelta
+
+HOUR = 3600
+DAY = 24 * HOUR
+WEEK = 7 * DAY
+
+# TikTok drops copies of an event_id for 48 hours; an hour is left for clocks and queues.
+# https://ads.tiktok.com/help/article/event-deduplication
+TIKTOK_DEDUPLICATES = timedelta(hours=48)
+DEDUPLICATION_WINDOW = TIKTOK_DEDUPLICATES - timedelta(hours=1)
+# Within these seconds TikTok merges the fields of copies; later it keeps the first copy as it is.
+MERGE_WINDOW = 300
