@@ -104,7 +104,7 @@ def pairs(storefront, number):
 def test_shopify(storefront, connector, blocked):
     """Landing page, checkout, thank-you page, whose webhooks know neither click nor browser."""
     nothing = {"landing_site": None, "note_attributes": [], "browser_ip": None, "client_details": None}
-    store = connector.config.settings.stores["acme"]
+    store = connector.config.stores["acme"]
     shopper = fresh_journey(store, datetime.now(UTC), random.Random(1))
     started = shopify_samples.sample("checkouts/create", shopper, store) | nothing
     paid = shopify_samples.sample("orders/paid", shopper, store) | nothing | {"browser_ip": "8.8.8.8"}
@@ -135,7 +135,7 @@ def test_shopify(storefront, connector, blocked):
 
 def test_woocommerce(storefront, connector, php, tmp_path):
     """Checkout and thank-you page; the plugin hands the browser's part over with the order itself."""
-    plugin = Plugin(php, tmp_path, connector.config.settings.stores["beans"])
+    plugin = Plugin(php, tmp_path, connector.config.stores["beans"])
     cookies = {"ttclid": CLICK, "_ttp": "01JEXAMPLE0000000000000000_.tt.1"}
     cart = [{"product_id": 11, "variation_id": 12, "quantity": 2, "price": 12.0, "sku": "MUG-S", "name": "Mug"}]
     opened = plugin.checks_out(cart=cart, cookies=cookies)
