@@ -10,6 +10,7 @@ from threading import Event, Lock, Thread
 
 from connector.monitoring.alerts import AlertStore, Notifier
 from connector.monitoring.problems import KINDS, NO_RELAY, SILENT, ProblemFinder
+from connector.storage.periodic import run_periodically
 from connector.storage.transaction import CannotStore
 
 log = logging.getLogger("connector.monitoring.watcher")
@@ -38,19 +39,7 @@ class Watcher:
 
     def run(self, stop: Event, first: float = 15.0) -> None:
         """Work until `stop` is set; the first round comes after `first` seconds, when the relay has begun to send."""
-        pause = first
-        while not stop.wait(pause):
-            pause = EVERY
-            try:
-                self.round()
-            except CannotStore as error:
-                log.warning("watching waits, the database does not answer: %s", error)
-            except Exception:
-                log.exception("watching failed")
-        try:
-            self._notifier.leave()
-        except CannotStore as error:
-            log.info("the turn at watching ends by itself: %s", error)
+        run_periodically(self.round, stop, name="watching", interval=EVERY, first=first, release=self._notifier.leave)
 
     def round(self) -> None:
         """Look, note what is there and what no longer is, and tell. Nothing while it is another's turn."""

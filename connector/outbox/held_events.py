@@ -16,8 +16,9 @@ from sqlalchemy import Connection
 
 from connector.outbox.identity_hashes import delete_hashes as forget_identities
 from connector.signals.merge import why_not_sendable
+from connector.storage.periodic import run_periodically
 from connector.storage.tables import events, ledger
-from connector.storage.transaction import CannotStore, Transactions
+from connector.storage.transaction import Transactions
 
 log = logging.getLogger("connector.outbox.held_events")
 
@@ -90,11 +91,9 @@ class HeldEvents(Transactions):
 
 def run(holds: HeldEvents, stop: Event, every: float = EVERY, clock: Callable[[], float] = time.time) -> None:
     """End waits as they run out, until `stop` is set."""
-    while not stop.wait(every):
-        try:
-            while holds.end(clock()) and not stop.is_set():
-                pass
-        except CannotStore as error:
-            log.warning("waits do not end, the database does not answer: %s", error)
-        except Exception:
-            log.exception("waits could not be ended")
+
+    def work() -> None:
+        while holds.end(clock()) and not stop.is_set():
+            pass
+
+    run_periodically(work, stop, name="ending of waits", interval=every)

@@ -19,8 +19,9 @@ from connector.privacy.lookup import PERSONAL, PersonalData, PersonalDataLookup,
 from connector.privacy.requests import DataRequestStore, StoredDataRequest
 from connector.privacy.retention import BATCH, BODY_DELETED, PAUSE
 from connector.storage.lease import Lease
+from connector.storage.periodic import run_periodically
 from connector.storage.tables import events, ledger, parked, signals
-from connector.storage.transaction import CannotStore, Transactions
+from connector.storage.transaction import Transactions
 
 log = logging.getLogger("connector.privacy.erasure")
 
@@ -148,19 +149,8 @@ class ErasureJob:
 
     def run(self, stop: Event, first: float = 2.0) -> None:
         """Work until `stop` is set; the first look comes after `first` seconds."""
-        pause = first
-        while not stop.wait(pause):
-            pause = EVERY
-            try:
-                self.round(stop)
-            except CannotStore as error:
-                log.warning("erasing waits, the database does not answer: %s", error)
-            except Exception:
-                log.exception("erasing failed")
-        try:
-            self._turn.release(self._owner)
-        except CannotStore as error:
-            log.info("the turn at erasing ends by itself: %s", error)
+        work, release = partial(self.round, stop), partial(self._turn.release, self._owner)
+        run_periodically(work, stop, name="erasing", interval=EVERY, first=first, release=release)
 
     def round(self, stop: Event) -> int:
         """All that is asked for and not done yet; how many demands. Nothing while it is another's turn."""

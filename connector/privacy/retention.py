@@ -31,8 +31,9 @@ from connector.outbox.identity_hashes import delete_hashes as forget_identities
 from connector.outbox.outbox import unleased
 from connector.storage import tables
 from connector.storage.lease import Lease
+from connector.storage.periodic import run_periodically
 from connector.storage.tables import arrivals, counters, events, lanes, ledger, parked, signals
-from connector.storage.transaction import CannotStore, Transactions
+from connector.storage.transaction import Transactions
 
 log = logging.getLogger("connector.privacy.retention")
 
@@ -194,20 +195,15 @@ class RetentionJob:
 
     def run(self, stop: Event, first: float = 30.0) -> None:
         """Work until `stop` is set; the first round comes after `first` seconds."""
-        pause = first
-        while not stop.wait(pause):
-            pause = EVERY
-            try:
-                if done := {name: number for name, number in self.round(stop).items() if number}:
-                    log.info("housekeeping: %s", ", ".join(f"{name}: {number}" for name, number in done.items()))
-            except CannotStore as error:
-                log.warning("housekeeping waits, the database does not answer: %s", error)
-            except Exception:
-                log.exception("housekeeping failed")
-        try:
-            self._retention.turn.release(self._owner)
-        except CannotStore as error:
-            log.info("the turn at housekeeping ends by itself: %s", error)
+
+        def work() -> None:
+            if done := {name: number for name, number in self.round(stop).items() if number}:
+                log.info("housekeeping: %s", ", ".join(f"{name}: {number}" for name, number in done.items()))
+
+        run_periodically(work, stop, name="housekeeping", interval=EVERY, first=first, release=self._release)
+
+    def _release(self) -> None:
+        self._retention.turn.release(self._owner)
 
     def round(self, stop: Event) -> dict[str, int]:
         """Everything that is old now; how many of what. Nothing while it is another's turn."""

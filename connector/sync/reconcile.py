@@ -28,6 +28,7 @@ from connector.monitoring.problems import LAST_ORDERS, withheld
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
 from connector.storage.lease import Lease
+from connector.storage.periodic import run_periodically
 from connector.storage.transaction import CannotStore
 from connector.sync.backfill import HistoryImport, Kind, counted
 from connector.sync.checkpoints import Checkpoint, Checkpoints
@@ -75,27 +76,24 @@ class Reconciler:
         self._repair = WebhookRepair(outbox)
         self._withheld: dict[str, set[str]] = {}  # the last orders of a store, if none of them says who bought
         self._busy: set[str] = set()
+        self._tidied = False
         self._lock = Lock()
         self._stop = Event()
 
     def run(self, stop: Event, first: float = 5.0) -> None:
         """Work until `stop` is set; the first round comes after `first` seconds. What is under way then is left."""
         self._stop = stop
-        pause = first
-        while not stop.wait(pause):
-            pause = TICK
-            try:
-                if pause == first:
-                    self.tidy()
-                for store in self.due():
-                    self._begin(store)
-            except CannotStore as error:
-                log.warning("reconciliation waits, the database does not answer: %s", error)
-            except Exception:
-                log.exception("reconciliation failed")
+        run_periodically(self._begin_due, stop, name="reconciliation", interval=TICK, first=first)
+
+    def _begin_due(self) -> None:
+        if not self._tidied:
+            self.tidy()
+            self._tidied = True
+        for store in self.due():
+            self._begin(store)
 
     def tidy(self) -> None:
-        """End the problems of stores that are not visited any more."""
+        """Resolve the problems of stores that are no longer reconciled."""
         for problem in OutboxQueries(self._outbox.engine).open_problems():
             kind, _, store = problem.key.partition(":")
             if kind in KINDS and store not in self._stores:

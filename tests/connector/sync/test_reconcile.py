@@ -348,6 +348,20 @@ class TestRun:
         thread.join(2)
         assert not thread.is_alive()
 
+    def test_it_ends_the_problems_of_stores_that_are_no_longer_reconciled(self, engine: Engine) -> None:
+        alerts = AlertStore(engine)
+        for key in ("gaps:gone", "shop:gone", "denied:gone:PIXEL"):
+            alerts.report(key, "a sentence")
+        healer = Reconciler({}, PLATFORMS, {}, Outbox(engine), "one")
+        stop = threading.Event()
+        thread = threading.Thread(target=healer.run, args=(stop, 0.01))
+        thread.start()
+        try:
+            self.wait(lambda: set(problems(engine)) == {"denied:gone:PIXEL"})
+        finally:
+            stop.set()
+            thread.join(2)
+
     def test_a_shop_that_never_answers_holds_nobody_up(self, shopify: Healed, engine: Engine) -> None:
         """Neither the other stores nor the end."""
         shopify.fake.fail("hang", times=100)
