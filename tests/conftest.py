@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine, make_url
 
 from connector.outbox.outbox import Outbox
+from connector.storage.database import Database
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import metadata
 
@@ -102,9 +103,15 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def outbox(engine: Engine) -> Outbox:
+def database(engine: Engine) -> Database:
+    """An empty database of each kind with this release's tables."""
+    return Database(engine)
+
+
+@pytest.fixture
+def outbox(database: Database) -> Outbox:
     """An empty outbox on each database."""
-    return Outbox(engine)
+    return Outbox(database)
 
 
 @pytest.fixture

@@ -62,13 +62,15 @@ def _young_enough(store: "Store", start: datetime, now: datetime) -> datetime:
 
 def _history(database_url: str, store: "Store", between: tuple[datetime, datetime], dry_run: bool) -> "HistoryImport":
     from connector.outbox.outbox import Outbox
+    from connector.storage.database import Database
     from connector.storage.engine import connect
-    from connector.sync.backfill import HistoryImport
+    from connector.sync.backfill import HistoryImport, KnownRecords
     from platforms import PLATFORMS
 
-    outbox = Outbox(connect(database_url, patience=10.0))
+    database = Database(connect(database_url, patience=10.0))
+    outbox, known = Outbox(database), KnownRecords(database)
     always = datetime.fromtimestamp(0, UTC)
-    return HistoryImport(store, PLATFORMS[store.platform], outbox, "backfill", always, between, dry_run)
+    return HistoryImport(store, PLATFORMS[store.platform], outbox, known, "backfill", always, between, dry_run)
 
 
 def _walk(history: "HistoryImport", store: "Store", start: datetime, now: datetime) -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from connector.config.settings import Config
     from connector.core.store import Store
     from connector.outbox.queries import OutboxQueries
+    from connector.storage.database import Database
 
 T = TypeVar("T")
 LONG = 500  # items of work from which on it is shown how far it is
@@ -54,8 +55,8 @@ def ready_database(config: "Config", migrate_sqlite: bool) -> None:
 
 def database(work: Callable[[], T]) -> T:
     """Do it, or say in a sentence why the database does not let us."""
+    from connector.storage.database import CannotStore
     from connector.storage.engine import SchemaError
-    from connector.storage.transaction import CannotStore
 
     try:
         return work()
@@ -87,14 +88,21 @@ def fail(sentence: str) -> NoReturn:
     sys.exit(1)
 
 
-def open_queries() -> "OutboxQueries":
-    """The desk over the configured database."""
-    from connector.outbox.queries import OutboxQueries
+def open_database(config: "Config") -> "Database":
+    """Open the configured database. Raises SchemaError unless its tables are of this release's version."""
+    from connector.storage.database import Database
     from connector.storage.engine import connect, require_current
 
-    engine = connect(configuration().database_url, patience=10.0)
+    engine = connect(config.database_url, patience=10.0)
     require_current(engine)
-    return OutboxQueries(engine)
+    return Database(engine)
+
+
+def open_queries() -> "OutboxQueries":
+    """Open the queries over the configured database. Raises SchemaError."""
+    from connector.outbox.queries import OutboxQueries
+
+    return OutboxQueries(open_database(configuration()))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from connector.cli.context import configuration, database, fail, store_named
+from connector.cli.context import configuration, database, fail, open_database, store_named
 from connector.core.text import how_many
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from connector.privacy.data_subject import DataSubject
     from connector.privacy.lookup import PersonalData, PersonalDataLookup
     from connector.privacy.requests import DataRequestStore
+    from connector.storage.database import Database
 
 
 def _whom(command: Callable[..., None]) -> Callable[..., None]:
@@ -47,7 +48,7 @@ def erase(email: str, phone: str, customer: str, store: str, everybody: bool, ye
             raise click.UsageError("--all is all of one store: say --store NAME --all, and nobody's e-mail")
         _erase_store(store, yes, dry_run)
         return
-    records, _ = _open()
+    opened, records = _open()
     demand = _demand(email, phone, customer, store)
     found = {name: _found(records, name, person) for name, person in _people(records, demand, store).items()}
     found = {name: rows for name, rows in found.items() if rows}
@@ -57,7 +58,7 @@ def erase(email: str, phone: str, customer: str, store: str, everybody: bool, ye
         click.echo("nothing is kept of this person")
         return
     if _is_meant(yes, dry_run):
-        _erase(records, found)
+        _erase(opened, found)
         click.echo("erased")
 
 
@@ -68,10 +69,10 @@ def _erase_store(store: str, yes: bool, dry_run: bool) -> None:
     from connector.privacy.erasure import Erasure
     from connector.privacy.retention import PAUSE
 
-    records, _ = _open()
+    opened, records = _open()
     if store not in (known := database(records.stores)):
         raise click.UsageError(f"nothing ever came from a store {store!r}; there are: {', '.join(known)}")
-    erasure = Erasure(records.engine)
+    erasure = Erasure(opened)
     # To a store that is gone nothing comes any more, and what a clock that had jumped wrote shall go, too.
     until = time.time() if store in records.configured else math.inf
     found = {what: number for what, number in database(lambda: erasure.count_store(store, until)).items() if number}
@@ -104,11 +105,14 @@ def export(email: str, phone: str, customer: str, store: str, number: int | None
 
     Asks for the e-mail when nothing else names them. --demand answers what a shopper asked through Shopify.
     """
-    records, asked = _open()
+    from connector.privacy.requests import DataRequestStore
+
+    opened, records = _open()
+    asked = DataRequestStore(opened)
     people = _demanded(asked, number) if number else _people(records, _demand(email, phone, customer, store), store)
     lines = 0
     for name, person in people.items():
-        for line in database(partial(_lines, records, name, person)):
+        for line in database(partial(_lines, opened, records, name, person)):
             click.echo(line.decode())
             lines += 1
     click.echo(how_many(lines, "line") if lines else "nothing is kept of this person", err=True)
@@ -116,21 +120,18 @@ def export(email: str, phone: str, customer: str, store: str, number: int | None
         _answered(asked, number)
 
 
-def _lines(records: "PersonalDataLookup", store: str, person: "DataSubject") -> list[bytes]:
+def _lines(opened: "Database", records: "PersonalDataLookup", store: str, person: "DataSubject") -> list[bytes]:
     from connector.privacy.export import exported
 
-    return list(exported(records, store, person))
+    return list(exported(opened, records, store, person))
 
 
-def _open() -> "tuple[PersonalDataLookup, DataRequestStore]":
+def _open() -> "tuple[Database, PersonalDataLookup]":
     from connector.privacy.lookup import PersonalDataLookup
-    from connector.privacy.requests import DataRequestStore
-    from connector.storage.engine import connect, require_current
 
     config = configuration()
-    engine = connect(config.database_url, patience=10.0)
-    database(lambda: require_current(engine))
-    return PersonalDataLookup(engine, config.stores), DataRequestStore(engine)
+    opened = database(lambda: open_database(config))
+    return opened, PersonalDataLookup(opened, config.stores)
 
 
 def _demand(email: str, phone: str, customer: str, store: str) -> "DataRequest":
@@ -185,12 +186,12 @@ def _found(records: "PersonalDataLookup", store: str, person: "DataSubject") -> 
     return database(lambda: records.find(store, person))
 
 
-def _erase(records: "PersonalDataLookup", found: "dict[str, PersonalData]") -> None:
+def _erase(opened: "Database", found: "dict[str, PersonalData]") -> None:
     import time
 
     from connector.privacy.erasure import Erasure
 
-    erasure = Erasure(records.engine)
+    erasure = Erasure(opened)
     for store, rows in found.items():
         database(partial(erasure.erase, store, rows, time.time()))
 

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from connector.cli.context import configuration, database, fail, moment, open_queries, progress, store_named
+from connector.cli.context import (
+    configuration,
+    database,
+    fail,
+    moment,
+    open_database,
+    open_queries,
+    progress,
+    store_named,
+)
 from connector.core.text import how_many
 
 if TYPE_CHECKING:
@@ -174,12 +183,18 @@ def _replay_events(config: "Config", choice: "EventFilter", dry_run: bool, force
 
 
 def _replay_parked(config: "Config", store: str, dry_run: bool) -> None:
+    from connector.intake.intake import Intake
     from connector.intake.replay import replay_parked
+    from connector.outbox.outbox import Outbox
+    from connector.outbox.queries import OutboxQueries
+    from connector.privacy.requests import DataRequestStore
     from platforms import PLATFORMS
 
-    queries = database(open_queries)
+    opened = database(lambda: open_database(config))
+    queries = OutboxQueries(opened)
+    intake = Intake(config.stores, PLATFORMS, Outbox(opened), DataRequestStore(opened))
     with progress(database(lambda: queries.parked_number(store)), "parked webhooks") as tick:
-        outcomes = database(lambda: replay_parked(config, queries, PLATFORMS, store, dry_run, tick))
+        outcomes = database(lambda: replay_parked(intake, queries, store, dry_run, tick))
     for outcome, number in sorted(outcomes.items()):
         click.echo(f"{number} × {outcome}")
     if not outcomes:

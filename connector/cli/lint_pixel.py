@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from connector.cli.context import configuration, fail, store_named
+from connector.cli.context import configuration, fail, open_database, store_named
 
 if TYPE_CHECKING:
     from connector.config.settings import Config
@@ -46,17 +46,14 @@ def _stored(config: "Config", store: str) -> "FindStored | None":
     from sqlalchemy import make_url
 
     from connector.outbox.queries import OutboxQueries
-    from connector.storage.engine import connect, require_current
 
     if config.database_url.startswith("sqlite") and not Path(make_url(config.database_url).database or "").exists():
         return None
     try:
-        engine = connect(config.database_url, patience=10.0)
-        require_current(engine)
+        queries = OutboxQueries(open_database(config))
     except Exception as error:
         click.echo(f"! stored events are not compared: the database cannot be read ({type(error).__name__})", err=True)
         return None
-    queries = OutboxQueries(engine)
 
     def find(pixel: str, event: str, event_id: str) -> dict[str, object] | None:
         _, rows = queries.show(event_id)

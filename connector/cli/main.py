@@ -1,8 +1,6 @@
 """The commands. Thin: each reads its settings, calls one module and prints. Exit 0 done, 1 failed, 2 wrong use."""
 
 import sys
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import click
@@ -18,7 +16,6 @@ from connector.cli.stats import stats
 from connector.cli.webhooks import webhooks
 
 # Modules are imported where they are used: `connector --help` shall not wait for the database's libraries.
-LAST_WORDS = 5.0  # seconds that what runs beside a relay may take to end; what it was at is done again later
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -55,61 +52,11 @@ def web() -> None:
 @main.command()
 def relay() -> None:
     """Run a relay: it sends what is due to TikTok. Several may share one PostgreSQL."""
-    import signal
-    import threading
-
-    import httpx
-
-    from connector.monitoring import alerts
-    from connector.monitoring.problems import ProblemFinder
-    from connector.monitoring.watcher import Watcher
-    from connector.outbox.held_events import EVERY, SELDOM, HeldEvents
-    from connector.outbox.held_events import run as end_holds
-    from connector.outbox.outbox import Outbox
-    from connector.privacy.erasure import eraser
-    from connector.privacy.lookup import PersonalDataLookup
-    from connector.privacy.retention import RetentionJob, RetentionPolicy, RetentionStore
-    from connector.relay.events_api import TIMEOUT, EventsApi
-    from connector.relay.relay import LANES_AT_ONCE, SLOW_LANES_AT_ONCE, Relay
-    from connector.server.supervisor import end_with_parent
-    from connector.storage.engine import connect
-    from connector.sync.reconcile import Reconciler
-    from platforms import PLATFORMS
-    from platforms.admins import ADMINS
+    from connector.server.relay_process import run_relay
 
     config = configuration()
     ready_database(config, migrate_sqlite=False)
-    end_with_parent()
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    engine = connect(config.database_url, patience=10.0).execution_options(behind=True)  # webhooks come first
-    limits = httpx.Limits(max_connections=LANES_AT_ONCE + SLOW_LANES_AT_ONCE, max_keepalive_connections=32)
-    with httpx.Client(timeout=TIMEOUT, limits=limits) as client, httpx.Client(timeout=alerts.TIMEOUT) as other:
-        running = Relay(config.stores, Outbox(engine), EventsApi(config.events_api_url, client))
-        keeper = RetentionJob(RetentionStore(engine), RetentionPolicy.of(config), config.stores, running.name)
-        hook = alerts.AlertWebhook(config.alert_url, other) if config.alert_url else None
-        notifier = alerts.notifier(engine, hook, running.name)
-        watcher = Watcher(ProblemFinder(engine, config.stores), alerts.AlertStore(engine), notifier)
-        expecting = any(store.signals for store in config.stores.values())
-        holding = partial(end_holds, HeldEvents(engine), every=EVERY if expecting else SELDOM)
-        healer = Reconciler(config.stores, PLATFORMS, ADMINS, Outbox(engine), running.name)
-        works: dict[str, Callable[[threading.Event], None]] = {
-            "housekeeping": keeper.run,
-            "watching": watcher.run,
-            "holding": holding,
-            "reconciliation": healer.run,
-            "erasing": eraser(PersonalDataLookup(engine, config.stores), running.name).run,
-        }
-        beside = [threading.Thread(target=run, args=(stop,), name=name, daemon=True) for name, run in works.items()]
-        for thread in beside:
-            thread.start()
-        try:
-            running.run(stop)
-        finally:
-            stop.set()
-            for thread in beside:
-                thread.join(LAST_WORDS)
+    run_relay(config)
 
 
 @main.command()

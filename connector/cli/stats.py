@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from connector.cli.context import configuration, database, store_named
+from connector.cli.context import configuration, database, open_database, store_named
 
 if TYPE_CHECKING:
     from connector.monitoring.event_stats import Statistic
@@ -22,17 +22,16 @@ def stats(store: str, days: int, as_json: bool) -> None:
     import msgspec
 
     from connector.monitoring.event_stats import EventStats
-    from connector.storage.engine import connect, require_current
 
     config = configuration()
     store_named(config, store)
     now = datetime.now(UTC).timestamp()
 
     def read() -> "list[Statistic]":
-        engine = connect(config.database_url, patience=10.0)
-        require_current(engine)
         since = now - days * 86_400
-        return EventStats(engine).read([store], ("sent", "tested", "keys", "value"), since, now + 1, 86_400)
+        return EventStats(open_database(config)).read(
+            [store], ("sent", "tested", "keys", "value"), since, now + 1, 86_400
+        )
 
     found = summary(database(read))
     if as_json:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from connector.cli.context import configuration, database, store_named
+from connector.cli.context import configuration, database, open_database, store_named
 from connector.core.text import how_many
 
 if TYPE_CHECKING:
@@ -102,16 +102,14 @@ def _memory(config: "Config", needed: bool) -> "RegisteredWebhooks | None":
 
     from sqlalchemy import make_url
 
-    from connector.storage.engine import SchemaError, connect, require_current
+    from connector.storage.engine import SchemaError
     from connector.sync.registered_webhooks import RegisteredWebhooks
 
     file = make_url(config.database_url).database or ""
     why = "there is no database file yet"
     if not config.database_url.startswith("sqlite") or Path(file).exists():
-        engine = connect(config.database_url, patience=5.0)
         try:
-            require_current(engine)
-            return RegisteredWebhooks(engine)
+            return RegisteredWebhooks(open_database(config))
         except SchemaError as error:
             why = str(error)
         except Exception as error:

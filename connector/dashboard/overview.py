@@ -16,6 +16,7 @@ from connector.monitoring.webhook_stats import WebhookStats
 from connector.outbox.outbox import Lane, LaneState
 from connector.outbox.queries import LaneQueue, OpenProblem, OutboxQueries
 from connector.relay.relay import fingerprint
+from connector.storage.database import Database
 
 MANY = 10_000  # events of a lane that are counted; more are "10000 or more"
 COVERED_DAYS = 7
@@ -84,10 +85,9 @@ class Overview:
     worth: list[tuple[int, list[Decimal | None]]]  # by day, the latest first
 
 
-def overview(
-    config: Config, queries: OutboxQueries, tallies: EventStats, arrivals: WebhookStats, chosen: str, now: float
-) -> Overview:
-    """Of all stores, or of the one that is chosen. Raises CannotStore."""
+def overview(config: Config, database: Database, chosen: str, now: float) -> Overview:
+    """Return the figures of all stores, or of the chosen one. Raises CannotStore."""
+    queries, tallies = OutboxQueries(database), EventStats(database)
     stores = {name: store for name, store in config.stores.items() if chosen in ("", name)}
     soon = now + HOUR
     daily = tallies.read(stores, ("received", "sent", "tested", "value"), spans(now, DAY, 14)[0], soon, DAY)
@@ -97,7 +97,7 @@ def overview(
     return Overview(
         now=now,
         relay=alive(queries.relay_seen(), now),
-        stores=[*_health(stores, queries, arrivals, hourly, now)],
+        stores=[*_health(stores, database, hourly, now)],
         charts=[
             _chart("Webhooks received, last 24 hours", hourly, RECEIVED, now, HOUR, 24),
             _chart("Events sent, last 24 hours", hourly, SENT, now, HOUR, 24),
@@ -133,11 +133,10 @@ def _chart(title: str, numbers: Iterable[Statistic], kinds: dict[str, str], now:
     return Chart(title, kinds, starts, [counts[start] for start in starts], span)
 
 
-def _health(
-    stores: dict[str, Store], queries: OutboxQueries, arrivals: WebhookStats, hourly: list[Statistic], now: float
-) -> Iterable[StoreHealth]:
+def _health(stores: dict[str, Store], database: Database, hourly: list[Statistic], now: float) -> Iterable[StoreHealth]:
+    queries, arrivals = OutboxQueries(database), WebhookStats(database)
     queues, refused = queries.queue(MANY), {state.lane: state for state in queries.lane_states() if state.denied_since}
-    problems = current_problems(queries.open_problems(), ProblemFinder(queries.engine, stores).find(now), now)
+    problems = current_problems(queries.open_problems(), ProblemFinder(database, stores).find(now), now)
     parked = queries.parked_by_store(stores, 1000)
     for name, store in stores.items():
         health = StoreHealth(store)

@@ -11,25 +11,23 @@ from typing import Any
 from urllib.parse import urlencode
 
 from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
-from sqlalchemy import Engine
 from werkzeug.exceptions import BadRequest, HTTPException
 
 from connector.config.settings import Config
 from connector.core.store import Store
 from connector.core.text import how_many
-from connector.core.webhook import Platform
 from connector.dashboard import labels
 from connector.dashboard.auth import Authenticator
 from connector.dashboard.login import LoginGuard
 from connector.dashboard.overview import overview
+from connector.intake.intake import Intake
 from connector.intake.replay import plan_replay, replay_events, replay_parked
 from connector.mapping import hashing
 from connector.mapping.event_id import subjects_of
 from connector.mapping.redaction import redacted
-from connector.monitoring.event_stats import KEYS, EventStats
-from connector.monitoring.webhook_stats import WebhookStats
+from connector.monitoring.event_stats import KEYS
 from connector.outbox.queries import EventFilter, OutboxQueries, Subject
-from connector.storage.transaction import CannotStore
+from connector.storage.database import CannotStore, Database
 
 PAGE = 50  # rows
 MAX_REPLAYED = 10_000  # events that one press of a button makes due again; a request must not take for ever
@@ -46,7 +44,7 @@ HEADERS = {
 }
 
 
-def pages(config: Config, engine: Engine, authenticator: Authenticator, platforms: Mapping[str, Platform]) -> Blueprint:
+def pages(config: Config, database: Database, authenticator: Authenticator, intake: Intake) -> Blueprint:
     """All routes, as a blueprint; without ADMIN_PASSWORD only a 404 that says how to turn them on."""
     if authenticator.closed:
         return _closed()
@@ -67,9 +65,10 @@ def pages(config: Config, engine: Engine, authenticator: Authenticator, platform
             "guard": guard,
         }
     )
-    _add_reading(site, guard, config, OutboxQueries(engine), EventStats(engine), WebhookStats(engine))
-    _add_lists(site, guard, config, OutboxQueries(engine))
-    _add_replaying(site, guard, config, OutboxQueries(engine), platforms)
+    queries = OutboxQueries(database)
+    _add_reading(site, guard, config, database, queries)
+    _add_lists(site, guard, config, queries)
+    _add_replaying(site, guard, config, queries, intake)
     return site
 
 
@@ -108,18 +107,13 @@ def _failed(status: int, sentence: str) -> tuple[str, int]:
 
 
 def _add_reading(
-    site: Blueprint,
-    guard: LoginGuard,
-    config: Config,
-    queries: OutboxQueries,
-    tallies: EventStats,
-    arrivals: WebhookStats,
+    site: Blueprint, guard: LoginGuard, config: Config, database: Database, queries: OutboxQueries
 ) -> None:
     @site.get("/")
     @guard.inside
     def home() -> str:
         store, now = _store(config), _now()
-        found = overview(config, queries, tallies, arrivals, store, now)
+        found = overview(config, database, store, now)
         return render_template("overview.html", it=found, keys=KEYS, chosen=store, stores=config.stores)
 
     @site.route("/search", methods=["GET", "POST"])
@@ -173,9 +167,7 @@ def _add_lists(site: Blueprint, guard: LoginGuard, config: Config, queries: Outb
 # --- replaying ----------------------------------------------------------------------------------------------
 
 
-def _add_replaying(
-    site: Blueprint, guard: LoginGuard, config: Config, queries: OutboxQueries, platforms: Mapping[str, Platform]
-) -> None:
+def _add_replaying(site: Blueprint, guard: LoginGuard, config: Config, queries: OutboxQueries, intake: Intake) -> None:
     @site.post("/replay")
     @guard.inside
     @guard.ours
@@ -198,7 +190,7 @@ def _add_replaying(
         most, after = (PARKED_AT_ONCE, 0) if one is None else (1, one - 1)
         if one is not None and [item.id for item in queries.parked(store, 1, after)] != [one]:
             return guard.say(_back(), "It is not parked any more.")
-        outcomes = replay_parked(config, queries, platforms, store, dry_run=False, most=most, after=after)
+        outcomes = replay_parked(intake, queries, store, dry_run=False, most=most, after=after)
         said = [f"{many} × {what}." for what, many in outcomes.most_common(5)] or ["Nothing was parked any more."]
         if outcomes.total() == PARKED_AT_ONCE:
             said.append("Those were as many as one press does.")

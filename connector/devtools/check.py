@@ -23,8 +23,8 @@ from connector.outbox.encryption import CannotDecrypt, decrypt
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
 from connector.relay.events_api import TIMEOUT, EventsApi
+from connector.storage.database import CannotStore, Database
 from connector.storage.engine import SchemaError, connect, require_current
-from connector.storage.transaction import CannotStore
 from connector.sync.registration import RegistrationPlan, prepare, why_not_to
 from platforms.admins import ADMINS
 
@@ -84,8 +84,9 @@ def _database(config: Config) -> Iterator[CheckResult]:
     engine = connect(config.database_url)
     try:
         require_current(engine)
-        Outbox(engine).ping()
-        queries = OutboxQueries(engine)
+        database = Database(engine)
+        Outbox(database).ping()
+        queries = OutboxQueries(database)
         yield CheckResult("ok", "the database answers and its schema is current")
         yield from _lanes(config, queries)
         for store, number in sorted(queries.skipped(NO_CONSENT).items()):

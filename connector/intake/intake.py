@@ -27,7 +27,7 @@ from connector.outbox.ledger import Decision, hour_of
 from connector.outbox.outbox import Outbox, ParkedWebhook
 from connector.privacy.data_subject import data_subject_of
 from connector.privacy.requests import DataRequestStore
-from connector.storage.transaction import CannotStore
+from connector.storage.database import CannotStore
 
 log = logging.getLogger("connector.intake.intake")
 
@@ -137,13 +137,14 @@ class Intake:
         stores: Mapping[str, Store],
         platforms: Mapping[str, Platform],
         outbox: Outbox,
+        data_requests: DataRequestStore,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         later: Callable[[float, Callable[[], None]], None] = _later,
     ) -> None:
         self._stores = stores
         self._platforms = platforms
         self._outbox = outbox
-        self._demands = DataRequestStore(outbox.engine)
+        self._demands = data_requests
         self._clock = clock
         self._started: dict[str, float] = {}
         self._tallies: Counter[tuple[str, str, str, int]] = Counter()

@@ -1,17 +1,17 @@
 """Sending finished events again, and parked webhooks through the current code."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from connector.config.settings import Config
 from connector.core.units import DEDUPLICATION_WINDOW
-from connector.core.webhook import NotJson, Platform
+from connector.core.webhook import NotJson
 from connector.intake.intake import Intake
 from connector.outbox.encryption import CannotDecrypt
-from connector.outbox.outbox import Outbox, ParkedWebhook
+from connector.outbox.outbox import ParkedWebhook
 from connector.outbox.queries import EventFilter, OutboxQueries
 
 MAX_EVENTS = 1_000_000
@@ -88,9 +88,8 @@ def _why_not(config: Config, row: Any, now: float) -> str:
 
 
 def replay_parked(
-    config: Config,
+    intake: Intake,
     queries: OutboxQueries,
-    platforms: Mapping[str, Platform],
     store: str,
     dry_run: bool,
     tick: Callable[[int], None] = lambda _: None,
@@ -101,7 +100,7 @@ def replay_parked(
 
     At most so many, the oldest first, from the one after id `after` on.
     """
-    intake, outcomes, last = Intake(config.stores, platforms, Outbox(queries.engine)), Counter[str](), after
+    outcomes, last = Counter[str](), after
     while page := queries.parked(store, min(PAGE, most - outcomes.total()), after=last):
         for item in page:
             outcomes[_would(item) if dry_run else _outcome(intake, item)] += 1

@@ -16,11 +16,11 @@ from typing import Any
 
 import httpx
 import sqlalchemy as sa
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
+from connector.storage.database import Database
 from connector.storage.lease import Lease
 from connector.storage.tables import alerts
-from connector.storage.transaction import Transactions
 
 log = logging.getLogger("connector.monitoring.alerts")
 
@@ -57,11 +57,11 @@ class Message:
     ended: tuple[str, ...]
 
 
-class AlertStore(Transactions):
+class AlertStore:
     """The table's verbs. `clock` gives Unix seconds."""
 
-    def __init__(self, engine: Engine, clock: Callable[[], float] = time.time) -> None:
-        super().__init__(engine)
+    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
         self._clock = clock
 
     def report(self, key: str, sentence: str) -> None:
@@ -70,13 +70,13 @@ class AlertStore(Transactions):
 
     def resolve(self, key: str) -> None:
         """This problem is not there (any more)."""
-        with self._write() as connection:
+        with self._database.write() as connection:
             self._seem_over(connection, [key])
 
     def note(self, seen: Iterable[Problem], kinds: Collection[str]) -> None:
         """These problems are there, and no others of these kinds."""
         found = {problem.key: problem for problem in seen}
-        with self._write() as connection:
+        with self._database.write() as connection:
             known = {row.key: row for row in connection.execute(sa.select(alerts)).all()}
             for key, problem in found.items():
                 self._note(connection, problem, known.get(key))
@@ -91,7 +91,7 @@ class AlertStore(Transactions):
         changed = {"sentence": problem.sentence, "over_at": None, "noted_at": now if begins else noted_at}
         if row is None:
             new = {"key": problem.key, "since": now, "attempts": 0, "due_at": now, **changed}
-            insert = self._insert(alerts).values(new).on_conflict_do_nothing().returning(alerts.c.key)
+            insert = self._database.insert(alerts).values(new).on_conflict_do_nothing().returning(alerts.c.key)
             begins &= connection.execute(insert).first() is not None  # or another process was first
         elif any(getattr(row, name) != value for name, value in changed.items()):
             connection.execute(sa.update(alerts).where(alerts.c.key == problem.key).values(changed))
@@ -109,7 +109,7 @@ class AlertStore(Transactions):
         over = [alerts.c.over_at.is_not(None), alerts.c.over_at <= now - CALM]
         if keeping_told:
             over.append(alerts.c.told_at.is_(None))
-        with self._write() as connection:
+        with self._database.write() as connection:
             ended = connection.execute(sa.delete(alerts).where(*over).returning(*alerts.c)).all()
         for row in ended:
             _log_end(row)
@@ -119,7 +119,7 @@ class AlertStore(Transactions):
         now = self._clock()
         new = sa.and_(alerts.c.told_at.is_(None), alerts.c.over_at.is_(None), alerts.c.noted_at.is_not(None))
         old = sa.and_(alerts.c.told_at.is_not(None), alerts.c.over_at <= now - CALM)
-        with self._read() as connection:
+        with self._database.read() as connection:
             rows = connection.execute(sa.select(alerts).where(sa.or_(new, old)).order_by(alerts.c.since)).all()
         # A pause further ahead than any can be was written by a clock that jumped.
         if not rows or any(now < row.due_at <= now + PAUSES[1] for row in rows):
@@ -133,7 +133,7 @@ class AlertStore(Transactions):
 
     def told(self, message: Message) -> None:
         """The message has been taken."""
-        with self._write() as connection:
+        with self._database.write() as connection:
             begun = alerts.c.key.in_(message.begun)
             connection.execute(sa.update(alerts).where(begun).values(told_at=self._clock(), attempts=0))
             # One that has come back meanwhile stays, to be told of as a new one.
@@ -147,7 +147,7 @@ class AlertStore(Transactions):
     def not_told(self, message: Message, pause: float) -> None:
         """The message was not taken; `pause` is what its receiver asked for, in seconds."""
         keys = alerts.c.key.in_((*message.begun, *message.ended))
-        with self._write() as connection:
+        with self._database.write() as connection:
             attempts = connection.execute(sa.select(sa.func.max(alerts.c.attempts)).where(keys)).scalar() or 0
             first, longest = PAUSES
             due_at = self._clock() + min(max(first * 2.0 ** min(attempts, 20), pause), longest)
@@ -212,9 +212,11 @@ class Notifier:
         self._turn.release(self._owner)
 
 
-def notifier(engine: Engine, hook: AlertWebhook | None, owner: str, clock: Callable[[], float] = time.time) -> Notifier:
+def notifier(
+    database: Database, hook: AlertWebhook | None, owner: str, clock: Callable[[], float] = time.time
+) -> Notifier:
     """A teller over the database's alerts."""
-    return Notifier(AlertStore(engine, clock), hook, Lease(engine, "alerts", LEASE_SECONDS), owner, clock)
+    return Notifier(AlertStore(database, clock), hook, Lease(database, "alerts", LEASE_SECONDS), owner, clock)
 
 
 def utc_minute(moment: float) -> str:

@@ -37,8 +37,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from connector.core.units import HOUR, MERGE_WINDOW
 from connector.outbox.outbox import LeasedEvent
+from connector.storage.database import Database
 from connector.storage.tables import tallies, totals
-from connector.storage.transaction import Transactions
 
 log = logging.getLogger("connector.monitoring.event_stats")
 
@@ -187,8 +187,11 @@ class Statistic:
     count: int
 
 
-class EventStats(Transactions):
+class EventStats:
     """The numbers, as pages and metrics read them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def read(
         self, stores: Iterable[str], what: Iterable[str], since: float, until: float, span: int
@@ -202,13 +205,13 @@ class EventStats(Transactions):
             tallies.c.hour >= int(since) // HOUR * HOUR,
             tallies.c.hour < int(until),
         )
-        with self._read() as connection:
+        with self._database.read() as connection:
             return [Statistic(*row[:6], int(row[6])) for row in connection.execute(query.group_by(*key))]
 
     def totals(self) -> list[Statistic]:
         """Since ever. There are as many as stores, events, codes and the like make, however many events there were."""
         key = [totals.c[name] for name in ("store", "what", "pixel", "event", "detail")]
-        with self._read() as connection:
+        with self._database.read() as connection:
             rows = connection.execute(sa.select(*key, totals.c.count).order_by(*key))
             return [Statistic(*row[:5], 0, int(row[5])) for row in rows]
 

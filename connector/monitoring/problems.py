@@ -22,7 +22,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import sqlalchemy as sa
-from sqlalchemy import Engine
 
 from connector.core.store import Store
 from connector.core.units import DAY, HOUR, MERGE_WINDOW
@@ -30,8 +29,8 @@ from connector.monitoring.alerts import Problem, utc_minute
 from connector.monitoring.inactivity import SHORTEST, Inactivity, detect_inactivity
 from connector.monitoring.webhook_stats import WebhookStats
 from connector.outbox.queries import OpenProblem, OutboxQueries
+from connector.storage.database import Database
 from connector.storage.tables import counters, demands, events, parked
-from connector.storage.transaction import Transactions
 
 KINDS = frozenset({"denied", "lag", "rejected", "parked", "signatures", "testing", "relay"})
 KINDS |= {"uninstalled", "export", "erasing"}
@@ -48,14 +47,14 @@ NO_RELAY = Problem(
 )
 
 
-class ProblemFinder(Transactions):
+class ProblemFinder:
     """Looks for the problems of the configured stores."""
 
-    def __init__(self, engine: Engine, stores: Mapping[str, Store]) -> None:
-        super().__init__(engine)
+    def __init__(self, database: Database, stores: Mapping[str, Store]) -> None:
+        self._database = database
         self._stores = stores
-        self._queries = OutboxQueries(engine)
-        self._arrivals = WebhookStats(engine)
+        self._queries = OutboxQueries(database)
+        self._arrivals = WebhookStats(database)
 
     def find(self, now: float) -> Iterator[Problem]:
         """All problems of KINDS."""
@@ -107,14 +106,14 @@ class ProblemFinder(Transactions):
             .limit(MAX_ROWS)
             .subquery()
         )
-        with self._read() as connection:
+        with self._database.read() as connection:
             return connection.execute(sa.select(sa.func.min(first.c.since))).scalar()
 
     def _rejected(self, now: float) -> Iterator[Problem]:
         columns = (events.c.store, events.c.code, events.c.message)
         failed = sa.text("state IN ('rejected', 'expired')")  # in these words SQLite finds the index
         query = sa.select(*columns).where(failed, events.c.state == "rejected", events.c.created_at > now - DAY)
-        with self._read() as connection:
+        with self._database.read() as connection:
             rows = connection.execute(query.order_by(events.c.created_at.desc()).limit(COUNTED)).all()
         newest = {row.store: f"{row.code or ''} {row.message or ''}".strip() for row in reversed(rows)}
         for store, number in self._of_each(row.store for row in rows):
@@ -126,7 +125,7 @@ class ProblemFinder(Transactions):
 
     def _parked(self, now: float) -> Iterator[Problem]:
         query = sa.select(parked.c.store).where(parked.c.parked_at > now - DAY)
-        with self._read() as connection:
+        with self._database.read() as connection:
             rows = connection.execute(query.order_by(parked.c.parked_at.desc()).limit(COUNTED)).all()
         for store, number in self._of_each(row.store for row in rows):
             yield Problem(
@@ -142,7 +141,7 @@ class ProblemFinder(Transactions):
         query = sa.select(counters.c.store, sa.func.sum(counters.c.count).label("number")).where(
             *hours, counters.c.what == "refused"
         )
-        with self._read() as connection:
+        with self._database.read() as connection:
             rows = connection.execute(query.group_by(counters.c.store).order_by(counters.c.store)).all()
         for row in rows:
             if row.number < REFUSED_SIGNATURES:
@@ -174,7 +173,7 @@ class ProblemFinder(Transactions):
         recent = (demands.c.asked_at > now - DAY, demands.c.what == "uninstalled")
         open_ = (demands.c.done_at.is_(None), demands.c.asked_at <= now)
         late = (*open_, sa.or_(demands.c.what == "export", demands.c.asked_at < now - HOUR))
-        with self._read() as connection:
+        with self._database.read() as connection:
             rows = [row for which in (recent, late) for row in connection.execute(sa.select(demands).where(*which))]
         for row in rows:
             if row.what == "uninstalled":

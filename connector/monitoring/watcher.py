@@ -10,8 +10,8 @@ from threading import Event, Lock, Thread
 
 from connector.monitoring.alerts import AlertStore, Notifier
 from connector.monitoring.problems import KINDS, NO_RELAY, SILENT, ProblemFinder
+from connector.storage.database import CannotStore
 from connector.storage.periodic import run_periodically
-from connector.storage.transaction import CannotStore
 
 log = logging.getLogger("connector.monitoring.watcher")
 

@@ -16,9 +16,9 @@ from sqlalchemy import Connection
 
 from connector.outbox.identity_hashes import delete_hashes as forget_identities
 from connector.signals.merge import why_not_sendable
+from connector.storage.database import Database
 from connector.storage.periodic import run_periodically
 from connector.storage.tables import events, ledger
-from connector.storage.transaction import Transactions
 
 log = logging.getLogger("connector.outbox.held_events")
 
@@ -31,21 +31,25 @@ ONE_AT_A_TIME = 7_316_920_115  # any number that is only ours
 _HELD = sa.text("events.state = 'held'")
 
 
-class HeldEvents(Transactions):
+class HeldEvents:
     """The verbs. Times are Unix seconds. Raises CannotStore."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def end(self, now: float) -> int:
         """Skip held events whose wait is over; how many there were, BATCH at most. Costs one index look-up if none."""
         over = sa.or_(events.c.due_at <= now, events.c.due_at > now + TOO_FAR)
-        with self._read() as connection:
+        with self._database.read() as connection:
             if connection.execute(sa.select(events.c.id).where(_HELD, over).limit(1)).first() is None:
                 return 0
         names = ("id", "store", "event", "object_key", "payload", "consent")
         query = sa.select(*(events.c[name] for name in names)).where(_HELD, over).order_by(events.c.due_at).limit(BATCH)
-        if self._postgresql:  # what a beacon or a webhook holds just now may go another way
+        if self._database.is_postgresql:  # what a beacon or a webhook holds just now may go another way
             query = query.with_for_update(skip_locked=True)
-        with self._write() as connection:
-            if self._postgresql:  # or two that each skip one event of an order would each see the other's left
+        with self._database.write() as connection:
+            # Two that each skip one event of an order would otherwise each see the other's event left.
+            if self._database.is_postgresql:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(ONE_AT_A_TIME)))
             rows = connection.execute(query).all()
             skipped = self._skip(connection, rows, now)
@@ -89,11 +93,18 @@ class HeldEvents(Transactions):
         connection.execute(sa.update(ledger).where(*line).values(values))
 
 
-def run(holds: HeldEvents, stop: Event, every: float = EVERY, clock: Callable[[], float] = time.time) -> None:
-    """End waits as they run out, until `stop` is set."""
+class HeldEventsJob:
+    """Ends waits as they run out, every `interval` seconds. `clock` gives Unix seconds."""
 
-    def work() -> None:
-        while holds.end(clock()) and not stop.is_set():
+    def __init__(self, held: HeldEvents, interval: float = EVERY, clock: Callable[[], float] = time.time) -> None:
+        self._held = held
+        self._interval = interval
+        self._clock = clock
+
+    def run(self, stop: Event) -> None:
+        """Work until `stop` is set."""
+        run_periodically(lambda: self._end_all(stop), stop, name="ending of waits", interval=self._interval)
+
+    def _end_all(self, stop: Event) -> None:
+        while self._held.end(self._clock()) and not stop.is_set():
             pass
-
-    run_periodically(work, stop, name="ending of waits", interval=every)

@@ -12,11 +12,11 @@ from typing import Any
 import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy import Connection
-from sqlalchemy.dialects import postgresql, sqlite
 
 from connector.core.units import HOUR
 from connector.mapping.tiktok_event import OutboundEvent
 from connector.storage.bulk_insert import BulkInsert
+from connector.storage.database import Database
 from connector.storage.tables import counters, events, ledger, storable
 
 
@@ -63,14 +63,14 @@ _PARKED = sa.select(ledger.c.store, ledger.c.topic, ledger.c.body_sha256).where(
 class Ledger:
     """The books of one database."""
 
-    def __init__(self, dialect: sa.Dialect) -> None:
+    def __init__(self, database: Database) -> None:
         # A body that was parked and now, replayed, is handled, or that was skipped and, sent again after the settings
         # changed, becomes events: its line tells the newer story.
         retold = ", ".join(f"{name} = excluded.{name}" for name in _RETOLD)
         stale = "ledger.outcome = 'parked' OR ledger.outcome = 'skipped' AND excluded.outcome = 'relayed'"
         told = f"ON CONFLICT (store, topic, body_sha256) DO UPDATE SET {retold} WHERE {stale}"
-        self._new_lines = BulkInsert(ledger, _LINE, told, dialect)
-        new = postgresql.insert(counters) if dialect.name == "postgresql" else sqlite.insert(counters)
+        self._new_lines = BulkInsert(ledger, _LINE, told, database.engine.dialect)
+        new = database.insert(counters)
         self._more = new.on_conflict_do_update(
             index_elements=[column.name for column in counters.primary_key],
             set_={"count": counters.c.count + new.excluded["count"]},

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 from msgspec import Struct
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
 from connector.core.units import HOUR
 from connector.mapping.tiktok_event import OutboundEvent
@@ -17,10 +17,9 @@ from connector.outbox.identity_hashes import store_hashes
 from connector.outbox.ledger import Decision, Ledger
 from connector.signals.matching import HeldEvent, SignalMatcher
 from connector.storage.bulk_insert import BulkInsert
-from connector.storage.engine import patience_of
+from connector.storage.database import CannotStore, Database, caused_by_one_row
 from connector.storage.group_commit import GroupCommit, WaitTimeout
 from connector.storage.tables import events, lanes, parked, relays, storable, stores
-from connector.storage.transaction import CannotStore, Transactions, caused_by_one_row
 
 State = Literal["held", "due", "accepted", "rejected", "expired", "skipped"]
 STATES: tuple[State, ...] = ("held", "due", "accepted", "rejected", "expired", "skipped")
@@ -87,19 +86,19 @@ _ROW = (
 _CLAIMED = LeasedEvent.__struct_fields__
 
 
-class Outbox(Transactions):
+class Outbox:
     """The tables' verbs, the same on SQLite and PostgreSQL."""
 
-    def __init__(self, engine: Engine) -> None:
-        super().__init__(engine)
+    def __init__(self, database: Database) -> None:
+        self.database = database
         self._group_commit: GroupCommit[Decision, int] = GroupCommit(
-            self._record_all, patience_of(engine), caused_by_one_row
+            self._record_all, database.timeout, caused_by_one_row
         )
         self.under_way = self._group_commit.under_way
-        self._matcher = SignalMatcher(engine)
+        self._matcher = SignalMatcher(database)
         known = f"ON CONFLICT DO NOTHING RETURNING {', '.join(column.name for column in _KEY)}"
-        self._new_events = BulkInsert(events, _ROW, known, engine.dialect)
-        self._ledger = Ledger(engine.dialect)
+        self._new_events = BulkInsert(events, _ROW, known, database.engine.dialect)
+        self._ledger = Ledger(database)
 
     # --- intake ---------------------------------------------------------------------------------------------
 
@@ -116,7 +115,7 @@ class Outbox(Transactions):
 
     def _record_all(self, decisions: Sequence[Decision]) -> list[int]:
         """Several webhooks' decisions in one transaction; for each the number of its events that are new."""
-        with self._write() as connection:
+        with self.database.write() as connection:
             waiting = [
                 HeldEvent(n, _row(m, d), m.beacon_wait)
                 for n, d in enumerate(decisions)
@@ -128,7 +127,7 @@ class Outbox(Transactions):
             for number, more in admitted.items():
                 new[number] += more
             further = [(d.store, m.object_key, digest) for d in decisions for m in d.events for digest in m.more_hashes]
-            store_hashes(connection, self._insert, further)
+            store_hashes(connection, self.database.insert, further)
             self._ledger.note(connection, decisions, new)
         return new
 
@@ -153,31 +152,32 @@ class Outbox(Transactions):
             item.store, item.topic, item.body_sha256, item.parked_at, delivery, outcome="parked", reason=item.reason
         )
         row = {name: getattr(item, name) for name in ("store", "topic", "body_sha256", "reason", "parked_at", "sealed")}
-        with self._write() as connection:
-            connection.execute(self._insert(parked).values(row).on_conflict_do_nothing())
+        with self.database.write() as connection:
+            connection.execute(self.database.insert(parked).values(row).on_conflict_do_nothing())
             self._ledger.write(connection, [line])
 
     def unpark(self, item: ParkedWebhook) -> None:
         """Forget a parked body that has been handled."""
-        with self._write() as connection:
+        with self.database.write() as connection:
             connection.execute(sa.delete(parked).where(parked.c.id == item.id))
 
     def count(self, tallies: Mapping[tuple[str, str, str, int], int]) -> None:
         """Add to the counters: (store, topic, what, hour) → how many."""
-        with self._write() as connection:
+        with self.database.write() as connection:
             self._ledger.count(connection, tallies)
 
     def ping(self) -> None:
         """Raise CannotStore unless a write would succeed: takes the write lock, writes and takes it back."""
-        with self._transaction(reading=False) as connection:
-            connection.execute(self._insert(relays).values(name="-", seen_at=0).on_conflict_do_nothing())
+        with self.database.write() as connection:
+            connection.execute(self.database.insert(relays).values(name="-", seen_at=0).on_conflict_do_nothing())
             connection.rollback()
 
     def start_stores(self, names: Iterable[str], now: float) -> dict[str, float]:
         """When each store was first started; those not known yet start now."""
-        with self._write() as connection:
+        with self.database.write() as connection:
             for name in sorted(names):
-                connection.execute(self._insert(stores).values(name=name, started_at=now).on_conflict_do_nothing())
+                row = {"name": name, "started_at": now}
+                connection.execute(self.database.insert(stores).values(row).on_conflict_do_nothing())
             found = connection.execute(sa.select(stores.c.name, stores.c.started_at)).all()
         return {row.name: row.started_at for row in found}
 
@@ -185,14 +185,14 @@ class Outbox(Transactions):
 
     def add_lanes(self, wanted: Iterable[Lane]) -> None:
         """Make sure that each lane has its row."""
-        with self._write() as connection:
+        with self.database.write() as connection:
             for lane in sorted(wanted, key=lambda lane: (lane.store, lane.pixel)):
                 row = {"store": lane.store, "pixel": lane.pixel, "denials": 0, "reason": ""}
-                connection.execute(self._insert(lanes).values(row).on_conflict_do_nothing())
+                connection.execute(self.database.insert(lanes).values(row).on_conflict_do_nothing())
 
     def lanes_due(self, now: float) -> list[LaneState]:
         """The lanes that have an event due, whether denied or not. Costs one index look-up a lane."""
-        with self._read() as connection:
+        with self.database.read() as connection:
             rows = connection.execute(sa.select(lanes).where(_has_due(now))).all()
         return [lane_state(row) for row in rows]
 
@@ -206,7 +206,7 @@ class Outbox(Transactions):
         ours = (events.c.store == lane.store, events.c.pixel == lane.pixel, events.c.state == "due")
         free = (events.c.due_at <= now, unleased(now))
         due = sa.select(events.c.id).where(*ours, *free).order_by(events.c.due_at).limit(limit)
-        if self._postgresql:
+        if self.database.is_postgresql:
             due = due.with_for_update(skip_locked=True)
         chosen = due.cte("chosen")  # chosen once: as a plain subquery it may run again and lock more than `limit`
         update = (
@@ -223,7 +223,7 @@ class Outbox(Transactions):
             )
             .returning(*(events.c[name] for name in _CLAIMED))
         )
-        with self._write() as connection:
+        with self.database.write() as connection:
             rows = connection.execute(update).all()
         return sorted((LeasedEvent(*row) for row in rows), key=lambda item: item.id)
 
@@ -271,7 +271,7 @@ class Outbox(Transactions):
         if not alike:
             return 0
         written: list[int] = []
-        with self._write() as connection:
+        with self.database.write() as connection:
             for values, rows in alike.items():
                 written += connection.execute(statement, {**dict(values), "rows": rows}).scalars()
             count(connection, written)
@@ -288,7 +288,7 @@ class Outbox(Transactions):
         )
         values: dict[str, Any] = {"due_at": now, "lease_owner": None, "lease_until": None}
         values |= {name: _believable(events.c[name], now) for name in ("tried_at", "sent_at")}
-        with self._write() as connection:
+        with self.database.write() as connection:
             ids = connection.execute(ahead.limit(1000)).scalars().all()
             if not ids:
                 return 0
@@ -304,25 +304,25 @@ class Outbox(Transactions):
             "denials": lanes.c.denials + 1,
             "reason": reason,
         }
-        with self._write() as connection:
+        with self.database.write() as connection:
             connection.execute(sa.update(lanes).where(*_is(lane)).values(values))
 
     def lane(self, lane: Lane) -> LaneState:
         """What TikTok last said about a lane."""
-        with self._read() as connection:
+        with self.database.read() as connection:
             row = connection.execute(sa.select(lanes).where(*_is(lane))).first()
         return lane_state(row) if row else LaneState(lane)
 
     def open(self, lane: Lane) -> None:
         """TikTok takes this lane's events (again)."""
         values = {"denied_until": None, "denied_since": None, "denied_token": None, "denials": 0, "reason": ""}
-        with self._write() as connection:
+        with self.database.write() as connection:
             connection.execute(sa.update(lanes).where(*_is(lane)).values(values))
 
     def beat(self, relay: str, now: float) -> None:
         """A relay says that it is alive; those silent for a day are forgotten."""
-        insert = self._insert(relays).values(name=relay, seen_at=now)
-        with self._write() as connection:
+        insert = self.database.insert(relays).values(name=relay, seen_at=now)
+        with self.database.write() as connection:
             connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_={"seen_at": now}))
             gone = sa.or_(
                 relays.c.seen_at < now - 24 * HOUR, relays.c.seen_at > now + HOUR
@@ -331,7 +331,7 @@ class Outbox(Transactions):
 
     def leave(self, relay: str) -> None:
         """A relay ends in good order."""
-        with self._write() as connection:
+        with self.database.write() as connection:
             connection.execute(sa.delete(relays).where(relays.c.name == relay))
 
 

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from connector.core.units import HOUR
 from connector.outbox.outbox import Lane, LaneState, ParkedWebhook, lane_state
+from connector.storage.database import Database
 from connector.storage.tables import alerts, counters, events, identities, lanes, ledger, parked, relays
-from connector.storage.transaction import Transactions
 
 # In the very words of the indexes: SQLite finds them by nothing else.
 _FAILED: Any = sa.text("events.state IN ('rejected', 'expired')")
@@ -106,8 +106,11 @@ class LaneQueue:
     denied_since: float | None
 
 
-class OutboxQueries(Transactions):
+class OutboxQueries:
     """The tables as people look at them, the same on SQLite and PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def find(self, chosen: EventFilter, limit: int) -> list[sa.Row[Any]]:
         """Events that fit, newest first, without their payloads: `kept` says whether there is one."""
@@ -118,12 +121,12 @@ class OutboxQueries(Transactions):
             .where(*chosen.conditions())
             .order_by(events.c.created_at.desc(), events.c.id.desc())
         )
-        with self._read() as connection:
+        with self._database.read() as connection:
             return [*connection.execute(query.limit(limit))]
 
     def show(self, key: str) -> tuple[list[sa.Row[Any]], list[sa.Row[Any]]]:
         """Everything known of an event_id, event row id, order number or object key: (ledger lines, events)."""
-        with self._read() as connection:
+        with self._database.read() as connection:
             subjects = self._subjects(connection, key)
             lines = [line for subject in subjects for line in _of(connection, ledger, subject)]
             found = [row for subject in subjects for row in _of(connection, events, subject)]
@@ -131,14 +134,14 @@ class OutboxQueries(Transactions):
 
     def story(self, store: str, object_key: str) -> tuple[list[sa.Row[Any]], list[sa.Row[Any]]]:
         """All webhooks and events of one order, checkout or customer, the oldest first: (ledger lines, events)."""
-        with self._read() as connection:
+        with self._database.read() as connection:
             subject = (store, object_key)
             return _of(connection, ledger, subject), _of(connection, events, subject)
 
     def search(self, key: str, email: bytes = b"") -> list[Subject]:
         """Whom an event_id, order number, platform id or the hash of an e-mail address is about, the latest first."""
         found = []
-        with self._read() as connection:
+        with self._database.read() as connection:
             pairs = self._subjects(connection, key) if key else []
             if email:
                 first = sa.select(events.c.store, events.c.object_key).where(events.c.email == email)
@@ -190,7 +193,7 @@ class OutboxQueries(Transactions):
             "settled_at": None,
         }
         again |= {"sent_at": None} if forget_sent else {}
-        with self._write() as connection:
+        with self._database.write() as connection:
             ready = (events.c.id.in_(ids), events.c.state.not_in(("due", "held")), events.c.payload.is_not(None))
             return connection.execute(sa.update(events).where(*ready).values(again)).rowcount
 
@@ -199,7 +202,7 @@ class OutboxQueries(Transactions):
         query = sa.select(parked).where(parked.c.id > after).order_by(parked.c.id).limit(limit)
         if store:
             query = query.where(parked.c.store == store)
-        with self._read() as connection:
+        with self._database.read() as connection:
             return [ParkedWebhook(**row._mapping) for row in connection.execute(query).all()]
 
     def parked_lines(self, store: str = "", limit: int = 50, before: int | None = None) -> list[ParkedSummary]:
@@ -209,7 +212,7 @@ class OutboxQueries(Transactions):
             query = query.where(parked.c.store == store)
         if before is not None:
             query = query.where(parked.c.id < before)
-        with self._read() as connection:
+        with self._database.read() as connection:
             return [ParkedSummary(*row) for row in connection.execute(query.limit(limit))]
 
     def parked_number(self, store: str = "") -> int:
@@ -217,7 +220,7 @@ class OutboxQueries(Transactions):
         query = sa.select(sa.func.count()).select_from(parked)
         if store:
             query = query.where(parked.c.store == store)
-        with self._read() as connection:
+        with self._database.read() as connection:
             return int(connection.execute(query).scalar() or 0)
 
     def counted(self, since: float = 0) -> list[sa.Row[Any]]:
@@ -225,39 +228,39 @@ class OutboxQueries(Transactions):
         key = (counters.c.store, counters.c.topic, counters.c.what)
         total = sa.func.sum(counters.c.count).label("count")
         query = sa.select(*key, total).where(counters.c.hour >= int(since) // HOUR * HOUR)
-        with self._read() as connection:
+        with self._database.read() as connection:
             return [*connection.execute(query.group_by(*key).order_by(*key))]
 
     def skipped(self, reason: str) -> dict[str, int]:
         """How many orders, checkouts and customers of each store were skipped for a reason that begins so."""
         number = sa.func.count(sa.distinct(ledger.c.object_key))
         query = sa.select(ledger.c.store, number).where(ledger.c.reason.contains(f": {reason}", autoescape=True))
-        with self._read() as connection:
+        with self._database.read() as connection:
             return {row[0]: row[1] for row in connection.execute(query.group_by(ledger.c.store))}
 
     def last_orders(self, store: str, number: int) -> list[str]:
         """The reasons and notes of the last orders that were relayed, the newest first."""
         orders = (ledger.c.object_key.startswith("order:"), ledger.c.outcome == "relayed")
         query = sa.select(ledger.c.reason).where(ledger.c.store == store, *orders).order_by(ledger.c.id.desc())
-        with self._read() as connection:
+        with self._database.read() as connection:
             return list(connection.execute(query.limit(number)).scalars())
 
     def lane_states(self) -> list[LaneState]:
         """Every lane that has ever been configured."""
-        with self._read() as connection:
+        with self._database.read() as connection:
             return [lane_state(row) for row in connection.execute(sa.select(lanes)).all()]
 
     def waiting(self) -> dict[Lane, int]:
         """How many events wait to be sent, by lane; those of stores that are no longer configured too."""
         key = (events.c.store, events.c.pixel)
         query = sa.select(*key, sa.func.count().label("number")).where(events.c.state == "due").group_by(*key)
-        with self._read() as connection:
+        with self._database.read() as connection:
             return {Lane(row.store, row.pixel): row.number for row in connection.execute(query.order_by(*key))}
 
     def queue(self, most: int) -> list[LaneQueue]:
         """What waits in each lane that has ever been configured, counted up to `most` in each."""
         found = []
-        with self._read() as connection:
+        with self._database.read() as connection:
             for row in connection.execute(sa.select(lanes).order_by(lanes.c.store, lanes.c.pixel)).all():
                 mine = (events.c.store == row.store, events.c.pixel == row.pixel, events.c.state == "due")
                 oldest = connection.execute(sa.select(sa.func.min(events.c.due_at)).where(*mine)).scalar()
@@ -268,13 +271,13 @@ class OutboxQueries(Transactions):
 
     def parked_by_store(self, names: Iterable[str], most: int) -> dict[str, int]:
         """How many bodies of each of these stores are parked, counted up to `most`."""
-        with self._read() as connection:
+        with self._database.read() as connection:
             return {name: int(connection.execute(_some_parked(name, most)).scalar() or 0) for name in names}
 
     def denied(self) -> int:
         """How many lanes TikTok refuses just now."""
         query = sa.select(sa.func.count()).select_from(lanes).where(lanes.c.denied_since.is_not(None))
-        with self._read() as connection:
+        with self._database.read() as connection:
             return int(connection.execute(query).scalar() or 0)
 
     def oldest_due(self, now: float) -> float | None:
@@ -286,19 +289,19 @@ class OutboxQueries(Transactions):
             .correlate(lanes)
             .scalar_subquery()
         )
-        with self._read() as connection:
+        with self._database.read() as connection:
             return connection.execute(sa.select(sa.func.min(first)).select_from(lanes).where(open_lanes)).scalar()
 
     def relay_seen(self) -> float | None:
         """When a relay was last known to be alive."""
-        with self._read() as connection:
+        with self._database.read() as connection:
             return connection.execute(sa.select(sa.func.max(relays.c.seen_at))).scalar()
 
     def open_problems(self) -> list[OpenProblem]:
         """What the watcher found and still finds, the longest lasting first."""
         query = sa.select(*(alerts.c[name] for name in OpenProblem.__dataclass_fields__))
         query = query.where(alerts.c.noted_at.is_not(None), alerts.c.over_at.is_(None))
-        with self._read() as connection:
+        with self._database.read() as connection:
             return [OpenProblem(*row) for row in connection.execute(query.order_by(alerts.c.since, alerts.c.key))]
 
 

@@ -6,22 +6,23 @@ waits to be sent ends as expired. Times are Unix seconds. Raises CannotStore; wh
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from threading import Event
 from typing import Any
 
 import sqlalchemy as sa
 
+from connector.core.store import Store
 from connector.outbox.identity_hashes import delete_hashes as forget_identities
 from connector.privacy.data_subject import DataSubject
 from connector.privacy.lookup import PERSONAL, PersonalData, PersonalDataLookup, in_chunks, something_left
 from connector.privacy.requests import DataRequestStore, StoredDataRequest
 from connector.privacy.retention import BATCH, BODY_DELETED, PAUSE
+from connector.storage.database import Database
 from connector.storage.lease import Lease
 from connector.storage.periodic import run_periodically
 from connector.storage.tables import events, ledger, parked, signals
-from connector.storage.transaction import Transactions
 
 log = logging.getLogger("connector.privacy.erasure")
 
@@ -32,8 +33,11 @@ NOT_SENT = "erased on demand before it was sent"
 PERHAPS_SENT = "erased on demand; an attempt before may have reached TikTok"
 
 
-class Erasure(Transactions):
+class Erasure:
     """The verbs: small transactions, so that webhooks always find a gap."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def erase(self, store: str, found: PersonalData, now: float) -> None:
         """All of these rows of a store."""
@@ -58,7 +62,7 @@ class Erasure(Transactions):
         """How many rows of what `erase_store` would erase. Reads all of the store's."""
         told = sa.select(signals.c.token).where(signals.c.store == store, signals.c.seen_at <= until)
         queries = _of_store(store, until) | {"checkouts a browser told of": told}
-        with self._read() as connection:
+        with self._database.read() as connection:
             return {
                 what: int(connection.execute(sa.select(sa.func.count()).select_from(query.subquery())).scalar() or 0)
                 for what, query in queries.items()
@@ -74,7 +78,7 @@ class Erasure(Transactions):
         """Over all rows of the query, from id to id, so that each is looked at once."""
         last, number = 0, 0
         while True:
-            with self._read() as connection:
+            with self._database.read() as connection:
                 ids = connection.execute(query.where(id_ > last).order_by(id_).limit(BATCH)).scalars().all()
             if not ids:
                 return number
@@ -92,7 +96,7 @@ class Erasure(Transactions):
             # A relay that has it in hand finds its lease gone, and writes nothing.
             "lease_owner": None,
         }
-        with self._write() as connection:
+        with self._database.write() as connection:
             # In one order, or two that erase could each wait for the other.
             connection.execute(
                 sa.select(events.c.id).where(events.c.id.in_(ids)).order_by(events.c.id).with_for_update()
@@ -101,20 +105,20 @@ class Erasure(Transactions):
             forget_identities(connection, ids)
 
     def _forget_signals(self, *which: sa.ColumnElement[bool]) -> None:
-        with self._write() as connection:
+        with self._database.write() as connection:
             connection.execute(sa.delete(signals).where(*which))
 
     def _drop_parked(self, ids: Sequence[int]) -> None:
         body = sa.select(parked.c.id).where(
             parked.c.id.in_(ids), *(ledger.c[name] == parked.c[name] for name in ("store", "topic", "body_sha256"))
         )
-        with self._write() as connection:
+        with self._database.write() as connection:
             line = (body.exists(), ledger.c.outcome == "parked", ledger.c.reason.not_like(f"%{BODY_DELETED}"))
             connection.execute(sa.update(ledger).where(*line).values(reason=ledger.c.reason + BODY_DELETED))
             connection.execute(sa.delete(parked).where(parked.c.id.in_(ids)))
 
     def _drop_lines(self, ids: Sequence[int]) -> None:
-        with self._write() as connection:
+        with self._database.write() as connection:
             connection.execute(sa.delete(ledger).where(ledger.c.id.in_(ids)))
 
 
@@ -135,13 +139,14 @@ class ErasureJob:
     def __init__(
         self,
         records: PersonalDataLookup,
+        erasure: Erasure,
         asked: DataRequestStore,
         turn: Lease,
         owner: str,
         clock: Callable[[], float],
     ) -> None:
         self._records = records
-        self._erasure = Erasure(records.engine)
+        self._erasure = erasure
         self._asked = asked
         self._turn = turn
         self._owner = owner
@@ -185,8 +190,10 @@ class ErasureJob:
         }
 
 
-def eraser(records: PersonalDataLookup, owner: str, clock: Callable[[], float] = time.time) -> ErasureJob:
-    """One over the records' database."""
-    return ErasureJob(
-        records, DataRequestStore(records.engine), Lease(records.engine, "erasing", LEASE_SECONDS), owner, clock
-    )
+def erasure_job(
+    database: Database, configured: Mapping[str, Store], owner: str, clock: Callable[[], float] = time.time
+) -> ErasureJob:
+    """Create the job over a database; `configured` are the stores whose parked webhooks can be decrypted."""
+    lease = Lease(database, "erasing", LEASE_SECONDS)
+    lookup = PersonalDataLookup(database, configured)
+    return ErasureJob(lookup, Erasure(database), DataRequestStore(database), lease, owner, clock)

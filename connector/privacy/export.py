@@ -12,48 +12,51 @@ from connector.core.store import Store
 from connector.outbox.encryption import decrypt
 from connector.privacy.data_subject import DataSubject
 from connector.privacy.lookup import PersonalData, PersonalDataLookup, in_chunks
+from connector.storage.database import Database
 from connector.storage.tables import events, ledger, parked, signals
-from connector.storage.transaction import Transactions
 
 _EVENT = ("store", "pixel", "event", "event_id", "object_key", "test_code", "state", "code", "message", "request_id")
 _TIMES = ("occurred_at", "created_at", "sent_at", "settled_at")
 _LINE = ("store", "topic", "object_key", "order_number", "delivery", "outcome", "reason")
 
 
-class Export(Transactions):
+class Export:
     """What is found of a person, as values that become JSON."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def of(self, store: str, person: DataSubject, found: PersonalData, shop: Store | None) -> Iterator[dict[str, Any]]:
         """Events, the ledger's lines about the same orders, what browsers told, and parked webhooks; by `kind`."""
         keys = set(person.object_keys)
         for some in in_chunks([*found.waiting, *found.finished]):
-            with self._read() as connection:
+            with self._database.read() as connection:
                 rows = connection.execute(sa.select(events).where(events.c.id.in_(some)).order_by(events.c.id)).all()
             for row in rows:
                 keys.add(row.object_key)
                 yield _event(row)
         for chosen in in_chunks(sorted(keys - {""})):
             about = sa.select(ledger).where(ledger.c.store == store, ledger.c.object_key.in_(chosen))
-            with self._read() as connection:
+            with self._database.read() as connection:
                 lines = connection.execute(about.order_by(ledger.c.id)).all()
             yield from (_line(line) for line in lines)
         for tokens in in_chunks(found.checkouts):
             told = sa.select(signals).where(signals.c.store == store, signals.c.token.in_(tokens))
-            with self._read() as connection:
+            with self._database.read() as connection:
                 rows = connection.execute(told).all()
             yield from ({"kind": "browser", **row._mapping, "seen_at": _at(row.seen_at)} for row in rows)
         for number in found.parked if shop else ():
-            with self._read() as connection:
+            with self._database.read() as connection:
                 item = connection.execute(sa.select(parked).where(parked.c.id == number)).first()
             if item and shop:
                 body = decrypt(item.sealed, shop).body
                 yield {"kind": "parked", "store": store, "topic": item.topic, "reason": item.reason, **_readable(body)}
 
 
-def exported(records: PersonalDataLookup, store: str, person: DataSubject) -> Iterator[bytes]:
-    """JSON lines."""
+def exported(database: Database, records: PersonalDataLookup, store: str, person: DataSubject) -> Iterator[bytes]:
+    """Yield everything that is kept of a person as JSON lines. Raises CannotStore."""
     found, shop = records.find(store, person), records.configured.get(store)
-    for item in Export(records.engine).of(store, person, found, shop):
+    for item in Export(database).of(store, person, found, shop):
         yield msgspec.json.encode(item)
 
 

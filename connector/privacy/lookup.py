@@ -13,8 +13,8 @@ from connector.core.store import Store
 from connector.outbox.encryption import CannotDecrypt, decrypt
 from connector.outbox.queries import OutboxQueries
 from connector.privacy.data_subject import DataSubject, mentions
+from connector.storage.database import Database
 from connector.storage.tables import events, identities, signals, stores
-from connector.storage.transaction import Transactions
 
 T = TypeVar("T")
 AT_ONCE = 500  # rows a statement
@@ -36,22 +36,22 @@ class PersonalData:
         return bool(self.waiting or self.finished or self.parked or self.unopenable or self.checkouts)
 
 
-class PersonalDataLookup(Transactions):
+class PersonalDataLookup:
     """All that is kept, as one who looks for a person sees it. `configured` are the stores whose secrets are known."""
 
-    def __init__(self, engine: sa.Engine, configured: Mapping[str, Store]) -> None:
-        super().__init__(engine)
+    def __init__(self, database: Database, configured: Mapping[str, Store]) -> None:
+        self._database = database
         self.configured = configured
-        self._queries = OutboxQueries(engine)
+        self._queries = OutboxQueries(database)
 
     def stores(self) -> list[str]:
         """All that were ever started here, and so may have left something."""
-        with self._read() as connection:
+        with self._database.read() as connection:
             return sorted({*connection.execute(sa.select(stores.c.name)).scalars(), *self.configured})
 
     def find(self, store: str, person: DataSubject) -> PersonalData:
         """What is kept of a person in a store."""
-        with self._read() as connection:
+        with self._database.read() as connection:
             ids, tokens = self._events_of(connection, store, person)
             waiting, finished = self._left(connection, ids)
             told = self._told(connection, store, tokens)

@@ -14,8 +14,8 @@ from sqlalchemy import Connection
 from connector.core.event import DataRequestKind
 from connector.core.units import HOUR
 from connector.privacy.data_subject import DataSubject
+from connector.storage.database import Database
 from connector.storage.tables import counters, demands, ledger
-from connector.storage.transaction import Transactions
 
 # Shopify asks for a shop's erasure 48 hours after the app's end, and always in the same words.
 QUIET = 44 * HOUR
@@ -33,8 +33,11 @@ class StoredDataRequest:
     person: DataSubject | None
 
 
-class DataRequestStore(Transactions):
+class DataRequestStore:
     """The table's verbs."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def note(
         self, store: str, what: DataRequestKind, person: DataSubject, body_sha256: bytes, now: float
@@ -49,9 +52,9 @@ class DataRequestStore(Transactions):
             "done_at": now if what == "uninstalled" else None,
             "person": msgspec.json.encode(person) if person else None,
         }
-        with self._write() as connection:
+        with self._database.write() as connection:
             again = {name: row[name] for name in ("asked_at", "done_at", "person")}
-            insert = self._insert(demands).values(row).on_conflict_do_nothing().returning(demands.c.id)
+            insert = self._database.insert(demands).values(row).on_conflict_do_nothing().returning(demands.c.id)
             if (number := connection.execute(insert).scalar()) is not None:
                 return int(number)
             same = [demands.c[name] == row[name] for name in ("store", "what", "body_sha256")]
@@ -87,12 +90,12 @@ class DataRequestStore(Transactions):
 
     def finish(self, number: int, now: float) -> None:
         """It is done: whom it was about is forgotten."""
-        with self._write() as connection:
+        with self._database.write() as connection:
             done = sa.update(demands).where(demands.c.id == number, demands.c.done_at.is_(None))
             connection.execute(done.values(done_at=now, person=None))
 
     def _find(self, which: sa.ColumnElement[bool]) -> list[StoredDataRequest]:
-        with self._read() as connection:
+        with self._database.read() as connection:
             rows = connection.execute(sa.select(demands).where(which).order_by(demands.c.id)).all()
         return [_noted(row) for row in rows]
 

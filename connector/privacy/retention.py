@@ -30,10 +30,10 @@ from connector.monitoring import event_stats
 from connector.outbox.identity_hashes import delete_hashes as forget_identities
 from connector.outbox.outbox import unleased
 from connector.storage import tables
+from connector.storage.database import Database
 from connector.storage.lease import Lease
 from connector.storage.periodic import run_periodically
 from connector.storage.tables import arrivals, counters, events, lanes, ledger, parked, signals
-from connector.storage.transaction import Transactions
 
 log = logging.getLogger("connector.privacy.retention")
 
@@ -66,18 +66,18 @@ class RetentionPolicy:
         return cls(*(duration.total_seconds() for duration in kept))
 
 
-class RetentionStore(Transactions):
+class RetentionStore:
     """The verbs: each erases at most BATCH rows in one short transaction and says how many there were."""
 
-    def __init__(self, engine: sa.Engine) -> None:
-        super().__init__(engine)
-        self.turn = Lease(engine, "housekeeping", LEASE_SECONDS)
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.turn = Lease(database, "housekeeping", LEASE_SECONDS)
 
     def erase_payloads(self, before: float) -> int:
         """What finished events were about; their keys stay."""
         old = (events.c.settled_at < before, events.c.settled_at.is_not(None), events.c.payload.is_not(None))
         empty = dict.fromkeys(("payload", "email", "phone", "external_id"))
-        with self._write() as connection:
+        with self._database.write() as connection:
             ids = self._some(connection, events, *old, order=events.c.settled_at)
             # Asked again: meanwhile a replay may have made it due.
             still = (events.c.id.in_(ids), events.c.settled_at < before)
@@ -88,21 +88,21 @@ class RetentionStore(Transactions):
     def forget_keys(self, before: float) -> int:
         """Finished events whose payload is gone already."""
         old = (events.c.settled_at < before, events.c.settled_at.is_not(None), events.c.payload.is_(None))
-        with self._write() as connection:
+        with self._database.write() as connection:
             ids = self._some(connection, events, *old, order=events.c.settled_at)
             connection.execute(sa.delete(events).where(events.c.id.in_(ids)))
         return len(ids)
 
     def forget_lines(self, before: float) -> int:
         """Ledger lines."""
-        with self._write() as connection:
+        with self._database.write() as connection:
             ids = self._some(connection, ledger, ledger.c.received_at < before, order=ledger.c.received_at)
             connection.execute(sa.delete(ledger).where(ledger.c.id.in_(ids)))
         return len(ids)
 
     def forget_parked(self, before: float) -> int:
         """Parked bodies, whose ledger lines say from now on that they are gone."""
-        with self._write() as connection:
+        with self._database.write() as connection:
             ids = self._some(connection, parked, parked.c.parked_at < before, order=parked.c.parked_at)
             gone = sa.select(parked.c.id).where(
                 parked.c.id.in_(ids),
@@ -129,7 +129,7 @@ class RetentionStore(Transactions):
         """What browsers told between these two moments."""
         key = sa.tuple_(signals.c.store, signals.c.token)
         old = sa.and_(signals.c.seen_at < before, signals.c.seen_at > after)
-        with self._write() as connection:
+        with self._database.write() as connection:
             query = sa.select(signals.c.store, signals.c.token).where(old)
             found = connection.execute(query.order_by(signals.c.seen_at).limit(BATCH)).all()
             # Asked again: meanwhile another beacon may have come.
@@ -140,12 +140,12 @@ class RetentionStore(Transactions):
     def forget_signals_beyond(self, most: int) -> int:
         """All but the latest."""
         query = sa.select(signals.c.seen_at).order_by(signals.c.seen_at.desc())
-        with self._read() as connection:
+        with self._database.read() as connection:
             first = connection.execute(query.offset(most).limit(1)).scalar()
         return 0 if first is None else self.forget_signals(math.nextafter(first, math.inf))
 
     def _forget_hours(self, table: sa.Table, before: float) -> int:
-        with self._write() as connection:
+        with self._database.write() as connection:
             hours = sa.select(table.c.hour).where(table.c.hour < before).order_by(table.c.hour)
             found = connection.execute(hours.limit(BATCH)).scalars().all()
             # Whole hours: a store has few topics.
@@ -158,7 +158,7 @@ class RetentionStore(Transactions):
         refused = sa.select(lanes.c.pixel).where(lanes.c.store == store.name, lanes.c.denied_since.is_not(None))
         old = (events.c.state == "due", events.c.due_at < now, unleased(now), events.c.occurred_at < now - age)
         mine = (events.c.store == store.name, events.c.pixel.in_(refused), events.c.test_code == "")
-        with self._write() as connection:
+        with self._database.write() as connection:
             ids = self._some(connection, events, *mine, *old, order=events.c.due_at)
             ended = {"state": "expired", "settled_at": now, "lease_owner": None, "message": TOO_OLD}
             expired = sa.update(events).where(events.c.id.in_(ids), *old).values(ended)
@@ -171,7 +171,7 @@ class RetentionStore(Transactions):
         self, connection: sa.Connection, table: sa.Table, *where: sa.ColumnElement[bool], order: sa.Column[float]
     ) -> list[int]:
         query = sa.select(table.c.id).where(*where).order_by(order).limit(BATCH)
-        if self._postgresql:  # what a relay or a webhook holds just now is left for the next batch
+        if self._database.is_postgresql:  # what a relay or a webhook holds just now is left for the next batch
             query = query.with_for_update(skip_locked=True)
         return list(connection.execute(query).scalars())
 

@@ -30,7 +30,7 @@ from connector.core.units import DEDUPLICATION_WINDOW
 from connector.monitoring.event_stats import SettlementStats
 from connector.outbox.outbox import MAX_AHEAD, Lane, LaneState, LeasedEvent, Outbox, again, settled
 from connector.relay.events_api import LONGEST_REQUEST, PARTLY, EventsApi, Outcome
-from connector.storage.transaction import CannotStore
+from connector.storage.database import CannotStore
 
 log = logging.getLogger("connector.relay.relay")
 

@@ -14,14 +14,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
 from connector.mapping.consent import BeaconWait
 from connector.signals.merge import Signal, fill_absent, merge_signal, update_properties, why_not_sendable
-from connector.storage.engine import patience_of
+from connector.storage.database import CannotStore, Database, caused_by_one_row
 from connector.storage.group_commit import GroupCommit, WaitTimeout
 from connector.storage.tables import events, signals
-from connector.storage.transaction import CannotStore, Transactions, caused_by_one_row
 
 _FIELDS = Signal.__struct_fields__
 _HASHES = ("email", "phone", "external_id")
@@ -64,16 +63,14 @@ class HeldEvent:
     beacon_wait: BeaconWait
 
 
-class SignalMatcher(Transactions):
+class SignalMatcher:
     """The verbs, the same on SQLite and PostgreSQL."""
 
-    def __init__(self, engine: Engine) -> None:
-        super().__init__(engine)
-        self._group_commit: GroupCommit[Beacon, None] = GroupCommit(
-            self._collect, patience_of(engine), caused_by_one_row
-        )
-        self._add_event = self._insert(events).on_conflict_do_nothing().returning(events.c.id)
-        told = self._insert(signals)
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._group_commit: GroupCommit[Beacon, None] = GroupCommit(self._collect, database.timeout, caused_by_one_row)
+        self._add_event = self._database.insert(events).on_conflict_do_nothing().returning(events.c.id)
+        told = self._database.insert(signals)
         self._tell = told.on_conflict_do_update(
             index_elements=["store", "token"], set_={name: told.excluded[name] for name in (*_FIELDS, "seen_at")}
         )
@@ -88,7 +85,7 @@ class SignalMatcher(Transactions):
             raise CannotStore("others have been writing for too long") from None
 
     def _collect(self, beacons: Sequence[Beacon]) -> list[None]:
-        with self._write() as connection:
+        with self._database.write() as connection:
             self._lock(connection, ((beacon.store, beacon.token) for beacon in beacons))
             for beacon in beacons:
                 self._join(connection, beacon, self._keep(connection, beacon))
@@ -175,7 +172,7 @@ class SignalMatcher(Transactions):
 
         PostgreSQL's advisory locks end with the transaction, so a pgbouncer is no matter.
         """
-        if not self._postgresql:
+        if not self._database.is_postgresql:
             return
         for number in sorted({_lock_number(*token) for token in tokens}):
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(number)))

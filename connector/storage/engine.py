@@ -154,7 +154,7 @@ def _driver(connection: Connection) -> _Connection:
     return found
 
 
-def patience_of(engine: Engine) -> float:
+def timeout_of(engine: Engine) -> float:
     """The patience an engine was made with, in seconds."""
     return float(engine.pool.timeout()) if isinstance(engine.pool, QueuePool) else 2.0
 

@@ -1,33 +1,32 @@
 """What only one process at a time may do, on whichever host: its turn is a row of `leases`."""
 
 import sqlalchemy as sa
-from sqlalchemy import Engine
 
+from connector.storage.database import Database
 from connector.storage.tables import leases
-from connector.storage.transaction import Transactions
 
 
-class Lease(Transactions):
+class Lease:
     """The turn at the work called `name`. It lasts `seconds` from each time it is taken, and ends by itself."""
 
-    def __init__(self, engine: Engine, name: str, seconds: float) -> None:
-        super().__init__(engine)
+    def __init__(self, database: Database, name: str, seconds: float) -> None:
+        self._database = database
         self._name = name
         self._seconds = seconds
 
     def take(self, owner: str, now: float) -> bool:
         """Whether the work is `owner`'s to do from now (Unix seconds) on. Raises CannotStore."""
         until = now + self._seconds
-        insert = self._insert(leases).values(name=self._name, owner=owner, until=until)
+        insert = self._database.insert(leases).values(name=self._name, owner=owner, until=until)
         # A turn that lies further ahead than one can be was taken by a clock that jumped.
         free = sa.or_(leases.c.until < now, leases.c.until > now + 2 * self._seconds, leases.c.owner == owner)
         taken = insert.on_conflict_do_update(
             index_elements=["name"], set_={"owner": owner, "until": until}, where=free
         ).returning(leases.c.owner)
-        with self._write() as connection:
+        with self._database.write() as connection:
             return connection.execute(taken).first() is not None
 
     def release(self, owner: str) -> None:
         """Another process may have the turn at once. Raises CannotStore."""
-        with self._write() as connection:
+        with self._database.write() as connection:
             connection.execute(sa.delete(leases).where(leases.c.name == self._name, leases.c.owner == owner))

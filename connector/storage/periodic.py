@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from threading import Event
 
-from connector.storage.transaction import CannotStore
+from connector.storage.database import CannotStore
 
 log = logging.getLogger("connector.storage.periodic")
 

@@ -23,8 +23,8 @@ from connector.intake.intake import Examination, decision, examine, internal_err
 from connector.mapping.tiktok_event import OutboundEvent
 from connector.outbox.ledger import Decision
 from connector.outbox.outbox import Outbox
+from connector.storage.database import Database
 from connector.storage.tables import events, ledger
-from connector.storage.transaction import Transactions
 
 ImportKind = Literal["backfill", "reconcile"]
 Kind = Literal["order", "customer"]
@@ -50,8 +50,11 @@ class ImportSummary:
     withheld: set[str] = field(default_factory=set)  # orders that do not say who bought, since the last one that did
 
 
-class KnownRecords(Transactions):
+class KnownRecords:
     """What the database knows already, asked for a page at a time."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def known(self, items: Collection[OutboundEvent]) -> set[tuple[str, str, str]]:
         """Those of these events that are there, as (pixel, event, event_id)."""
@@ -60,7 +63,7 @@ class KnownRecords(Transactions):
         key = (events.c.pixel, events.c.event, events.c.event_id)
         asked = ({item.pixel.code for item in items}, {item.event for item in items}, {item.event_id for item in items})
         query = sa.select(*key).where(*(column.in_(values) for column, values in zip(key, asked, strict=True)))
-        with self._read() as connection:
+        with self._database.read() as connection:
             return {(row[0], row[1], row[2]) for row in connection.execute(query)}
 
     def told(self, store: str, keys: Collection[str]) -> set[tuple[str, str]]:
@@ -73,7 +76,7 @@ class KnownRecords(Transactions):
         sent = sa.select(events.c.object_key, sa.literal("")).where(
             events.c.store == store, events.c.object_key.in_(keys)
         )
-        with self._read() as connection:
+        with self._database.read() as connection:
             return {(row[0], row[1]) for query in (lines, sent) for row in connection.execute(query)}
 
 
@@ -89,6 +92,7 @@ class HistoryImport:
         store: Store,
         platform: Platform,
         outbox: Outbox,
+        known: KnownRecords,
         walk: ImportKind,
         go_live: datetime,
         between: tuple[datetime, datetime] | None = None,
@@ -99,7 +103,7 @@ class HistoryImport:
         self._store = store
         self._platform = platform
         self._outbox = outbox
-        self._memory = KnownRecords(outbox.engine)
+        self._memory = known
         self._walk: ImportKind = walk
         self._go_live = go_live
         self._between = between

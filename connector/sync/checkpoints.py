@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from connector.storage.database import Database
 from connector.storage.tables import reconciled
-from connector.storage.transaction import Transactions
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,22 +19,25 @@ class Checkpoint:
     gap_at: float | None = None
 
 
-class Checkpoints(Transactions):
+class Checkpoints:
     """The table's verbs."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def last(self, store: str) -> Checkpoint | None:
         """The last round, or None if there was none yet."""
         query = sa.select(*(reconciled.c[name] for name in Checkpoint.__dataclass_fields__))
-        with self._read() as connection:
+        with self._database.read() as connection:
             row = connection.execute(query.where(reconciled.c.store == store)).first()
         return Checkpoint(*row) if row else None
 
     def begin(self, store: str, now: float, back: float) -> Checkpoint:
         """A round begins; the first one counts all as looked at that is older than `back` seconds."""
-        insert = self._insert(reconciled).values(store=store, tried_at=now, upto=now - back, gaps=0)
+        insert = self._database.insert(reconciled).values(store=store, tried_at=now, upto=now - back, gaps=0)
         begun = insert.on_conflict_do_update(index_elements=["store"], set_={"tried_at": now})
         columns = [reconciled.c[name] for name in Checkpoint.__dataclass_fields__]
-        with self._write() as connection:
+        with self._database.write() as connection:
             return Checkpoint(*connection.execute(begun.returning(*columns)).one())
 
     def reach(self, store: str, upto: float) -> None:
@@ -51,5 +54,5 @@ class Checkpoints(Transactions):
         self._set(store, gaps=0, gaps_since=None, gap_at=None)
 
     def _set(self, store: str, **values: object) -> None:
-        with self._write() as connection:
+        with self._database.write() as connection:
             connection.execute(sa.update(reconciled).where(reconciled.c.store == store).values(values))

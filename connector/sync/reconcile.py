@@ -27,11 +27,12 @@ from connector.monitoring.alerts import AlertStore, Problem, utc_minute
 from connector.monitoring.problems import LAST_ORDERS, withheld
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
+from connector.storage.database import CannotStore, Database
 from connector.storage.lease import Lease
 from connector.storage.periodic import run_periodically
-from connector.storage.transaction import CannotStore
-from connector.sync.backfill import HistoryImport, Kind, counted
+from connector.sync.backfill import HistoryImport, Kind, KnownRecords, counted
 from connector.sync.checkpoints import Checkpoint, Checkpoints
+from connector.sync.registered_webhooks import RegisteredWebhooks
 from connector.sync.repair import WebhookRepair
 
 log = logging.getLogger("connector.sync.reconcile")
@@ -61,19 +62,22 @@ class Reconciler:
         stores: Mapping[str, Store],
         platforms: Mapping[str, Platform],
         administrations: Mapping[str, ShopApiModule],
-        outbox: Outbox,
+        database: Database,
         owner: str,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._stores = {name: store for name, store in stores.items() if store.reconcile}
         self._platforms = platforms
         self._administrations = administrations
-        self._outbox = outbox
+        self._database = database
+        self._outbox = Outbox(database)
         self._owner = owner
         self._clock = clock
-        self._checkpoints = Checkpoints(outbox.engine)
-        self._alerts = AlertStore(outbox.engine, clock)
-        self._repair = WebhookRepair(outbox)
+        self._queries = OutboxQueries(database)
+        self._known = KnownRecords(database)
+        self._checkpoints = Checkpoints(database)
+        self._alerts = AlertStore(database, clock)
+        self._repair = WebhookRepair(self._outbox, RegisteredWebhooks(database))
         self._withheld: dict[str, set[str]] = {}  # the last orders of a store, if none of them says who bought
         self._busy: set[str] = set()
         self._tidied = False
@@ -94,7 +98,7 @@ class Reconciler:
 
     def tidy(self) -> None:
         """Resolve the problems of stores that are no longer reconciled."""
-        for problem in OutboxQueries(self._outbox.engine).open_problems():
+        for problem in self._queries.open_problems():
             kind, _, store = problem.key.partition(":")
             if kind in KINDS and store not in self._stores:
                 self._alerts.resolve(problem.key)
@@ -127,7 +131,7 @@ class Reconciler:
 
     def visit(self, store: Store) -> bool:
         """A round, if it is due and this process's turn; whether it was. Raises CannotStore."""
-        turn = Lease(self._outbox.engine, f"reconcile:{store.name}", LEASE_SECONDS)
+        turn = Lease(self._database, f"reconcile:{store.name}", LEASE_SECONDS)
         if not turn.take(self._owner, self._clock()):
             return False
         try:
@@ -150,7 +154,7 @@ class Reconciler:
         oldest = max(go_live.timestamp(), now - store.max_event_age.total_seconds())
         since = min(max(min(begun.upto, until) - OVERLAP, oldest), until)
         history = HistoryImport(
-            store, self._platforms[store.platform], self._outbox, "reconcile", go_live, clock=self._time
+            store, self._platforms[store.platform], self._outbox, self._known, "reconcile", go_live, clock=self._time
         )
         history.tally.withheld = self._withheld.setdefault(store.name, set())
         try:

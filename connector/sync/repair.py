@@ -20,9 +20,9 @@ log = logging.getLogger("connector.sync.repair")
 class WebhookRepair:
     """Looks after the webhooks that are remembered as ours."""
 
-    def __init__(self, outbox: Outbox) -> None:
+    def __init__(self, outbox: Outbox, registered: RegisteredWebhooks) -> None:
         self._outbox = outbox
-        self._ours = RegisteredWebhooks(outbox.engine)
+        self._ours = registered
 
     def look(self, store: Store, administration: ShopApiModule, admin: ShopApi, now: float) -> str:
         """Repair what is ours; what was or is wrong, in a sentence, or "". `now` in Unix seconds."""

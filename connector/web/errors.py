@@ -7,7 +7,7 @@ from flask import Response
 from werkzeug.exceptions import BadRequest, HTTPException
 
 from connector.core.webhook import InvalidSignature, NotJson
-from connector.storage.transaction import CannotStore
+from connector.storage.database import CannotStore
 
 log = logging.getLogger("connector.web.application")
 

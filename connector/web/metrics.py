@@ -12,14 +12,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from flask import Blueprint, Response, jsonify, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from sqlalchemy import Engine
 
 from connector.config.settings import Config
 from connector.dashboard.auth import Authenticator, caller
 from connector.monitoring.event_stats import BEYOND, BUCKETS, EventStats, Statistic, amount, match_key_counts
 from connector.monitoring.problems import KINDS, SILENT, alive
 from connector.outbox.queries import OutboxQueries
-from connector.storage.transaction import CannotStore
+from connector.storage.database import CannotStore, Database
 from connector.web.request_metrics import RequestMetrics
 
 COUNTED = 10_000  # rows of a lane; a number this large means so many or more
@@ -33,10 +32,12 @@ _SENT = {
 }
 
 
-def pages(config: Config, engine: Engine, request_metrics: RequestMetrics, authenticator: Authenticator) -> Blueprint:
+def pages(
+    config: Config, database: Database, request_metrics: RequestMetrics, authenticator: Authenticator
+) -> Blueprint:
     """The route, which asks for ADMIN_PASSWORD by basic auth where there is one."""
     page = Blueprint("metrics", __name__)
-    stored = DatabaseMetrics(engine, list(config.stores))
+    stored = DatabaseMetrics(database, list(config.stores))
 
     @page.get("/metrics")
     def metrics() -> Response:
@@ -77,9 +78,9 @@ def _refused(status: int, error: str) -> Response:
 class DatabaseMetrics:
     """What the database tells, collected anew each time Prometheus asks."""
 
-    def __init__(self, engine: Engine, stores: Iterable[str], clock: Callable[[], float] = time.time) -> None:
-        self._queries = OutboxQueries(engine)
-        self._tallies = EventStats(engine)
+    def __init__(self, database: Database, stores: Iterable[str], clock: Callable[[], float] = time.time) -> None:
+        self._queries = OutboxQueries(database)
+        self._tallies = EventStats(database)
         self._stores = list(stores)
         self._clock = clock
 

@@ -15,7 +15,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from connector.core.store import Store
 from connector.core.webhook import InvalidSignature, NotJson, Platform, Request
-from connector.storage.transaction import CannotStore
+from connector.storage.database import CannotStore
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)

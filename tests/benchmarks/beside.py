@@ -11,6 +11,7 @@ import msgspec
 from connector.config.settings import Config
 from connector.outbox.ledger import Decision
 from connector.outbox.outbox import Outbox
+from connector.storage.database import Database
 from connector.storage.engine import connect, migrate
 from tests.benchmarks import intake
 from tests.benchmarks.relay import SANDBOX, URL, accepted, answers, decisions, empty, running, wait_for
@@ -62,7 +63,7 @@ def run(
             with intake.server(web, settings | {"DATABASE_URL": url}):
                 alone.append(intake.load_it(script, requests, settings["PORT"])[0])
             empty(engine)
-            outbox, waiting = Outbox(engine), backlog(config, BACKLOG, turn)
+            outbox, waiting = Outbox(Database(engine)), backlog(config, BACKLOG, turn)
             for start in range(0, BACKLOG, 500):
                 outbox._record_all(waiting[start : start + 500])
             intake.prepare(requests, environment, 200 + turn)

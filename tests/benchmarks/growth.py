@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from connector.config.settings import Config
 from connector.outbox.outbox import Lane, Outbox, settled
+from connector.storage.database import Database
 from connector.storage.engine import connect, migrate
 from tests.benchmarks.relay import decisions
 
@@ -91,14 +92,14 @@ def run(config: Config, databases: dict[str, tuple[str, str]], say: Callable[[st
         small, big = (connect(url, patience=600.0) for url in urls)
         for engine in (small, big):
             migrate(engine)
-            Outbox(engine).add_lanes([OPEN, DENIED])
+            Outbox(Database(engine)).add_lanes([OPEN, DENIED])
         fill(small, OPEN.pixel, "due", 1, SMALL)
         fill(big, OPEN.pixel, "due", 1, BIG // 10)
         fill(big, DENIED.pixel, "due", 1, BIG - BIG // 10)
         fill(big, "CDONE000000000000000", "accepted", 1, BIG)
-        Outbox(big).deny(DENIED, time.time() + 600, time.time(), "token", "40105")
+        Outbox(Database(big)).deny(DENIED, time.time() + 600, time.time(), "token", "40105")
         index = plan(big, OPEN)
-        boxes = Outbox(small), Outbox(big)
+        boxes = Outbox(Database(small)), Outbox(Database(big))
         times: dict[str, list[float]] = {"small": [], "open": [], "denied": [], "few": [], "many": []}
         for turn in range(ROUNDS):
             times["small"].append(relayed(boxes[0], OPEN))

@@ -20,6 +20,7 @@ from connector.config.settings import Config
 from connector.intake.intake import examine
 from connector.outbox.ledger import Decision
 from connector.outbox.outbox import Outbox
+from connector.storage.database import Database
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import events
 from platforms import PLATFORMS
@@ -99,7 +100,7 @@ def empty(engine: sa.Engine) -> None:
 
 def drain(engine: sa.Engine, environment: dict[str, str], batch: list[Decision]) -> float:
     """Events a second, from the first claim to the last that is settled."""
-    outbox, expected = Outbox(engine), {m.event_id + m.event: m.payload for d in batch for m in d.events}
+    outbox, expected = Outbox(Database(engine)), {m.event_id + m.event: m.payload for d in batch for m in d.events}
     empty(engine)
     for start in range(0, len(batch), 500):
         outbox._record_all(batch[start : start + 500])
@@ -117,7 +118,7 @@ def drain(engine: sa.Engine, environment: dict[str, str], batch: list[Decision])
 
 def lone(engine: sa.Engine, environment: dict[str, str], few: list[Decision]) -> list[float]:
     """Seconds from the commit of an event, alone in the outbox, until the sandbox has taken it."""
-    outbox, rng, delays = Outbox(engine), random.Random(7), []
+    outbox, rng, delays = Outbox(Database(engine)), random.Random(7), []
     empty(engine)
     _client().delete("/received")
     with running("relay", environment):

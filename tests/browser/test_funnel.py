@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from werkzeug.serving import make_server
 
 from connector.config.settings import load
-from connector.outbox.outbox import Outbox
 from connector.pixel.snippet import snippet
+from connector.storage.database import Database
 from connector.storage.engine import connect
 from connector.storage.tables import events
 from connector.web.application import create_app
@@ -58,7 +58,7 @@ class Connector:
 
     @contextmanager
     def running(self):
-        server = make_server("127.0.0.1", 0, create_app(self.config, Outbox(self.engine)), threaded=True)
+        server = make_server("127.0.0.1", 0, create_app(self.config, Database(self.engine)), threaded=True)
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         self.url = f"http://127.0.0.1:{server.server_port}"

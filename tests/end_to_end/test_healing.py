@@ -19,6 +19,7 @@ from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
 from connector.relay.events_api import EventsApi
 from connector.relay.relay import Relay
+from connector.storage.database import Database
 from connector.sync.reconcile import UNDER_WAY, Reconciler
 from platforms import PLATFORMS
 from tests.support.fakes.living import Clock, Living, sent_ids, server
@@ -50,7 +51,7 @@ def relayed(shop: Living, outbox: Outbox) -> Sandbox:
 
 
 def test_one_round_heals_lost_deliveries_and_a_webhook_that_was_switched_off(shop: Living, engine: Engine) -> None:
-    outbox = Outbox(engine)
+    outbox = Outbox(Database(engine))
     with server(shop.store, outbox) as address:
         shop.register(engine, address)
         wanted = shop.active()
@@ -64,7 +65,12 @@ def test_one_round_heals_lost_deliveries_and_a_webhook_that_was_switched_off(sho
         assert sum(shop.lost.values()) >= 3
         shop.clock.now += UNDER_WAY + 60
         healer = Reconciler(
-            {"acme": shop.store}, PLATFORMS, {shop.platform: shop.administration}, outbox, "one", shop.clock
+            {"acme": shop.store},
+            PLATFORMS,
+            {shop.platform: shop.administration},
+            outbox.database,
+            "one",
+            shop.clock,
         )
         assert healer.visit(shop.store)
         assert shop.active() == wanted
@@ -75,7 +81,7 @@ def test_one_round_heals_lost_deliveries_and_a_webhook_that_was_switched_off(sho
     expected += [("CompleteRegistration", f"acme-customer-{number}") for number in people]
     assert sent_ids(sandbox.received()) == sorted(expected)
     assert not any(receipt.duplicate for receipt in sandbox.received())
-    problems = {problem.key: problem.sentence for problem in OutboxQueries(engine).open_problems()}
+    problems = {problem.key: problem.sentence for problem in OutboxQueries(Database(engine)).open_problems()}
     assert set(problems) == {"gaps:acme", "webhooks:acme"}
     lost = [number for number, gone in shop.lost.items() if gone]
     assert f"{len([n for n in lost if n in orders]) + 10} orders" in problems["gaps:acme"]

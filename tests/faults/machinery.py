@@ -20,6 +20,7 @@ import httpx
 
 from connector.config.settings import Config, load
 from connector.outbox.queries import OutboxQueries
+from connector.storage.database import Database
 from connector.storage.engine import connect, migrate
 from tests.faults.postgres import Server
 
@@ -168,7 +169,7 @@ class Machinery:
     def queries(self) -> OutboxQueries:
         """The desk over the database."""
         if self._queries is None:
-            self._queries = OutboxQueries(connect(self.database_url, patience=10))
+            self._queries = OutboxQueries(Database(connect(self.database_url, patience=10)))
         return self._queries
 
     def close(self) -> None:

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from connector.outbox.queries import EventFilter, OutboxQueries
+from connector.storage.database import Database
 from connector.storage.engine import connect
 from tests.faults.machinery import LOCK_HELD, Machinery, until
 from tests.faults.shoppers import Key, Shoppers
@@ -164,7 +165,7 @@ class Storm:
             lambda: (self._machinery.keep_up(), self._machinery.ready())[1], "the server is ready again", DRAINED_WITHIN
         )
         engine = connect(self._machinery.database_url, patience=10)
-        queries = OutboxQueries(engine)
+        queries = OutboxQueries(Database(engine))
         until(lambda: not queries.waiting(), "nothing is due any more", DRAINED_WITHIN)
         engine.dispose()
 
@@ -175,7 +176,8 @@ class Storm:
             received[receipt["event_source_id"], receipt["item"]["event"], receipt["item"]["event_id"]] += 1
         engine = connect(self._machinery.database_url, patience=10)
         rows = {
-            (row.pixel, row.event, row.event_id): row for row in OutboxQueries(engine).find(EventFilter(), 10_000_000)
+            (row.pixel, row.event, row.event_id): row
+            for row in OutboxQueries(Database(engine)).find(EventFilter(), 10_000_000)
         }
         engine.dispose()
         report.statuses = shoppers.statuses

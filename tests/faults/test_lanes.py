@@ -13,6 +13,7 @@ from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
 from connector.relay.events_api import EventsApi
 from connector.relay.relay import Relay
+from connector.storage.database import Database
 from connector.storage.engine import connect, migrate
 from tests.faults.lanes import measure
 from tests.faults.machinery import STORES
@@ -57,7 +58,9 @@ def test_two_relays_with_pools_of_their_own_send_ten_thousand_events_once(postgr
 
     def work(engine) -> int:
         client = httpx.Client(transport=httpx.MockTransport(answer))
-        relay = Relay(config.stores, Outbox(engine), EventsApi("https://tiktok.example", client), clock=lambda: NOW)
+        relay = Relay(
+            config.stores, Outbox(Database(engine)), EventsApi("https://tiktok.example", client), clock=lambda: NOW
+        )
         sent = 0
         while number := relay.step():
             sent += number

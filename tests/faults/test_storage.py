@@ -12,9 +12,9 @@ from flask import Flask
 
 from connector.config.settings import Config, load
 from connector.devtools.simulate import webhooks
-from connector.outbox.outbox import Outbox
 from connector.outbox.queries import EventFilter, OutboxQueries
 from connector.server.web_process import THREADS
+from connector.storage.database import Database
 from connector.storage.engine import connect, migrate
 from connector.web.application import create_app
 from tests.faults.machinery import STORES
@@ -39,7 +39,7 @@ class Shop:
         self.url = url
         self.engine = connect(url)
         migrate(self.engine)
-        self.app: Flask = create_app(self.config, Outbox(self.engine))
+        self.app: Flask = create_app(self.config, Database(self.engine))
         self._orders = webhooks(self.config.stores["acme"], ["orders/create"], 10_000, random.Random(1))
         self.post()
 
@@ -60,7 +60,7 @@ class Shop:
             assert max(seconds for _, seconds in found) < PROMISED + SLACK
 
     def stored(self) -> int:
-        return len(OutboxQueries(self.engine).find(EventFilter(event="PlaceAnOrder"), 1000))
+        return len(OutboxQueries(Database(self.engine)).find(EventFilter(event="PlaceAnOrder"), 1000))
 
     def works(self) -> None:
         before = self.stored()

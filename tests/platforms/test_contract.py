@@ -28,6 +28,8 @@ from connector.outbox.encryption import decrypt
 from connector.outbox.outbox import Lane, Outbox
 from connector.outbox.queries import EventFilter, OutboxQueries
 from connector.plugin.testing.shoppers import Journey
+from connector.privacy.requests import DataRequestStore
+from connector.storage.database import Database
 from connector.storage.engine import connect, migrate
 from platforms import PLATFORMS
 from platforms.shopify import samples as shopify_samples
@@ -98,7 +100,9 @@ class Bench:
         return self.intake.take(self.store, request)
 
     def events(self) -> list[tuple[str, str]]:
-        return sorted((row.event, row.event_id) for row in OutboxQueries(self.outbox.engine).find(EventFilter(), 1000))
+        return sorted(
+            (row.event, row.event_id) for row in OutboxQueries(self.outbox.database).find(EventFilter(), 1000)
+        )
 
     def payloads(self) -> list[bytes]:
         lane = Lane(self.store.name, self.store.pixels[0].code)
@@ -108,23 +112,29 @@ class Bench:
 
     def lines(self, key: str) -> list[str]:
         """The outcomes of the ledger's lines about an object."""
-        return [line.outcome for line in OutboxQueries(self.outbox.engine).show(key)[0]]
+        return [line.outcome for line in OutboxQueries(self.outbox.database).show(key)[0]]
 
     def counted(self, what: str) -> int:
         self.intake.flush()
-        return sum(row.count for row in OutboxQueries(self.outbox.engine).counted() if row.what == what)
+        return sum(row.count for row in OutboxQueries(self.outbox.database).counted() if row.what == what)
 
     def is_empty(self) -> bool:
         return (
             not self.events()
-            and not OutboxQueries(self.outbox.engine).parked()
-            and not OutboxQueries(self.outbox.engine).show("")[0]
+            and not OutboxQueries(self.outbox.database).parked()
+            and not OutboxQueries(self.outbox.database).show("")[0]
         )
 
 
 def bench_of(outbox: Outbox, name: str, platform: Any = None, store: Store | None = None) -> Bench:
     store = store or STORES[name]
-    intake = Intake({store.name: store}, {name: platform or PLATFORMS[name]}, outbox, clock=lambda: NOW)
+    intake = Intake(
+        {store.name: store},
+        {name: platform or PLATFORMS[name]},
+        outbox,
+        DataRequestStore(outbox.database),
+        clock=lambda: NOW,
+    )
     return Bench(intake, outbox, store)
 
 
@@ -144,7 +154,7 @@ def outbox(tmp_path: Path, empty_database: bytes) -> Iterator[Outbox]:
     engine = connect(f"sqlite:///{path}")
     # No power is cut in these tests, and waiting for the disk is most of their time.
     listen(engine, "connect", lambda connection, _record: connection.execute("PRAGMA synchronous=OFF"))
-    yield Outbox(engine)
+    yield Outbox(Database(engine))
     engine.dispose()
 
 
@@ -197,7 +207,7 @@ def test_a_well_signed_sample_of_every_topic_is_taken(name: str, topic: str, out
     expected = "relayed" if topic in PLATFORMS[name].TOPICS else "recorded"
     assert bench.take(sample_request(name, topic)) == expected
     assert bool(bench.events()) == (expected == "relayed")
-    assert not OutboxQueries(outbox.engine).parked()
+    assert not OutboxQueries(outbox.database).parked()
 
 
 def forgeries(request: Request, good: str) -> Iterator[Request]:
@@ -330,13 +340,13 @@ def test_signed_json_that_is_no_such_webhook_is_parked_and_opens_again(name: str
         assert bench.take(request_of(name, topic, body)) == "parked"
         assert bench.take(request_of(name, topic, body)) == "parked"
     assert not bench.events()
-    parked = OutboxQueries(outbox.engine).parked()
+    parked = OutboxQueries(outbox.database).parked()
     assert [item.topic for item in parked] == list(SAMPLES[name].TOPICS)
     assert not any("bug" in item.reason for item in parked), parked[0].reason
     for item in parked:
         assert decrypt(item.sealed, bench.store).body == body
         assert bench.intake.replay(item) == "parked"
-    assert len(OutboxQueries(outbox.engine).parked()) == len(parked)
+    assert len(OutboxQueries(outbox.database).parked()) == len(parked)
 
 
 HOSTILE_NUMBERS = (b"1e999", b"1" + b"0" * 400, b"1e1000000", b"1e99999999999999999999", b"-1e-999", b"-0.0", b"-7")
@@ -366,7 +376,7 @@ def test_hostile_numbers_in_every_number_cost_those_fields_only(name: str, topic
         # Ids of lines and addresses, quantities, prices: all of them; those of the object itself stay.
         body = replaced_everywhere(body_of(name, topic, seed), "@", int | float, REQUIRED[topic] | KEPT)
         text = SAMPLES[name].encode(body).replace(b'"@"', number)
-        assert bench.take(request_of(name, topic, text)) == "relayed", OutboxQueries(outbox.engine).parked()[:1]
+        assert bench.take(request_of(name, topic, text)) == "relayed", OutboxQueries(outbox.database).parked()[:1]
     for payload in bench.payloads():
         check_payload(payload)
 
@@ -384,7 +394,7 @@ def test_hostile_text_in_every_text_costs_those_fields_only(name: str, topic: st
     for seed, hostile in enumerate(("\x00", "a\x00b", "\x00" * 5000, "x" * 100_000, "\u202e𝕏\ufffd", "1E+1000000")):
         body = replaced_everywhere(body_of(name, topic, seed), hostile, str, REQUIRED[topic] | KEPT)
         text = SAMPLES[name].encode(body)
-        assert bench.take(request_of(name, topic, text)) == "relayed", OutboxQueries(outbox.engine).parked()[:1]
+        assert bench.take(request_of(name, topic, text)) == "relayed", OutboxQueries(outbox.database).parked()[:1]
     for payload in bench.payloads():
         assert b"\\u0000" not in payload
         check_payload(payload)
@@ -429,7 +439,7 @@ def test_a_webhook_of_another_shop_is_parked(name: str, topic: str, outbox: Outb
     bench = bench_of(outbox, name)
     for other in ("https://staging.example/", "other.myshopify.com"):
         assert bench.take(sample_request(name, topic, **{SHOP_HEADER[name]: other})) == "parked"
-    (item,) = OutboxQueries(outbox.engine).parked()
+    (item,) = OutboxQueries(outbox.database).parked()
     assert "another shop, staging.example" in item.reason
     assert not bench.events()
 
@@ -471,14 +481,14 @@ def test_a_bug_of_ours_parks_the_webhook_and_the_healthy_code_relays_it(
     request = sample_request(name, topic)
     assert bench.take(request) == "parked"
     assert not bench.events()
-    (item,) = OutboxQueries(outbox.engine).parked()
+    (item,) = OutboxQueries(outbox.database).parked()
     assert re.fullmatch(
         r"a bug of the connector's: (KeyError|RecursionError) in translate \(test_contract.py:\d+\)", item.reason
     )
     healthy = bench_of(outbox, name)
     assert healthy.intake.replay(item) == "relayed"
     assert healthy.events()
-    assert not OutboxQueries(outbox.engine).parked()
+    assert not OutboxQueries(outbox.database).parked()
     # The line of the parked body now tells how the story went on.
     assert healthy.lines(healthy.events()[0][1]) == ["relayed"]
     assert healthy.take(request) == "nothing new"
@@ -488,7 +498,7 @@ def test_what_is_unsealed_is_the_very_webhook(bench: Bench) -> None:
     name = bench.store.platform
     request = request_of(name, first_topic(bench), b"[]")
     bench.take(request)
-    (item,) = OutboxQueries(bench.outbox.engine).parked()
+    (item,) = OutboxQueries(bench.outbox.database).parked()
     assert b"[]" not in item.sealed
     assert decrypt(item.sealed, bench.store) == PLATFORMS[name].receive(request, bench.store)
 
@@ -585,13 +595,13 @@ def test_any_value_in_any_optional_field_never_costs_the_event(
     path = optional[where % len(optional)]
     request = request_of(name, topic, written(with_value(body, path, value)))
     outcome = bench.take(request)
-    parked = OutboxQueries(outbox.engine).parked()[-1:]
+    parked = OutboxQueries(outbox.database).parked()[-1:]
     assert outcome in ("relayed", "nothing new") or not JUDGED.isdisjoint(path), (path, parked)
     assert outcome != "parked", parked[0].reason
     if not JUDGED.isdisjoint(path):
         return
     for event, event_id in seen_usually(name, topic, body):
-        row = next(row for row in OutboxQueries(outbox.engine).show(event_id)[1] if row.event == event)
+        row = next(row for row in OutboxQueries(outbox.database).show(event_id)[1] if row.event == event)
         check_payload(row.payload)
         assert journey(seed).person.email.encode() not in row.payload
 

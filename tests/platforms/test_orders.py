@@ -8,6 +8,8 @@ from connector.config.settings import load
 from connector.core.store import ORDER_KINDS, EventIdTemplates, Pixel
 from connector.intake.intake import Intake
 from connector.outbox.outbox import Lane, Outbox
+from connector.privacy.requests import DataRequestStore
+from connector.storage.database import Database
 from platforms import PLATFORMS
 from tests.support.bodies import (
     BOTH,
@@ -56,13 +58,13 @@ def sqlite_outbox(migrated_sqlite, tmp_path):
 
     shutil.copy(migrated_sqlite, tmp_path / "connector.db")
     engine = connect(f"sqlite:///{tmp_path / 'connector.db'}")
-    yield Outbox(engine)
+    yield Outbox(Database(engine))
     engine.dispose()
 
 
 def taken(outbox, store, *deliveries):
     """What each delivery came to, and the (event, event_id) that wait for TikTok afterwards."""
-    intake = Intake({store.name: store}, PLATFORMS, outbox, lambda: NOW)
+    intake = Intake({store.name: store}, PLATFORMS, outbox, DataRequestStore(outbox.database), lambda: NOW)
     outcomes = [intake.take(store, signed(store, topics, body)) for topics, body in deliveries]
     waiting = [
         (claimed.event, claimed.event_id)

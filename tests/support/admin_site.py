@@ -17,6 +17,7 @@ from connector.outbox.outbox import Outbox
 from connector.outbox.queries import EventFilter, OutboxQueries
 from connector.relay.events_api import EventsApi
 from connector.relay.relay import Relay
+from connector.storage.database import Database
 from connector.web.application import create_app
 from platforms import PLATFORMS
 
@@ -49,8 +50,8 @@ class Site:
     def __init__(self, engine: Engine, **environ: str) -> None:
         self.engine = engine
         self.config = load({"STORES_TOML": STORES, "ADMIN_PASSWORD": PASSWORD, **environ})
-        self.outbox, self.queries = Outbox(engine), OutboxQueries(engine)
-        self.app: Flask = create_app(self.config, self.outbox)
+        self.outbox, self.queries = Outbox(Database(engine)), OutboxQueries(Database(engine))
+        self.app: Flask = create_app(self.config, self.outbox.database)
         self.sandbox, self.healthy = Sandbox(), False
         client = httpx.Client(transport=httpx.MockTransport(self._answer))
         api = EventsApi("https://tiktok.example/open_api/v1.3", client)
@@ -72,7 +73,7 @@ class Site:
         self.work()
         self.outbox.beat("one", time.time())
         self.app.extensions["intake"].flush()
-        WebhookStats(self.engine).count_up(time.time())
+        WebhookStats(Database(self.engine)).count_up(time.time())
         return self
 
     def park(self, browser, body: bytes = b'{"no": "id"}') -> None:

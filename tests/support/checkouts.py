@@ -17,10 +17,12 @@ from connector.intake.intake import Intake
 from connector.outbox.held_events import HeldEvents
 from connector.outbox.outbox import Outbox
 from connector.plugin.testing.shoppers import Journey
+from connector.privacy.requests import DataRequestStore
 from connector.relay.events_api import EventsApi
 from connector.relay.relay import Relay
 from connector.signals.collector import BeaconRequest, Collector
 from connector.signals.matching import SignalMatcher
+from connector.storage.database import Database
 from connector.storage.tables import events, ledger, signals
 from platforms import PLATFORMS
 from platforms.shopify import samples as shopify_samples
@@ -66,12 +68,12 @@ class Way:
         self.engine = engine
         self.store = store
         self.stores = {store.name: store}
-        self.outbox = Outbox(engine)
-        self.intake = Intake(self.stores, PLATFORMS, self.outbox, self.moment)
+        self.outbox = Outbox(Database(engine))
+        self.intake = Intake(self.stores, PLATFORMS, self.outbox, DataRequestStore(self.outbox.database), self.moment)
         self.intake.start()
-        self.matcher = SignalMatcher(engine)
+        self.matcher = SignalMatcher(Database(engine))
         self.collector = Collector(self.stores, 0, self.matcher, clock=lambda: self.now, elapsed=lambda: self.now)
-        self.holds = HeldEvents(engine)
+        self.holds = HeldEvents(Database(engine))
         self.sandbox = Sandbox(clock=lambda: self.now, pause=lambda _event, _seconds: None)
         client = httpx.Client(transport=httpx.MockTransport(self._answer))
         self.relay = Relay(

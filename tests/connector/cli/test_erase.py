@@ -16,6 +16,8 @@ from connector.core.webhook import Request
 from connector.intake.intake import Intake
 from connector.outbox.outbox import Lane, Outbox, settled
 from connector.plugin.testing.shoppers import Journey
+from connector.privacy.requests import DataRequestStore
+from connector.storage.database import Database
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import demands, events, ledger, parked
 from platforms import PLATFORMS
@@ -50,9 +52,11 @@ class Bench:
         self.stores = dict(load(self.environment).stores)
         self.engine = connect(url)
         migrate(self.engine)
-        self.outbox = Outbox(self.engine)
+        self.outbox = Outbox(Database(self.engine))
         self.now = NOW
-        self.intake = Intake(self.stores, PLATFORMS, self.outbox, clock=lambda: self.now)
+        self.intake = Intake(
+            self.stores, PLATFORMS, self.outbox, DataRequestStore(self.outbox.database), clock=lambda: self.now
+        )
         self.intake.start()
 
     def run(self, *arguments: str, typed: str = "") -> tuple[int, str, str]:

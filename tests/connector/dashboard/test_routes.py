@@ -19,9 +19,10 @@ from connector.dashboard.routes import HEADERS, PAGE
 from connector.monitoring.alerts import AlertStore
 from connector.monitoring.problems import ProblemFinder
 from connector.outbox.ledger import Decision
-from connector.outbox.outbox import Lane, Outbox, ParkedWebhook
+from connector.outbox.outbox import Lane, ParkedWebhook
 from connector.outbox.queries import EventFilter
 from connector.relay.relay import fingerprint
+from connector.storage.database import Database
 from connector.storage.tables import events, parked
 from connector.web.application import create_app
 from tests.support.admin_site import PASSWORD, REASON, Site
@@ -186,7 +187,7 @@ class TestPages:
     def test_a_problem_is_the_stores_word(self, site: Site, inside: FlaskClient) -> None:
         """The worst first; what can be seen in the database is known at once, before any watcher looks."""
         assert "events rejected" in inside.get("/?store=acme").text
-        AlertStore(site.engine).report(
+        AlertStore(Database(site.engine)).report(
             "webhooks:acme", "store acme: none; let `connector webhooks register acme` make it"
         )
         page = inside.get("/?store=acme").text
@@ -202,7 +203,9 @@ class TestPages:
     def test_what_is_over_is_not_told_any_more(self, site: Site, inside: FlaskClient) -> None:
         """Although the watcher, which looks once a minute, has not yet seen that it is."""
         site.outbox.deny(ACME, time.time() + 9, time.time(), fingerprint(TOKEN), "40105 revoked")
-        AlertStore(site.engine).note(ProblemFinder(site.engine, site.config.stores).find(time.time()), ())
+        AlertStore(Database(site.engine)).note(
+            ProblemFinder(Database(site.engine), site.config.stores).find(time.time()), ()
+        )
         for words in ("TikTok refuses the token", "token or permission refused", "has rejected", "is parked"):
             assert words in inside.get("/?store=acme").text
         site.outbox.open(ACME)
@@ -266,7 +269,7 @@ class TestPages:
 
         engine = connect(f"{sqlite_url}/no/such/folder", patience=0.1)
         config = load({"STORES_TOML": Site.__init__.__globals__["STORES"], "ADMIN_PASSWORD": PASSWORD})
-        browser = create_app(config, Outbox(engine)).test_client()
+        browser = create_app(config, Database(engine)).test_client()
         browser.post("/login", data={"password": PASSWORD})
         answer = browser.get("/")
         assert answer.status_code == 503

@@ -14,6 +14,7 @@ from connector.devtools.check import check
 from connector.monitoring.alerts import AlertStore
 from connector.outbox.encryption import encrypt
 from connector.outbox.outbox import Lane, Outbox, ParkedWebhook
+from connector.storage.database import Database
 from connector.storage.engine import connect
 from tests.support.filled import NOW, decision, mapped
 
@@ -54,7 +55,7 @@ def url(migrated_sqlite, tmp_path):
 @pytest.fixture
 def outbox(url):
     engine = connect(url)
-    yield Outbox(engine)
+    yield Outbox(Database(engine))
     engine.dispose()
 
 
@@ -126,7 +127,7 @@ def test_without_a_database_file_nothing_is_wrong_yet(tmp_path):
 
 
 def test_an_old_schema_names_the_command(url, outbox):
-    with outbox.engine.begin() as connection:
+    with outbox.database.engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '0000'"))
     findings = found(url)
     assert "fault" not in [mark for mark, _ in findings]  # a release phase checks before it migrates
@@ -175,7 +176,7 @@ def test_parked_webhooks_and_those_no_secret_opens(url, outbox):
 def test_a_denied_lane_is_warned_of(url, outbox):
     lane = Lane("acme", "CABCDEFGHIJKLMNOPQR0")
     outbox.add_lanes([lane])
-    with outbox.engine.begin() as connection:
+    with outbox.database.engine.begin() as connection:
         connection.execute(
             text(
                 "UPDATE lanes SET denied_since = :at, denied_until = :at, denials = 1, reason = '40105 no permission'"
@@ -188,7 +189,7 @@ def test_a_denied_lane_is_warned_of(url, outbox):
 
 def test_open_problems_are_warned_of(url, outbox):
     """What the watcher or others have found; but what check itself has just found is not said twice."""
-    alerts = AlertStore(outbox.engine, lambda: NOW)
+    alerts = AlertStore(outbox.database, lambda: NOW)
     alerts.report("silent:acme", "store acme: no webhook for a day; see whether the shop is up")
     alerts.report("parked:acme", "parked")
     alerts.report("webhooks:acme", "over")

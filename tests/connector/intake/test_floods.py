@@ -16,6 +16,8 @@ from connector.core.webhook import InvalidSignature, Request
 from connector.devtools.simulate import webhooks
 from connector.intake.intake import TOPICS_COUNTED, Intake
 from connector.outbox.outbox import Outbox
+from connector.privacy.requests import DataRequestStore
+from connector.storage.database import Database
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import metadata
 from platforms import PLATFORMS
@@ -48,7 +50,13 @@ class Bench:
         self.stores = dict(load({"STORES_TOML": STORES, "DATABASE_URL": url}).stores)
         self.engine = connect(url)
         migrate(self.engine)
-        self.intake = Intake(self.stores, PLATFORMS, Outbox(self.engine), clock=lambda: NOW)
+        self.intake = Intake(
+            self.stores,
+            PLATFORMS,
+            Outbox(Database(self.engine)),
+            DataRequestStore(Database(self.engine)),
+            clock=lambda: NOW,
+        )
         self.intake.start()
         self.begun = 0
 
@@ -123,7 +131,13 @@ def test_an_old_signed_body_is_no_sale_of_today(bench: Bench, name: str, days: i
     platform = PLATFORMS[store.platform]
     request = bench.request(store)
     headers = {**request.headers, "x-shopify-triggered-at": later.isoformat()}
-    intake = Intake(bench.stores, PLATFORMS, Outbox(bench.engine), clock=lambda: later)
+    intake = Intake(
+        bench.stores,
+        PLATFORMS,
+        Outbox(Database(bench.engine)),
+        DataRequestStore(Database(bench.engine)),
+        clock=lambda: later,
+    )
     if days <= 6:
         intake.take(store, request)
     known = bench.rows()["events"]

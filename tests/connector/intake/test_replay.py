@@ -20,6 +20,7 @@ from connector.outbox.encryption import encrypt
 from connector.outbox.ledger import Decision
 from connector.outbox.outbox import STATES, Lane, Outbox, ParkedWebhook, settled
 from connector.outbox.queries import EventFilter, OutboxQueries
+from connector.storage.database import Database
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import events
 from connector.web.application import create_app
@@ -48,7 +49,7 @@ class Bench:
         self.config = load(self.environment)
         self.engine = connect(url)
         migrate(self.engine)
-        self.outbox, self.queries = Outbox(self.engine), OutboxQueries(self.engine)
+        self.outbox, self.queries = Outbox(Database(self.engine)), OutboxQueries(Database(self.engine))
 
     def run(self, *arguments: str) -> tuple[int, str]:
         """Exit status and what was printed."""
@@ -283,7 +284,7 @@ class TestList:
 
     def test_an_order_can_be_shown_by_its_number(self, bench):
         """With what TikTok said."""
-        app = create_app(bench.config, bench.outbox)
+        app = create_app(bench.config, bench.outbox.database)
         body, headers = next(webhooks(bench.config.stores["acme"], ["orders/create"], 1, random.Random(2)))
         from platforms import PLATFORMS
 

@@ -6,6 +6,7 @@ import pytest
 
 from connector.mapping.consent import CONSENT_DENIED, CONSENT_MISSING
 from connector.outbox.queries import OutboxQueries
+from connector.storage.database import Database
 from tests.support.checkouts import ASKING, NOTHING_TO_MATCH, SHOP, UNTOLD, Way, joined
 
 YES = {"note_attributes": [{"name": "tiktok_consent", "value": "yes"}]}
@@ -50,7 +51,7 @@ class TestConsent:
         assert (row.state, row.message, row.payload) == ("skipped", CONSENT_DENIED, None)
         assert (row.email, row.phone, row.external_id) == (None, None, None)
         assert asking.lines() == [("orders/create", "skipped", f"PlaceAnOrder: {CONSENT_DENIED}")]
-        assert OutboxQueries(asking.engine).skipped("no consent") == {"acme": 1}
+        assert OutboxQueries(Database(asking.engine)).skipped("no consent") == {"acme": 1}
         asking.step(300)
         assert asking.sent() == {}
 
@@ -196,7 +197,7 @@ class TestReplay:
         """That would send it without the yes it waits for."""
         asking.webhook("orders/create", **UNTOLD)
         (row,) = asking.rows()
-        assert OutboxQueries(asking.engine).replay([row.id], asking.now) == 0
+        assert OutboxQueries(Database(asking.engine)).replay([row.id], asking.now) == 0
         asking.step(6)
-        assert OutboxQueries(asking.engine).replay([row.id], asking.now) == 0
+        assert OutboxQueries(Database(asking.engine)).replay([row.id], asking.now) == 0
         assert asking.states() == {"PlaceAnOrder": "skipped"}

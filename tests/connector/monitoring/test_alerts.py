@@ -22,6 +22,7 @@ from connector.monitoring.alerts import (
     notifier,
 )
 from connector.outbox.queries import OutboxQueries
+from connector.storage.database import Database
 from connector.storage.tables import alerts
 from tests.support.alert_receiver import Receiver, receiver
 from tests.support.filled import NOW, rows
@@ -37,14 +38,14 @@ class Bench:
         self.server = server
         self.now = NOW
         self.hook = AlertWebhook(server.url, client)
-        self.alerts = AlertStore(engine, self.clock)
+        self.alerts = AlertStore(Database(engine), self.clock)
         self.notifier = self.hire("one")
 
     def clock(self) -> float:
         return self.now
 
     def hire(self, name: str) -> Notifier:
-        return notifier(self.engine, self.hook, name, self.clock)
+        return notifier(Database(self.engine), self.hook, name, self.clock)
 
     def tell(self, *problems: Problem, after: float = 0.0) -> list[str]:
         """The messages of a round in which these problems are seen, some seconds after the last."""
@@ -127,10 +128,10 @@ class TestOnce:
         """Before it counts it is neither told nor shown, and if it ends nobody hears of it."""
         testing = Problem("denied:x", "a test code is set", after=86_400)
         assert bench.tell(testing) == []
-        assert OutboxQueries(bench.engine).open_problems() == []
+        assert OutboxQueries(Database(bench.engine)).open_problems() == []
         assert bench.tell(testing, after=86_300) == []
         assert bench.tell(testing, after=100) == ["Problem: a test code is set"]
-        assert [problem.since for problem in OutboxQueries(bench.engine).open_problems()] == [NOW]
+        assert [problem.since for problem in OutboxQueries(Database(bench.engine)).open_problems()] == [NOW]
         other = Problem("denied:y", "another", after=100)
         bench.tell(testing, other)
         bench.tell(testing, after=10)
@@ -139,11 +140,11 @@ class TestOnce:
 
     def test_others_report_and_resolve(self, bench: Bench) -> None:
         """From any process; the watcher does not take for over what it does not look for."""
-        AlertStore(bench.engine, bench.clock).report("webhooks:acme", "store acme: a webhook is switched off")
+        AlertStore(Database(bench.engine), bench.clock).report("webhooks:acme", "store acme: a webhook is switched off")
         assert bench.tell() == ["Problem: store acme: a webhook is switched off"]
         assert bench.tell(after=9999) == []
-        AlertStore(bench.engine, bench.clock).resolve("webhooks:acme")
-        AlertStore(bench.engine, bench.clock).resolve("webhooks:other")
+        AlertStore(Database(bench.engine), bench.clock).resolve("webhooks:acme")
+        AlertStore(Database(bench.engine), bench.clock).resolve("webhooks:other")
         assert bench.tell(after=60) == []
         (text,) = bench.tell(after=CALM)
         assert text == "Over after 3 hours: store acme: a webhook is switched off"
@@ -160,7 +161,7 @@ class TestOnce:
         """Numbers in it grow, and that is no new problem."""
         bench.tell(DENIED)
         assert bench.tell(Problem(DENIED.key, "worse"), after=60) == []
-        assert [problem.sentence for problem in OutboxQueries(bench.engine).open_problems()] == ["worse"]
+        assert [problem.sentence for problem in OutboxQueries(Database(bench.engine)).open_problems()] == ["worse"]
 
     def test_mentions_and_links_are_taken_apart(self, bench: Bench) -> None:
         """A shop's or TikTok's words must not call everybody in the channel."""
@@ -244,7 +245,7 @@ class TestFailing:
         bench.server.answers = [(500, {})]
         bench.tell(after=CALM)
         assert bench.tell(DENIED, after=60) == []
-        assert [problem.key for problem in OutboxQueries(bench.engine).open_problems()] == [DENIED.key]
+        assert [problem.key for problem in OutboxQueries(Database(bench.engine)).open_problems()] == [DENIED.key]
 
     def test_a_pause_from_the_future_holds_nothing_back(self, bench: Bench) -> None:
         """A clock jumped."""
@@ -262,14 +263,14 @@ class TestWithoutAnAddress:
     def test_a_line_when_it_begins_and_one_when_it_ends(self, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
         """Structured, by the problem's key."""
         caplog.set_level(logging.INFO)
-        bench.notifier = notifier(bench.engine, None, "one", bench.clock)
+        bench.notifier = notifier(Database(bench.engine), None, "one", bench.clock)
         for _ in range(3):
             assert bench.tell(DENIED, after=60) == []
-        assert [(p.key, p.sentence, p.since) for p in OutboxQueries(bench.engine).open_problems()] == [
+        assert [(p.key, p.sentence, p.since) for p in OutboxQueries(Database(bench.engine)).open_problems()] == [
             (DENIED.key, SENTENCE, NOW + 60)
         ]
         bench.tell(after=60)
-        assert OutboxQueries(bench.engine).open_problems() == []
+        assert OutboxQueries(Database(bench.engine)).open_problems() == []
         bench.tell(after=CALM)
         assert [(r.levelname, r.message, r.problem) for r in caplog.records] == [  # type: ignore[attr-defined]
             ("ERROR", f"problem: {SENTENCE}", DENIED.key),
@@ -288,7 +289,7 @@ class TestWithoutAnAddress:
 
     def test_an_address_that_is_set_later_gets_what_is_still_wrong(self, bench: Bench) -> None:
         """Not what is over."""
-        bench.notifier = notifier(bench.engine, None, "one", bench.clock)
+        bench.notifier = notifier(Database(bench.engine), None, "one", bench.clock)
         bench.tell(DENIED, Problem("lag:x", "waited"))
         bench.tell(DENIED, after=60)
         bench.notifier = bench.hire("one")

@@ -24,6 +24,7 @@ from connector.monitoring.event_stats import (
     median,
 )
 from connector.outbox.outbox import LeasedEvent, Outbox, again, settled
+from connector.storage.database import Database
 from tests.support.filled import LANE, NOW, PIXEL, claim, decision, fill, mapped
 
 HOUR_OF_NOW = int(NOW) // HOUR * HOUR
@@ -57,8 +58,8 @@ def settle(outbox: Outbox, *verdicts: tuple[str, int | None], at: float = NOW, o
 
 def told(engine: Engine, *what: str) -> Counter[str]:
     """What the hour's tallies say, in a line each; the totals must say the same."""
-    found = EventStats(engine).read(["acme"], what or ALL, NOW - HOUR, NOW + 2 * HOUR, HOUR)
-    every = [number for number in EventStats(engine).totals() if number.what in (what or ALL)]
+    found = EventStats(Database(engine)).read(["acme"], what or ALL, NOW - HOUR, NOW + 2 * HOUR, HOUR)
+    every = [number for number in EventStats(Database(engine)).totals() if number.what in (what or ALL)]
     lines, ever = Counter[str](), Counter[str]()
     for numbers, counted in ((found, lines), (every, ever)):
         for one in numbers:
@@ -147,7 +148,7 @@ def test_numbers_add_up_over_settlings_and_hours(outbox: Outbox, engine: Engine)
     for number, at in enumerate((NOW, NOW, NOW + HOUR)):
         put(outbox, number, b"{}")
         settle(outbox, ("accepted", 0), at=at)
-    tallies = EventStats(engine)
+    tallies = EventStats(Database(engine))
     by_hour = tallies.read(["acme"], ["sent"], NOW, NOW + 2 * HOUR, HOUR)
     assert [(one.at, one.count) for one in sorted(by_hour, key=lambda one: one.at)] == [
         (HOUR_OF_NOW, 2),

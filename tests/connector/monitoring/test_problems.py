@@ -13,6 +13,7 @@ from connector.monitoring.problems import COUNTED, KINDS, NO_RELAY, ProblemFinde
 from connector.outbox.outbox import Lane, Outbox, ParkedWebhook, again, settled
 from connector.privacy.data_subject import DataSubject
 from connector.privacy.requests import DataRequestStore
+from connector.storage.database import Database
 from connector.storage.tables import arrivals
 from tests.support.filled import LANE, NOW, OTHER_PIXEL, PIXEL, claim, decision, fill, mapped, sha
 
@@ -33,8 +34,8 @@ class Bench:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.outbox = Outbox(engine)
-        self.finder = ProblemFinder(engine, {"acme": STORE})
+        self.outbox = Outbox(Database(engine))
+        self.finder = ProblemFinder(Database(engine), {"acme": STORE})
 
     def found(self, at: float, relay: bool = True) -> dict[str, str]:
         if relay:
@@ -161,14 +162,14 @@ def test_refused_signatures_at_the_address_that_shops_share(bench: Bench) -> Non
     hour = int(NOW) // HOUR * HOUR
     bench.outbox.count({("shopify", "", "refused", hour): 3})
     assert bench.found(NOW) == {}  # no store of that kind
-    finder = ProblemFinder(bench.engine, {"acme": replace(STORE, platform="shopify")})
+    finder = ProblemFinder(Database(bench.engine), {"acme": replace(STORE, platform="shopify")})
     (found,) = [problem for problem in finder.find(NOW) if problem.key.startswith("signatures")]
     assert (found.key, "/webhooks/shopify are refused" in found.sentence) == ("signatures:shopify", True)
 
 
 def test_a_test_event_code_counts_after_a_day(bench: Bench) -> None:
     """The alerts remember since when."""
-    finder = ProblemFinder(bench.engine, {"acme": replace(STORE, pixels=(PIXEL, OTHER_PIXEL))})
+    finder = ProblemFinder(Database(bench.engine), {"acme": replace(STORE, pixels=(PIXEL, OTHER_PIXEL))})
     bench.outbox.beat("one", NOW)
     (found,) = finder.find(NOW)
     assert (found.key, found.after) == (f"testing:acme:{OTHER_PIXEL.code}", DAY)
@@ -196,16 +197,16 @@ def test_all_kinds_are_known(bench: Bench) -> None:
     bench.outbox.park(ParkedWebhook("acme", "t", sha("x"), "no id", NOW, b"sealed"))
     bench.outbox.count({("acme", "", "refused", int(NOW) // HOUR * HOUR): 5})
     for what in ("uninstalled", "export", "erase_person"):
-        DataRequestStore(bench.engine).note(
+        DataRequestStore(Database(bench.engine)).note(
             "acme", what, DataSubject(order_ids=frozenset({"1"})), sha(what), NOW - 2 * HOUR
         )
-    finder = ProblemFinder(bench.engine, {"acme": replace(STORE, pixels=(PIXEL, OTHER_PIXEL))})
+    finder = ProblemFinder(Database(bench.engine), {"acme": replace(STORE, pixels=(PIXEL, OTHER_PIXEL))})
     assert {problem.kind for problem in finder.find(NOW + 400)} == KINDS
 
 
 def test_a_shop_that_has_uninstalled_the_app_is_told_of_for_a_day(bench: Bench) -> None:
     """Its queue is still sent; and in which order its data and then the store go."""
-    DataRequestStore(bench.engine).note("acme", "uninstalled", DataSubject(), sha("body"), NOW)
+    DataRequestStore(Database(bench.engine)).note("acme", "uninstalled", DataSubject(), sha("body"), NOW)
     told = bench.found(NOW + 60)["uninstalled:acme:1"]
     assert "leave the store in the stores file until" in told
     assert "`connector erase --store acme --all`" in told
@@ -214,7 +215,7 @@ def test_a_shop_that_has_uninstalled_the_app_is_told_of_for_a_day(bench: Bench) 
 
 def test_a_shoppers_question_is_a_problem_until_it_is_answered(bench: Bench) -> None:
     """With the command that answers, and without the shopper."""
-    asked = DataRequestStore(bench.engine)
+    asked = DataRequestStore(Database(bench.engine))
     asked.note("acme", "export", DataSubject(emails=frozenset({"ab" * 32}), customer_id="8123"), sha("body"), NOW)
     (sentence,) = bench.found(NOW + 20 * DAY).values()
     assert "`connector events export --demand 1`" in sentence
@@ -225,7 +226,7 @@ def test_a_shoppers_question_is_a_problem_until_it_is_answered(bench: Bench) -> 
 
 def test_what_is_not_erased_within_an_hour_is_a_problem(bench: Bench) -> None:
     """Only a relay erases; and the shop was told that it would be done."""
-    asked = DataRequestStore(bench.engine)
+    asked = DataRequestStore(Database(bench.engine))
     asked.note("acme", "erase_store", DataSubject(), sha("body"), NOW)
     assert bench.found(NOW + HOUR - 1) == {}
     assert "is not" in bench.found(NOW + HOUR + 1)["erasing:acme:1"]

@@ -16,8 +16,8 @@ from connector.monitoring.problems import NO_RELAY, ProblemFinder
 from connector.monitoring.watcher import SETTLING, RelayAbsenceReporter, Watcher
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
+from connector.storage.database import CannotStore, Database
 from connector.storage.tables import alerts, arrivals, leases
-from connector.storage.transaction import CannotStore
 from tests.connector.monitoring.test_problems import STORE
 from tests.support.alert_receiver import Receiver, receiver
 from tests.support.filled import LANE, NOW, PIXEL, fill, rows
@@ -31,21 +31,21 @@ class Bench:
         self.server = server
         self.client = client
         self.now = NOW
-        self.outbox = Outbox(engine)
-        self.alerts = AlertStore(engine, self.clock)
+        self.outbox = Outbox(Database(engine))
+        self.alerts = AlertStore(Database(engine), self.clock)
 
     def clock(self) -> float:
         return self.now
 
     def watcher(self, name: str) -> Watcher:
-        finder = ProblemFinder(self.engine, {"acme": STORE})
+        finder = ProblemFinder(Database(self.engine), {"acme": STORE})
         return Watcher(finder, self.alerts, self._notifier(name), self.clock, self.clock)
 
     def no_relay(self, name: str) -> RelayAbsenceReporter:
         return RelayAbsenceReporter(self.alerts, self._notifier(name))
 
     def _notifier(self, name: str) -> Any:
-        return notifier(self.engine, AlertWebhook(self.server.url, self.client), name, self.clock)
+        return notifier(Database(self.engine), AlertWebhook(self.server.url, self.client), name, self.clock)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def test_a_silence_is_told_when_the_watcher_has_watched_for_a_while(bench: Bench
     later.round()
     bench.now += CALM + 60
     later.round()
-    assert [problem.key for problem in OutboxQueries(bench.engine).open_problems()] == ["silent:acme"]
+    assert [problem.key for problem in OutboxQueries(Database(bench.engine)).open_problems()] == ["silent:acme"]
 
 
 class TestNoRelay:

@@ -10,6 +10,7 @@ from connector.core.units import HOUR, WEEK
 from connector.monitoring.event_stats import EventStats
 from connector.monitoring.webhook_stats import LOOK_BACK, LastWebhook, WebhookStats
 from connector.outbox.outbox import Outbox
+from connector.storage.database import Database
 from connector.storage.tables import arrivals, ledger
 from tests.support.filled import decision, rows
 
@@ -21,8 +22,8 @@ class Hours:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.outbox = Outbox(engine)
-        self.arrivals = WebhookStats(engine)
+        self.outbox = Outbox(Database(engine))
+        self.arrivals = WebhookStats(Database(engine))
         self.number = 0
 
     def come(self, *moments: float, store: str = "acme", outcome: str = "skipped") -> None:
@@ -66,7 +67,7 @@ def test_pages_are_told_what_became_of_them(hours: Hours) -> None:
     hours.arrivals.count_up(START + 100)
     hours.come(START + 200, START + 201, outcome="skipped")
     hours.arrivals.count_up(START + 300)
-    found = EventStats(hours.engine).read(["acme"], ["received"], START, START + HOUR, HOUR)
+    found = EventStats(Database(hours.engine)).read(["acme"], ["received"], START, START + HOUR, HOUR)
     assert {one.detail: one.count for one in found} == {"skipped": 4, "recorded": 1, "ignored": 3, "refused": 70}
 
 
@@ -75,9 +76,9 @@ def test_refused_signatures_alone_are_no_arrival(hours: Hours) -> None:
     hours.outbox.count({("acme", "", "refused", START): 2})
     hours.arrivals.count_up(START + 100)
     assert hours.seen() == []
-    assert [one.detail for one in EventStats(hours.engine).read(["acme"], ["received"], START, START + HOUR, HOUR)] == [
-        "refused"
-    ]
+    assert [
+        one.detail for one in EventStats(Database(hours.engine)).read(["acme"], ["received"], START, START + HOUR, HOUR)
+    ] == ["refused"]
 
 
 def test_the_last_moment_moves_only_when_more_has_come(hours: Hours) -> None:

@@ -10,12 +10,12 @@ from sqlalchemy import event
 from connector.devtools.preview import preview
 from connector.mapping.consent import CONSENT_MISSING
 from connector.outbox import held_events as module
-from connector.outbox.held_events import TOO_FAR, HeldEvents, run
+from connector.outbox.held_events import TOO_FAR, HeldEvents, HeldEventsJob
 from connector.privacy.retention import RetentionStore
 from connector.relay.relay import MAX_AHEAD
+from connector.storage.database import CannotStore, Database
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import events
-from connector.storage.transaction import CannotStore
 from platforms import PLATFORMS
 from platforms.shopify import samples as shopify_samples
 from tests.support.checkouts import ASKING, NOTHING_TO_MATCH, SHOP, UNTOLD, Way, shopper
@@ -107,7 +107,7 @@ def test_other_orders_keep_their_lines(asking):
 def test_the_key_of_a_skipped_event_is_forgotten_in_the_end(asking):
     """Like that of any finished event."""
     asking.step(6)
-    retention = RetentionStore(asking.engine)
+    retention = RetentionStore(Database(asking.engine))
     assert retention.forget_keys(asking.now) == 0
     assert retention.forget_keys(asking.now + 1) == 1
     assert asking.rows() == []
@@ -152,9 +152,8 @@ def test_the_thread_works_until_it_is_stopped(asking, caplog):
                 stop.set()
             return number
 
-    thread = threading.Thread(
-        target=run, args=(Shaky(asking.engine), stop), kwargs={"every": 0.001, "clock": lambda: asking.now + 6}
-    )
+    job = HeldEventsJob(Shaky(Database(asking.engine)), interval=0.001, clock=lambda: asking.now + 6)
+    thread = threading.Thread(target=job.run, args=(stop,))
     thread.start()
     thread.join(20)
     assert not thread.is_alive()

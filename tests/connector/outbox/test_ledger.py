@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 
 from connector.outbox.outbox import Outbox, ParkedWebhook
 from connector.outbox.queries import OutboxQueries
+from connector.storage.database import Database
 from connector.storage.tables import ledger
 from tests.support.filled import NOW, decision, mapped, rows, sha
 
@@ -47,7 +48,9 @@ def test_each_of_a_group_is_told_or_counted_by_itself(outbox: Outbox, engine: En
             ("acme", "order:1", "recorded"),
         ]
     )
-    assert [(row.store, row.what, row.count) for row in OutboxQueries(engine).counted()] == [("acme", "nothing new", 3)]
+    assert [(row.store, row.what, row.count) for row in OutboxQueries(Database(engine)).counted()] == [
+        ("acme", "nothing new", 3)
+    ]
 
 
 def test_an_order_sent_by_its_neighbour_has_its_story(outbox: Outbox, engine: Engine) -> None:
@@ -62,7 +65,7 @@ def test_what_no_database_takes_is_known_again_all_the_same(outbox: Outbox, engi
     for body in ("one", "two", "three"):
         outbox.record(decision(body, **odd))
     assert len(rows(engine, ledger)) == 1
-    assert [row.count for row in OutboxQueries(engine).counted()] == [2]
+    assert [row.count for row in OutboxQueries(Database(engine)).counted()] == [2]
 
 
 def test_a_parked_body_among_others_is_told_as_handled(outbox: Outbox, engine: Engine) -> None:
@@ -79,7 +82,7 @@ def test_nothing_is_counted_by_a_group_of_none(outbox: Outbox, engine: Engine) -
     """Nor is anything asked."""
     assert outbox._record_all([]) == []
     outbox.count({})
-    assert (lines(engine), OutboxQueries(engine).counted()) == ([], [])
+    assert (lines(engine), OutboxQueries(Database(engine)).counted()) == ([], [])
 
 
 def test_all_of_it_is_found_by_indexes(outbox: Outbox, engine: Engine, plans: Callable[[], list[str]]) -> None:

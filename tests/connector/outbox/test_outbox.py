@@ -19,9 +19,9 @@ from connector.core.store import Pixel
 from connector.outbox.ledger import hour_of
 from connector.outbox.outbox import Lane, Outbox, ParkedWebhook, again, settled
 from connector.outbox.queries import OutboxQueries
+from connector.storage.database import CannotStore, Database
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import ledger, parked, relays
-from connector.storage.transaction import CannotStore
 from tests.support.filled import LANE, NOW, OTHER_PIXEL, PIXEL, claim, decision, fill, ids, mapped, rows, sha
 
 HOSTILE = "a\x00b\ud800c\udfffd"
@@ -53,7 +53,7 @@ class TestRecord:
         assert outbox.record(decision("second", mapped(1, payload=b"{}"), at=NOW + 5)) == 0
         assert [row.payload for row in rows(engine)] == [b'{"event_id":"acme-order-1"}']
         assert len(rows(engine, ledger)) == 1
-        assert [tuple(row) for row in OutboxQueries(outbox.engine).counted()] == [
+        assert [tuple(row) for row in OutboxQueries(outbox.database).counted()] == [
             ("acme", "orders/paid", "nothing new", 1)
         ]
 
@@ -104,7 +104,7 @@ class TestRecord:
             ("acme", "order:2", "draft"),
             ("other", "order:1", "draft"),
         ]
-        assert [row.count for row in OutboxQueries(outbox.engine).counted()] == [2]
+        assert [row.count for row in OutboxQueries(outbox.database).counted()] == [2]
 
     def test_skips_without_an_object_are_each_told(self, outbox: Outbox, engine: Engine) -> None:
         """A checkout without a token cannot be told from another one."""
@@ -158,7 +158,7 @@ class TestPark:
         """The same body again changes nothing."""
         for _ in range(2):
             outbox.park(self.ITEM, "d-1")
-        (found,) = OutboxQueries(outbox.engine).parked()
+        (found,) = OutboxQueries(outbox.database).parked()
         assert (found.store, found.topic, found.reason, found.sealed) == ("acme", "orders/paid", "a bug", b"sealed")
         (line,) = rows(engine, ledger)
         assert (line.outcome, line.reason, line.delivery) == ("parked", "a bug", "d-1")
@@ -167,9 +167,9 @@ class TestPark:
         """As a replay takes them."""
         for store, body in (("b", "1"), ("a", "2"), ("b", "3")):
             outbox.park(ParkedWebhook(store, "t", sha(body), "r", NOW, body.encode()))
-        assert [item.sealed for item in OutboxQueries(outbox.engine).parked()] == [b"1", b"2", b"3"]
-        assert [item.sealed for item in OutboxQueries(outbox.engine).parked("b")] == [b"1", b"3"]
-        assert [item.sealed for item in OutboxQueries(outbox.engine).parked(limit=1)] == [b"1"]
+        assert [item.sealed for item in OutboxQueries(outbox.database).parked()] == [b"1", b"2", b"3"]
+        assert [item.sealed for item in OutboxQueries(outbox.database).parked("b")] == [b"1", b"3"]
+        assert [item.sealed for item in OutboxQueries(outbox.database).parked(limit=1)] == [b"1"]
 
     @pytest.mark.parametrize("known", [False, True])
     def test_a_replay_updates_the_line(self, outbox: Outbox, engine: Engine, known: bool) -> None:
@@ -181,7 +181,7 @@ class TestPark:
         line = next(line for line in rows(engine, ledger) if line.body_sha256 == sha("body"))
         assert (line.outcome, line.reason, line.object_key, line.order_number) == ("relayed", "", "order:1", "#1")
         assert line.received_at == NOW
-        outbox.unpark(OutboxQueries(outbox.engine).parked()[0])
+        outbox.unpark(OutboxQueries(outbox.database).parked()[0])
         assert rows(engine, parked) == []
 
     def test_a_handled_body_is_not_called_parked_again(self, outbox: Outbox, engine: Engine) -> None:
@@ -199,11 +199,11 @@ class TestCounters:
         hour = hour_of(datetime.fromtimestamp(NOW, UTC))
         outbox.count({("acme", "t", "ignored", hour): 2, ("acme", "t", "ignored", hour + 3600): 3})
         outbox.count({("acme", "t", "ignored", hour): 5, ("b", "", "refused", hour): 1})
-        assert [tuple(row) for row in OutboxQueries(outbox.engine).counted()] == [
+        assert [tuple(row) for row in OutboxQueries(outbox.database).counted()] == [
             ("acme", "t", "ignored", 10),
             ("b", "", "refused", 1),
         ]
-        assert [tuple(row) for row in OutboxQueries(outbox.engine).counted(hour + 3600)] == [
+        assert [tuple(row) for row in OutboxQueries(outbox.database).counted(hour + 3600)] == [
             ("acme", "t", "ignored", 3)
         ]
         outbox.count({})
@@ -296,14 +296,14 @@ class TestClaim:
         migrate(first)
         for start in range(0, 2000, 100):
             items = [mapped(number) for number in range(start, start + 100)]
-            Outbox(first).record(decision(str(start), *items))
+            Outbox(Database(first)).record(decision(str(start), *items))
         engines = [connect(postgresql_url, pool_size=2) for _ in range(2)]
         barrier = threading.Barrier(4)
 
         def work(engine: Engine, owner: str) -> list[int]:
             found: list[int] = []
             barrier.wait()
-            while claimed := Outbox(engine).claim(LANE, 37, owner, NOW + 100, 60):
+            while claimed := Outbox(Database(engine)).claim(LANE, 37, owner, NOW + 100, 60):
                 assert len(claimed) <= 37
                 found += [item.id for item in claimed]
             return found
@@ -314,7 +314,7 @@ class TestClaim:
         taken = [row for share in shares for row in share]
         assert len(taken) == len(set(taken))
         # A claim that finds every row locked by others ends early; what is left is still there, never lost.
-        rest = Outbox(first).claim(LANE, 2000, "rest", NOW + 100, 60)
+        rest = Outbox(Database(first)).claim(LANE, 2000, "rest", NOW + 100, 60)
         assert sorted(taken + [item.id for item in rest]) == sorted(row.id for row in rows(first))
         for engine in (first, *engines):
             engine.dispose()
@@ -416,7 +416,7 @@ class TestLanes:
         (state,) = outbox.lanes_due(NOW + 30)  # named all the same: the relay decides
         assert (state.denied_until, state.denied_since, state.denied_token) == (NOW + 40, NOW + 5, "bbbb")
         assert (state.denials, state.reason) == (2, "40001 no permission")
-        assert {s.lane: s.denials for s in OutboxQueries(outbox.engine).lane_states()} == {
+        assert {s.lane: s.denials for s in OutboxQueries(outbox.database).lane_states()} == {
             LANE: 2,
             Lane("idle", "C"): 0,
         }
@@ -430,7 +430,7 @@ class TestLanes:
         outbox.add_lanes([LANE])
         outbox.deny(LANE, NOW, NOW, "aaaa", "revoked")
         outbox.add_lanes([LANE])
-        assert OutboxQueries(outbox.engine).lane_states()[0].denials == 1
+        assert OutboxQueries(outbox.database).lane_states()[0].denials == 1
 
 
 class TestRelays:
@@ -438,15 +438,15 @@ class TestRelays:
 
     def test_a_beat_is_seen_until_the_relay_leaves(self, outbox: Outbox) -> None:
         """The latest of all relays counts."""
-        assert OutboxQueries(outbox.engine).relay_seen() is None
+        assert OutboxQueries(outbox.database).relay_seen() is None
         outbox.beat("one", NOW)
         outbox.beat("two", NOW + 5)
         outbox.beat("one", NOW + 3)
-        assert OutboxQueries(outbox.engine).relay_seen() == NOW + 5
+        assert OutboxQueries(outbox.database).relay_seen() == NOW + 5
         outbox.leave("two")
-        assert OutboxQueries(outbox.engine).relay_seen() == NOW + 3
+        assert OutboxQueries(outbox.database).relay_seen() == NOW + 3
         outbox.leave("one")
-        assert OutboxQueries(outbox.engine).relay_seen() is None
+        assert OutboxQueries(outbox.database).relay_seen() is None
 
     def test_the_silent_are_forgotten_after_a_day(self, outbox: Outbox, engine: Engine) -> None:
         """Each restart has a new name."""
@@ -481,10 +481,10 @@ class TestHostileText:
         (row,) = rows(engine)
         assert (row.pixel, row.test_code, row.message, row.request_id) == (CLEAN,) * 4
         assert row.event_id == f"acme-order-{CLEAN}"
-        assert OutboxQueries(outbox.engine).parked()[0].sealed == b"\x00\xff"
-        assert OutboxQueries(outbox.engine).parked(HOSTILE)[0].reason == CLEAN
-        assert [state.reason for state in OutboxQueries(outbox.engine).lane_states()] == [CLEAN]
-        lines, found = OutboxQueries(outbox.engine).show(f"acme-order-{HOSTILE}")
+        assert OutboxQueries(outbox.database).parked()[0].sealed == b"\x00\xff"
+        assert OutboxQueries(outbox.database).parked(HOSTILE)[0].reason == CLEAN
+        assert [state.reason for state in OutboxQueries(outbox.database).lane_states()] == [CLEAN]
+        lines, found = OutboxQueries(outbox.database).show(f"acme-order-{HOSTILE}")
         assert (len(lines), found) == (1, [row])
 
     def test_a_repeated_skip_with_it_is_still_recognised(self, outbox: Outbox, engine: Engine) -> None:
@@ -525,31 +525,31 @@ class TestCannotStore:
         migrate(impatient)
         other = sqlite3.connect(impatient.url.database or "", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
-        self.fails(Outbox(impatient))
-        assert OutboxQueries(impatient).relay_seen() is None  # readers are not kept out
+        self.fails(Outbox(Database(impatient)))
+        assert OutboxQueries(Database(impatient)).relay_seen() is None  # readers are not kept out
         other.execute("ROLLBACK")
         other.close()
-        assert Outbox(impatient).record(decision("body", mapped(1))) == 1
+        assert Outbox(Database(impatient)).record(decision("body", mapped(1))) == 1
 
     def test_sqlite_folder_vanished(self, impatient: Engine, tmp_path: Path) -> None:
         """A volume that was not mounted."""
         migrate(impatient)
         impatient.dispose()
         shutil.rmtree(tmp_path)
-        outbox = Outbox(impatient)
+        outbox = Outbox(Database(impatient))
         self.fails(outbox)
         with pytest.raises(CannotStore, match="unable to open"):
-            OutboxQueries(outbox.engine).relay_seen()
+            OutboxQueries(outbox.database).relay_seen()
 
     def test_sqlite_file_is_none(self, impatient: Engine, tmp_path: Path) -> None:
         """Something else lies where the database should."""
         (tmp_path / "connector.db").write_bytes(b"no database" * 1000)
-        self.fails(Outbox(impatient))
+        self.fails(Outbox(Database(impatient)))
 
     def test_no_tables(self, database_url: str) -> None:
         """Not migrated: the tables are missing."""
         engine = connect(database_url)
-        self.fails(Outbox(engine))
+        self.fails(Outbox(Database(engine)))
         engine.dispose()
 
     def test_postgresql_unreachable(self) -> None:
@@ -558,7 +558,7 @@ class TestCannotStore:
             taken.bind(("127.0.0.1", 0))  # bound, but nobody listens
             port = taken.getsockname()[1]
             engine = connect(f"postgresql+psycopg://shop:secret-word@127.0.0.1:{port}/shop", patience=1)
-            self.fails(Outbox(engine))
+            self.fails(Outbox(Database(engine)))
             engine.dispose()
 
     def test_postgresql_locked_by_another(self, postgresql_url: str) -> None:
@@ -567,8 +567,8 @@ class TestCannotStore:
         migrate(first)
         with first.begin() as connection:
             connection.exec_driver_sql("LOCK events, parked, counters, relays IN ACCESS EXCLUSIVE MODE")
-            self.fails(Outbox(engine))
-        assert Outbox(engine).record(decision("body", mapped(1))) == 1
+            self.fails(Outbox(Database(engine)))
+        assert Outbox(Database(engine)).record(decision("body", mapped(1))) == 1
         for each in (first, engine):
             each.dispose()
 
@@ -579,7 +579,7 @@ class TestCannotStore:
         with other.begin() as connection:
             others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
             connection.exec_driver_sql(f"{others} AND datname = current_database()")
-        assert Outbox(engine).record(decision("body", mapped(1))) == 1
+        assert Outbox(Database(engine)).record(decision("body", mapped(1))) == 1
         for each in (engine, other):
             each.dispose()
 
@@ -588,8 +588,8 @@ class TestCannotStore:
         engine = connect(database_url, patience=0.5, pool_size=1)
         migrate(engine)
         with engine.connect().execution_options(reading=True), pytest.raises(CannotStore):
-            OutboxQueries(engine).relay_seen()
-        assert OutboxQueries(engine).relay_seen() is None
+            OutboxQueries(Database(engine)).relay_seen()
+        assert OutboxQueries(Database(engine)).relay_seen() is None
         engine.dispose()
 
     def test_refused_by_the_database(self, outbox: Outbox) -> None:

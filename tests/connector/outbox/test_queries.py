@@ -26,7 +26,7 @@ class TestLooking:
         outbox.record(decision("skip", outcome="skipped", reason="draft", object_key="order:8", order_number="#8"))
         item = claim(outbox, limit=1)[0]
         outbox.settle("one", item.lease_until, [settled(item, "rejected", NOW + 101, 40002, "bad", "r")])
-        return OutboxQueries(outbox.engine)
+        return OutboxQueries(outbox.database)
 
     @pytest.mark.parametrize(
         ("choice", "found"),
@@ -136,7 +136,7 @@ class TestLooking:
         assert [line.reason for line in full.parked_lines("acme", before=first[-1].id)] == ["why 0"]
         assert len(full.parked_lines()) == 4
 
-    def test_replay_makes_finished_events_due_again(self, full: OutboxQueries, engine: Engine) -> None:
+    def test_replay_makes_finished_events_due_again(self, full: OutboxQueries, outbox: Outbox, engine: Engine) -> None:
         """With the same event_id and bytes; what is due already is not touched."""
         before = {row.id: row for row in rows(engine)}
         assert full.replay([*before, 10_000], NOW + 500) == 1
@@ -144,16 +144,16 @@ class TestLooking:
         assert [(row.event_id, row.state, row.due_at, row.settled_at) for row in changed] == [
             ("acme-order-1", "due", NOW + 500, None)
         ]
-        (again_claimed,) = [item for item in claim(Outbox(full.engine), at=NOW + 500) if item.id == changed[0].id]
+        (again_claimed,) = [item for item in claim(outbox, at=NOW + 500) if item.id == changed[0].id]
         assert (again_claimed.payload, again_claimed.attempts) == (before[again_claimed.id].payload, 1)
         assert again_claimed.tried_at == NOW + 500  # a new day to be accepted in
         assert again_claimed.sent_at == NOW + 100  # but TikTok's memory is as old as it is
 
-    def test_replay_can_forget_when_it_was_sent(self, full: OutboxQueries) -> None:
+    def test_replay_can_forget_when_it_was_sent(self, full: OutboxQueries, outbox: Outbox) -> None:
         """For those who insist."""
         (row,) = full.find(EventFilter(state="rejected"), 10)
         assert full.replay([row.id], NOW + 500, forget_sent=True) == 1
-        assert next(item for item in claim(Outbox(full.engine), at=NOW + 500) if item.id == row.id).sent_at == NOW + 500
+        assert next(item for item in claim(outbox, at=NOW + 500) if item.id == row.id).sent_at == NOW + 500
 
     def test_an_event_without_its_payload_cannot_be_replayed(self, full: OutboxQueries, engine: Engine) -> None:
         """Its key is all that is left of it."""
@@ -163,13 +163,13 @@ class TestLooking:
 
     def test_oldest_due_is_that_of_the_open_lanes(self, outbox: Outbox) -> None:
         """A refused lane waits loudly elsewhere; here it would hide a dead relay."""
-        assert OutboxQueries(outbox.engine).oldest_due(NOW) is None
+        assert OutboxQueries(outbox.database).oldest_due(NOW) is None
         fill(outbox, 7)
         fill(outbox, 3, pixel=OTHER_PIXEL)
-        assert OutboxQueries(outbox.engine).oldest_due(NOW + 10) == NOW + 3
+        assert OutboxQueries(outbox.database).oldest_due(NOW + 10) == NOW + 3
         outbox.deny(Lane("acme", OTHER_PIXEL.code), NOW + 20, NOW, "aaaa", "revoked")
-        assert OutboxQueries(outbox.engine).oldest_due(NOW + 10) == NOW + 7
-        assert OutboxQueries(outbox.engine).oldest_due(NOW + 21) == NOW + 3
+        assert OutboxQueries(outbox.database).oldest_due(NOW + 10) == NOW + 7
+        assert OutboxQueries(outbox.database).oldest_due(NOW + 21) == NOW + 3
 
 
 QUESTIONS: list[Callable[[OutboxQueries], object]] = [
@@ -190,11 +190,11 @@ SMALL = ("SCAN lanes", "SCAN stores", "SCAN parked", "SCAN anon", "SCAN CONSTANT
 @pytest.mark.parametrize("ask", QUESTIONS, ids=range(len(QUESTIONS)))
 def test_no_question_reads_a_table_whole(outbox: Outbox, plans: Callable[[], list[str]], ask: Any) -> None:
     """A million rows cost what three cost."""
-    if outbox.engine.dialect.name != "sqlite":
+    if outbox.database.engine.dialect.name != "sqlite":
         pytest.skip("PostgreSQL plans small tables by reading them whole")
     fill(outbox, 1, 2, 3)
     steps = plans()
-    ask(OutboxQueries(outbox.engine))
+    ask(OutboxQueries(outbox.database))
     assert steps
     assert [step for step in steps if step.startswith("SCAN") and not step.startswith(SMALL)] == []
     assert not any("USE TEMP B-TREE FOR ORDER BY" in step for step in steps if "events_failed" in str(steps))
@@ -202,9 +202,9 @@ def test_no_question_reads_a_table_whole(outbox: Outbox, plans: Callable[[], lis
 
 def test_failures_are_found_by_their_own_indexes(outbox: Outbox, plans: Callable[[], list[str]]) -> None:
     """In the order in which they are shown."""
-    if outbox.engine.dialect.name != "sqlite":
+    if outbox.database.engine.dialect.name != "sqlite":
         pytest.skip("PostgreSQL plans small tables by reading them whole")
     steps = plans()
-    OutboxQueries(outbox.engine).find(EventFilter(state="rejected"), 50)
-    OutboxQueries(outbox.engine).find(EventFilter(state="rejected", store="acme"), 50)
+    OutboxQueries(outbox.database).find(EventFilter(state="rejected"), 50)
+    OutboxQueries(outbox.database).find(EventFilter(state="rejected", store="acme"), 50)
     assert ["events_failed " in steps[0], "events_failed_store " in steps[1], len(steps)] == [True, True, 2]

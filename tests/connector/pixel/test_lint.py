@@ -20,6 +20,7 @@ from connector.intake.intake import examine
 from connector.outbox.outbox import Outbox
 from connector.pixel.captured_requests import PixelEvent, UnreadableCapture, read_capture
 from connector.pixel.lint import lint
+from connector.storage.database import Database
 from connector.storage.engine import connect
 from platforms import PLATFORMS
 from tests.support.filled import decision
@@ -350,7 +351,7 @@ def stored_purchase(database):
     webhook = Webhook(topic="orders/paid", body=body, received_at=now)
     seen = examine(webhook, PLATFORMS["shopify"], STORE, now, None)
     engine = connect(f"sqlite:///{database}")
-    Outbox(engine).record(decision("an order", *seen.events))
+    Outbox(Database(engine)).record(decision("an order", *seen.events))
     engine.dispose()
 
 

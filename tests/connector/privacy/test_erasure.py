@@ -20,14 +20,14 @@ from connector.intake.intake import Intake
 from connector.outbox.outbox import Lane, Outbox, again, settled
 from connector.outbox.queries import OutboxQueries
 from connector.plugin.testing.shoppers import Journey
-from connector.privacy.erasure import NOT_SENT, PERHAPS_SENT, ErasureJob, eraser
+from connector.privacy.erasure import NOT_SENT, PERHAPS_SENT, ErasureJob, erasure_job
 from connector.privacy.lookup import PersonalDataLookup
 from connector.privacy.requests import DataRequestStore
 from connector.privacy.retention import KEY_OUTLIVES, RetentionStore
 from connector.signals.matching import Beacon, SignalMatcher
 from connector.signals.merge import Signal
+from connector.storage.database import CannotStore, Database
 from connector.storage.tables import demands, events, identities, ledger, metadata, parked, signals
-from connector.storage.transaction import CannotStore
 from platforms import PLATFORMS
 from platforms.samples import SAMPLES
 from platforms.shopify import samples as shopify_samples
@@ -73,15 +73,17 @@ class Bench:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.now = NOW
-        self.outbox = Outbox(engine)
-        self.intake = Intake(STORES, PLATFORMS, self.outbox, clock=lambda: self.now)
+        self.outbox = Outbox(Database(engine))
+        self.intake = Intake(
+            STORES, PLATFORMS, self.outbox, DataRequestStore(self.outbox.database), clock=lambda: self.now
+        )
         self.intake.start()
         self.outbox.add_lanes([LANE])
-        self.asked = DataRequestStore(engine)
+        self.asked = DataRequestStore(Database(engine))
         self.eraser = self.hire("one")
 
     def hire(self, owner: str) -> ErasureJob:
-        return eraser(PersonalDataLookup(self.engine, STORES), owner, lambda: datetime.timestamp(self.now))
+        return erasure_job(Database(self.engine), STORES, owner, lambda: datetime.timestamp(self.now))
 
     def take(self, topic: str, journey: Journey, store: Store = ACME, **changes: Any) -> str:
         samples = SAMPLES[store.platform]
@@ -166,8 +168,8 @@ class TestPerson:
         assert bench.take("orders/create", ANN) == "nothing new"
         assert bench.take("orders/updated", ANN, note="shipped") in ("relayed", "nothing new")
         assert bench.events()["PlaceAnOrder", row.event_id].payload is None
-        assert OutboxQueries(bench.engine).replay([row.id], NOW.timestamp()) == 0
-        assert RetentionStore(bench.engine).forget_keys(NOW.timestamp() + KEY_OUTLIVES) >= 1
+        assert OutboxQueries(Database(bench.engine)).replay([row.id], NOW.timestamp()) == 0
+        assert RetentionStore(Database(bench.engine)).forget_keys(NOW.timestamp() + KEY_OUTLIVES) >= 1
 
     def test_it_is_done_once(self, bench: Bench) -> None:
         """The same body again, an hour or a year later, neither fails nor touches what came since."""
@@ -320,7 +322,7 @@ class TestParked:
         }
         assert bench.intake.take(other, Request(headers, shopify_samples.encode(sample), NOW)) == "parked"
         bench.intake._stores = STORES
-        (item,) = OutboxQueries(bench.engine).parked()
+        (item,) = OutboxQueries(Database(bench.engine)).parked()
         assert bench.intake.replay(item) == "recorded"
         assert bench.erase() == 1
         assert bench.kept() == set()
@@ -459,7 +461,7 @@ class TestAround:
         bench.take("orders/create", ANN, contact_email="other@example.com")
         assert bench.rows(identities)
         bench.send()
-        RetentionStore(bench.engine).erase_payloads(NOW.timestamp() + 1)
+        RetentionStore(Database(bench.engine)).erase_payloads(NOW.timestamp() + 1)
         assert bench.kept() == set()
         assert bench.rows(identities) == []
 
@@ -468,7 +470,7 @@ class TestAround:
         bench.take("orders/create", ANN, contact_email="other@example.com")
         bench.send()
         bench.take("orders/paid", ANN, contact_email="other@example.com")
-        RetentionStore(bench.engine).erase_payloads(NOW.timestamp() + 1)
+        RetentionStore(Database(bench.engine)).erase_payloads(NOW.timestamp() + 1)
         assert bench.rows(identities)
 
 
@@ -490,7 +492,7 @@ def test_a_person_is_found_by_indexes(engine: Engine) -> None:
     bench.take("customers/redact", ANN)
     (noted,) = bench.asked.waiting()
     assert noted.person
-    PersonalDataLookup(engine, STORES).find("acme", noted.person)
+    PersonalDataLookup(Database(engine), STORES).find("acme", noted.person)
     for index in ("events_email", "events_phone", "events_external_id", "events_object"):
         assert any(index in step for step in steps), (index, steps)
     assert not [step for step in steps if step.startswith("SCAN events")]
@@ -504,7 +506,7 @@ class TestBrowser:
         """Both shoppers' browsers have told of their checkouts; the checkouts' webhooks name nobody."""
         store = replace(ACME, signals=SignalSettings())
         bench.intake._stores = {"acme": store, "beans": BEANS}
-        matcher = SignalMatcher(bench.engine)
+        matcher = SignalMatcher(Database(bench.engine))
         for journey in (ANN, BOB):
             told = Signal(ip=journey.ip, user_agent=journey.user_agent)
             matcher.collect(Beacon("acme", journey.checkout_token, NOW.timestamp(), "https://acme.example", told))
@@ -532,7 +534,7 @@ class TestBrowser:
         told.take("customers/redact", ANN)
         told.erase()
         again = Signal(ip=ANN.ip, user_agent=ANN.user_agent, consent="granted")
-        SignalMatcher(told.engine).collect(
+        SignalMatcher(Database(told.engine)).collect(
             Beacon("acme", ANN.checkout_token, NOW.timestamp(), "https://acme.example", again)
         )
         assert told.kept() == ids(BOB)

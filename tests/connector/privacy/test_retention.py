@@ -19,8 +19,8 @@ from connector.outbox.queries import EventFilter, OutboxQueries
 from connector.privacy.retention import BATCH, KEY_OUTLIVES, RetentionJob, RetentionPolicy, RetentionStore
 from connector.signals.matching import Beacon, SignalMatcher
 from connector.signals.merge import Signal
+from connector.storage.database import CannotStore, Database
 from connector.storage.tables import arrivals, counters, events, leases, ledger, parked, signals
-from connector.storage.transaction import CannotStore
 from tests.support.filled import LANE, NOW, PIXEL, claim, decision, fill, mapped, rows, sha
 
 DAY = 86_400.0
@@ -42,8 +42,8 @@ class Bench:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.outbox = Outbox(engine)
-        self.retention = RetentionStore(engine)
+        self.outbox = Outbox(Database(engine))
+        self.retention = RetentionStore(Database(engine))
         self.now = NOW
         self.keeper = self.hire("one")
 
@@ -119,7 +119,7 @@ class TestEvents:
     def test_what_a_replay_made_due_is_not_erased(self, bench: Bench) -> None:
         """Its time begins again when it ends again."""
         bench.finish(1, state="rejected")
-        assert OutboxQueries(bench.engine).replay([rows(bench.engine)[0].id], NOW + DAY) == 1
+        assert OutboxQueries(Database(bench.engine)).replay([rows(bench.engine)[0].id], NOW + DAY) == 1
         assert bench.round(30) == {}
 
     def test_a_refused_lanes_events_expire_when_they_are_too_old(self, bench: Bench) -> None:
@@ -130,10 +130,10 @@ class TestEvents:
         bench.outbox.deny(LANE, NOW, NOW, "f", "40105")
         assert bench.round(6.9) == {}
         assert bench.round(8) == {"events of acme expired": 1}
-        found = {row.event_id: row for row in OutboxQueries(bench.engine).find(EventFilter(), 10)}
+        found = {row.event_id: row for row in OutboxQueries(Database(bench.engine)).find(EventFilter(), 10)}
         assert (found["acme-order-1"].state, found["acme-order-2"].state) == ("expired", "due")
         assert "max_event_age" in found["acme-order-1"].message
-        assert [(one.event, one.detail, one.count) for one in EventStats(bench.engine).totals()] == [
+        assert [(one.event, one.detail, one.count) for one in EventStats(Database(bench.engine)).totals()] == [
             ("Purchase", "expired", 1)
         ]
 
@@ -204,8 +204,8 @@ class TestOthers:
             event_stats.add_counts(connection, int(NOW), number)
         assert bench.round(89.9) == {}
         assert bench.round(90.1) == {"tallies dropped": 1}
-        assert EventStats(bench.engine).read(["acme"], ["sent"], 0, NOW + DAY, 3600) == []
-        assert [one.count for one in EventStats(bench.engine).totals()] == [2]
+        assert EventStats(Database(bench.engine)).read(["acme"], ["sent"], 0, NOW + DAY, 3600) == []
+        assert [one.count for one in EventStats(Database(bench.engine)).totals()] == [2]
 
     def test_a_parked_body_goes_and_its_line_says_so(self, bench: Bench) -> None:
         """Nobody shall look for what is gone; other lines are left alone."""
@@ -320,7 +320,7 @@ def test_the_old_is_found_by_an_index(engine: Engine) -> None:
 def test_what_browsers_told_is_kept_for_a_day(bench: Bench) -> None:
     """Also what a clock wrote that had jumped ahead: it would be personal data without an end."""
     for token, at in (("old-token", NOW - 2 * DAY), ("new-token", NOW), ("token-of-a-jump", NOW + 400 * DAY)):
-        SignalMatcher(bench.engine).collect(Beacon("acme", token, at, "", Signal(ip="198.51.99.7")))
+        SignalMatcher(Database(bench.engine)).collect(Beacon("acme", token, at, "", Signal(ip="198.51.99.7")))
     done = bench.round(0.5)
     assert (done["signals dropped"], done["signals of the future dropped"]) == (1, 1)
     assert [row.token for row in rows(bench.engine, signals)] == ["new-token"]
@@ -329,7 +329,7 @@ def test_what_browsers_told_is_kept_for_a_day(bench: Bench) -> None:
 def test_of_a_flood_of_beacons_the_latest_are_kept(bench: Bench) -> None:
     """Anybody may send some, so a day's worth of them could fill the disk."""
     for number in range(5):
-        SignalMatcher(bench.engine).collect(
+        SignalMatcher(Database(bench.engine)).collect(
             Beacon("acme", f"token-{number}", NOW + number, "", Signal(ip="198.51.99.7"))
         )
     assert bench.retention.forget_signals_beyond(5) == 0

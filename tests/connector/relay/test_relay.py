@@ -31,9 +31,9 @@ from connector.outbox.queries import OutboxQueries
 from connector.relay import relay as module
 from connector.relay.events_api import LONGEST_REQUEST, EventsApi
 from connector.relay.relay import BACKLOG, BATCH, BATCH_BYTES, LEASE, PAUSES, RETRY_WINDOW, Relay, fingerprint
+from connector.storage.database import CannotStore, Database
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import events, lanes
-from connector.storage.transaction import CannotStore
 
 START = 1_780_000_000.0
 HOUR = 3600.0
@@ -66,7 +66,7 @@ class World:
         self.now = START
         self.jump = 0.0  # by how much the relay's Unix clock is wrong
         self.engine = engine
-        self.outbox = Outbox(engine)
+        self.outbox = Outbox(Database(engine))
         self.sandbox = Sandbox(clock=lambda: self.now, pause=lambda _event, _seconds: None)
         self.requests: list[list[str]] = []
         self.bodies: list[dict[str, Any]] = []
@@ -128,7 +128,7 @@ class World:
         return self.rows()[f"{store}-{number}"]
 
     def lane(self, store: str = "acme") -> Any:
-        return next(state for state in OutboxQueries(self.outbox.engine).lane_states() if state.lane.store == store)
+        return next(state for state in OutboxQueries(self.outbox.database).lane_states() if state.lane.store == store)
 
     def step(self, seconds: float = 0) -> int:
         self.now += seconds
@@ -419,7 +419,7 @@ class TestSentAt:
         world.step()
         assert (world.row().state, world.row().sent_at) == ("rejected", None)
         world.script = lambda _: None
-        OutboxQueries(world.outbox.engine).replay([world.row().id], world.now + 72 * HOUR)
+        OutboxQueries(world.outbox.database).replay([world.row().id], world.now + 72 * HOUR)
         world.step(72 * HOUR)
         assert world.row().state == "accepted"
 
@@ -946,14 +946,14 @@ class TestRun:
         done = threading.Event()
 
         def script(_: httpx.Request) -> None:
-            seen.append(OutboxQueries(both.outbox.engine).relay_seen())
+            seen.append(OutboxQueries(both.outbox.database).relay_seen())
             done.set()
 
         both.script = script
         self.run(both, done)
         assert both.row().state == "accepted"
         assert seen == [START]
-        assert OutboxQueries(both.outbox.engine).relay_seen() is None
+        assert OutboxQueries(both.outbox.database).relay_seen() is None
 
     def test_stop_while_working_settles_what_was_sent(self, both: World) -> None:
         """The request under way is finished and settled; what was not sent goes back untouched."""

@@ -11,6 +11,7 @@ from connector.outbox.outbox import Lane, again
 from connector.privacy.retention import RetentionJob, RetentionPolicy, RetentionStore
 from connector.relay.relay import LOOK_AHEAD, MAX_AHEAD
 from connector.signals.collector import BeaconRequest
+from connector.storage.database import Database
 from tests.support.checkouts import AGENT, IP, NOTHING_TO_MATCH, SHOP, UNTOLD, Way, holding, joined
 
 
@@ -68,7 +69,7 @@ class TestBeacon:
         way.now += 3600
         way.beacon(checkout_token="another-checkout")
         kept = RetentionPolicy(payloads=1e9, ledger=1e9, parked=1e9)
-        keeper = RetentionJob(RetentionStore(way.engine), kept, way.stores, "me", clock=lambda: way.now)
+        keeper = RetentionJob(RetentionStore(Database(way.engine)), kept, way.stores, "me", clock=lambda: way.now)
         way.now += 23.5 * 3600
         assert keeper.round(threading.Event())["signals dropped"] == 1
         assert [row.token for row in way.signals()] == ["another-checkout"]

@@ -3,6 +3,7 @@
 import pytest
 from sqlalchemy import Engine
 
+from connector.storage.database import Database
 from connector.storage.lease import Lease
 from tests.support.filled import NOW
 
@@ -11,7 +12,7 @@ LASTS = 300.0
 
 @pytest.fixture
 def turn(engine: Engine) -> Lease:
-    return Lease(engine, "a chore", LASTS)
+    return Lease(Database(engine), "a chore", LASTS)
 
 
 def test_only_one_has_the_turn_until_it_ends(turn: Lease) -> None:
@@ -42,4 +43,4 @@ def test_a_turn_from_the_future_does_not_block(turn: Lease) -> None:
 def test_turns_at_different_work_are_apart(turn: Lease, engine: Engine) -> None:
     """Whoever keeps house does not keep others from sending alerts."""
     assert turn.take("one", NOW)
-    assert Lease(engine, "another chore", LASTS).take("two", NOW)
+    assert Lease(Database(engine), "another chore", LASTS).take("two", NOW)

@@ -5,8 +5,8 @@ from threading import Event
 
 import pytest
 
+from connector.storage.database import CannotStore
 from connector.storage.periodic import run_periodically
-from connector.storage.transaction import CannotStore
 
 
 class Waits(Event):

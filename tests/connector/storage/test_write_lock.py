@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from connector.cli.main import main
 from connector.outbox.outbox import Outbox
 from connector.storage import write_lock
+from connector.storage.database import Database
 from connector.storage.engine import connect, migrate
 from connector.storage.group_commit import WaitTimeout
 from connector.storage.write_lock import MAX_YIELD, YIELD_FACTOR, exclusive_writer
@@ -32,8 +33,8 @@ pixel = "CACME000000000000000"
 
 HOLDER = """
 import sys
-from connector.storage.write_lock import turn
-with turn(sys.argv[1], 30):
+from connector.storage.write_lock import exclusive_writer
+with exclusive_writer(sys.argv[1], 30):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -185,8 +186,8 @@ def test_an_engine_says_whether_its_writers_come_behind(engine, monkeypatch):
         asked.append(behind)
         yield
 
-    monkeypatch.setattr("connector.storage.transaction.turn", spy)
-    for one in (engine, engine.execution_options(behind=True)):
+    monkeypatch.setattr("connector.storage.database.exclusive_writer", spy)
+    for one in (Database(engine), Database(engine, low_priority=True)):
         Outbox(one).beat("relay-1", 1.0)
     assert asked == ([False, True] if engine.dialect.name == "sqlite" else [])
 
@@ -197,10 +198,10 @@ def test_the_relay_comes_behind(sqlite_url, monkeypatch):
     seen = []
 
     def spy(_stores, outbox, _api):
-        seen.append(outbox.engine.get_execution_options())
+        seen.append(outbox.database.low_priority)
         raise SystemExit
 
-    monkeypatch.setattr("connector.relay.relay.Relay", spy)
+    monkeypatch.setattr("connector.server.relay_process.Relay", spy)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     CliRunner().invoke(main, ["relay"], env={"STORES_TOML": STORES, "DATABASE_URL": sqlite_url})
-    assert [options.get("behind") for options in seen] == [True]
+    assert seen == [True]

@@ -17,8 +17,9 @@ from connector.core.shop_api import Page, ShopApiError
 from connector.core.store import Pixel
 from connector.monitoring.webhook_stats import WebhookStats
 from connector.outbox.outbox import Outbox
+from connector.storage.database import Database
 from connector.storage.tables import arrivals, counters, events, ledger, parked
-from connector.sync.backfill import HistoryImport
+from connector.sync.backfill import HistoryImport, KnownRecords
 from platforms import PLATFORMS
 from platforms.samples import fresh_journey
 from tests.support.fakes.living import Clock, Living, server
@@ -51,7 +52,7 @@ def woocommerce() -> Iterator[Living]:
 
 def history(shop: Living, outbox: Outbox, **how: Any) -> HistoryImport:
     values: dict[str, Any] = {"walk": "backfill", "go_live": ALWAYS, "clock": shop.clock.moment} | how
-    return HistoryImport(shop.store, PLATFORMS[shop.platform], outbox, **values)
+    return HistoryImport(shop.store, PLATFORMS[shop.platform], outbox, KnownRecords(outbox.database), **values)
 
 
 def walk(shop: Living, outbox: Outbox, back: timedelta = DAY, **how: Any) -> HistoryImport:
@@ -192,7 +193,7 @@ class TestWhatItLeaves:
         walk(shop, outbox)
         walk(shop, outbox)
         assert len(rows(engine, ledger)) == 3
-        WebhookStats(engine).count_up(shop.clock.now + 1)
+        WebhookStats(Database(engine)).count_up(shop.clock.now + 1)
         assert rows(engine, arrivals) == []
 
     def test_a_body_that_does_not_fit_is_parked_and_costs_no_other(

@@ -14,6 +14,7 @@ from connector.core.store import ApiKeys
 from connector.monitoring.alerts import AlertStore
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
+from connector.storage.database import Database
 from connector.storage.lease import Lease
 from connector.storage.tables import events, ledger
 from connector.sync.checkpoints import Checkpoints
@@ -35,7 +36,7 @@ class Healed(Living):
 
     def healer(self, engine: Engine, owner: str = "one") -> Reconciler:
         stores, administrations = {"acme": self.store}, {self.platform: self.administration}
-        return Reconciler(stores, PLATFORMS, administrations, Outbox(engine), owner, self.clock)
+        return Reconciler(stores, PLATFORMS, administrations, Database(engine), owner, self.clock)
 
     def visit(self, engine: Engine, owner: str = "one") -> bool:
         return self.healer(engine, owner).visit(self.store)
@@ -76,7 +77,7 @@ def of_orders(*numbers: int) -> list[tuple[str, str]]:
 
 
 def problems(engine: Engine) -> dict[str, str]:
-    return {problem.key: problem.sentence for problem in OutboxQueries(engine).open_problems()}
+    return {problem.key: problem.sentence for problem in OutboxQueries(Database(engine)).open_problems()}
 
 
 class TestGaps:
@@ -104,7 +105,7 @@ class TestGaps:
         assert "1 order or sign-up had not" in problems(engine)["gaps:acme"]
 
     def test_what_came_by_webhook_is_no_gap(self, shop: Healed, engine: Engine) -> None:
-        with server(shop.store, Outbox(engine)) as address:
+        with server(shop.store, Outbox(Database(engine))) as address:
             shop.register(engine, address)
             shop.place(2)
         shop.later(engine)
@@ -127,7 +128,7 @@ class TestGaps:
         shop.place()
         shop.clock.now += 3600
         shop.store = replace(shop.store, go_live=None)
-        Outbox(engine).start_stores(["acme"], shop.clock.now)
+        Outbox(Database(engine)).start_stores(["acme"], shop.clock.now)
         (new,) = shop.place()
         shop.later(engine)
         assert names(engine) == of_orders(new)
@@ -206,7 +207,7 @@ class TestSchedule:
         assert len(names(engine)) == 8
 
     def test_the_turn_of_one_that_died_ends_by_itself(self, shop: Healed, engine: Engine) -> None:
-        Lease(engine, "reconcile:acme", 900).take("dead", shop.clock.now)
+        Lease(Database(engine), "reconcile:acme", 900).take("dead", shop.clock.now)
         assert not shop.visit(engine)
         assert shop.later(engine, 901)
 
@@ -270,7 +271,7 @@ class TestFaults:
         shop.later(engine)
         assert names(engine) == of_orders(*orders)
         assert "shop:acme" in problems(engine)
-        before = Checkpoints(engine).last("acme")
+        before = Checkpoints(Database(engine)).last("acme")
         assert before
         assert before.upto == shop.clock.now - UNDER_WAY
 
@@ -287,7 +288,7 @@ class TestFaults:
         assert names(engine) == of_orders(*orders)
 
     def test_problems_of_a_store_that_is_not_visited_any_more_end(self, shop: Healed, engine: Engine) -> None:
-        alerts = AlertStore(engine, shop.clock)
+        alerts = AlertStore(Database(engine), shop.clock)
         for key in ("shop:gone", "gaps:acme", "denied:gone:C1"):
             alerts.report(key, "words")
         shop.healer(engine).tidy()
@@ -349,10 +350,10 @@ class TestRun:
         assert not thread.is_alive()
 
     def test_it_ends_the_problems_of_stores_that_are_no_longer_reconciled(self, engine: Engine) -> None:
-        alerts = AlertStore(engine)
+        alerts = AlertStore(Database(engine))
         for key in ("gaps:gone", "shop:gone", "denied:gone:PIXEL"):
             alerts.report(key, "a sentence")
-        healer = Reconciler({}, PLATFORMS, {}, Outbox(engine), "one")
+        healer = Reconciler({}, PLATFORMS, {}, Database(engine), "one")
         stop = threading.Event()
         thread = threading.Thread(target=healer.run, args=(stop, 0.01))
         thread.start()
@@ -375,7 +376,7 @@ class TestRun:
             shopify.clock.now += EVERY
             stores = {"acme": shopify.store, "beans": other.store}
             modules = {"shopify": shopify.administration, "woocommerce": other.administration}
-            healer = Reconciler(stores, PLATFORMS, modules, Outbox(engine), "one", shopify.clock)
+            healer = Reconciler(stores, PLATFORMS, modules, Database(engine), "one", shopify.clock)
             stop = threading.Event()
             thread = threading.Thread(target=healer.run, args=(stop, 0.01))
             thread.start()
@@ -391,7 +392,14 @@ class TestRun:
         administration = shopify.administration
         administration.admin = shopify.admin  # with the pause that it is given
         stores = {"acme": shopify.store}
-        healer = Reconciler(stores, PLATFORMS, {"shopify": administration}, Outbox(engine), "one", shopify.clock)
+        healer = Reconciler(
+            stores,
+            PLATFORMS,
+            {"shopify": administration},
+            Database(engine),
+            "one",
+            shopify.clock,
+        )
         done = threading.Thread(target=healer.visit, args=(shopify.store,))
         done.start()
         self.wait(lambda: shopify.asked() > 0)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from connector.cli.main import main
 from connector.core.shop_api import ShopApi, ShopApiError, Subscription
 from connector.core.store import ApiKeys, EventIdTemplates, Pixel, Store
+from connector.storage.database import Database
 from connector.storage.engine import connect, migrate
 from connector.sync.registered_webhooks import RegisteredWebhooks
 from connector.sync.registration import CannotRegister, apply_plan, plan, prepare
@@ -392,11 +393,11 @@ def test_the_database_remembers_what_is_ours(woocommerce, sqlite_url):
     migrate(engine)
     woocommerce.put("order.created", here)
     (made,) = woocommerce.module.admin(woocommerce.store).subscriptions()
-    RegisteredWebhooks(engine).remember("beans", made, 1.0)
-    assert RegisteredWebhooks(engine).of("beans") == {"order.created": made}
+    RegisteredWebhooks(Database(engine)).remember("beans", made, 1.0)
+    assert RegisteredWebhooks(Database(engine)).of("beans") == {"order.created": made}
     status, told = run("delete", "beans", fake=woocommerce.fake, STORES_TOML=guarded, DATABASE_URL=sqlite_url)
     assert (status, "Note" in told) == (0, False)
-    assert RegisteredWebhooks(engine).of("beans") == {}
+    assert RegisteredWebhooks(Database(engine)).of("beans") == {}
     engine.dispose()
 
 

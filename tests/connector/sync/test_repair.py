@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 
 from connector.core.shop_api import ShopApiError
 from connector.outbox.outbox import Outbox
+from connector.storage.database import Database
 from connector.storage.tables import ledger, registered
 from connector.sync.registered_webhooks import RegisteredWebhooks
 from connector.sync.registration import apply_plan, prepare
@@ -24,7 +25,7 @@ class Watched(Living):
 
     def look(self, engine: Engine) -> str:
         self.clock.now += 900
-        repair = WebhookRepair(Outbox(engine))
+        repair = WebhookRepair(Outbox(Database(engine)), RegisteredWebhooks(Database(engine)))
         return repair.look(self.store, self.administration, self.admin(self.store), self.clock.now)
 
     def by_hand(self, topic: str, url: str = ADDRESS) -> None:
@@ -36,7 +37,7 @@ class Watched(Living):
     def do(self, engine: Engine, action: str, base: str = NOTHING_TO_MATCH) -> None:
         admin, found = prepare(self.store, self.administration, base, action)  # type: ignore[arg-type]
         for line in apply_plan(found.lines, admin, SECRET):
-            RegisteredWebhooks(engine).note("acme", line, self.clock.now)
+            RegisteredWebhooks(Database(engine)).note("acme", line, self.clock.now)
 
 
 def living(platform: str) -> Iterator[Watched]:

@@ -13,14 +13,18 @@ from hypothesis import strategies as st
 from connector.config.settings import load
 from connector.core.store import Pixel
 from connector.devtools.simulate import webhooks
+from connector.intake.intake import Intake
 from connector.monitoring.problems import NO_RELAY
 from connector.outbox.outbox import Lane, Outbox
 from connector.outbox.queries import OutboxQueries
+from connector.privacy.requests import DataRequestStore
 from connector.signals.collector import ADDRESS_BURST, MAX_BEACON
+from connector.storage.database import CannotStore, Database
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import signals
-from connector.storage.transaction import CannotStore
-from connector.web.application import RelayWatch, create_app
+from connector.web.application import build_app, create_app
+from connector.web.relay_watch import RelayWatch
+from platforms import PLATFORMS
 from tests.support.alert_receiver import receiver
 from tests.support.filled import NOW, fill
 
@@ -53,13 +57,13 @@ def config(sqlite_url):
 def outbox(config):
     engine = connect(config.database_url, patience=0.2)
     migrate(engine)
-    yield Outbox(engine)
+    yield Outbox(Database(engine))
     engine.dispose()
 
 
 @pytest.fixture
 def client(config, outbox):
-    return create_app(config, outbox).test_client()
+    return create_app(config, outbox.database).test_client()
 
 
 @pytest.fixture
@@ -106,7 +110,7 @@ def test_a_worker_starts_while_the_database_is_away(config, outbox, order, sqlit
     body, headers = order
     holder = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
-    client = create_app(config, outbox).test_client()
+    client = create_app(config, outbox.database).test_client()
     assert client.post("/webhooks/acme", data=body, headers=headers).status_code == 503
     holder.close()
     assert client.post("/webhooks/acme", data=body, headers=headers).json == {"outcome": "relayed"}
@@ -120,10 +124,10 @@ def test_not_knowing_when_a_store_was_started_is_no_bug(config, outbox, order, m
         raise CannotStore("away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(outbox, "start_stores", away)
-        client = create_app(config, outbox).test_client()
+        patch.setattr(Outbox, "start_stores", away)
+        client = create_app(config, outbox.database).test_client()
         assert client.post("/webhooks/acme", data=body, headers=headers).status_code == 503
-    assert OutboxQueries(outbox.engine).parked() == []
+    assert OutboxQueries(outbox.database).parked() == []
     assert client.post("/webhooks/acme", data=body, headers=headers).json == {"outcome": "relayed"}
 
 
@@ -152,7 +156,7 @@ class TestWatch:
 
     @pytest.fixture
     def watch(self, config, outbox, now):
-        return RelayWatch(config, outbox, clock=lambda: now[0], elapsed=lambda: now[0])
+        return RelayWatch(config, outbox, OutboxQueries(outbox.database), clock=lambda: now[0], elapsed=lambda: now[0])
 
     @pytest.fixture
     def waiting(self, outbox):
@@ -175,7 +179,14 @@ class TestWatch:
     def test_it_reports_as_often_as_it_logs(self, config, outbox, now, waiting):
         """At most once a minute, however often readyz is asked; what becomes of it is the reporter's matter."""
         reports = []
-        watch = RelayWatch(config, outbox, lambda: now[0], lambda: now[0], lambda: reports.append(now[0]))
+        watch = RelayWatch(
+            config,
+            outbox,
+            OutboxQueries(outbox.database),
+            lambda: now[0],
+            lambda: now[0],
+            lambda: reports.append(now[0]),
+        )
         for seconds in (10, 62, 63, 100, 122, 140):
             now[0] = NOW + seconds
             watch.look()
@@ -185,7 +196,7 @@ class TestWatch:
         """A dead relay cannot, and there may be no log that anybody reads."""
         with receiver() as server:
             config = load({"STORES_TOML": STORES, "DATABASE_URL": sqlite_url, "ALERT_URL": server.url})
-            watch = create_app(config, outbox).extensions["watch"]
+            watch = create_app(config, outbox.database).extensions["watch"]
             watch.look()
             assert server.came.wait(20)
             assert server.texts == [f"Problem: {NO_RELAY.sentence}"]
@@ -219,13 +230,17 @@ class TestWatch:
         assert looks == [NOW, NOW + 60, NOW + 125]
         assert "away" in caplog.text
 
-    def test_a_webhook_is_what_looks(self, client, order, outbox, caplog):
+    def test_a_webhook_is_what_looks(self, config, order, outbox, caplog):
         """Nobody may be asking for readyz."""
         fill(outbox, 1, pixel=ACME)
         body, headers = order
-        watch = client.application.extensions["watch"]
-        watch._looked = float("-inf")
-        watch._clock = lambda: datetime.now(UTC).timestamp() + 3600
+        database, elapsed = outbox.database, [0.0]
+        later = datetime.now(UTC).timestamp() + 3600
+        watch = RelayWatch(config, outbox, OutboxQueries(database), lambda: later, lambda: elapsed[0])
+        intake = Intake(config.stores, PLATFORMS, outbox, DataRequestStore(database))
+        client = build_app(config, database, PLATFORMS, outbox, intake, watch).test_client()
+        caplog.clear()
+        elapsed[0] = 61.0
         assert client.post("/webhooks/acme", data=body, headers=headers).status_code == 200
         assert "no relay works" in caplog.text
 
@@ -235,27 +250,30 @@ def test_refused_signatures_are_counted(client, outbox):
     for _ in range(3):
         client.post("/webhooks/acme", data=b"{}")
     client.application.extensions["intake"].flush()
-    counted = {(row.store, row.what): row.count for row in OutboxQueries(outbox.engine).counted()}
+    counted = {(row.store, row.what): row.count for row in OutboxQueries(outbox.database).counted()}
     assert counted == {("acme", "refused"): 3}
 
 
-def test_what_was_counted_last_is_written_though_nothing_more_comes(client, outbox):
+def test_what_was_counted_last_is_written_though_nothing_more_comes(config, outbox):
     """An alert shall not wait for the next webhook, nor a flood cost a write each."""
-    intake, waiting = client.application.extensions["intake"], []
-    intake._later = lambda seconds, work: waiting.append((seconds, work))
+    database, waiting = outbox.database, []
+    requests = DataRequestStore(database)
+    intake = Intake(config.stores, PLATFORMS, outbox, requests, later=lambda *given: waiting.append(given))
+    watch = RelayWatch(config, outbox, OutboxQueries(database))
+    client = build_app(config, database, PLATFORMS, outbox, intake, watch).test_client()
     for _ in range(4):
         client.post("/webhooks/acme", data=b"{}")
     ((seconds, work),) = waiting
     work()
     assert seconds <= 1
-    assert {row.count for row in OutboxQueries(outbox.engine).counted()} == {4}
+    assert {row.count for row in OutboxQueries(outbox.database).counted()} == {4}
 
 
 def test_the_ping_is_200_and_changes_nothing(client, outbox):
     """WooCommerce's unsigned ping when a webhook is saved."""
     answer = client.post("/webhooks/beans", data=b"webhook_id=7", content_type="application/x-www-form-urlencoded")
     assert (answer.status_code, answer.json) == (200, {"outcome": "handshake"})
-    assert OutboxQueries(outbox.engine).counted() == []
+    assert OutboxQueries(outbox.database).counted() == []
 
 
 def test_nothing_personal_is_in_an_answer(client, order):
@@ -283,7 +301,7 @@ def expecting(sqlite_url):
         with engine.connect() as connection:
             return connection.execute(sa.select(signals)).all()
 
-    yield create_app(config, Outbox(engine)).test_client(), kept
+    yield create_app(config, Database(engine)).test_client(), kept
     engine.dispose()
 
 

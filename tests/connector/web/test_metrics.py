@@ -18,6 +18,7 @@ from connector.devtools.simulate import webhooks
 from connector.monitoring.alerts import AlertStore, Problem
 from connector.monitoring.event_stats import SettlementStats
 from connector.outbox.outbox import Outbox, ParkedWebhook, settled
+from connector.storage.database import Database
 from connector.web.application import create_app
 from connector.web.metrics import DatabaseMetrics
 from connector.web.request_metrics import RequestMetrics
@@ -43,7 +44,7 @@ def configured(**environ: str) -> Config:
 
 
 def client(outbox: Outbox, **environ: str) -> FlaskClient:
-    return create_app(configured(**environ), outbox).test_client()
+    return create_app(configured(**environ), outbox.database).test_client()
 
 
 def read(text: str) -> dict[tuple[str, ...], float]:
@@ -130,7 +131,7 @@ class TestStored:
         fill(outbox, 1, 2, 3)
         fill(outbox, 4, store="other")
         outbox.deny(LANE, NOW + 900, NOW, "f", "40105 revoked")
-        found = self.collected(outbox.engine, NOW + 61)
+        found = self.collected(outbox.database.engine, NOW + 61)
         assert found["connector_events_due", "acme", LANE.pixel] == 3
         assert found["connector_events_oldest_due_seconds", "acme", LANE.pixel] == 60
         assert found["connector_events_oldest_due_seconds", "other", LANE.pixel] == 57
@@ -141,10 +142,12 @@ class TestStored:
     def test_what_is_not_due_yet_is_not_late(self, outbox: Outbox) -> None:
         """Nor is an empty queue."""
         fill(outbox, 5)
-        assert self.collected(outbox.engine, NOW)["connector_events_oldest_due_seconds", "acme", LANE.pixel] == 0
+        assert (
+            self.collected(outbox.database.engine, NOW)["connector_events_oldest_due_seconds", "acme", LANE.pixel] == 0
+        )
         (item,) = claim(outbox)
         outbox.settle("one", item.lease_until, [settled(item, "accepted", NOW, 0, "", "r")])
-        found = self.collected(outbox.engine, NOW + 1000)
+        found = self.collected(outbox.database.engine, NOW + 1000)
         assert found["connector_events_oldest_due_seconds", "acme", LANE.pixel] == 0
         assert found["connector_events_due", "acme", LANE.pixel] == 0
 
@@ -161,7 +164,7 @@ class TestStored:
         ]
         tally = SettlementStats(LANE.store, LANE.pixel, claimed, results, NOW)
         outbox.settle("one", claimed[0].lease_until, results, tally.write)
-        found, who = self.collected(outbox.engine, NOW), ("acme", LANE.pixel, "Purchase")
+        found, who = self.collected(outbox.database.engine, NOW), ("acme", LANE.pixel, "Purchase")
         assert found["connector_events_sent_total", *who, "accepted", "0"] == 1
         assert found["connector_events_sent_total", *who, "rejected", "40002"] == 1
         assert found["connector_events_value_total", *who, "EUR"] == 12.5
@@ -181,17 +184,17 @@ class TestStored:
         outbox.settle(
             "one", claimed[0].lease_until, results, SettlementStats("acme", LANE.pixel, claimed, results, NOW).write
         )
-        found = self.collected(outbox.engine, NOW)
+        found = self.collected(outbox.database.engine, NOW)
         assert found["connector_test_events_sent_total", "acme", LANE.pixel, "Purchase", "accepted", "0"] == 1
         assert not [key for key in found if key[0] == "connector_events_sent_total"]
 
     def test_parked_problems_and_the_relay(self, outbox: Outbox) -> None:
         """Each is a number, zero where there is nothing."""
         outbox.park(ParkedWebhook("acme", "t", sha("p"), "no id", NOW, b"sealed"))
-        AlertStore(outbox.engine, clock=lambda: NOW).note([Problem("rejected:acme", "one was")], {"rejected"})
-        before = self.collected(outbox.engine, NOW)
+        AlertStore(outbox.database, clock=lambda: NOW).note([Problem("rejected:acme", "one was")], {"rejected"})
+        before = self.collected(outbox.database.engine, NOW)
         outbox.beat("one", NOW)
-        after = self.collected(outbox.engine, NOW + 59)
+        after = self.collected(outbox.database.engine, NOW + 59)
         assert before["connector_webhooks_parked", "acme"] == 1
         assert (before["connector_problems", "rejected"], before["connector_problems", "silent"]) == (1, 0)
         assert (before["connector_relay_alive",], after["connector_relay_alive",]) == (0, 1)
@@ -205,11 +208,11 @@ class TestStored:
 
     def test_no_query_reads_a_table_whole(self, outbox: Outbox, plans: Callable[[], list[str]]) -> None:
         """But the small ones: one row a lane, a store, an event name and code."""
-        if outbox.engine.dialect.name != "sqlite":
+        if outbox.database.engine.dialect.name != "sqlite":
             pytest.skip("PostgreSQL plans small tables by reading them whole")
         fill(outbox, 1)
         steps = plans()
-        self.collected(outbox.engine, NOW)
+        self.collected(outbox.database.engine, NOW)
         small = ("SCAN lanes", "SCAN totals", "SCAN alerts", "SEARCH relays", "SCAN relays", "SCAN anon")
         assert [step for step in steps if step.startswith("SCAN") and not step.startswith(small)] == []
 
@@ -217,7 +220,7 @@ class TestStored:
     def collected(engine: Engine, now: float) -> dict[tuple[str, ...], float]:
         return {
             (sample.name, *sample.labels.values()): sample.value
-            for family in DatabaseMetrics(engine, ["acme"], lambda: now).collect()
+            for family in DatabaseMetrics(Database(engine), ["acme"], lambda: now).collect()
             for sample in family.samples
         }
 

@@ -10,7 +10,7 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from connector.config.settings import load
 from connector.devtools.simulate import webhooks
-from connector.outbox.outbox import Outbox
+from connector.storage.database import Database
 from connector.storage.engine import connect, migrate
 from connector.web.application import create_app
 from connector.web.webhook_endpoint import MAX_BODY
@@ -42,7 +42,7 @@ def config(sqlite_url):
 def client(config):
     engine = connect(config.database_url, patience=0.2)
     migrate(engine)
-    yield create_app(config, Outbox(engine)).test_client()
+    yield create_app(config, Database(engine)).test_client()
     engine.dispose()
 
 

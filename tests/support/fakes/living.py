@@ -20,6 +20,7 @@ from werkzeug.serving import make_server
 from connector.config.settings import load
 from connector.core.store import ApiKeys, EventIdTemplates, MappingSettings, Pixel, Store
 from connector.outbox.outbox import Outbox
+from connector.storage.database import Database
 from connector.sync.registered_webhooks import RegisteredWebhooks
 from connector.sync.registration import apply_plan, prepare
 from connector.web.application import create_app
@@ -116,7 +117,7 @@ class Living:
     def register(self, engine: Engine, base: str) -> None:
         """As `connector webhooks register` does it."""
         admin, found = prepare(self.store, self.administration, base, "register")
-        memory = RegisteredWebhooks(engine)
+        memory = RegisteredWebhooks(Database(engine))
         for line in apply_plan(found.lines, admin, self.store.webhook_secrets[0]):
             memory.note(self.store.name, line, self.clock.now)
 
@@ -180,7 +181,7 @@ class Living:
 def server(store: Store, outbox: Outbox) -> Iterator[str]:
     """The real application on a loopback socket."""
     config = load({"STORES_TOML": CONFIG, "SECRET": SECRET})
-    app = create_app(replace(config, stores={store.name: store}), outbox)
+    app = create_app(replace(config, stores={store.name: store}), outbox.database)
     listening = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()

@@ -7,8 +7,8 @@ import pytest
 import sqlalchemy as sa
 
 from connector.outbox.outbox import Outbox
+from connector.storage.database import CannotStore, Database
 from connector.storage.engine import connect, migrate
-from connector.storage.transaction import CannotStore
 from tests.support.filled import decision, mapped, rows
 
 LONG = 30.0
@@ -18,7 +18,7 @@ LONG = 30.0
 def outbox(postgresql_url):
     engine = connect(postgresql_url, patience=LONG)
     migrate(engine)
-    yield Outbox(engine)
+    yield Outbox(Database(engine))
     engine.dispose()
 
 
@@ -35,7 +35,7 @@ def test_a_text_no_index_can_hold_costs_no_other_webhook(outbox):
 
     threads = [threading.Thread(target=record, args=(number,)) for number in (1, 2, endless, 3)]
     pause = threading.Event()
-    with outbox.engine.connect() as other:
+    with outbox.database.engine.connect() as other:
         other.execute(sa.text("LOCK TABLE events IN SHARE MODE"))
         threads[0].start()
         while outbox._group_commit._waiting or not outbox._group_commit._writing:
@@ -49,4 +49,4 @@ def test_a_text_no_index_can_hold_costs_no_other_webhook(outbox):
         thread.join(LONG)
     assert isinstance(outcomes.pop(endless), CannotStore)
     assert outcomes == {1: 1, 2: 1, 3: 1}
-    assert {row.event_id for row in rows(outbox.engine)} == {"acme-order-1", "acme-order-2", "acme-order-3"}
+    assert {row.event_id for row in rows(outbox.database.engine)} == {"acme-order-1", "acme-order-2", "acme-order-3"}

@@ -1,0 +1,72 @@
+"""The relay's process: the relay itself, and the periodic jobs that run in threads of their own next to it."""
+
+import signal
+import threading
+from collections.abc import Callable, Mapping
+
+import httpx
+
+from connector.config.settings import Config
+from connector.monitoring import alerts
+from connector.monitoring.problems import ProblemFinder
+from connector.monitoring.watcher import Watcher
+from connector.outbox.held_events import EVERY, SELDOM, HeldEvents, HeldEventsJob
+from connector.outbox.outbox import Outbox
+from connector.privacy.erasure import erasure_job
+from connector.privacy.retention import RetentionJob, RetentionPolicy, RetentionStore
+from connector.relay.events_api import TIMEOUT, EventsApi
+from connector.relay.relay import LANES_AT_ONCE, SLOW_LANES_AT_ONCE, Relay
+from connector.server.supervisor import end_with_parent
+from connector.storage.database import Database
+from connector.storage.engine import connect
+from connector.sync.reconcile import Reconciler
+from platforms import PLATFORMS
+from platforms.admins import ADMINS
+
+JOB_GRACE = 5.0  # seconds a job may take to end; what it was doing is done again by the next process
+
+Run = Callable[[threading.Event], None]
+
+
+def run_relay(config: Config) -> None:
+    """Run the relay and its jobs until TERM or INT; returns when the requests under way are settled."""
+    end_with_parent()
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    # Webhooks come first: the relay leaves the write lock of SQLite to them most of the time.
+    database = Database(connect(config.database_url, patience=10.0), low_priority=True)
+    limits = httpx.Limits(max_connections=LANES_AT_ONCE + SLOW_LANES_AT_ONCE, max_keepalive_connections=32)
+    with httpx.Client(timeout=TIMEOUT, limits=limits) as tiktok, httpx.Client(timeout=alerts.TIMEOUT) as alert_client:
+        relay = Relay(config.stores, Outbox(database), EventsApi(config.events_api_url, tiktok))
+        jobs = _jobs(config, database, relay.name, alert_client)
+        _run_beside(relay.run, jobs, stop)
+
+
+def _jobs(config: Config, database: Database, owner: str, alert_client: httpx.Client) -> Mapping[str, Run]:
+    """Build the periodic jobs by name. `owner` is the name under which this process takes leases."""
+    hook = alerts.AlertWebhook(config.alert_url, alert_client) if config.alert_url else None
+    watcher = Watcher(
+        ProblemFinder(database, config.stores), alerts.AlertStore(database), alerts.notifier(database, hook, owner)
+    )
+    expects_signals = any(store.signals for store in config.stores.values())
+    return {
+        "housekeeping": RetentionJob(RetentionStore(database), RetentionPolicy.of(config), config.stores, owner).run,
+        "watching": watcher.run,
+        "holding": HeldEventsJob(HeldEvents(database), interval=EVERY if expects_signals else SELDOM).run,
+        "reconciliation": Reconciler(config.stores, PLATFORMS, ADMINS, database, owner).run,
+        "erasing": erasure_job(database, config.stores, owner).run,
+    }
+
+
+def _run_beside(relay: Run, jobs: Mapping[str, Run], stop: threading.Event) -> None:
+    """Run the relay in this thread and each job in its own; then give the jobs `JOB_GRACE` seconds each to end."""
+    threads = [threading.Thread(target=run, args=(stop,), name=name, daemon=True) for name, run in jobs.items()]
+    for thread in threads:
+        thread.start()
+    try:
+        relay(stop)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(JOB_GRACE)

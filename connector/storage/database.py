@@ -1,0 +1,89 @@
+"""A database, read and written in short transactions, and the one exception for all that can go wrong with it."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
+
+from connector.storage.engine import timeout_of
+from connector.storage.group_commit import WaitTimeout
+from connector.storage.write_lock import exclusive_writer
+
+
+class CannotStore(Exception):
+    """The database is unreachable, locked or full. Nothing was stored; try again later."""
+
+
+def caused_by_one_row(error: Exception) -> bool:
+    """Return whether a failed transaction may succeed without one of its rows."""
+    cause = error.__cause__
+    if isinstance(cause, DBAPIError):
+        # PostgreSQL calls these its own errors, but one row causes them: a deadlock, a text too long for an index.
+        by_a_row = type(cause.orig).__name__ in ("DeadlockDetected", "ProgramLimitExceeded")
+        return by_a_row or isinstance(cause, DataError | IntegrityError)
+    return not isinstance(error, CannotStore)
+
+
+class Database:
+    """SQLite or PostgreSQL behind one engine. Safe to share between threads.
+
+    `timeout` is how many seconds a transaction waits for a connection or a lock. A `low_priority` database leaves the
+    write lock of SQLite to others most of the time; see `write_lock`.
+    """
+
+    def __init__(self, engine: Engine, low_priority: bool = False) -> None:
+        self.engine = engine
+        self.is_postgresql = engine.dialect.name == "postgresql"
+        self.timeout = timeout_of(engine)
+        self.low_priority = low_priority
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Open a transaction that only reads. Raises CannotStore."""
+        with _as_cannot_store(), self.engine.connect().execution_options(reading=True) as connection:
+            yield connection
+            connection.commit()
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Open a transaction that writes; it is committed at the end of the block. Raises CannotStore."""
+        with (
+            _as_cannot_store(),
+            self._write_lock(),
+            self.engine.connect().execution_options(reading=False) as connection,
+        ):
+            yield connection
+            connection.commit()
+
+    def insert(self, table: sa.Table) -> Any:
+        """Return the database's own kind of INSERT, which has ON CONFLICT."""
+        return postgresql.insert(table) if self.is_postgresql else sqlite.insert(table)
+
+    def _write_lock(self) -> AbstractContextManager[None]:
+        """SQLite has one writer at a time, so its writers queue."""
+        file = self.engine.url.database
+        if self.is_postgresql or not file:
+            return nullcontext()
+        return exclusive_writer(f"{file}.lock", self.timeout, self.low_priority)
+
+
+@contextmanager
+def _as_cannot_store() -> Iterator[None]:
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise CannotStore(_cause(error)) from error
+    except WaitTimeout:
+        raise CannotStore("others have been writing for too long") from None
+    except OSError as error:
+        raise CannotStore(f"{type(error).__name__}: {error.strerror}") from error
+
+
+def _cause(error: SQLAlchemyError) -> str:
+    """Return the driver's own sentence, without the statement and its parameters (they hold a shop's data)."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return f"{type(cause).__name__}: {str(cause).splitlines()[0][:200] if str(cause) else ''}"

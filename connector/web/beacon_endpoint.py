@@ -1,0 +1,62 @@
+"""`POST /collect/<store>`: where browsers send their beacons."""
+
+from collections.abc import Mapping
+
+from flask import Blueprint, Response, request
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from connector.core.store import Store
+from connector.signals.collector import MAX_BEACON, BeaconRequest, Collector
+from connector.web.errors import as_bad_request
+
+# A custom pixel runs in a frame without an origin, so every origin may send; the answer has no body to read.
+CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "POST",
+    "Access-Control-Allow-Headers": "Content-Type",
+    "Access-Control-Max-Age": "86400",
+}
+
+
+def pages(stores: Mapping[str, Store], collector: Collector) -> Blueprint:
+    """Return the route. Its answers are a status without a body."""
+    page = Blueprint("collect", __name__)
+
+    @page.route("/collect/<name>", methods=["POST", "OPTIONS"], provide_automatic_options=False)
+    def collect(name: str) -> Response:
+        answer = Response(status=_status(collector, stores.get(name)), headers=CORS)
+        del answer.headers["Content-Type"]
+        return answer
+
+    return page
+
+
+def _status(collector: Collector, store: Store | None) -> int:
+    """Take a beacon and return its status. A page ignores it; it is for people who try the endpoint by hand."""
+    if store is None:
+        return 404
+    if request.method == "OPTIONS":
+        return 204
+    post = BeaconRequest(
+        peer=request.remote_addr or "",
+        forwarded=request.headers.get("X-Forwarded-For", ""),
+        user_agent=request.headers.get("User-Agent", ""),
+    )
+    if not collector.admits(store, post):
+        return 429
+    request.max_content_length = MAX_BEACON + 1  # reads this much of a body without a length, and raises nothing
+    try:
+        body = _body()
+    except RequestEntityTooLarge:
+        return 413
+    if len(body) > MAX_BEACON:
+        return 413
+    collector.take(store, post, body)
+    return 204
+
+
+def _body() -> bytes:
+    try:
+        return request.get_data(cache=False)
+    except Exception as error:
+        raise as_bad_request(error) from error

@@ -1,0 +1,80 @@
+"""The web process's look at the relay: a dead relay cannot report itself."""
+
+import logging
+import time
+from collections.abc import Callable
+from threading import Lock
+
+from connector.config.settings import Config
+from connector.monitoring.problems import OVERDUE, alive
+from connector.outbox.outbox import Lane, Outbox
+from connector.outbox.queries import OutboxQueries
+from connector.storage.database import CannotStore
+
+log = logging.getLogger("connector.web.relay_watch")
+
+LOOK_EVERY = 60.0  # seconds
+
+
+class RelayWatch:
+    """Logs, and calls `report`, when events are due and no relay is alive.
+
+    `clock` gives Unix seconds, `elapsed` seconds that never jump. `report` must not block.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        outbox: Outbox,
+        queries: OutboxQueries,
+        clock: Callable[[], float] = time.time,
+        elapsed: Callable[[], float] = time.monotonic,
+        report: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._lanes = [Lane(store.name, pixel.code) for store in config.stores.values() for pixel in store.pixels]
+        self._outbox = outbox
+        self._queries = queries
+        self._clock = clock
+        self._elapsed = elapsed
+        self._report = report
+        self._looked_at = self._logged_at = float("-inf")
+        self._lock = Lock()
+
+    def look(self) -> dict[str, str | int]:
+        """Return what /readyz says of the relay and of refused pixels. Raises CannotStore."""
+        self._looked_at, now = self._elapsed(), self._clock()
+        if self._lanes:  # before the first relay starts nobody else has added them
+            self._outbox.add_lanes(self._lanes)
+            self._lanes = []
+        relay = _relay(self._queries.relay_seen(), now)
+        body: dict[str, str | int] = {"relay": relay, "refused_pixels": self._queries.denied()}
+        due = None if relay == "alive" else self._queries.oldest_due(now)
+        if due is not None and now - due > OVERDUE:
+            body["overdue"] = f"events have been due for {now - due:.0f} s and no relay works"
+            self._report_overdue(f"{body['overdue']} ({relay}); start `connector serve` or `connector relay`")
+        return body
+
+    def look_now_and_then(self) -> None:
+        """Look at most once a minute. Never raises: a webhook is answered all the same."""
+        with self._lock:
+            if self._elapsed() - self._looked_at < LOOK_EVERY:
+                return
+            self._looked_at = self._elapsed()
+        try:
+            self.look()
+        except CannotStore as error:
+            log.warning("could not check the relay: %s", error)
+
+    def _report_overdue(self, words: str) -> None:
+        with self._lock:
+            if self._elapsed() - self._logged_at < LOOK_EVERY:
+                return
+            self._logged_at = self._elapsed()
+        log.error("%s", words)
+        self._report()
+
+
+def _relay(seen: float | None, now: float) -> str:
+    if not seen:
+        return "none was ever seen"
+    return "alive" if alive(seen, now) else f"silent for {abs(now - seen):.0f} s"
