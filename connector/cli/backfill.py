@@ -67,7 +67,7 @@ def _history(database_url: str, store: "Store", between: tuple[datetime, datetim
     from connector.sync.backfill import HistoryImport, KnownRecords
     from platforms import PLATFORMS
 
-    database = Database(connect(database_url, patience=10.0))
+    database = Database(connect(database_url, timeout=10.0))
     outbox, known = Outbox(database), KnownRecords(database)
     always = datetime.fromtimestamp(0, UTC)
     return HistoryImport(store, PLATFORMS[store.platform], outbox, known, "backfill", always, between, dry_run)

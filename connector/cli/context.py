@@ -47,7 +47,7 @@ def ready_database(config: "Config", migrate_sqlite: bool) -> None:
     from connector.storage.engine import connect, require_current
     from connector.storage.engine import migrate as run
 
-    engine = connect(config.database_url, patience=10.0)
+    engine = connect(config.database_url, timeout=10.0)
     sqlite = engine.dialect.name == "sqlite"
     database(lambda: run(engine) if migrate_sqlite and sqlite else require_current(engine))
     engine.dispose()
@@ -93,7 +93,7 @@ def open_database(config: "Config") -> "Database":
     from connector.storage.database import Database
     from connector.storage.engine import connect, require_current
 
-    engine = connect(config.database_url, patience=10.0)
+    engine = connect(config.database_url, timeout=10.0)
     require_current(engine)
     return Database(engine)
 

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from connector.cli.context import (
     progress,
     store_named,
 )
-from connector.core.text import how_many
+from connector.core.text import how_many, utc_second
 
 if TYPE_CHECKING:
     from sqlalchemy import Row
@@ -64,7 +63,7 @@ def list_(
     if parked:
         waiting = database(lambda: open_queries().parked(store, limit))
         for item in waiting:
-            click.echo(f"{_at(item.parked_at)}  {item.store}  {item.topic}  {item.reason}")
+            click.echo(f"{utc_second(item.parked_at)}  {item.store}  {item.topic}  {item.reason}")
         click.echo(f"{how_many(len(waiting), 'webhook is', 'webhooks are')} parked", err=True)
         return
     choice = EventFilter((), store, state or "", event, moment(since), moment(until))
@@ -77,7 +76,8 @@ def list_(
             told += " (its store is not configured, so it waits)"
         where = f"  [{row.test_code}]" if row.test_code else ""
         click.echo(
-            f"{_at(row.created_at)}  {row.id:>8}  {row.store}  {row.pixel}  {row.event}  {row.event_id}{where}  {told}"
+            f"{utc_second(row.created_at)}  {row.id:>8}  {row.store}  {row.pixel}  "
+            f"{row.event}  {row.event_id}{where}  {told}"
         )
     newest = f" (the newest {limit}; --limit for more)" if len(rows) == limit else ""
     click.echo(how_many(len(rows), "event") + newest, err=True)
@@ -98,19 +98,18 @@ def show(key: str) -> None:
         if not lines and not found:
             fail(_unknown(key, named))
     for line in lines:
-        click.echo(
-            f"{_at(line.received_at)}  webhook {line.topic} of {line.store}: {line.outcome}  {line.reason}".rstrip()
-        )
+        received = utc_second(line.received_at)
+        click.echo(f"{received}  webhook {line.topic} of {line.store}: {line.outcome}  {line.reason}".rstrip())
     for row in found:
         click.echo(f"\n{row.event}  {row.event_id}  (row {row.id}, pixel {row.pixel}, {row.object_key})")
-        click.echo(f"  happened {_at(row.occurred_at)}, stored {_at(row.created_at)}")
+        click.echo(f"  happened {utc_second(row.occurred_at)}, stored {utc_second(row.created_at)}")
         click.echo(f"  state {row.state}, {how_many(row.attempts, 'attempt')}")
         if row.state == "held":
             click.echo("  waits for the browser's signals: as it is, it may not be sent")
         elif row.state == "skipped":
-            click.echo(f"  skipped {_at(row.settled_at)}: {row.message}")
+            click.echo(f"  skipped {utc_second(row.settled_at)}: {row.message}")
         elif row.settled_at or row.code is not None or row.message:
-            at = f" {_at(row.settled_at)}" if row.settled_at else ""
+            at = f" {utc_second(row.settled_at)}" if row.settled_at else ""
             click.echo(f"  TikTok{at}: code {row.code}, {row.message or '-'}, request_id {row.request_id or '-'}")
         click.echo(f"  payload: {redacted(row.payload)}")
 
@@ -200,7 +199,3 @@ def _replay_parked(config: "Config", store: str, dry_run: bool) -> None:
     if not outcomes:
         click.echo("nothing is parked" + (f" for {store}" if store else ""))
     sys.exit(1 if any(outcome.startswith(("still parked", "cannot")) for outcome in outcomes) else 0)
-
-
-def _at(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -65,7 +65,7 @@ def migrate() -> None:
     from connector.storage.engine import connect
     from connector.storage.engine import migrate as run
 
-    before, now = database(lambda: run(connect(configuration().database_url, patience=10.0)))
+    before, now = database(lambda: run(connect(configuration().database_url, timeout=10.0)))
     click.echo(f"schema {now}" + (", nothing to do" if before == now else f", was {before or 'empty'}"))
 
 

@@ -20,12 +20,12 @@ class _Hash(Protocol):
 
 def sign(body: bytes, key: bytes) -> str:
     """Base64 of HMAC-SHA256 over the raw bytes: what the shop puts into its signature header."""
-    return base64.b64encode(_of(body, hmac.new(key, digestmod=hashlib.sha256))).decode("ascii")
+    return base64.b64encode(_digest_in_steps(body, hmac.new(key, digestmod=hashlib.sha256))).decode("ascii")
 
 
 def body_sha256(body: bytes) -> bytes:
     """SHA-256 of a body: how one that comes again is known."""
-    return _of(body, hashlib.sha256())
+    return _digest_in_steps(body, hashlib.sha256())
 
 
 def verify(body: bytes, given: str, keys: Iterable[bytes]) -> None:
@@ -40,17 +40,19 @@ def verify(body: bytes, given: str, keys: Iterable[bytes]) -> None:
         digest = base64.b64decode(given.strip().encode("latin-1"), validate=True)
     except (binascii.Error, UnicodeEncodeError, ValueError):
         raise InvalidSignature("the signature is not base64") from None
-    matches = [hmac.compare_digest(_of(body, hmac.new(key, digestmod=hashlib.sha256)), digest) for key in keys]
+    matches = [
+        hmac.compare_digest(_digest_in_steps(body, hmac.new(key, digestmod=hashlib.sha256)), digest) for key in keys
+    ]
     if not any(matches):
         raise InvalidSignature(
             "the signature fits none of the store's secrets; compare webhook_secrets with the shop's own page"
         )
 
 
-def _of(body: bytes, hashing: _Hash) -> bytes:
-    """The digest, in steps so small that Python goes on to hold its lock.
+def _digest_in_steps(body: bytes, hashing: _Hash) -> bytes:
+    """Hash a body in steps so small that Python keeps its global lock.
 
-    A thread that lets it go for 8 microseconds of hashing waits for several times as long to have it back.
+    A thread that releases the lock waits to get it back: hashing 9 KB takes 8 µs, and cost 30 µs among 16 threads.
     """
     for start in range(0, len(body), HASH_STEP):
         hashing.update(body[start : start + HASH_STEP])

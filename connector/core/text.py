@@ -1,13 +1,36 @@
-"""Numbers in sentences."""
+"""Numbers, times and durations in sentences."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 
 def how_many(number: int, one: str, more: str = "") -> str:
-    """So many of something: "1 event", "2 events"; `more` where its plural is made by something else than an s."""
+    """Return a number with its noun: "1 event", "2 events"; `more` is the plural if it is not made with an s."""
     return f"{number} {one if number == 1 else more or one + 's'}"
 
 
 def how_long(span: timedelta) -> str:
-    """As the stores file has it: "7d", "36h"."""
+    """Return a duration as the stores file writes it: "7d", "36h"."""
     return f"{span.days}d" if span % timedelta(days=1) == timedelta(0) else f"{span.total_seconds() / 3600:g}h"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in the largest unit of which there are at least two: "3 hours", "1.5 seconds"."""
+    for size, unit in ((86_400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.1f} seconds" if seconds < 10 else f"{seconds:.0f} seconds"
+
+
+def utc_minute(moment: float) -> str:
+    """Return Unix seconds as "2026-11-24 10:05 UTC"."""
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def utc_second(moment: float) -> str:
+    """Return Unix seconds as "2026-11-24 10:05:09"."""
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def iso_second(moment: float) -> str:
+    """Return Unix seconds as "2026-11-24T10:05:09+00:00"."""
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")

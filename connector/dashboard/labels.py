@@ -1,9 +1,9 @@
 """What outcomes, states and TikTok's codes mean, in plain words, and what to do. Pure."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 from connector.core.store import Store
+from connector.core.text import duration, utc_second
 from connector.core.units import MERGE_WINDOW, TIKTOK_DEDUPLICATES
 from connector.outbox.queries import OpenProblem
 
@@ -89,15 +89,15 @@ def merging(row: Any, store: Store | None) -> str:
         return ""
     late = max(row.settled_at - row.occurred_at, 0.0)
     if store is None or store.browser_pixel == "none":
-        return f"Accepted {span(late)} after it happened. No browser copy is expected (browser_pixel)."
+        return f"Accepted {duration(late)} after it happened. No browser copy is expected (browser_pixel)."
     if late <= MERGE_WINDOW:
-        return f"Accepted {span(late)} after it happened: within 5 minutes, so it merges with the browser's copy."
+        return f"Accepted {duration(late)} after it happened: within 5 minutes, so it merges with the browser's copy."
     if late <= TIKTOK_DEDUPLICATES.total_seconds():
         return (
-            f"Accepted {span(late)} after it happened, past the 5 minutes in which copies are merged: if the browser "
-            "sent one, TikTok keeps that and drops this."
+            f"Accepted {duration(late)} after it happened, past the 5 minutes in which copies are merged: if the "
+            "browser sent one, TikTok keeps that and drops this."
         )
-    return f"Accepted {span(late)} after it happened: after 48 hours TikTok no longer knows a browser's copy."
+    return f"Accepted {duration(late)} after it happened: after 48 hours TikTok no longer knows a browser's copy."
 
 
 def problem_parts(problem: OpenProblem, store: str) -> list[tuple[str, str]]:
@@ -119,17 +119,9 @@ def _typed(sentence: str) -> list[tuple[str, str]]:
     return [("typed" if place % 2 else "said", part) for place, part in enumerate(sentence.split("`")) if part]
 
 
-def utc_second(seconds: float | None) -> str:
-    """A moment, UTC, to the second."""
-    return "" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"
-
-
-def span(seconds: float) -> str:
-    """So long, in the unit that fits."""
-    for size, name in ((86_400, "day"), (3600, "hour"), (60, "minute")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {name}s"
-    return f"{seconds:.1f} seconds" if seconds < 10 else f"{seconds:.0f} seconds"
+def at(moment: float | None) -> str:
+    """Return a time for a table, UTC, to the second; "" for none."""
+    return "" if moment is None else utc_second(moment)
 
 
 def subject(object_key: str, number: str = "") -> str:

@@ -13,7 +13,7 @@ from connector.dashboard.labels import HEALTH, WORST
 from connector.monitoring.event_stats import EventStats, Statistic, amount, match_key_counts, median
 from connector.monitoring.problems import ProblemFinder, alive, current_problems
 from connector.monitoring.webhook_stats import WebhookStats
-from connector.outbox.outbox import Lane, LaneState
+from connector.outbox.lanes import Lane, LaneState
 from connector.outbox.queries import LaneQueue, OpenProblem, OutboxQueries
 from connector.relay.relay import fingerprint
 from connector.storage.database import Database
@@ -135,7 +135,10 @@ def _chart(title: str, numbers: Iterable[Statistic], kinds: dict[str, str], now:
 
 def _health(stores: dict[str, Store], database: Database, hourly: list[Statistic], now: float) -> Iterable[StoreHealth]:
     queries, arrivals = OutboxQueries(database), WebhookStats(database)
-    queues, refused = queries.queue(MANY), {state.lane: state for state in queries.lane_states() if state.denied_since}
+    queues, refused = (
+        queries.queue(MANY),
+        {state.lane: state for state in queries.lane_states() if state.suspended_since},
+    )
     problems = current_problems(queries.open_problems(), ProblemFinder(database, stores).find(now), now)
     parked = queries.parked_by_store(stores, 1000)
     for name, store in stores.items():
@@ -168,7 +171,7 @@ def _with_new_token(problem: OpenProblem, store: Store, refused: Mapping[Lane, L
         state = refused.get(Lane(store.name, pixel.code))
         if state is None or problem.key != f"denied:{store.name}:{pixel.code}":
             continue
-        if state.denied_token != fingerprint(pixel.access_token):
+        if state.suspended_token != fingerprint(pixel.access_token):
             told = (
                 f"TikTok refused the access_token of before ({state.reason}); the new one is tried with the next event"
             )

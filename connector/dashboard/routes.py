@@ -15,7 +15,7 @@ from werkzeug.exceptions import BadRequest, HTTPException
 
 from connector.config.settings import Config
 from connector.core.store import Store
-from connector.core.text import how_many
+from connector.core.text import duration, how_many
 from connector.dashboard import labels
 from connector.dashboard.auth import Authenticator
 from connector.dashboard.login import LoginGuard
@@ -58,8 +58,8 @@ def pages(config: Config, database: Database, authenticator: Authenticator, inta
     site.register_error_handler(CannotStore, lambda _: _failed(503, "The database does not answer just now."))
     site.context_processor(
         lambda: {
-            "at": labels.utc_second,
-            "span": labels.span,
+            "at": labels.at,
+            "span": duration,
             "subject": labels.subject,
             "told": labels.problem_parts,
             "guard": guard,

@@ -15,9 +15,8 @@ from connector.config.summary import plain_words, warnings
 from connector.core.event import PERSONAL_DATA_WITHHELD
 from connector.core.shop_api import ShopApiError, ShopApiModule
 from connector.core.store import Pixel, Store
-from connector.core.text import how_many
+from connector.core.text import how_many, utc_minute
 from connector.mapping.consent import NO_CONSENT
-from connector.monitoring.alerts import utc_minute
 from connector.monitoring.problems import LAST_ORDERS, withheld
 from connector.outbox.encryption import CannotDecrypt, decrypt
 from connector.outbox.outbox import Outbox
@@ -116,8 +115,8 @@ def _lanes(config: Config, queries: OutboxQueries) -> Iterator[CheckResult]:
                 f"(`connector events list --store {lane.store}`)",
             )
     for state in queries.lane_states():
-        if state.denied_since is not None:
-            since = datetime.fromtimestamp(state.denied_since, UTC)
+        if state.suspended_since is not None:
+            since = datetime.fromtimestamp(state.suspended_since, UTC)
             yield CheckResult(
                 "warning",
                 f"store {state.lane.store}, pixel {state.lane.pixel}: refused since {since:%Y-%m-%d %H:%M} UTC "

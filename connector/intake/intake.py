@@ -227,7 +227,7 @@ class Intake:
         if webhook.topic not in platform.TOPICS and webhook.topic not in platform.RECORDED:
             self._tally(store, self._known_topic(webhook.topic[:100]), "ignored")
             return "ignored", None, ""
-        with self._outbox.under_way():
+        with self._outbox.expecting():
             return self._decide(webhook, platform, store)
 
     def _decide(self, webhook: Webhook, platform: Platform, store: Store) -> tuple[str, Examination | None, str]:

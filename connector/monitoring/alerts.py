@@ -11,13 +11,13 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from connector.core.text import duration
 from connector.storage.database import Database
 from connector.storage.lease import Lease
 from connector.storage.tables import alerts
@@ -219,11 +219,6 @@ def notifier(
     return Notifier(AlertStore(database, clock), hook, Lease(database, "alerts", LEASE_SECONDS), owner, clock)
 
 
-def utc_minute(moment: float) -> str:
-    """A time as alerts write it."""
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
 def _log_end(row: sa.Row[Any]) -> None:
     if row.noted_at is not None:
         length = _length(row.over_at - row.since)
@@ -231,11 +226,7 @@ def _log_end(row: sa.Row[Any]) -> None:
 
 
 def _length(seconds: float) -> str:
-    """In the largest unit of which there are two."""
-    for unit, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= 2 * unit:
-            return f"{seconds / unit:.0f} {name}"
-    return "a minute"
+    return duration(seconds) if seconds >= 120 else "a minute"
 
 
 def _escaped(text: str) -> str:

@@ -27,7 +27,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -36,7 +35,7 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql, sqlite
 
 from connector.core.units import HOUR, MERGE_WINDOW
-from connector.outbox.outbox import LeasedEvent
+from connector.outbox.settlement import LeasedEvent, Settlement
 from connector.storage.database import Database
 from connector.storage.tables import tallies, totals
 
@@ -95,11 +94,11 @@ class SettlementStats:
     """What a lane's settled events add to the numbers: read first, written with those that were really settled."""
 
     def __init__(
-        self, store: str, pixel: str, claimed: Iterable[LeasedEvent], results: Sequence[Mapping[str, Any]], now: float
+        self, store: str, pixel: str, claimed: Iterable[LeasedEvent], settlements: Sequence[Settlement], now: float
     ) -> None:
         self._store, self._pixel, self._hour = store, pixel, int(now) // HOUR * HOUR
         known = {item.id: item for item in claimed}
-        self._parts = {result["row"]: _counted(known[result["row"]], result, now) for result in results}
+        self._parts = {one.row: _counted(known[one.row], one, now) for one in settlements}
 
     def write(self, connection: Connection, rows: Iterable[int]) -> None:
         """Add what these rows count for, in the transaction under way."""
@@ -132,24 +131,24 @@ def _upsert(table: sa.Table, dialect: str) -> sa.Executable:
     )
 
 
-def _counted(item: LeasedEvent, result: Mapping[str, Any], now: float) -> list[_Part]:
+def _counted(item: LeasedEvent, settlement: Settlement, now: float) -> list[_Part]:
     """What an event adds; nothing if it cannot be counted, for what TikTok has taken must be settled or goes again."""
     try:
-        return [*_parts(item, result, now)]
+        return [*_parts(item, settlement, now)]
     except Exception as error:
         log.error("an event is in no number: %s", type(error).__name__, extra={"event_ids": item.event_id})
         return []
 
 
-def _parts(item: LeasedEvent, result: Mapping[str, Any], now: float) -> Iterable[_Part]:
-    outcome = _outcome(result)
+def _parts(item: LeasedEvent, settlement: Settlement, now: float) -> Iterable[_Part]:
+    outcome = _outcome(settlement)
     if not outcome:
         return
-    told = f"{outcome} {result['new_code']}" if result["new_code"] is not None else outcome
+    detail = f"{outcome} {settlement.code}" if settlement.code is not None else outcome
     if item.test_code:
-        yield item.event, "tested", told, 1
+        yield item.event, "tested", detail, 1
         return
-    yield item.event, "sent", told, 1
+    yield item.event, "sent", detail, 1
     if outcome != "accepted":
         return
     seconds = max(now - item.occurred_at, 0.0)
@@ -165,13 +164,13 @@ def _parts(item: LeasedEvent, result: Mapping[str, Any], now: float) -> Iterable
         yield item.event, "value", currency[:8], round(value * _UNITS)
 
 
-def _outcome(result: Mapping[str, Any]) -> str:
-    """In a word; "" for what was claimed and not sent after all."""
-    if result["new_state"] != "due":
-        return str(result["new_state"])
-    if result["new_code"] is None and not result["new_message"]:
+def _outcome(settlement: Settlement) -> str:
+    """Return the outcome in a word; "" for an event that was leased and not sent after all."""
+    if settlement.state != "due":
+        return settlement.state
+    if not settlement.has_answer:
         return ""
-    return "denied" if result["uncounted"] else "again"
+    return "again" if settlement.counts else "denied"
 
 
 @dataclass(frozen=True, slots=True)

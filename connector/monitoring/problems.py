@@ -24,8 +24,9 @@ from dataclasses import replace
 import sqlalchemy as sa
 
 from connector.core.store import Store
+from connector.core.text import utc_minute
 from connector.core.units import DAY, HOUR, MERGE_WINDOW
-from connector.monitoring.alerts import Problem, utc_minute
+from connector.monitoring.alerts import Problem
 from connector.monitoring.inactivity import SHORTEST, Inactivity, detect_inactivity
 from connector.monitoring.webhook_stats import WebhookStats
 from connector.outbox.queries import OpenProblem, OutboxQueries
@@ -83,10 +84,10 @@ class ProblemFinder:
             for pixel in store.pixels:
                 place = f"store {store.name}, pixel {pixel.code}"
                 state = states.get((store.name, pixel.code))
-                if state and state.denied_since is not None:
+                if state and state.suspended_since is not None:
                     yield Problem(
                         f"denied:{store.name}:{pixel.code}",
-                        f"{place}: TikTok refuses the token or pixel since {utc_minute(state.denied_since)} "
+                        f"{place}: TikTok refuses the token or pixel since {utc_minute(state.suspended_since)} "
                         f"({state.reason}), so its events wait; check pixel and access_token, then restart",
                     )
                 elif (since := self._waiting_since(store.name, pixel.code)) is not None and now - since > MERGE_WINDOW:

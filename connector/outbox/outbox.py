@@ -1,34 +1,33 @@
-"""The outbox and the ledger: where the two halves of the way meet. Verbs over an SQLAlchemy engine.
+"""The outbox: events that wait to be sent to TikTok, from intake to the relay.
 
-Every verb is one transaction. Times are Unix seconds. Raises CannotStore when the database does not answer in time.
+Every method is one transaction. Times are Unix seconds. Raises CannotStore when the database does not answer in time.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import sqlalchemy as sa
-from msgspec import Struct
 from sqlalchemy import Connection
 
 from connector.core.units import HOUR
 from connector.mapping.tiktok_event import OutboundEvent
 from connector.outbox.identity_hashes import store_hashes
+from connector.outbox.lanes import Lane, LaneState, is_lane, lane_state
 from connector.outbox.ledger import Decision, Ledger
+from connector.outbox.settlement import LeasedEvent, Settlement, settlement_parameters, settlement_update
 from connector.signals.matching import HeldEvent, SignalMatcher
 from connector.storage.bulk_insert import BulkInsert
 from connector.storage.database import CannotStore, Database, caused_by_one_row
 from connector.storage.group_commit import GroupCommit, WaitTimeout
 from connector.storage.tables import events, lanes, parked, relays, storable, stores
 
-State = Literal["held", "due", "accepted", "rejected", "expired", "skipped"]
-STATES: tuple[State, ...] = ("held", "due", "accepted", "rejected", "expired", "skipped")
 MAX_AHEAD = 900.0  # seconds, longer than any lease or pause: what lies further ahead was written by a wrong clock
 
 
 @dataclass(frozen=True, slots=True)
 class ParkedWebhook:
-    """A signed body we could not handle, with what its headers said, sealed with the store's own secrets."""
+    """A signed body that could not be handled, encrypted together with its headers under the store's own secrets."""
 
     store: str
     topic: str
@@ -39,62 +38,24 @@ class ParkedWebhook:
     id: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Lane:
-    """The queue of one store and pixel."""
-
-    store: str
-    pixel: str
-
-
-@dataclass(frozen=True, slots=True)
-class LaneState:
-    """Whether TikTok refuses a lane's token, since when, and until when nobody asks again."""
-
-    lane: Lane
-    denied_until: float | None = None
-    denied_since: float | None = None
-    denied_token: str = ""
-    denials: int = 0
-    reason: str = ""
-
-
-class LeasedEvent(Struct, frozen=True):
-    """An event leased to one relay until `lease_until`."""
-
-    id: int
-    event: str
-    event_id: str
-    test_code: str
-    payload: bytes
-    attempts: int
-    tried_at: float
-    sent_at: float
-    occurred_at: float
-    lease_until: float
-
-    def __repr__(self) -> str:
-        """Without the payload, which is personal."""
-        return f"<Claimed {self.event} {self.event_id}>"
-
-
 _KEY = (events.c.pixel, events.c.event, events.c.event_id)
 _ROW = (
     "store", "pixel", "event", "event_id", "object_key", "test_code", "state", "due_at", "attempts", "occurred_at",
     "created_at", "payload", "email", "phone", "external_id",
 )  # fmt: skip
-_CLAIMED = LeasedEvent.__struct_fields__
+_LEASED = LeasedEvent.__struct_fields__
+_NewRow = tuple[int, dict[str, Any]]  # the number of the decision that an event came with, and its row
 
 
 class Outbox:
-    """The tables' verbs, the same on SQLite and PostgreSQL."""
+    """Records, leases and settles events, on SQLite and PostgreSQL alike. Safe to share between threads."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
         self._group_commit: GroupCommit[Decision, int] = GroupCommit(
             self._record_all, database.timeout, caused_by_one_row
         )
-        self.under_way = self._group_commit.under_way
+        self.expecting = self._group_commit.expecting
         self._matcher = SignalMatcher(database)
         known = f"ON CONFLICT DO NOTHING RETURNING {', '.join(column.name for column in _KEY)}"
         self._new_events = BulkInsert(events, _ROW, known, database.engine.dialect)
@@ -103,7 +64,7 @@ class Outbox:
     # --- intake ---------------------------------------------------------------------------------------------
 
     def record(self, decision: Decision) -> int:
-        """Store a decision's new events and its ledger line; the number of events that are new.
+        """Store a decision's new events and its ledger line; return the number of new events.
 
         An event whose (pixel, event, event_id) is known already changes nothing. A webhook that brings nothing
         new is only counted, and a body that was recorded before adds no second line.
@@ -114,40 +75,43 @@ class Outbox:
             raise CannotStore("others have been writing for too long") from None
 
     def _record_all(self, decisions: Sequence[Decision]) -> list[int]:
-        """Several webhooks' decisions in one transaction; for each the number of its events that are new."""
+        """Store several webhooks' decisions in one transaction; return for each how many of its events are new."""
+        rows: list[_NewRow] = []
+        held: list[HeldEvent] = []
+        more_hashes: list[tuple[str, str, str]] = []
+        for number, decision in enumerate(decisions):
+            for event in decision.events:
+                row = _row(event, decision)
+                if event.beacon_wait:
+                    held.append(HeldEvent(number, row, event.beacon_wait))
+                else:
+                    rows.append((number, row))
+                more_hashes += [(decision.store, event.object_key, digest) for digest in event.more_hashes]
+        new = [0] * len(decisions)
         with self.database.write() as connection:
-            waiting = [
-                HeldEvent(n, _row(m, d), m.beacon_wait)
-                for n, d in enumerate(decisions)
-                for m in d.events
-                if m.beacon_wait
-            ]
-            admitted = self._matcher.admit(connection, waiting) if waiting else {}
-            new = self._insert_events(connection, decisions)
-            for number, more in admitted.items():
-                new[number] += more
-            further = [(d.store, m.object_key, digest) for d in decisions for m in d.events for digest in m.more_hashes]
-            store_hashes(connection, self.database.insert, further)
+            if held:
+                for number, added in self._matcher.admit(connection, held).items():
+                    new[number] += added
+            if rows:
+                for number in self._insert_events(connection, rows):
+                    new[number] += 1
+            store_hashes(connection, self.database.insert, more_hashes)
             self._ledger.note(connection, decisions, new)
         return new
 
-    def _insert_events(self, connection: Connection, decisions: Sequence[Decision]) -> list[int]:
-        rows = [(_row(mapped, d), n) for n, d in enumerate(decisions) for mapped in d.events if not mapped.beacon_wait]
-        if not rows:
-            return [0] * len(decisions)
-        # In one order whoever inserts: two webhooks of one order at the same time must not lock each other out.
-        rows.sort(key=lambda pair: (pair[0]["pixel"], pair[0]["event"], pair[0]["event_id"]))
-        added = {tuple(row) for row in self._new_events.run(connection, [row for row, _ in rows])}
-        new = [0] * len(decisions)
-        for row, number in rows:
-            stored = tuple(storable(row[column.name]) for column in _KEY)
-            if stored in added:
-                added.discard(stored)
-                new[number] += 1
-        return new
+    def _insert_events(self, connection: Connection, rows: list[_NewRow]) -> Iterator[int]:
+        """Insert the rows; yield the number of a decision for each of its rows that is new."""
+        # Everybody inserts in the same order: two webhooks of one order at the same time must not deadlock.
+        rows.sort(key=lambda numbered: tuple(numbered[1][column.name] for column in _KEY))
+        added = {tuple(row) for row in self._new_events.run(connection, [row for _, row in rows])}
+        for number, row in rows:
+            key = tuple(storable(row[column.name]) for column in _KEY)
+            if key in added:
+                added.discard(key)  # a second row with the same key is not new
+                yield number
 
     def park(self, item: ParkedWebhook, delivery: str = "") -> None:
-        """Keep a sealed body for a later replay, and its ledger line; the same body again changes nothing."""
+        """Keep an encrypted body for a replay, with its ledger line. The same body again changes nothing."""
         line = Decision(
             item.store, item.topic, item.body_sha256, item.parked_at, delivery, outcome="parked", reason=item.reason
         )
@@ -167,13 +131,13 @@ class Outbox:
             self._ledger.count(connection, tallies)
 
     def ping(self) -> None:
-        """Raise CannotStore unless a write would succeed: takes the write lock, writes and takes it back."""
+        """Raise CannotStore unless a write would succeed: takes the write lock, writes, and rolls back."""
         with self.database.write() as connection:
             connection.execute(self.database.insert(relays).values(name="-", seen_at=0).on_conflict_do_nothing())
             connection.rollback()
 
     def start_stores(self, names: Iterable[str], now: float) -> dict[str, float]:
-        """When each store was first started; those not known yet start now."""
+        """Return when each store was first started; a store that is not known yet starts now."""
         with self.database.write() as connection:
             for name in sorted(names):
                 row = {"name": name, "started_at": now}
@@ -184,14 +148,14 @@ class Outbox:
     # --- relay ----------------------------------------------------------------------------------------------
 
     def add_lanes(self, wanted: Iterable[Lane]) -> None:
-        """Make sure that each lane has its row."""
+        """Add a row for each lane that has none."""
         with self.database.write() as connection:
             for lane in sorted(wanted, key=lambda lane: (lane.store, lane.pixel)):
                 row = {"store": lane.store, "pixel": lane.pixel, "denials": 0, "reason": ""}
                 connection.execute(self.database.insert(lanes).values(row).on_conflict_do_nothing())
 
     def lanes_due(self, now: float) -> list[LaneState]:
-        """The lanes that have an event due, whether denied or not. Costs one index look-up a lane."""
+        """Return the lanes that have an event due, suspended ones too. Costs one index look-up a lane."""
         with self.database.read() as connection:
             rows = connection.execute(sa.select(lanes).where(_has_due(now))).all()
         return [lane_state(row) for row in rows]
@@ -221,7 +185,7 @@ class Outbox:
                     for name in ("tried_at", "sent_at")
                 },
             )
-            .returning(*(events.c[name] for name in _CLAIMED))
+            .returning(*(events.c[name] for name in _LEASED))
         )
         with self.database.write() as connection:
             rows = connection.execute(update).all()
@@ -231,56 +195,28 @@ class Outbox:
         self,
         owner: str,
         lease_until: float,
-        results: Sequence[Mapping[str, Any]],
+        settlements: Sequence[Settlement],
         count: Callable[[Connection, Sequence[int]], None] = lambda _connection, _rows: None,
     ) -> int:
-        """Write what became of claimed events, as `settled` and `again` describe it; how many were still ours.
+        """Write what became of leased events; return how many rows were still leased to `owner`.
 
-        A row whose lease ran out and went to another relay is not touched. Rows that fared alike, as those of one
-        request do, are written by one statement. `count` is given the rows that were written, in the same transaction.
+        A row whose lease has expired and gone to another relay is left alone. `count` is called with the rows that
+        were written, in the same transaction.
         """
-        attempts = events.c.attempts - sa.bindparam("uncounted")
-        kept = sa.bindparam("kept", type_=sa.Integer) == 1
-        statement = (
-            sa.update(events)
-            .where(
-                events.c.id.in_(sa.bindparam("rows", expanding=True)),
-                events.c.lease_owner == owner,
-                events.c.lease_until == lease_until,
-            )
-            .values(
-                lease_owner=None,
-                lease_until=None,
-                state=sa.bindparam("new_state"),
-                due_at=sa.bindparam("new_due_at"),
-                sent_at=sa.bindparam("new_sent_at"),
-                attempts=attempts,
-                tried_at=sa.case((attempts == 0, sa.null()), else_=events.c.tried_at),
-                settled_at=sa.bindparam("new_settled_at"),
-                **{
-                    name: sa.case((kept, events.c[name]), else_=sa.bindparam(f"new_{name}", type_=events.c[name].type))
-                    for name in ("code", "message", "request_id")
-                },
-            )
-            .returning(events.c.id)
-        )
-        alike: dict[tuple[tuple[str, Any], ...], list[int]] = {}
-        for result in results:
-            values = tuple((name, value) for name, value in result.items() if name != "row")
-            alike.setdefault(values, []).append(result["row"])
-        if not alike:
+        if not settlements:
             return 0
+        update = settlement_update(owner, lease_until)
         written: list[int] = []
         with self.database.write() as connection:
-            for values, rows in alike.items():
-                written += connection.execute(statement, {**dict(values), "rows": rows}).scalars()
+            for parameters in settlement_parameters(settlements):
+                written += connection.execute(update, parameters).scalars()
             count(connection, written)
         return len(written)
 
-    def pull_back(self, now: float, bound: float) -> int:
-        """Make due whatever is due beyond `bound` only; how many there were, a thousand at most.
+    def correct_clock_jumps(self, now: float, bound: float) -> int:
+        """Make events due whose due time lies beyond `bound`; return how many there were, at most a thousand.
 
-        A clock that jumped wrote it. When such an event may have reached TikTok is unknown too.
+        A clock that jumped wrote such a time. When such an event may have reached TikTok is unknown, too.
         """
         mine = (events.c.store == lanes.c.store, events.c.pixel == lanes.c.pixel)
         ahead = (
@@ -295,8 +231,8 @@ class Outbox:
             wrong = (events.c.id.in_(ids), events.c.state == "due", events.c.due_at > bound)
             return connection.execute(sa.update(events).where(*wrong).values(values)).rowcount
 
-    def deny(self, lane: Lane, until: float, now: float, token: str, reason: str) -> None:
-        """Close a lane until then; `token` is the fingerprint of the token that was refused."""
+    def suspend(self, lane: Lane, until: float, now: float, token: str, reason: str) -> None:
+        """Suspend a lane until it is probed; `token` is the fingerprint of the token that TikTok refuses."""
         values = {
             "denied_until": until,
             "denied_since": sa.func.coalesce(lanes.c.denied_since, now),
@@ -305,75 +241,33 @@ class Outbox:
             "reason": reason,
         }
         with self.database.write() as connection:
-            connection.execute(sa.update(lanes).where(*_is(lane)).values(values))
+            connection.execute(sa.update(lanes).where(*is_lane(lane)).values(values))
 
     def lane(self, lane: Lane) -> LaneState:
-        """What TikTok last said about a lane."""
+        """Return whether a lane is suspended, and why."""
         with self.database.read() as connection:
-            row = connection.execute(sa.select(lanes).where(*_is(lane))).first()
+            row = connection.execute(sa.select(lanes).where(*is_lane(lane))).first()
         return lane_state(row) if row else LaneState(lane)
 
     def open(self, lane: Lane) -> None:
-        """TikTok takes this lane's events (again)."""
+        """End a lane's suspension: TikTok accepts its token."""
         values = {"denied_until": None, "denied_since": None, "denied_token": None, "denials": 0, "reason": ""}
         with self.database.write() as connection:
-            connection.execute(sa.update(lanes).where(*_is(lane)).values(values))
+            connection.execute(sa.update(lanes).where(*is_lane(lane)).values(values))
 
-    def beat(self, relay: str, now: float) -> None:
-        """A relay says that it is alive; those silent for a day are forgotten."""
+    def heartbeat(self, relay: str, now: float) -> None:
+        """Note that a relay is alive, and forget relays without a heartbeat for a day."""
         insert = self.database.insert(relays).values(name=relay, seen_at=now)
         with self.database.write() as connection:
             connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_={"seen_at": now}))
-            gone = sa.or_(
-                relays.c.seen_at < now - 24 * HOUR, relays.c.seen_at > now + HOUR
-            )  # or of a clock that jumped
+            # A heartbeat in the future was written by a clock that jumped.
+            gone = sa.or_(relays.c.seen_at < now - 24 * HOUR, relays.c.seen_at > now + HOUR)
             connection.execute(sa.delete(relays).where(gone))
 
     def leave(self, relay: str) -> None:
-        """A relay ends in good order."""
+        """Forget a relay that has ended normally."""
         with self.database.write() as connection:
             connection.execute(sa.delete(relays).where(relays.c.name == relay))
-
-
-def settled(
-    claimed: LeasedEvent, state: State, now: float, code: int | None, message: str, request_id: str
-) -> dict[str, Any]:
-    """A final state for `Outbox.settle`."""
-    return _result(claimed, state, claimed.sent_at, now, code, message, request_id) | {"new_settled_at": now}
-
-
-def again(
-    claimed: LeasedEvent, due_at: float, sent_at: float | None, code: int | None, message: str, counts: bool = True
-) -> dict[str, Any]:
-    """Another attempt at `due_at`. `sent_at` is None when TikTok certainly has not got the event.
-
-    Without code and message the row keeps those of the attempt before.
-    """
-    result = _result(claimed, "due", sent_at, due_at, code, message, "")
-    return result | {"uncounted": 0 if counts else 1}
-
-
-def _result(
-    claimed: LeasedEvent,
-    state: State,
-    sent_at: float | None,
-    due_at: float,
-    code: int | None,
-    message: str,
-    request_id: str,
-) -> dict[str, Any]:
-    return {
-        "row": claimed.id,
-        "new_state": state,
-        "new_due_at": due_at,
-        "new_sent_at": sent_at,
-        "uncounted": 0,
-        "kept": int(code is None and not message),
-        "new_settled_at": None,
-        "new_code": code,
-        "new_message": message or None,
-        "new_request_id": request_id or None,
-    }
 
 
 def _row(mapped: OutboundEvent, decision: Decision) -> dict[str, Any]:
@@ -411,21 +305,11 @@ def _has_due(now: float) -> sa.ColumnElement[bool]:
 
 
 def unleased(now: float) -> sa.ColumnElement[bool]:
-    """Whether no relay has the event in hand: no lease, an ended one, or one by a clock that was wrong."""
+    """Return the condition that no relay holds a lease: none, an expired one, or one written by a wrong clock."""
     until = events.c.lease_until
     return sa.or_(until.is_(None), until <= now, until > now + MAX_AHEAD)
 
 
 def _believable(column: sa.Column[Any], bound: float) -> sa.ColumnElement[Any]:
-    """A time not beyond `bound`. Of another the earliest possible moment is taken: that the event was stored."""
+    """Return a time not beyond `bound`; for a later one the earliest possible moment, when the event was stored."""
     return sa.case((column > bound, events.c.created_at), else_=column)
-
-
-def _is(lane: Lane) -> tuple[sa.ColumnElement[bool], ...]:
-    return lanes.c.store == lane.store, lanes.c.pixel == lane.pixel
-
-
-def lane_state(row: sa.Row[Any]) -> LaneState:
-    """A row of `lanes`."""
-    lane = Lane(row.store, row.pixel)
-    return LaneState(lane, row.denied_until, row.denied_since, row.denied_token or "", row.denials, row.reason)

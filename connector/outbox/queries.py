@@ -11,7 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from connector.core.units import HOUR
-from connector.outbox.outbox import Lane, LaneState, ParkedWebhook, lane_state
+from connector.outbox.lanes import Lane, LaneState, lane_state
+from connector.outbox.outbox import ParkedWebhook
 from connector.storage.database import Database
 from connector.storage.tables import alerts, counters, events, identities, lanes, ledger, parked, relays
 
@@ -103,7 +104,7 @@ class LaneQueue:
     lane: Lane
     number: int
     oldest: float | None
-    denied_since: float | None
+    suspended_since: float | None
 
 
 class OutboxQueries:

@@ -2,13 +2,13 @@
 
 import base64
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
 from connector.core.store import Store
+from connector.core.text import iso_second
 from connector.outbox.encryption import decrypt
 from connector.privacy.data_subject import DataSubject
 from connector.privacy.lookup import PersonalData, PersonalDataLookup, in_chunks
@@ -78,4 +78,4 @@ def _readable(body: bytes) -> dict[str, Any]:
 
 
 def _at(seconds: float | None) -> str | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    return None if seconds is None else iso_second(seconds)

@@ -35,7 +35,7 @@ def run_relay(config: Config) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     # Webhooks come first: the relay leaves the write lock of SQLite to them most of the time.
-    database = Database(connect(config.database_url, patience=10.0), low_priority=True)
+    database = Database(connect(config.database_url, timeout=10.0), low_priority=True)
     limits = httpx.Limits(max_connections=LANES_AT_ONCE + SLOW_LANES_AT_ONCE, max_keepalive_connections=32)
     with httpx.Client(timeout=TIMEOUT, limits=limits) as tiktok, httpx.Client(timeout=alerts.TIMEOUT) as alert_client:
         relay = Relay(config.stores, Outbox(database), EventsApi(config.events_api_url, tiktok))

@@ -25,9 +25,10 @@ LONGEST_PAUSE = 30.0  # seconds before a relay that keeps dying is started again
 RELAY_NICE = 10  # more than the web's
 SETTLED = 60.0  # seconds; a relay that lived this long starts afresh with the shortest pause
 LIFELINE = "CONNECTOR_LIFELINE"
-# glibc else has a heap for every few threads, and each keeps what it once needed:
+# glibc otherwise keeps a heap for every few threads, each as large as it ever was. Measured with 16 threads: 211 MB
+# instead of 225 after 10,000 webhooks, 225 instead of 257 after 60,000.
 # https://www.gnu.org/software/libc/manual/html_node/Memory-Allocation-Tunables.html
-FRUGAL = {"MALLOC_ARENA_MAX": "2"}
+FEW_HEAPS = {"MALLOC_ARENA_MAX": "2"}
 
 
 def end_with_parent() -> None:
@@ -95,7 +96,7 @@ class Supervisor:
     def _start(self, name: str) -> None:
         if name == "relay":
             self._relay_began = time.monotonic()
-        environment = FRUGAL | os.environ | {LIFELINE: str(self._lifeline)}
+        environment = FEW_HEAPS | os.environ | {LIFELINE: str(self._lifeline)}
         self._children[name] = subprocess.Popen(  # noqa: S603 — our own commands
             self._commands[name], pass_fds=(self._lifeline,), env=environment, start_new_session=True
         )

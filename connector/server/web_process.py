@@ -7,9 +7,9 @@ import tempfile
 
 from connector.config.settings import Config, load
 from connector.server.supervisor import end_with_parent
+from connector.web.metrics_folder import METRICS_FOLDER
 
 THREADS = 16  # while some wait for their commit, others are read, verified and mapped
-METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def gunicorn_settings(config: Config) -> dict[str, object]:

@@ -5,13 +5,12 @@ It never makes an event. Anything but a good beacon is answered alike, and costs
 
 import json
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from threading import Lock
 
 from connector.core.client_ip import client_address, rate_limit_key
 from connector.core.json_fields import query_parameter, text
+from connector.core.rate_limit import TokenBuckets
 from connector.core.store import Store
 from connector.mapping import hashing
 from connector.mapping.consent import CHECKOUT_TOKEN, home_page
@@ -25,7 +24,6 @@ MAX_AGENT = 1024
 ADDRESS_BURST, ADDRESS_RATE = 60, 1.0
 # In a process. A shop with an order a second, which is a large one on its best day, sends some ten beacons a second.
 STORE_BURST, STORE_RATE = 500, 50.0
-REMEMBERED = 10_000  # addresses, some 2 MB; those forgotten begin anew, but for the store's own limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +53,14 @@ class Collector:
         self._hops = trusted_proxies
         self._matcher = matcher
         self._clock = clock
-        self._addresses = Limit(ADDRESS_BURST, ADDRESS_RATE, elapsed)
-        self._shops = Limit(STORE_BURST, STORE_RATE, elapsed)
+        self._addresses = TokenBuckets(elapsed, ADDRESS_RATE, ADDRESS_BURST)
+        self._shops = TokenBuckets(elapsed, STORE_RATE, STORE_BURST)
 
     def admits(self, store: Store, post: BeaconRequest) -> bool:
         """Whether another beacon may come for this store, and from this address."""
         ip = client_ip(post.peer, post.forwarded, self._hops)
         # Without a public address we see only a proxy, which is everybody.
-        return (not ip or self._addresses.allows(rate_limit_key(ip))) and self._shops.allows(store.name)
+        return (not ip or self._addresses.allow(rate_limit_key(ip))) and self._shops.allow(store.name)
 
     def take(self, store: Store, post: BeaconRequest, body: bytes) -> None:
         """Keep a good beacon of a store that expects them; anything else is nothing. Raises CannotStore."""
@@ -106,29 +104,6 @@ def parse_beacon(body: bytes, user_agent: str, ip: str) -> tuple[str, Signal] | 
 def client_ip(peer: str, forwarded: str, hops: int) -> str:
     """The public address a request comes from, or ""; see `proxies.origin`."""
     return hashing.public_ip(client_address(peer, forwarded, hops))
-
-
-class Limit:
-    """So many at once, and then so many a second, for each key. Remembers the keys used last only."""
-
-    def __init__(self, burst: int, rate: float, elapsed: Callable[[], float], remembered: int = REMEMBERED) -> None:
-        self._burst = burst
-        self._rate = rate
-        self._elapsed = elapsed
-        self._remembered = remembered
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # key → how many, and when that was
-        self._lock = Lock()
-
-    def allows(self, key: str) -> bool:
-        """Whether one more is within the limit; it counts then."""
-        now = self._elapsed()
-        with self._lock:
-            left, then = self._left.pop(key, (float(self._burst), now))
-            left = min(left + (now - then) * self._rate, self._burst)
-            self._left[key] = (left - 1 if left >= 1 else left, now)
-            if len(self._left) > self._remembered:
-                self._left.popitem(last=False)
-        return left >= 1
 
 
 def _visible(value: str, most: int = MAX_BEACON) -> str:

@@ -24,32 +24,32 @@ class SchemaError(Exception):
     """The database's tables are not those this release works with; the message names the command to run."""
 
 
-def connect(url: str, patience: float = 1.0, pool_size: int = 8) -> Engine:
-    """An engine that commits durably and gives up after `patience` seconds of waiting (pool, connection, lock).
+def connect(url: str, timeout: float = 1.0, pool_size: int = 8) -> Engine:
+    """Create an engine that commits durably and waits `timeout` seconds at most for a connection or a lock.
 
     Create it after fork. SQLite: WAL with synchronous=FULL, writers BEGIN IMMEDIATE. PostgreSQL: nothing that a
     pgbouncer in transaction mode would break (no prepared statements, no session settings).
     """
     if make_url(url).get_backend_name() == "sqlite":
-        return _sqlite(url, patience, pool_size)
-    return _postgresql(url, patience, pool_size)
+        return _sqlite(url, timeout, pool_size)
+    return _postgresql(url, timeout, pool_size)
 
 
-def _sqlite(url: str, patience: float, pool_size: int) -> Engine:
+def _sqlite(url: str, timeout: float, pool_size: int) -> Engine:
     engine = create_engine(
         url,
         poolclass=QueuePool,
         pool_size=pool_size,
         max_overflow=0,
-        pool_timeout=patience,
-        pool_use_lifo=True,  # the one used last has its pages at hand, and the others need no memory
-        connect_args={"timeout": patience, "check_same_thread": False},
+        pool_timeout=timeout,
+        pool_use_lifo=True,  # the connection used last has its pages in cache, and the others need no memory
+        connect_args={"timeout": timeout, "check_same_thread": False},
     )
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None  # transactions begin where we say so, below
-        _write_ahead(connection, patience)
+        _write_ahead(connection, timeout)
         # Four megabytes of cache: each process has up to eight connections, and the system caches the file, too.
         for pragma in ("synchronous=FULL", "temp_store=MEMORY", "cache_size=-4000"):
             connection.execute(f"PRAGMA {pragma}")
@@ -62,9 +62,9 @@ def _sqlite(url: str, patience: float, pool_size: int) -> Engine:
     return engine
 
 
-def _write_ahead(connection: sqlite3.Connection, patience: float) -> None:
+def _write_ahead(connection: sqlite3.Connection, timeout: float) -> None:
     """Turn the WAL on. Of several that open a new file at once SQLite refuses all but one, without waiting."""
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     while True:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
@@ -75,27 +75,28 @@ def _write_ahead(connection: sqlite3.Connection, patience: float) -> None:
             time.sleep(0.01)
 
 
-def _postgresql(url: str, patience: float, pool_size: int) -> Engine:
+def _postgresql(url: str, timeout: float, pool_size: int) -> Engine:
     # Autocommit is the driver's word for leaving BEGIN to us: see below.
     arguments: dict[str, Any] = {
-        "connect_timeout": max(1, round(patience)),
+        "connect_timeout": max(1, round(timeout)),
         "prepare_threshold": None,
         "autocommit": True,
     }
     engine = create_engine(
-        url, pool_size=pool_size, max_overflow=0, pool_timeout=patience, pool_use_lifo=True, connect_args=arguments
+        url, pool_size=pool_size, max_overflow=0, pool_timeout=timeout, pool_use_lifo=True, connect_args=arguments
     )
-    milliseconds = int(patience * 1000)
+    milliseconds = int(timeout * 1000)
 
     @event.listens_for(engine, "do_connect")
     def _connect(_dialect: object, _record: object, positional: Any, named: dict[str, Any]) -> psycopg.Connection[Any]:
         opened = _Connection.connect(*positional, **named)
-        opened.between = patience
+        opened.between = timeout
         return opened
 
     @event.listens_for(engine, "checkout")
     def _checkout(connection: _Connection, _record: object, _proxy: object) -> None:
-        # Made anew then. To ask the server, as pool_pre_ping does, would cost each transaction a way there and back.
+        # Replaced then. pool_pre_ping would cost each transaction a round trip: PostgreSQL is asked four times for a
+        # group of webhooks, where it was six with a ping and with BEGIN and the time-outs one by one.
         if connection.closed or connection.ended():
             raise DisconnectionError
 
@@ -107,7 +108,7 @@ def _postgresql(url: str, patience: float, pool_size: int) -> Engine:
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         # The server's own time-outs come first, for they leave the connection usable.
-        _driver(connection).deadline = time.monotonic() + patience + 0.25
+        _driver(connection).deadline = time.monotonic() + timeout + 0.25
         connection.exec_driver_sql(
             f"BEGIN; SET LOCAL statement_timeout = {milliseconds}; SET LOCAL lock_timeout = {milliseconds}"
         )
@@ -116,16 +117,16 @@ def _postgresql(url: str, patience: float, pool_size: int) -> Engine:
 
 
 class _Connection(psycopg.Connection[Any]):
-    """A connection that gives up on a server that no longer answers, be it stopped, cut off or gone.
+    """A connection that gives up on a server that no longer answers: stopped, cut off or gone.
 
-    Time-outs that the server keeps are worth nothing then, and TCP waits for minutes.
+    The server's own time-outs do not work then, and TCP waits for minutes.
     """
 
     between = 2.5  # seconds for what is not in a transaction: SQLAlchemy's first questions
     deadline: float | None = None  # of the transaction under way, by time.monotonic()
 
     def ended(self) -> bool:
-        """Whether the server has said something unasked, and it says nothing but that it ends."""
+        """Return whether the server has sent something unasked: it only ever does so to close the connection."""
         waiting = select.poll()
         waiting.register(self.fileno(), select.POLLIN)
         return bool(waiting.poll(0))
@@ -155,7 +156,7 @@ def _driver(connection: Connection) -> _Connection:
 
 
 def timeout_of(engine: Engine) -> float:
-    """The patience an engine was made with, in seconds."""
+    """Return the time-out an engine was created with, in seconds."""
     return float(engine.pool.timeout()) if isinstance(engine.pool, QueuePool) else 2.0
 
 

@@ -1,4 +1,4 @@
-"""What only one process at a time may do, on whichever host: its turn is a row of `leases`."""
+"""A lease: what only one process at a time may do, on whichever host. Each is a row of `leases`."""
 
 import sqlalchemy as sa
 
@@ -7,7 +7,7 @@ from connector.storage.tables import leases
 
 
 class Lease:
-    """The turn at the work called `name`. It lasts `seconds` from each time it is taken, and ends by itself."""
+    """The lease on the work called `name`. It expires `seconds` after it was last taken."""
 
     def __init__(self, database: Database, name: str, seconds: float) -> None:
         self._database = database
@@ -15,10 +15,10 @@ class Lease:
         self._seconds = seconds
 
     def take(self, owner: str, now: float) -> bool:
-        """Whether the work is `owner`'s to do from now (Unix seconds) on. Raises CannotStore."""
+        """Take or renew the lease at `now` (Unix seconds); return whether `owner` holds it. Raises CannotStore."""
         until = now + self._seconds
         insert = self._database.insert(leases).values(name=self._name, owner=owner, until=until)
-        # A turn that lies further ahead than one can be was taken by a clock that jumped.
+        # A lease that ends further ahead than one can was taken by a clock that jumped.
         free = sa.or_(leases.c.until < now, leases.c.until > now + 2 * self._seconds, leases.c.owner == owner)
         taken = insert.on_conflict_do_update(
             index_elements=["name"], set_={"owner": owner, "until": until}, where=free
@@ -27,6 +27,6 @@ class Lease:
             return connection.execute(taken).first() is not None
 
     def release(self, owner: str) -> None:
-        """Another process may have the turn at once. Raises CannotStore."""
+        """Give up the lease, so that another process need not wait until it expires. Raises CannotStore."""
         with self._database.write() as connection:
             connection.execute(sa.delete(leases).where(leases.c.name == self._name, leases.c.owner == owner))

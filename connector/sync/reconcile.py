@@ -20,10 +20,10 @@ from threading import Event, Lock, Thread
 
 from connector.core.shop_api import ShopApi, ShopApiError, ShopApiModule
 from connector.core.store import Store
-from connector.core.text import how_many
+from connector.core.text import how_many, utc_minute
 from connector.core.webhook import Platform
 from connector.intake.intake import history_before
-from connector.monitoring.alerts import AlertStore, Problem, utc_minute
+from connector.monitoring.alerts import AlertStore, Problem
 from connector.monitoring.problems import LAST_ORDERS, withheld
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries

@@ -122,7 +122,7 @@ class DatabaseMetrics:
             names = [queue.lane.store, queue.lane.pixel]
             due.add_metric(names, queue.number)
             oldest.add_metric(names, max(0.0, now - queue.oldest) if queue.oldest is not None else 0.0)
-            refused.add_metric(names, queue.denied_since is not None)
+            refused.add_metric(names, queue.suspended_since is not None)
         yield from (due, oldest, refused)
 
     def _state(self) -> Iterator[Metric]:

@@ -7,7 +7,8 @@ from threading import Lock
 
 from connector.config.settings import Config
 from connector.monitoring.problems import OVERDUE, alive
-from connector.outbox.outbox import Lane, Outbox
+from connector.outbox.lanes import Lane
+from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
 from connector.storage.database import CannotStore
 

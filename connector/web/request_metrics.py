@@ -16,8 +16,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from connector.core.store import Store
 from connector.core.webhook import InvalidSignature, NotJson, Platform, Request
 from connector.storage.database import CannotStore
+from connector.web.metrics_folder import METRICS_FOLDER
 
-FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 OTHER = "other"  # a topic that nobody has heard of: whoever writes them must not make the numbers many
 _FAILED: dict[type[Exception], str] = {InvalidSignature: "refused", NotJson: "unreadable", CannotStore: "cannot store"}
@@ -69,7 +69,7 @@ class RequestMetrics:
 
     def registry(self) -> CollectorRegistry:
         """To be read: what this process counted, or all of them together where they share a folder."""
-        if FOLDER not in os.environ:
+        if METRICS_FOLDER not in os.environ:
             return self._own
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]

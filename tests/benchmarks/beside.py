@@ -53,7 +53,7 @@ def run(
     settings = intake.environment_of(environment, intake.PORT) | {"EVENTS_API_URL": f"{URL}/open_api/v1.3"}
     web, niced = [sys.executable, "-m", "connector", "web"], ["nice", "-n", "10"]
     for name, url in databases.items():
-        engine = connect(url, patience=600.0)
+        engine = connect(url, timeout=600.0)
         migrate(engine)
         alone, together, drained, sandbox = [], [], [], []
         for turn in range(ROUNDS):

@@ -8,7 +8,9 @@ from collections.abc import Callable
 import sqlalchemy as sa
 
 from connector.config.settings import Config
-from connector.outbox.outbox import Lane, Outbox, settled
+from connector.outbox.lanes import Lane
+from connector.outbox.outbox import Outbox
+from connector.outbox.settlement import settled
 from connector.storage.database import Database
 from connector.storage.engine import connect, migrate
 from tests.benchmarks.relay import decisions
@@ -89,7 +91,7 @@ def run(config: Config, databases: dict[str, tuple[str, str]], say: Callable[[st
     say(f"\nGrowth: {BIG:,} rows that wait, 90 % of them in another lane, and {BIG:,} finished ones; beside {SMALL:,}")
     batch = decisions(config, 2 * ROUNDS * GROUP)
     for name, urls in databases.items():
-        small, big = (connect(url, patience=600.0) for url in urls)
+        small, big = (connect(url, timeout=600.0) for url in urls)
         for engine in (small, big):
             migrate(engine)
             Outbox(Database(engine)).add_lanes([OPEN, DENIED])
@@ -97,7 +99,7 @@ def run(config: Config, databases: dict[str, tuple[str, str]], say: Callable[[st
         fill(big, OPEN.pixel, "due", 1, BIG // 10)
         fill(big, DENIED.pixel, "due", 1, BIG - BIG // 10)
         fill(big, "CDONE000000000000000", "accepted", 1, BIG)
-        Outbox(Database(big)).deny(DENIED, time.time() + 600, time.time(), "token", "40105")
+        Outbox(Database(big)).suspend(DENIED, time.time() + 600, time.time(), "token", "40105")
         index = plan(big, OPEN)
         boxes = Outbox(Database(small)), Outbox(Database(big))
         times: dict[str, list[float]] = {"small": [], "open": [], "denied": [], "few": [], "many": []}

@@ -155,7 +155,7 @@ def run(config: Config, environment: dict[str, str], databases: dict[str, str], 
         stack.enter_context(running("sandbox", settings, "--port", str(SANDBOX)))
         wait_for(answers, 20, "the sandbox")
         for name, url in databases.items():
-            engine = connect(url, patience=10.0)
+            engine = connect(url, timeout=10.0)
             migrate(engine)
             here = settings | {"DATABASE_URL": url}
             rates = [drain(engine, here, batch) for _ in range(ROUNDS)]

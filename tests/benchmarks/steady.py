@@ -80,7 +80,7 @@ def run(config: Config, environment: dict[str, str], databases: dict[str, str], 
     )
     for name, url in databases.items():
         webhooks = requests(config, "acme", RATE * SECONDS, seed=time.time())
-        engine = connect(url, patience=10.0)
+        engine = connect(url, timeout=10.0)
         migrate(engine)
         empty(engine)
         settings = serving(environment) | {"DATABASE_URL": url}

@@ -37,7 +37,7 @@ class Served:
 @pytest.fixture
 def served(migrated_sqlite: Path, tmp_path: Path) -> Iterator[Served]:
     shutil.copy(migrated_sqlite, tmp_path / "connector.db")
-    engine = connect(f"sqlite:///{tmp_path / 'connector.db'}", patience=5.0)
+    engine = connect(f"sqlite:///{tmp_path / 'connector.db'}", timeout=5.0)
     site = Site(engine).live()
     server = make_server("127.0.0.1", 0, site.app, threaded=True, request_handler=Inactivity)
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -89,7 +89,7 @@ class Machinery:
 
     def start(self) -> None:
         """Migrate and start everything; returns when it is ready."""
-        engine = connect(self.database_url, patience=10)
+        engine = connect(self.database_url, timeout=10)
         migrate(engine)
         engine.dispose()
         until(lambda: answers(f"{self.sandbox_url}/counts"), "the sandbox is up")
@@ -169,7 +169,7 @@ class Machinery:
     def queries(self) -> OutboxQueries:
         """The desk over the database."""
         if self._queries is None:
-            self._queries = OutboxQueries(Database(connect(self.database_url, patience=10)))
+            self._queries = OutboxQueries(Database(connect(self.database_url, timeout=10)))
         return self._queries
 
     def close(self) -> None:

@@ -164,7 +164,7 @@ class Storm:
         until(
             lambda: (self._machinery.keep_up(), self._machinery.ready())[1], "the server is ready again", DRAINED_WITHIN
         )
-        engine = connect(self._machinery.database_url, patience=10)
+        engine = connect(self._machinery.database_url, timeout=10)
         queries = OutboxQueries(Database(engine))
         until(lambda: not queries.waiting(), "nothing is due any more", DRAINED_WITHIN)
         engine.dispose()
@@ -174,7 +174,7 @@ class Storm:
         received: Counter[Key] = Counter()
         for receipt in self._machinery.received():
             received[receipt["event_source_id"], receipt["item"]["event"], receipt["item"]["event_id"]] += 1
-        engine = connect(self._machinery.database_url, patience=10)
+        engine = connect(self._machinery.database_url, timeout=10)
         rows = {
             (row.pixel, row.event, row.event_id): row
             for row in OutboxQueries(Database(engine)).find(EventFilter(), 10_000_000)

@@ -37,7 +37,7 @@ def test_two_relays_with_pools_of_their_own_send_ten_thousand_events_once(postgr
     """While no one crashes, nothing is sent twice, and both do their part."""
     many, per_webhook = 10_000, 500
     config = load({"STORES_TOML": STORES, "SECRET": "s", "DATABASE_URL": postgresql_url})
-    engines = [connect(postgresql_url, patience=10) for _ in range(3)]
+    engines = [connect(postgresql_url, timeout=10) for _ in range(3)]
     migrate(engines[0])
     outbox, sandbox = Outbox(engines[0]), Sandbox(clock=lambda: NOW)
     for start in range(0, many, per_webhook):

@@ -25,7 +25,8 @@ from connector.core.store import EventIdTemplates, MappingSettings, Pixel, Store
 from connector.core.webhook import InvalidSignature, NotJson, Request, Webhook
 from connector.intake.intake import Intake, examine
 from connector.outbox.encryption import decrypt
-from connector.outbox.outbox import Lane, Outbox
+from connector.outbox.lanes import Lane
+from connector.outbox.outbox import Outbox
 from connector.outbox.queries import EventFilter, OutboxQueries
 from connector.plugin.testing.shoppers import Journey
 from connector.privacy.requests import DataRequestStore

@@ -7,7 +7,8 @@ import pytest
 from connector.config.settings import load
 from connector.core.store import ORDER_KINDS, EventIdTemplates, Pixel
 from connector.intake.intake import Intake
-from connector.outbox.outbox import Lane, Outbox
+from connector.outbox.lanes import Lane
+from connector.outbox.outbox import Outbox
 from connector.privacy.requests import DataRequestStore
 from connector.storage.database import Database
 from platforms import PLATFORMS

@@ -71,7 +71,7 @@ class Site:
                 self.bodies.setdefault(name, []).append(json.loads(body))
         self.park(browser)
         self.work()
-        self.outbox.beat("one", time.time())
+        self.outbox.heartbeat("one", time.time())
         self.app.extensions["intake"].flush()
         WebhookStats(Database(self.engine)).count_up(time.time())
         return self

@@ -9,8 +9,10 @@ from sqlalchemy import Engine
 
 from connector.core.store import Pixel
 from connector.mapping.tiktok_event import OutboundEvent
+from connector.outbox.lanes import Lane
 from connector.outbox.ledger import Decision
-from connector.outbox.outbox import Lane, LeasedEvent, Outbox
+from connector.outbox.outbox import Outbox
+from connector.outbox.settlement import LeasedEvent
 from connector.storage.tables import events
 
 NOW = 1_780_000_000.0

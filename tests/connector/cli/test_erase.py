@@ -14,7 +14,9 @@ from connector.cli.main import main
 from connector.config.settings import load
 from connector.core.webhook import Request
 from connector.intake.intake import Intake
-from connector.outbox.outbox import Lane, Outbox, settled
+from connector.outbox.lanes import Lane
+from connector.outbox.outbox import Outbox
+from connector.outbox.settlement import settled
 from connector.plugin.testing.shoppers import Journey
 from connector.privacy.requests import DataRequestStore
 from connector.storage.database import Database

@@ -12,8 +12,8 @@ from connector.core.rate_limit import BURST, PER_SECOND, TokenBuckets
 def test_a_burst_is_free_and_then_they_come_steadily() -> None:
     """Each promised permit is one interval later than the last."""
     pace = TokenBuckets(lambda: 0.0, per_second=10, burst=3)
-    assert [round(pace.take("a"), 6) for _ in range(6)] == [0, 0, 0, 0.1, 0.2, 0.3]
-    assert pace.take("b") == 0  # another token is another bucket
+    assert [round(pace.reserve("a"), 6) for _ in range(6)] == [0, 0, 0, 0.1, 0.2, 0.3]
+    assert pace.reserve("b") == 0  # another token is another bucket
 
 
 def test_time_refills_no_more_than_the_burst() -> None:
@@ -21,9 +21,9 @@ def test_time_refills_no_more_than_the_burst() -> None:
     now = [0.0]
     pace = TokenBuckets(lambda: now[0], per_second=10, burst=3)
     for _ in range(3):
-        pace.take("a")
+        pace.reserve("a")
     now[0] = 1e6
-    assert [pace.take("a") for _ in range(4)] == [0, 0, 0, pytest.approx(0.1)]
+    assert [pace.reserve("a") for _ in range(4)] == [0, 0, 0, pytest.approx(0.1)]
 
 
 @given(st.lists(st.floats(0, 2), max_size=200))
@@ -34,7 +34,7 @@ def test_never_faster_than_promised(gaps: list[float]) -> None:
     pace = TokenBuckets(lambda: clock[0], per_second=5, burst=4)
     for gap in gaps:
         clock[0] += gap
-        times.append(clock[0] + pace.take("a"))
+        times.append(clock[0] + pace.reserve("a"))
     for start in times:
         assert sum(start <= at < start + 1 for at in times) <= 4 + 5 + 1
 
@@ -43,7 +43,7 @@ def test_threads_share_a_bucket() -> None:
     """No permit is given twice."""
     pace = TokenBuckets(lambda: 0.0, per_second=1, burst=1)
     waits: list[float] = []
-    threads = [threading.Thread(target=lambda: waits.append(pace.take("a"))) for _ in range(20)]
+    threads = [threading.Thread(target=lambda: waits.append(pace.reserve("a"))) for _ in range(20)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -54,3 +54,25 @@ def test_threads_share_a_bucket() -> None:
 def test_far_below_what_tiktok_allows() -> None:
     """Several relays may share a token and do not ask each other."""
     assert PER_SECOND + BURST <= 100
+
+
+def test_a_limit_fills_again_with_time() -> None:
+    """A burst, then so many a second; a key that is quiet has its burst again."""
+    now = [0.0]
+    limit = TokenBuckets(lambda: now[0], per_second=0.5, burst=3)
+    assert [limit.allow("a") for _ in range(4)] == [True, True, True, False]
+    assert limit.allow("b")
+    now[0] = 2.0
+    assert [limit.allow("a") for _ in range(2)] == [True, False]
+    now[0] = 1000.0
+    assert [limit.allow("a") for _ in range(4)] == [True, True, True, False]
+
+
+def test_a_limit_remembers_so_many_keys_and_no_more() -> None:
+    """A flood from ever new addresses must not fill the memory; those heard last are remembered."""
+    limit = TokenBuckets(lambda: 0.0, per_second=0.0, burst=1, remembered=10)
+    assert limit.allow("kept")
+    for number in range(1000):
+        assert limit.allow(f"new {number}")
+        assert not limit.allow("kept")
+    assert len(limit) == 10

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from connector.core.store import EventIdTemplates, Pixel, Store
+from connector.core.text import duration
 from connector.dashboard import labels
 from connector.outbox.queries import OpenProblem
 
@@ -89,7 +90,7 @@ def test_a_code_nobody_knows_is_not_explained(code: int | None, said: str) -> No
 )  # fmt: skip
 def test_a_time_has_the_unit_that_fits(seconds: float, said: str) -> None:
     """Never "1 minutes"."""
-    assert labels.span(seconds) == said
+    assert duration(seconds) == said
 
 
 def test_a_problem_is_told_without_the_store_it_is_shown_at() -> None:

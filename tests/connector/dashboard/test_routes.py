@@ -18,8 +18,9 @@ from connector.dashboard.auth import OF_ONE
 from connector.dashboard.routes import HEADERS, PAGE
 from connector.monitoring.alerts import AlertStore
 from connector.monitoring.problems import ProblemFinder
+from connector.outbox.lanes import Lane
 from connector.outbox.ledger import Decision
-from connector.outbox.outbox import Lane, ParkedWebhook
+from connector.outbox.outbox import ParkedWebhook
 from connector.outbox.queries import EventFilter
 from connector.relay.relay import fingerprint
 from connector.storage.database import Database
@@ -193,7 +194,7 @@ class TestPages:
         page = inside.get("/?store=acme").text
         assert "webhooks missing in the shop" in page
         assert "None; let <code>connector webhooks register acme</code> make it." in page
-        site.outbox.deny(ACME, time.time() + 9, time.time(), fingerprint(TOKEN), "40105 revoked")
+        site.outbox.suspend(ACME, time.time() + 9, time.time(), fingerprint(TOKEN), "40105 revoked")
         page = inside.get("/?store=acme").text
         assert "token or permission refused" in page
         assert "(40105 revoked), so its events wait; check pixel and access_token, then restart." in page
@@ -202,7 +203,7 @@ class TestPages:
 
     def test_what_is_over_is_not_told_any_more(self, site: Site, inside: FlaskClient) -> None:
         """Although the watcher, which looks once a minute, has not yet seen that it is."""
-        site.outbox.deny(ACME, time.time() + 9, time.time(), fingerprint(TOKEN), "40105 revoked")
+        site.outbox.suspend(ACME, time.time() + 9, time.time(), fingerprint(TOKEN), "40105 revoked")
         AlertStore(Database(site.engine)).note(
             ProblemFinder(Database(site.engine), site.config.stores).find(time.time()), ()
         )
@@ -218,7 +219,7 @@ class TestPages:
 
     def test_of_a_new_token_nobody_knows_before_it_is_tried(self, site: Site, inside: FlaskClient) -> None:
         """Whoever has changed it and restarted is not told to do so."""
-        site.outbox.deny(ACME, time.time() + 9, time.time(), fingerprint("the token before"), "40105 revoked")
+        site.outbox.suspend(ACME, time.time() + 9, time.time(), fingerprint("the token before"), "40105 revoked")
         page = inside.get("/?store=acme").text
         assert "new token, not tried yet" in page
         assert "TikTok refused the access_token of before (40105 revoked); the new one is tried with the next" in page
@@ -267,7 +268,7 @@ class TestPages:
         """In a page, not in JSON."""
         from connector.storage.engine import connect
 
-        engine = connect(f"{sqlite_url}/no/such/folder", patience=0.1)
+        engine = connect(f"{sqlite_url}/no/such/folder", timeout=0.1)
         config = load({"STORES_TOML": Site.__init__.__globals__["STORES"], "ADMIN_PASSWORD": PASSWORD})
         browser = create_app(config, Database(engine)).test_client()
         browser.post("/login", data={"password": PASSWORD})

@@ -13,7 +13,8 @@ from connector.core.webhook import Webhook
 from connector.devtools.check import check
 from connector.monitoring.alerts import AlertStore
 from connector.outbox.encryption import encrypt
-from connector.outbox.outbox import Lane, Outbox, ParkedWebhook
+from connector.outbox.lanes import Lane
+from connector.outbox.outbox import Outbox, ParkedWebhook
 from connector.storage.database import Database
 from connector.storage.engine import connect
 from tests.support.filled import NOW, decision, mapped

@@ -17,9 +17,11 @@ from connector.core.webhook import Webhook
 from connector.devtools.simulate import webhooks
 from connector.intake.replay import PAGE, plan_replay, replay_events
 from connector.outbox.encryption import encrypt
+from connector.outbox.lanes import Lane
 from connector.outbox.ledger import Decision
-from connector.outbox.outbox import STATES, Lane, Outbox, ParkedWebhook, settled
+from connector.outbox.outbox import Outbox, ParkedWebhook
 from connector.outbox.queries import EventFilter, OutboxQueries
+from connector.outbox.settlement import STATES, settled
 from connector.storage.database import Database
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import events

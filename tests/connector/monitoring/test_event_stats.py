@@ -23,7 +23,8 @@ from connector.monitoring.event_stats import (
     match_key_counts,
     median,
 )
-from connector.outbox.outbox import LeasedEvent, Outbox, again, settled
+from connector.outbox.outbox import Outbox
+from connector.outbox.settlement import LeasedEvent, due_again, settled
 from connector.storage.database import Database
 from tests.support.filled import LANE, NOW, PIXEL, claim, decision, fill, mapped
 
@@ -48,7 +49,7 @@ def settle(outbox: Outbox, *verdicts: tuple[str, int | None], at: float = NOW, o
     """Claim what is due and settle it, one verdict for each."""
     claimed = claim(outbox, owner, at)
     results = [
-        again(item, at, at, code, "busy") if state == "again" else settled(item, state, at, code, "", "r")  # type: ignore[arg-type]
+        due_again(item, at, at, code, "busy") if state == "again" else settled(item, state, at, code, "", "r")  # type: ignore[arg-type]
         for item, (state, code) in zip(claimed, verdicts, strict=True)
     ]
     tally = SettlementStats(LANE.store, LANE.pixel, claimed, results, at)
@@ -110,7 +111,7 @@ def test_what_was_claimed_and_not_sent_counts_nothing(outbox: Outbox, engine: En
     """A relay that is asked to end gives its claim back."""
     put(outbox, 1, b"{}")
     (item,) = claim(outbox, at=NOW)
-    result = again(item, NOW, None, None, "", counts=False)
+    result = due_again(item, NOW, None, None, "", counts=False)
     outbox.settle("one", item.lease_until, [result], SettlementStats("acme", PIXEL.code, [item], [result], NOW).write)
     assert told(engine) == {}
 
@@ -119,7 +120,7 @@ def test_a_refused_token_is_an_outcome_of_its_own(outbox: Outbox, engine: Engine
     """It says nothing about the event."""
     put(outbox, 1, b"{}")
     (item,) = claim(outbox, at=NOW)
-    result = again(item, NOW, None, 40105, "revoked", counts=False)
+    result = due_again(item, NOW, None, 40105, "revoked", counts=False)
     outbox.settle("one", item.lease_until, [result], SettlementStats("acme", PIXEL.code, [item], [result], NOW).write)
     assert told(engine) == {"Purchase sent denied 40105": 1}
 

@@ -10,7 +10,9 @@ from sqlalchemy import Engine
 from connector.core.store import EventIdTemplates, Store
 from connector.core.units import DAY, HOUR, MERGE_WINDOW
 from connector.monitoring.problems import COUNTED, KINDS, NO_RELAY, ProblemFinder
-from connector.outbox.outbox import Lane, Outbox, ParkedWebhook, again, settled
+from connector.outbox.lanes import Lane
+from connector.outbox.outbox import Outbox, ParkedWebhook
+from connector.outbox.settlement import due_again, settled
 from connector.privacy.data_subject import DataSubject
 from connector.privacy.requests import DataRequestStore
 from connector.storage.database import Database
@@ -39,7 +41,7 @@ class Bench:
 
     def found(self, at: float, relay: bool = True) -> dict[str, str]:
         if relay:
-            self.outbox.beat("one", at)
+            self.outbox.heartbeat("one", at)
         return {problem.key: problem.sentence for problem in self.finder.find(at)}
 
 
@@ -59,7 +61,7 @@ def test_a_refused_pixel_is_a_problem_until_it_opens(bench: Bench) -> None:
     fill(bench.outbox, 1)
     bench.outbox.add_lanes([Lane("gone", PIXEL.code)])
     for lane in (LANE, Lane("gone", PIXEL.code)):
-        bench.outbox.deny(lane, NOW + 60, NOW, "f", "40105 no permission")
+        bench.outbox.suspend(lane, NOW + 60, NOW, "f", "40105 no permission")
     (found,) = bench.found(NOW + DAY).items()
     assert found[0] == f"denied:acme:{PIXEL.code}"
     assert found[1].startswith(
@@ -86,7 +88,7 @@ class TestLag:
         """It is due only in a while, but has waited since its first attempt."""
         fill(bench.outbox, 1)
         (item,) = claim(bench.outbox, at=NOW + 2)
-        bench.outbox.settle("one", item.lease_until, [again(item, NOW + 900, NOW, None, "busy")])
+        bench.outbox.settle("one", item.lease_until, [due_again(item, NOW + 900, NOW, None, "busy")])
         assert self.KEY not in bench.found(NOW + 300)
         assert self.KEY in bench.found(NOW + 303)
 
@@ -170,7 +172,7 @@ def test_refused_signatures_at_the_address_that_shops_share(bench: Bench) -> Non
 def test_a_test_event_code_counts_after_a_day(bench: Bench) -> None:
     """The alerts remember since when."""
     finder = ProblemFinder(Database(bench.engine), {"acme": replace(STORE, pixels=(PIXEL, OTHER_PIXEL))})
-    bench.outbox.beat("one", NOW)
+    bench.outbox.heartbeat("one", NOW)
     (found,) = finder.find(NOW)
     assert (found.key, found.after) == (f"testing:acme:{OTHER_PIXEL.code}", DAY)
     assert OTHER_PIXEL.test_event_code not in found.sentence
@@ -182,7 +184,7 @@ def test_no_relay_while_events_are_due(bench: Bench) -> None:
     fill(bench.outbox, 1)
     assert bench.found(NOW + 61, relay=False) == {}
     assert bench.found(NOW + 62, relay=False) == {NO_RELAY.key: NO_RELAY.sentence}
-    bench.outbox.beat("one", NOW + 70)
+    bench.outbox.heartbeat("one", NOW + 70)
     assert bench.found(NOW + 62, relay=False) == {}
     assert NO_RELAY.key in bench.found(NOW + 131, relay=False)
 
@@ -193,7 +195,7 @@ def test_all_kinds_are_known(bench: Bench) -> None:
     fill(bench.outbox, 3, pixel=OTHER_PIXEL)
     (item,) = claim(bench.outbox, limit=1)
     bench.outbox.settle("one", item.lease_until, [settled(item, "rejected", NOW, 40002, "bad", "r")])
-    bench.outbox.deny(Lane("acme", OTHER_PIXEL.code), NOW, NOW, "f", "no")
+    bench.outbox.suspend(Lane("acme", OTHER_PIXEL.code), NOW, NOW, "f", "no")
     bench.outbox.park(ParkedWebhook("acme", "t", sha("x"), "no id", NOW, b"sealed"))
     bench.outbox.count({("acme", "", "refused", int(NOW) // HOUR * HOUR): 5})
     for what in ("uninstalled", "export", "erase_person"):

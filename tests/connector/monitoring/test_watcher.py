@@ -66,10 +66,10 @@ def test_two_relays_tell_once(bench: Bench) -> None:
     """From the database to the receiver, and its end too."""
     watchers = [bench.watcher("one"), bench.watcher("two")]
     fill(bench.outbox, 1)
-    bench.outbox.deny(LANE, NOW + 9e9, NOW, "f", "40105 no permission")
+    bench.outbox.suspend(LANE, NOW + 9e9, NOW, "f", "40105 no permission")
     for _ in range(10):
         for watcher in watchers:
-            bench.outbox.beat("one", bench.now)
+            bench.outbox.heartbeat("one", bench.now)
             watcher.round()
         bench.now += 60
     bench.outbox.open(LANE)
@@ -120,11 +120,11 @@ class TestNoRelay:
             bench.now += 60
         assert bench.server.texts == [f"Problem: {NO_RELAY.sentence}"]
         bench.now += LEASE_SECONDS + 1
-        bench.outbox.beat("one", bench.now)
+        bench.outbox.heartbeat("one", bench.now)
         watcher = bench.watcher("one")
         watcher.round()
         bench.now += CALM
-        bench.outbox.beat("one", bench.now)
+        bench.outbox.heartbeat("one", bench.now)
         watcher.round()
         assert bench.server.texts[1:] == [f"Over after 7 minutes: {NO_RELAY.sentence}"]
         assert rows(bench.engine, alerts) == []

@@ -16,9 +16,11 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from connector.core.store import Pixel
+from connector.outbox.lanes import Lane
 from connector.outbox.ledger import hour_of
-from connector.outbox.outbox import Lane, Outbox, ParkedWebhook, again, settled
+from connector.outbox.outbox import Outbox, ParkedWebhook
 from connector.outbox.queries import OutboxQueries
+from connector.outbox.settlement import due_again, settled
 from connector.storage.database import CannotStore, Database
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import ledger, parked, relays
@@ -239,7 +241,7 @@ class TestClaim:
         """Hosts differ by moments; an event would else seem as old as when it was stored, and expire for that."""
         fill(outbox, 1)
         (item,) = claim(outbox, "ahead", NOW + 200)
-        outbox.settle("ahead", item.lease_until, [again(item, NOW + 100, item.sent_at, None, "time-out")])
+        outbox.settle("ahead", item.lease_until, [due_again(item, NOW + 100, item.sent_at, None, "time-out")])
         (later,) = claim(outbox, "behind", NOW + 150)
         assert (later.tried_at, later.sent_at) == (NOW + 200, NOW + 200)
 
@@ -346,8 +348,8 @@ class TestSettle:
         fill(outbox, 1, 2)
         one, two = claim(outbox)
         results = [
-            again(one, NOW + 200, one.sent_at, None, "time-out"),
-            again(two, NOW + 300, None, 40100, "slow down"),
+            due_again(one, NOW + 200, one.sent_at, None, "time-out"),
+            due_again(two, NOW + 300, None, 40100, "slow down"),
         ]
         assert outbox.settle("one", one.lease_until, results) == 2
         first, second = rows(engine)
@@ -360,14 +362,14 @@ class TestSettle:
         fill(outbox, 1)
         before = rows(engine)
         (item,) = claim(outbox)
-        outbox.settle("one", item.lease_until, [again(item, NOW + 1, None, None, "", counts=False)])
+        outbox.settle("one", item.lease_until, [due_again(item, NOW + 1, None, None, "", counts=False)])
         assert rows(engine) == before
         (item,) = claim(outbox)
-        outbox.settle("one", item.lease_until, [again(item, NOW + 1, None, 40100, "slow down")])
+        outbox.settle("one", item.lease_until, [due_again(item, NOW + 1, None, 40100, "slow down")])
         before = rows(engine)
         (item,) = claim(outbox, at=NOW + 500)
         assert item.tried_at == NOW + 100
-        outbox.settle("one", item.lease_until, [again(item, NOW + 1, None, None, "", counts=False)])
+        outbox.settle("one", item.lease_until, [due_again(item, NOW + 1, None, None, "", counts=False)])
         assert rows(engine) == before
 
     def test_a_lease_that_went_to_another_is_not_touched(self, outbox: Outbox, engine: Engine) -> None:
@@ -411,26 +413,26 @@ class TestLanes:
         """Denials add up, the first time stays, and opening forgets it all."""
         fill(outbox, 1)
         outbox.add_lanes([Lane("idle", "C")])
-        outbox.deny(LANE, NOW + 10, NOW + 5, "aaaa", "40105 revoked")
-        outbox.deny(LANE, NOW + 40, NOW + 20, "bbbb", "40001 no permission")
+        outbox.suspend(LANE, NOW + 10, NOW + 5, "aaaa", "40105 revoked")
+        outbox.suspend(LANE, NOW + 40, NOW + 20, "bbbb", "40001 no permission")
         (state,) = outbox.lanes_due(NOW + 30)  # named all the same: the relay decides
-        assert (state.denied_until, state.denied_since, state.denied_token) == (NOW + 40, NOW + 5, "bbbb")
-        assert (state.denials, state.reason) == (2, "40001 no permission")
-        assert {s.lane: s.denials for s in OutboxQueries(outbox.database).lane_states()} == {
+        assert (state.suspended_until, state.suspended_since, state.suspended_token) == (NOW + 40, NOW + 5, "bbbb")
+        assert (state.refusals, state.reason) == (2, "40001 no permission")
+        assert {s.lane: s.refusals for s in OutboxQueries(outbox.database).lane_states()} == {
             LANE: 2,
             Lane("idle", "C"): 0,
         }
         outbox.open(LANE)
         (state,) = outbox.lanes_due(NOW + 30)
-        assert (state.denied_until, state.denied_since, state.denied_token) == (None, None, "")
-        assert (state.denials, state.reason) == (0, "")
+        assert (state.suspended_until, state.suspended_since, state.suspended_token) == (None, None, "")
+        assert (state.refusals, state.reason) == (0, "")
 
     def test_adding_a_lane_again_keeps_its_state(self, outbox: Outbox) -> None:
         """A restarted relay does not open a refused lane."""
         outbox.add_lanes([LANE])
-        outbox.deny(LANE, NOW, NOW, "aaaa", "revoked")
+        outbox.suspend(LANE, NOW, NOW, "aaaa", "revoked")
         outbox.add_lanes([LANE])
-        assert OutboxQueries(outbox.database).lane_states()[0].denials == 1
+        assert OutboxQueries(outbox.database).lane_states()[0].refusals == 1
 
 
 class TestRelays:
@@ -439,9 +441,9 @@ class TestRelays:
     def test_a_beat_is_seen_until_the_relay_leaves(self, outbox: Outbox) -> None:
         """The latest of all relays counts."""
         assert OutboxQueries(outbox.database).relay_seen() is None
-        outbox.beat("one", NOW)
-        outbox.beat("two", NOW + 5)
-        outbox.beat("one", NOW + 3)
+        outbox.heartbeat("one", NOW)
+        outbox.heartbeat("two", NOW + 5)
+        outbox.heartbeat("one", NOW + 3)
         assert OutboxQueries(outbox.database).relay_seen() == NOW + 5
         outbox.leave("two")
         assert OutboxQueries(outbox.database).relay_seen() == NOW + 3
@@ -450,8 +452,8 @@ class TestRelays:
 
     def test_the_silent_are_forgotten_after_a_day(self, outbox: Outbox, engine: Engine) -> None:
         """Each restart has a new name."""
-        outbox.beat("one", NOW)
-        outbox.beat("two", NOW + 86_401)
+        outbox.heartbeat("one", NOW)
+        outbox.heartbeat("two", NOW + 86_401)
         assert [row.name for row in rows(engine, relays)] == ["two"]
 
     def test_ping_writes_and_leaves_nothing(self, outbox: Outbox, engine: Engine) -> None:
@@ -473,8 +475,8 @@ class TestHostileText:
         outbox.park(ParkedWebhook(HOSTILE, HOSTILE, sha("parked"), HOSTILE, NOW, b"\x00\xff"), HOSTILE)
         outbox.count({(HOSTILE, HOSTILE, HOSTILE, 0): 1})
         outbox.start_stores([HOSTILE], NOW)
-        outbox.beat(HOSTILE, NOW)
-        outbox.deny(lane, NOW, NOW, HOSTILE, HOSTILE)
+        outbox.heartbeat(HOSTILE, NOW)
+        outbox.suspend(lane, NOW, NOW, HOSTILE, HOSTILE)
         (claimed,) = outbox.claim(lane, 10, HOSTILE, NOW, 60)
         result = settled(claimed, "rejected", NOW, 40002, HOSTILE, HOSTILE)
         assert outbox.settle(HOSTILE, claimed.lease_until, [result]) == 1
@@ -502,7 +504,7 @@ class TestCannotStore:
         lambda outbox: outbox.park(ParkedWebhook("acme", "t", sha("body"), "secret-3", NOW, b"secret-4")),
         lambda outbox: outbox.count({("acme", "secret-5", "ignored", 0): 1}),
         lambda outbox: outbox.claim(Lane("acme", "secret-6"), 10, "one", NOW, 60),
-        lambda outbox: outbox.beat("secret-7", NOW),
+        lambda outbox: outbox.heartbeat("secret-7", NOW),
         lambda outbox: outbox.ping(),
     )
 
@@ -516,7 +518,7 @@ class TestCannotStore:
 
     @pytest.fixture
     def impatient(self, sqlite_url: str) -> Iterator[Engine]:
-        engine = connect(sqlite_url, patience=0.02)
+        engine = connect(sqlite_url, timeout=0.02)
         yield engine
         engine.dispose()
 
@@ -557,13 +559,13 @@ class TestCannotStore:
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))  # bound, but nobody listens
             port = taken.getsockname()[1]
-            engine = connect(f"postgresql+psycopg://shop:secret-word@127.0.0.1:{port}/shop", patience=1)
+            engine = connect(f"postgresql+psycopg://shop:secret-word@127.0.0.1:{port}/shop", timeout=1)
             self.fails(Outbox(Database(engine)))
             engine.dispose()
 
     def test_postgresql_locked_by_another(self, postgresql_url: str) -> None:
         """A lock that does not end is given up too."""
-        first, engine = connect(postgresql_url), connect(postgresql_url, patience=0.05)
+        first, engine = connect(postgresql_url), connect(postgresql_url, timeout=0.05)
         migrate(first)
         with first.begin() as connection:
             connection.exec_driver_sql("LOCK events, parked, counters, relays IN ACCESS EXCLUSIVE MODE")
@@ -585,7 +587,7 @@ class TestCannotStore:
 
     def test_every_connection_in_use(self, database_url: str) -> None:
         """A pool that is empty is waited for no longer than the patience."""
-        engine = connect(database_url, patience=0.5, pool_size=1)
+        engine = connect(database_url, timeout=0.5, pool_size=1)
         migrate(engine)
         with engine.connect().execution_options(reading=True), pytest.raises(CannotStore):
             OutboxQueries(Database(engine)).relay_seen()

@@ -7,8 +7,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from connector.outbox.outbox import Lane, Outbox, ParkedWebhook, settled
+from connector.outbox.lanes import Lane
+from connector.outbox.outbox import Outbox, ParkedWebhook
 from connector.outbox.queries import EventFilter, OutboxQueries
+from connector.outbox.settlement import settled
 from connector.storage.tables import events
 from tests.support.filled import NOW, OTHER_PIXEL, claim, decision, fill, mapped, rows, sha
 
@@ -167,7 +169,7 @@ class TestLooking:
         fill(outbox, 7)
         fill(outbox, 3, pixel=OTHER_PIXEL)
         assert OutboxQueries(outbox.database).oldest_due(NOW + 10) == NOW + 3
-        outbox.deny(Lane("acme", OTHER_PIXEL.code), NOW + 20, NOW, "aaaa", "revoked")
+        outbox.suspend(Lane("acme", OTHER_PIXEL.code), NOW + 20, NOW, "aaaa", "revoked")
         assert OutboxQueries(outbox.database).oldest_due(NOW + 10) == NOW + 7
         assert OutboxQueries(outbox.database).oldest_due(NOW + 21) == NOW + 3
 

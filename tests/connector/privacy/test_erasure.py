@@ -17,8 +17,10 @@ from sqlalchemy import Engine
 from connector.core.store import EventIdTemplates, MappingSettings, Pixel, SignalSettings, Store
 from connector.core.webhook import Request
 from connector.intake.intake import Intake
-from connector.outbox.outbox import Lane, Outbox, again, settled
+from connector.outbox.lanes import Lane
+from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
+from connector.outbox.settlement import due_again, settled
 from connector.plugin.testing.shoppers import Journey
 from connector.privacy.erasure import NOT_SENT, PERHAPS_SENT, ErasureJob, erasure_job
 from connector.privacy.lookup import PersonalDataLookup
@@ -259,7 +261,7 @@ class TestPerson:
         bench.erase()
         for result in (
             settled(claimed, "accepted", NOW.timestamp(), 0, "OK", "r"),
-            again(claimed, NOW.timestamp(), None, 50000, "busy"),
+            due_again(claimed, NOW.timestamp(), None, 50000, "busy"),
         ):
             assert bench.outbox.settle("relay", claimed.lease_until, [result]) == 0
         (row,) = bench.events().values()

@@ -14,8 +14,9 @@ from connector.config.settings import load
 from connector.core.store import EventIdTemplates, Store
 from connector.monitoring import event_stats
 from connector.monitoring.event_stats import EventStats
-from connector.outbox.outbox import Outbox, ParkedWebhook, settled
+from connector.outbox.outbox import Outbox, ParkedWebhook
 from connector.outbox.queries import EventFilter, OutboxQueries
+from connector.outbox.settlement import settled
 from connector.privacy.retention import BATCH, KEY_OUTLIVES, RetentionJob, RetentionPolicy, RetentionStore
 from connector.signals.matching import Beacon, SignalMatcher
 from connector.signals.merge import Signal
@@ -127,7 +128,7 @@ class TestEvents:
         bench.outbox.add_lanes([LANE])
         bench.outbox.record(decision("real", mapped(1), mapped(2, pixel=replace(PIXEL, test_event_code="T"))))
         assert bench.round(8) == {}  # not refused: the relay's own business
-        bench.outbox.deny(LANE, NOW, NOW, "f", "40105")
+        bench.outbox.suspend(LANE, NOW, NOW, "f", "40105")
         assert bench.round(6.9) == {}
         assert bench.round(8) == {"events of acme expired": 1}
         found = {row.event_id: row for row in OutboxQueries(Database(bench.engine)).find(EventFilter(), 10)}
@@ -141,7 +142,7 @@ class TestEvents:
         """It may be on its way to TikTok just now: the relay writes what becomes of it."""
         bench.outbox.add_lanes([LANE])
         bench.outbox.record(decision("real", mapped(1)))
-        bench.outbox.deny(LANE, NOW, NOW, "f", "40105")
+        bench.outbox.suspend(LANE, NOW, NOW, "f", "40105")
         bench.outbox.claim(LANE, 1, "probing", NOW + 8 * DAY - 1, 60)
         assert bench.round(8) == {}
         assert bench.round(8.1) == {"events of acme expired": 1}
@@ -274,6 +275,7 @@ class TestTurn:
     @pytest.mark.parametrize("error", [CannotStore("away"), RuntimeError("a bug")])
     def test_outlives_whatever_happens(self, bench: Bench, error: Exception, caplog: pytest.LogCaptureFixture) -> None:
         """The relay's work is more important."""
+        caplog.set_level("WARNING")
         asked = threading.Event()
 
         class Once(Quick):

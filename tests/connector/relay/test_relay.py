@@ -25,8 +25,9 @@ from connector.core.store import EventIdTemplates, Pixel, Store
 from connector.devtools.sandbox.rules import Fault
 from connector.devtools.sandbox.server import Sandbox
 from connector.mapping.tiktok_event import OutboundEvent
+from connector.outbox.lanes import Lane
 from connector.outbox.ledger import Decision
-from connector.outbox.outbox import Lane, Outbox
+from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
 from connector.relay import relay as module
 from connector.relay.events_api import LONGEST_REQUEST, EventsApi
@@ -464,7 +465,7 @@ class TestBadEvents:
         row = both.row()
         assert (row.state, row.code, row.message, row.request_id) == ("rejected", 40002, BAD_ID, "2026")
         assert row.payload
-        assert both.lane().denied_until is None
+        assert both.lane().suspended_until is None
 
     @pytest.mark.parametrize(("named", "most"), [(True, 10), (False, 80)])
     @pytest.mark.parametrize("bad", [(17, 500, 1000), (1, 2, 3), (998, 999, 1000), (500, 501, 750)])
@@ -478,7 +479,7 @@ class TestBadEvents:
         assert world.row(bad[0]).message.startswith("Invalid value for ")
         assert len(world.requests) <= most
         assert set(world.taken().values()) == {1}
-        assert world.lane().denied_until is None
+        assert world.lane().suspended_until is None
 
     def test_poison_in_the_sandbox(self, both: World) -> None:
         """The same against the sandbox's own idea of it, on both databases."""
@@ -548,7 +549,7 @@ class TestSameRefusal:
         world.script = blaming(*range(1, many + 1), named=named)
         world.step()
         assert world.states() == {"due": many}
-        assert world.lane().denied_until > world.now
+        assert world.lane().suspended_until > world.now
         assert "event_id" in world.lane().reason
         assert len(world.requests) <= 50
 
@@ -578,7 +579,7 @@ class TestSameRefusal:
             2: "rejected",
             3: "accepted",
         }
-        assert world.lane().denied_until is None
+        assert world.lane().suspended_until is None
 
     def test_refused_in_two_ways_is_two_bad_events(self, world: World) -> None:
         """Different words, different faults."""
@@ -617,14 +618,14 @@ class TestDenied:
         pauses = []
         for _ in range(14):
             both.step()
-            pauses.append(both.lane().denied_until - both.now)
+            pauses.append(both.lane().suspended_until - both.now)
             assert both.step(pauses[-1] - 0.01) == 0  # nobody asks before
             both.now += 0.02
         assert [len(request) for request in both.requests] == [30] + [1] * 13
         assert len({request[0] for request in both.requests[1:]}) == 13
         assert all(earlier < later * 1.01 or later > 300 for earlier, later in zip(pauses, pauses[2:], strict=False))
         assert 300 <= pauses[-1] <= 600
-        assert (both.lane().denials, both.lane().denied_since) == (14, START)
+        assert (both.lane().refusals, both.lane().suspended_since) == (14, START)
 
     def test_opens_by_itself_when_tiktok_accepts(self, both: World) -> None:
         """The probe is accepted, and all the rest flows in the same round."""
@@ -635,7 +636,7 @@ class TestDenied:
         both.step(600)
         assert both.states() == {"accepted": 30}
         assert [len(request) for request in both.requests] == [30, 1, 29]
-        assert (both.lane().denied_until, both.lane().denials) == (None, 0)
+        assert (both.lane().suspended_until, both.lane().refusals) == (None, 0)
 
     def test_opens_at_once_with_another_token(self, both: World) -> None:
         """A restart with a new token does not wait for the pause."""
@@ -657,7 +658,7 @@ class TestDenied:
         world.start(shop(token="token-worse"))
         world.step(1)
         assert world.step(0.5) == 0
-        assert world.lane().denied_token == fingerprint("token-worse")
+        assert world.lane().suspended_token == fingerprint("token-worse")
         assert [len(request) for request in world.requests] == [2, 1]
 
     def test_a_probe_that_meets_another_trouble_opens_nothing(self, world: World) -> None:
@@ -667,7 +668,7 @@ class TestDenied:
         world.step()
         world.step(600)
         assert [len(request) for request in world.requests] == [2, 1]
-        assert world.lane().denied_until is not None
+        assert world.lane().suspended_until is not None
 
     def test_a_probe_too_old_to_be_sent_is_no_probe(self, world: World) -> None:
         """The next event asks, and still alone."""
@@ -711,7 +712,7 @@ class TestDenied:
         world.sandbox.set_fault(Fault("revoke", allow=["token-two"]))
         world.step()
         assert (world.row().state, world.row(store="two").state) == ("due", "accepted")
-        assert (world.lane().denials, world.lane("two").denials) == (1, 0)
+        assert (world.lane().refusals, world.lane("two").refusals) == (1, 0)
 
     @pytest.mark.parametrize("token", ["", "tok\nen", "tøken", "a\udc80"])
     def test_an_unusable_token_is_a_refused_one(self, world: World, token: str) -> None:
@@ -720,7 +721,7 @@ class TestDenied:
         world.put(1)
         for _ in range(2):
             world.step(600)
-        assert (world.row().state, world.lane().denials, world.requests) == ("due", 2, [])
+        assert (world.row().state, world.lane().refusals, world.requests) == ("due", 2, [])
         world.start(shop())
         world.step(1)
         assert world.row().state == "accepted"
@@ -849,7 +850,7 @@ class TestClock:
         """A relay whose clock was five hours ahead died with it."""
         both.put(1)
         both.outbox.claim(Lane("acme", "CPIXELACME"), 10, "dead", both.now + 5 * HOUR, LEASE)
-        both.step(module.LOOK_AHEAD)
+        both.step(module.CLOCK_CHECK_INTERVAL)
         row = both.row()
         assert (row.state, row.lease_owner) == ("accepted", None)
         assert row.sent_at <= both.now  # not later than it was really sent: TikTok's memory may be as old
@@ -875,7 +876,7 @@ class TestClock:
         world.put(1)
         world.outbox.add_lanes([Lane("acme", "CPIXELACME")])
         token = fingerprint("token-one")
-        world.outbox.deny(Lane("acme", "CPIXELACME"), world.now + 5 * HOUR, world.now + 5 * HOUR, token, "40105")
+        world.outbox.suspend(Lane("acme", "CPIXELACME"), world.now + 5 * HOUR, world.now + 5 * HOUR, token, "40105")
         world.step()
         assert world.row().state == "accepted"
 
@@ -1058,11 +1059,11 @@ class TestRun:
         world.put(1)
         world.script = lambda _: world.pass_by(module.SLOW + 1)
         world.step()
-        assert world.relay._slow == {Lane("acme", "CPIXELACME")}
+        assert world.relay.slow_lanes == {Lane("acme", "CPIXELACME")}
         world.script = lambda _: None
         world.put(2)
         world.step()
-        assert world.relay._slow == set()
+        assert world.relay.slow_lanes == set()
 
     def test_a_backlog_has_two_workers(self, sqlite_engine: Engine) -> None:
         """While one waits for TikTok's answer, the other claims, and sends in its turn."""
@@ -1339,5 +1340,5 @@ def test_limits_agree_with_each_other() -> None:
     """A lease is longer than a request, a claim a multiple of a batch, and a retry ends before TikTok forgets."""
     assert LEASE > 2 * LONGEST_REQUEST
     assert BACKLOG % BATCH == 0
-    assert RETRY_WINDOW + PAUSES[1] < module.DEDUPLICATED
-    assert replace(shop(), max_event_age=timedelta(hours=47)).max_event_age.total_seconds() <= module.DEDUPLICATED
+    assert RETRY_WINDOW + PAUSES[1] < module.DEDUPLICATION_WINDOW.total_seconds()
+    assert replace(shop(), max_event_age=timedelta(hours=47)).max_event_age <= module.DEDUPLICATION_WINDOW

@@ -15,7 +15,6 @@ from connector.signals.collector import (
     STORE_RATE,
     BeaconRequest,
     Collector,
-    Limit,
     client_ip,
     parse_beacon,
 )
@@ -217,28 +216,6 @@ class Clock:
 
     def __call__(self):
         return self.now
-
-
-def test_a_limit_fills_again_with_time():
-    """A burst, then so many a second; a key that is quiet has its burst again."""
-    clock = Clock()
-    limit = Limit(3, 0.5, clock)
-    assert [limit.allows("a") for _ in range(4)] == [True, True, True, False]
-    assert limit.allows("b")
-    clock.now = 2.0
-    assert [limit.allows("a") for _ in range(2)] == [True, False]
-    clock.now = 1000.0
-    assert [limit.allows("a") for _ in range(4)] == [True, True, True, False]
-
-
-def test_a_limit_remembers_so_many_keys_and_no_more():
-    """A flood from ever new addresses must not fill the memory; those heard last are remembered."""
-    limit = Limit(1, 0.0, Clock(), remembered=10)
-    assert limit.allows("kept")
-    for number in range(1000):
-        assert limit.allows(f"new {number}")
-        assert not limit.allows("kept")
-    assert len(limit._left) == 10
 
 
 def collector(hops=0, **stores):

@@ -7,9 +7,10 @@ import pytest
 from sqlalchemy import event
 
 from connector.mapping.tiktok_event import NOTHING_TO_MATCH as NOBODY_KNOWN
-from connector.outbox.outbox import Lane, again
+from connector.outbox.lanes import Lane
+from connector.outbox.settlement import due_again
 from connector.privacy.retention import RetentionJob, RetentionPolicy, RetentionStore
-from connector.relay.relay import LOOK_AHEAD, MAX_AHEAD
+from connector.relay.relay import CLOCK_CHECK_INTERVAL, MAX_AHEAD
 from connector.signals.collector import BeaconRequest
 from connector.storage.database import Database
 from tests.support.checkouts import AGENT, IP, NOTHING_TO_MATCH, SHOP, UNTOLD, Way, holding, joined
@@ -145,7 +146,7 @@ class TestJoin:
         lane = Lane("acme", SHOP.pixels[0].code)
         way.outbox.add_lanes([lane])
         (claimed,) = way.outbox.claim(lane, 10, "r", way.now + 6, 60)
-        way.outbox.settle("r", claimed.lease_until, [again(claimed, way.now + 8, claimed.sent_at, 50000, "busy")])
+        way.outbox.settle("r", claimed.lease_until, [due_again(claimed, way.now + 8, claimed.sent_at, 50000, "busy")])
         way.beacon()
         (row,) = way.rows()
         assert (row.payload, row.due_at) == (claimed.payload, way.now + 8)
@@ -253,7 +254,7 @@ class TestJoin:
         way.webhook("orders/create", **UNTOLD)
         way.step(1)
         for _ in range(3):
-            way.step(LOOK_AHEAD + 1)
+            way.step(CLOCK_CHECK_INTERVAL + 1)
         assert way.sent() == {}
         assert way.rows()[0].due_at < way.now + MAX_AHEAD
         way.step(60)

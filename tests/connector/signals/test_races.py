@@ -116,7 +116,7 @@ class TestRaces:
 
 def _shop(url, numbers, start):
     """In a process of its own: webhooks of these checkouts."""
-    engine = connect(url, patience=10.0)
+    engine = connect(url, timeout=10.0)
     start.wait(30)
     for number in numbers:
         Way(engine).webhook("orders/create", id=1000 + number, checkout_token=f"checkout-token-{number}", **UNTOLD)
@@ -125,7 +125,7 @@ def _shop(url, numbers, start):
 
 def _browsers(url, numbers, start):
     """In another: their beacons."""
-    engine = connect(url, patience=10.0)
+    engine = connect(url, timeout=10.0)
     way = Way(engine)
     start.wait(30)
     for number in numbers:

@@ -16,7 +16,7 @@ LONG = 30.0
 
 @pytest.fixture
 def outbox(postgresql_url):
-    engine = connect(postgresql_url, patience=LONG)
+    engine = connect(postgresql_url, timeout=LONG)
     migrate(engine)
     yield Outbox(Database(engine))
     engine.dispose()

@@ -48,7 +48,7 @@ def test_two_threads_migrate_one_after_the_other(database_url: str) -> None:
     barrier = threading.Barrier(4)
 
     def run() -> tuple[str | None, str]:
-        engine = connect(database_url, patience=10)
+        engine = connect(database_url, timeout=10)
         barrier.wait()
         try:
             return migrate(engine)
@@ -69,7 +69,7 @@ def test_two_processes_migrate_one_after_the_other(database_url: str) -> None:
 
 
 def _migrate(url: str) -> tuple[str | None, str]:
-    engine = connect(url, patience=10)
+    engine = connect(url, timeout=10)
     try:
         return migrate(engine)
     finally:
@@ -140,7 +140,7 @@ def test_sqlite_commits_durably(sqlite_url: str) -> None:
 
 def test_postgresql_time_outs_hold_inside_a_transaction_only(postgresql_url: str) -> None:
     """Statements and locks give up after the patience; nothing is left on the session, as pgbouncer needs it."""
-    engine = connect(postgresql_url, patience=1.5)
+    engine = connect(postgresql_url, timeout=1.5)
     with engine.connect() as connection:
         for name in ("statement_timeout", "lock_timeout"):
             assert connection.exec_driver_sql(f"SHOW {name}").scalar() == "1500ms"

@@ -96,7 +96,7 @@ def somebody_waiting(path):
 def test_who_comes_behind_and_keeps_nobody_waiting_need_not_wait(tmp_path, clock):
     """A relay alone is as fast as it can be."""
     for _ in range(3):
-        with exclusive_writer(str(tmp_path / "queue"), LONG, behind=True):
+        with exclusive_writer(str(tmp_path / "queue"), LONG, low_priority=True):
             clock.now += 0.02
     assert clock.slept == [0.0] * 3
 
@@ -105,9 +105,9 @@ def test_who_comes_behind_and_keeps_nobody_waiting_need_not_wait(tmp_path, clock
 def test_who_comes_behind_pauses_after_having_kept_others_waiting(tmp_path, clock, wrote, pause):
     """The longer it wrote the longer, but not for ever: events are to go out, too."""
     path = str(tmp_path / "queue")
-    with somebody_waiting(path), exclusive_writer(path, LONG, behind=True):
+    with somebody_waiting(path), exclusive_writer(path, LONG, low_priority=True):
         clock.now += wrote
-    with somebody_waiting(path), exclusive_writer(path, LONG, behind=True):
+    with somebody_waiting(path), exclusive_writer(path, LONG, low_priority=True):
         clock.now += 0.01
     with exclusive_writer(path, LONG):  # whoever does not come behind is not kept by it
         pass
@@ -117,9 +117,9 @@ def test_who_comes_behind_pauses_after_having_kept_others_waiting(tmp_path, cloc
 def test_a_pause_is_no_longer_than_the_patience(tmp_path, clock):
     """Whoever has no patience is told in time."""
     path = str(tmp_path / "queue")
-    with somebody_waiting(path), exclusive_writer(path, LONG, behind=True):
+    with somebody_waiting(path), exclusive_writer(path, LONG, low_priority=True):
         clock.now += 1.0
-    with exclusive_writer(path, 0.05, behind=True):
+    with exclusive_writer(path, 0.05, low_priority=True):
         pass
     assert clock.slept[-1] == pytest.approx(0.05)
 
@@ -128,12 +128,12 @@ def test_one_at_a_time_comes_behind(tmp_path, clock):
     """Threads that take turns at giving way would together write all the time."""
     one, another = str(tmp_path / "one"), str(tmp_path / "another")
     with (
-        exclusive_writer(one, LONG, behind=True),
+        exclusive_writer(one, LONG, low_priority=True),
         pytest.raises(WaitTimeout),
-        exclusive_writer(another, 0.01, behind=True),
+        exclusive_writer(another, 0.01, low_priority=True),
     ):
         pass
-    with exclusive_writer(another, LONG, behind=True):
+    with exclusive_writer(another, LONG, low_priority=True):
         pass
 
 
@@ -177,22 +177,22 @@ def test_a_relay_that_is_stopped_as_it_looks_who_waits_holds_nobody_for_ever(tmp
             pass
 
 
-def test_an_engine_says_whether_its_writers_come_behind(engine, monkeypatch):
+def test_a_database_says_whether_its_writers_have_low_priority(engine, monkeypatch):
     """The relay's do; PostgreSQL has room for all."""
     asked = []
 
     @contextmanager
-    def spy(path, patience, behind=False):
-        asked.append(behind)
+    def spy(path, timeout, low_priority=False):
+        asked.append(low_priority)
         yield
 
     monkeypatch.setattr("connector.storage.database.exclusive_writer", spy)
     for one in (Database(engine), Database(engine, low_priority=True)):
-        Outbox(one).beat("relay-1", 1.0)
+        Outbox(one).heartbeat("relay-1", 1.0)
     assert asked == ([False, True] if engine.dialect.name == "sqlite" else [])
 
 
-def test_the_relay_comes_behind(sqlite_url, monkeypatch):
+def test_the_relay_has_low_priority(sqlite_url, monkeypatch):
     """What it writes is much at a time, and no shop waits for it."""
     migrate(connect(sqlite_url))
     seen = []

@@ -15,7 +15,8 @@ from connector.core.store import Pixel
 from connector.devtools.simulate import webhooks
 from connector.intake.intake import Intake
 from connector.monitoring.problems import NO_RELAY
-from connector.outbox.outbox import Lane, Outbox
+from connector.outbox.lanes import Lane
+from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
 from connector.privacy.requests import DataRequestStore
 from connector.signals.collector import ADDRESS_BURST, MAX_BEACON
@@ -55,7 +56,7 @@ def config(sqlite_url):
 
 @pytest.fixture
 def outbox(config):
-    engine = connect(config.database_url, patience=0.2)
+    engine = connect(config.database_url, timeout=0.2)
     migrate(engine)
     yield Outbox(Database(engine))
     engine.dispose()
@@ -135,15 +136,15 @@ def test_readyz_says_whether_a_relay_is_alive(client, outbox):
     """Ready to store it is without one."""
     body = {"status": "ready", "refused_pixels": 0}
     assert client.get("/readyz").json == body | {"relay": "none was ever seen"}
-    outbox.beat("one", datetime.now(UTC).timestamp())
+    outbox.heartbeat("one", datetime.now(UTC).timestamp())
     assert client.get("/readyz").json == body | {"relay": "alive"}
-    outbox.beat("one", datetime.now(UTC).timestamp() + 1800)
+    outbox.heartbeat("one", datetime.now(UTC).timestamp() + 1800)
     assert "silent for" in client.get("/readyz").json["relay"]
 
 
 def test_readyz_counts_refused_pixels(client, outbox):
     """Ready all the same: their events wait, and only theirs."""
-    outbox.deny(Lane("acme", "CACME000000000000000"), NOW + 60, NOW, "f", "40105 revoked")
+    outbox.suspend(Lane("acme", "CACME000000000000000"), NOW + 60, NOW, "f", "40105 revoked")
     assert client.get("/readyz").json["refused_pixels"] == 1
 
 
@@ -173,7 +174,7 @@ class TestWatch:
         now[0] = NOW + 130
         watch.look()
         assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
-        outbox.beat("one", now[0])
+        outbox.heartbeat("one", now[0])
         assert watch.look() == {"relay": "alive", "refused_pixels": 0}
 
     def test_it_reports_as_often_as_it_logs(self, config, outbox, now, waiting):
@@ -204,14 +205,14 @@ class TestWatch:
     def test_a_live_relay_with_a_backlog_is_no_error(self, watch, waiting, now, outbox, caplog):
         """It is at work."""
         now[0] = NOW + 600
-        outbox.beat("one", now[0])
+        outbox.heartbeat("one", now[0])
         assert "overdue" not in watch.look()
         assert not caplog.records
 
     def test_events_of_a_refused_pixel_are_no_sign_of_a_dead_relay(self, watch, waiting, now, outbox):
         """They wait for their token."""
         watch.look()
-        outbox.deny(Lane("acme", ACME.code), NOW + 9999, NOW, "f", "40105 revoked")
+        outbox.suspend(Lane("acme", ACME.code), NOW + 9999, NOW, "f", "40105 revoked")
         now[0] = NOW + 600
         assert watch.look() == {"relay": "none was ever seen", "refused_pixels": 1}
 
@@ -294,7 +295,7 @@ def expecting(sqlite_url):
     """The client of a server whose Shopify store expects beacons, behind one proxy; and its table of signals."""
     stores = STORES.replace("[stores.beans]", "signals = {}\n[stores.beans]")
     config = load({"STORES_TOML": stores, "DATABASE_URL": sqlite_url, "TRUSTED_PROXIES": "1"})
-    engine = connect(config.database_url, patience=0.2)
+    engine = connect(config.database_url, timeout=0.2)
     migrate(engine)
 
     def kept():

@@ -17,7 +17,8 @@ from connector.core.webhook import Request
 from connector.devtools.simulate import webhooks
 from connector.monitoring.alerts import AlertStore, Problem
 from connector.monitoring.event_stats import SettlementStats
-from connector.outbox.outbox import Outbox, ParkedWebhook, settled
+from connector.outbox.outbox import Outbox, ParkedWebhook
+from connector.outbox.settlement import settled
 from connector.storage.database import Database
 from connector.web.application import create_app
 from connector.web.metrics import DatabaseMetrics
@@ -130,7 +131,7 @@ class TestStored:
         """How many, since when the first is due, and whether TikTok refuses the pixel."""
         fill(outbox, 1, 2, 3)
         fill(outbox, 4, store="other")
-        outbox.deny(LANE, NOW + 900, NOW, "f", "40105 revoked")
+        outbox.suspend(LANE, NOW + 900, NOW, "f", "40105 revoked")
         found = self.collected(outbox.database.engine, NOW + 61)
         assert found["connector_events_due", "acme", LANE.pixel] == 3
         assert found["connector_events_oldest_due_seconds", "acme", LANE.pixel] == 60
@@ -193,7 +194,7 @@ class TestStored:
         outbox.park(ParkedWebhook("acme", "t", sha("p"), "no id", NOW, b"sealed"))
         AlertStore(outbox.database, clock=lambda: NOW).note([Problem("rejected:acme", "one was")], {"rejected"})
         before = self.collected(outbox.database.engine, NOW)
-        outbox.beat("one", NOW)
+        outbox.heartbeat("one", NOW)
         after = self.collected(outbox.database.engine, NOW + 59)
         assert before["connector_webhooks_parked", "acme"] == 1
         assert (before["connector_problems", "rejected"], before["connector_problems", "silent"]) == (1, 0)

@@ -40,7 +40,7 @@ def config(sqlite_url):
 
 @pytest.fixture
 def client(config):
-    engine = connect(config.database_url, patience=0.2)
+    engine = connect(config.database_url, timeout=0.2)
     migrate(engine)
     yield create_app(config, Database(engine)).test_client()
     engine.dispose()

@@ -1,0 +1,39 @@
+"""A lane: the queue of one store and pixel, and whether TikTok refuses its token."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from connector.storage.tables import lanes
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """The queue of one store and pixel."""
+
+    store: str
+    pixel: str
+
+
+@dataclass(frozen=True, slots=True)
+class LaneState:
+    """Since when a lane is suspended, because TikTok refuses its token, and when it is probed next (Unix seconds)."""
+
+    lane: Lane
+    suspended_until: float | None = None
+    suspended_since: float | None = None
+    suspended_token: str = ""
+    refusals: int = 0
+    reason: str = ""
+
+
+def lane_state(row: sa.Row[Any]) -> LaneState:
+    """Read a row of `lanes`."""
+    lane = Lane(row.store, row.pixel)
+    return LaneState(lane, row.denied_until, row.denied_since, row.denied_token or "", row.denials, row.reason)
+
+
+def is_lane(lane: Lane) -> tuple[sa.ColumnElement[bool], ...]:
+    """Return the conditions that choose a lane's row."""
+    return lanes.c.store == lane.store, lanes.c.pixel == lane.pixel

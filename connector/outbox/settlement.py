@@ -1,0 +1,119 @@
+"""What becomes of a leased event: a final state, or another attempt."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from msgspec import Struct
+from msgspec.structs import astuple
+
+from connector.storage.tables import events
+
+State = Literal["held", "due", "accepted", "rejected", "expired", "skipped"]
+STATES: tuple[State, ...] = ("held", "due", "accepted", "rejected", "expired", "skipped")
+
+
+class LeasedEvent(Struct, frozen=True):
+    """An event leased to one relay until `lease_until`. Times are Unix seconds."""
+
+    id: int
+    event: str
+    event_id: str
+    test_code: str
+    payload: bytes
+    attempts: int
+    tried_at: float
+    sent_at: float
+    occurred_at: float
+    lease_until: float
+
+    def __repr__(self) -> str:
+        """Leave out the payload, which is personal."""
+        return f"<LeasedEvent {self.event} {self.event_id}>"
+
+
+class Settlement(Struct, frozen=True):
+    """The new state of one leased event, by its row id. Times are Unix seconds.
+
+    `sent_at` is None when TikTok certainly has not got the event. An attempt that does not count is taken back: the
+    event was not sent, or the lane is at fault.
+    """
+
+    row: int
+    state: State
+    due_at: float
+    sent_at: float | None
+    settled_at: float | None = None
+    code: int | None = None
+    message: str = ""
+    request_id: str = ""
+    counts: bool = True
+
+    @property
+    def has_answer(self) -> bool:
+        """Return whether there is an answer to store; without one the row keeps that of the attempt before."""
+        return self.code is not None or bool(self.message)
+
+
+def settled(
+    event: LeasedEvent, state: State, now: float, code: int | None, message: str, request_id: str
+) -> Settlement:
+    """Settle an event for good."""
+    return Settlement(event.id, state, now, event.sent_at, now, code, message, request_id)
+
+
+def due_again(
+    event: LeasedEvent, due_at: float, sent_at: float | None, code: int | None, message: str, counts: bool = True
+) -> Settlement:
+    """Make an event due for another attempt at `due_at`."""
+    return Settlement(event.id, "due", due_at, sent_at, None, code, message, "", counts)
+
+
+def settlement_update(owner: str, lease_until: float) -> sa.Executable:
+    """Return the UPDATE for `settlement_parameters`; it returns the ids of the rows still leased to `owner`."""
+    attempts = events.c.attempts - sa.bindparam("uncounted")
+    kept = sa.bindparam("kept", type_=sa.Integer) == 1
+    return (
+        sa.update(events)
+        .where(
+            events.c.id.in_(sa.bindparam("rows", expanding=True)),
+            events.c.lease_owner == owner,
+            events.c.lease_until == lease_until,
+        )
+        .values(
+            lease_owner=None,
+            lease_until=None,
+            state=sa.bindparam("new_state"),
+            due_at=sa.bindparam("new_due_at"),
+            sent_at=sa.bindparam("new_sent_at"),
+            attempts=attempts,
+            tried_at=sa.case((attempts == 0, sa.null()), else_=events.c.tried_at),
+            settled_at=sa.bindparam("new_settled_at"),
+            **{
+                name: sa.case((kept, events.c[name]), else_=sa.bindparam(f"new_{name}", type_=events.c[name].type))
+                for name in ("code", "message", "request_id")
+            },
+        )
+        .returning(events.c.id)
+    )
+
+
+def settlement_parameters(settlements: Iterable[Settlement]) -> Iterator[dict[str, Any]]:
+    """Yield the parameters of one UPDATE for all rows with the same outcome, as those of one request have."""
+    groups: dict[tuple[object, ...], list[Settlement]] = {}
+    for settlement in settlements:
+        groups.setdefault(astuple(settlement)[1:], []).append(settlement)
+    for group in groups.values():
+        first = group[0]
+        yield {
+            "rows": [settlement.row for settlement in group],
+            "new_state": first.state,
+            "new_due_at": first.due_at,
+            "new_sent_at": first.sent_at,
+            "new_settled_at": first.settled_at,
+            "new_code": first.code,
+            "new_message": first.message or None,
+            "new_request_id": first.request_id or None,
+            "kept": int(not first.has_answer),
+            "uncounted": int(not first.counts),
+        }
