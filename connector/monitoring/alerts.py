@@ -1,10 +1,11 @@
-"""Problems that somebody should know of: one row each in `alerts`, shared by all processes, and the message about it.
+"""Problems and the messages about them: one row each in `alerts`, shared by all processes.
 
 A problem is reported as often as it is seen; the row remembers since when, and whether a message has gone out. It is
 over when it has not been seen for ten minutes, so that what comes and goes is one problem. Each gets one message and,
 if that was delivered, one when it is over. Without an ALERT_URL there are only the log lines.
 
-Any process may report; whoever has the turn tells. Times are Unix seconds. The verbs raise CannotStore.
+Any process may report; the one that holds the lease sends the messages. Times are Unix
+seconds. Methods raise CannotStore.
 """
 
 import logging
@@ -25,7 +26,7 @@ from connector.storage.tables import alerts
 log = logging.getLogger("connector.monitoring.alerts")
 
 CALM = 600.0  # seconds without the problem until it counts as over
-LEASE_SECONDS = 120.0  # seconds one process's turn at telling lasts
+LEASE_SECONDS = 120.0  # seconds; longer than a post takes
 MAX_LINES = 20  # lines a message; more come with the next
 TIMEOUT = httpx.Timeout(5.0)
 PAUSES = (60.0, 3600.0)  # first and longest pause after a message that was not taken
@@ -58,23 +59,23 @@ class Message:
 
 
 class AlertStore:
-    """The table's verbs. `clock` gives Unix seconds."""
+    """Reads and writes the table `alerts`. `clock` gives Unix seconds."""
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
         self._database = database
         self._clock = clock
 
     def report(self, key: str, sentence: str) -> None:
-        """There is this problem, now or still. It stays until `resolve`."""
+        """Report a problem, new or continuing; it stays open until `resolve`."""
         self.note([Problem(key, sentence)], ())
 
     def resolve(self, key: str) -> None:
-        """This problem is not there (any more)."""
+        """Note that a problem is gone."""
         with self._database.write() as connection:
             self._seem_over(connection, [key])
 
     def note(self, seen: Iterable[Problem], kinds: Collection[str]) -> None:
-        """These problems are there, and no others of these kinds."""
+        """Note that these problems exist, and no others of these kinds."""
         found = {problem.key: problem for problem in seen}
         with self._database.write() as connection:
             known = {row.key: row for row in connection.execute(sa.select(alerts)).all()}
@@ -180,23 +181,23 @@ class AlertWebhook:
 
 
 class Notifier:
-    """Tells of problems, one message at a time and in one process at a time. `owner` names this one."""
+    """Sends messages about problems, one at a time, from one process at a time. `owner` names this process."""
 
     def __init__(
-        self, alerts: AlertStore, hook: AlertWebhook | None, turn: Lease, owner: str, clock: Callable[[], float]
+        self, alerts: AlertStore, hook: AlertWebhook | None, lease: Lease, owner: str, clock: Callable[[], float]
     ) -> None:
         self._alerts = alerts
         self._hook = hook
-        self._turn = turn
+        self._lease = lease
         self._owner = owner
         self._clock = clock
 
     def acquire_lease(self) -> bool:
-        """Whether telling, and looking for what to tell, is this process's to do."""
-        return self._turn.take(self._owner, self._clock())
+        """Take or renew the lease on finding problems and sending messages; return whether this process holds it."""
+        return self._lease.take(self._owner, self._clock())
 
     def tell(self) -> None:
-        """Post one message if there is anything to tell. Only with the turn, which lasts longer than a post."""
+        """Post one message if there is anything to report. Call it only while holding the lease."""
         self._alerts.end(keeping_told=self._hook is not None)
         if self._hook is None or (message := self._alerts.message()) is None:
             return
@@ -208,14 +209,14 @@ class Notifier:
             self._alerts.told(message)
 
     def leave(self) -> None:
-        """Another process may have the turn at once."""
-        self._turn.release(self._owner)
+        """Release the lease, so that another process need not wait until it expires."""
+        self._lease.release(self._owner)
 
 
 def notifier(
     database: Database, hook: AlertWebhook | None, owner: str, clock: Callable[[], float] = time.time
 ) -> Notifier:
-    """A teller over the database's alerts."""
+    """Create a notifier over the database's alerts."""
     return Notifier(AlertStore(database, clock), hook, Lease(database, "alerts", LEASE_SECONDS), owner, clock)
 
 

@@ -203,7 +203,7 @@ class ProblemFinder:
 def current_problems(noted: Iterable[OpenProblem], found: Iterable[Problem], now: float) -> list[OpenProblem]:
     """What there is at this moment: of KINDS what is `found`, begun or not yet noted; of the others what is `noted`.
 
-    The watcher notes once a minute, and after a restart only when it has the turn: too late for who has just mended it.
+    The watcher notes once a minute, and after a restart only when it gets the lease: too late for a fix made just now.
     """
     fresh = {problem.key: problem for problem in found}
     still = [

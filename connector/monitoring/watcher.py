@@ -1,6 +1,6 @@
-"""The watcher, beside the relay: looks for problems once a minute and tells of them, in one process at a time.
+"""The watcher: finds problems once a minute in the relay's process, and reports them, one process at a time.
 
-And `RelayAbsenceReporter`, its counterpart in the web's processes: a dead relay cannot report itself.
+`RelayAbsenceReporter` is its counterpart in the web's processes: a dead relay cannot report itself.
 """
 
 import logging
@@ -20,7 +20,7 @@ SETTLING = 1800.0  # seconds; after an outage of our own shops need some time to
 
 
 class Watcher:
-    """Does a round now and then while the relay runs. `clock` gives Unix seconds, `elapsed` such that never jump."""
+    """Finds and reports problems while the relay runs. `clock` gives Unix seconds, `elapsed` never jumps."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Watcher:
         run_periodically(self.round, stop, name="watching", interval=EVERY, first=first, release=self._notifier.leave)
 
     def round(self) -> None:
-        """Look, note what is there and what no longer is, and tell. Nothing while it is another's turn."""
+        """Find problems, note them and send a message. Does nothing while another process holds the lease."""
         if not self._notifier.acquire_lease():
             return
         now = self._clock()
@@ -54,7 +54,7 @@ class Watcher:
 
 
 class RelayAbsenceReporter:
-    """Reports from a web process that no relay works, beside the requests: none ever waits for it."""
+    """Reports from a web process that no relay works, in a thread of its own: no request waits for it."""
 
     def __init__(self, alerts: AlertStore, notifier: Notifier) -> None:
         self._alerts = alerts
@@ -62,7 +62,7 @@ class RelayAbsenceReporter:
         self._busy = Lock()
 
     def report(self) -> Thread | None:
-        """Begin to, in a thread that is returned; None while the last one is still at it."""
+        """Report in a new thread, which is returned; None while the previous one still runs."""
         if not self._busy.acquire(blocking=False):
             return None
         thread = Thread(target=self._report, daemon=True, name="no-relay")

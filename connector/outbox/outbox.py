@@ -52,10 +52,10 @@ class Outbox:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self._group_commit: GroupCommit[Decision, int] = GroupCommit(
-            self._record_all, database.timeout, caused_by_one_row
+        self.group_commit: GroupCommit[Decision, int] = GroupCommit(
+            self.record_all, database.timeout, caused_by_one_row
         )
-        self.expecting = self._group_commit.expecting
+        self.expecting = self.group_commit.expecting
         self._matcher = SignalMatcher(database)
         known = f"ON CONFLICT DO NOTHING RETURNING {', '.join(column.name for column in _KEY)}"
         self._new_events = BulkInsert(events, _ROW, known, database.engine.dialect)
@@ -70,11 +70,11 @@ class Outbox:
         new is only counted, and a body that was recorded before adds no second line.
         """
         try:
-            return self._group_commit.add(decision)
+            return self.group_commit.add(decision)
         except WaitTimeout:
             raise CannotStore("others have been writing for too long") from None
 
-    def _record_all(self, decisions: Sequence[Decision]) -> list[int]:
+    def record_all(self, decisions: Sequence[Decision]) -> list[int]:
         """Store several webhooks' decisions in one transaction; return for each how many of its events are new."""
         rows: list[_NewRow] = []
         held: list[HeldEvent] = []

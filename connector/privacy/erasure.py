@@ -1,7 +1,7 @@
-"""Erasing a person, or all of a store: beside the relay when a shop has asked for it, or by `connector erase`.
+"""Erasure of a person, or of all data of a store: when a shop asks for it, or by `connector erase`.
 
-Of an event its key stays (pixel, name, event_id), so that nothing is ever sent twice, and what became of it. One that
-waits to be sent ends as expired. Times are Unix seconds. Raises CannotStore; whoever begins again goes on from there.
+The key of an event (pixel, name, event_id) and its outcome stay, so that nothing is ever sent twice. An event that
+waits to be sent ends as expired. Times are Unix seconds. Raises CannotStore; an interrupted erasure can be repeated.
 """
 
 import logging
@@ -34,13 +34,13 @@ PERHAPS_SENT = "erased on demand; an attempt before may have reached TikTok"
 
 
 class Erasure:
-    """The verbs: small transactions, so that webhooks always find a gap."""
+    """Erases in small transactions, so that webhooks always find a gap."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def erase(self, store: str, found: PersonalData, now: float) -> None:
-        """All of these rows of a store."""
+        """Erase these rows of a store."""
         for some in in_chunks([*found.waiting, *found.finished]):
             self._erase_events(some, now)
         for some in in_chunks([*found.parked, *found.unopenable]):
@@ -49,7 +49,7 @@ class Erasure:
             self._forget_signals(signals.c.store == store, signals.c.token.in_(tokens))
 
     def erase_store(self, store: str, until: float, now: float, rest: Callable[[], object]) -> dict[str, int]:
-        """All that has come from a store until then; how many rows of what. `rest` is called between batches."""
+        """Erase all that came from a store until then; return how many rows of what. Calls `rest` between batches."""
         mine, bodies, lines = _of_store(store, until).values()
         self._forget_signals(signals.c.store == store, signals.c.seen_at <= until)
         return {
@@ -59,9 +59,9 @@ class Erasure:
         }
 
     def count_store(self, store: str, until: float) -> dict[str, int]:
-        """How many rows of what `erase_store` would erase. Reads all of the store's."""
-        told = sa.select(signals.c.token).where(signals.c.store == store, signals.c.seen_at <= until)
-        queries = _of_store(store, until) | {"checkouts a browser told of": told}
+        """Return how many rows of what `erase_store` would erase. Reads all rows of the store."""
+        checkouts = sa.select(signals.c.token).where(signals.c.store == store, signals.c.seen_at <= until)
+        queries = _of_store(store, until) | {"checkouts a browser told of": checkouts}
         with self._database.read() as connection:
             return {
                 what: int(connection.execute(sa.select(sa.func.count()).select_from(query.subquery())).scalar() or 0)
@@ -75,7 +75,7 @@ class Erasure:
         erase: Callable[[Sequence[int]], None],
         rest: Callable[[], object],
     ) -> int:
-        """Over all rows of the query, from id to id, so that each is looked at once."""
+        """Erase the rows of a query in batches, ordered by id, so that each is read once; return their number."""
         last, number = 0, 0
         while True:
             with self._database.read() as connection:
@@ -93,11 +93,11 @@ class Erasure:
             "state": sa.case((ended, events.c.state), else_="expired"),
             "message": sa.case((ended, events.c.message), else_=why),
             "settled_at": sa.func.coalesce(events.c.settled_at, now),
-            # A relay that has it in hand finds its lease gone, and writes nothing.
+            # A relay that has leased it finds the lease gone, and writes nothing.
             "lease_owner": None,
         }
         with self._database.write() as connection:
-            # In one order, or two that erase could each wait for the other.
+            # Lock in one order: two erasures could deadlock otherwise.
             connection.execute(
                 sa.select(events.c.id).where(events.c.id.in_(ids)).order_by(events.c.id).with_for_update()
             )
@@ -123,7 +123,7 @@ class Erasure:
 
 
 def _of_store(store: str, until: float) -> dict[str, sa.Select[Any]]:
-    """The ids of all that has come from a store until then and has anything of a person in it, or names an order."""
+    """Select the ids of all that came from a store until then and has personal data in it, or names an order."""
     return {
         "events": sa.select(events.c.id).where(events.c.store == store, events.c.created_at <= until, something_left()),
         "parked webhooks": sa.select(parked.c.id).where(parked.c.store == store, parked.c.parked_at <= until),
@@ -134,49 +134,49 @@ def _of_store(store: str, until: float) -> dict[str, sa.Select[Any]]:
 
 
 class ErasureJob:
-    """Does what shops have asked for, while the relay runs. `clock` gives Unix seconds."""
+    """Does what shops have asked for while the relay runs. `clock` gives Unix seconds."""
 
     def __init__(
         self,
         records: PersonalDataLookup,
         erasure: Erasure,
         asked: DataRequestStore,
-        turn: Lease,
+        lease: Lease,
         owner: str,
         clock: Callable[[], float],
     ) -> None:
         self._records = records
         self._erasure = erasure
         self._asked = asked
-        self._turn = turn
+        self._lease = lease
         self._owner = owner
         self._clock = clock
 
     def run(self, stop: Event, first: float = 2.0) -> None:
         """Work until `stop` is set; the first look comes after `first` seconds."""
-        work, release = partial(self.round, stop), partial(self._turn.release, self._owner)
+        work, release = partial(self.round, stop), partial(self._lease.release, self._owner)
         run_periodically(work, stop, name="erasing", interval=EVERY, first=first, release=release)
 
     def round(self, stop: Event) -> int:
-        """All that is asked for and not done yet; how many demands. Nothing while it is another's turn."""
+        """Do every open request; return how many were done. Does nothing while another process holds the lease."""
         done = 0
         for demand in self._asked.waiting():
             if demand.what == "export":  # a person's to answer
                 continue
-            if stop.is_set() or not self._turn.take(self._owner, self._clock()):
+            if stop.is_set() or not self._lease.take(self._owner, self._clock()):
                 break
             erased = self._do(demand, partial(self._rest, stop))
             self._asked.finish(demand.id, self._clock())
-            told = ", ".join(f"{what}: {number}" for what, number in erased.items() if number) or "nothing was kept"
-            log.info("demand %s is done (%s)", demand.id, told, extra={"store": demand.store})
+            counts = ", ".join(f"{what}: {number}" for what, number in erased.items() if number) or "nothing was kept"
+            log.info("demand %s is done (%s)", demand.id, counts, extra={"store": demand.store})
             done += 1
             stop.wait(PAUSE)
         return done
 
     def _rest(self, stop: Event) -> None:
-        """So that webhooks find a gap, and nobody else begins the same."""
+        """Pause, so that webhooks find a gap, and renew the lease."""
         stop.wait(PAUSE)
-        self._turn.take(self._owner, self._clock())
+        self._lease.take(self._owner, self._clock())
 
     def _do(self, demand: StoredDataRequest, rest: Callable[[], object]) -> dict[str, int]:
         if demand.what == "erase_store":

@@ -17,7 +17,7 @@ from connector.storage.database import Database
 from connector.storage.tables import events, identities, signals, stores
 
 T = TypeVar("T")
-AT_ONCE = 500  # rows a statement
+CHUNK = 500  # rows a statement
 PAGE = 50  # parked bodies in memory at once; each may have megabytes
 PERSONAL = ("payload", "email", "phone", "external_id")
 
@@ -135,8 +135,8 @@ def something_left() -> sa.ColumnElement[bool]:
 
 def in_chunks(rows: Sequence[T]) -> Iterator[Sequence[T]]:
     """Some rows at a time."""
-    for start in range(0, len(rows), AT_ONCE):
-        yield rows[start : start + AT_ONCE]
+    for start in range(0, len(rows), CHUNK):
+        yield rows[start : start + CHUNK]
 
 
 def _bytes(digests: Iterable[str]) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""Housekeeping, beside the relay: what is old is erased, in small batches, by one process at a time on any host.
+"""Retention: what is old is erased in small batches while the relay runs, by one process at a time on any host.
 
     payloads   of finished events, with the hashes of persons, after keep_payloads
     keys       (pixel, event, event_id) 35 days later: longer than TikTok takes old events, so that no late or replayed
@@ -6,8 +6,8 @@
     ledger     and counters and tallies after keep_ledger
     parked     bodies after keep_parked; their line in the ledger says so
     arrivals   hourly numbers after 400 days
-    signals    what browsers told, a day after the last of it; anybody may send some, so only the latest MOST_SIGNALS
-    overdue    events of a refused lane that have become too old to be sent end as expired, visibly
+    signals    of browsers, a day after the last one; anybody may send some, so only the latest MOST_SIGNALS
+    overdue    events of a suspended lane that have become too old to be sent end as expired
 
 What waits to be sent is never erased, nor are the rows of a store that is no longer configured before they are sent.
 """
@@ -40,7 +40,7 @@ log = logging.getLogger("connector.privacy.retention")
 BATCH = 500  # rows a transaction
 PAUSE = 0.2  # seconds between transactions, so that webhooks always find a gap
 EVERY = 600.0  # seconds between rounds
-LEASE_SECONDS = 300.0  # seconds that one's turn lasts; taken again before every batch
+LEASE_SECONDS = 300.0  # renewed before every batch
 KEY_OUTLIVES = 35 * 24 * 3600.0
 ARRIVALS_KEPT = 400 * 24 * 3600.0
 SIGNALS_KEPT = 24 * 3600.0
@@ -53,7 +53,7 @@ BODY_DELETED = " (its body is no longer kept)"
 
 @dataclass(frozen=True, slots=True)
 class RetentionPolicy:
-    """How long, in seconds."""
+    """How long data is kept, in seconds."""
 
     payloads: float
     ledger: float
@@ -61,20 +61,20 @@ class RetentionPolicy:
 
     @classmethod
     def of(cls, config: Config) -> "RetentionPolicy":
-        """As the stores file says."""
+        """Read the policy from the configuration."""
         kept = (config.keep_payloads, config.keep_ledger, config.keep_parked)
         return cls(*(duration.total_seconds() for duration in kept))
 
 
 class RetentionStore:
-    """The verbs: each erases at most BATCH rows in one short transaction and says how many there were."""
+    """Erases what is old: each method at most BATCH rows in one short transaction, and returns their number."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self.turn = Lease(database, "housekeeping", LEASE_SECONDS)
+        self.lease = Lease(database, "housekeeping", LEASE_SECONDS)
 
     def erase_payloads(self, before: float) -> int:
-        """What finished events were about; their keys stay."""
+        """Erase the payloads and hashes of finished events; their keys stay."""
         old = (events.c.settled_at < before, events.c.settled_at.is_not(None), events.c.payload.is_not(None))
         empty = dict.fromkeys(("payload", "email", "phone", "external_id"))
         with self._database.write() as connection:
@@ -86,7 +86,7 @@ class RetentionStore:
         return len(ids)
 
     def forget_keys(self, before: float) -> int:
-        """Finished events whose payload is gone already."""
+        """Delete finished events whose payload is erased already."""
         old = (events.c.settled_at < before, events.c.settled_at.is_not(None), events.c.payload.is_(None))
         with self._database.write() as connection:
             ids = self._some(connection, events, *old, order=events.c.settled_at)
@@ -94,14 +94,14 @@ class RetentionStore:
         return len(ids)
 
     def forget_lines(self, before: float) -> int:
-        """Ledger lines."""
+        """Delete ledger lines."""
         with self._database.write() as connection:
             ids = self._some(connection, ledger, ledger.c.received_at < before, order=ledger.c.received_at)
             connection.execute(sa.delete(ledger).where(ledger.c.id.in_(ids)))
         return len(ids)
 
     def forget_parked(self, before: float) -> int:
-        """Parked bodies, whose ledger lines say from now on that they are gone."""
+        """Delete parked bodies, and note it in their ledger lines."""
         with self._database.write() as connection:
             ids = self._some(connection, parked, parked.c.parked_at < before, order=parked.c.parked_at)
             gone = sa.select(parked.c.id).where(
@@ -114,19 +114,19 @@ class RetentionStore:
         return len(ids)
 
     def forget_counts(self, before: float) -> int:
-        """Counters of hours long past."""
+        """Delete counters of past hours."""
         return self._forget_hours(counters, before)
 
     def forget_tallies(self, before: float) -> int:
-        """What became of events and webhooks in hours long past; the totals stay."""
+        """Delete the statistics of past hours; the totals stay."""
         return self._forget_hours(tables.tallies, before)
 
     def forget_arrivals(self, before: float) -> int:
-        """How many webhooks came in hours long past."""
+        """Delete the hourly numbers of webhooks."""
         return self._forget_hours(arrivals, before)
 
     def forget_signals(self, before: float, after: float = 0) -> int:
-        """What browsers told between these two moments."""
+        """Delete signals that were last seen between these two moments."""
         key = sa.tuple_(signals.c.store, signals.c.token)
         old = sa.and_(signals.c.seen_at < before, signals.c.seen_at > after)
         with self._database.write() as connection:
@@ -138,7 +138,7 @@ class RetentionStore:
         return len(found)
 
     def forget_signals_beyond(self, most: int) -> int:
-        """All but the latest."""
+        """Delete all signals but the latest `most`."""
         query = sa.select(signals.c.seen_at).order_by(signals.c.seen_at.desc())
         with self._database.read() as connection:
             first = connection.execute(query.offset(most).limit(1)).scalar()
@@ -153,7 +153,7 @@ class RetentionStore:
         return len(found)
 
     def expire_refused(self, store: Store, now: float) -> int:
-        """Events that wait for a refused token and have become too old meanwhile. Those sent as tests have no age."""
+        """Expire events of a suspended lane that have become too old. Test events have no age limit."""
         age = store.max_event_age.total_seconds()
         refused = sa.select(lanes.c.pixel).where(lanes.c.store == store.name, lanes.c.denied_since.is_not(None))
         old = (events.c.state == "due", events.c.due_at < now, unleased(now), events.c.occurred_at < now - age)
@@ -177,7 +177,7 @@ class RetentionStore:
 
 
 class RetentionJob:
-    """Does a round now and then while the relay runs. `clock` gives Unix seconds."""
+    """Erases what is old every `EVERY` seconds while the relay runs. `clock` gives Unix seconds."""
 
     def __init__(
         self,
@@ -203,14 +203,14 @@ class RetentionJob:
         run_periodically(work, stop, name="housekeeping", interval=EVERY, first=first, release=self._release)
 
     def _release(self) -> None:
-        self._retention.turn.release(self._owner)
+        self._retention.lease.release(self._owner)
 
     def round(self, stop: Event) -> dict[str, int]:
-        """Everything that is old now; how many of what. Nothing while it is another's turn."""
+        """Erase all that is old now; return how many rows of what. Does nothing while another holds the lease."""
         done: dict[str, int] = {}
         for name, some in self._chores():
             done[name] = 0
-            while not stop.is_set() and self._retention.turn.take(self._owner, self._clock()):
+            while not stop.is_set() and self._retention.lease.take(self._owner, self._clock()):
                 number = some()
                 done[name] += number
                 if number < BATCH:

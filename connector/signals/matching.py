@@ -1,10 +1,10 @@
-"""Where browsers' signals and the events that wait for them meet: verbs over an SQLAlchemy engine.
+"""Matching: signals of browsers are merged into the events of the same checkout that wait for them.
 
-A beacon and a webhook of one checkout may come in the same millisecond, to two processes. Either writes its own row
-first and then looks for the other's, under a lock on the checkout's token, so whoever is second sees the first.
+A beacon and a webhook of one checkout may arrive in the same millisecond, in two processes. Each writes its own row
+first and then looks for the other's, under a lock on the checkout's token, so the second sees the first.
 
-An event that waits is `due` in a little while if it could be sent as it is, else `held`: then no relay takes it, and
-only a signal, a later webhook or the end of its wait moves it on. Times are Unix seconds. Raises CannotStore.
+A waiting event is `due` in a little while if it could be sent as it is, else `held`: then no relay takes it, and only a
+signal, a later webhook or the end of its wait changes that. Times are Unix seconds. Raises CannotStore.
 """
 
 import hashlib
@@ -64,21 +64,21 @@ class HeldEvent:
 
 
 class SignalMatcher:
-    """The verbs, the same on SQLite and PostgreSQL."""
+    """Stores signals and the events that may wait for them, on SQLite and PostgreSQL alike."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._group_commit: GroupCommit[Beacon, None] = GroupCommit(self._collect, database.timeout, caused_by_one_row)
         self._add_event = self._database.insert(events).on_conflict_do_nothing().returning(events.c.id)
-        told = self._database.insert(signals)
-        self._tell = told.on_conflict_do_update(
-            index_elements=["store", "token"], set_={name: told.excluded[name] for name in (*_FIELDS, "seen_at")}
+        insert = self._database.insert(signals)
+        self._upsert_signal = insert.on_conflict_do_update(
+            index_elements=["store", "token"], set_={name: insert.excluded[name] for name in (*_FIELDS, "seen_at")}
         )
 
     # --- a beacon has come ----------------------------------------------------------------------------------
 
     def collect(self, beacon: Beacon) -> None:
-        """Keep what a browser told, and join it with the events of its checkout that still wait."""
+        """Store a signal, and merge it into the events of its checkout that still wait."""
         try:
             self._group_commit.add(beacon)
         except WaitTimeout:
@@ -88,31 +88,31 @@ class SignalMatcher:
         with self._database.write() as connection:
             self._lock(connection, ((beacon.store, beacon.token) for beacon in beacons))
             for beacon in beacons:
-                self._join(connection, beacon, self._keep(connection, beacon))
+                self._update_events(connection, beacon, self._store_signal(connection, beacon))
         return [None] * len(beacons)
 
-    def _keep(self, connection: Connection, beacon: Beacon) -> Signal:
-        """All that is known of this browser now."""
+    def _store_signal(self, connection: Connection, beacon: Beacon) -> Signal:
+        """Merge a beacon into the stored signal of its checkout; return the result."""
         known = self._known(connection, [(beacon.store, beacon.token)]).get((beacon.store, beacon.token), Signal())
         signal = known.then(beacon.signal)
-        told = {name: getattr(signal, name) for name in _FIELDS}
-        row = {"store": beacon.store, "token": beacon.token, "seen_at": beacon.came_at, **told}
-        connection.execute(self._tell, row)
+        stored = {name: getattr(signal, name) for name in _FIELDS}
+        row = {"store": beacon.store, "token": beacon.token, "seen_at": beacon.came_at, **stored}
+        connection.execute(self._upsert_signal, row)
         return signal
 
-    def _join(self, connection: Connection, beacon: Beacon, signal: Signal) -> None:
+    def _update_events(self, connection: Connection, beacon: Beacon, signal: Signal) -> None:
         mine = (events.c.store == beacon.store, events.c.checkout == beacon.token)
         query = sa.select(*(events.c[name] for name in _STATE)).where(*mine, _UNCLAIMED)
         for row in connection.execute(query.order_by(events.c.id)).all():
-            self._change(connection, row, _met(row._asdict(), signal, beacon.home_page, beacon.came_at))
+            self._change(connection, row, _with_signal(row._asdict(), signal, beacon.home_page, beacon.came_at))
 
     # --- a webhook has come ---------------------------------------------------------------------------------
 
     def admit(self, connection: Connection, arrivals: Sequence[HeldEvent]) -> Counter[int]:
-        """Store events that may wait; how many are new, by their webhook's number. Part of the caller's transaction.
+        """Store events that may wait; return how many are new, by the number of their webhook.
 
-        Of an event that is stored already, and still waits, what is absent is filled; value and products follow the
-        newest body. One that was skipped for want of something is as good as new once nothing is wanting.
+        Part of the caller's transaction. In an event that is stored already and still waits, absent fields are filled;
+        value and products follow the newest body. A skipped event becomes due once nothing is missing any more.
         """
         tokens = {(arrival.row["store"], arrival.beacon_wait.token) for arrival in arrivals}
         self._lock(connection, tokens)
@@ -125,13 +125,13 @@ class SignalMatcher:
 
     def _admit(self, connection: Connection, arrival: HeldEvent, signal: Signal | None) -> bool:
         waits, came_at = arrival.beacon_wait, arrival.row["created_at"]
-        told = arrival.row | {
+        came = arrival.row | {
             "checkout": waits.token,
             "consent": waits.consent,
             "as_of": came_at if waits.as_of is None else waits.as_of,
             "due_at": came_at + waits.seconds,
         }
-        row = told | _met(told, signal, waits.home_page, came_at)
+        row = came | _with_signal(came, signal, waits.home_page, came_at)
         if connection.execute(self._add_event, row).first() is not None:
             return True
         same = [events.c[name] == row[name] for name in ("pixel", "event", "event_id")]
@@ -144,12 +144,12 @@ class SignalMatcher:
             return False
         if old.state == "skipped":
             return self._revive(connection, old.id, row)
-        known = _told_again(old, told, waits.home_page)
-        self._change(connection, old, known | _met(known, signal, waits.home_page, came_at))
+        merged = _with_later_webhook(old, came, waits.home_page)
+        self._change(connection, old, merged | _with_signal(merged, signal, waits.home_page, came_at))
         return False
 
     def _revive(self, connection: Connection, number: int, row: Mapping[str, Any]) -> bool:
-        """What it lacked has come after all. It was never sent, and has waited long enough."""
+        """Make a skipped event due: what it lacked has come. It was never sent, and has waited long enough."""
         if row["state"] != "due":
             return False
         values = dict(row) | {"due_at": row["created_at"], "settled_at": None, "message": None}
@@ -159,7 +159,7 @@ class SignalMatcher:
     # --- details --------------------------------------------------------------------------------------------
 
     def _change(self, connection: Connection, row: sa.Row[Any], values: Mapping[str, Any]) -> None:
-        """The one conditional update: it does nothing to what a relay has claimed meanwhile."""
+        """Update an event, unless a relay has leased it meanwhile."""
         if any(row._mapping[name] != value for name, value in values.items()):
             connection.execute(sa.update(events).where(events.c.id == row.id, _UNCLAIMED).values(values))
 
@@ -168,9 +168,9 @@ class SignalMatcher:
         return {(row.store, row.token): Signal(*(row._mapping[name] for name in _FIELDS)) for row in found}
 
     def _lock(self, connection: Connection, tokens: Iterable[tuple[str, str]]) -> None:
-        """One transaction at a time per checkout; SQLite has one writer anyway. Everybody in one order.
+        """Lock checkouts, in one order; SQLite has one writer at a time anyway.
 
-        PostgreSQL's advisory locks end with the transaction, so a pgbouncer is no matter.
+        PostgreSQL's advisory locks end with the transaction, as pgbouncer requires.
         """
         if not self._database.is_postgresql:
             return
@@ -178,11 +178,11 @@ class SignalMatcher:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(number)))
 
 
-def _met(row: Mapping[str, Any], signal: Signal | None, home_page: str, now: float) -> dict[str, Any]:
-    """What becomes of a waiting event, given what its browser told so far."""
+def _with_signal(row: Mapping[str, Any], signal: Signal | None, home_page: str, now: float) -> dict[str, Any]:
+    """Return what changes in a waiting event by the signal of its browser, if there is one."""
     payload, consent, due_at = row["payload"], row["consent"], row["due_at"]
     if signal is not None and signal.consent == "denied":
-        consent = consent and "denied"  # where nobody has to ask, a no only keeps the signals out
+        consent = consent and "denied"  # without a consent requirement a refusal only leaves the signals out
     elif signal is not None:
         consent = "granted" if consent and signal.consent == "granted" else consent
         payload = merge_signal(payload, signal, home_page)
@@ -192,16 +192,17 @@ def _met(row: Mapping[str, Any], signal: Signal | None, home_page: str, now: flo
     return {"payload": payload, "consent": consent, "due_at": due_at, "state": "held" if lacks else "due"}
 
 
-def _told_again(old: sa.Row[Any], row: Mapping[str, Any], home_page: str) -> dict[str, Any]:
-    """A stored event with what another webhook knows of it, whose body may be the older one."""
-    newer = row["as_of"] >= old.as_of
-    payload, consent = fill_absent(old.payload, row["payload"], home_page), old.consent
+def _with_later_webhook(stored: sa.Row[Any], came: Mapping[str, Any], home_page: str) -> dict[str, Any]:
+    """Return what changes in a stored event by another webhook about it, whose body may be the older one."""
+    newer = came["as_of"] >= stored.as_of
+    payload, consent = fill_absent(stored.payload, came["payload"], home_page), stored.consent
     if newer:
-        payload = update_properties(payload, row["payload"])
-    if row["consent"] == "granted" or (newer and consent in ("", "missing")):
-        consent = row["consent"]
-    told = {"payload": payload, "consent": consent, "due_at": old.due_at, "as_of": max(old.as_of, row["as_of"])}
-    return told | {name: old._mapping[name] or row[name] for name in _HASHES}
+        payload = update_properties(payload, came["payload"])
+    if came["consent"] == "granted" or (newer and consent in ("", "missing")):
+        consent = came["consent"]
+    hashes = {name: stored._mapping[name] or came[name] for name in _HASHES}
+    as_of = max(stored.as_of, came["as_of"])
+    return {"payload": payload, "consent": consent, "due_at": stored.due_at, "as_of": as_of, **hashes}
 
 
 def _key(row: Mapping[str, Any]) -> tuple[str, str, str]:

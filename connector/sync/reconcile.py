@@ -130,22 +130,22 @@ class Reconciler:
     # --- one round of one store -----------------------------------------------------------------------------
 
     def visit(self, store: Store) -> bool:
-        """A round, if it is due and this process's turn; whether it was. Raises CannotStore."""
-        turn = Lease(self._database, f"reconcile:{store.name}", LEASE_SECONDS)
-        if not turn.take(self._owner, self._clock()):
+        """Do a round if it is due and no other process holds the lease; return whether. Raises CannotStore."""
+        lease = Lease(self._database, f"reconcile:{store.name}", LEASE_SECONDS)
+        if not lease.take(self._owner, self._clock()):
             return False
         try:
             now = self._clock()
             if not _is_due(self._checkpoints.last(store.name), store, now):  # another process was here meanwhile
                 return False
-            self._round(store, self._checkpoints.begin(store.name, now, FIRST), turn)
+            self._round(store, self._checkpoints.begin(store.name, now, FIRST), lease)
         except Stopped:
             log.info("a round is left where it was, the next process goes on", extra={"store": store.name})
         finally:
-            turn.release(self._owner)
+            lease.release(self._owner)
         return True
 
-    def _round(self, store: Store, begun: Checkpoint, turn: Lease) -> None:
+    def _round(self, store: Store, begun: Checkpoint, lease: Lease) -> None:
         now = begun.tried_at
         started = self._outbox.start_stores([store.name], now)[store.name]
         go_live = store.go_live or history_before(started)
@@ -158,7 +158,7 @@ class Reconciler:
         )
         history.tally.withheld = self._withheld.setdefault(store.name, set())
         try:
-            fault = self._ask(store, history, since, until, turn)
+            fault = self._ask(store, history, since, until, lease)
         finally:
             self._tell_of_gaps(store, history.tally.queued, now)
         self._tell_of_withheld(store, history)
@@ -168,7 +168,7 @@ class Reconciler:
             self._alerts.resolve(f"shop:{store.name}")
 
     def _ask(
-        self, store: Store, history: HistoryImport, since: float, until: float, turn: Lease
+        self, store: Store, history: HistoryImport, since: float, until: float, lease: Lease
     ) -> ShopApiError | None:
         """Webhooks, sign-ups, orders; the first fault. What is closed to our keys does not keep us from the others."""
         first: ShopApiError | None = None
@@ -178,8 +178,8 @@ class Reconciler:
             return fault
         parts: tuple[Callable[[], None], ...] = (
             partial(self._look_after, store, admin),
-            partial(self._walk_customers, history, admin, since, until, turn),
-            partial(self._walk_orders, store, history, admin, since, until, turn),
+            partial(self._walk_customers, history, admin, since, until, lease),
+            partial(self._walk_orders, store, history, admin, since, until, lease),
         )
         for part in parts:
             try:
@@ -196,26 +196,26 @@ class Reconciler:
         else:
             self._alerts.resolve(f"webhooks:{store.name}")
 
-    def _walk_customers(self, history: HistoryImport, admin: ShopApi, since: float, until: float, turn: Lease) -> None:
+    def _walk_customers(self, history: HistoryImport, admin: ShopApi, since: float, until: float, lease: Lease) -> None:
         for _ in history.customers(admin, _moment(since), _moment(until)):
-            self._go_on(turn)
+            self._go_on(lease)
 
     def _walk_orders(
-        self, store: Store, history: HistoryImport, admin: ShopApi, since: float, until: float, turn: Lease
+        self, store: Store, history: HistoryImport, admin: ShopApi, since: float, until: float, lease: Lease
     ) -> None:
         """The oldest first, noting now and then how far it is."""
         while since < until:
             end = min(since + PIECE, until)
             for _ in history.orders(admin, _moment(since), _moment(end)):
-                self._go_on(turn)
+                self._go_on(lease)
             self._checkpoints.reach(store.name, end)
             since = end
 
     def _time(self) -> datetime:
         return _moment(self._clock())
 
-    def _go_on(self, turn: Lease) -> None:
-        if self._stop.is_set() or not turn.take(self._owner, self._clock()):
+    def _go_on(self, lease: Lease) -> None:
+        if self._stop.is_set() or not lease.take(self._owner, self._clock()):
             raise Stopped
 
     def _pause(self, seconds: float) -> None:

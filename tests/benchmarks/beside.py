@@ -65,7 +65,7 @@ def run(
             empty(engine)
             outbox, waiting = Outbox(Database(engine)), backlog(config, BACKLOG, turn)
             for start in range(0, BACKLOG, 500):
-                outbox._record_all(waiting[start : start + 500])
+                outbox.record_all(waiting[start : start + 500])
             intake.prepare(requests, environment, 200 + turn)
             here = settings | {"DATABASE_URL": url}
             with running("sandbox", here, "--port", str(SANDBOX)) as taking, intake.server(web, here):

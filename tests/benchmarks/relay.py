@@ -103,7 +103,7 @@ def drain(engine: sa.Engine, environment: dict[str, str], batch: list[Decision])
     outbox, expected = Outbox(Database(engine)), {m.event_id + m.event: m.payload for d in batch for m in d.events}
     empty(engine)
     for start in range(0, len(batch), 500):
-        outbox._record_all(batch[start : start + 500])
+        outbox.record_all(batch[start : start + 500])
     _client().delete("/received")
     with running("relay", environment):
         wait_for(lambda: accepted() >= len(expected), 120, "the backlog", POLL_INTERVAL)
@@ -126,7 +126,7 @@ def lone(engine: sa.Engine, environment: dict[str, str], few: list[Decision]) ->
         for decision in few:
             time.sleep(rng.uniform(0.1, 0.5))
             before = accepted()
-            outbox._record_all([decision])
+            outbox.record_all([decision])
             begun = time.monotonic()
             wait_for(lambda before=before: accepted() > before, 10, "a lone event")
             delays.append(time.monotonic() - begun)

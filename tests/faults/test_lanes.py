@@ -39,7 +39,7 @@ def test_two_relays_with_pools_of_their_own_send_ten_thousand_events_once(postgr
     config = load({"STORES_TOML": STORES, "SECRET": "s", "DATABASE_URL": postgresql_url})
     engines = [connect(postgresql_url, timeout=10) for _ in range(3)]
     migrate(engines[0])
-    outbox, sandbox = Outbox(engines[0]), Sandbox(clock=lambda: NOW)
+    outbox, sandbox = Outbox(Database(engines[0])), Sandbox(clock=lambda: NOW)
     for start in range(0, many, per_webhook):
         name = list(config.stores)[start // per_webhook % len(config.stores)]
         pixel, at = config.stores[name].pixels[0], datetime.fromtimestamp(NOW, UTC)
@@ -50,7 +50,7 @@ def test_two_relays_with_pools_of_their_own_send_ten_thousand_events_once(postgr
             for number in range(start, start + per_webhook)
         )
         outbox.record(Decision(name, "t", b"%d" % start, NOW, events=events))
-    assert sum(OutboxQueries(engines[0]).waiting().values()) == many
+    assert sum(OutboxQueries(Database(engines[0])).waiting().values()) == many
 
     def answer(request: httpx.Request) -> httpx.Response:
         found = sandbox.answer(dict(request.headers), request.content)
@@ -71,6 +71,6 @@ def test_two_relays_with_pools_of_their_own_send_ten_thousand_events_once(postgr
     assert sum(shares) == many
     assert sandbox.counts()["accepted"] == many
     assert sandbox.counts()["duplicates"] == 0
-    assert OutboxQueries(engines[0]).waiting() == {}
+    assert OutboxQueries(Database(engines[0])).waiting() == {}
     for engine in engines:
         engine.dispose()

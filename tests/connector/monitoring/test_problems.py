@@ -12,6 +12,7 @@ from connector.core.units import DAY, HOUR, MERGE_WINDOW
 from connector.monitoring.problems import COUNTED, KINDS, NO_RELAY, ProblemFinder
 from connector.outbox.lanes import Lane
 from connector.outbox.outbox import Outbox, ParkedWebhook
+from connector.outbox.queries import OutboxQueries
 from connector.outbox.settlement import due_again, settled
 from connector.privacy.data_subject import DataSubject
 from connector.privacy.requests import DataRequestStore
@@ -98,7 +99,7 @@ class TestLag:
         (item,) = claim(bench.outbox, at=NOW + 2)
         bench.outbox.settle("one", item.lease_until, [settled(item, "rejected", NOW + 3, 40002, "bad", "r")])
         assert self.KEY not in bench.found(NOW + 9000)
-        assert bench.finder._queries.replay([item.id], NOW + 9000) == 1
+        assert OutboxQueries(bench.outbox.database).replay([item.id], NOW + 9000) == 1
         assert self.KEY not in bench.found(NOW + 9001)
         assert self.KEY in bench.found(NOW + 9301)
 

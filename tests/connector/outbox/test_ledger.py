@@ -35,7 +35,7 @@ def test_each_of_a_group_is_told_or_counted_by_itself(outbox: Outbox, engine: En
         decision("no object", **SKIP),
         decision("erase", outcome="recorded", object_key="order:1", topic="customers/redact"),
     ]
-    assert outbox._record_all(group) == [0, 1, 0, 0, 0, 0, 0, 0, 0]
+    assert outbox.record_all(group) == [0, 1, 0, 0, 0, 0, 0, 0, 0]
     assert sorted(lines(engine)) == sorted(
         [
             ("acme", "order:1", "relayed"),
@@ -55,7 +55,7 @@ def test_each_of_a_group_is_told_or_counted_by_itself(outbox: Outbox, engine: En
 
 def test_an_order_sent_by_its_neighbour_has_its_story(outbox: Outbox, engine: Engine) -> None:
     """Created and cancelled within a moment: the sale is told, not that it would not be sent any more."""
-    outbox._record_all([decision("created", mapped(1)), decision("cancelled", object_key="order:1", **SKIP)])
+    outbox.record_all([decision("created", mapped(1)), decision("cancelled", object_key="order:1", **SKIP)])
     assert lines(engine) == [("acme", "order:1", "relayed")]
 
 
@@ -73,14 +73,14 @@ def test_a_parked_body_among_others_is_told_as_handled(outbox: Outbox, engine: E
     outbox.record(decision("sent", mapped(1)))
     for body in ("parked", "stays parked"):
         outbox.park(ParkedWebhook("acme", "orders/paid", sha(body), "a bug", NOW, b"sealed"))
-    outbox._record_all([decision("update", mapped(1)), decision("parked", mapped(1))])
+    outbox.record_all([decision("update", mapped(1)), decision("parked", mapped(1))])
     told = {bytes(line.body_sha256): line.outcome for line in rows(engine, ledger)}
     assert told == {sha("sent"): "relayed", sha("parked"): "relayed", sha("stays parked"): "parked"}
 
 
 def test_nothing_is_counted_by_a_group_of_none(outbox: Outbox, engine: Engine) -> None:
     """Nor is anything asked."""
-    assert outbox._record_all([]) == []
+    assert outbox.record_all([]) == []
     outbox.count({})
     assert (lines(engine), OutboxQueries(Database(engine)).counted()) == ([], [])
 
@@ -89,11 +89,11 @@ def test_all_of_it_is_found_by_indexes(outbox: Outbox, engine: Engine, plans: Ca
     """However many orders there are; and it is asked once for all."""
     if engine.dialect.name == "postgresql":
         pytest.skip("PostgreSQL plans small tables by reading them whole")
-    outbox._record_all([decision(f"sent {n}", mapped(n)) for n in range(3)])
+    outbox.record_all([decision(f"sent {n}", mapped(n)) for n in range(3)])
     asked: list[str] = []
     sa.event.listen(engine, "before_cursor_execute", lambda *given: asked.append(given[2].split()[0]))
     steps = plans()
-    outbox._record_all(
+    outbox.record_all(
         [decision(f"update {n}", mapped(n)) for n in range(8)]
         + [decision(f"draft {n}", object_key=f"order:{n}", **SKIP) for n in range(8)]
     )

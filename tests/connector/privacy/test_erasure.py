@@ -22,13 +22,14 @@ from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
 from connector.outbox.settlement import due_again, settled
 from connector.plugin.testing.shoppers import Journey
-from connector.privacy.erasure import NOT_SENT, PERHAPS_SENT, ErasureJob, erasure_job
+from connector.privacy.erasure import LEASE_SECONDS, NOT_SENT, PERHAPS_SENT, ErasureJob, erasure_job
 from connector.privacy.lookup import PersonalDataLookup
 from connector.privacy.requests import DataRequestStore
 from connector.privacy.retention import KEY_OUTLIVES, RetentionStore
 from connector.signals.matching import Beacon, SignalMatcher
 from connector.signals.merge import Signal
 from connector.storage.database import CannotStore, Database
+from connector.storage.lease import Lease
 from connector.storage.tables import demands, events, identities, ledger, metadata, parked, signals
 from platforms import PLATFORMS
 from platforms.samples import SAMPLES
@@ -429,24 +430,26 @@ class TestAround:
     def test_one_process_at_a_time(self, bench: Bench) -> None:
         """And another's turn is waited for."""
         bench.take("customers/redact", ANN)
-        assert bench.hire("two")._turn.take("two", NOW.timestamp())
+        assert Lease(Database(bench.engine), "erasing", LEASE_SECONDS).take("two", NOW.timestamp())
         assert bench.erase() == 0
         bench.now = NOW + HOUR
         assert bench.erase() == 1
 
-    def test_the_loop_does_it_and_outlives_a_fault(self, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    def test_the_loop_does_it_and_outlives_a_fault(
+        self, bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """The next look comes; nothing personal is in the log."""
         caplog.set_level("INFO")
         bench.take("orders/create", ANN)
         bench.take("customers/redact", ANN)
-        find, faults = bench.eraser._records.find, iter([sqlite3.OperationalError("ann@example.com"), None, None])
+        find, faults = PersonalDataLookup.find, iter([sqlite3.OperationalError("ann@example.com"), None, None])
 
         def faulty(*arguments: Any) -> Any:
             if error := next(faults):
                 raise sa.exc.OperationalError("SELECT", {}, error) from error
             return find(*arguments)
 
-        bench.eraser._records.find = faulty  # type: ignore[method-assign]
+        monkeypatch.setattr(PersonalDataLookup, "find", faulty)
         looks = iter([False, False, True])
 
         class Thrice(Quick):

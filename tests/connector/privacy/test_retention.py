@@ -246,7 +246,7 @@ class TestTurn:
         """Two relays on two hosts."""
         bench.finish(1)
         bench.now = NOW + 8 * DAY
-        assert bench.retention.turn.take("two", bench.now)
+        assert bench.retention.lease.take("two", bench.now)
         assert not any(bench.keeper.round(Quick()).values())
         assert rows(bench.engine)[0].payload
 
@@ -286,7 +286,7 @@ class TestTurn:
             asked.set()
             raise error
 
-        bench.retention.turn.take = broken  # type: ignore[method-assign]
+        bench.retention.lease.take = broken  # type: ignore[method-assign]
         bench.keeper.run(Once())
         assert "housekeeping" in caplog.text
 

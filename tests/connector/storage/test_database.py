@@ -38,11 +38,11 @@ def test_a_text_no_index_can_hold_costs_no_other_webhook(outbox):
     with outbox.database.engine.connect() as other:
         other.execute(sa.text("LOCK TABLE events IN SHARE MODE"))
         threads[0].start()
-        while outbox._group_commit._waiting or not outbox._group_commit._writing:
+        while outbox.group_commit.waiting or not outbox.group_commit.writing:
             pause.wait(0.001)
         for thread in threads[1:]:
             thread.start()
-        while len(outbox._group_commit._waiting) < 3:
+        while outbox.group_commit.waiting < 3:
             pause.wait(0.001)
         other.rollback()
     for thread in threads:

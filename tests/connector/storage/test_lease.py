@@ -11,36 +11,36 @@ LASTS = 300.0
 
 
 @pytest.fixture
-def turn(engine: Engine) -> Lease:
+def lease(engine: Engine) -> Lease:
     return Lease(Database(engine), "a chore", LASTS)
 
 
-def test_only_one_has_the_turn_until_it_ends(turn: Lease) -> None:
+def test_only_one_has_the_turn_until_it_ends(lease: Lease) -> None:
     """A dead process's turn ends by itself."""
-    assert turn.take("one", NOW)
-    assert not turn.take("two", NOW + LASTS)
-    assert turn.take("one", NOW + LASTS)  # taken again
-    assert not turn.take("two", NOW + 2 * LASTS)
-    assert turn.take("two", NOW + 2 * LASTS + 1)
-    assert not turn.take("one", NOW + 2 * LASTS + 2)
+    assert lease.take("one", NOW)
+    assert not lease.take("two", NOW + LASTS)
+    assert lease.take("one", NOW + LASTS)  # taken again
+    assert not lease.take("two", NOW + 2 * LASTS)
+    assert lease.take("two", NOW + 2 * LASTS + 1)
+    assert not lease.take("one", NOW + 2 * LASTS + 2)
 
 
-def test_given_back_it_is_free_at_once(turn: Lease) -> None:
+def test_given_back_it_is_free_at_once(lease: Lease) -> None:
     """By its owner only."""
-    assert turn.take("one", NOW)
-    turn.release("two")
-    assert not turn.take("two", NOW + 1)
-    turn.release("one")
-    assert turn.take("two", NOW + 1)
+    assert lease.take("one", NOW)
+    lease.release("two")
+    assert not lease.take("two", NOW + 1)
+    lease.release("one")
+    assert lease.take("two", NOW + 1)
 
 
-def test_a_turn_from_the_future_does_not_block(turn: Lease) -> None:
+def test_a_turn_from_the_future_does_not_block(lease: Lease) -> None:
     """A clock jumped, and its turn would last for hours."""
-    assert turn.take("one", NOW + 5 * 3600)
-    assert turn.take("two", NOW)
+    assert lease.take("one", NOW + 5 * 3600)
+    assert lease.take("two", NOW)
 
 
-def test_turns_at_different_work_are_apart(turn: Lease, engine: Engine) -> None:
+def test_turns_at_different_work_are_apart(lease: Lease, engine: Engine) -> None:
     """Whoever keeps house does not keep others from sending alerts."""
-    assert turn.take("one", NOW)
+    assert lease.take("one", NOW)
     assert Lease(Database(engine), "another chore", LASTS).take("two", NOW)
