@@ -32,8 +32,8 @@ pixel = "CACME000000000000000"
 
 HOLDER = """
 import sys
-from connector.storage.write_lock import turn
-with turn(sys.argv[1], 30):
+from connector.storage.write_lock import exclusive_writer
+with exclusive_writer(sys.argv[1], 30):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -185,7 +185,7 @@ def test_an_engine_says_whether_its_writers_come_behind(engine, monkeypatch):
         asked.append(behind)
         yield
 
-    monkeypatch.setattr("connector.storage.transaction.turn", spy)
+    monkeypatch.setattr("connector.storage.transaction.exclusive_writer", spy)
     for one in (engine, engine.execution_options(behind=True)):
         Outbox(one).beat("relay-1", 1.0)
     assert asked == ([False, True] if engine.dialect.name == "sqlite" else [])
