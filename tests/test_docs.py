@@ -16,8 +16,8 @@ CURRENT = [page for page in PAGES if page.name != "CHANGELOG.md"]  # a changelog
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 FENCED = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 PENDING = {  # written by changes that are not merged yet
-    *("docs/configuration.md", "connector/core/platform.py", "connector/intake/examine.py"),
-    *("connector/relay/isolation.py", "platforms/shopify/snippet/", "platforms/woocommerce/snippet/"),
+    *("docs/configuration.md", "connector/core/platform.py", "connector/core/snippet.py"),
+    *("connector/intake/examine.py", "connector/relay/isolation.py"),
 }
 NAMED_FILES = ("order.json", "copied.har", "file")  # the files that commands in the documentation read
 
