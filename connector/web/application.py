@@ -29,7 +29,7 @@ from connector.signals.matching import SignalMatcher
 from connector.storage.engine import connect
 from connector.storage.transaction import CannotStore
 from connector.web import metrics
-from connector.web.errors import as_bad_request, error_response, json_response
+from connector.web.errors import as_http_error, error_response, json_response
 from connector.web.request_metrics import RequestMetrics
 from connector.web.webhook_endpoint import MAX_BODY, WebhookEndpoint
 from platforms import PLATFORMS
@@ -130,7 +130,7 @@ def _body() -> bytes:
     try:
         return request.get_data(cache=False)
     except Exception as error:
-        raise as_bad_request(error) from error
+        raise as_http_error(error) from error
 
 
 class RelayWatch:
