@@ -1,4 +1,4 @@
-"""Gunicorn's threaded worker, with an end to how long a client may take over sending a request."""
+"""Gunicorn's threaded worker, with a limit on the time that a client may take to send a request."""
 
 import contextlib
 import os
@@ -10,43 +10,46 @@ from typing import Any
 from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import ThreadWorker
 
-SLOWEST = 10.0  # seconds from the first byte to the last; shops take milliseconds
-LOOK_EVERY = 0.5
+READ_TIMEOUT = 10.0  # seconds for a request; shops take milliseconds
+CHECK_INTERVAL = 0.5  # seconds
 
 
 class Log(Logger):  # type: ignore[misc] # gunicorn has no types
-    """Gunicorn's log without a line per request, which it would put together for every one only to drop it."""
+    """Gunicorn's logger without access lines, which gunicorn would format for every request only to drop them."""
 
     def access(self, *_: object) -> None:
-        """Nothing: a line per webhook is the connector's to write, without query and address."""
+        """Do nothing; the connector itself logs one line per webhook, without query and address."""
 
 
 class SlowClientWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
-    """As many silent connections as there are threads would otherwise hold them all, and every shop would wait."""
+    """Threaded worker that stops reading from clients after READ_TIMEOUT.
+
+    Without it, as many silent connections as there are threads would block all webhooks.
+    """
 
     def init_process(self) -> None:
-        """Start watching, in the worker's own process."""
-        # Its threads pass Python's lock on many times a webhook. Whoever is given it need not have the processor at
-        # once, from whoever is about to let it go: https://man7.org/linux/man-pages/man7/sched.7.html (SCHED_BATCH)
-        with contextlib.suppress(AttributeError, OSError):  # another system, or a container that forbids it
+        """Start the thread that looks for slow clients, in the worker process."""
+        # The threads hand the GIL over many times per webhook. SCHED_BATCH keeps a thread that is woken by it from
+        # preempting the thread that is about to release it. https://man7.org/linux/man-pages/man7/sched.7.html
+        with contextlib.suppress(AttributeError, OSError):  # not Linux, or forbidden by the container
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-        self._reading: dict[socket.socket, float] = {}
-        threading.Thread(target=self._watch, daemon=True, name="slow-clients").start()
+        self._started: dict[socket.socket, float] = {}  # connection → monotonic seconds
+        threading.Thread(target=self._stop_slow_clients, daemon=True, name="slow-clients").start()
         super().init_process()
 
     def handle(self, conn: Any) -> Any:
-        """One request, from its first byte to the answer."""
-        self._reading[conn.sock] = time.monotonic()
+        """Handle one request, from its first byte to the answer."""
+        self._started[conn.sock] = time.monotonic()
         try:
             return super().handle(conn)
         finally:
-            self._reading.pop(conn.sock, None)
+            self._started.pop(conn.sock, None)
 
-    def _watch(self) -> None:
+    def _stop_slow_clients(self) -> None:
         pause = threading.Event()
-        while not pause.wait(LOOK_EVERY):
-            overdue = time.monotonic() - SLOWEST
-            for client, begun in list(self._reading.items()):
-                if begun < overdue:
-                    with contextlib.suppress(OSError):  # closed meanwhile
-                        client.shutdown(socket.SHUT_RD)  # whoever reads from it gets its end at once
+        while not pause.wait(CHECK_INTERVAL):
+            latest_start = time.monotonic() - READ_TIMEOUT
+            for client, start in list(self._started.items()):
+                if start < latest_start:
+                    with contextlib.suppress(OSError):  # already closed
+                        client.shutdown(socket.SHUT_RD)  # a blocked read returns end of file at once
