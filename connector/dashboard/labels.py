@@ -66,7 +66,8 @@ def state_sentence(row: Any, now: float) -> str:
         case "accepted":
             return "TikTok has accepted it."
         case "rejected":
-            return f"TikTok rejected it: {meaning(row.code) or 'see its message below'}. Fix the cause, then replay it."
+            reason = meaning(row.code) or "see its message below"
+            return f"TikTok rejected it: {reason}. Fix the cause, then send it again."
         case "expired":
             return "TikTok did not accept it in time; it is no longer retried."
         case "skipped":

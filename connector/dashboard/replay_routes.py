@@ -17,7 +17,7 @@ from connector.intake.replay import plan_replay, replay_events, replay_parked
 from connector.outbox.queries import EventFilter, OutboxQueries
 
 MAX_EVENTS = 10_000  # events per request, to bound its duration
-MAX_PARKED = 200  # parked webhooks per request; each is processed anew
+MAX_PARKED = 200  # parked webhooks per request; each is processed again
 
 
 def add_replay_routes(
