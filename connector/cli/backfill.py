@@ -69,8 +69,8 @@ def _history(database_url: str, store: "Store", period: tuple[datetime, datetime
     from platforms import PLATFORMS
 
     outbox = Outbox(connect(database_url, patience=10.0))
-    always = datetime.fromtimestamp(0, UTC)
-    return HistoryImport(store, PLATFORMS[store.platform], outbox, "backfill", always, period, dry_run)
+    no_go_live = datetime.fromtimestamp(0, UTC)
+    return HistoryImport(store, PLATFORMS[store.platform], outbox, "backfill", no_go_live, period, dry_run)
 
 
 def _read(history: "HistoryImport", store: "Store", start: datetime, now: datetime) -> str:

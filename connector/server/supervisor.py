@@ -18,7 +18,7 @@ from types import FrameType
 
 from connector.core import logs
 
-log = logging.getLogger("connector.server.supervisor")
+log = logging.getLogger(__name__)
 
 GRACE = 30.0  # seconds for work in progress; a PaaS kills after 30
 MAX_BACKOFF = 30.0  # seconds before a relay that keeps dying is restarted
@@ -69,7 +69,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Start both children and watch them until a signal or a failure; return the exit status."""
-        if unready := self._make_ready():
+        if unready := self._run_ready():
             return 0 if self._ending else unready
         for name in self._commands:
             if not self._ending:
@@ -87,7 +87,7 @@ class Supervisor:
                 return 1
         return self._end_all()
 
-    def _make_ready(self) -> int:
+    def _run_ready(self) -> int:
         """Run `ready` and return its exit status; a child process, so that its libraries do not stay in memory here."""
         child = subprocess.Popen(self._ready, start_new_session=True)  # noqa: S603 (a fixed command)
         _wait(lambda: 0 if self._ending else child.poll(), float("inf"))
@@ -124,7 +124,7 @@ class Supervisor:
             self._start("relay")
 
     def _restart_both(self) -> None:
-        if self._make_ready():
+        if self._run_ready():
             log.error("the new settings are invalid (see above); the old ones stay in use")
             return
         log.info("restarting with reloaded settings")
