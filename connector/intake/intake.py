@@ -17,11 +17,12 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from connector.core.event import DataRequest, Event, Skipped
+from connector.core.event import DataRequest, Skipped
 from connector.core.signature import body_sha256
 from connector.core.store import Store
 from connector.core.webhook import InvalidPayload, InvalidSignature, NotJson, Platform, Request, Webhook
-from connector.mapping.tiktok_event import Described, OutboundEvent, map_event, object_key
+from connector.mapping.event_id import object_key
+from connector.mapping.tiktok_event import OutboundEvent, map_events
 from connector.outbox.encryption import decrypt, encrypt
 from connector.outbox.ledger import Decision, hour_of
 from connector.outbox.outbox import Outbox, ParkedWebhook
@@ -99,10 +100,7 @@ def examine(webhook: Webhook, platform: Platform, store: Store, now: datetime, g
         raise InvalidPayload(f"it comes from another shop, {webhook.shop} (shop = {', '.join(store.shops)})")
     told = list(platform.translate(replace(webhook, data=data), store))
     found = [item for item in told if not isinstance(item, DataRequest)]
-    mapped: list[OutboundEvent | Skipped] = []
-    described: dict[int, Described] = {}
-    for item in found:
-        mapped += map_event(item, store, now, go_live, described) if isinstance(item, Event) else [item]
+    mapped = list(map_events(found, store, now, go_live))
     # Skips carry their order's ids too, so that the ledger can be asked about orders that were never sent.
     subject = next((item for item in found if item.ids), None)
     ids = subject.ids if subject else {}

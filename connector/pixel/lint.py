@@ -13,7 +13,7 @@ from typing import Literal
 from connector.core.json_fields import Json, json_object, json_objects
 from connector.core.store import MILESTONES, PLACEHOLDER, Milestone, Store
 from connector.mapping.event_id import PLACEHOLDER_PATTERNS, template_pattern
-from connector.mapping.tiktok_event import CURRENCIES, content_type
+from connector.mapping.properties import CURRENCIES, content_type
 from connector.pixel.captured_requests import PixelEvent
 
 Mark = Literal["same", "differs", "note"]

@@ -122,7 +122,7 @@ def test_a_topic_that_yields_nothing(tmp_path, shop):
         (b"", "unreadable", "the body is not JSON: the server answers 400 and keeps nothing"),
         (b"\xff\x00", "unreadable", "the body is not JSON: the server answers 400 and keeps nothing"),
         (b"[]", "parked", "the body is not a JSON object"),
-        (b'{"id": 1}', "parked", "the body is no order, so it is no orders/paid"),
+        (b'{"id": 1}', "parked", "expected an order body for topic orders/paid"),
         (
             b'{"a": NaN}',
             "parked",

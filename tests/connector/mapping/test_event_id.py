@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.core.store import EventIdTemplates, Pixel, Store
-from connector.mapping.event_id import EventSubject, subjects_of
-from connector.mapping.tiktok_event import fill_template
+from connector.mapping.event_id import EventSubject, fill_template, subjects_of
 
 ACME = Store(
     name="acme",

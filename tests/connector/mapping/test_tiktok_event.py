@@ -11,7 +11,9 @@ from msgspec.structs import replace
 
 from connector.core.event import Address, Customer, Event, Item, Skipped
 from connector.core.store import EventIdTemplates, MappingSettings, OrderSettings, Pixel, Store
-from connector.mapping.tiktok_event import CURRENCIES, OutboundEvent, content_id, fill_template, map_event, object_key
+from connector.mapping.event_id import fill_template, object_key
+from connector.mapping.properties import CURRENCIES, content_id
+from connector.mapping.tiktok_event import OutboundEvent, map_events
 
 NOW = datetime(2026, 11, 23, 15, 0, tzinfo=UTC)
 LIVE = NOW - timedelta(days=30)
@@ -58,7 +60,7 @@ def digest(text):
 
 
 def results(event=EVENT, store=STORE, go_live=LIVE):
-    return list(map_event(event, store, NOW, go_live))
+    return list(map_events([event], store, NOW, go_live))
 
 
 def only(event=EVENT, store=STORE, go_live=LIVE):
@@ -366,7 +368,7 @@ def test_an_unknown_us_state_may_be_one_with_limited_data_use():
     unknown = replace(EVENT, customer=replace(CUSTOMER, destination=Address(country="US")))
     elsewhere = replace(EVENT, customer=replace(CUSTOMER, destination=Address(country="CA")))
     marked = [
-        json.loads(next(map_event(event, limited, NOW, None)).payload).get("limited_data_use")
+        json.loads(next(map_events([event], limited, NOW, None)).payload).get("limited_data_use")
         for event in (known, unknown, elsewhere)
     ]
     assert marked == [None, True, None]

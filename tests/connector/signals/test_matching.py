@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import event
 
-from connector.mapping.tiktok_event import NOTHING_TO_MATCH as NOBODY_KNOWN
+from connector.mapping.filters import NOTHING_TO_MATCH as NOBODY_KNOWN
 from connector.outbox.outbox import Lane, again
 from connector.privacy.retention import RetentionJob, RetentionPolicy, RetentionStore
 from connector.relay.relay import LOOK_AHEAD, MAX_AHEAD
