@@ -14,7 +14,7 @@ import pytest
 from connector.config.settings import ConfigError, load
 from connector.config.summary import warnings
 from connector.core.webhook import Webhook
-from connector.intake.intake import examine
+from connector.intake.examine import examine
 from connector.plugin.testing.shoppers import Journey
 from platforms import PLATFORMS
 from platforms.samples import SAMPLES

@@ -126,7 +126,7 @@ def test_a_topic_that_yields_nothing(tmp_path, shop):
         (
             b'{"a": NaN}',
             "parked",
-            "the body is JSON of a kind that only a lenient parser accepts (NaN, a lone surrogate)",
+            "the body is JSON that only a lenient parser accepts (NaN, a lone surrogate)",
         ),
     ],
 )

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from connector.cli.main import main
 from connector.core.store import EventIdTemplates, MappingSettings, Pixel, Store
 from connector.core.webhook import Webhook
-from connector.intake.intake import examine
+from connector.intake.examine import examine
 from connector.outbox.outbox import Outbox
 from connector.pixel.captured_requests import PixelEvent, UnreadableCapture, read_capture
 from connector.pixel.lint import lint
