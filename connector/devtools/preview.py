@@ -14,7 +14,7 @@ from connector.mapping.consent import BeaconWait
 from connector.mapping.tiktok_event import OutboundEvent
 from connector.signals.merge import why_not_sendable
 
-NO_AGE = "age is not applied: a real webhook older than max_event_age or go_live would be skipped"
+NO_AGE = "preview ignores age limits: a real webhook older than max_event_age or go_live would be skipped"
 
 
 def files(path: Path) -> list[Path]:
@@ -49,7 +49,7 @@ def _notes(examination: Examination) -> list[str]:
     notes = [note for event in examination.events for note in event.notes]
     notes += [_wait_note(event, event.beacon_wait) for event in examination.events if event.beacon_wait]
     if not examination.events and not examination.skipped:
-        notes.append("nothing has happened yet that is an event (a draft, or a cart)")
+        notes.append("no milestone yet (a draft or a cart)")
     return [*dict.fromkeys(notes), NO_AGE]
 
 
