@@ -128,6 +128,20 @@ def test_the_whole_item():
     }
 
 
+def test_two_orders_of_one_customer_are_described_each():
+    """Also when a platform gives both the same Customer object."""
+    other = replace(EVENT, ids={"order_id": "1002"}, total=Decimal("7.00"), items=())
+    payloads = [json.loads(found.payload) for found in map_events([EVENT, other], STORE, NOW, LIVE)]
+    assert [payload["properties"]["order_id"] for payload in payloads] == ["1001", "1002"]
+    assert [payload["properties"]["value"] for payload in payloads] == [44.5, 7.0]
+
+
+def test_a_registration_beside_an_order_of_the_same_customer_has_no_properties():
+    registered = replace(EVENT, milestone="customer_registered")
+    payloads = [json.loads(found.payload) for found in map_events([EVENT, registered], STORE, NOW, LIVE)]
+    assert ["properties" in payload for payload in payloads] == [True, False]
+
+
 def test_what_the_outbox_keeps_beside_the_bytes():
     found = only(shopper(emails=("a@example.com", "b@example.com")))
     assert (found.email, found.phone, found.external_id) == (
