@@ -30,7 +30,7 @@ class Examination(msgspec.Struct, frozen=True):
     skipped: tuple[Skipped, ...] = ()
     object_key: str = ""
     order_number: str = ""
-    demands: tuple[DataRequest, ...] = ()
+    data_requests: tuple[DataRequest, ...] = ()
 
     @property
     def outcome(self) -> str:
@@ -64,7 +64,7 @@ def examine(webhook: Webhook, platform: Platform, store: Store, now: datetime, g
         skipped=tuple(dict.fromkeys(item for item in mapped if isinstance(item, Skipped))),
         object_key=object_key(subject.milestone, ids) if subject else "",
         order_number=ids.get("order_name") or ids.get("order_number", ""),
-        demands=tuple(item for item in translated if isinstance(item, DataRequest)),
+        data_requests=tuple(item for item in translated if isinstance(item, DataRequest)),
     )
 
 

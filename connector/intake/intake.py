@@ -131,7 +131,7 @@ class Intake:
         if not examination.events and not examination.skipped and webhook.topic not in platform.RECORDED:
             self._counters.add(store.name, webhook.topic, "nothing new")
             return Handled("nothing new", examination)
-        for data_request in examination.demands:
+        for data_request in examination.data_requests:
             self._store_data_request(data_request, webhook, store)
         new = self._outbox.record(decision(webhook, store, examination, self._clock().timestamp()))
         outcome = examination.outcome if new or not examination.events else "nothing new"

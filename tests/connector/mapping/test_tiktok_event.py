@@ -11,7 +11,6 @@ from msgspec.structs import replace
 
 from connector.core.event import Address, Customer, Event, Item, Skipped
 from connector.core.store import EventIdTemplates, MappingSettings, OrderSettings, Pixel, Store
-from connector.mapping.event_id import fill_template, object_key
 from connector.mapping.properties import CURRENCIES, content_id
 from connector.mapping.tiktok_event import OutboundEvent, map_events
 
@@ -257,19 +256,6 @@ def test_event_ids_come_of_their_templates():
     checkout = only(replace(EVENT, milestone="checkout_started"))
     assert (checkout.event_id, checkout.object_key) == ("acme-checkout-abc", "checkout:abc")
     assert "has no value here" in reason(replace(EVENT, milestone="checkout_started", ids={"order_id": "1"}))
-
-
-def test_fill():
-    assert fill_template("a-{x}-{attribute:My key}", {"x": "1", "attribute:My key": "{x}"}) == "a-1-{x}"
-    assert fill_template("{x}", {}) == fill_template("{x}", {"x": ""}) == ""
-    assert fill_template("plain", {}) == "plain"
-    assert len(fill_template("{x}", {"x": "y" * 400})) == 400  # cut short, two long tokens could become one event
-
-
-def test_object_key():
-    assert object_key("order_paid", {"order_id": "1"}) == "order:1"
-    assert object_key("customer_registered", {"customer_id": "2"}) == "customer:2"
-    assert object_key("checkout_started", {"order_id": "1"}) == ""
 
 
 @pytest.mark.parametrize(
