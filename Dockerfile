@@ -1,4 +1,4 @@
-# Runs as nobody in particular, on a read-only root: docker run --read-only --tmpfs /tmp -p 8000:8000 --env-file .env IMAGE
+# Runs as an unprivileged user on a read-only root: docker run --read-only --tmpfs /tmp -p 8000:8000 --env-file .env IMAGE
 FROM python:3.11-slim AS build
 COPY requirements.txt .
 RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --require-hashes -r requirements.txt
@@ -12,5 +12,5 @@ COPY platforms platforms
 USER 10001:10001
 EXPOSE 8000
 HEALTHCHECK CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f'http://127.0.0.1:{os.environ.get(\"PORT\", \"8000\")}/healthz', timeout=2)"]
-# The database is migrated first: safe beside the release before, and at once done when there is nothing to do.
+# Migrates the database first: safe while the previous release runs, and immediate when there is nothing to do.
 CMD ["sh", "-c", "python -m connector check && python -m connector migrate && exec python -m connector serve"]

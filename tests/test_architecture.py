@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,3 +25,11 @@ def test_contracts():
 def test_every_folder_says_what_may_come_in(folder):
     """Its `__init__` has a docstring."""
     assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8")))
+
+
+def test_every_folder_is_on_the_page_about_the_architecture():
+    """docs/architecture.md has one row for each folder of `connector`, and no row for one that is gone."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)/` \|", page, re.MULTILINE)
+    folders = [folder.name for folder in FOLDERS if folder.parent == ROOT / "connector"]
+    assert sorted(rows) == sorted(folders)

@@ -1,1 +1,1 @@
-"""The command line: one module a command group, each thin; `main` puts them together."""
+"""The command line: one thin module per command group; `main` registers them."""

@@ -1,4 +1,4 @@
-"""What commands stand on: the configuration, a store by its name, the database, progress, an error in a sentence."""
+"""Functions that commands share: configuration, store lookup, database, times, progress, errors in one sentence."""
 
 import os
 import sys
@@ -17,33 +17,33 @@ if TYPE_CHECKING:
     from connector.storage.database import Database
 
 T = TypeVar("T")
-LONG = 500  # items of work from which on it is shown how far it is
-NOW_AND_THEN = 10.0  # seconds between two lines of progress where there is no terminal
+LONG = 500  # items of work from which on progress is shown
+PROGRESS_INTERVAL = 10.0  # seconds between two lines of progress if stderr is not a terminal
 
 
 def configuration() -> "Config":
-    """As the environment and the stores file say; every fault of theirs is printed, and the command ends."""
+    """Load the settings and set up logging; if they are invalid, print every error and exit with code 1."""
     from connector.config.settings import ConfigError, load
     from connector.core import logs
 
     try:
         config = load(os.environ)
     except ConfigError as error:
-        click.echo(f"The configuration has faults:\n{error}", err=True)
+        click.echo(f"Invalid configuration:\n{error}", err=True)
         sys.exit(1)
     logs.set_up(config.log_format, config.log_level)
     return config
 
 
 def store_named(config: "Config", name: str) -> "Store":
-    """That store; a usage error names those there are."""
+    """Return a configured store. Raises UsageError, which lists the configured names."""
     if name not in config.stores:
         raise click.UsageError(f"there is no store {name!r}; there are: {', '.join(config.stores)}")
     return config.stores[name]
 
 
 def ready_database(config: "Config", migrate_sqlite: bool) -> None:
-    """Go on only with tables of this release's version."""
+    """Require the current database schema, or exit with code 1; `migrate_sqlite` migrates a SQLite database first."""
     from connector.storage.engine import connect, require_current
     from connector.storage.engine import migrate as run
 
@@ -54,7 +54,7 @@ def ready_database(config: "Config", migrate_sqlite: bool) -> None:
 
 
 def database(work: Callable[[], T]) -> T:
-    """Do it, or say in a sentence why the database does not let us."""
+    """Call `work`; if the database or its schema prevents it, exit with code 1 and a sentence."""
     from connector.storage.database import CannotStore
     from connector.storage.engine import SchemaError
 
@@ -68,28 +68,30 @@ def database(work: Callable[[], T]) -> T:
         raise
 
 
-def moment(text: str | None) -> float | None:
-    """Unix seconds of a date, a time or an age."""
+def parse_time(text: str | None) -> float | None:
+    """Parse a date, a time (UTC unless it has a zone) or an age such as 2d into Unix seconds. Raises UsageError."""
     if not text:
         return None
     units = {"m": "minutes", "h": "hours", "d": "days"}
     try:
         if text[:-1].isdecimal() and text[-1] in units:
             return (datetime.now(UTC) - timedelta(**{units[text[-1]]: int(text[:-1])})).timestamp()
-        found = datetime.fromisoformat(text)
-    except (ValueError, OverflowError):  # the latter of an age before year 1
-        raise click.UsageError(f"{text!r} is no date, time or age; e.g. 2026-11-24, 2026-11-24T10:00, 2d, 3h") from None
-    return (found.replace(tzinfo=UTC) if found.tzinfo is None else found).timestamp()
+        parsed = datetime.fromisoformat(text)
+    except (ValueError, OverflowError):  # OverflowError: an age that reaches before year 1
+        raise click.UsageError(
+            f"{text!r} is not a date, time or age; examples: 2026-11-24, 2026-11-24T10:00, 2d, 3h"
+        ) from None
+    return (parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed).timestamp()
 
 
 def fail(sentence: str) -> NoReturn:
-    """End with exit code 1 and a sentence that says what to do."""
+    """Print a sentence that says what to do, and exit with code 1."""
     click.echo(f"connector: {sentence}", err=True)
     sys.exit(1)
 
 
 def open_database(config: "Config") -> "Database":
-    """Open the configured database. Raises SchemaError unless its tables are of this release's version."""
+    """Open the configured database. Raises SchemaError if its schema is not current."""
     from connector.storage.database import Database
     from connector.storage.engine import connect, require_current
 
@@ -99,7 +101,7 @@ def open_database(config: "Config") -> "Database":
 
 
 def open_queries() -> "OutboxQueries":
-    """Open the queries over the configured database. Raises SchemaError."""
+    """Return the queries of the configured database. Raises SchemaError if its schema is not current."""
     from connector.outbox.queries import OutboxQueries
 
     return OutboxQueries(open_database(configuration()))
@@ -107,7 +109,7 @@ def open_queries() -> "OutboxQueries":
 
 @contextmanager
 def progress(length: int, label: str) -> Iterator[Callable[[int], None]]:
-    """How far it is, for what may take long; see `counting`."""
+    """Show progress (`counting`) if there are at least LONG items; the yielded function takes the number just done."""
     if length < LONG:
         yield lambda _: None
         return
@@ -119,14 +121,14 @@ def progress(length: int, label: str) -> Iterator[Callable[[int], None]]:
 def counting(
     label: str, stream: TextIO | None = None, elapsed: Callable[[], float] = time.monotonic
 ) -> Iterator[Callable[[int, int | None], None]]:
-    """How far it is, on stderr, where it disturbs nobody: a bar on a terminal, else a line now and then.
+    """Show progress on stderr: a bar on a terminal, otherwise a line every PROGRESS_INTERVAL seconds.
 
-    What is yielded is called with how many more are done, and of how many in all as far as that is known. `elapsed`
-    gives seconds that never jump.
+    The yielded function takes the number of items just done and the total, None if unknown. `elapsed` returns seconds
+    that never jump.
     """
     stream = stream or sys.stderr
     if not stream.isatty():
-        yield _lines(label, stream, elapsed)
+        yield _line_printer(label, stream, elapsed)
         return
     with click.progressbar((_ for _ in ()), label=label, show_pos=True, file=stream) as bar:
 
@@ -137,14 +139,14 @@ def counting(
         yield show
 
 
-def _lines(label: str, stream: TextIO, elapsed: Callable[[], float]) -> Callable[[int, int | None], None]:
-    done, told = 0, elapsed()
+def _line_printer(label: str, stream: TextIO, elapsed: Callable[[], float]) -> Callable[[int, int | None], None]:
+    done, printed_at = 0, elapsed()
 
     def show(number: int, total: int | None) -> None:
-        nonlocal done, told
+        nonlocal done, printed_at
         done += number
-        if (now := elapsed()) - told >= NOW_AND_THEN:
-            told = now
+        if (now := elapsed()) - printed_at >= PROGRESS_INTERVAL:
+            printed_at = now
             click.echo(f"{label}: {done}{f' of {max(total, done)}' if total is not None else ''} so far", file=stream)
 
     return show

@@ -1,4 +1,4 @@
-"""`connector erase` and `connector events export`: what is kept of a person, gone or told; and a store, gone."""
+"""`connector erase` and `connector events export`: erase or print stored data of a person; erase a store."""
 
 import sys
 from collections.abc import Callable
@@ -18,47 +18,52 @@ if TYPE_CHECKING:
     from connector.storage.database import Database
 
 
-def _whom(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that name a person, shared by both commands."""
+def _person_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that name a person to a command."""
     for option in (
-        click.option("--store", default="", help="Only this store. Default: all there ever were."),
-        click.option("--customer", default="", help="The shop's own number of its customer; needs --store."),
-        click.option("--phone", default="", help="With country code, or as it is written in the stores' country."),
-        click.option("--email", default="", help="- reads it from standard input, so no shell remembers it."),
+        click.option("--store", default="", help="Only this store. Default: all stores with data."),
+        click.option("--customer", default="", help="The shop's customer id; requires --store."),
+        click.option("--phone", default="", help="With country code, or in the format of the stores' country."),
+        click.option(
+            "--email",
+            default="",
+            help="- reads it from standard input and keeps it out of the shell's history.",
+        ),
     ):
         command = option(command)
     return command
 
 
 @click.command()
-@_whom
-@click.option("--all", "everybody", is_flag=True, help="All that ever came from --store, configured or not.")
-@click.option("--yes", is_flag=True, help="Do not ask before erasing.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be erased.")
-def erase(email: str, phone: str, customer: str, store: str, everybody: bool, yes: bool, dry_run: bool) -> None:
-    """Erase a person, or with --store NAME --all a store. Asks for the e-mail when nothing names them.
+@_person_options
+@click.option("--all", "whole_store", is_flag=True, help="All data of --store, even if it is no longer configured.")
+@click.option("--yes", is_flag=True, help="Erase without asking for confirmation.")
+@click.option("--dry-run", is_flag=True, help="Only print what would be erased.")
+def erase(email: str, phone: str, customer: str, store: str, whole_store: bool, yes: bool, dry_run: bool) -> None:
+    """Erase a person, or a store with --store NAME --all. Asks for the e-mail address if no option names the person.
 
-    What is found by an e-mail is every order, checkout and sign-up that came with it. One that came with a phone number
-    only is found by --phone, one that came with neither by --customer. What waits to be sent is not sent any more; of
-    what was sent stays that it was, by its event_id. Parked webhooks that name the person are deleted, and those that
-    cannot be opened. TikTok keeps what it has.
+    --email finds all orders, checkouts and sign-ups with that address; use --phone for those with only a phone number,
+    and --customer for those with neither. Waiting events are not sent any more. Of sent events only the event_id and
+    the result remain. Parked webhooks that name the person are deleted, and so are those that cannot be decrypted.
+    Data that TikTok has received stays there.
     """
-    if everybody:
+    if whole_store:
         if not store or email or phone or customer:
-            raise click.UsageError("--all is all of one store: say --store NAME --all, and nobody's e-mail")
+            raise click.UsageError("--all erases a whole store: use --store NAME --all without options for a person")
         _erase_store(store, yes, dry_run)
         return
-    opened, records = _open()
-    demand = _demand(email, phone, customer, store)
-    found = {name: _found(records, name, person) for name, person in _people(records, demand, store).items()}
-    found = {name: rows for name, rows in found.items() if rows}
-    for name, rows in found.items():
-        click.echo(f"{name}: {_counted(rows)}")
-    if not found:
-        click.echo("nothing is kept of this person")
+    opened, lookup = _open()
+    request = _request_from_options(email, phone, customer, store)
+    people = _person_by_store(lookup, request, store)
+    data = {name: database(partial(lookup.find, name, person)) for name, person in people.items()}
+    data = {name: rows for name, rows in data.items() if rows}
+    for name, rows in data.items():
+        click.echo(f"{name}: {_describe(rows)}")
+    if not data:
+        click.echo("no data is stored about this person")
         return
-    if _is_meant(yes, dry_run):
-        _erase(opened, found)
+    if _confirm(yes, dry_run):
+        _erase_person(opened, data)
         click.echo("erased")
 
 
@@ -69,61 +74,65 @@ def _erase_store(store: str, yes: bool, dry_run: bool) -> None:
     from connector.privacy.erasure import Erasure
     from connector.privacy.retention import PAUSE
 
-    opened, records = _open()
-    if store not in (known := database(records.stores)):
-        raise click.UsageError(f"nothing ever came from a store {store!r}; there are: {', '.join(known)}")
+    opened, lookup = _open()
+    if store not in (known := database(lookup.stores)):
+        raise click.UsageError(f"there is no data of a store {store!r}; there are: {', '.join(known)}")
     erasure = Erasure(opened)
-    # To a store that is gone nothing comes any more, and what a clock that had jumped wrote shall go, too.
-    until = time.time() if store in records.configured else math.inf
-    found = {what: number for what, number in database(lambda: erasure.count_store(store, until)).items() if number}
-    for what, number in found.items():
+    # A store that is no longer configured receives nothing; without a limit rows with a time in the future go, too.
+    until = time.time() if store in lookup.configured else math.inf
+    counts = {what: number for what, number in database(lambda: erasure.count_store(store, until)).items() if number}
+    for what, number in counts.items():
         click.echo(f"{store}: {what}: {number}")
-    if not found:
-        click.echo(f"nothing is kept of {store}")
-    elif _is_meant(yes, dry_run):
+    if not counts:
+        click.echo(f"no data is stored of {store}")
+    elif _confirm(yes, dry_run):
         database(lambda: erasure.erase_store(store, until, time.time(), lambda: time.sleep(PAUSE)))
         click.echo("erased")
-    if store in records.configured:
-        click.echo(f"{store} is in the stores file: what comes from now on is kept as ever", err=True)
+    if store in lookup.configured:
+        click.echo(f"{store} is still in the stores file: new webhooks will be stored as before", err=True)
 
 
-def _is_meant(yes: bool, dry_run: bool) -> bool:
-    """Whether to erase what has been told; asked of whoever has not said so."""
+def _confirm(yes: bool, dry_run: bool) -> bool:
+    """Return True to erase, False for a dry run; exit with code 1 if the user declines."""
     if dry_run:
-        click.echo("nothing is erased (--dry-run)")
+        click.echo("nothing was erased (--dry-run)")
         return False
-    if not yes and not click.confirm("Erase this for good?"):
-        fail("nothing is erased")
+    if not yes and not click.confirm("Erase this permanently?"):
+        fail("nothing was erased")
     return True
 
 
 @click.command()
-@_whom
-@click.option("--demand", "number", type=int, help="The person that Shopify named; an alert tells the number.")
+@_person_options
+@click.option("--demand", "number", type=int, help="Number of a data request from Shopify; the alert names it.")
 def export(email: str, phone: str, customer: str, store: str, number: int | None) -> None:
-    """Print all that is kept of a person as JSON lines, nothing masked: it is theirs.
+    """Print all stored data of a person as JSON lines, unmasked.
 
-    Asks for the e-mail when nothing else names them. --demand answers what a shopper asked through Shopify.
+    Asks for the e-mail address if no option names the person. --demand answers a shopper's request made through
+    Shopify and marks it as done.
     """
     from connector.privacy.requests import DataRequestStore
 
-    opened, records = _open()
-    asked = DataRequestStore(opened)
-    people = _demanded(asked, number) if number else _people(records, _demand(email, phone, customer, store), store)
+    opened, lookup = _open()
+    requests = DataRequestStore(opened)
+    if number:
+        people = _person_of_request(requests, number)
+    else:
+        people = _person_by_store(lookup, _request_from_options(email, phone, customer, store), store)
     lines = 0
     for name, person in people.items():
-        for line in database(partial(_lines, opened, records, name, person)):
+        for line in database(partial(_export_lines, opened, lookup, name, person)):
             click.echo(line.decode())
             lines += 1
-    click.echo(how_many(lines, "line") if lines else "nothing is kept of this person", err=True)
+    click.echo(how_many(lines, "line") if lines else "no data is stored about this person", err=True)
     if number:
-        _answered(asked, number)
+        _finish_request(requests, number)
 
 
-def _lines(opened: "Database", records: "PersonalDataLookup", store: str, person: "DataSubject") -> list[bytes]:
+def _export_lines(opened: "Database", lookup: "PersonalDataLookup", store: str, person: "DataSubject") -> list[bytes]:
     from connector.privacy.export import exported
 
-    return list(exported(opened, records, store, person))
+    return list(exported(opened, lookup, store, person))
 
 
 def _open() -> "tuple[Database, PersonalDataLookup]":
@@ -134,13 +143,13 @@ def _open() -> "tuple[Database, PersonalDataLookup]":
     return opened, PersonalDataLookup(opened, config.stores)
 
 
-def _demand(email: str, phone: str, customer: str, store: str) -> "DataRequest":
-    """Whom the options name. A usage error for what is no e-mail and no phone, without repeating it."""
+def _request_from_options(email: str, phone: str, customer: str, store: str) -> "DataRequest":
+    """Return a data request for the person that the options name. Raises UsageError, without repeating a value."""
     from connector.core.event import DataRequest
     from connector.mapping import hashing
 
     if customer and not store:
-        raise click.UsageError("a customer's number is the shop's own: say --store, too")
+        raise click.UsageError("a customer id belongs to one shop: add --store")
     if store:
         store_named(configuration(), store)
     if email == "-":
@@ -148,61 +157,57 @@ def _demand(email: str, phone: str, customer: str, store: str) -> "DataRequest":
     elif not (email or phone or customer):
         email = click.prompt("E-mail", err=True).strip()
     if email and not hashing.email(email):
-        raise click.UsageError("that is no e-mail address")
+        raise click.UsageError("this is not a valid e-mail address")
     if not (email or phone or customer):
-        raise click.UsageError("say whom: --email, --phone or --customer")
+        raise click.UsageError("name the person: --email, --phone or --customer")
     return DataRequest("export", customer, (email,) if email else (), (phone,) if phone else ())
 
 
-def _people(records: "PersonalDataLookup", demand: "DataRequest", store: str) -> "dict[str, DataSubject]":
-    """The person as each store hashes them."""
+def _person_by_store(lookup: "PersonalDataLookup", request: "DataRequest", store: str) -> "dict[str, DataSubject]":
+    """Return the person's identifiers as each store hashes them. Raises UsageError."""
     from connector.privacy.data_subject import data_subject_of
 
-    names = [store] if store else database(records.stores)
-    people = {name: data_subject_of(demand, records.configured.get(name)) for name in names}
-    if demand.phones and not any(person.phones for person in people.values()):
-        raise click.UsageError("that is no phone number in any store's country; write it with its country code")
+    names = [store] if store else database(lookup.stores)
+    people = {name: data_subject_of(request, lookup.configured.get(name)) for name in names}
+    if request.phones and not any(person.phones for person in people.values()):
+        raise click.UsageError("this is not a phone number in any store's country; add the country code")
     return {name: person for name, person in people.items() if person}
 
 
-def _demanded(asked: "DataRequestStore", number: int) -> "dict[str, DataSubject]":
+def _person_of_request(requests: "DataRequestStore", number: int) -> "dict[str, DataSubject]":
     from connector.privacy.data_subject import DataSubject
 
-    found = database(lambda: asked.find(number))
-    if found is None or found.what != "export":
-        fail(f"nobody has asked under the number {number}; `connector check` names what is open")
-    if found.done_at is not None:
-        fail(f"demand {number} has been answered already; whom it was about is not kept")
-    return {found.store: found.person or DataSubject()}
+    request = database(lambda: requests.find(number))
+    if request is None or request.what != "export":
+        fail(f"there is no data request {number}; `connector check` lists the open ones")
+    if request.done_at is not None:
+        fail(f"data request {number} is done already; the person's identifiers are no longer stored")
+    return {request.store: request.person or DataSubject()}
 
 
-def _answered(asked: "DataRequestStore", number: int) -> None:
+def _finish_request(requests: "DataRequestStore", number: int) -> None:
     import time
 
-    database(lambda: asked.finish(number, time.time()))
+    database(lambda: requests.finish(number, time.time()))
 
 
-def _found(records: "PersonalDataLookup", store: str, person: "DataSubject") -> "PersonalData":
-    return database(lambda: records.find(store, person))
-
-
-def _erase(opened: "Database", found: "dict[str, PersonalData]") -> None:
+def _erase_person(opened: "Database", data: "dict[str, PersonalData]") -> None:
     import time
 
     from connector.privacy.erasure import Erasure
 
     erasure = Erasure(opened)
-    for store, rows in found.items():
+    for store, rows in data.items():
         database(partial(erasure.erase, store, rows, time.time()))
 
 
-def _counted(rows: "PersonalData") -> str:
-    closed = "that no webhook_secret opens"
-    told = (
-        (len(rows.waiting), "event that waits, not to be sent", "events that wait, not to be sent"),
+def _describe(rows: "PersonalData") -> str:
+    undecryptable = "that no webhook_secret decrypts"
+    counts = (
+        (len(rows.waiting), "waiting event, which will not be sent", "waiting events, which will not be sent"),
         (len(rows.finished), "finished event", ""),
         (len(rows.parked), "parked webhook", ""),
-        (len(rows.unopenable), f"parked webhook {closed}", f"parked webhooks {closed}"),
-        (len(rows.checkouts), "checkout a browser told of", "checkouts a browser told of"),
+        (len(rows.unopenable), f"parked webhook {undecryptable}", f"parked webhooks {undecryptable}"),
+        (len(rows.checkouts), "checkout with browser signals", "checkouts with browser signals"),
     )
-    return ", ".join(how_many(number, one, more) for number, one, more in told if number)
+    return ", ".join(how_many(number, singular, plural) for number, singular, plural in counts if number)

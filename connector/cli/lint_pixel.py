@@ -1,4 +1,4 @@
-"""`connector lint-pixel`: whether a browser's copy and ours will merge."""
+"""`connector lint-pixel`: compares a browser's events with the server's, to tell if TikTok will merge them."""
 
 import sys
 from pathlib import Path
@@ -10,17 +10,17 @@ from connector.cli.context import configuration, fail, open_database, store_name
 
 if TYPE_CHECKING:
     from connector.config.settings import Config
-    from connector.pixel.lint import FindStored
+    from connector.pixel.lint import FindServerEvent
 
 
 @click.command("lint-pixel")
 @click.argument("store")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def lint_pixel(store: str, file: Path) -> None:
-    """Say whether what a browser sent to TikTok's pixel (FILE) and what we send for STORE will merge.
+    """Check that TikTok will merge the browser's events in FILE with those the connector sends for STORE.
 
-    FILE is a HAR export, or the pixel's request as copied from the network panel: URL, fetch, cURL or JSON body.
-    Where the database has the event of that event_id, the two are compared in full. Exit 1 when something differs.
+    FILE is a HAR export, or a pixel request copied from the network panel: URL, fetch, cURL or JSON body. If the
+    database contains an event with the same event_id, all fields are compared. Exits with 1 if anything differs.
     """
     from connector.pixel.captured_requests import UnreadableCapture, read_capture
     from connector.pixel.lint import lint
@@ -28,20 +28,20 @@ def lint_pixel(store: str, file: Path) -> None:
     config = configuration()
     chosen = store_named(config, store)
     try:
-        sent = read_capture(file.read_bytes().decode("utf-8", "replace"))
+        browser_events = read_capture(file.read_bytes().decode("utf-8", "replace"))
     except UnreadableCapture as error:
         fail(f"{file.name}: {error}")
-    marks = {"same": ("✓", "green"), "differs": ("✗", "red"), "note": (" ", None)}
+    styles = {"same": ("✓", "green"), "differs": ("✗", "red"), "note": (" ", None)}
     differs = False
-    for finding in dict.fromkeys(lint(sent, chosen, _stored(config, store))):
-        sign, colour = marks[finding.mark]
+    for finding in dict.fromkeys(lint(browser_events, chosen, _find_server_event(config, store))):
+        sign, colour = styles[finding.mark]
         click.secho(f"{sign} {finding.text}", fg=colour)
         differs = differs or finding.mark == "differs"
     sys.exit(1 if differs else 0)
 
 
-def _stored(config: "Config", store: str) -> "FindStored | None":
-    """What the outbox has of an event; None where there is no database to ask."""
+def _find_server_event(config: "Config", store: str) -> "FindServerEvent | None":
+    """Return a function that reads an event from the outbox; None if there is no readable database."""
     import msgspec
     from sqlalchemy import make_url
 
@@ -57,9 +57,9 @@ def _stored(config: "Config", store: str) -> "FindStored | None":
 
     def find(pixel: str, event: str, event_id: str) -> dict[str, object] | None:
         _, rows = queries.show(event_id)
-        found = [
+        matching = [
             row for row in rows if (row.store, row.pixel, row.event, row.event_id) == (store, pixel, event, event_id)
         ]
-        return msgspec.json.decode(found[0].payload) if found and found[0].payload else None
+        return msgspec.json.decode(matching[0].payload) if matching and matching[0].payload else None
 
     return find

@@ -1,4 +1,4 @@
-"""`connector stats`: a store's numbers of the last days: what was sent, its value, how well people are matched."""
+"""`connector stats`: a store's events of the last days by outcome, match-key coverage and value."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("store")
-@click.option("--days", default=7, show_default=True, type=click.IntRange(1, 90), help="How far to look back.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--days", default=7, show_default=True, type=click.IntRange(1, 90), help="Number of days to include.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def stats(store: str, days: int, as_json: bool) -> None:
-    """What STORE's events came to: sent by outcome, match-key coverage, value by currency. Test events count apart."""
+    """Print STORE's events by outcome, their match-key coverage and value. Test events are counted separately."""
     import msgspec
 
     from connector.monitoring.event_stats import EventStats
@@ -33,33 +33,33 @@ def stats(store: str, days: int, as_json: bool) -> None:
             [store], ("sent", "tested", "keys", "value"), since, now + 1, 86_400
         )
 
-    found = summary(database(read))
+    summary = summarize(database(read))
     if as_json:
-        answer = {"store": store, "days": days} | found
-        click.echo(msgspec.json.Encoder(decimal_format="number").encode(answer).decode())
+        result = {"store": store, "days": days} | summary
+        click.echo(msgspec.json.Encoder(decimal_format="number").encode(result).decode())
         return
-    for line in _table(found):
+    for line in _format(summary):
         click.echo(line)
 
 
-def summary(numbers: "list[Statistic]") -> dict[str, Any]:
-    """By pixel and event: outcomes, how many had each match key (of how many accepted), value by currency."""
+def summarize(statistics: "list[Statistic]") -> dict[str, Any]:
+    """Return for each pixel and event: outcomes, accepted events, those with each match key, and value by currency."""
     from connector.monitoring.event_stats import amount, match_key_counts
 
     events = []
-    for pixel, event in sorted({(one.pixel, one.event) for one in numbers}):
-        mine = [one for one in numbers if (one.pixel, one.event) == (pixel, event)]
+    for pixel, event in sorted({(statistic.pixel, statistic.event) for statistic in statistics}):
+        group = [statistic for statistic in statistics if (statistic.pixel, statistic.event) == (pixel, event)]
         count: dict[str, Counter[str]] = {what: Counter() for what in ("sent", "tested", "value")}
-        for one in mine:
-            count.setdefault(one.what, Counter())[one.detail] += one.count
-        keys = [one for one in mine if one.what == "keys"]
+        for statistic in group:
+            count.setdefault(statistic.what, Counter())[statistic.detail] += statistic.count
+        keys = [statistic for statistic in group if statistic.what == "keys"]
         events.append(
             {
                 "pixel": pixel,
                 "event": event,
                 "sent": dict(sorted(count["sent"].items())),
                 "tested": dict(sorted(count["tested"].items())),
-                "accepted": sum(one.count for one in keys),
+                "accepted": sum(statistic.count for statistic in keys),
                 "match_keys": match_key_counts(keys),
                 "value": {currency: amount(units) for currency, units in sorted(count["value"].items())},
             }
@@ -67,25 +67,25 @@ def summary(numbers: "list[Statistic]") -> dict[str, Any]:
     return {"events": events}
 
 
-def _table(found: dict[str, Any]) -> Iterator[str]:
+def _format(summary: dict[str, Any]) -> Iterator[str]:
     from connector.monitoring.event_stats import KEYS
 
-    if not found["events"]:
-        yield "Nothing was sent in these days."
-    several = len({one["pixel"] for one in found["events"]}) > 1
-    for one in found["events"]:
-        yield one["event"] + (f" (pixel {one['pixel']})" if several else "")
-        for title, outcomes in (("sent", one["sent"]), ("Test Events", one["tested"])):
+    if not summary["events"]:
+        yield "No events were sent in this period."
+    several = len({event["pixel"] for event in summary["events"]}) > 1
+    for event in summary["events"]:
+        yield event["event"] + (f" (pixel {event['pixel']})" if several else "")
+        for title, outcomes in (("sent", event["sent"]), ("Test Events", event["tested"])):
             if outcomes:
-                yield f"  {title:<14}" + ", ".join(_told(*pair) for pair in outcomes.items())
-        if accepted := one["accepted"]:
-            shares = (f"{key} {one['match_keys'][key] / accepted:.0%}" for key in KEYS)
+                yield f"  {title:<14}" + ", ".join(_outcome(*pair) for pair in outcomes.items())
+        if accepted := event["accepted"]:
+            shares = (f"{key} {event['match_keys'][key] / accepted:.0%}" for key in KEYS)
             yield f"  {'match keys':<14}" + ", ".join(shares)
-        if one["value"]:
-            worth = (f"{amount} {currency}" for currency, amount in one["value"].items())
-            yield f"  {'value':<14}" + ", ".join(worth)
+        if event["value"]:
+            amounts = (f"{amount} {currency}" for currency, amount in event["value"].items())
+            yield f"  {'value':<14}" + ", ".join(amounts)
 
 
-def _told(detail: str, number: int) -> str:
+def _outcome(detail: str, number: int) -> str:
     outcome, _, code = detail.partition(" ")
     return f"{number} {outcome}" + (f" (code {code})" if code not in ("", "0") else "")

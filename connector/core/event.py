@@ -1,10 +1,9 @@
-"""Event: what happened in a shop, to whom and for how much, whichever shop system it came from.
+"""Events: what happened in a shop, to whom and for how much, in the same words for every shop system.
 
-They are made by the dozen for every webhook, so they are msgspec's structs: as frozen as a dataclass, and a tenth of
-the time to make.
+All are plain data: they can be compared and stored. Every webhook makes dozens of them, and msgspec's structs take a
+tenth of the time of a frozen dataclass.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -14,9 +13,8 @@ from msgspec import Struct
 
 from connector.core.store import Milestone
 
-PERSONAL_DATA_WITHHELD = (
-    "the shop withholds personal data"  # a note on events of shoppers whom the shop knows and we may not
-)
+# A note on events whose shopper the shop knows and the connector may not know.
+PERSONAL_DATA_WITHHELD = "the shop withholds personal data"
 
 
 class Address(Struct, frozen=True):
@@ -32,15 +30,15 @@ class Address(Struct, frozen=True):
 
 
 class Customer(Struct, frozen=True):
-    """The shopper as the shop knows them, all plain text; hashing happens in `connector.mapping.tiktok_event`.
+    """The shopper as the shop knows them, in plain text; `connector.mapping` hashes it.
 
-    `address` is where they are known best (billing first); `destination` is where the order goes (shipping first), and
+    `address` is the most complete one (billing first); `destination` is where the order goes (shipping first), and
     decides which privacy law applies.
     """
 
     id: str = ""
     emails: tuple[str, ...] = ()
-    phones: tuple[tuple[str, str], ...] = ()  # (number as typed, country it was typed in or "")
+    phones: tuple[tuple[str, str], ...] = ()  # (number as typed, country of its address or "")
     first_name: str = ""
     last_name: str = ""
     address: Address = Address()
@@ -53,7 +51,7 @@ class Customer(Struct, frozen=True):
 
 
 class Item(Struct, frozen=True):
-    """One line of an order: `price` is what one unit cost as paid, in the event's currency and major units."""
+    """One line of an order. `price` is the price of one unit as paid, in major units of the event's currency."""
 
     product_id: str = ""
     variant_id: str = ""
@@ -65,11 +63,11 @@ class Item(Struct, frozen=True):
     category: str = ""
 
 
-class Parts(Struct, frozen=True):
-    """What an order's total is made of: disjoint amounts in the event's currency, None where the shop does not say.
+class TotalBreakdown(Struct, frozen=True):
+    """The amounts that make up an order's total, in major units of its currency; None where the shop gives none.
 
-    `goods` and `gift_cards` (bought, not paid with) are after discounts and without tax, as are shipping and fees.
-    Discounts are in them already. `priced_with_tax`: the shop's prices include tax, so `items` do too.
+    No amount is part of another. `goods`, `gift_cards` (bought, not paid with), `shipping` and `fees` are after
+    discounts and without tax. `priced_with_tax`: the shop's prices include tax, and so do those of `Event.items`.
     """
 
     goods: Decimal | None = None
@@ -87,12 +85,12 @@ class Parts(Struct, frozen=True):
 class Event(Struct, frozen=True):
     """One milestone of one order, checkout or customer.
 
-    `ids` holds the placeholders of the event_id templates (order_id, checkout_token …), plain strings.
-    `total` is the shop's own, in major units of `currency`, with the decimals the shop gave; `parts()` tells what it is
-    made of, worked out only for stores that ask. `tags` and `gateways` (ids and names of the means of payment) are as
-    the shop writes them.
-    `occurred_at` is aware, and so is `changed_at`: when the body was written, None if the shop does not say or the
-    store does not care.
+    `ids` holds the values of the event_id templates' placeholders (order_id, checkout_token …).
+    `total` is the shop's own, in major units of `currency`, with the decimals the shop gave. `breakdown` may be None
+    unless `store.mapping.needs_breakdown`. `tags` and `gateways` (ids and names of payment methods) are as the shop
+    writes them.
+    `occurred_at` and `changed_at` are aware. `changed_at` is when the body was written; None if the shop does not say,
+    or the store expects no browser signals.
     """
 
     milestone: Milestone
@@ -102,20 +100,20 @@ class Event(Struct, frozen=True):
     kind: str = "web"
     currency: str = ""
     total: Decimal | None = None
-    parts: Callable[[], Parts] = Parts
+    breakdown: TotalBreakdown | None = None
     items: tuple[Item, ...] = ()
     page_url: str = ""
     referrer: str = ""
     tags: tuple[str, ...] = ()
     gateways: tuple[str, ...] = ()
-    test: bool = False  # the shop's own test mode; relayed only to Test Events
+    test: bool = False  # made in the shop's test mode; relayed to Test Events only
     notes: tuple[str, ...] = ()
     changed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A milestone that was seen and deliberately not made an event, with the reason a merchant reads."""
+    """A milestone that deliberately yields no event, with the reason a merchant reads."""
 
     milestone: Milestone
     reason: str
@@ -126,9 +124,9 @@ DataRequestKind = Literal["erase_person", "erase_store", "export", "uninstalled"
 
 
 class DataRequest(Struct, frozen=True):
-    """What a shop asks of us about what we keep, or that it has let us go; all plain text, as the shop wrote it.
+    """A data-subject request or an uninstall notice from a shop, in plain text as the shop wrote it.
 
-    `erase_person` and `export` name somebody by any of the fields; the other two are about the shop as a whole.
+    `erase_person` and `export` identify a person by any of the fields; the other two concern the shop as a whole.
     """
 
     what: DataRequestKind
@@ -138,5 +136,5 @@ class DataRequest(Struct, frozen=True):
     order_ids: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        """Without the person."""
-        return f"<Demand {self.what}>"
+        """Without personal data."""
+        return f"<DataRequest {self.what}>"

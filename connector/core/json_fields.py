@@ -1,6 +1,6 @@
-"""Reading what a shop sent: one value in, one value of the expected type or its absence out, never an error.
+"""Readers for the fields of a shop's JSON: each returns a value of its type, or an empty one, and never raises.
 
-A wrong type in an optional field costs that field and nothing else, so every reader takes anything at all.
+They accept any value, so that a wrong type in an optional field loses that field and nothing else.
 """
 
 import re
@@ -12,24 +12,24 @@ from urllib.parse import unquote_plus, urlsplit
 
 Json = dict[str, Any]
 
-MAX_TEXT = 4096  # longer than any name or user agent; click ids, the longest of real values, stay below it
+MAX_TEXT = 4096  # longer than any real value: click ids are the longest
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _AMOUNT = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,6})?")
 _PLAIN = re.compile(r"(?!.*\d{4})[A-Za-z][A-Za-z0-9_-]{0,39}")
-_NUMBERS = (int, Decimal)  # a tuple, for int | Decimal is built anew each time
+_NUMBERS = (int, Decimal)  # a tuple: int | Decimal would be built at each call
 _NUMERIC = (str, *_NUMBERS)
 
 
 def text(value: object) -> str:
-    """`value` if it is a text, trimmed and free of NUL and lone surrogates, else "" (also for longer than 4,096)."""
+    """A trimmed text without NUL and lone surrogates; "" for other types and for more than 4,096 characters."""
     if not isinstance(value, str) or len(value) > MAX_TEXT:
         return ""
-    # Printable text has neither, and asking costs a tenth of replacing.
+    # Printable text contains neither, and the check costs a tenth of the substitution.
     return value.strip() if value.isprintable() else _UNSTORABLE.sub("", value).strip()
 
 
 def identifier(value: object) -> str:
-    """An id as text: vendors write the same id as a number here and as a text there. 0 means none."""
+    """An id as text, whether it is written as a number or as a text; "" for 0 and for more than 255 characters."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value) if 0 < value < 10**30 else ""
     found = text(value)
@@ -37,45 +37,45 @@ def identifier(value: object) -> str:
 
 
 def scalar_text(value: object) -> str:
-    """What a shop's own script wrote under a key of its own: a text, a number, or a yes, as text."""
+    """A text, a whole number or True as text, from a field that a shop's own script wrote; else ""."""
     if isinstance(value, bool):
         return "true" if value else ""
     return text(value) or identifier(value)
 
 
 def safe_to_quote(word: str) -> str:
-    """A status or a code as a sentence may quote it; what is no plain word may be anybody's e-mail, and is not."""
+    """A status or code for use in a message; "(not shown)" unless it is a plain word, as it could be personal data."""
     return word if _PLAIN.fullmatch(word) else "(not shown)" if word else ""
 
 
 def numeric_id(value: object) -> str:
-    """An id that must be a whole positive number (or its digits in a text), else ""."""
+    """An id that is a positive whole number, or its digits in a text; else ""."""
     found = identifier(value)
     return found if found.isdecimal() and len(found) <= 30 else ""
 
 
 def json_object(value: object) -> Json:
-    """`value` if it is an object, else an empty one (PHP writes an empty object as [])."""
+    """An object; {} for other types (PHP writes an empty object as [])."""
     return value if isinstance(value, dict) else {}
 
 
 def texts(value: object) -> tuple[str, ...]:
-    """The texts of a list, none twice; whatever else is in it, or if it is no list, nothing."""
+    """The texts of a list without duplicates and blanks; other entries are left out. () for other types."""
     return tuple(dict.fromkeys(filter(None, map(text, value)))) if isinstance(value, list) else ()
 
 
 def json_objects(value: object) -> list[Json]:
-    """The objects of a list; whatever else is in it, or if it is no list, nothing."""
+    """The objects of a list; other entries are left out. [] for other types."""
     return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
 
 
 def money(value: object) -> Decimal | None:
     """An amount in major units with the digits the shop wrote ("44.50" stays 44.50), or None.
 
-    Amounts beyond 10**15 or finer than 6 decimals are no money and count as absent.
+    None also for amounts of 10**15 and more, and with more than 6 decimals.
     """
     if isinstance(value, str) and _AMOUNT.fullmatch(value):
-        return Decimal(value)  # as all but a few are
+        return Decimal(value)  # the usual form
     if isinstance(value, bool) or not isinstance(value, _NUMERIC):
         return None
     try:
@@ -89,7 +89,7 @@ def money(value: object) -> Decimal | None:
 
 
 def whole_quantity(value: object) -> int:
-    """A quantity: whole, at least 1 (plugins make it a fraction; half a metre of cloth is one item)."""
+    """A quantity as a whole number from 1 to 1,000,000; 1 for other types (plugins write fractions, as of metres)."""
     if isinstance(value, bool) or not isinstance(value, _NUMBERS):
         return 1
     if isinstance(value, Decimal) and not value.is_finite():
@@ -98,12 +98,12 @@ def whole_quantity(value: object) -> int:
 
 
 def parse_time(value: object) -> datetime | None:
-    """An aware time from ISO-8601 text; a text without an offset is UTC (WooCommerce's *_gmt fields). Else None."""
+    """An aware time in UTC from ISO-8601 text, which is read as UTC if it has no offset; else None."""
     if not isinstance(value, str) or not 10 <= len(value) <= 40:
         return None
     try:
         found = datetime.fromisoformat(value)
-        # combine() costs a quarter of replace(tzinfo=UTC).
+        # combine() takes a quarter of the time of replace(tzinfo=UTC).
         found = datetime.combine(found, found.time(), UTC) if found.tzinfo is None else found.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
@@ -111,11 +111,11 @@ def parse_time(value: object) -> datetime | None:
 
 
 def host(value: object) -> str:
-    """The host of a URL or a bare host name, lower-case, without port and leading www."""
+    """The host of a URL, or a bare host name, in lower case without port and leading www; else ""."""
     return _host(text(value).lower())
 
 
-@lru_cache  # a server has few shops, and each names itself in every webhook
+@lru_cache  # a server has few shops, and every webhook names its own
 def _host(found: str) -> str:
     try:
         name = urlsplit(found if "//" in found else f"//{found}").hostname or ""
@@ -125,7 +125,7 @@ def _host(found: str) -> str:
 
 
 def query_parameter(url: str, name: str) -> str:
-    """A query parameter of a URL or path, percent-decoded, the first of a repeated one, or ""."""
+    """The first value of a query parameter of a URL or path, percent-decoded, or ""."""
     _, _, query = url.partition("#")[0].partition("?")
     for pair in query.split("&"):
         key, _, value = pair.partition("=")

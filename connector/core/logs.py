@@ -1,4 +1,4 @@
-"""One structured line per thing that happened, as text for people or JSON for machines. Never a body or a secret."""
+"""Structured log lines, as text for people or JSON for machines. Never a body or a secret."""
 
 import json
 import logging
@@ -22,7 +22,7 @@ def usual_form() -> Form:
 
 
 def wanted(environ: Mapping[str, str]) -> tuple[Form, str]:
-    """Form and level by LOG_FORMAT and LOG_LEVEL alone, for a process that reads no configuration."""
+    """Form and level from LOG_FORMAT and LOG_LEVEL alone, for a process that reads no configuration."""
     form, level = environ.get("LOG_FORMAT", "").lower(), environ.get("LOG_LEVEL", "").upper()
     levels = logging.getLevelNamesMapping()
     chosen: Form = "json" if form == "json" else "text" if form == "text" else usual_form()
@@ -46,7 +46,7 @@ def _extras(record: logging.LogRecord) -> dict[str, object]:
 
 
 def formatter(form: str) -> logging.Formatter:
-    """One of the two forms, for gunicorn's own lines."""
+    """The formatter of one of the two forms, also for gunicorn's own lines."""
     return _Json() if form == "json" else _Text()
 
 
@@ -74,5 +74,5 @@ class _Text(logging.Formatter):
 
 def _quoted(value: object) -> str:
     shown = str(value)
-    plain = shown.isprintable()  # else a shopper's word might begin a line of its own, or command a terminal
+    plain = shown.isprintable()  # otherwise a shopper's text could start a new line or control a terminal
     return shown if plain and " " not in shown else json.dumps(shown, ensure_ascii=not plain)

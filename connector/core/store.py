@@ -62,6 +62,11 @@ class MappingSettings:
     currency: Literal["presentment", "shop"] = "presentment"
     content_id: str = ""  # "" = the platform's default
 
+    @property
+    def needs_breakdown(self) -> bool:
+        """True if an event's value is computed from its total's breakdown."""
+        return self.value != "total" or bool(self.value_excludes)
+
 
 @dataclass(frozen=True, slots=True)
 class EventIdTemplates:
@@ -139,8 +144,11 @@ class Store:
         asked += [f"attribute:{key}", f"meta:{key}"] if key else []
         object.__setattr__(self, "placeholders", frozenset(asked))
 
-    def asked(self, kind: Literal["attribute", "meta"], value: Callable[[str], str]) -> dict[str, str]:
-        """Those cart attributes or meta that a template or consent_source names, by placeholder; `value` finds one."""
+    def placeholder_values(self, kind: Literal["attribute", "meta"], value: Callable[[str], str]) -> dict[str, str]:
+        """Values of the cart attributes or meta keys that the store's templates and consent_source need.
+
+        By placeholder ("meta:_key"); `value` returns an attribute's or key's value, or "".
+        """
         names = (name for name in self.placeholders if name.startswith(f"{kind}:"))
         return {name: found for name in names if (found := value(name.removeprefix(f"{kind}:")))}
 

@@ -11,11 +11,11 @@ from connector.core.store import Store
 
 
 class InvalidSignature(Exception):
-    """The signature is missing or wrong: nobody we know sent this. Answered 401, nothing stored."""
+    """The signature is missing or wrong. Answered 401; nothing is stored."""
 
 
 class InvalidPayload(Exception):
-    """Signed, but not what its topic promises; the message says why. Parked and answered 200."""
+    """Signed, but not what its topic requires; the message says why. Answered 200 and parked."""
 
 
 class NotJson(Exception):
@@ -23,21 +23,21 @@ class NotJson(Exception):
 
 
 class Request(Struct, frozen=True):
-    """An HTTP request as it arrived: header names in lower case, the body's very bytes, when it came."""
+    """An HTTP request as it arrived: header names in lower case, the raw body, the time of arrival."""
 
     headers: Mapping[str, str]
     body: bytes
     received_at: datetime
 
     def __repr__(self) -> str:
-        """Without the body, which is personal."""
+        """Without the body, which has personal data."""
         return f"<Request of {len(self.body)} bytes>"
 
 
 class Webhook(Struct, frozen=True):
-    """A verified webhook. Only the body is signed: topic, shop and times are what the headers claim.
+    """A verified webhook. Only the body is signed: topic, shop and times come from headers anybody may write.
 
-    `shop` is the host the sender names itself by, or "". `data` is the parsed body, set by intake.
+    `shop` is the sender's host by its own account, or "". `data` is the parsed body, set by `examine`.
     """
 
     topic: str
@@ -49,7 +49,7 @@ class Webhook(Struct, frozen=True):
     data: Any = None
 
     def __repr__(self) -> str:
-        """Without the body, which is personal."""
+        """Without the body, which has personal data."""
         return f"<Webhook {self.topic} of {len(self.body)} bytes>"
 
 

@@ -1,1 +1,1 @@
-"""The dashboard: pages for the administrator, plain HTML made on the server. Its routes are in `pages`."""
+"""The dashboard: server-rendered HTML pages for the administrator. `routes` puts them together."""

@@ -1,8 +1,8 @@
-"""The entrance to what only the administrator may see: the password, how often it may be tried, and sessions.
+"""Authentication for the administrator: password, attempt limits, session cookies.
 
-A session is a cookie that nobody can forge: signed with a key made of ADMIN_PASSWORD, so that a new password ends them
-all, in every process. Attempts are counted in memory, by process: per caller, and of all callers together, so that many
-callers guess no faster; who has once been let in is counted alone.
+A session is a cookie signed with a key derived from ADMIN_PASSWORD, so a new password ends all sessions in every
+process. Wrong attempts are counted in each process's memory: per caller, and over all callers, so that many callers
+guess no faster than a few. A caller who has logged in before is limited only by his own attempts.
 """
 
 import hashlib
@@ -22,23 +22,26 @@ from itsdangerous import BadData, URLSafeSerializer
 from connector.core.client_ip import client_address, rate_limit_key
 
 LoginResult = Literal["in", "wrong", "wait"]
-LASTS = 12 * 3600.0  # seconds of a session
-WINDOW = 300.0  # seconds in which wrong attempts add up
-OF_ONE = 5  # wrong attempts of one caller in a window
-OF_ALL = 50
-REMEMBERED = 1000  # callers
+SESSION_SECONDS = 12 * 3600.0
+ATTEMPT_WINDOW = 300.0  # seconds over which wrong attempts are counted
+MAX_PER_CALLER = 5  # wrong attempts of one caller in a window
+MAX_OVERALL = 50  # wrong attempts of all callers in a window
+MAX_CALLERS = 1000  # callers kept in memory
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Who is in: until when (Unix seconds), and what a form must say to prove that it is ours."""
+    """A logged-in session: its end in Unix seconds, and the CSRF token that its forms must contain."""
 
     until: float
     token: str
 
 
 class Authenticator:
-    """Lets in whoever knows the password. `clock` gives Unix seconds, `elapsed` seconds that never jump."""
+    """Verifies the password and signs cookies. `clock` returns Unix seconds, `elapsed` seconds that never jump.
+
+    `disabled` is true if there is no password; nobody can log in then.
+    """
 
     def __init__(
         self,
@@ -46,90 +49,90 @@ class Authenticator:
         clock: Callable[[], float] = time.time,
         elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.closed = not password
-        self._secret = _digest(password)
+        self.disabled = not password
+        self._password_digest = _digest(password)
         self._clock = clock
-        self._all = _Attempts(OF_ALL, elapsed)
-        self._each = _Attempts(OF_ONE, elapsed)
-        self._known: OrderedDict[str, None] = OrderedDict()
+        self._all = _AttemptCounter(MAX_OVERALL, elapsed)
+        self._each = _AttemptCounter(MAX_PER_CALLER, elapsed)
+        self._known: OrderedDict[str, None] = OrderedDict()  # callers who have logged in
         self._lock = Lock()
         key = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"connector: sessions of the dashboard")
         derived = key.derive(password.encode(errors="surrogateescape") or b"-")
         self._signer = URLSafeSerializer(derived, salt=b"session")
-        self._notes = URLSafeSerializer(derived, salt=b"note")
+        self._note_signer = URLSafeSerializer(derived, salt=b"note")
 
-    def ask(self, password: str, caller: str) -> LoginResult:
-        """Whether this is the password. "wait": not even looked at, for there were too many wrong ones."""
+    def verify_password(self, password: str, caller: str) -> LoginResult:
+        """Compare a password: "in", "wrong", or "wait" after too many wrong attempts, without comparing."""
         with self._lock:
-            if self._each.over(caller) or (caller not in self._known and self._all.over("")):
+            if self._each.reached(caller) or (caller not in self._known and self._all.reached("")):
                 return "wait"
-            if not self.closed and hmac.compare_digest(_digest(password), self._secret):
-                self._each.forget(caller)
+            if not self.disabled and hmac.compare_digest(_digest(password), self._password_digest):
+                self._each.reset(caller)
                 self._known[caller] = None
-                if len(self._known) > REMEMBERED:
+                if len(self._known) > MAX_CALLERS:
                     self._known.popitem(last=False)
                 return "in"
             self._each.add(caller)
             self._all.add("")
             return "wrong"
 
-    def begin(self) -> tuple[str, Session]:
-        """A new session, and its cookie."""
-        session = Session(self._clock() + LASTS, secrets.token_urlsafe(18))
+    def start_session(self) -> tuple[str, Session]:
+        """Return the cookie of a new session, and the session."""
+        session = Session(self._clock() + SESSION_SECONDS, secrets.token_urlsafe(18))
         return self._signer.dumps([session.until, session.token]), session
 
-    def session(self, cookie: str) -> Session | None:
-        """The session a cookie is of; None if it is none of ours, or over."""
+    def read_session(self, cookie: str) -> Session | None:
+        """Return the session of a cookie, or None if the cookie is forged or expired."""
         try:
             until, token = self._signer.loads(cookie)
             session = Session(float(until), str(token))
         except (BadData, ValueError, TypeError):
             return None
-        return session if not self.closed and self._clock() < session.until else None
+        return session if not self.disabled and self._clock() < session.until else None
 
-    def seal(self, sentence: str) -> str:
-        """A sentence that a browser may carry from one page to the next without being able to change it."""
-        return str(self._notes.dumps(sentence))
+    def sign_note(self, sentence: str) -> str:
+        """Return a sentence signed, so that a browser can carry it to the next page but not change it."""
+        return str(self._note_signer.dumps(sentence))
 
-    def unseal(self, sealed: str) -> str:
-        """The sentence; "" if it is none of ours."""
+    def read_note(self, signed: str) -> str:
+        """Return the sentence of a signed note, or "" if the signature is wrong."""
         try:
-            return str(self._notes.loads(sealed))
+            return str(self._note_signer.loads(signed))
         except BadData:
             return ""
 
 
-def caller(peer: str, forwarded: str, hops: int) -> str:
-    """Whose attempts count together: a household, in private networks too; see `proxies`."""
-    return rate_limit_key(client_address(peer, forwarded, hops)[:64] or peer)
+def caller_id(peer: str, forwarded: str, trusted_proxies: int) -> str:
+    """Return the key under which attempts are counted: the client's address, an IPv6 network as one."""
+    return rate_limit_key(client_address(peer, forwarded, trusted_proxies)[:64] or peer)
 
 
-class _Attempts:
-    """How many there were of each since its first one, for as long as a window lasts."""
+class _AttemptCounter:
+    """Counts attempts per key in a window of ATTEMPT_WINDOW seconds that begins with the first of them."""
 
     def __init__(self, most: int, elapsed: Callable[[], float]) -> None:
         self._most = most
         self._elapsed = elapsed
-        self._since: OrderedDict[str, tuple[float, int]] = OrderedDict()
+        self._since: OrderedDict[str, tuple[float, int]] = OrderedDict()  # key → start of its window, attempts
 
-    def over(self, name: str) -> bool:
-        return self._fresh(name)[1] >= self._most
+    def reached(self, key: str) -> bool:
+        return self._window(key)[1] >= self._most
 
-    def add(self, name: str) -> None:
-        begun, number = self._fresh(name)
-        self._since[name] = (begun, number + 1)
-        if len(self._since) > REMEMBERED:
+    def add(self, key: str) -> None:
+        start, attempts = self._window(key)
+        self._since[key] = (start, attempts + 1)
+        if len(self._since) > MAX_CALLERS:
             self._since.popitem(last=False)
 
-    def forget(self, name: str) -> None:
-        self._since.pop(name, None)
+    def reset(self, key: str) -> None:
+        self._since.pop(key, None)
 
-    def _fresh(self, name: str) -> tuple[float, int]:
+    def _window(self, key: str) -> tuple[float, int]:
         now = self._elapsed()
-        begun, number = self._since.get(name, (now, 0))
-        return (begun, number) if now - begun < WINDOW else (now, 0)
+        start, attempts = self._since.get(key, (now, 0))
+        return (start, attempts) if now - start < ATTEMPT_WINDOW else (now, 0)
 
 
 def _digest(password: str) -> bytes:
-    """All of one length, so that comparing tells nothing of it."""
+    """Return a hash of fixed length, so that the comparison's duration says nothing about the password."""
     return hashlib.sha256(password.encode(errors="surrogateescape")).digest()

@@ -1,6 +1,6 @@
-"""Bars as inline SVG, made on the server: attributes and classes only, so that a strict CSP holds. Pure.
+"""Bar charts as inline SVG, rendered on the server with attributes and classes only, as a strict CSP requires. Pure.
 
-A chart is a picture; beside it a page shows the same numbers as a table.
+A page shows the numbers of each chart as a table, too.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,12 +12,12 @@ from math import floor, log10
 from connector.core.units import HOUR
 
 WIDTH, HEIGHT = 640, 180
-LEFT, TOP, RIGHT, BOTTOM = 56, 12, 8, 38  # margins: numbers at the left, times below
+LEFT, TOP, RIGHT, BOTTOM = 56, 12, 8, 38  # margins: labels of the scale at the left, times below
 
 
 @dataclass(frozen=True, slots=True)
 class Rect:
-    """A bar's part, in the units of the picture; `kind` is a class of the style sheet."""
+    """One segment of a bar, in SVG units; `kind` is a class of the style sheet."""
 
     x: float
     y: float
@@ -27,8 +27,8 @@ class Rect:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """A word beside an axis."""
+class AxisLabel:
+    """A text beside an axis; `x` and `y` in SVG units."""
 
     x: float
     y: float
@@ -37,70 +37,70 @@ class Mark:
 
 @dataclass(frozen=True)
 class Chart:
-    """Stacked bars over time, and the table that says the same."""
+    """Stacked bars over time, and a table of the same numbers."""
 
     title: str
-    kinds: Mapping[str, str]  # class → words, from the bottom up
-    starts: Sequence[int]  # Unix seconds, one bar each
+    kinds: Mapping[str, str]  # class → label, from the bottom up
+    starts: Sequence[int]  # the start of each bar, Unix seconds
     counts: Sequence[Mapping[str, int]]
-    span: int
+    span: int  # seconds of a bar: an hour or a day
 
     @cached_property
     def total(self) -> dict[str, int]:
-        """Of each kind, over the whole time."""
+        """The sum of each kind over all bars."""
         return {kind: sum(count.get(kind, 0) for count in self.counts) for kind in self.kinds}
 
     @cached_property
     def shown(self) -> dict[str, str]:
-        """The kinds that there were any of."""
-        return {kind: words for kind, words in self.kinds.items() if self.total[kind]}
+        """The kinds with a sum above zero."""
+        return {kind: label for kind, label in self.kinds.items() if self.total[kind]}
 
     @cached_property
     def top(self) -> int:
-        """Where the scale ends: a round number no bar is above."""
+        """The upper end of the scale: a round number that no bar exceeds."""
         return scale(max((sum(count.get(kind, 0) for kind in self.kinds) for count in self.counts), default=0))
 
     def bars(self) -> Iterator[Rect]:
-        """All parts that have something to show."""
+        """Yield the segments of all bars, without empty ones."""
         step = (WIDTH - LEFT - RIGHT) / max(len(self.counts), 1)
-        for place, count in enumerate(self.counts):
+        for index, count in enumerate(self.counts):
             below = 0
             for kind in self.kinds:
                 number = count.get(kind, 0)
                 if number:
-                    height = max(self._height(number), 1.0)  # one of thousands can be seen
+                    height = max(self._height(number), 1.0)  # so that one of thousands is visible
                     y = HEIGHT - BOTTOM - self._height(below) - height
-                    yield Rect(_round(LEFT + place * step + 1), _round(y), _round(step - 2), _round(height), kind)
+                    yield Rect(_round(LEFT + index * step + 1), _round(y), _round(step - 2), _round(height), kind)
                 below += number
 
-    def lines(self) -> Iterator[Mark]:
-        """The scale: nothing, half and top."""
+    def scale_labels(self) -> Iterator[AxisLabel]:
+        """Yield the labels of the scale: zero, half and top."""
         for number in dict.fromkeys((0, self.top // 2, self.top)):
-            yield Mark(LEFT - 6, _round(HEIGHT - BOTTOM - self._height(number)), _short(number))
+            yield AxisLabel(LEFT - 6, _round(HEIGHT - BOTTOM - self._height(number)), _short(number))
 
-    def times(self) -> Iterator[Mark]:
-        """When some of the bars begin, UTC."""
+    def time_labels(self) -> Iterator[AxisLabel]:
+        """Yield the start of every sixth hour or third day, UTC."""
         step, every = (WIDTH - LEFT - RIGHT) / max(len(self.starts), 1), 6 if self.span == HOUR else 3
-        for place, start in enumerate(self.starts):
-            if place % every == 0:
-                yield Mark(_round(LEFT + (place + 0.5) * step), HEIGHT - 7, self.when(start))
+        for index, start in enumerate(self.starts):
+            if index % every == 0:
+                yield AxisLabel(_round(LEFT + (index + 0.5) * step), HEIGHT - 7, self.format_start(start))
 
-    def when(self, start: int) -> str:
-        """When a bar begins, UTC."""
+    def format_start(self, start: int) -> str:
+        """Format the start of a bar (Unix seconds) as UTC: "20:00" or "28 May"."""
         return f"{datetime.fromtimestamp(start, UTC):{'%H:%M' if self.span == HOUR else '%-d %b'}}"
 
     def rows(self) -> Iterator[tuple[str, list[int]]]:
-        """For the table: when, and how many of each kind shown; the latest first, times without anything left out."""
+        """Yield the rows of the table, the latest first: start, and a number for each shown kind. Omits empty rows."""
         for start, count in reversed([*zip(self.starts, self.counts, strict=True)]):
             if any(numbers := [count.get(kind, 0) for kind in self.shown]):
-                yield self.when(start), numbers
+                yield self.format_start(start), numbers
 
     def _height(self, number: int) -> float:
         return (HEIGHT - TOP - BOTTOM) * number / self.top
 
 
 def scale(most: int) -> int:
-    """The next round number: 2, 4, 6, 8, 10, 20, 40 …"""
+    """Return the smallest round number that is not below `most`: 2, 4, 6, 8, 10, 20, 40 …"""
     if most <= 2:
         return 2
     power = int(10 ** floor(log10(most)))
@@ -108,15 +108,15 @@ def scale(most: int) -> int:
 
 
 def spans(now: float, span: int, number: int) -> list[int]:
-    """When each of the last so many hours or days begins, the one under way included."""
+    """Return the starts of the last `number` hours or days in Unix seconds, the current one included."""
     last = int(now) // span * span
-    return [last - back * span for back in reversed(range(number))]
+    return [last - index * span for index in reversed(range(number))]
 
 
 def _short(number: int) -> str:
-    for unit, name in ((1_000_000, "m"), (1000, "k")):
+    for unit, suffix in ((1_000_000, "m"), (1000, "k")):
         if number >= unit:
-            return f"{number / unit:g}{name}"
+            return f"{number / unit:g}{suffix}"
     return str(number)
 
 

@@ -1,4 +1,4 @@
-"""What outcomes, states and TikTok's codes mean, in plain words, and what to do. Pure."""
+"""Texts for outcomes, event states, TikTok's codes and problems, and what to do about them. Pure functions."""
 
 from typing import Any
 
@@ -7,14 +7,14 @@ from connector.core.text import duration, utc_second
 from connector.core.units import MERGE_WINDOW, TIKTOK_DEDUPLICATES
 from connector.outbox.queries import OpenProblem
 
-# Health, the worst first: what the kinds of problems (`connector.monitoring.problems`) make of a store.
+# A store's health by kind of problem (`connector.monitoring.problems`), the worst first.
 HEALTH = {
     "denied": "token or permission refused",
     "silent": "silent",
     "signatures": "signatures refused",
-    "shop": "the shop's API refuses us",
+    "shop": "shop API refuses access",
     "webhooks": "webhooks missing in the shop",
-    "gaps": "webhooks did not come",
+    "gaps": "webhooks did not arrive",
     "untried": "new token, not tried yet",
     "lag": "late",
     "rejected": "events rejected",
@@ -24,107 +24,104 @@ HEALTH = {
 }
 WORST = ("denied", "silent", "signatures")
 
-# Where a button does what a problem's sentence names a command for.
-_MENDED_AT = {
-    "parked": ("parked", "See why, and try again"),
-    "rejected": ("failed", "See which, and send them again"),
+# Problems that a page's button solves: the page, and the text of the link to it. The sentence names the command.
+_PAGE_OF_PROBLEM = {
+    "parked": ("parked", "See why and try again"),
+    "rejected": ("failed", "See which and send them again"),
 }
 
 OUTCOMES = {
     "relayed": "became events",
     "skipped": "deliberately not sent",
     "recorded": "recorded, nothing to send",
-    "parked": "could not be handled, kept for a replay",
+    "parked": "could not be processed, kept for replay",
 }
 
 # https://business-api.tiktok.com/portal/docs?id=1737172488964097
 _CODES = {
-    40000: "TikTok does not take one of this event's fields",
-    40002: "TikTok does not take one of this event's fields",
-    40061: "TikTok found too many events in the request",
-    40062: "TikTok wants a value hashed that is not",
+    40000: "TikTok does not accept one of the event's fields",
+    40002: "TikTok does not accept one of the event's fields",
+    40061: "the request contained too many events",
+    40062: "a value is not hashed but must be",
     40100: "TikTok is busy",
     40132: "TikTok is busy",
-    40001: "the token may not write to this pixel",
-    40003: "the token may not write to this pixel",
+    40001: "the token has no permission for this pixel",
+    40003: "the token has no permission for this pixel",
     40102: "the token has expired",
     40104: "the token is missing",
     40105: "the token is wrong or was revoked",
-    50000: "TikTok had a fault of its own",
-    50002: "TikTok took too long",
+    50000: "internal error at TikTok",
+    50002: "timeout at TikTok",
 }
 
 
 def meaning(code: int | None) -> str:
-    """A code in plain words; "" for one that is not known."""
-    return _CODES.get(code or 0, "TikTok had a fault of its own" if code and code >= 50000 else "")
+    """Return the meaning of TikTok's code, or "" for an unknown one."""
+    return _CODES.get(code or 0, "internal error at TikTok" if code and code >= 50000 else "")
 
 
 def state_sentence(row: Any, now: float) -> str:
-    """What became of an event, in a sentence."""
+    """Describe the state of an event in a sentence; `now` in Unix seconds."""
     match row.state:
         case "accepted":
             return "TikTok has accepted it."
         case "rejected":
-            why = meaning(row.code) or "its own words are below"
-            return f"TikTok refuses it: {why}. Correct the cause, then send it again."
+            reason = meaning(row.code) or "see its message below"
+            return f"TikTok rejected it: {reason}. Fix the cause, then send it again."
         case "expired":
-            return "It was not accepted in time, so it is not sent any more."
+            return "TikTok did not accept it in time; it is no longer retried."
         case "skipped":
             return f"Deliberately not sent: {row.message or 'see above'}."
         case "held":
-            return "It waits for what the shopper's browser tells (signals), a few minutes at most."
+            return "Waiting for signals from the shopper's browser, for a few minutes at most."
     if row.lease_owner and row.lease_until > now:
-        return "It is being sent just now."
+        return "Being sent now."
     if row.attempts:
-        return f"It waits for the next attempt: {meaning(row.code) or 'TikTok has not taken it yet'}."
+        return f"Waiting for the next attempt: {meaning(row.code) or 'TikTok has not accepted it yet'}."
     if row.due_at > now:
-        return "It waits a little for what the shopper's browser tells (signals)."
-    return "It waits to be sent."
+        return "Waiting briefly for signals from the shopper's browser."
+    return "Waiting to be sent."
 
 
 def merging(row: Any, store: Store | None) -> str:
-    """Whether TikTok merges an accepted event with the browser's copy; "" where there is nothing to say."""
+    """Describe how TikTok combines an accepted event with the browser's copy; "" if that does not apply."""
     if row.state != "accepted" or row.settled_at is None or row.test_code:
         return ""
-    late = max(row.settled_at - row.occurred_at, 0.0)
+    delay = max(row.settled_at - row.occurred_at, 0.0)
+    accepted = f"Accepted {duration(delay)} after it happened"
     if store is None or store.browser_pixel == "none":
-        return f"Accepted {duration(late)} after it happened. No browser copy is expected (browser_pixel)."
-    if late <= MERGE_WINDOW:
-        return f"Accepted {duration(late)} after it happened: within 5 minutes, so it merges with the browser's copy."
-    if late <= TIKTOK_DEDUPLICATES.total_seconds():
-        return (
-            f"Accepted {duration(late)} after it happened, past the 5 minutes in which copies are merged: if the "
-            "browser sent one, TikTok keeps that and drops this."
-        )
-    return f"Accepted {duration(late)} after it happened: after 48 hours TikTok no longer knows a browser's copy."
+        return f"{accepted}. No browser copy is expected (browser_pixel)."
+    if delay <= MERGE_WINDOW:
+        return f"{accepted}: within 5 minutes, so TikTok merges it with the browser's copy."
+    if delay <= TIKTOK_DEDUPLICATES.total_seconds():
+        return f"{accepted}, after the 5 minutes for merging: if the browser sent a copy, TikTok drops this one."
+    return f"{accepted}: after 48 hours TikTok no longer drops copies; if the browser sent one, both count."
 
 
 def problem_parts(problem: OpenProblem, store: str) -> list[tuple[str, str]]:
-    """A problem's sentence without the store it is shown at, in parts.
+    """Split a problem's sentence, without the name of the store it is shown at, into parts as (kind, text).
 
-    Each is (how it is meant, text): "said", "typed" for a command, or the name of the page that the text leads to.
+    The kind is "text", "command", or the name of the page to which the text links.
     """
-    short = problem.sentence.removeprefix(f"store {store}: ").removeprefix(f"store {store}, ")
-    short = short[:1].upper() + short[1:]
-    if problem.kind not in _MENDED_AT:
-        return _typed(short)
-    wrong, _, by_command = short.rpartition("; ")
-    page, invitation = _MENDED_AT[problem.kind]
-    command = [part for part in _typed(by_command) if part[0] == "typed"]
-    return [("said", f"{wrong}. "), (page, invitation), ("said", ", or "), *command]
+    sentence = problem.sentence.removeprefix(f"store {store}: ").removeprefix(f"store {store}, ")
+    sentence = sentence[:1].upper() + sentence[1:]
+    if problem.kind not in _PAGE_OF_PROBLEM:
+        return _split_commands(sentence)
+    description, _, remedy = sentence.rpartition("; ")
+    command = [part for part in _split_commands(remedy) if part[0] == "command"]
+    return [("text", f"{description}. "), _PAGE_OF_PROBLEM[problem.kind], ("text", ", or "), *command]
 
 
-def _typed(sentence: str) -> list[tuple[str, str]]:
-    return [("typed" if place % 2 else "said", part) for place, part in enumerate(sentence.split("`")) if part]
+def _split_commands(sentence: str) -> list[tuple[str, str]]:
+    return [("command" if place % 2 else "text", part) for place, part in enumerate(sentence.split("`")) if part]
 
 
 def at(moment: float | None) -> str:
-    """Return a time for a table, UTC, to the second; "" for none."""
+    """Format Unix seconds for a table: UTC, to the second; "" for None."""
     return "" if moment is None else utc_second(moment)
 
 
 def subject(object_key: str, number: str = "") -> str:
-    """An order, checkout or customer by name."""
+    """Name an order, checkout or customer, by its number if it has one."""
     kind, _, key = object_key.partition(":")
-    return f"{kind} {number}" if number else f"{kind} {key}"
+    return f"{kind} {number or key}"

@@ -1,8 +1,11 @@
-"""The overview's figures: each store's health, what came, what was sent. From tallies and lanes: no row is counted."""
+"""The figures of the overview page: each store's health, webhooks received, events sent, match keys and value.
+
+All are read from hourly statistics and lanes; the cost does not grow with the number of events.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from connector.config.settings import Config
@@ -18,8 +21,10 @@ from connector.outbox.queries import LaneQueue, OpenProblem, OutboxQueries
 from connector.relay.relay import fingerprint
 from connector.storage.database import Database
 
-MANY = 10_000  # events of a lane that are counted; more are "10000 or more"
-COVERED_DAYS = 7
+MAX_COUNTED = 10_000  # events of a lane that are counted; the page shows "10,000 or more"
+MAX_PARKED_COUNTED = 1000
+COVERAGE_DAYS = 7
+WAITING_TOO_LONG = 60.0  # seconds
 RECEIVED = {
     "relayed": "became events",
     "skipped": "skipped",
@@ -30,74 +35,102 @@ RECEIVED = {
 SENT = {"accepted": "accepted by TikTok", "tested": "to Test Events", "failed": "rejected or expired"}
 _QUIET = ("recorded", "ignored", "nothing new")
 
+Column = tuple[str, str, str]  # source (store or store and pixel), event, currency
 
-@dataclass(slots=True)
+
+@dataclass(frozen=True, slots=True)
 class StoreHealth:
-    """A store in one look."""
+    """The state of one store, and its figures of the last 24 hours."""
 
     store: Store
-    word: str = "flowing"
-    rank: str = "good"  # good, note, bad: a class of the style sheet
-    problems: list[OpenProblem] = field(default_factory=list)
-    queues: list[LaneQueue] = field(default_factory=list)
-    last: float | None = None
-    accepted: int = 0
-    tested: int = 0
-    failed: int = 0
-    parked: int = 0
-    median: float | None = None
+    problems: list[OpenProblem]
+    queues: list[LaneQueue]
+    last_webhook: float | None  # Unix seconds
+    accepted: int
+    tested: int
+    failed: int
+    parked: int
+    median_delay: float | None  # seconds from the shop to TikTok
+    now: float
 
     @property
     def waiting(self) -> int:
-        """Events in the queue, counted up to MANY in each lane."""
+        """Number of events in the queue, counted up to MAX_COUNTED in each lane."""
         return sum(queue.number for queue in self.queues)
 
     @property
-    def oldest(self) -> float | None:
-        """When the first of them was due."""
+    def oldest_due(self) -> float | None:
+        """Unix seconds at which the oldest waiting event became due; None if none waits."""
         return min((queue.oldest for queue in self.queues if queue.oldest is not None), default=None)
+
+    @property
+    def label(self) -> str:
+        """The health in a few words."""
+        return self._health[0]
+
+    @property
+    def level(self) -> str:
+        """The severity, "good", "note" or "bad": a class of the style sheet."""
+        return self._health[1]
+
+    @property
+    def _health(self) -> tuple[str, str]:
+        kinds = {problem.kind for problem in self.problems}
+        worst = next((kind for kind in HEALTH if kind in kinds), "")
+        if worst:
+            return HEALTH[worst], "bad" if worst in WORST else "note"
+        if self.oldest_due is not None and self.now - self.oldest_due > WAITING_TOO_LONG:
+            return "waiting", "note"
+        if self.last_webhook is None and not self.accepted:
+            return "nothing received yet", "note"
+        return "flowing", "good"
 
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """Of an event's accepted ones: how many had each match key."""
+    """The number of accepted events of one name, and how many of them had each match key."""
 
-    whose: str
+    source: str
     event: str
     accepted: int
     keys: dict[str, int]
 
     def share(self, key: str) -> int:
-        """In percent, rounded down, so that 100 means all."""
+        """Return the share of events with this key in percent, rounded down, so that 100 means all."""
         return 100 * self.keys[key] // self.accepted if self.accepted else 0
 
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """Everything the page shows."""
+    """All data of the overview page; times in Unix seconds."""
 
     now: float
-    relay: bool
+    relay_alive: bool
     stores: list[StoreHealth]
     charts: list[Chart]
     coverage: list[Coverage]
-    worth_of: list[tuple[str, str, str]]  # whose, event, currency: the columns
-    worth: list[tuple[int, list[Decimal | None]]]  # by day, the latest first
+    value_columns: list[Column]
+    values: list[tuple[int, list[Decimal | None]]]  # by day, the latest first; major currency units
 
 
-def overview(config: Config, database: Database, chosen: str, now: float) -> Overview:
-    """Return the figures of all stores, or of the chosen one. Raises CannotStore."""
-    queries, tallies = OutboxQueries(database), EventStats(database)
+def read_overview(
+    config: Config,
+    database: Database,
+    chosen: str,
+    now: float,
+) -> Overview:
+    """Read the figures of the chosen store, or of all stores if `chosen` is "". Raises CannotStore."""
+    queries, event_stats = OutboxQueries(database), EventStats(database)
     stores = {name: store for name, store in config.stores.items() if chosen in ("", name)}
     soon = now + HOUR
-    daily = tallies.read(stores, ("received", "sent", "tested", "value"), spans(now, DAY, 14)[0], soon, DAY)
-    hourly = tallies.read(stores, ("received", "sent", "tested", "seconds"), now - 23 * HOUR, soon, HOUR)
-    keys = tallies.read(stores, ("keys",), now - COVERED_DAYS * DAY, soon, 400 * DAY)
-    columns, rows = _worth(daily, stores)
+    daily = event_stats.read(stores, ("received", "sent", "tested", "value"), spans(now, DAY, 14)[0], soon, DAY)
+    hourly = event_stats.read(stores, ("received", "sent", "tested", "seconds"), now - 23 * HOUR, soon, HOUR)
+    keys = event_stats.read(stores, ("keys",), now - COVERAGE_DAYS * DAY, soon, 400 * DAY)
+    columns, values = _value_table(daily, stores)
     return Overview(
         now=now,
-        relay=alive(queries.relay_seen(), now),
-        stores=[*_health(stores, database, hourly, now)],
+        relay_alive=alive(queries.relay_seen(), now),
+        stores=[*_read_health(stores, database, hourly, now)],
         charts=[
             _chart("Webhooks received, last 24 hours", hourly, RECEIVED, now, HOUR, 24),
             _chart("Events sent, last 24 hours", hourly, SENT, now, HOUR, 24),
@@ -105,17 +138,77 @@ def overview(config: Config, database: Database, chosen: str, now: float) -> Ove
             _chart("Events sent, last 14 days", daily, SENT, now, DAY, 14),
         ],
         coverage=_coverage(keys, stores),
-        worth_of=columns,
-        worth=rows,
+        value_columns=columns,
+        values=values,
     )
 
 
-def kind_of(one: Statistic) -> str:
-    """To which part of a bar a number belongs, or ""."""
-    outcome = one.detail.partition(" ")[0]
-    match one.what:
+def _read_health(
+    stores: dict[str, Store], database: Database, hourly: list[Statistic], now: float
+) -> Iterable[StoreHealth]:
+    queries, webhook_stats = OutboxQueries(database), WebhookStats(database)
+    queues = queries.queue(MAX_COUNTED)
+    refused_lanes = {state.lane: state for state in queries.lane_states() if state.suspended_since}
+    problems = current_problems(queries.open_problems(), ProblemFinder(database, stores).find(now), now)
+    parked = queries.parked_by_store(stores, MAX_PARKED_COUNTED)
+    for name, store in stores.items():
+        codes = {pixel.code for pixel in store.pixels}
+        last = webhook_stats.last(name, now)
+        statistics = [statistic for statistic in hourly if statistic.store == name]
+        counts, delays = Counter[str](), Counter[str]()
+        for statistic in statistics:
+            counts[bar_kind(statistic)] += statistic.count
+            if statistic.what == "seconds":
+                delays[statistic.detail] += statistic.count
+        yield StoreHealth(
+            store=store,
+            problems=[
+                _with_new_token(problem, store, refused_lanes)
+                for problem in problems
+                if problem.key.split(":")[1:2] == [name]
+            ],
+            queues=[queue for queue in queues if queue.lane.store == name and queue.lane.pixel in codes],
+            last_webhook=last.at if last else None,
+            accepted=counts["accepted"],
+            tested=counts["tested"],
+            failed=counts["failed"],
+            parked=parked[name],
+            median_delay=median(delays),
+            now=now,
+        )
+
+
+def _with_new_token(problem: OpenProblem, store: Store, refused_lanes: Mapping[Lane, LaneState]) -> OpenProblem:
+    """Reword a refusal of a token that has been replaced since; TikTok judges the new one with the next event."""
+    for pixel in store.pixels:
+        state = refused_lanes.get(Lane(store.name, pixel.code))
+        if state is None or problem.key != f"denied:{store.name}:{pixel.code}":
+            continue
+        if state.suspended_token != fingerprint(pixel.access_token):
+            sentence = (
+                f"pixel {pixel.code}: TikTok refused the previous access_token ({state.reason}); the new one is tried "
+                "with the next event"
+            )
+            return replace(problem, key=f"untried:{store.name}:{pixel.code}", sentence=sentence)
+    return problem
+
+
+def _chart(
+    title: str, statistics: Iterable[Statistic], kinds: dict[str, str], now: float, span: int, bars: int
+) -> Chart:
+    counts: dict[int, Counter[str]] = defaultdict(Counter)
+    for statistic in statistics:
+        counts[statistic.at][bar_kind(statistic)] += statistic.count
+    starts = spans(now, span, bars)
+    return Chart(title, kinds, starts, [counts[start] for start in starts], span)
+
+
+def bar_kind(statistic: Statistic) -> str:
+    """Return the segment of a bar to which a statistic belongs (a key of RECEIVED or SENT), or ""."""
+    outcome = statistic.detail.partition(" ")[0]
+    match statistic.what:
         case "received":
-            return "quiet" if one.detail in _QUIET else one.detail
+            return "quiet" if statistic.detail in _QUIET else statistic.detail
         case "tested":
             return "tested" if outcome == "accepted" else ""
         case "sent" if outcome in ("rejected", "expired"):
@@ -125,91 +218,29 @@ def kind_of(one: Statistic) -> str:
     return ""
 
 
-def _chart(title: str, numbers: Iterable[Statistic], kinds: dict[str, str], now: float, span: int, bars: int) -> Chart:
-    counts: dict[int, Counter[str]] = defaultdict(Counter)
-    for one in numbers:
-        counts[one.at][kind_of(one)] += one.count
-    starts = spans(now, span, bars)
-    return Chart(title, kinds, starts, [counts[start] for start in starts], span)
-
-
-def _health(stores: dict[str, Store], database: Database, hourly: list[Statistic], now: float) -> Iterable[StoreHealth]:
-    queries, arrivals = OutboxQueries(database), WebhookStats(database)
-    queues, refused = (
-        queries.queue(MANY),
-        {state.lane: state for state in queries.lane_states() if state.suspended_since},
-    )
-    problems = current_problems(queries.open_problems(), ProblemFinder(database, stores).find(now), now)
-    parked = queries.parked_by_store(stores, 1000)
-    for name, store in stores.items():
-        health = StoreHealth(store)
-        codes = {pixel.code for pixel in store.pixels}
-        health.queues = [queue for queue in queues if queue.lane.store == name and queue.lane.pixel in codes]
-        health.problems = [
-            _with_new_token(problem, store, refused) for problem in problems if problem.key.split(":")[1:2] == [name]
-        ]
-        last = arrivals.last(name, now)
-        health.last = last.at if last else None
-        mine = [one for one in hourly if one.store == name]
-        counted = Counter[str]()
-        for one in mine:
-            counted[kind_of(one)] += one.count
-        health.accepted, health.tested, health.failed = (counted[kind] for kind in SENT)
-        health.parked = parked[name]
-        buckets = Counter[str]()
-        for one in mine:
-            if one.what == "seconds":
-                buckets[one.detail] += one.count
-        health.median = median(buckets)
-        health.word, health.rank = _word(health, now)
-        yield health
-
-
-def _with_new_token(problem: OpenProblem, store: Store, refused: Mapping[Lane, LaneState]) -> OpenProblem:
-    """A refusal was of the token that was there then; what TikTok says of another shows when an event is due."""
-    for pixel in store.pixels:
-        state = refused.get(Lane(store.name, pixel.code))
-        if state is None or problem.key != f"denied:{store.name}:{pixel.code}":
-            continue
-        if state.suspended_token != fingerprint(pixel.access_token):
-            told = (
-                f"TikTok refused the access_token of before ({state.reason}); the new one is tried with the next event"
-            )
-            return replace(problem, key=f"untried:{store.name}:{pixel.code}", sentence=f"pixel {pixel.code}: {told}")
-    return problem
-
-
-def _word(health: StoreHealth, now: float) -> tuple[str, str]:
-    kinds = {problem.kind for problem in health.problems}
-    worst = next((kind for kind in HEALTH if kind in kinds), "")
-    if worst:
-        return HEALTH[worst], "bad" if worst in WORST else "note"
-    if health.oldest is not None and now - health.oldest > 60:
-        return "waiting", "note"
-    if health.last is None and not health.accepted:
-        return "nothing has come yet", "note"
-    return "flowing", "good"
-
-
-def _coverage(numbers: list[Statistic], stores: dict[str, Store]) -> list[Coverage]:
-    found: dict[tuple[str, str], list[Statistic]] = defaultdict(list)
-    for one in numbers:
-        found[_whose(one, stores), one.event].append(one)
+def _coverage(statistics: list[Statistic], stores: dict[str, Store]) -> list[Coverage]:
+    groups: dict[tuple[str, str], list[Statistic]] = defaultdict(list)
+    for statistic in statistics:
+        groups[_source(statistic, stores), statistic.event].append(statistic)
     return [
-        Coverage(whose, event, sum(one.count for one in mine), match_key_counts(mine))
-        for (whose, event), mine in sorted(found.items())
+        Coverage(source, event, sum(statistic.count for statistic in group), match_key_counts(group))
+        for (source, event), group in sorted(groups.items())
     ]
 
 
-def _worth(
-    numbers: list[Statistic], stores: dict[str, Store]
-) -> tuple[list[tuple[str, str, str]], list[tuple[int, list[Decimal | None]]]]:
-    """Of orders, by day. An order is worth the same in each event and on each pixel, so these are never added up."""
-    sums: Counter[tuple[int, tuple[str, str, str]]] = Counter()
-    for one in numbers:
-        events = stores[one.store].events
-        if one.what == "value" and one.event in (*events["order_placed"], *events["order_paid"]):
-            sums[one.at, (_whose(one, stores), one.event, one.detail)] += one.count
+def _value_table(
+    statistics: list[Statistic], stores: dict[str, Store]
+) -> tuple[list[Column], list[tuple[int, list[Decimal | None]]]]:
+    """Return the columns, and a row of order values for each day.
+
+    Columns are never added up: an order has the same value in each of its events and on each pixel.
+    """
+    sums: Counter[tuple[int, Column]] = Counter()
+    for statistic in statistics:
+        events = stores[statistic.store].events
+        if statistic.what == "value" and statistic.event in (*events["order_placed"], *events["order_paid"]):
+            column = (_source(statistic, stores), statistic.event, statistic.detail)
+            sums[statistic.at, column] += statistic.count
     columns = sorted({column for _, column in sums})
     return columns, [
         (day, [amount(sums[day, column]) if (day, column) in sums else None for column in columns])
@@ -217,6 +248,7 @@ def _worth(
     ]
 
 
-def _whose(one: Statistic, stores: dict[str, Store]) -> str:
-    """The store, and its pixel where it has several."""
-    return one.store if len(stores[one.store].pixels) < 2 else f"{one.store} {one.pixel}"
+def _source(statistic: Statistic, stores: dict[str, Store]) -> str:
+    """Return the store's name, with the pixel code if the store has several pixels."""
+    several = len(stores[statistic.store].pixels) > 1
+    return f"{statistic.store} {statistic.pixel}" if several else statistic.store

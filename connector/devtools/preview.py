@@ -1,4 +1,4 @@
-"""`connector preview`: what a body would become, with nothing stored, sent or signed."""
+"""`connector preview`: the events a body would yield; nothing is stored, sent or signed."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -9,12 +9,12 @@ import msgspec
 
 from connector.core.store import Store
 from connector.core.webhook import InvalidPayload, NotJson, Platform, Webhook
-from connector.intake.intake import Examination, examine
+from connector.intake.examine import Examination, examine
 from connector.mapping.consent import BeaconWait
 from connector.mapping.tiktok_event import OutboundEvent
 from connector.signals.merge import why_not_sendable
 
-NO_AGE = "age is not applied: a real webhook older than max_event_age or go_live would be skipped"
+NO_AGE = "preview ignores age limits: a real webhook older than max_event_age or go_live would be skipped"
 
 
 def files(path: Path) -> list[Path]:
@@ -23,41 +23,41 @@ def files(path: Path) -> list[Path]:
 
 
 def preview(body: bytes, topic: str, store: Store, platforms: Mapping[str, Platform]) -> dict[str, Any]:
-    """The outcome as the command prints it, in the words that the server counts webhooks by."""
+    """Examine a body; the outcome as the command prints it, in the words of the server's counters."""
     platform, now = platforms[store.platform], datetime.now(UTC)
     if topic in platform.RECORDED:
-        return _told("recorded", f"{topic} is recorded and yields no event")
+        return _without_events("recorded", f"{topic} is recorded and yields no event")
     if topic not in platform.TOPICS:
-        return _told(
+        return _without_events(
             "ignored", f"{topic} would be ignored; topics that yield events: {', '.join(sorted(platform.TOPICS))}"
         )
     try:
-        seen = examine(Webhook(topic=topic, body=body, received_at=now), platform, store, now, None)
+        examination = examine(Webhook(topic=topic, body=body, received_at=now), platform, store, now, None)
     except InvalidPayload as error:
-        return _told("parked", str(error))
+        return _without_events("parked", str(error))
     except NotJson as error:
-        return _told("unreadable", f"{error}: the server answers 400 and keeps nothing")
+        return _without_events("unreadable", f"{error}: the server answers 400 and keeps nothing")
     return {
-        "outcome": "relayed" if seen.events else "skipped",
-        "events": [msgspec.Raw(mapped.payload) for mapped in seen.events],
-        "skipped": [{"milestone": skip.milestone, "reason": skip.reason} for skip in seen.skipped],
-        "notes": _notes(seen),
+        "outcome": "relayed" if examination.events else "skipped",
+        "events": [msgspec.Raw(event.payload) for event in examination.events],
+        "skipped": [{"milestone": skip.milestone, "reason": skip.reason} for skip in examination.skipped],
+        "notes": _notes(examination),
     }
 
 
-def _notes(seen: Examination) -> list[str]:
-    said = [note for mapped in seen.events for note in mapped.notes]
-    said += [_wait(mapped, mapped.beacon_wait) for mapped in seen.events if mapped.beacon_wait]
-    if not seen.events and not seen.skipped:
-        said.append("nothing has happened yet that is an event (a draft, or a cart)")
-    return [*dict.fromkeys(said), NO_AGE]
+def _notes(examination: Examination) -> list[str]:
+    notes = [note for event in examination.events for note in event.notes]
+    notes += [_wait_note(event, event.beacon_wait) for event in examination.events if event.beacon_wait]
+    if not examination.events and not examination.skipped:
+        notes.append("no milestone yet (a draft or a cart)")
+    return [*dict.fromkeys(notes), NO_AGE]
 
 
-def _wait(mapped: OutboundEvent, waits: BeaconWait) -> str:
-    said = f"{mapped.event} waits up to {waits.seconds:g} s for the browser's signals"
-    lacks = why_not_sendable(mapped.payload, waits.consent)
-    return f"{said}; as it is, it would be skipped then ({lacks})" if lacks else said
+def _wait_note(event: OutboundEvent, wait: BeaconWait) -> str:
+    note = f"{event.event} waits up to {wait.seconds:g} s for the browser's signals"
+    reason = why_not_sendable(event.payload, wait.consent)
+    return f"{note}; without them it would be skipped ({reason})" if reason else note
 
 
-def _told(outcome: str, note: str) -> dict[str, Any]:
+def _without_events(outcome: str, note: str) -> dict[str, Any]:
     return {"outcome": outcome, "events": [], "skipped": [], "notes": [note]}

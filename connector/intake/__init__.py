@@ -1,1 +1,4 @@
-"""The first half of the way of an order, inside the request: verify, parse, translate, map, store. No network."""
+"""The first half of an order's way, inside the HTTP request: verify, examine (parse, translate, map), store.
+
+No network. Order of reading: `intake`, `examine`; `counters` and `replay` beside them.
+"""

@@ -1,4 +1,4 @@
-"""Sending finished events again, and parked webhooks through the current code."""
+"""Replay: finished events are sent again, parked webhooks are handled with the current code."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -15,8 +15,8 @@ from connector.outbox.outbox import ParkedWebhook
 from connector.outbox.queries import EventFilter, OutboxQueries
 
 MAX_EVENTS = 1_000_000
-EVENTS_PER_TRANSACTION = 500  # events a transaction
-PAGE = 50  # parked bodies in memory at once; each may have megabytes
+EVENTS_PER_TRANSACTION = 500
+PAGE = 50  # parked bodies in memory at once; each may have several megabytes
 
 PAST_DEDUPLICATION = (
     "it may have reached TikTok over 47 hours ago. TikTok forgets an event_id after 48, so a copy would count twice "
@@ -26,7 +26,7 @@ PAST_DEDUPLICATION = (
 
 @dataclass
 class ReplayPlan:
-    """Which events are to be sent again, which only because of --force, and why the others are not."""
+    """The events to send again, those sent only because of --force, and why the others are not."""
 
     ready: list[int] = field(default_factory=list)
     forced: list[int] = field(default_factory=list)
@@ -34,14 +34,14 @@ class ReplayPlan:
 
     @property
     def total(self) -> int:
-        """How many would be sent again."""
+        """The number of events to send again."""
         return len(self.ready) + len(self.forced)
 
 
 def plan_replay(
     config: Config, queries: OutboxQueries, choice: EventFilter, force: bool, most: int = MAX_EVENTS
 ) -> ReplayPlan:
-    """Look at the chosen events, at most so many, the newest first; changes nothing."""
+    """Decide for each of the chosen events, at most `most`, the newest first; changes nothing."""
     plan, now = ReplayPlan(), datetime.now(UTC).timestamp()
     for row in queries.find(choice, most):
         why = _why_not(config, row, now)
@@ -55,7 +55,7 @@ def plan_replay(
 
 
 def replay_events(queries: OutboxQueries, plan: ReplayPlan, tick: Callable[[int], None] = lambda _: None) -> int:
-    """Make the planned events due again, with the same event_id and the same bytes; how many there were."""
+    """Make the planned events due again, with the same event_id and the same bytes; returns their number."""
     now, replayed = datetime.now(UTC).timestamp(), 0
     for ids, forced in ((plan.ready, False), (plan.forced, True)):
         for start in range(0, len(ids), EVENTS_PER_TRANSACTION):
@@ -96,9 +96,10 @@ def replay_parked(
     most: int = MAX_EVENTS,
     after: int = 0,
 ) -> Counter[str]:
-    """Each parked webhook through the current code: outcome → how many. Raises CannotStore; what was done stays.
+    """Handle a store's parked webhooks with the current code; the number of each outcome.
 
-    At most so many, the oldest first, from the one after id `after` on.
+    At most `most`, the oldest first, from the one after id `after` on. Raises CannotStore; what was done until then
+    remains.
     """
     outcomes, last = Counter[str](), after
     while page := queries.parked(store, min(PAGE, most - outcomes.total()), after=last):

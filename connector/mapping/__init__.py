@@ -1,4 +1,4 @@
-"""From our event to TikTok's: event name, event_id, value, contents, consent, normalised and hashed user data.
+"""From a shop's event to TikTok's item: filters, event name, event_id, properties, consent, hashed user data.
 
-Pure functions. Nothing here stores or sends anything.
+Pure functions: nothing is stored or sent. `tiktok_event` comes first; the other modules are its parts.
 """

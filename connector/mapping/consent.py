@@ -1,4 +1,4 @@
-"""Whether a shopper must agree and did, and whether an event waits for what the shopper's browser tells."""
+"""Consent: whether a shopper must give it and did, and how long an event waits for the browser's beacon."""
 
 import re
 from typing import Literal
@@ -10,7 +10,7 @@ from connector.core.event import Event
 from connector.core.store import BROWSER_MILESTONES, Store, first_match
 from connector.mapping import hashing
 
-# The European Economic Area with its parts overseas that have country codes of their own, the United Kingdom and
+# The European Economic Area with its overseas parts that have country codes of their own, the United Kingdom, and
 # Switzerland.
 EUROPE = frozenset(
     "AT BE BG HR CY CZ DK EE FI FR DE GR HU IE IT LV LT LU MT NL PL PT RO SK SI ES SE IS LI NO GB CH "  # noqa: SIM905
@@ -20,7 +20,7 @@ NO_CONSENT = "no consent"
 CONSENT_DENIED = f"{NO_CONSENT}: the shopper said no (consent)"
 CONSENT_MISSING = f"{NO_CONSENT}: nothing says yes (consent)"
 
-# What the shopper said; "" where nobody has to ask.
+# The shopper's answer; "" where consent is not required.
 ConsentAnswer = Literal["", "granted", "denied", "missing"]
 
 # Shopify's are 32 hexadecimal digits. A key of a few characters could be guessed.
@@ -29,10 +29,10 @@ CHECKOUT_TOKEN = re.compile("[A-Za-z0-9_-]{8,128}")
 
 
 class BeaconWait(Struct, frozen=True):
-    """What an event waits for: a beacon with its checkout's token, at most so many seconds.
+    """How long an event waits for a beacon with its checkout's token, at most `seconds`.
 
-    `home_page` is the page.url of an event that knows no better page. `as_of` (Unix seconds) is when the body was
-    written, None if the shop does not say.
+    `home_page` is the page.url of an event without a page of its own. `as_of` (Unix seconds) is when the body was
+    written; None if the shop does not say.
     """
 
     token: str
@@ -43,22 +43,22 @@ class BeaconWait(Struct, frozen=True):
 
 
 def consent_answer(event: Event, store: Store) -> ConsentAnswer:
-    """A "yes" is only what the shop's own key says. Newsletter opt-ins are no consent."""
+    """The shopper's answer under the store's consent_source.key. Newsletter opt-ins are not consent."""
     if store.consent == "not_required":
         return ""
-    # Where nothing tells the country, or not by its code, the stricter law is the safe one.
+    # Without a country, or with one that is not given by its code, the stricter law applies.
     country = (event.customer.destination.country or event.customer.address.country or store.country).upper()
     if store.consent == "required_in_europe" and country in SUPPORTED_REGIONS and country not in EUROPE:
         return ""
     key = store.consent_source.key
-    said = event.ids.get(f"attribute:{key}") or event.ids.get(f"meta:{key}", "") if key else ""
-    if not said:
+    answer = event.ids.get(f"attribute:{key}") or event.ids.get(f"meta:{key}", "") if key else ""
+    if not answer:
         return "missing"
-    return "granted" if first_match([said], store.consent_source.granted) else "denied"
+    return "granted" if first_match([answer], store.consent_source.granted) else "denied"
 
 
 def why_no_consent(event: Event, store: Store) -> str:
-    """Why a shopper's answer keeps an event from being sent, or ""; no answer is a no, unless a browser may yet say."""
+    """Why consent keeps an event from being sent, or "". No answer counts as no, unless a beacon may bring one."""
     answer = consent_answer(event, store)
     if answer == "denied":
         return CONSENT_DENIED
@@ -68,14 +68,14 @@ def why_no_consent(event: Event, store: Store) -> str:
 
 
 def expects_beacon(event: Event, store: Store) -> bool:
-    """Whether a beacon may come for an event: of the store's choice, and of a checkout whose token is known."""
+    """True if a beacon may come for an event: the store expects them, and the checkout's token is known."""
     if store.signals is None or event.milestone not in BROWSER_MILESTONES:
         return False
     return CHECKOUT_TOKEN.fullmatch(event.ids.get("checkout_token", "")) is not None
 
 
 def beacon_wait(event: Event, store: Store) -> BeaconWait | None:
-    """What an event waits for; None: for nothing."""
+    """The wait of an event for its beacon, or None if it is sent at once."""
     if store.signals is None or not expects_beacon(event, store):
         return None
     hold = store.signals.hold_checkout if event.milestone == "checkout_started" else store.signals.hold_order
@@ -89,5 +89,5 @@ def beacon_wait(event: Event, store: Store) -> BeaconWait | None:
 
 
 def home_page(store: Store) -> str:
-    """The page.url of an event that knows no better page."""
+    """The page.url of an event without a page of its own."""
     return hashing.page_url(store.url, store.url)

@@ -1,28 +1,75 @@
-"""What an event_id is of: the stores' templates (`event_id`) read backwards. Pure."""
+"""Event ids: a store's templates (`event_id`) filled from an event's ids, and read backwards. Pure."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
-from connector.core.store import PLACEHOLDER, Store
+from connector.core.event import Event
+from connector.core.store import PLACEHOLDER, Milestone, Store
+from connector.mapping import hashing
 
+MAX_EVENT_ID = 512  # characters; what an index takes
 PLACEHOLDER_PATTERNS = {
     "order_id": r"\d+",
     "customer_id": r"\d+",
     "order_number": r"\S+",
     "checkout_token": "[0-9A-Za-z_-]{8,}",
 }
-# By which of an id's parts the desk finds an order, checkout or customer, the surest first.
-_KNOWN_BY: Mapping[str, Mapping[str, str]] = {
+# By kind of object: the placeholders that identify one, with the prefix of its key; the most reliable first.
+_KEY_PREFIXES: Mapping[str, Mapping[str, str]] = {
     "order": {"order_id": "order:", "order_name": "", "order_number": ""},
     "checkout": {"checkout_token": "checkout:"},
     "customer": {"customer_id": "customer:"},
 }
 
 
+# --- from ids to an event_id ----------------------------------------------------------------------------------
+
+
+def event_id_of(event: Event, store: Store) -> str:
+    """The event_id by the store's template, or "" if the event lacks one of its placeholders.
+
+    A longer one than an index takes is replaced by its SHA-256: shoppers choose the length of cart attributes.
+    """
+    event_id = fill_template(event_id_template(event.milestone, store), event.ids)
+    return hashing.sha256(event_id) if len(event_id) > MAX_EVENT_ID else event_id
+
+
+def event_id_template(milestone: Milestone, store: Store) -> str:
+    """The store's template for events of this milestone."""
+    if milestone == "checkout_started":
+        return store.event_id.checkout
+    return store.event_id.customer if milestone == "customer_registered" else store.event_id.order
+
+
+def fill_template(template: str, ids: Mapping[str, str]) -> str:
+    """A template with its placeholders filled, or "" if one of them has no value."""
+    found = [ids.get(piece, "") if is_name else piece for piece, is_name in _pieces(template)]
+    return "".join(found) if all(found) else ""
+
+
+@lru_cache
+def _pieces(template: str) -> tuple[tuple[str, bool], ...]:
+    """The template's literal texts and placeholder names in their order; True marks a name."""
+    return tuple((piece, index % 2 == 1) for index, piece in enumerate(PLACEHOLDER.split(template)) if piece)
+
+
+def object_key(milestone: Milestone, ids: Mapping[str, str]) -> str:
+    """The key by which outbox and ledger name the order, checkout or customer of an event; "" without its id."""
+    kind, placeholder = {
+        "checkout_started": ("checkout", "checkout_token"),
+        "customer_registered": ("customer", "customer_id"),
+    }.get(milestone, ("order", "order_id"))
+    return f"{kind}:{ids[placeholder]}" if placeholder in ids else ""
+
+
+# --- from an event_id to what it is about ---------------------------------------------------------------------
+
+
 @dataclass(frozen=True, slots=True)
 class EventSubject:
-    """An order, checkout or customer of a store. `key` is what the desk knows it by; "" if the id does not tell."""
+    """An order, checkout or customer of a store. `key` finds it in the outbox; "" if the event_id does not name it."""
 
     store: str
     kind: str
@@ -35,23 +82,21 @@ class EventSubject:
 
 
 def subjects_of(event_id: str, stores: Iterable[Store]) -> Iterator[EventSubject]:
-    """All that an event of this id could be about: each store's templates for orders, checkouts and customers."""
+    """Everything an event with this id may be about, by each store's templates for orders, checkouts and customers."""
     for store in stores:
-        for kind, parts in _KNOWN_BY.items():
+        for kind, prefixes in _KEY_PREFIXES.items():
             template: str = getattr(store.event_id, kind)
-            asked = PLACEHOLDER.findall(template)
-            found = template_pattern(
-                template, {name: PLACEHOLDER_PATTERNS.get(name, ".+") for name in asked}
-            ).fullmatch(event_id)
-            if found:
-                values = dict(zip(asked, found.groups(), strict=True))
-                key = next((prefix + values[name] for name, prefix in parts.items() if name in values), "")
+            names = PLACEHOLDER.findall(template)
+            patterns = {name: PLACEHOLDER_PATTERNS.get(name, ".+") for name in names}
+            if match := template_pattern(template, patterns).fullmatch(event_id):
+                values = dict(zip(names, match.groups(), strict=True))
+                key = next((prefix + values[name] for name, prefix in prefixes.items() if name in values), "")
                 yield EventSubject(store.name, kind, key)
 
 
-def template_pattern(template: str, shapes: Mapping[str, str]) -> re.Pattern[str]:
-    """What a filled template looks like, if its placeholders are filled with what has these shapes: a group each."""
+def template_pattern(template: str, patterns: Mapping[str, str]) -> re.Pattern[str]:
+    """A regular expression for filled templates: one group for each placeholder, with the pattern given for it."""
     pieces = PLACEHOLDER.split(template)
     return re.compile(
-        "".join(f"({shapes[piece]})" if at % 2 else re.escape(piece) for at, piece in enumerate(pieces)), re.DOTALL
+        "".join(f"({patterns[piece]})" if at % 2 else re.escape(piece) for at, piece in enumerate(pieces)), re.DOTALL
     )

@@ -1,7 +1,7 @@
-"""Normalise and hash what identifies a person, the way TikTok matches it.
+"""Normalise and hash personal data the way TikTok matches it.
 
-SHA-256 in lower-case hex of the normalised UTF-8 text; city, state and country stay plain. A value that cannot be
-normalised is absent: never "", never the hash of "".
+SHA-256 in lower-case hex of the normalised UTF-8 text; city, state and country are not hashed. A value that cannot be
+normalised becomes "" and is left out of the item: the hash of "" is never sent.
 https://business-api.tiktok.com/portal/docs?id=1771101151059969 (parameters of the Events API)
 """
 
@@ -29,19 +29,20 @@ _US_STATES = {
     "westvirginia": "wv", "wisconsin": "wi", "wyoming": "wy",
 }  # fmt: skip
 _KEPT = frozenset({"ttclid", "utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content", "utm_id"})
-_CLEAN = re.compile(r"([a-z_]+=([A-Za-z0-9_.~+-]++|%(?!40)[0-9A-Fa-f]{2})+(&|$))+")  # needs no encoding, hides no @
-MAX_PARAMETERS = 200  # parameters of a query that are looked at
-# Pages whose address goes on with an id and a key, and segments that look like a key themselves.
+_CLEAN = re.compile(r"([a-z_]+=([A-Za-z0-9_.~+-]++|%(?!40)[0-9A-Fa-f]{2})+(&|$))+")  # needs no encoding, contains no @
+MAX_PARAMETERS = 200  # parameters of a query that are read
+# Path segments followed by an id or a key.
 _PRIVATE = frozenset({
     "checkouts", "orders", "order-received", "order-pay", "view-order", "cn", "c", "account", "activate", "reset",
     "gift_cards", "unsubscribe", "authenticate", "invitations",
 })  # fmt: skip
-# A run of letters is looked at from its beginning only, or a long one would cost its square, and anybody may send one.
+# A segment that looks like a key. The lookbehind starts a match only where a run of letters begins: otherwise a long
+# run, which anybody may send, would take quadratic time.
 _KEY = re.compile(r"(?<![0-9A-Za-z])(?=[0-9A-Za-z]*\d)[0-9A-Za-z]{16,}|^(?=.*\d)[0-9A-Za-z_=%]{24,}$|^eyJ|@|%40")
 
 
 def sha256(normalised: str) -> str:
-    """Lower-case hex of SHA-256; a value that already is such a digest is never hashed twice. "" stays ""."""
+    """SHA-256 in lower-case hex; a value that is such a digest already is not hashed again. "" stays ""."""
     if not normalised:
         return ""
     if _is_hash(normalised):
@@ -54,7 +55,7 @@ def _is_hash(value: str) -> bool:
 
 
 def email(raw: str) -> str:
-    """Hash of the trimmed, lower-case address, or "" if it is no address."""
+    """Hash of the trimmed, lower-case address, or "" if it is not an address."""
     address = raw.strip().lower()
     if _is_hash(address):
         return address
@@ -65,7 +66,7 @@ def email(raw: str) -> str:
 def phone(raw: str, country: str) -> str:
     """Hash of the number in E.164 (with "+"), or "" if libphonenumber does not call it possible.
 
-    `country` (ISO alpha-2) is where a number without country code was typed in; "" leaves such numbers out.
+    `country` (ISO alpha-2) is assumed for a number without a country code; with "" such numbers are left out.
     """
     if _is_hash(raw.strip()):
         return raw.strip().lower()
@@ -85,28 +86,28 @@ def _e164(raw: str, country: str) -> str:
 
 
 def external_id(raw: str) -> str:
-    """Hash of the trimmed id; its case is kept, as TikTok's own example does."""
+    """Hash of the trimmed id, its case kept, as in TikTok's own example."""
     return sha256(raw.strip())
 
 
 def name(raw: str) -> str:
-    """Hash of a first or last name: lower-case, without punctuation and white space; accents are kept."""
+    """Hash of a first or last name: lower-case, accents kept, without punctuation and white space."""
     return sha256(_letters(raw))
 
 
 def zip_code(raw: str, country: str) -> str:
-    """Hash of a postcode: lower-case, without spaces and hyphens; of US ones the first five digits."""
+    """Hash of a postcode: lower-case, without spaces and hyphens; in the US its first five digits."""
     code = "".join(raw.lower().split()).replace("-", "")
     return sha256(code[:5] if country.upper() == "US" and not _is_hash(code) else code)
 
 
 def place(raw: str) -> str:
-    """A city in plain: lower-case letters and digits of any script."""
+    """A city, not hashed: lower-case letters and digits of any script."""
     return _letters(raw)
 
 
 def state(raw: str, country: str) -> str:
-    """A state in plain, as a city; one of the US as its two letters, however it was written."""
+    """A state, not hashed, normalised as a city; a US state as its two letters, however it was written."""
     found = _letters(raw)
     if country.upper() != "US":
         return found
@@ -114,7 +115,7 @@ def state(raw: str, country: str) -> str:
 
 
 def country_code(raw: str) -> str:
-    """A country in plain: ISO-3166 alpha-2 in lower case, or "" for anything else."""
+    """A country, not hashed: ISO-3166 alpha-2 in lower case, or "" for anything else."""
     code = raw.strip().lower()
     return code if len(code) == 2 and code.isascii() and code.isalpha() else ""
 
@@ -126,14 +127,14 @@ def _letters(raw: str) -> str:
     return "".join(c for c in unicodedata.normalize("NFC", lowered) if unicodedata.category(c)[0] in "LNM")
 
 
-@lru_cache(maxsize=4096)  # one shopper's webhooks come close together
+@lru_cache(maxsize=4096)  # one shopper's webhooks arrive close together
 def public_ip(raw: str) -> str:
-    """The shopper's address if it is one of the public internet, else "" (private, reserved, unparsable)."""
+    """The IP address if it is a public one, else "" (private, reserved, unparsable)."""
     try:
         address = ipaddress.ip_address(raw.strip())
     except ValueError:
         return ""
-    if getattr(address, "scope_id", None):  # "%eth0" means a link of some machine
+    if getattr(address, "scope_id", None):  # "%eth0": a link-local address
         return ""
     mapped = getattr(address, "ipv4_mapped", None)
     address = mapped or address
@@ -146,10 +147,10 @@ def locale(raw: str) -> str:
 
 
 def page_url(raw: str, base: str) -> str:
-    """The page without anything secret: scheme, host, path, and of the query only `ttclid` and `utm_*`.
+    """A page's address without secrets: scheme, host, path, and of the query only `ttclid` and `utm_*`.
 
-    `raw` may be a path (Shopify's landing_site); `base` is the shop's address then. Order and recovery keys live in
-    queries and in the paths of order and checkout pages; those paths are cut.
+    `raw` may be a path (Shopify's landing_site), relative to `base`, the shop's address. Paths of order and checkout
+    pages are cut, as order and recovery keys are in them and in queries.
     """
     address, _, query = raw.partition("#")[0].partition("?")
     page, query = _open_page(address, base), _open_query(query)
@@ -182,7 +183,7 @@ def _open_query(query: str) -> str:
 
 
 def _open_path(path: str) -> str:
-    """Cut a path before its first segment that looks like a key or an address, or follows a private page."""
+    """A path up to its first segment that looks like a key or an e-mail address, or follows a private page."""
     kept: list[str] = []
     for segment in path.split("/"):
         if (kept and kept[-1] in _PRIVATE) or _KEY.search(segment):

@@ -1,4 +1,4 @@
-"""What a person may see of a payload: as it was sent, but for what is personal and not hashed."""
+"""Payloads for people to read: as they were sent, with personal data that is not hashed cut short."""
 
 from decimal import Decimal
 from typing import Any
@@ -12,7 +12,7 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 def redacted(payload: bytes | None, indent: int = 0) -> str:
-    """The item as JSON, with ip, user agent and click ids cut short, and pages without their query."""
+    """An item as JSON text, with ip, user agent and click ids cut short, and pages without their query."""
     if payload is None:
         return "(no longer kept)"
     item = _decode(payload)

@@ -1,7 +1,7 @@
-"""Whether what a browser sent and what the server sends of the same order become one at TikTok.
+"""Comparison of a browser's pixel events with the server's, to find out if TikTok will merge them.
 
-TikTok merges copies of equal pixel code, event name and event_id; what else the two say should be the same, for the
-copy that comes first stands. https://ads.tiktok.com/help/article/event-deduplication
+TikTok merges copies with the same pixel code, event name and event_id. The other fields should agree as well, because
+TikTok keeps those of the copy that arrives first. https://ads.tiktok.com/help/article/event-deduplication
 """
 
 import re
@@ -13,12 +13,13 @@ from typing import Literal
 from connector.core.json_fields import Json, json_object, json_objects
 from connector.core.store import MILESTONES, PLACEHOLDER, Milestone, Store
 from connector.mapping.event_id import PLACEHOLDER_PATTERNS, template_pattern
-from connector.mapping.tiktok_event import CURRENCIES, content_type
+from connector.mapping.properties import CURRENCIES, content_type
 from connector.pixel.captured_requests import PixelEvent
 
 Mark = Literal["same", "differs", "note"]
-FindStored = Callable[[str, str, str], Json | None]  # pixel, event, event_id → the item in the outbox, if there is one
+FindServerEvent = Callable[[str, str, str], Json | None]  # pixel, event, event_id → the stored Events API item
 
+# Event names that TikTok has renamed, old to new.
 RENAMED = {
     "CompletePayment": "Purchase",
     "SubmitForm": "Lead",
@@ -31,209 +32,218 @@ _HASH = re.compile("[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class LintFinding:
-    """One line of the report, about one event. What "differs" makes the command exit 1."""
+    """One line of the report, about one event; the mark "differs" makes the command exit with 1."""
 
     mark: Mark
     text: str
 
 
-def lint(sent: Iterable[PixelEvent], store: Store, stored: FindStored | None) -> Iterator[LintFinding]:
-    """Every difference in a sentence, with the setting that mends it; `stored` finds what the server made of it."""
-    for found in _compare(sent, store, stored):
-        # The file is a stranger's: what a terminal would obey, or cannot write at all, is not repeated.
-        plain = "".join(letter if letter.isprintable() else "\ufffd" for letter in found.text)
-        yield LintFinding(found.mark, plain)
+def lint(
+    events: Iterable[PixelEvent], store: Store, find_server_event: FindServerEvent | None
+) -> Iterator[LintFinding]:
+    """Yield each difference as a sentence that names the setting to change.
+
+    `find_server_event` is None if there is no database; then values cannot be compared.
+    """
+    for finding in _compare(events, store, find_server_event):
+        # The file may come from anybody, so control characters must not reach the terminal.
+        printable = "".join(letter if letter.isprintable() else "\ufffd" for letter in finding.text)
+        yield LintFinding(finding.mark, printable)
 
 
-def _compare(sent: Iterable[PixelEvent], store: Store, stored: FindStored | None) -> Iterator[LintFinding]:
-    ours = 0
-    for one in sent:
-        milestone, differences = _milestone(one, store)
+def _compare(
+    events: Iterable[PixelEvent], store: Store, find_server_event: FindServerEvent | None
+) -> Iterator[LintFinding]:
+    sent_by_server = 0
+    for event in events:
+        milestone, differences = _compare_name(event, store)
         if milestone is None and not differences:
-            yield LintFinding("note", f"{one.event}: the server does not send it, so there is nothing to merge")
+            yield LintFinding("note", f"{event.event}: the server does not send it, so there is nothing to merge")
             continue
-        ours += 1
-        found = [*differences, *_pixel(one, store)]
+        sent_by_server += 1
+        differences += _compare_pixel(event, store)
         if milestone is not None:
-            found += _event_id(one, milestone, store)
-        server = stored(one.pixel, one.event, str(one.event_id)) if stored and not found else None
-        found += _properties(one, store, server or {}) + _person(one, store, server or {})
-        yield from (LintFinding("differs", f"{one.event}: {sentence}") for sentence in found)
-        if not found:
-            yield _settled(one, stored is not None, server is not None)
-    if not ours:
+            differences += _compare_event_id(event, milestone, store)
+        server = None
+        if find_server_event and not differences:
+            server = find_server_event(event.pixel, event.event, str(event.event_id))
+        differences += _compare_properties(event, store, server or {}) + _compare_user(event, store, server or {})
+        yield from (LintFinding("differs", f"{event.event}: {sentence}") for sentence in differences)
+        if not differences:
+            yield _same(event, find_server_event is not None, server is not None)
+    if not sent_by_server:
         names = ", ".join(dict.fromkeys(name for kind in MILESTONES for name in store.events[kind]))
-        yield LintFinding("differs", f"none of the events that the server sends is in it ({names}): record a checkout")
+        yield LintFinding("differs", f"it contains no event that the server sends ({names}); record a checkout")
 
 
-def _settled(one: PixelEvent, asked: bool, known: bool) -> LintFinding:
-    ending = f"pixel, name and event_id {one.event_id} are as the server's"
-    if known:
-        return LintFinding("same", f"{one.event}: it merges; {ending}, and the stored event says the same")
-    why = (
-        "the server has no event of this id, so values could not be compared"
-        if asked
-        else "no stored event was looked at"
+def _same(event: PixelEvent, has_database: bool, is_stored: bool) -> LintFinding:
+    agreement = f"pixel, name and event_id {event.event_id} are the same as the server's"
+    if is_stored:
+        return LintFinding("same", f"{event.event}: it merges; {agreement}, and so are the fields of the stored event")
+    reason = (
+        "the server has no event with this id, so values were not compared"
+        if has_database
+        else "values were not compared, because no database was read"
     )
-    return LintFinding("same", f"{one.event}: it will merge; {ending} ({why})")
+    return LintFinding("same", f"{event.event}: it will merge; {agreement} ({reason})")
 
 
-# --- what TikTok merges by ------------------------------------------------------------------------------------
+# --- fields by which TikTok merges ----------------------------------------------------------------------------
 
 
-def _milestone(one: PixelEvent, store: Store) -> tuple[Milestone | None, list[str]]:
-    """What the event is the browser's copy of; and what is wrong with its name, for TikTok tells capitals apart."""
+def _compare_name(event: PixelEvent, store: Store) -> tuple[Milestone | None, list[str]]:
+    """Return the milestone whose event this is a copy of, and the differences of its name; case matters to TikTok."""
     names = {name: milestone for milestone in MILESTONES for name in store.events[milestone]}
-    if one.event in names:
-        return names[one.event], []
+    if event.event in names:
+        return names[event.event], []
     for name, milestone in names.items():
-        if one.event.casefold() == name.casefold():
-            why = f'the server calls it {name}, and TikTok tells capitals apart; set {milestone} = "{one.event}"'
-        elif RENAMED.get(one.event, one.event) == RENAMED.get(name, name):
-            why = f"the server calls it {name}, and it is uncertain whether TikTok merges the two"
-            why = f'{why}; set {milestone} = "{one.event}"'
+        if event.event.casefold() == name.casefold():
+            reason = f"the server calls it {name}, and TikTok's event names are case-sensitive"
+        elif RENAMED.get(event.event, event.event) == RENAMED.get(name, name):
+            reason = f"the server calls it {name}, and TikTok may not merge the two names"
         else:
             continue
-        return milestone, [f"{why} in [stores.{store.name}.events], or correct the browser's"]
+        remedy = f'set {milestone} = "{event.event}" in [stores.{store.name}.events], or correct the browser\'s name'
+        return milestone, [f"{reason}; {remedy}"]
     return None, []
 
 
-def _pixel(one: PixelEvent, store: Store) -> list[str]:
+def _compare_pixel(event: PixelEvent, store: Store) -> list[str]:
     codes = [pixel.code for pixel in store.pixels]
-    if one.pixel in codes:
+    if event.pixel in codes:
         return []
-    where = f"the browser sends it to pixel {one.pixel}, the server to {' and '.join(codes)}; they never merge across"
-    return [f'{where} pixels: set pixel = "{one.pixel}" in [stores.{store.name}], or load the server\'s in the browser']
+    reason = (
+        f"the browser sends it to pixel {event.pixel}, the server to {' and '.join(codes)}; TikTok does not merge "
+        "across pixels"
+    )
+    return [f'{reason}: set pixel = "{event.pixel}" in [stores.{store.name}], or load the server\'s in the browser']
 
 
-def _event_id(one: PixelEvent, milestone: Milestone, store: Store) -> list[str]:
+def _compare_event_id(event: PixelEvent, milestone: Milestone, store: Store) -> list[str]:
     kind = {"checkout_started": "checkout", "customer_registered": "customer"}.get(milestone, "order")
     template: str = getattr(store.event_id, kind)
-    found = one.event_id
-    if found in (None, ""):
-        lost = "it is among the properties, where it does nothing; " if "event_id" in one.properties else ""
-        why = f"it has no event_id, so every copy counts; {lost}pass it as the third argument of ttq.track"
-        return [f"{why} (`connector snippet {store.name} --plain` makes it)"]
-    if not isinstance(found, str):
-        return ["its event_id is a number, the server's is a text; write String(…) around it"]
+    event_id = event.event_id
+    if event_id in (None, ""):
+        misplaced = "it is among the properties, where it has no effect; " if "event_id" in event.properties else ""
+        reason = f"it has no event_id, so every copy counts; {misplaced}pass it as the third argument of ttq.track"
+        return [f"{reason} (`connector snippet {store.name} --plain` generates it)"]
+    if not isinstance(event_id, str):
+        return ["its event_id is a number, the server's is a string; convert it with String(…)"]
     shapes = {name: PLACEHOLDER_PATTERNS.get(name, ".+") for name in PLACEHOLDER.findall(template)}
-    if template_pattern(template, shapes).fullmatch(found):
+    if template_pattern(template, shapes).fullmatch(event_id):
         return []
     remedy = (
-        f'set {kind} = "{like}" in [stores.{store.name}.event_id]'
-        if (like := _template_of(found, kind))
-        else f"pass the server's in the browser (`connector snippet {store.name} --plain` makes it)"
+        f'set {kind} = "{guess}" in [stores.{store.name}.event_id]'
+        if (guess := _guess_template(event_id, kind))
+        else f"use the server's in the browser (`connector snippet {store.name} --plain` generates it)"
     )
-    return [f"its event_id {found[:80]} is not of the server's form {template}; {remedy}"]
+    return [f"its event_id {event_id[:80]} does not match the server's template {template}; {remedy}"]
 
 
-def _template_of(found: str, kind: str) -> str:
-    """The template that would make this id, if it has one part that can only be the order's or the checkout's."""
-    parts, name = (r"[0-9a-f]{32}", "checkout_token") if kind == "checkout" else (r"\d+", f"{kind}_id")
-    once = re.findall(rf"(?<![0-9A-Za-z]){parts}(?![0-9A-Za-z])", found)
-    if len(once) != 1 or "://" in found or set("{}") & set(found):
+def _guess_template(event_id: str, kind: str) -> str:
+    """Return the template that yields this event_id, or "" unless exactly one part of it can be an id."""
+    pattern, name = (r"[0-9a-f]{32}", "checkout_token") if kind == "checkout" else (r"\d+", f"{kind}_id")
+    ids = re.findall(rf"(?<![0-9A-Za-z]){pattern}(?![0-9A-Za-z])", event_id)
+    if len(ids) != 1 or "://" in event_id or set("{}") & set(event_id):
         return ""
-    return found.replace(once[0], f"{{{name}}}")
+    return event_id.replace(ids[0], f"{{{name}}}")
 
 
-# --- what both should say -------------------------------------------------------------------------------------
+# --- fields that should agree ---------------------------------------------------------------------------------
 
 
-def _properties(one: PixelEvent, store: Store, server: Json) -> list[str]:
-    theirs, ours = one.properties, json_object(server.get("properties"))
-    place = f"[stores.{store.name}.mapping]"
+def _compare_properties(event: PixelEvent, store: Store, server: Json) -> list[str]:
+    browser, stored = event.properties, json_object(server.get("properties"))
+    table = f"[stores.{store.name}.mapping]"
     return [
-        *_value(theirs.get("value"), ours.get("value"), place),
-        *_currency(theirs, ours, place),
-        *_contents(theirs, ours, store, place),
+        *_compare_value(browser.get("value"), stored.get("value"), table),
+        *_compare_currency(browser, stored, table),
+        *_compare_contents(browser, stored, store, table),
     ]
 
 
-def _value(theirs: object, ours: object, place: str) -> list[str]:
-    if theirs is None:
+def _compare_value(browser: object, stored: object, table: str) -> list[str]:
+    if browser is None:
         return []  # TikTok adds the server's
-    value = _number(theirs)
+    value = _number(browser)
     if value is None:
-        return [f"its value {str(theirs)[:40]!r} is no number; write a number with a dot and without a currency sign"]
-    if ours is None or value == _number(ours):
+        return [f"its value {str(browser)[:40]!r} is not a number; use a decimal point and no currency sign"]
+    if stored is None or value == _number(stored):
         return []
-    return [
-        f"its value is {value}, the server's {ours}; choose value and value_excludes in {place} as the browser counts"
-    ]
+    return [f"its value is {value}, the server's {stored}; set value and value_excludes in {table} as in the browser"]
 
 
-def _currency(theirs: Json, ours: Json, place: str) -> list[str]:
-    currency = theirs.get("currency")
+def _compare_currency(browser: Json, stored: Json, table: str) -> list[str]:
+    currency = browser.get("currency")
     if currency is None:
-        return ["it has a value without a currency; add currency beside it"] if "value" in theirs else []
+        return ["it has a value without a currency; add currency"] if "value" in browser else []
     if str(currency) not in CURRENCIES:
-        why = "must be upper case" if str(currency).upper() in CURRENCIES else "is none that TikTok lists"
-        return [f"its currency {str(currency)[:10]!r} {why}; correct it in the browser"]
-    if "currency" not in ours or currency == ours["currency"]:
+        reason = "must be upper case" if str(currency).upper() in CURRENCIES else "is not one that TikTok supports"
+        return [f"its currency {str(currency)[:10]!r} {reason}; correct it in the browser"]
+    if "currency" not in stored or currency == stored["currency"]:
         return []
-    why = f"its currency is {currency}, the server's {ours['currency']}"
-    return [f'{why}; set currency = "presentment" or "shop" in {place}']
+    reason = f"its currency is {currency}, the server's {stored['currency']}"
+    return [f'{reason}; set currency = "presentment" or "shop" in {table}']
 
 
-def _contents(theirs: Json, ours: Json, store: Store, place: str) -> list[str]:
-    ids = _content_ids(theirs)
+def _compare_contents(browser: Json, stored: Json, store: Store, table: str) -> list[str]:
+    ids = _content_ids(browser)
     if not ids:
         return []
-    choice = store.mapping.content_id
-    if ours.get("contents"):
-        expected = _content_ids(ours)
+    setting = store.mapping.content_id
+    if stored.get("contents"):
+        expected = _content_ids(stored)
         if sorted(ids) != sorted(expected):
-            return [
-                f"its content ids are {_some(ids)}, the server's {_some(expected)}; choose content_id in {place} to fit"
-            ]
+            reason = f"its content ids are {_shorten(ids)}, the server's {_shorten(expected)}"
+            return [f"{reason}; set content_id in {table} accordingly"]
     else:
-        template = choice if "{" in choice else f"{{{choice}}}"
-        if odd := [one for one in ids if not template_pattern(template, _ITEM_SHAPES).fullmatch(one)]:
-            why = f"its content id {odd[0][:80]} is not of the server's form {choice}"
-            return [f"{why}; choose content_id in {place} to fit"]
-    kind, wanted = theirs.get("content_type"), content_type(choice)
-    if kind is None or kind == wanted:
+        template = setting if "{" in setting else f"{{{setting}}}"
+        pattern = template_pattern(template, _ITEM_SHAPES)
+        if different := [content_id for content_id in ids if not pattern.fullmatch(content_id)]:
+            reason = f"its content id {different[0][:80]} does not match the server's content_id = {setting}"
+            return [f"{reason}; set content_id in {table} accordingly"]
+    browser_type, server_type = browser.get("content_type"), content_type(setting)
+    if browser_type is None or browser_type == server_type:
         return []
-    return [
-        f"its content_type is {str(kind)[:40]}, the server's {wanted} (of content_id in {place}); correct one of them"
-    ]
+    reason = f"its content_type is {str(browser_type)[:40]}, the server's {server_type} (from content_id in {table})"
+    return [f"{reason}; correct one of them"]
 
 
 def _content_ids(properties: Json) -> list[str]:
-    listed = [row.get("content_id") for row in json_objects(properties.get("contents"))]
-    alone = properties.get("content_ids")
-    if not listed and isinstance(alone, list):
-        listed = alone
-    if not listed:
-        listed = [properties.get("content_id")]
-    return [str(one) for one in listed if isinstance(one, str | int) and str(one)]
+    ids = [row.get("content_id") for row in json_objects(properties.get("contents"))]
+    content_ids = properties.get("content_ids")
+    if not ids and isinstance(content_ids, list):
+        ids = content_ids
+    if not ids:
+        ids = [properties.get("content_id")]
+    return [str(content_id) for content_id in ids if isinstance(content_id, str | int) and str(content_id)]
 
 
-def _person(one: PixelEvent, store: Store, server: Json) -> list[str]:
-    """Never with a value: an id that is not hashed is somebody's."""
-    found, ours = [], json_object(server.get("user"))
-    theirs = one.user.get("external_id")
-    if theirs and not (isinstance(theirs, str) and _HASH.fullmatch(theirs)):
-        found.append(
-            "its external_id is no SHA-256 in lower-case hexadecimal, as the server's is; hash it before ttq.identify, "
-            "for the pixel does not"
+def _compare_user(event: PixelEvent, store: Store, server: Json) -> list[str]:
+    """Return the differences without values, because an unhashed value is personal data."""
+    differences, stored = [], json_object(server.get("user"))
+    external_id = event.user.get("external_id")
+    if external_id and not (isinstance(external_id, str) and _HASH.fullmatch(external_id)):
+        differences.append(
+            "its external_id is not a SHA-256 in lower-case hexadecimal, as the server's is; hash it before "
+            "ttq.identify, because the pixel does not"
         )
-    elif theirs and _differs(theirs, ours.get("external_id")):
-        found.append(
-            "its external_id is the hash of something else than the server's; choose external_id in "
-            f"[stores.{store.name}] as the browser does"
+    elif external_id and _differs(external_id, stored.get("external_id")):
+        differences.append(
+            "its external_id is the hash of another value than the server's; set external_id in "
+            f"[stores.{store.name}] as in the browser"
         )
     for name, key in (("email", "email"), ("phone_number", "phone")):
-        hashed = one.user.get(name)
-        if isinstance(hashed, str) and _HASH.fullmatch(hashed) and _differs(hashed, ours.get(key)):
+        digest = event.user.get(name)
+        if isinstance(digest, str) and _HASH.fullmatch(digest) and _differs(digest, stored.get(key)):
             form = "trimmed and in lower case" if key == "email" else "in E.164, with + and country code"
-            found.append(f"its {key} is the hash of something else than the server's; hash it {form}")
-    return found
+            differences.append(f"its {key} is the hash of another value than the server's; hash it {form}")
+    return differences
 
 
-def _differs(theirs: str, ours: object) -> bool:
-    """The server may say several, or nothing."""
-    return bool(ours) and theirs not in (ours if isinstance(ours, list) else [ours])
+def _differs(browser: str, stored: object) -> bool:
+    """True if the server stored one or several values, and the browser's is not among them."""
+    return bool(stored) and browser not in (stored if isinstance(stored, list) else [stored])
 
 
 def _number(value: object) -> Decimal | None:
@@ -246,5 +256,5 @@ def _number(value: object) -> Decimal | None:
     return number if number.is_finite() else None
 
 
-def _some(ids: list[str]) -> str:
-    return ", ".join(one[:40] for one in ids[:5]) + (" …" if len(ids) > 5 else "")
+def _shorten(ids: list[str]) -> str:
+    return ", ".join(content_id[:40] for content_id in ids[:5]) + (" …" if len(ids) > 5 else "")

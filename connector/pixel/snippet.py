@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from connector.core.store import BROWSER_MILESTONES, PLACEHOLDER, Milestone, Store
 from connector.mapping.consent import EUROPE
-from connector.mapping.tiktok_event import CONTENT_ID_CHAINS, CURRENCIES, EXCLUDES, content_type
+from connector.mapping.properties import CONTENT_ID_CHAINS, CURRENCIES, EXCLUDES, content_type
 from platforms.shopify import webhooks as shopify
 from platforms.woocommerce import webhooks as woocommerce
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 from connector.core.event import DataRequest
 from connector.core.store import Store
 from connector.mapping import hashing
-from connector.mapping.tiktok_event import fill_template, object_key
+from connector.mapping.event_id import fill_template, object_key
 
 _ADDRESS = re.compile(r"[^\s\"'<>(),;:\\\[\]]+@[^\s\"'<>(),;:\\\[\]@]+")
 _FEWEST, _MOST, _LONGEST = 6, 15, 40  # digits of a phone number, and characters of one however it is written

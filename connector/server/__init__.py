@@ -1,1 +1,1 @@
-"""The processes: the supervisor behind `connector serve`, gunicorn and its workers."""
+"""Processes: the supervisor of `connector serve`, gunicorn's settings and its worker class."""

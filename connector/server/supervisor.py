@@ -1,8 +1,8 @@
-"""`connector serve`: a small parent of two children, gunicorn and the relay.
+"""`connector serve`: a small supervisor of two child processes, gunicorn and the relay.
 
-TERM and INT go to both, which finish what they have begun; HUP restarts both with the settings read again. A relay
-that dies is started again; without gunicorn there is nothing to serve, so the parent ends. Children end with the
-parent: they hold the read end of a pipe whose write end only the parent has.
+TERM and INT are forwarded to both, which finish the work in progress; HUP restarts both with reloaded settings. A relay
+that dies is restarted with back-off; if gunicorn dies, the supervisor exits with 1. The children end with the
+supervisor, because they watch a pipe whose write end only the supervisor holds.
 """
 
 import contextlib
@@ -18,56 +18,59 @@ from types import FrameType
 
 from connector.core import logs
 
-log = logging.getLogger("connector.server.supervisor")
+log = logging.getLogger(__name__)
 
-GRACE = 30.0  # seconds for requests under way; PaaSes kill after 30
-LONGEST_PAUSE = 30.0  # seconds before a relay that keeps dying is started again
-RELAY_NICE = 10  # more than the web's
-SETTLED = 60.0  # seconds; a relay that lived this long starts afresh with the shortest pause
-LIFELINE = "CONNECTOR_LIFELINE"
-# glibc otherwise keeps a heap for every few threads, each as large as it ever was. Measured with 16 threads: 211 MB
-# instead of 225 after 10,000 webhooks, 225 instead of 257 after 60,000.
+GRACE = 30.0  # seconds for work in progress; a PaaS kills after 30
+MAX_BACKOFF = 30.0  # seconds before a relay that keeps dying is restarted
+RELAY_NICE = 10  # added to the niceness of the web process
+STABLE_AFTER = 60.0  # seconds after which a running relay resets the back-off
+PARENT_PIPE = "CONNECTOR_LIFELINE"  # environment variable: the pipe's file descriptor
+# By default glibc creates many heaps for a threaded process, and each keeps its peak size. Measured with 16 threads:
+# 211 MB instead of 225 after 10,000 webhooks, 225 instead of 257 after 60,000.
 # https://www.gnu.org/software/libc/manual/html_node/Memory-Allocation-Tunables.html
-FEW_HEAPS = {"MALLOC_ARENA_MAX": "2"}
+MALLOC_SETTINGS = {"MALLOC_ARENA_MAX": "2"}
 
 
 def end_with_parent() -> None:
-    """End this process with TERM when the `serve` that started it is gone, however it went."""
-    lifeline = os.environ.get(LIFELINE)
-    if lifeline is None:
+    """Send TERM to this process as soon as the `serve` process that started it has ended, even if it was killed."""
+    descriptor = os.environ.get(PARENT_PIPE)
+    if descriptor is None:
         return
 
     def watch() -> None:
-        os.read(int(lifeline), 1)  # returns only at end of file
+        os.read(int(descriptor), 1)  # returns only at end of file
         os.kill(os.getpid(), signal.SIGTERM)
 
-    threading.Thread(target=watch, daemon=True, name="lifeline").start()
+    threading.Thread(target=watch, daemon=True, name="parent-pipe").start()
 
 
 class Supervisor:
-    """The parent. Command lines of its children: `ready` ends with 0 when the others can be started."""
+    """Starts, watches and ends the child processes, given as command lines.
+
+    `ready` checks and prepares the database; it exits with 0 if `web` and `relay` can be started.
+    """
 
     def __init__(self, ready: Sequence[str], web: Sequence[str], relay: Sequence[str]) -> None:
         self._ready = list(ready)
         self._commands = {"web": list(web), "relay": list(relay)}
         self._children: dict[str, subprocess.Popen[bytes]] = {}
-        self._lifeline, self._held = os.pipe()
+        self._pipe_read, self._pipe_write = os.pipe()
         self._ending = False
         self._reload = False
         self._wake = threading.Event()
         self._restarts = 0
         self._relay_due = 0.0
-        self._relay_began = 0.0
+        self._relay_started = 0.0
 
     def listen(self) -> None:
-        """Take the signals, from now on."""
+        """Install the signal handlers."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_end)
         signal.signal(signal.SIGHUP, self._on_reload)
 
     def run(self) -> int:
-        """Start both, when all is ready, and watch over them; the exit status."""
-        if unready := self._make_ready():
+        """Start both children and watch them until a signal or a failure; return the exit status."""
+        if unready := self._run_ready():
             return 0 if self._ending else unready
         for name in self._commands:
             if not self._ending:
@@ -85,9 +88,9 @@ class Supervisor:
                 return 1
         return self._end_all()
 
-    def _make_ready(self) -> int:
-        """A child's work, for it needs most of our libraries, and the parent would carry them for ever after."""
-        child = subprocess.Popen(self._ready, start_new_session=True)  # noqa: S603 — our own command
+    def _run_ready(self) -> int:
+        """Run `ready` and return its exit status; a child process, so that its libraries do not stay in memory here."""
+        child = subprocess.Popen(self._ready, start_new_session=True)  # noqa: S603 (a fixed command)
         _wait(lambda: 0 if self._ending else child.poll(), float("inf"))
         if self._ending and child.poll() is None:
             child.send_signal(signal.SIGTERM)
@@ -95,38 +98,38 @@ class Supervisor:
 
     def _start(self, name: str) -> None:
         if name == "relay":
-            self._relay_began = time.monotonic()
-        environment = FEW_HEAPS | os.environ | {LIFELINE: str(self._lifeline)}
-        self._children[name] = subprocess.Popen(  # noqa: S603 — our own commands
-            self._commands[name], pass_fds=(self._lifeline,), env=environment, start_new_session=True
+            self._relay_started = time.monotonic()
+        environment = MALLOC_SETTINGS | os.environ | {PARENT_PIPE: str(self._pipe_read)}
+        self._children[name] = subprocess.Popen(  # noqa: S603 (fixed commands)
+            self._commands[name], pass_fds=(self._pipe_read,), env=environment, start_new_session=True
         )
         if name == "relay":
-            # A shop waits for its answer, TikTok for nothing: webhooks come first where both want the processor.
-            with contextlib.suppress(OSError):  # a host may forbid it; then they are equals
-                own = os.getpriority(os.PRIO_PROCESS, 0)
-                os.setpriority(os.PRIO_PROCESS, self._children[name].pid, own + RELAY_NICE)
+            # Shops wait for an answer, nobody waits for the relay: webhooks get the processor first.
+            with contextlib.suppress(OSError):  # forbidden by the host; both have the same priority then
+                own_nice = os.getpriority(os.PRIO_PROCESS, 0)
+                os.setpriority(os.PRIO_PROCESS, self._children[name].pid, own_nice + RELAY_NICE)
 
     def _watch_relay(self) -> None:
         relay = self._children["relay"]
         if self._ending or relay.poll() is None:
             return
         if not self._relay_due:
-            if time.monotonic() - self._relay_began > SETTLED:
+            if time.monotonic() - self._relay_started > STABLE_AFTER:
                 self._restarts = 0
-            pause = min(2.0**self._restarts - 1, LONGEST_PAUSE)
-            log.error("the relay ended with status %s, starting it again in %.0f s", relay.returncode, pause)
-            self._relay_due = time.monotonic() + pause
+            backoff = min(2.0**self._restarts - 1, MAX_BACKOFF)
+            log.error("the relay ended with status %s; restarting it in %.0f s", relay.returncode, backoff)
+            self._relay_due = time.monotonic() + backoff
             self._restarts += 1
         if time.monotonic() >= self._relay_due:
             self._relay_due = 0.0
             self._start("relay")
 
     def _restart_both(self) -> None:
-        if self._make_ready():
-            log.error("the new settings cannot be used, for the reason above, so the old ones stay")
+        if self._run_ready():
+            log.error("the new settings are invalid (see above); the old ones stay in use")
             return
-        log.info("restarting with the settings read again")
-        # Gunicorn keeps its socket over a HUP and replaces the workers, so no webhook is refused meanwhile.
+        log.info("restarting with reloaded settings")
+        # On HUP gunicorn keeps its socket and replaces the workers, so no webhook is refused.
         self._children["web"].send_signal(signal.SIGHUP)
         self._children["relay"].send_signal(signal.SIGTERM)
         _wait(lambda: 0 if self._ending else self._children["relay"].poll(), GRACE)
@@ -141,10 +144,10 @@ class Supervisor:
         _wait(lambda: 0 if all(child.poll() is not None for child in self._children.values()) else None, GRACE - 2)
         for name, child in self._children.items():
             if child.poll() is None:
-                log.error("%s did not end in time and is killed; its work falls due again", name)
+                log.error("%s did not end in time and is killed; its unfinished work will be retried", name)
                 child.kill()
                 child.wait()
-        # A child that had not come so far as to listen for TERM ends by it: in good order all the same.
+        # A child that had not installed its handler yet is ended by TERM itself, which is fine, too.
         return max(
             (0 if child.returncode in (0, -signal.SIGTERM) else 1 for child in self._children.values()), default=0
         )
@@ -159,16 +162,16 @@ class Supervisor:
 
 
 def serve() -> int:
-    """Both halves of the way on this machine; the exit status. TERM ends it at any moment."""
+    """Run gunicorn and the relay until TERM or INT; return the exit status."""
     logs.set_up(*logs.wanted(os.environ))
-    own = [sys.executable, "-m", "connector"]
-    supervisor = Supervisor([*own, "ready"], [*own, "web"], [*own, "relay"])
+    command = [sys.executable, "-m", "connector"]
+    supervisor = Supervisor([*command, "ready"], [*command, "web"], [*command, "relay"])
     supervisor.listen()
     return supervisor.run()
 
 
 def _wait(done: Callable[[], int | None], seconds: float) -> None:
-    until = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds
     pause = threading.Event()
-    while done() is None and time.monotonic() < until:
+    while done() is None and time.monotonic() < deadline:
         pause.wait(0.05)

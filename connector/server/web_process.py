@@ -1,4 +1,4 @@
-"""The web half of `connector serve`: gunicorn, set up as shops need it."""
+"""The web process of `connector serve`: gunicorn with settings for webhooks."""
 
 import gc
 import os
@@ -9,28 +9,30 @@ from connector.config.settings import Config, load
 from connector.server.supervisor import end_with_parent
 from connector.web.metrics_folder import METRICS_FOLDER
 
-THREADS = 16  # while some wait for their commit, others are read, verified and mapped
+THREADS = 16  # per worker; while some wait for a commit, others read, verify and map
 
 
 def gunicorn_settings(config: Config) -> dict[str, object]:
-    """Gunicorn as shops need it: threads with keep-alive, time-outs, and no file in anybody's home directory."""
+    """Return gunicorn's settings: threads, keep-alive, timeouts, logging, and no files in a home directory."""
     return {
         "bind": f"0.0.0.0:{config.port}",
         "workers": config.web_concurrency,
         "worker_class": "connector.server.gunicorn_worker.SlowClientWorker",
         "threads": THREADS,
-        "keepalive": 75,  # Shopify re-uses connections; longer than the idle time-out of common load balancers
+        "keepalive": 75,  # seconds; Shopify reuses connections, and common load balancers close idle ones earlier
         "timeout": 30,
         "graceful_timeout": 20,
         "worker_tmp_dir": "/dev/shm" if os.path.isdir("/dev/shm") else None,  # noqa: S108
         "control_socket_disable": True,
         "limit_request_line": 4094,
         "limit_request_fields": 100,
-        # Gunicorn's own lines take the way of ours: the same form and level.
+        # Gunicorn logs with the connector's format and level.
         "logconfig_dict": {
-            "formatters": {"ours": {"()": "connector.core.logs.formatter", "form": config.log_format}},
-            "handlers": {"ours": {"class": "logging.StreamHandler", "formatter": "ours", "stream": "ext://sys.stderr"}},
-            "root": {"level": config.log_level, "handlers": ["ours"]},
+            "formatters": {"connector": {"()": "connector.core.logs.formatter", "form": config.log_format}},
+            "handlers": {
+                "connector": {"class": "logging.StreamHandler", "formatter": "connector", "stream": "ext://sys.stderr"}
+            },
+            "root": {"level": config.log_level, "handlers": ["connector"]},
             "loggers": {"gunicorn.error": {"level": config.log_level, "handlers": [], "propagate": True}},
         },
         "logger_class": "connector.server.gunicorn_worker.Log",
@@ -39,10 +41,10 @@ def gunicorn_settings(config: Config) -> dict[str, object]:
 
 
 def run_web(config: Config) -> None:
-    """Gunicorn in this process; returns only by exiting."""
-    share_request_metrics()  # before anything imports the library that counts
-    # Imported before the workers are forked, so that they share what they only read; frozen, or the garbage collector
-    # would write into those pages.
+    """Run gunicorn in this process; it ends by exiting the process."""
+    share_request_metrics()  # before prometheus_client is imported
+    # Imported before the workers are forked, so that they share this memory. gc.freeze() keeps the garbage collector
+    # from writing into the shared pages.
     from gunicorn.app.base import BaseApplication  # noqa: PLC0415
     from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415
 
@@ -53,8 +55,8 @@ def run_web(config: Config) -> None:
 
     class Web(BaseApplication):  # type: ignore[misc] # gunicorn has no types
         def load_config(self) -> None:
-            # At the start and on HUP only. A worker that is replaced between gets these same settings, whatever
-            # half-edited file lies on the disk at that moment.
+            # Called at the start and on HUP only: a worker that is replaced in between gets the same settings, even if
+            # the file is being edited.
             self.settings = load(os.environ)
             for key, value in gunicorn_settings(self.settings).items():
                 self.cfg.set(key, value)
@@ -69,6 +71,6 @@ def run_web(config: Config) -> None:
 
 
 def share_request_metrics() -> None:
-    """Make the folder in which all workers count their requests (`web.request_metrics`), in memory where possible."""
-    place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
-    os.environ[METRICS_FOLDER] = tempfile.mkdtemp(prefix="connector-metrics-", dir=place)
+    """Create the folder for the request metrics of all workers (`web.request_metrics`), in memory if possible."""
+    parent = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
+    os.environ[METRICS_FOLDER] = tempfile.mkdtemp(prefix="connector-metrics-", dir=parent)

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from connector.mapping.consent import CONSENT_DENIED, CONSENT_MISSING
-from connector.mapping.tiktok_event import NOTHING_TO_MATCH, PUBLIC_IP_MISSING, matchable
+from connector.mapping.filters import NOTHING_TO_MATCH, PUBLIC_IP_MISSING, matchable
 
 _PARTS = msgspec.json.Decoder(dict[str, Raw])
 _TEXTS = msgspec.json.Decoder(dict[str, str])

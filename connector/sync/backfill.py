@@ -19,7 +19,7 @@ from connector.core.signature import body_sha256
 from connector.core.store import Store
 from connector.core.text import how_many
 from connector.core.webhook import InvalidPayload, NotJson, Platform, Webhook
-from connector.intake.intake import Examination, decision, examine, internal_error, parked_webhook
+from connector.intake.examine import Examination, decision, examine, internal_error, parked_webhook
 from connector.mapping.tiktok_event import OutboundEvent
 from connector.outbox.ledger import Decision
 from connector.outbox.outbox import Outbox
@@ -140,60 +140,63 @@ class HistoryImport:
             if digest not in self._taken
         ]
         self._taken.update(bodies)
-        looked = [(webhook, seen) for webhook in webhooks if (seen := self._look(webhook, now)) is not None]
-        known = self._memory.known([item for _, seen in looked for item in seen.events])
-        only_skipped = {seen.object_key for _, seen in looked if not seen.events and seen.object_key}
-        told = self._memory.told(self._store.name, only_skipped)
-        for webhook, seen in looked:
-            self._note_who(seen)
-            self.tally.reasons.update(f"{skip.milestone}: {skip.reason}" for skip in seen.skipped)
-            if seen.events:
-                self._offer(webhook, seen, known)
-            elif seen.skipped:
+        looked = [(webhook, self._look(webhook, now)) for webhook in webhooks]
+        examined = [(webhook, examination) for webhook, examination in looked if examination is not None]
+        known = self._memory.known([event for _, examination in examined for event in examination.events])
+        only_skipped = {examination.object_key for _, examination in examined if not examination.events}
+        told = self._memory.told(self._store.name, only_skipped - {""})
+        for webhook, examination in examined:
+            self._note_who(examination)
+            self.tally.reasons.update(f"{skip.milestone}: {skip.reason}" for skip in examination.skipped)
+            if examination.events:
+                self._offer(webhook, examination, known)
+            elif examination.skipped:
                 self.tally.skipped += 1
-                self._tell(webhook, seen, told)
+                self._tell(webhook, examination, told)
 
     def _look(self, webhook: Webhook, now: datetime) -> Examination | None:
-        """What a body amounts to within the time asked for; None when there is nothing (more) to do about it."""
+        """Examine a body, its events limited to `between`; None if nothing is left to do about it."""
         self.tally.found += 1
         try:
-            seen = examine(webhook, self._platform, self._store, now, self._go_live)
+            examination = examine(webhook, self._platform, self._store, now, self._go_live)
         except (InvalidPayload, NotJson) as error:
             self._park(webhook, str(error))
             return None
         except Exception as error:
             self._park(webhook, internal_error(error))
             return None
-        if not seen.events and not seen.skipped:
+        if not examination.events and not examination.skipped:
             self.tally.empty += 1
             return None
-        if self._between is None or not seen.events:
-            return seen
+        if self._between is None or not examination.events:
+            return examination
         start, end = self._between
-        within = tuple(item for item in seen.events if start <= item.occurred_at <= end)
+        within = tuple(item for item in examination.events if start <= item.occurred_at <= end)
         if not within:
             self.tally.outside += 1
             return None
-        return replace(seen, events=within)
+        return replace(examination, events=within)
 
-    def _offer(self, webhook: Webhook, seen: Examination, known: set[tuple[str, str, str]]) -> None:
-        new = sum((item.pixel.code, item.event, item.event_id) not in known for item in seen.events)
+    def _offer(self, webhook: Webhook, examination: Examination, known: set[tuple[str, str, str]]) -> None:
+        new = sum((item.pixel.code, item.event, item.event_id) not in known for item in examination.events)
         if new and not self._dry_run:
             # Asked all the same, as its webhook may just have come.
-            new = self._outbox.record(self._decision(webhook, seen, f"{SAID[self._walk]}; {seen.reason}".rstrip("; ")))
+            reason = f"{SAID[self._walk]}; {examination.reason}".rstrip("; ")
+            new = self._outbox.record(self._decision(webhook, examination, reason))
         if not new:
             self.tally.there += 1
             return
         self.tally.events += new
-        self.tally.queued["customer" if seen.object_key.startswith("customer:") else "order"] += 1
+        self.tally.queued["customer" if examination.object_key.startswith("customer:") else "order"] += 1
 
-    def _tell(self, webhook: Webhook, seen: Examination, told: set[tuple[str, str]]) -> None:
+    def _tell(self, webhook: Webhook, examination: Examination, told: set[tuple[str, str]]) -> None:
         """A ledger line, so that `events show` knows why; but none twice, nor about what was sent."""
-        if not {(seen.object_key, seen.reason), (seen.object_key, "")} & told and not self._dry_run:
-            self._outbox.record(self._decision(webhook, seen, seen.reason))
+        key = examination.object_key
+        if not {(key, examination.reason), (key, "")} & told and not self._dry_run:
+            self._outbox.record(self._decision(webhook, examination, examination.reason))
 
-    def _decision(self, webhook: Webhook, seen: Examination, reason: str) -> Decision:
-        made = decision(webhook, self._store, seen, self._clock().timestamp())
+    def _decision(self, webhook: Webhook, examination: Examination, reason: str) -> Decision:
+        made = decision(webhook, self._store, examination, self._clock().timestamp())
         return replace(made, reason=reason[:1000])
 
     def _park(self, webhook: Webhook, reason: str) -> None:
@@ -202,10 +205,10 @@ class HistoryImport:
         if not self._dry_run:
             self._outbox.park(parked_webhook(webhook, self._store, reason), self._walk)
 
-    def _note_who(self, seen: Examination) -> None:
-        if PERSONAL_DATA_WITHHELD in seen.reason:
-            self.tally.withheld.add(seen.object_key)
-        elif any(item.email or item.phone for item in seen.events):
+    def _note_who(self, examination: Examination) -> None:
+        if PERSONAL_DATA_WITHHELD in examination.reason:
+            self.tally.withheld.add(examination.object_key)
+        elif any(item.email or item.phone for item in examination.events):
             self.tally.withheld.clear()
 
 

@@ -7,7 +7,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from connector.core.store import Store
 from connector.signals.collector import MAX_BEACON, BeaconRequest, Collector
-from connector.web.errors import as_bad_request
+from connector.web.errors import as_http_error
 
 # A custom pixel runs in a frame without an origin, so every origin may send; the answer has no body to read.
 CORS = {
@@ -59,4 +59,4 @@ def _body() -> bytes:
     try:
         return request.get_data(cache=False)
     except Exception as error:
-        raise as_bad_request(error) from error
+        raise as_http_error(error) from error

@@ -1,4 +1,4 @@
-"""Answers over HTTP, and one table from what went wrong to a status."""
+"""JSON responses, and the table from exceptions to HTTP statuses."""
 
 import logging
 
@@ -9,11 +9,11 @@ from werkzeug.exceptions import BadRequest, HTTPException
 from connector.core.webhook import InvalidSignature, NotJson
 from connector.storage.database import CannotStore
 
-log = logging.getLogger("connector.web.application")
+log = logging.getLogger(__name__)
 
 
 class UnknownStore(LookupError):
-    """A webhook's address names a store that is not configured."""
+    """The URL of a webhook names a store that is not configured."""
 
 
 STATUS: dict[type[Exception], tuple[int, dict[str, str]]] = {
@@ -24,23 +24,28 @@ STATUS: dict[type[Exception], tuple[int, dict[str, str]]] = {
 }
 
 
-def json_response(code: int, **body: str | int) -> Response:
-    """A status with a line of JSON."""
-    return Response(msgspec.json.encode(body) + b"\n", code, mimetype="application/json")
+def json_response(code: int, **fields: str | int) -> Response:
+    """Return a response with this HTTP status and the fields as one line of JSON."""
+    return Response(msgspec.json.encode(fields) + b"\n", code, mimetype="application/json")
 
 
 def error_response(error: Exception) -> Response:
-    """What is answered to who asked, when this was raised; a fault of ours goes to the log as well."""
+    """Return the response for an exception; 503 is logged, an unexpected exception (500) with its traceback."""
     if isinstance(error, HTTPException) and error.code:
         return json_response(error.code, error=error.name)
     status, headers = STATUS.get(type(error), (500, {}))
-    if status >= 500:
-        log.error("%s", error if status == 503 else type(error).__name__, exc_info=error if status == 500 else None)
-    said = json_response(status, error=str(error) if status < 500 else "cannot store now, try again")
-    said.headers.update(headers)
-    return said
+    if status == 503:
+        log.error("%s", error)
+    elif status == 500:
+        log.error("%s", type(error).__name__, exc_info=error)
+    response = json_response(status, error=str(error) if status < 500 else "cannot store now, try again")
+    response.headers.update(headers)
+    return response
 
 
-def as_bad_request(error: Exception) -> HTTPException:
-    """The kinds of its own that gunicorn raises for chunks that are none and connections that end, as one of HTTP."""
+def as_http_error(error: Exception) -> HTTPException:
+    """Return an HTTP error for a body that could not be read: 400, unless the exception is one already.
+
+    Gunicorn raises exceptions of its own for malformed chunks and closed connections.
+    """
     return error if isinstance(error, HTTPException) else BadRequest("the body cannot be read")

@@ -1,8 +1,8 @@
-"""`GET /metrics`: what Prometheus reads. The web's processes count requests, the rest is read from the database.
+"""`GET /metrics` for Prometheus: the requests counted by the web processes, and figures read from the database.
 
-What is read costs the same however many events there are: what waits is counted up to `COUNTED` in each lane, and all
-that grows is read from `totals` (`monitoring.event_stats`). The relay, which sends, has no port of its own on a PaaS.
-https://prometheus.io/docs/practices/naming/
+The cost of a scrape does not grow with the number of events: waiting events are counted up to `COUNTED` in each lane,
+and counters are read from `totals` (`monitoring.event_stats`). The relay has no port of its own on a PaaS, so the web
+process reports its figures, too. https://prometheus.io/docs/practices/naming/
 """
 
 import time
@@ -14,185 +14,188 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from connector.config.settings import Config
-from connector.dashboard.auth import Authenticator, caller
+from connector.dashboard.auth import Authenticator, caller_id
 from connector.monitoring.event_stats import BEYOND, BUCKETS, EventStats, Statistic, amount, match_key_counts
 from connector.monitoring.problems import KINDS, SILENT, alive
 from connector.outbox.queries import OutboxQueries
 from connector.storage.database import CannotStore, Database
 from connector.web.request_metrics import RequestMetrics
 
-COUNTED = 10_000  # rows of a lane; a number this large means so many or more
-PARKED_COUNTED = 1000
+COUNTED = 10_000  # events; a lane with more is reported as this number
+PARKED_COUNTED = 1000  # webhooks; a store with more is reported as this number
+PIXEL = ("store", "pixel")
+EVENT = ("store", "pixel", "event")
 _SENT = {
     "sent": (
         "connector_events_sent",
-        "Attempts to send an event, by how they ended and TikTok's code; no test events.",
+        "Attempts to send an event, by outcome and TikTok's code; without test events.",
     ),
-    "tested": ("connector_test_events_sent", "The same for events that went to Test Events."),
+    "tested": ("connector_test_events_sent", "Attempts to send an event to Test Events, by outcome and TikTok's code."),
 }
 
 
 def pages(
     config: Config, database: Database, request_metrics: RequestMetrics, authenticator: Authenticator
 ) -> Blueprint:
-    """The route, which asks for ADMIN_PASSWORD by basic auth where there is one."""
-    page = Blueprint("metrics", __name__)
-    stored = DatabaseMetrics(database, list(config.stores))
+    """The `/metrics` route; it requires ADMIN_PASSWORD by basic auth if one is set."""
+    blueprint = Blueprint("metrics", __name__)
+    database_metrics = DatabaseMetrics(database, list(config.stores))
 
-    @page.get("/metrics")
+    @blueprint.get("/metrics")
     def metrics() -> Response:
-        if not authenticator.closed and (refusal := _refusal(authenticator, config.trusted_proxies)):
-            return refusal
+        if not authenticator.disabled and (denial := _check_password(authenticator, config.trusted_proxies)):
+            return denial
         registry = CollectorRegistry()
-        registry.register(stored)
+        registry.register(database_metrics)
         text = generate_latest(request_metrics.registry()) + generate_latest(registry)
         return Response(text, content_type=CONTENT_TYPE_LATEST, headers={"Cache-Control": "no-store"})
 
-    return page
+    return blueprint
 
 
-def _refusal(authenticator: Authenticator, hops: int) -> Response | None:
+def _check_password(authenticator: Authenticator, trusted_proxies: int) -> Response | None:
+    """Return the response that denies access, or None if the password is right."""
     try:
-        given = request.authorization
-    except ValueError:  # no Base64 is beyond ASCII
-        given = None
-    who = caller(request.remote_addr or "", request.headers.get("X-Forwarded-For", ""), hops)
-    if given is None or given.type != "basic":
-        return _refused(401, "basic auth is needed: any user name, and ADMIN_PASSWORD")
-    match authenticator.ask(given.password or "", who):
+        credentials = request.authorization
+    except ValueError:  # werkzeug raises it for Base64 of bytes beyond ASCII
+        credentials = None
+    if credentials is None or credentials.type != "basic":
+        return _denial(401, "basic auth is required: any user name, and ADMIN_PASSWORD as the password")
+    caller = caller_id(request.remote_addr or "", request.headers.get("X-Forwarded-For", ""), trusted_proxies)
+    match authenticator.verify_password(credentials.password or "", caller):
         case "in":
             return None
         case "wait":
-            return _refused(429, "too many wrong passwords; try again in five minutes")
+            return _denial(429, "too many wrong passwords; try again in five minutes")
         case "wrong":
-            return _refused(401, "this is not ADMIN_PASSWORD")
+            return _denial(401, "wrong password; use the value of ADMIN_PASSWORD")
 
 
-def _refused(status: int, error: str) -> Response:
-    answer = jsonify(error=error)
-    answer.status_code = status
-    answer.headers.update({"WWW-Authenticate": 'Basic realm="connector"'} if status == 401 else {"Retry-After": "300"})
-    return answer
+def _denial(status: int, error: str) -> Response:
+    response = jsonify(error=error)
+    response.status_code = status
+    header = {"WWW-Authenticate": 'Basic realm="connector"'} if status == 401 else {"Retry-After": "300"}
+    response.headers.update(header)
+    return response
 
 
 class DatabaseMetrics:
-    """What the database tells, collected anew each time Prometheus asks."""
+    """A Prometheus collector that queries the database at each scrape. `clock` returns Unix seconds."""
 
     def __init__(self, database: Database, stores: Iterable[str], clock: Callable[[], float] = time.time) -> None:
         self._queries = OutboxQueries(database)
-        self._tallies = EventStats(database)
+        self._event_stats = EventStats(database)
         self._stores = list(stores)
         self._clock = clock
 
     def describe(self) -> list[Metric]:
-        """Nothing: or the registry would ask the database only to learn the names."""
+        """Return nothing; without this method the registry would collect once only to learn the names."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """All of it; only `connector_database_up 0` when the database does not answer."""
+        """Yield all metrics, or only `connector_database_up 0` if the database does not answer."""
         up = GaugeMetricFamily(
-            "connector_database_up", "Whether the database answered; if not, what it tells is missing."
+            "connector_database_up", "1 if the database answered; if 0, all metrics read from it are missing."
         )
         try:
-            found = [*self._queue(), *self._state(), *_sent(self._tallies.totals())]
+            metrics = [*self._queue_metrics(), *self._state_metrics(), *_counters(self._event_stats.totals())]
             up.add_metric([], 1)
         except CannotStore:
-            found = []
+            metrics = []
             up.add_metric([], 0)
-        yield from [up, *found]
+        yield from [up, *metrics]
 
-    def _queue(self) -> Iterator[Metric]:
-        lane = ("store", "pixel")
+    def _queue_metrics(self) -> Iterator[Metric]:
         due = GaugeMetricFamily(
             "connector_events_due",
-            f"Events that wait to be sent, those that are being sent or tried again later too; {COUNTED} means so many "
-            "or more.",
-            labels=lane,
+            "Events waiting to be sent, including those being sent and those to be retried later; "
+            f"{COUNTED} means {COUNTED} or more.",
+            labels=PIXEL,
         )
         oldest = GaugeMetricFamily(
-            "connector_events_oldest_due_seconds",
-            "How long the first event of the queue has been due.",
-            labels=lane,
+            "connector_events_oldest_due_seconds", "Seconds since the oldest waiting event became due.", labels=PIXEL
         )
         refused = GaugeMetricFamily(
-            "connector_pixel_refused", "1 while TikTok refuses the pixel's token or permission.", labels=lane
+            "connector_pixel_refused", "1 while TikTok refuses the pixel's token or permission.", labels=PIXEL
         )
         now = self._clock()
         for queue in self._queries.queue(COUNTED):
-            names = [queue.lane.store, queue.lane.pixel]
-            due.add_metric(names, queue.number)
-            oldest.add_metric(names, max(0.0, now - queue.oldest) if queue.oldest is not None else 0.0)
-            refused.add_metric(names, queue.suspended_since is not None)
+            labels = [queue.lane.store, queue.lane.pixel]
+            due.add_metric(labels, queue.number)
+            oldest.add_metric(labels, max(0.0, now - queue.oldest) if queue.oldest is not None else 0.0)
+            refused.add_metric(labels, queue.suspended_since is not None)
         yield from (due, oldest, refused)
 
-    def _state(self) -> Iterator[Metric]:
-        seen = self._queries.relay_seen()
+    def _state_metrics(self) -> Iterator[Metric]:
         yield GaugeMetricFamily(
             "connector_relay_alive",
-            "1 when a relay gave a sign of life within a minute.",
-            alive(seen, self._clock()),
+            "1 if a relay sent a heartbeat within the last minute.",
+            alive(self._queries.relay_seen(), self._clock()),
         )
         parked = GaugeMetricFamily(
             "connector_webhooks_parked",
-            f"Webhooks that could not be handled and are kept; {PARKED_COUNTED} means so many or more.",
+            f"Webhooks parked because they could not be processed; {PARKED_COUNTED} means {PARKED_COUNTED} or more.",
             labels=("store",),
         )
         for store, number in self._queries.parked_by_store(self._stores, PARKED_COUNTED).items():
             parked.add_metric([store], number)
         yield parked
         problems = GaugeMetricFamily(
-            "connector_problems", "Problems that there are now, by kind, as the alerts tell them.", labels=("kind",)
+            "connector_problems", "Open problems by kind; the same that alerts report.", labels=("kind",)
         )
-        open_now = Counter(problem.key.partition(":")[0] for problem in self._queries.open_problems())
-        for kind in sorted(KINDS | {SILENT} | open_now.keys()):
-            problems.add_metric([kind], open_now[kind])
+        open_by_kind = Counter(problem.key.partition(":")[0] for problem in self._queries.open_problems())
+        for kind in sorted(KINDS | {SILENT} | open_by_kind.keys()):
+            problems.add_metric([kind], open_by_kind[kind])
         yield problems
 
 
-def _sent(numbers: list[Statistic]) -> Iterator[Metric]:
-    """What only grows: see `connector.monitoring.event_stats` for what is counted when."""
-    who = ("store", "pixel", "event")
-    for what, (name, words) in _SENT.items():
-        sent = CounterMetricFamily(name, words, labels=(*who, "outcome", "code"))
-        for one in numbers:
-            if one.what == what:
-                outcome, _, code = one.detail.partition(" ")
-                sent.add_metric([one.store, one.pixel, one.event, outcome, code], one.count)
+def _counters(statistics: list[Statistic]) -> Iterator[Metric]:
+    """Yield the counters; `connector.monitoring.event_stats` says when each is counted."""
+    for what, (name, description) in _SENT.items():
+        sent = CounterMetricFamily(name, description, labels=(*EVENT, "outcome", "code"))
+        for statistic in statistics:
+            if statistic.what == what:
+                outcome, _, code = statistic.detail.partition(" ")
+                sent.add_metric([*_event_labels(statistic), outcome, code], statistic.count)
         yield sent
     value = CounterMetricFamily(
-        "connector_events_value", "The value of accepted events, in units of the currency.", labels=(*who, "currency")
+        "connector_events_value", "Value of accepted events, in major currency units.", labels=(*EVENT, "currency")
     )
     keys = CounterMetricFamily(
-        "connector_events_match_keys", "Accepted events that had a match key.", labels=(*who, "key")
+        "connector_events_match_keys", "Accepted events that had a match key.", labels=(*EVENT, "key")
     )
-    for one in numbers:
-        if one.what == "value":
-            value.add_metric([one.store, one.pixel, one.event, one.detail], float(amount(one.count)))
-    for names, mine in _grouped(numbers, "keys").items():
-        for key, number in match_key_counts(mine).items():
-            keys.add_metric([*names, key], number)
-    yield from (value, keys, _seconds(_grouped(numbers, "seconds")))
+    for statistic in statistics:
+        if statistic.what == "value":
+            value.add_metric([*_event_labels(statistic), statistic.detail], float(amount(statistic.count)))
+    for labels, group in _group_by_event(statistics, "keys").items():
+        for key, number in match_key_counts(group).items():
+            keys.add_metric([*labels, key], number)
+    yield from (value, keys, _delay_histogram(_group_by_event(statistics, "seconds")))
 
 
-def _seconds(found: Mapping[tuple[str, str, str], list[Statistic]]) -> Metric:
-    seconds = HistogramMetricFamily(
+def _delay_histogram(statistics_by_event: Mapping[tuple[str, str, str], list[Statistic]]) -> Metric:
+    histogram = HistogramMetricFamily(
         "connector_shop_to_tiktok_seconds",
-        "From what happened in the shop until TikTok accepted it; TikTok merges copies that come within 300 seconds.",
-        labels=("store", "pixel", "event"),
+        "Seconds from the event in the shop until TikTok accepted it; TikTok merges copies that arrive within 300.",
+        labels=EVENT,
     )
-    for names, mine in found.items():
-        inside = {one.detail: one.count for one in mine}
-        below, buckets = 0, []
+    for labels, group in statistics_by_event.items():
+        count_by_bucket = {statistic.detail: statistic.count for statistic in group}
+        cumulative, buckets = 0, []
         for bound in BUCKETS:
-            below += inside.get(bound, 0)
-            buckets.append((bound if bound == BEYOND else f"{bound}.0", float(below)))
-        seconds.add_metric([*names], buckets, float(inside.get("sum", 0)))
-    return seconds
+            cumulative += count_by_bucket.get(bound, 0)
+            buckets.append((bound if bound == BEYOND else f"{bound}.0", float(cumulative)))
+        histogram.add_metric([*labels], buckets, float(count_by_bucket.get("sum", 0)))
+    return histogram
 
 
-def _grouped(numbers: Iterable[Statistic], what: str) -> dict[tuple[str, str, str], list[Statistic]]:
-    found: dict[tuple[str, str, str], list[Statistic]] = defaultdict(list)
-    for one in numbers:
-        if one.what == what:
-            found[one.store, one.pixel, one.event].append(one)
-    return found
+def _group_by_event(statistics: Iterable[Statistic], what: str) -> dict[tuple[str, str, str], list[Statistic]]:
+    groups: dict[tuple[str, str, str], list[Statistic]] = defaultdict(list)
+    for statistic in statistics:
+        if statistic.what == what:
+            groups[_event_labels(statistic)].append(statistic)
+    return groups
+
+
+def _event_labels(statistic: Statistic) -> tuple[str, str, str]:
+    return statistic.store, statistic.pixel, statistic.event

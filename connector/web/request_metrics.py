@@ -1,7 +1,7 @@
-"""What the web's processes count of their own requests, for Prometheus.
+"""Prometheus metrics of the webhook requests that the web processes answer.
 
-Several processes count in files of one folder, which is named by the environment before they are forked, for the
-library decides once, when it is first imported, where it counts. Without the folder a process counts for itself.
+Several processes share one folder of metric files. The environment names it before the workers are forked, because
+prometheus_client reads the variable when it is first imported. Without a folder a process counts only for itself.
 https://prometheus.github.io/client_python/multiprocess/
 """
 
@@ -19,12 +19,16 @@ from connector.storage.database import CannotStore
 from connector.web.metrics_folder import METRICS_FOLDER
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-OTHER = "other"  # a topic that nobody has heard of: whoever writes them must not make the numbers many
-_FAILED: dict[type[Exception], str] = {InvalidSignature: "refused", NotJson: "unreadable", CannotStore: "cannot store"}
+OTHER = "other"  # for every unknown topic, so that arbitrary header values do not create time series
+_OUTCOME_OF_ERROR: dict[type[Exception], str] = {
+    InvalidSignature: "refused",
+    NotJson: "unreadable",
+    CannotStore: "unavailable",
+}
 
 
-class InFlight:
-    """One webhook's way under the clock; `outcome` is set when it is known."""
+class Measurement:
+    """One webhook being measured; the caller sets `outcome` once it is known."""
 
     __slots__ = ("outcome",)
 
@@ -33,44 +37,44 @@ class InFlight:
 
 
 class RequestMetrics:
-    """The numbers of the webhooks that came in. `elapsed` gives seconds that never jump."""
+    """Counts webhooks by outcome and measures how long each takes. `elapsed` returns seconds that never jump."""
 
     def __init__(self, platforms: Mapping[str, Platform], elapsed: Callable[[], float] = time.perf_counter) -> None:
         self._platforms = platforms
         self._elapsed = elapsed
-        self._own = CollectorRegistry()
+        self._registry = CollectorRegistry()
         self._received = Counter(
             "connector_webhooks_received",
-            "Webhooks by what became of them: relayed, skipped, recorded, parked, ignored, nothing new, handshake, "
-            "refused (a wrong signature), unreadable, cannot store, failed.",
+            "Webhooks by outcome: relayed, skipped, recorded, parked, ignored, nothing new, handshake, refused (wrong "
+            "signature), unreadable, unavailable (could not be stored), failed.",
             ("store", "platform", "topic", "outcome"),
-            registry=self._own,
+            registry=self._registry,
         )
         self._seconds = Histogram(
             "connector_intake_seconds",
-            "How long a webhook took, from its whole body to its answer.",
+            "Seconds from the last byte of a webhook's body to its answer.",
             buckets=SECONDS,
-            registry=self._own,
+            registry=self._registry,
         )
-        self._bound: dict[tuple[str, str, str], Counter] = {}  # to find labels costs more than to count
+        self._bound: dict[tuple[str, str, str], Counter] = {}  # looking labels up costs more than counting
 
     @contextmanager
-    def counting(self, store: Store, request: Request) -> Iterator[InFlight]:
-        """Around a webhook's way: counts and times it, whatever comes of it."""
-        way, begun = InFlight(), self._elapsed()
+    def measure(self, store: Store, request: Request) -> Iterator[Measurement]:
+        """Count and time one webhook, also if it raises."""
+        measurement, start = Measurement(), self._elapsed()
         try:
-            yield way
+            yield measurement
         except Exception as error:
-            way.outcome = _FAILED.get(type(error), "failed")
+            measurement.outcome = _OUTCOME_OF_ERROR.get(type(error), "failed")
             raise
         finally:
-            self._seconds.observe(self._elapsed() - begun)
-            self._counter(store, request, way.outcome).inc()
+            self._seconds.observe(self._elapsed() - start)
+            self._counter(store, request, measurement.outcome).inc()
 
     def registry(self) -> CollectorRegistry:
-        """To be read: what this process counted, or all of them together where they share a folder."""
+        """Return what this process counted, or the sum over all processes that share the folder."""
         if METRICS_FOLDER not in os.environ:
-            return self._own
+            return self._registry
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return registry

@@ -1,4 +1,4 @@
-"""Shopify's amounts: an order's total, its parts and its lines, all in one currency.
+"""Shopify's amounts: an order's total, its breakdown and its lines, all in one currency.
 
 Orders carry each amount twice, as `name` (shop currency) and in `name_set` (shop and presentment).
 https://shopify.dev/docs/api/admin-rest/latest/resources/order
@@ -6,33 +6,33 @@ https://shopify.dev/docs/api/admin-rest/latest/resources/order
 
 from collections.abc import Iterable
 from decimal import ROUND_HALF_UP, Decimal
-from functools import partial
 from typing import Any, Literal
 
 from msgspec import Struct
 
-from connector.core.event import Item, Parts
+from connector.core.event import Item, TotalBreakdown
 from connector.core.json_fields import Json, json_object, json_objects, money, numeric_id, text, whole_quantity
+from connector.core.store import MappingSettings
 
 ZERO = Decimal(0)
 
 
 class MoneyReader(Struct, frozen=True):
-    """Reads amounts in one currency; `plain` says whether amounts without a `_set` are in it too."""
+    """Reads amounts in one currency; `plain`: amounts without a `_set` are in this currency too."""
 
     side: Literal["presentment", "shop"]
     currency: str
     plain: bool
 
     def amount(self, row: Json, name: str) -> Decimal | None:
-        """The amount of that name, or None if the shop does not give it in this currency."""
+        """The amount of this name, or None if the shop does not give it in this currency."""
         shown = json_object(json_object(row.get(f"{name}_set")).get(f"{self.side}_money"))
         if text(shown.get("currency_code")).upper() == self.currency:
             return money(shown.get("amount"))
         return money(row.get(name)) if self.plain else None
 
     def paid(self, row: Json, price: Decimal | None) -> Decimal | None:
-        """What a line or a shipping line cost after all discounts; with tax if the shop's prices have it."""
+        """The price of a whole line or shipping line after all discounts; with tax if the shop's prices include it."""
         if price is None:
             return None
         cuts = json_objects(row.get("discount_allocations") or row.get("applied_discounts"))
@@ -41,71 +41,77 @@ class MoneyReader(Struct, frozen=True):
         )
 
     def tax(self, row: Json) -> Decimal | None:
-        """The tax in or on a line."""
+        """The tax included in, or added to, a line."""
         return added(self.amount(tax, "price") for tax in json_objects(row.get("tax_lines")))
 
 
-def order_money(body: Json, wanted: str) -> dict[str, Any]:
-    """`currency`, `total`, `parts` and `items` of an order: in the buyer's currency if wanted and given for all."""
+def order_money(body: Json, choice: MappingSettings) -> dict[str, Any]:
+    """`currency`, `total`, `breakdown` and `items` of an order, as fields of an Event.
+
+    In the buyer's currency if the store chose it and the shop gives the total and all prices in it.
+    """
     shop, shown = text(body.get("currency")).upper(), text(body.get("presentment_currency")).upper()
     own = MoneyReader("shop", shop, plain=True)
-    if wanted == "presentment" and shown:
-        return amounts_of(body, MoneyReader("presentment", shown, plain=shown == shop), otherwise=own)
-    return amounts_of(body, own)
+    if choice.currency == "presentment" and shown:
+        return read_money(body, choice, MoneyReader("presentment", shown, plain=shown == shop), otherwise=own)
+    return read_money(body, choice, own)
 
 
-def amounts_of(body: Json, till: MoneyReader, otherwise: MoneyReader | None = None) -> dict[str, Any]:
-    """The same through a till that is chosen already, or `otherwise` if the total or a price is not given in it."""
+def read_money(
+    body: Json, choice: MappingSettings, reader: MoneyReader, otherwise: MoneyReader | None = None
+) -> dict[str, Any]:
+    """The same fields through one reader, or through `otherwise` if `reader` finds no total or not all prices."""
     lines = json_objects(body.get("line_items"))
-    total, prices = till.amount(body, "total_price"), [till.amount(row, "price") for row in lines]
+    total, prices = reader.amount(body, "total_price"), [reader.amount(row, "price") for row in lines]
     if otherwise and None in (total, *prices):
-        return amounts_of(body, otherwise)
+        return read_money(body, choice, otherwise)
     return {
-        "currency": till.currency,
+        "currency": reader.currency,
         "total": total,
-        "parts": partial(_parts, body, till, lines),
-        "items": tuple(_item(row, price, till) for row, price in zip(lines, prices, strict=True) if not _is_tip(row)),
+        "breakdown": _breakdown(body, reader, lines) if choice.needs_breakdown else None,
+        "items": tuple(_item(row, price, reader) for row, price in zip(lines, prices, strict=True) if not _is_tip(row)),
     }
 
 
-def _parts(body: Json, till: MoneyReader, lines: list[Json]) -> Parts:
-    """The table of what a Shopify total is made of."""
+def _breakdown(body: Json, reader: MoneyReader, lines: list[Json]) -> TotalBreakdown:
+    """The amounts that make up a Shopify total."""
     with_tax = body.get("taxes_included") is True
     goods = [row for row in lines if not _is_tip(row) and row.get("gift_card") is not True]
     cards = [row for row in lines if row.get("gift_card") is True]
     shipping = json_objects(body.get("shipping_lines"))
-    goods_tax = added(till.tax(row) for row in goods + cards)
-    shipping_tax = added(till.tax(row) for row in shipping)
+    goods_tax = added(reader.tax(row) for row in goods + cards)
+    shipping_tax = added(reader.tax(row) for row in shipping)
 
     def net(found: list[Json]) -> Decimal | None:
-        paid = added(till.paid(row, till.amount(row, "price")) for row in found)
-        return added([paid, negative(added(till.tax(row) for row in found))]) if with_tax else paid
+        paid = added(reader.paid(row, reader.amount(row, "price")) for row in found)
+        return added([paid, negative(added(reader.tax(row) for row in found))]) if with_tax else paid
 
-    return Parts(
+    return TotalBreakdown(
         goods=net(goods),
         gift_cards=net(cards),
         goods_tax=goods_tax,
         shipping=net(shipping),
         shipping_tax=shipping_tax,
-        fees=_optional(till, body, "original_total_additional_fees"),
+        fees=_optional(reader, body, "original_total_additional_fees"),
         fees_tax=ZERO,
-        tips=_optional(till, body, "total_tip_received"),
-        duties=added(_optional(till, body, name) for name in ("original_total_duties", "total_duties")),  # or checkout
+        tips=_optional(reader, body, "total_tip_received"),
+        # An order has the first, a checkout the second.
+        duties=added(_optional(reader, body, name) for name in ("original_total_duties", "total_duties")),
         priced_with_tax=with_tax,
     )
 
 
-def _optional(till: MoneyReader, body: Json, name: str) -> Decimal | None:
-    """An amount most orders do not have: absent is nothing, but one only given in another currency is unknown."""
-    found = till.amount(body, name)
+def _optional(reader: MoneyReader, body: Json, name: str) -> Decimal | None:
+    """An amount most orders lack: zero if absent, None (unknown) if given only in another currency."""
+    found = reader.amount(body, name)
     if found is not None:
         return found
     elsewhere = money(body.get(name)) or body.get(f"{name}_set")
     return None if elsewhere else ZERO
 
 
-def _item(row: Json, price: Decimal | None, till: MoneyReader) -> Item:
-    paid, quantity = till.paid(row, price), whole_quantity(row.get("quantity"))
+def _item(row: Json, price: Decimal | None, reader: MoneyReader) -> Item:
+    paid, quantity = reader.paid(row, price), whole_quantity(row.get("quantity"))
     return Item(
         product_id=numeric_id(row.get("product_id")),
         variant_id=numeric_id(row.get("variant_id")),
@@ -118,17 +124,17 @@ def _item(row: Json, price: Decimal | None, till: MoneyReader) -> Item:
 
 
 def _is_tip(row: Json) -> bool:
-    """A tip may come as a line of its own; it is in total_tip_received already."""
+    """True for a tip that comes as a line of its own; total_tip_received includes it already."""
     return bool(json_object(row.get("tip")))
 
 
 def per_unit(paid: Decimal, quantity: int, like: Decimal) -> Decimal:
-    """The price of one of several, with the decimals of `like`."""
+    """The price of one unit of a line, with the decimals of `like`."""
     return (paid / quantity).quantize(like, ROUND_HALF_UP)
 
 
 def added(amounts: Iterable[Decimal | None]) -> Decimal | None:
-    """The sum; None if one of them is not known."""
+    """The sum of the amounts; None if one of them is None (unknown)."""
     total = ZERO
     for amount in amounts:
         if amount is None:
@@ -138,5 +144,5 @@ def added(amounts: Iterable[Decimal | None]) -> Decimal | None:
 
 
 def negative(amount: Decimal | None) -> Decimal | None:
-    """To be taken away; None stays unknown."""
+    """The amount with its sign reversed; None stays None."""
     return None if amount is None else -amount

@@ -1,4 +1,4 @@
-"""Shopify: verify and translate its webhooks.
+"""Shopify's webhooks: verification and translation.
 
 Headers, signature and topics: https://shopify.dev/docs/apps/build/webhooks
 Bodies: https://shopify.dev/docs/api/admin-rest/latest/resources/order (checkout, customer alike)
@@ -28,7 +28,7 @@ from connector.core.signature import sign, verify
 from connector.core.store import Store
 from connector.core.webhook import InvalidPayload, Request, Webhook
 from platforms.shopify.data_requests import DEMANDS, data_request
-from platforms.shopify.money import MoneyReader, amounts_of, order_money
+from platforms.shopify.money import MoneyReader, order_money, read_money
 
 ORDER_TOPICS = frozenset({"orders/create", "orders/paid", "orders/updated"})
 CHECKOUT_TOPICS = frozenset({"checkouts/create", "checkouts/update"})
@@ -39,7 +39,7 @@ RECORDED = DEMANDS
 PAID = frozenset({"paid", "partially_refunded"})
 GONE = frozenset({"voided", "refunded"})
 MARKETPLACES = ("tiktok", "amazon", "ebay", "etsy", "walmart", "google", "facebook", "instagram", "zalando")
-SENT_WITHIN = timedelta(hours=1)  # a payment changes the order, and the webhook carries it as it was then
+PAID_WEBHOOK_DELAY = timedelta(hours=1)  # from an order's last change to its orders/paid webhook, at most
 ENABLE_WINDOW = timedelta(hours=24)  # since 2026-10 old customers' first sign-ins send customers/enable as well
 
 
@@ -47,7 +47,10 @@ ENABLE_WINDOW = timedelta(hours=24)  # since 2026-10 old customers' first sign-i
 
 
 def receive(request: Request, store: Store) -> Webhook:
-    """Verify a delivery and name it. Raises Refused. https://shopify.dev/docs/apps/build/webhooks/verify-deliveries"""
+    """Verify a delivery and read its headers. Raises InvalidSignature.
+
+    https://shopify.dev/docs/apps/build/webhooks/verify-deliveries
+    """
     verify(request.body, _header(request, "hmac-sha256"), (secret.encode() for secret in store.webhook_secrets))
     return Webhook(
         topic=topic_of(request),
@@ -60,22 +63,22 @@ def receive(request: Request, store: Store) -> Webhook:
 
 
 def topic_of(request: Request) -> str:
-    """The topic the (unsigned) header names."""
+    """The topic in the (unsigned) header."""
     return text(_header(request, "topic")).lower()
 
 
 def shop_of(request: Request) -> str:
-    """The *.myshopify.com host the (unsigned) header names."""
+    """The *.myshopify.com host in the (unsigned) header."""
     return host(_header(request, "shop-domain"))
 
 
 def signed_headers(body: bytes, secret: str) -> dict[str, str]:
-    """The signature header of a shop with this secret."""
+    """The signature header that a shop with this secret sends."""
     return {"X-Shopify-Hmac-Sha256": sign(body, secret.encode())}
 
 
 def _header(request: Request, name: str) -> str:
-    """Shopify's older headers carry an X-, its newer ones do not; official SDKs accept both."""
+    """A Shopify header's value, or "". Older names begin with X-, newer ones do not; official SDKs accept both."""
     return request.headers.get(f"x-shopify-{name}") or request.headers.get(f"shopify-{name}") or ""
 
 
@@ -83,7 +86,7 @@ def _header(request: Request, name: str) -> str:
 
 
 def translate(webhook: Webhook, store: Store) -> Iterable[Event | Skipped | DataRequest]:
-    """The milestones a body shows. Order topics may come in any order and any state; all are read alike."""
+    """The milestones in a body. All order topics are read alike: they arrive in any sequence and any state."""
     body = webhook.data
     if not isinstance(body, dict):
         raise InvalidPayload("the body is not a JSON object")
@@ -99,7 +102,7 @@ def translate(webhook: Webhook, store: Store) -> Iterable[Event | Skipped | Data
 def _order(webhook: Webhook, body: Json, store: Store) -> Iterator[Event | Skipped]:
     order_id = numeric_id(body.get("id"))
     if not order_id or "line_items" not in body or not ("financial_status" in body or "order_number" in body):
-        raise InvalidPayload(f"the body is no order, so it is no {webhook.topic}")
+        raise InvalidPayload(f"expected an order body for topic {webhook.topic}")
     created = parse_time(body.get("created_at")) or parse_time(body.get("processed_at"))
     if created is None:
         raise InvalidPayload("the order has no created_at")
@@ -121,47 +124,47 @@ def _order(webhook: Webhook, body: Json, store: Store) -> Iterator[Event | Skipp
         test=body.get("test") is True,
         tags=tuple(tag.strip() for tag in text(body.get("tags")).split(",") if tag.strip()),
         gateways=gateways,
-        **order_money(body, store.mapping.currency),
+        **order_money(body, store.mapping),
         page_url=text(body.get("landing_site")),
         referrer=text(body.get("referring_site")),
         changed_at=parse_time(body.get("updated_at")) if store.signals else None,
         notes=() if known or not withholds(body) else (PERSONAL_DATA_WITHHELD,),
     )
     yield placed
-    # Shopify's sample of orders/paid is voided, and whoever tries it wants to see the payment.
-    tried = body.get("test") is True and webhook.topic == "orders/paid"
-    if tried or status in (store.orders.paid_statuses or PAID):
+    # Shopify's own sample of orders/paid is voided; a merchant who sends it expects a payment.
+    sample = body.get("test") is True and webhook.topic == "orders/paid"
+    if sample or status in (store.orders.paid_statuses or PAID):
         yield replace(placed, milestone="order_paid", occurred_at=_paid_at(webhook, body) or created)
     elif store.orders.counts_as_paid(gateways):
         yield replace(placed, milestone="order_paid")
 
 
 def _paid_at(webhook: Webhook, body: Json) -> datetime | None:
-    """No field says when an order was paid, and an update's time never does: an old order is edited today.
+    """The time of payment, from the headers of an orders/paid webhook; no field of the body has it.
 
-    Topic and time of orders/paid are unsigned headers, so they are believed near the body's own last change only: an
-    old body that is sent again must not become a sale of today.
+    Topic and time are unsigned headers, so they are trusted only up to an hour after the body's own last change: an old
+    body that is sent again must not become a sale of today. Other topics' times are those of an edit.
     """
     if webhook.topic != "orders/paid" or webhook.triggered_at is None:
         return None
     changed = parse_time(body.get("updated_at"))
-    return min(webhook.triggered_at, changed + SENT_WITHIN) if changed else webhook.triggered_at
+    return min(webhook.triggered_at, changed + PAID_WEBHOOK_DELAY) if changed else webhook.triggered_at
 
 
 def _why_no_order(body: Json, status: str, store: Store) -> str:
     if body.get("test") is True:
-        return ""  # Shopify's own samples are cancelled and voided test orders; mapping lets none out for real
+        return ""  # Shopify's own samples are cancelled and voided; test orders reach Test Events only
     if body.get("cancelled_at"):
         return "the order was already cancelled when first seen"
     if store.orders.placed_statuses:
         counted = {*store.orders.placed_statuses, *(store.orders.paid_statuses or PAID)}
-        told = safe_to_quote(status) or "missing"
-        return "" if status in counted else f"status {told} does not count as placed (placed_statuses)"
+        shown = safe_to_quote(status) or "missing"
+        return "" if status in counted else f"status {shown} does not count as placed (placed_statuses)"
     return f"the order was already {status} when first seen" if status in GONE else ""
 
 
 def _order_kind(body: Json) -> str:
-    """By the channel that took the order; by who acted only where the channel does not tell."""
+    """The order's kind, by its sales channel, or by who placed it where the channel does not decide."""
     source = text(body.get("source_name")).lower()
     if source.startswith("subscription_contract"):
         return "renewal"
@@ -177,7 +180,7 @@ def _order_kind(body: Json) -> str:
         return "staff" if identifier(body.get("user_id")) and not body.get("cart_token") else "web"
     if any(name in source for name in MARKETPLACES):
         return "marketplace"
-    # An app id or a name an API client chose: a headless shop and an ERP look alike except for the shopper.
+    # An app's id, or a name that an API client chose: only a shopper tells a headless shop from an ERP.
     if identifier(body.get("user_id")):
         return "staff"
     details = json_object(body.get("client_details"))
@@ -186,19 +189,20 @@ def _order_kind(body: Json) -> str:
 
 
 def withholds(body: Json) -> bool:
-    """Whether Shopify took every personal field out of an order: someone bought, but nothing says who.
+    """True if Shopify removed every personal field from an order that has a shopper.
 
-    The fields are null or not there; ip, user agent and country stay. So it is for an app without access to protected
-    customer data: https://shopify.dev/docs/apps/launch/protected-customer-data
+    The fields are null or absent; ip, user agent and country remain. Shopify does so for an app without access to
+    protected customer data: https://shopify.dev/docs/apps/launch/protected-customer-data
     """
     customer, shipping = json_object(body.get("customer")), json_object(body.get("shipping_address"))
     if not customer and not shipping:
-        return False  # nobody to know, as at a till
-    places = (shipping, json_object(body.get("billing_address")), json_object(customer.get("default_address")))
-    who = ("email", "contact_email", "phone", "first_name", "last_name")
-    where = (*who, "name", "address1", "address2", "city", "zip")
-    found = [part.get(name) for part in (body, customer) for name in who]
-    return not any(text(value) for value in (*found, *(place.get(name) for place in places for name in where)))
+        return False  # an order without a shopper, as in a store
+    addresses = (shipping, json_object(body.get("billing_address")), json_object(customer.get("default_address")))
+    personal = ("email", "contact_email", "phone", "first_name", "last_name")
+    in_address = (*personal, "name", "address1", "address2", "city", "zip")
+    found = [part.get(name) for part in (body, customer) for name in personal]
+    found += [address.get(name) for address in addresses for name in in_address]
+    return not any(text(value) for value in found)
 
 
 def _order_ids(body: Json, order_id: str, store: Store) -> dict[str, str]:
@@ -209,13 +213,13 @@ def _order_ids(body: Json, order_id: str, store: Store) -> dict[str, str]:
         checkout_token=identifier(body.get("checkout_token")),
         cart_token=identifier(body.get("cart_token")),
         customer_id=numeric_id(json_object(body.get("customer")).get("id")),
-        **store.asked("attribute", lambda name: _attributes(body).get(name, "")),
+        **_placeholder_values(body, store),
     )
 
 
 def _order_customer(body: Json, kind: str) -> Customer:
     details = json_object(body.get("client_details"))
-    # On orders that staff typed in, ip and user agent are the staff member's: never the shopper's.
+    # On orders entered by staff, ip and user agent are the staff member's.
     by_shopper = kind in ("web", "app", "marketplace")
     return _customer(
         body,
@@ -256,9 +260,9 @@ def _customer(body: Json, ip: str = "", user_agent: str = "") -> Customer:
 def _checkout(body: Json, store: Store) -> Iterator[Event | Skipped]:
     token = identifier(body.get("token"))
     if not token or "line_items" not in body:
-        raise InvalidPayload("the body is no checkout: it has no token or no line_items")
+        raise InvalidPayload("expected a checkout body: token or line_items is missing")
     if "financial_status" in body or "order_number" in body:
-        raise InvalidPayload("the body is an order, so it is no checkout")
+        raise InvalidPayload("expected a checkout body, received an order")
     created = parse_time(body.get("created_at"))
     if created is None:
         raise InvalidPayload("the checkout has no created_at")
@@ -267,11 +271,11 @@ def _checkout(body: Json, store: Store) -> Iterator[Event | Skipped]:
         "staff" if identifier(body.get("user_id")) else _order_kind({"source_name": source or "web", "cart_token": "-"})
     )
     if kind == "api":
-        kind = "app"  # a checkout is a person at a till of some kind; no channel says otherwise
+        kind = "app"  # only a person starts a checkout
     currency, shown = text(body.get("currency")).upper(), text(body.get("presentment_currency")).upper()
-    # Checkout amounts have no _set, and which currency they are in is not documented where the two differ.
+    # Checkout amounts have no _set, and their currency is not documented where the two differ.
     certain = not shown or shown == currency
-    till = MoneyReader("shop", currency if certain else "", plain=certain)
+    reader = MoneyReader("shop", currency if certain else "", plain=certain)
     yield Event(
         milestone="checkout_started",
         occurred_at=created,
@@ -279,12 +283,12 @@ def _checkout(body: Json, store: Store) -> Iterator[Event | Skipped]:
             checkout_token=token,
             cart_token=identifier(body.get("cart_token")),
             customer_id=numeric_id(json_object(body.get("customer")).get("id")),
-            **store.asked("attribute", lambda name: _attributes(body).get(name, "")),
+            **_placeholder_values(body, store),
         ),
         customer=_customer(body),
         kind=kind,
         gateways=_unique(body.get("gateway")),
-        **amounts_of(body, till),
+        **read_money(body, store.mapping, reader),
         notes=() if certain else ("value left out: the checkout's currency is uncertain",),
         page_url=text(body.get("landing_site")),
         referrer=text(body.get("referring_site")),
@@ -296,7 +300,7 @@ def _registration(webhook: Webhook, body: Json) -> Iterator[Event | Skipped]:
     customer_id = numeric_id(body.get("id"))
     created = parse_time(body.get("created_at"))
     if not customer_id or "line_items" in body or not ("state" in body or "verified_email" in body):
-        raise InvalidPayload(f"the body is no customer, so it is no {webhook.topic}")
+        raise InvalidPayload(f"expected a customer body for topic {webhook.topic}")
     if created is None:
         raise InvalidPayload("the customer has no created_at")
     ids = {"customer_id": customer_id}
@@ -305,7 +309,7 @@ def _registration(webhook: Webhook, body: Json) -> Iterator[Event | Skipped]:
         return
     enabled = webhook.triggered_at or parse_time(body.get("updated_at"))
     if webhook.topic == "customers/enable" and (enabled is None or enabled - created > ENABLE_WINDOW):
-        yield Skipped("customer_registered", "an existing customer's first sign-in is no registration", ids)
+        yield Skipped("customer_registered", "an existing customer's first sign-in is not a registration", ids)
         return
     yield Event(
         milestone="customer_registered",
@@ -315,7 +319,7 @@ def _registration(webhook: Webhook, body: Json) -> Iterator[Event | Skipped]:
     )
 
 
-# --- parts ------------------------------------------------------------------------------------------------
+# --- parts of a body --------------------------------------------------------------------------------------
 
 
 def _address(value: object) -> Address:
@@ -332,12 +336,17 @@ def _address(value: object) -> Address:
 
 
 def _attributes(body: Json) -> dict[str, str]:
-    """Cart attributes (note_attributes), the way a theme hands values of its own to the server."""
+    """Cart attributes (note_attributes) by name: values that a theme passes to the server."""
     return {
         name: value
         for row in json_objects(body.get("note_attributes"))
         if isinstance(name := row.get("name"), str) and (value := scalar_text(row.get("value")))
     }
+
+
+def _placeholder_values(body: Json, store: Store) -> dict[str, str]:
+    """Values of the cart attributes that the store's templates need."""
+    return store.placeholder_values("attribute", lambda name: _attributes(body).get(name, ""))
 
 
 def _phones(*found: tuple[str, str]) -> tuple[tuple[str, str], ...]:

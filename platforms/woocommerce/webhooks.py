@@ -1,4 +1,4 @@
-"""WooCommerce: verify and translate its webhooks.
+"""WooCommerce's webhooks: verification and translation.
 
 Delivery and signature: https://github.com/woocommerce/woocommerce/blob/trunk/plugins/woocommerce/includes/class-wc-webhook.php
 Bodies: https://woocommerce.github.io/woocommerce-rest-api-docs/ (orders, customers; API v3)
@@ -9,11 +9,10 @@ import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
-from functools import partial
 
 from msgspec.structs import replace
 
-from connector.core.event import Address, Customer, Event, Item, Parts, Skipped
+from connector.core.event import Address, Customer, Event, Item, Skipped, TotalBreakdown
 from connector.core.json_fields import (
     Json,
     host,
@@ -59,7 +58,10 @@ _NAMED = {"quot": '"', "lt": "<", "gt": ">", "amp": "&"}
 
 
 def receive(request: Request, store: Store) -> Webhook | None:
-    """Verify a delivery and name it; None for the unsigned ping sent when a webhook is saved. Raises Refused."""
+    """Verify a delivery and read its headers. Raises InvalidSignature.
+
+    None for the unsigned ping that WooCommerce sends when a webhook is saved.
+    """
     if _is_ping(request):
         return None
     keys = (decode_secret(secret).encode() for secret in store.webhook_secrets)
@@ -69,28 +71,28 @@ def receive(request: Request, store: Store) -> Webhook | None:
         body=request.body,
         received_at=request.received_at,
         shop=shop_of(request),
-        # One value per webhook and second, shared by different orders: good for finding a delivery, no key.
+        # One value per webhook and second: different orders share it, so it finds a delivery but identifies none.
         delivery=text(request.headers.get("x-wc-webhook-delivery-id")),
     )
 
 
 def topic_of(request: Request) -> str:
-    """The topic the (unsigned) header names."""
+    """The topic in the (unsigned) header."""
     return text(request.headers.get("x-wc-webhook-topic")).lower()
 
 
 def shop_of(request: Request) -> str:
-    """The host of the (unsigned) X-WC-Webhook-Source header."""
+    """The host in the (unsigned) X-WC-Webhook-Source header."""
     return host(request.headers.get("x-wc-webhook-source", ""))
 
 
 def signed_headers(body: bytes, secret: str) -> dict[str, str]:
-    """The signature header of a shop with this secret."""
+    """The signature header that a shop with this secret sends."""
     return {"X-WC-Webhook-Signature": sign(body, decode_secret(secret).encode())}
 
 
 def decode_secret(secret: str) -> str:
-    """The key WooCommerce really signs with: WordPress decodes five entities in the secret first."""
+    """The key that WooCommerce signs with: the secret with five HTML entities decoded, as WordPress stores it."""
     return _ENTITY.sub(lambda found: _NAMED.get(found[1]) or chr(int(found[2] or 0) or int(found[3], 16)), secret)
 
 
@@ -102,7 +104,7 @@ def _is_ping(request: Request) -> bool:
 
 
 def translate(webhook: Webhook, store: Store) -> Iterable[Event | Skipped]:
-    """The milestones a body shows. An order's body is its state at delivery, whichever topic brought it."""
+    """The milestones in a body. An order's body is its state at delivery, whatever its topic."""
     body = webhook.data
     if not isinstance(body, dict):
         raise InvalidPayload("the body is not a JSON object")
@@ -119,21 +121,21 @@ def _order(topic: str, body: Json, store: Store) -> Iterator[Event | Skipped]:
     order_id = numeric_id(body.get("id"))
     status = text(body.get("status")).lower().removeprefix("wc-")
     if not order_id or not status or "line_items" not in body:
-        raise InvalidPayload(f"the body is no order, so it is no {topic}")
+        raise InvalidPayload(f"expected an order body for topic {topic}")
     created = parse_time(body.get("date_created_gmt"))
     if created is None:
         raise InvalidPayload("the order has no date_created_gmt")
     if status in DRAFTS:
-        return  # a cart that WooCommerce keeps as an order; nothing has happened yet
-    stated = parse_time(body.get("date_paid_gmt"))
-    placed = _placed(body, order_id, _placed_at(body, created, stated), store)
-    if reason := _why_no_order(status, stated, store):
+        return  # a cart that WooCommerce stores as an order: no milestone yet
+    paid_at = parse_time(body.get("date_paid_gmt"))
+    placed = _placed(body, order_id, _placed_at(body, created, paid_at), store)
+    if reason := _why_no_order(status, paid_at, store):
         yield Skipped("order_placed", reason, placed.ids)
         return
     yield placed
-    if _is_paid(status, stated, placed.gateways, store):
-        # Where no time of payment is stated, the order's own: an update's would make an old order today's sale.
-        yield replace(placed, milestone="order_paid", occurred_at=stated or placed.occurred_at)
+    if _is_paid(status, paid_at, placed.gateways, store):
+        # Without a time of payment the order's own is taken: an update's would make an old order a sale of today.
+        yield replace(placed, milestone="order_paid", occurred_at=paid_at or placed.occurred_at)
 
 
 def _why_no_order(status: str, paid: datetime | None, store: Store) -> str:
@@ -158,7 +160,7 @@ def _is_paid(status: str, paid: datetime | None, gateways: tuple[str, ...], stor
 
 
 def _placed_at(body: Json, created: datetime, paid: datetime | None) -> datetime:
-    """When the order was placed: a block checkout's order may be made as a draft, long before."""
+    """The time the order was placed: a block checkout creates its order as a draft, up to a day earlier."""
     if text(body.get("created_via")) != "store-api":
         return created
     latest = created + STORE_API_DRAFT
@@ -171,7 +173,7 @@ def _placed(body: Json, order_id: str, placed_at: datetime, store: Store) -> Eve
     kind = _order_kind(body, meta)
     landing = text(meta.get(SESSION_ENTRY))
     billing, shipping = _address(body.get("billing")), _address(body.get("shipping"))
-    # On orders typed in by staff or made by a program, ip and user agent are not the shopper's.
+    # On orders entered by staff or made by a program, ip and user agent are not the shopper's.
     by_shopper = kind in ("web", "app")
     customer = Customer(
         id=numeric_id(body.get("customer_id")),
@@ -195,13 +197,13 @@ def _placed(body: Json, order_id: str, placed_at: datetime, store: Store) -> Eve
             order_number=number,
             order_name=number,
             customer_id=customer.id,
-            **_told(meta, store),
+            **_placeholder_values(meta, store),
         ),
         customer=customer,
         kind=kind,
         currency=text(body.get("currency")).upper(),
         total=money(body.get("total")),
-        parts=partial(_parts, body),
+        breakdown=_breakdown(body) if store.mapping.needs_breakdown else None,
         gateways=_unique(text(body.get("payment_method")), text(body.get("payment_method_title"))),
         items=tuple(_order_item(row, with_tax) for row in json_objects(body.get("line_items")) if not _in_bundle(row)),
         page_url=landing,
@@ -210,7 +212,7 @@ def _placed(body: Json, order_id: str, placed_at: datetime, store: Store) -> Eve
 
 
 def _order_kind(body: Json, meta: Json) -> str:
-    """By created_via, which core and extensions set; by who acted only where that says nothing."""
+    """The order's kind, by created_via, which core and extensions set, or by who placed it where that is empty."""
     via = text(body.get("created_via")).lower()
     if via == "subscription" or meta.keys() & RENEWAL_KEYS:
         return "renewal"
@@ -220,32 +222,32 @@ def _order_kind(body: Json, meta: Json) -> str:
     return "web" if shopper else "api"
 
 
-def _parts(body: Json) -> Parts:
-    """The table of what a WooCommerce total is made of. Core knows no duties, tips are fees by another name."""
+def _breakdown(body: Json) -> TotalBreakdown:
+    """The amounts that make up a WooCommerce total. Core has no duties; tips are fees with one of several names."""
     lines, fees = json_objects(body.get("line_items")), json_objects(body.get("fee_lines"))
     tips = [fee for fee in fees if text(fee.get("name")).casefold() in TIPS]
     others = [fee for fee in fees if fee not in tips]
-    return Parts(
-        goods=_added(lines, "total"),
-        gift_cards=Decimal(0),  # core sells none; those of extensions are goods like others
-        goods_tax=_added(lines, "total_tax"),
+    return TotalBreakdown(
+        goods=_sum(lines, "total"),
+        gift_cards=Decimal(0),  # core sells none; those of extensions count as goods
+        goods_tax=_sum(lines, "total_tax"),
         shipping=money(body.get("shipping_total")),
         shipping_tax=money(body.get("shipping_tax")),
-        fees=_added(others, "total"),
-        fees_tax=_added(fees, "total_tax"),
-        tips=_added(tips, "total"),
+        fees=_sum(others, "total"),
+        fees_tax=_sum(fees, "total_tax"),
+        tips=_sum(tips, "total"),
         duties=Decimal(0),
         priced_with_tax=body.get("prices_include_tax") is True,
     )
 
 
-def _added(found: list[Json], name: str) -> Decimal | None:
+def _sum(found: list[Json], name: str) -> Decimal | None:
     amounts = [money(row.get(name)) for row in found]
     return None if None in amounts else sum((amount for amount in amounts if amount is not None), Decimal(0))
 
 
 def _in_bundle(row: Json) -> bool:
-    """A line that is part of another one (Product Bundles, Composite Products): the parent stands for it."""
+    """True for a line that is part of another (Product Bundles, Composite Products): its parent's line counts."""
     return bool(row.get("bundled_by") or row.get("composite_parent"))
 
 
@@ -260,7 +262,7 @@ def _order_item(row: Json, with_tax: bool) -> Item:
         sku=text(row.get("sku")),
         name=plain(text(row.get("name"))),
         quantity=quantity,
-        # The body's own `price` is an unrounded float (13.950000000000001); the line's total is exact.
+        # The line's own `price` is an unrounded float (13.950000000000001); its total is exact.
         price=None if total is None else _per_unit(total, quantity),
     )
 
@@ -270,9 +272,9 @@ def _per_unit(total: Decimal, quantity: int) -> Decimal:
 
 
 def _checkout(body: Json, received_at: datetime, store: Store) -> Iterator[Event | Skipped]:
-    """What `do_action('wc_tiktok_initiate_checkout', $data)` sends; core has no checkout webhook."""
+    """A body that `do_action('wc_tiktok_initiate_checkout', $data)` sends; core has no checkout webhook."""
     if text(body.get("action")) != "wc_tiktok_initiate_checkout":
-        raise InvalidPayload(f"the body is no {CHECKOUT_TOPIC}")
+        raise InvalidPayload(f"expected a checkout body for topic {CHECKOUT_TOPIC}")
     data = json_object(body.get("arg"))
     token = identifier(data.get("token")) or identifier(data.get("event_id"))
     if not token:
@@ -287,7 +289,11 @@ def _checkout(body: Json, received_at: datetime, store: Store) -> Iterator[Event
     yield Event(
         milestone="checkout_started",
         occurred_at=started_at,
-        ids=_present(checkout_token=token, customer_id=numeric_id(data.get("customer_id")), **_told(data, store)),
+        ids=_present(
+            checkout_token=token,
+            customer_id=numeric_id(data.get("customer_id")),
+            **_placeholder_values(data, store),
+        ),
         customer=Customer(
             id=numeric_id(data.get("customer_id")),
             emails=_unique(text(data.get("email"))),
@@ -301,7 +307,7 @@ def _checkout(body: Json, received_at: datetime, store: Store) -> Iterator[Event
         ),
         currency=text(data.get("currency")).upper(),
         total=money(data.get("total")),
-        parts=lambda: Parts(goods=_goods(data), gift_cards=Decimal(0)),
+        breakdown=TotalBreakdown(goods=_goods(data), gift_cards=Decimal(0)) if store.mapping.needs_breakdown else None,
         items=tuple(
             Item(
                 product_id=numeric_id(row.get("product_id")),
@@ -320,7 +326,7 @@ def _checkout(body: Json, received_at: datetime, store: Store) -> Iterator[Event
 
 
 def _goods(data: Json) -> Decimal | None:
-    """A cart's items as the snippet prices them; what else is in its total it does not say."""
+    """The sum of a cart's items at the snippet's prices; the rest of its total is not itemised."""
     prices = [
         (money(row.get("price")), whole_quantity(row.get("quantity"))) for row in json_objects(data.get("line_items"))
     ]
@@ -332,19 +338,19 @@ def _goods(data: Json) -> Decimal | None:
 def _registration(body: Json, store: Store) -> Iterator[Event | Skipped]:
     customer_id = numeric_id(body.get("id"))
     if not customer_id or "role" not in body:
-        raise InvalidPayload("the body is no customer, so it is no customer.created")
+        raise InvalidPayload("expected a customer body for topic customer.created")
     created = parse_time(body.get("date_created_gmt"))
     if created is None:
         raise InvalidPayload("the customer has no date_created_gmt")
     if (role := text(body.get("role"))) != "customer":
-        why = f"the new user is no customer (role {safe_to_quote(role) or 'missing'})"
+        why = f"the new user is not a customer (role {safe_to_quote(role) or 'missing'})"
         yield Skipped("customer_registered", why, {"customer_id": customer_id})
         return
     billing, shipping, meta = _address(body.get("billing")), _address(body.get("shipping")), _meta(body)
     yield Event(
         milestone="customer_registered",
         occurred_at=created,
-        ids={"customer_id": customer_id, **_told(meta, store)},
+        ids={"customer_id": customer_id, **_placeholder_values(meta, store)},
         customer=Customer(
             id=customer_id,
             emails=_unique(text(body.get("email")), text(json_object(body.get("billing")).get("email"))),
@@ -359,11 +365,11 @@ def _registration(body: Json, store: Store) -> Iterator[Event | Skipped]:
     )
 
 
-# --- parts -------------------------------------------------------------------------------------------
+# --- parts of a body ---------------------------------------------------------------------------------
 
 
 def plain(name: str) -> str:
-    """A product name without the tags and entities WordPress allows in it."""
+    """A product name in plain text: without the tags and entities that WordPress allows in it."""
     return html.unescape(_TAG.sub("", name)).strip()
 
 
@@ -381,15 +387,15 @@ def _address(value: object) -> Address:
 
 
 def _meta(body: Json) -> Json:
-    """Order or customer meta by key, the last of a repeated one, as WordPress's own single-value reading."""
+    """Order or customer meta by key; of a repeated key the last value, as WordPress reads a single value."""
     return {
         key: row.get("value") for row in json_objects(body.get("meta_data")) if isinstance(key := row.get("key"), str)
     }
 
 
-def _told(given: Json, store: Store) -> dict[str, str]:
-    """Short values of meta, or of what the shop's own snippet gave to a checkout, that the store asks for by name."""
-    return store.asked("meta", lambda key: identifier(scalar_text(given.get(key))))
+def _placeholder_values(meta: Json, store: Store) -> dict[str, str]:
+    """Values of the meta keys (of a checkout: of its own data) that the store's templates need; none over 255 chars."""
+    return store.placeholder_values("meta", lambda key: identifier(scalar_text(meta.get(key))))
 
 
 def _first(meta: Json, keys: tuple[str, ...]) -> str:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from connector.config.settings import Config
 from connector.core.webhook import Request
-from connector.intake.intake import examine
+from connector.intake.examine import examine
 from platforms import PLATFORMS
 from platforms.samples import SAMPLES, fresh_journey
 

@@ -17,7 +17,7 @@ import httpx
 import sqlalchemy as sa
 
 from connector.config.settings import Config
-from connector.intake.intake import examine
+from connector.intake.examine import examine
 from connector.outbox.ledger import Decision
 from connector.outbox.outbox import Outbox
 from connector.storage.database import Database

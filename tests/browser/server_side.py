@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from connector.core.store import EventIdTemplates, MappingSettings, Pixel, SignalSettings, Store
 from connector.core.webhook import Webhook
-from connector.intake.intake import examine
+from connector.intake.examine import examine
 from connector.plugin.testing.shoppers import Journey
 from platforms import PLATFORMS
 from platforms.shopify import samples as shopify_samples

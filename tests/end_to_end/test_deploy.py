@@ -83,7 +83,7 @@ def test_sqlite_on_a_disk_that_vanishes_is_refused(system, deployed):
 
 def test_the_hosts_files_name_settings_that_exist():
     """Every variable in them is one that the connector reads, or one the stores file names."""
-    documented = set(re.findall(r"`([A-Z][A-Z_]+)`", (ROOT / "README.md").read_text()))
+    documented = set(re.findall(r"`([A-Z][A-Z_]+)`", (ROOT / "docs" / "running.md").read_text()))
     named = set(json.loads((ROOT / "app.json").read_text())["env"])
     named |= set(re.findall(r"key: ([A-Z_]+)", (ROOT / "render.yaml").read_text()))
     assert {name for name in named if not name.startswith("SHOP_")} <= documented | {"PYTHON_VERSION"}

@@ -21,8 +21,8 @@ relay.HEARTBEAT = 1.0
 relay.SLOW = 0.5
 events_api.ANSWERED_WITHIN = 1.5
 events_api.TIMEOUT = events_api.httpx.Timeout(1.0, connect=1.0, pool=1.0)
-supervisor.LONGEST_PAUSE = 1.0
-server.KEPT = 10_000_000  # the checker wants to see them all
+supervisor.MAX_BACKOFF = 1.0
+server.MAX_RECEIPTS = 10_000_000  # the checker wants to see them all
 
 
 def main() -> None:

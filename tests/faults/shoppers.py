@@ -11,7 +11,7 @@ import httpx
 from connector.core.store import Store
 from connector.core.webhook import Request
 from connector.devtools.simulate import webhooks
-from connector.intake.intake import examine
+from connector.intake.examine import examine
 from platforms import PLATFORMS
 from tests.faults.machinery import Machinery
 

@@ -1,11 +1,11 @@
-"""Which orders are sent, under which names and ids, and when: on realistic bodies of each platform."""
+"""Under which names orders are sent, to which pixels, and when: on realistic bodies of each platform."""
 
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from connector.config.settings import load
-from connector.core.store import ORDER_KINDS, EventIdTemplates, Pixel
+from connector.core.store import Pixel
 from connector.intake.intake import Intake
 from connector.outbox.lanes import Lane
 from connector.outbox.outbox import Outbox
@@ -24,18 +24,13 @@ from tests.support.bodies import (
     SHOPIFY,
     WOOCOMMERCE,
     choose,
-    item,
     items,
     journey,
     names,
     reasons,
-    row,
     sample,
     see,
-    shopify_order,
     signed,
-    woo_row,
-    woocommerce_order,
 )
 
 each_platform = pytest.mark.parametrize("store", BOTH, ids=lambda store: store.platform)
@@ -129,174 +124,6 @@ def test_placed_and_paid_across_webhooks_are_two_events(store, sqlite_outbox):
     _, waiting = taken(sqlite_outbox, store, (PAID, sample(store)), (PLACED, sample(store, PLACED)))
     event_id = f"acme-order-{journey().order_id}"
     assert sorted(waiting) == [("PlaceAnOrder", event_id), ("Purchase", event_id)]
-
-
-# --- kinds ----------------------------------------------------------------------------------------------------
-
-SHOPIFY_KINDS = [
-    ({"source_name": "web"}, "web"),
-    ({"source_name": "checkout_next"}, "web"),
-    ({"source_name": "web", "user_id": 7}, "web"),  # with a cart token a shopper was at the till
-    ({"source_name": "web", "user_id": 7, "cart_token": None}, "staff"),
-    ({"source_name": "580112233"}, "app"),
-    ({"source_name": "my-headless-shop"}, "app"),
-    ({"source_name": "580112233", "client_details": None, "browser_ip": None}, "api"),
-    ({"source_name": "my-erp", "client_details": None, "browser_ip": None}, "api"),
-    ({"source_name": "my-erp", "user_id": 7}, "staff"),
-    ({"source_name": "pos"}, "pos"),
-    ({"source_name": "POS", "user_id": 7}, "pos"),
-    ({"source_name": "shopify_draft_order", "user_id": 7}, "draft"),
-    ({"source_name": "iphone"}, "staff"),
-    ({"source_name": "android"}, "staff"),
-    ({"source_name": "subscription_contract"}, "renewal"),
-    ({"source_name": "subscription_contract_checkout_one", "browser_ip": None}, "renewal"),
-    ({"source_name": "tiktok"}, "marketplace"),
-    ({"source_name": "amazon-us"}, "marketplace"),
-    ({"source_name": "eBay"}, "marketplace"),
-    ({"source_name": "exchange"}, "exchange"),
-    ({"source_name": "return_exchange"}, "exchange"),
-]
-RENEWAL = [{"id": 1, "key": "_subscription_renewal", "value": "4711"}]
-WOOCOMMERCE_KINDS = [
-    ({"created_via": "checkout"}, "web"),
-    ({"created_via": "store-api"}, "web"),
-    ({"created_via": "some-funnel-plugin"}, "web"),
-    ({"created_via": ""}, "web"),
-    ({"created_via": "", "customer_ip_address": "", "customer_user_agent": ""}, "api"),
-    ({"created_via": "rest-api"}, "api"),
-    ({"created_via": "admin"}, "staff"),
-    ({"created_via": "pos-rest-api"}, "pos"),
-    ({"created_via": "subscription"}, "renewal"),
-    ({"created_via": "checkout", "meta_data": RENEWAL}, "renewal"),
-]
-ALL_KINDS = [(SHOPIFY, *case) for case in SHOPIFY_KINDS] + [(WOOCOMMERCE, *case) for case in WOOCOMMERCE_KINDS]
-
-
-@pytest.mark.parametrize(("store", "changes", "kind"), ALL_KINDS)
-def test_kinds_of_order(store, changes, kind):
-    """By default web and app are sent; every other kind is, once it is included alone."""
-    body = sample(store, **changes)
-    default, alone = see(store, PAID, body), see(ordering(store, include=(kind,)), PAID, body)
-    assert names(alone) == ["PlaceAnOrder", "Purchase"]
-    if kind in ("web", "app"):
-        assert names(default) == ["PlaceAnOrder", "Purchase"]
-    else:
-        assert names(default) == []
-        assert set(reasons(default)) == {f"{kind} orders are not relayed (orders.include)"}
-    others = tuple(name for name in ORDER_KINDS if name != kind)
-    assert names(see(ordering(store, include=others), PAID, body)) == []
-
-
-def test_a_first_order_of_a_subscription_is_a_web_order():
-    bought = row("20.00", selling_plan_allocation={"selling_plan": {"name": "Monthly"}})
-    assert names(see(SHOPIFY, PAID, shopify_order((bought,), tags="Subscription First Order"))) != []
-    meta = [{"id": 1, "key": "_subscription_parent", "value": "1"}]
-    assert names(see(WOOCOMMERCE, PAID, woocommerce_order((woo_row("20.00"),), meta_data=meta))) != []
-
-
-@pytest.mark.parametrize(
-    ("changes", "kind"),
-    [
-        ({"source_name": "web"}, "web"),
-        ({"source_name": None}, "web"),
-        ({"source_name": "580112233"}, "app"),
-        ({"source_name": "pos"}, "pos"),
-        ({"source_name": "shopify_draft_order"}, "draft"),
-        ({"source_name": "iphone"}, "staff"),
-        ({"user_id": 7}, "staff"),
-        ({"source_name": "tiktok"}, "marketplace"),
-        ({"source_name": "subscription_contract"}, "renewal"),
-    ],
-)
-def test_checkouts_are_of_the_same_kinds(changes, kind):
-    body = sample(SHOPIFY, CHECKOUT, **changes)
-    assert names(see(ordering(SHOPIFY, include=(kind,)), CHECKOUT, body)) == ["InitiateCheckout"]
-    if kind not in ("web", "app"):
-        assert reasons(see(SHOPIFY, CHECKOUT, body)) == [f"{kind} orders are not relayed (orders.include)"]
-
-
-def test_a_woocommerce_checkout_is_of_the_web():
-    store = ordering(WOOCOMMERCE, include=("pos",))
-    assert reasons(see(store, CHECKOUT, sample(store, CHECKOUT))) == ["web orders are not relayed (orders.include)"]
-
-
-# --- exclusions -----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("tags", "found"), [("vip, Wholesale", "Wholesale"), ("wholesale", "wholesale")])
-def test_orders_with_a_tag_are_excluded(tags, found):
-    store = ordering(SHOPIFY, exclude_tags=("wholeSALE", "other"))
-    seen = see(store, PAID, sample(store, tags=tags))
-    assert set(reasons(seen)) == {f"excluded tag {found} (orders.exclude_tags)"}
-    assert names(see(store, PAID, sample(store, tags="wholesaler"))) == ["PlaceAnOrder", "Purchase"]
-
-
-@pytest.mark.parametrize(
-    ("store", "excluded", "changes"),
-    [
-        (SHOPIFY, "Invoice", {"payment_gateway_names": ["gift_card", "invoice"]}),
-        (SHOPIFY, "bank deposit", {"payment_gateway_names": ["Bank Deposit"]}),
-        (WOOCOMMERCE, "BACS", {}),  # by its id
-        (WOOCOMMERCE, "direct BANK transfer", {}),  # by its name
-    ],
-)
-def test_orders_by_a_gateway_are_excluded(store, excluded, changes):
-    body = sample(store, **changes)
-    seen = see(ordering(store, exclude_gateways=(excluded,)), PAID, body)
-    assert names(seen) == []
-    assert all("(orders.exclude_gateways)" in reason for reason in reasons(seen))
-    assert names(see(ordering(store, exclude_gateways=("cheque",)), PAID, body)) != []
-
-
-def test_checkouts_by_a_gateway_are_excluded():
-    store = ordering(SHOPIFY, exclude_gateways=("invoice",))
-    assert names(see(store, CHECKOUT, sample(store, CHECKOUT, gateway="Invoice"))) == []
-    assert names(see(store, CHECKOUT, sample(store, CHECKOUT, gateway=None))) != []
-
-
-def with_email(store, topics, address):
-    if store.platform == "shopify":
-        return sample(store, topics, email=address, contact_email=address)
-    body = sample(store, topics)
-    if topics is CHECKOUT:
-        return sample(store, topics, email=address)
-    return {**body, "billing": {**body["billing"], "email": address}}
-
-
-@each_platform
-@pytest.mark.parametrize("topics", [PAID, CHECKOUT, REGISTERED], ids=["order", "checkout", "registration"])
-@pytest.mark.parametrize(
-    ("address", "sent"),
-    [
-        ("me@acme.example", False),
-        ("me@Mail.ACME.example", False),
-        ("me@acme.example.org", True),
-        ("me@notacme.example", True),
-    ],
-)
-def test_addresses_of_a_domain_are_excluded_and_of_those_below_it(store, topics, address, sent):
-    store = ordering(store, exclude_email_domains=("@Acme.example",))
-    seen = see(store, topics, with_email(store, topics, address))
-    assert bool(seen.events) is sent
-    if not sent:
-        assert set(reasons(seen)) == {"excluded e-mail domain acme.example (orders.exclude_email_domains)"}
-
-
-def free(store, topics):
-    if store.platform == "shopify":
-        zero = {"shop_money": {"amount": "0.00", "currency_code": "USD"}}
-        zero["presentment_money"] = zero["shop_money"]
-        return sample(store, topics, total_price="0.00", **({"total_price_set": zero} if topics is PAID else {}))
-    return sample(store, topics, total="0.00")
-
-
-@each_platform
-@pytest.mark.parametrize("topics", [PAID, CHECKOUT], ids=["order", "checkout"])
-def test_what_costs_nothing_is_excluded_if_so_chosen(store, topics):
-    assert names(see(store, topics, free(store, topics))) != []
-    chosen = ordering(store, exclude_zero=True)
-    assert set(reasons(see(chosen, topics, free(store, topics)))) == {"the total is zero (orders.exclude_zero)"}
-    assert names(see(chosen, topics, sample(chosen, topics))) != []
 
 
 # --- placed and paid ------------------------------------------------------------------------------------------
@@ -429,7 +256,7 @@ def test_test_orders_are_sent_to_test_events_only():
     assert names(see(trying, "orders/updated", body)) == ["PlaceAnOrder"]
 
 
-# --- pixels, ages, ids ----------------------------------------------------------------------------------------
+# --- pixels and ages ------------------------------------------------------------------------------------------
 
 
 @each_platform
@@ -468,89 +295,3 @@ def test_a_shorter_max_event_age_holds_for_all():
 def test_a_registration_under_an_order_s_name_has_the_order_s_age():
     store = called(choose(SHOPIFY, browser_pixel="own"), customer_registered="Purchase")
     assert store.age_limit("Purchase") == timedelta(hours=47)
-
-
-def ids_of(store, order="x-{order_id}", checkout="x-{checkout_token}", customer="x-{customer_id}"):
-    return choose(store, event_id=EventIdTemplates(order, checkout, customer))
-
-
-WAY = journey()
-MARKS = {
-    "shopify": {"note_attributes": [{"name": "My Key", "value": "abc"}, {"name": "n", "value": 7}]},
-    "woocommerce": {"meta_data": [{"id": 1, "key": "My Key", "value": "abc"}, {"id": 2, "key": "n", "value": 7}]},
-}
-WORD = {"shopify": "attribute", "woocommerce": "meta"}
-
-
-@pytest.mark.parametrize(
-    ("store", "template", "expected"),
-    [
-        (SHOPIFY, "{order_id}", str(WAY.order_id)),
-        (SHOPIFY, "{order_number}", str(WAY.order_number)),
-        (SHOPIFY, "{order_name}", f"#{WAY.order_number}"),
-        (SHOPIFY, "{checkout_token}", WAY.checkout_token),
-        (SHOPIFY, "{cart_token}", WAY.cart_token),
-        (SHOPIFY, "{customer_id}-{order_id}", f"{WAY.customer_id}-{WAY.order_id}"),
-        (SHOPIFY, "a {attribute:My Key}!", "a abc!"),
-        (SHOPIFY, "{attribute:n}", "7"),
-        (SHOPIFY, "{meta:My Key}", None),
-        (WOOCOMMERCE, "{order_id}", str(WAY.order_id)),
-        (WOOCOMMERCE, "{order_number}", "SO-1001"),
-        (WOOCOMMERCE, "{order_name}", "SO-1001"),
-        (WOOCOMMERCE, "{checkout_token}", None),
-        (WOOCOMMERCE, "{cart_token}", None),
-        (WOOCOMMERCE, "{customer_id}-{order_id}", f"{WAY.customer_id}-{WAY.order_id}"),
-        (WOOCOMMERCE, "a {meta:My Key}!", "a abc!"),
-        (WOOCOMMERCE, "{meta:n}", "7"),
-        (WOOCOMMERCE, "{attribute:My Key}", None),
-    ],
-)
-def test_event_ids_of_orders(store, template, expected):
-    """A placeholder that has nothing makes the event skipped, never an id that others share."""
-    body = sample(store, **MARKS[store.platform], **({"number": "SO-1001"} if store is WOOCOMMERCE else {}))
-    seen = see(ids_of(store, order=template), PAID, body)
-    if expected is None:
-        assert set(reasons(seen)) == {f"event_id template {template!r} has no value here"}
-        assert not seen.events
-    else:
-        assert {mapped.event_id for mapped in seen.events} == {expected}
-
-
-@each_platform
-@pytest.mark.parametrize(("template", "missing"), [("{customer_id}", True), ("{checkout_token}", False)])
-def test_event_ids_of_checkouts(store, template, missing):
-    guest = {"customer": None} if store.platform == "shopify" else {"customer_id": 0}
-    seen = see(ids_of(store, checkout=f"c-{template}"), CHECKOUT, sample(store, CHECKOUT, **guest))
-    if missing:
-        assert reasons(seen) == [f"event_id template 'c-{template}' has no value here"]
-    else:
-        assert [mapped.event_id for mapped in seen.events] == [f"c-{WAY.checkout_token}"]
-
-
-def test_event_ids_of_checkouts_by_what_the_shop_left_there():
-    store = ids_of(SHOPIFY, checkout="{cart_token}-{attribute:My Key}")
-    body = sample(store, CHECKOUT, **MARKS["shopify"])
-    assert [mapped.event_id for mapped in see(store, CHECKOUT, body).events] == [f"{WAY.cart_token}-abc"]
-    store = ids_of(WOOCOMMERCE, checkout="{meta:visit}")
-    assert item(store, sample(store, CHECKOUT, visit="v1"), CHECKOUT)["event_id"] == "v1"
-
-
-@each_platform
-def test_event_ids_of_registrations(store):
-    store = ids_of(store, customer="r-{customer_id}")
-    assert item(store, sample(store, REGISTERED), REGISTERED)["event_id"] == f"r-{WAY.customer_id}"
-
-
-def test_event_ids_of_registrations_by_meta():
-    store = ids_of(WOOCOMMERCE, customer="{meta:crm}")
-    meta = [{"id": 1, "key": "crm", "value": "77"}]
-    assert item(store, sample(store, REGISTERED, meta_data=meta), REGISTERED)["event_id"] == "77"
-    assert names(see(store, REGISTERED, sample(store, REGISTERED))) == []
-
-
-@each_platform
-def test_one_order_has_one_event_id_in_whatever_topic_and_state(store):
-    found = {
-        mapped.event_id for topics in (PLACED, PAID) for mapped in see(store, topics, sample(store, topics)).events
-    }
-    assert found == {f"acme-order-{WAY.order_id}"}

@@ -17,7 +17,7 @@ import pytest
 
 from connector.core.store import EventIdTemplates, MappingSettings, Pixel, Store
 from connector.core.webhook import InvalidPayload, Request, Webhook
-from connector.intake.intake import examine
+from connector.intake.examine import examine
 from platforms import PLATFORMS
 from platforms.shopify import webhooks as shopify
 from platforms.woocommerce import webhooks as woocommerce

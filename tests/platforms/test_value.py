@@ -1,14 +1,19 @@
 """Value, currency and contents: worked examples of each platform's order, by hand."""
 
+import json
 from decimal import Decimal
 from itertools import combinations
 
 import pytest
 
 from connector.core.store import VALUE_PARTS
+from connector.core.webhook import Webhook
+from connector.intake.examine import parse
+from platforms import PLATFORMS
 from tests.support.bodies import (
     BOTH,
     CHECKOUT,
+    NOW,
     PAID,
     SHOPIFY,
     WOOCOMMERCE,
@@ -50,6 +55,12 @@ WORKED = {
 
 def with_value(store, *excludes, value="total", **more):
     return choose(store, "mapping", value=value, value_excludes=excludes, **more)
+
+
+def translated(store, body, topics=PAID):
+    raw = json.dumps(body).encode()
+    webhook = Webhook(topic=topics[store.platform], body=raw, received_at=NOW, data=parse(raw))
+    return list(PLATFORMS[store.platform].translate(webhook, store))
 
 
 def value(store, body, topics=PAID):
@@ -247,6 +258,17 @@ def test_a_woocommerce_checkout_knows_its_total_and_items_only():
     seen = see(with_value(WOOCOMMERCE, "tax"), CHECKOUT, body)
     assert seen.reason.startswith("value left out: the shop does not say")
     assert "value" not in items(seen)[0]["properties"]
+
+
+@pytest.mark.parametrize("topics", [PAID, CHECKOUT], ids=["order", "checkout"])
+@pytest.mark.parametrize("store", BOTH, ids=lambda store: store.platform)
+def test_a_total_is_broken_down_for_stores_whose_value_needs_it_only(store, topics):
+    body = sample(store, topics)
+    assert {event.breakdown for event in translated(store, body, topics)} == {None}
+    for choice in (with_value(store, "tips"), with_value(store, value="items")):
+        events = translated(choice, body, topics)
+        assert all(event.breakdown.goods is not None for event in events)
+        assert events == translated(choice, body, topics)  # plain data
 
 
 # --- items ----------------------------------------------------------------------------------------------------

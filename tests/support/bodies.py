@@ -10,7 +10,7 @@ import msgspec
 
 from connector.core.store import EventIdTemplates, MappingSettings, Pixel, Store
 from connector.core.webhook import Request, Webhook
-from connector.intake.intake import examine
+from connector.intake.examine import examine
 from connector.plugin.testing.shoppers import Journey
 from platforms import PLATFORMS
 from platforms.shopify import samples as shopify_samples

@@ -1,1 +1,1 @@
-"""A fake Events API with TikTok's real semantics, as far as they are known."""
+"""The sandbox: a fake Events API with TikTok's semantics, as far as they are known."""

@@ -1,8 +1,8 @@
-"""What the sandbox's Events API refuses, as tables: one rule per field of an `event/track` request; and its faults.
+"""Validation of `event/track` requests, one rule per field, and the faults that the sandbox can simulate.
 
 Field names, types and codes are TikTok's (Events API 2.0, `POST /open_api/v1.3/event/track/`). Parameters:
 https://business-api.tiktok.com/portal/docs?id=1771101151059969 ; return codes: the same with id=1737172488964097.
-Where TikTok's behaviour is not documented the stricter reading is taken: what passes here should pass there.
+Where TikTok's behaviour is not documented, the rules are strict: a request accepted here should be accepted there.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ CURRENCIES = frozenset(
 
 
 class Refusal(Exception):
-    """The request is refused as a whole with TikTok's `code` and `message`; nothing of it is stored."""
+    """The whole request is refused with TikTok's `code` and `message`; none of its events is stored."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -44,7 +44,7 @@ class Envelope(NamedTuple):
 
 
 class Event(NamedTuple):
-    """A valid event: the two parts of it that TikTok deduplicates by, and its JSON exactly as sent."""
+    """A valid event: its name and event_id, by which TikTok deduplicates, and its JSON exactly as sent."""
 
     name: str
     event_id: str
@@ -52,7 +52,7 @@ class Event(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """A request as judged: its events if it is good, else its refusal."""
+    """A validated request: its events, or its refusal."""
 
     source: str
     test_event_code: str | None
@@ -60,8 +60,8 @@ class Batch(NamedTuple):
     refusal: Refusal | None
 
 
-def judge(body: bytes, now: float) -> Batch:
-    """Read and check a whole request; `now` in Unix seconds. Never raises."""
+def validate_request(body: bytes, now: float) -> Batch:
+    """Parse and validate a request; `now` in Unix seconds. Never raises."""
     envelope = Envelope("", None, [])
     try:
         envelope = open_envelope(body)
@@ -71,9 +71,9 @@ def judge(body: bytes, now: float) -> Batch:
 
 
 def open_envelope(body: bytes) -> Envelope:
-    """Read the top level of a request.
+    """Parse the top level of a request.
 
-    Raises `Refusal`: 40002 for a wrong shape, 40061 for more than 1000 events.
+    Raises `Refusal`: 40002 for a wrong structure, 40061 for more than 1000 events.
     """
     try:
         top = _envelope.decode(body)
@@ -83,8 +83,8 @@ def open_envelope(body: bytes) -> Envelope:
         raise _invalid("event_source", "not a valid choice")
     for name, optional in (("event_source_id", False), ("test_event_code", True)):
         value = getattr(top, name)
-        if not (optional and value is msgspec.UNSET) and (why := _text(value)):
-            raise _invalid(name, why)
+        if not (optional and value is msgspec.UNSET) and (reason := _text(value)):
+            raise _invalid(name, reason)
     try:
         items = _items.decode(top.data)
     except (ValueError, RecursionError):
@@ -98,10 +98,10 @@ def open_envelope(body: bytes) -> Envelope:
 
 
 def read_events(envelope: Envelope, now: float) -> list[Event]:
-    """Read and check every event; `now` in Unix seconds.
+    """Parse and validate every event; `now` in Unix seconds.
 
-    Raises `Refusal` naming the first event at fault: one bad event refuses the whole batch, the worst of the
-    behaviours that are possible (whether TikTok keeps the good ones is documented nowhere).
+    Raises `Refusal` for the first invalid event: one refuses the whole batch. TikTok does not document if it keeps the
+    valid ones; this is the worst case.
     """
     return [_read_event(raw, f"data.{index}", now) for index, raw in enumerate(envelope.items)]
 
@@ -114,20 +114,20 @@ def _read_event(raw: msgspec.Raw, path: str, now: float) -> Event:
     if not isinstance(item, dict):
         raise _invalid(path, "not a valid object")
     for name in ("event", "event_id"):
-        if why := _text(item.get(name)):
-            raise _invalid(f"{path}.{name}", why)
-    if why := _event_time(item.get("event_time"), now):
-        raise _invalid(f"{path}.event_time", why)
+        if reason := _text(item.get(name)):
+            raise _invalid(f"{path}.{name}", reason)
+    if reason := _event_time(item.get("event_time"), now):
+        raise _invalid(f"{path}.event_time", reason)
     for name, rules in _SECTIONS.items():
         if name in item:
             _check(item[name], rules, f"{path}.{name}")
     for index, content in enumerate(item.get("properties", {}).get("contents", ())):
         _check(content, _CONTENT, f"{path}.properties.contents.{index}")
         if "content_id" not in content:
-            raise _invalid(f"{path}.properties.contents.{index}.content_id", _NO_TEXT)
+            raise _invalid(f"{path}.properties.contents.{index}.content_id", _NOT_A_STRING)
     if "limited_data_use" in item:
         _limited_data_use(item, path)
-    # bytes() copies, so that one kept event does not keep its whole batch's body in memory.
+    # bytes() copies, so that a stored event does not keep the whole request body in memory.
     return Event(item["event"], item["event_id"], bytes(raw))
 
 
@@ -135,11 +135,11 @@ def _check(section: object, rules: Mapping[str, "Rule"], path: str) -> None:
     if not isinstance(section, dict):
         raise _invalid(path, "not a valid object")
     for name, value in section.items():
-        rule = rules.get(name)  # unknown keys are tolerated: TikTok's own templates send some
-        if rule is not None and (why := rule(value)):
-            if why is _PLAIN:
-                raise Refusal(40062, f"{path}.{name}: {why}")
-            raise _invalid(f"{path}.{name}", why)
+        rule = rules.get(name)  # unknown keys are ignored: TikTok's own templates send some
+        if rule is not None and (reason := rule(value)):
+            if reason is _NOT_HASHED:
+                raise Refusal(40062, f"{path}.{name}: {reason}")
+            raise _invalid(f"{path}.{name}", reason)
 
 
 def _limited_data_use(item: dict[str, Any], path: str) -> None:
@@ -150,26 +150,26 @@ def _limited_data_use(item: dict[str, Any], path: str) -> None:
         raise _invalid(f"{path}.user.ip", "required with limited_data_use")
 
 
-def _invalid(path: str, why: str) -> Refusal:
-    return Refusal(40002, f"Invalid value for {path}: {why}.")
+def _invalid(path: str, reason: str) -> Refusal:
+    return Refusal(40002, f"Invalid value for {path}: {reason}.")
 
 
-# Rules: each answers "" for a good value, else why it is bad. None is never good: absent keys are left out.
+# Rules: each returns "" for a valid value, otherwise the reason. None is never valid: keys without value are omitted.
 
 Rule = Callable[[object], str]
-_NO_TEXT = "not a valid string"
-_PLAIN = "PII is not hashed"
+_NOT_A_STRING = "not a valid string"
+_NOT_HASHED = "PII is not hashed"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _COUNTRY = re.compile(r"[a-z]{2}")
-_NOTHING_HASHED = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+_HASH_OF_EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 
 def _text(value: object) -> str:
-    return "" if isinstance(value, str) and value.strip() else _NO_TEXT
+    return "" if isinstance(value, str) and value.strip() else _NOT_A_STRING
 
 
 def _event_time(value: object, now: float) -> str:
-    if type(value) is not int:  # a bool is an int to isinstance, and 1.0 is not one to TikTok
+    if type(value) is not int:  # isinstance accepts bool; TikTok does not accept 1.0
         return "not a valid integer"
     if value > now + DAY:
         return "in the future (Unix time in seconds is expected, not milliseconds)"
@@ -177,11 +177,11 @@ def _event_time(value: object, now: float) -> str:
 
 
 def _digest(value: object) -> str:
-    if why := _text(value):
-        return why
+    if reason := _text(value):
+        return reason
     if not _SHA256.fullmatch(str(value)):
-        return _PLAIN
-    return "the hash of an empty string" if value == _NOTHING_HASHED else ""
+        return _NOT_HASHED
+    return "the hash of an empty string" if value == _HASH_OF_EMPTY else ""
 
 
 def _digests(value: object) -> str:
@@ -201,13 +201,13 @@ def _ip(value: object) -> str:
 
 
 def _country(value: object) -> str:
-    good = isinstance(value, str) and _COUNTRY.fullmatch(value)
-    return "" if good else "not a lower-case two-letter country code"
+    valid = isinstance(value, str) and _COUNTRY.fullmatch(value)
+    return "" if valid else "not a lower-case two-letter country code"
 
 
 def _place(value: object) -> str:
-    if why := _text(value):
-        return why
+    if reason := _text(value):
+        return reason
     text = str(value)
     if _SHA256.fullmatch(text):
         return "hashed, but must be plain"
@@ -260,7 +260,7 @@ _CONTENT: dict[str, Rule] = {
     "price": _number,
     **dict.fromkeys(("content_id", "content_name", "content_category", "brand"), _text),
 }
-# page.url is documented as required for the web but not enforced in practice: only a wrong one is refused.
+# page.url is documented as required for the web, but TikTok does not enforce it: only an invalid one is refused.
 _SECTIONS: dict[str, dict[str, Rule]] = {
     "user": _USER,
     "properties": _PROPERTIES,
@@ -269,7 +269,7 @@ _SECTIONS: dict[str, dict[str, Rule]] = {
 
 
 class _Top(msgspec.Struct):
-    """Typed so that whatever else is at the top level, and the events for now, is skipped rather than built."""
+    """The top level of a request; other fields are skipped and the events stay undecoded."""
 
     event_source: Any = None
     event_source_id: Any = None
@@ -282,13 +282,13 @@ _items = msgspec.json.Decoder(list[msgspec.Raw])
 _any = msgspec.json.Decoder()
 
 
-# Faults: what the sandbox can be told to do wrong.
+# Faults: errors that the sandbox can simulate.
 
 
 class Fault(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
-    """A fault as it is set through `POST /faults`; `seconds` is a duration, `status` an HTTP status.
+    """A fault as posted to `/faults`; `status` is an HTTP status.
 
-    `after`: the events are stored although the answer does not say so. `allow`: the only tokens not revoked.
+    `after`: the events are stored although the response is a failure. `allow`: the only tokens not revoked.
     """
 
     kind: Literal[
@@ -323,56 +323,56 @@ _OWN_FIELDS: dict[str, set[str]] = {
 
 
 def read_fault(body: bytes) -> Fault:
-    """Read a fault; raises `ValueError` with a sentence saying what is wrong with it."""
+    """Parse a fault. Raises ValueError with a sentence that describes the error."""
     try:
         fault = msgspec.json.decode(body, type=Fault)
         given = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"This is not a fault: {error}") from None
-    strange = sorted(set(given) - _EVERY_KIND - _OWN_FIELDS.get(fault.kind, set()))
-    if strange:
-        raise ValueError(f'A fault of kind "{fault.kind}" has no field {", ".join(strange)}.')
+        raise ValueError(f"Invalid fault: {error}") from None
+    unknown = sorted(set(given) - _EVERY_KIND - _OWN_FIELDS.get(fault.kind, set()))
+    if unknown:
+        raise ValueError(f'A fault of kind "{fault.kind}" has no field {", ".join(unknown)}.')
     if fault.kind == "poison" and not fault.event_ids:
-        raise ValueError('A fault of kind "poison" needs "event_ids", a list of strings.')
+        raise ValueError('A fault of kind "poison" requires "event_ids", a list of strings.')
     if fault.kind == "code" and fault.code is None:
-        raise ValueError('A fault of kind "code" needs "code", a whole number.')
+        raise ValueError('A fault of kind "code" requires "code", an integer.')
     return fault
 
 
 class ActiveFault:
-    """A fault at work: what is left of it, its dice, and its tokens as digests, for none is ever kept."""
+    """A fault in use, with its remaining times and random generator. Tokens are kept only as digests."""
 
     def __init__(self, fault: Fault) -> None:
         self.token = fingerprint(fault.token) if fault.token else ""
         self.allow = {fingerprint(token) for token in fault.allow}
         self.ids = frozenset(fault.event_ids)
-        self.dice = random.Random(fault.seed)  # noqa: S311 (repeatable on purpose)
-        self.left = fault.times
+        self.random = random.Random(fault.seed)  # noqa: S311 (repeatable, no secret)
+        self.remaining = fault.times
         self.fault = msgspec.structs.replace(
             fault, token=self.token[:8], allow=sorted(token[:8] for token in self.allow)
         )
 
-    def strikes(self, token: str, batch: Batch) -> bool:
-        """Say whether this request is struck; uses up one of `times` if it is."""
+    def applies(self, token: str, batch: Batch) -> bool:
+        """True if the fault applies to this request, which then counts as one of its `times`."""
         if self.token not in ("", token) or self.fault.source not in ("", batch.source):
             return False
-        if token in self.allow or (self.ids and self.poisoned(batch) is None):
+        if token in self.allow or (self.ids and self.first_poisoned(batch) is None):
             return False
-        if self.dice.random() >= self.fault.probability:
+        if self.random.random() >= self.fault.probability:
             return False
-        if self.left is not None:
-            self.left -= 1
+        if self.remaining is not None:
+            self.remaining -= 1
         return True
 
-    def poisoned(self, batch: Batch) -> int | None:
-        """Return the index of the first poisoned event."""
-        return next((i for i, event in enumerate(batch.events) if event.event_id in self.ids), None)
+    def first_poisoned(self, batch: Batch) -> int | None:
+        """Return the index of the first poisoned event, or None."""
+        return next((index for index, event in enumerate(batch.events) if event.event_id in self.ids), None)
 
-    def shown(self) -> dict[str, Any]:
-        """Return the fault for `GET /faults`, `times` being what is left."""
-        return msgspec.to_builtins(msgspec.structs.replace(self.fault, times=self.left))  # type: ignore[no-any-return]
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fault for `GET /faults`, with the remaining `times`."""
+        return msgspec.to_builtins(msgspec.structs.replace(self.fault, times=self.remaining))  # type: ignore[no-any-return]
 
 
 def fingerprint(token: str) -> str:
-    """Return what a token is known by here: its SHA-256 in hex."""
+    """Return the SHA-256 of a token in hexadecimal; the sandbox never stores the token itself."""
     return hashlib.sha256(token.encode(errors="backslashreplace")).hexdigest()

@@ -1,7 +1,7 @@
-"""A fake Events API with TikTok's real semantics as far as they are known, to test a set-up against.
+"""A fake Events API with TikTok's semantics as far as they are known, for testing a setup.
 
-Point `EVENTS_API_URL` at it, send events, read what arrived at `/` or `/received`. The rules of a good request and
-of a fault are in `connector.devtools.sandbox.rules`; here are its memory, its answers and its HTTP shell.
+Point `EVENTS_API_URL` at it, send events, and read the received ones at `/` or `/received`. This module has its state,
+responses and HTTP routes; `connector.devtools.sandbox.rules` validates requests and faults.
 """
 
 import secrets
@@ -19,12 +19,20 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from werkzeug.test import run_wsgi_app
 
-from connector.devtools.sandbox.rules import ActiveFault, Batch, Fault, Refusal, fingerprint, judge, read_fault
+from connector.devtools.sandbox.rules import (
+    ActiveFault,
+    Batch,
+    Fault,
+    Refusal,
+    fingerprint,
+    read_fault,
+    validate_request,
+)
 
 TRACK = "/open_api/v1.3/event/track/"
-DEDUPE_WINDOW = 48 * 60 * 60
-KEPT = 10_000
-MAX_BODY = 64 * 1024 * 1024
+DEDUPLICATION_WINDOW = 48 * 60 * 60  # seconds
+MAX_RECEIPTS = 10_000  # received events kept in memory
+MAX_BODY = 64 * 1024 * 1024  # bytes
 
 JSON = "application/json"
 HTML = "text/html"
@@ -34,8 +42,8 @@ BAD_GATEWAY = (
 )
 
 
-class Answer(NamedTuple):
-    """An HTTP answer; `dropped` means that the connection is closed without one."""
+class SandboxResponse(NamedTuple):
+    """An HTTP response; `dropped` means that the connection is closed without a response."""
 
     status: int
     content_type: str
@@ -60,9 +68,10 @@ class Receipt(NamedTuple):
 
 
 class Sandbox:
-    """What the fake API remembers and answers; knows no sockets. Safe to use from many threads.
+    """State and responses of the fake API, without HTTP. Thread-safe.
 
-    `clock` returns Unix seconds. `pause` waits so many seconds, or until the event is set: the faults were cleared.
+    `clock` returns Unix seconds. `pause` waits for a number of seconds, or until the event is set because the faults
+    were cleared.
     """
 
     def __init__(
@@ -77,25 +86,25 @@ class Sandbox:
         self._cleared = threading.Event()
         self.clear()
 
-    def answer(self, headers: Mapping[str, str], body: bytes) -> Answer:
+    def answer(self, headers: Mapping[str, str], body: bytes) -> SandboxResponse:
         """Answer one `POST …/event/track/`; never raises, whatever the body."""
         tokens = [value for name, value in headers.items() if name.lower() == "access-token"]
         token = tokens[0].strip() if tokens else ""
-        batch = judge(body, self._clock())
+        batch = validate_request(body, self._clock())
         if not token:
-            return self._settle(batch._replace(refusal=Refusal(40104, "Access token is empty.")))
+            return self._respond(batch._replace(refusal=Refusal(40104, "Access token is empty.")))
         digest = fingerprint(token)
         with self._lock:
-            struck = next((fault for fault in self._faults if fault.strikes(digest, batch)), None)
-            self._faults = [fault for fault in self._faults if fault.left != 0]
+            fault = next((fault for fault in self._faults if fault.applies(digest, batch)), None)
+            self._faults = [fault for fault in self._faults if fault.remaining != 0]
             cleared = self._cleared
-        if struck is None:
-            return self._settle(batch)
-        return self._suffer(struck, batch, cleared)
+        if fault is None:
+            return self._respond(batch)
+        return self._respond_with_fault(fault, batch, cleared)
 
-    def no_route(self) -> Answer:
+    def no_route(self) -> SandboxResponse:
         """Answer a request to any other path of the API: code 40400."""
-        return self._settle(Batch("", None, [], Refusal(40400, "Route not found.")))
+        return self._respond(Batch("", None, [], Refusal(40400, "Route not found.")))
 
     def received(self) -> list[Receipt]:
         """Return the last 10,000 received events, duplicates included, oldest first."""
@@ -106,7 +115,7 @@ class Sandbox:
         """Return totals since the start or the last `clear`.
 
         `accepted` (also by event name and by source) and `duplicates` count events; `requests`, `refused`
-        (nothing was stored) and `by_code` count requests. An answer without a code is counted under "none".
+        (nothing was stored) and `by_code` count requests. A response without a code is counted under "none".
         """
         with self._lock:
             totals = {name: self._totals[name] for name in ("requests", "accepted", "duplicates", "refused")}
@@ -114,9 +123,9 @@ class Sandbox:
             return {**totals, **{name: dict(sorted(counter.items())) for name, counter in by.items()}}
 
     def clear(self) -> None:
-        """Forget every event, the deduplication's memory and the counts; the faults stay."""
+        """Delete the received events, the deduplication state and the counts, but not the faults."""
         with self._lock:
-            self._received: deque[Receipt] = deque(maxlen=KEPT)
+            self._received: deque[Receipt] = deque(maxlen=MAX_RECEIPTS)
             self._first_seen: dict[tuple[str, str, str], float] = {}
             self._totals: Counter[str] = Counter()
             self._by_code: Counter[str] = Counter()
@@ -124,23 +133,23 @@ class Sandbox:
             self._by_source: Counter[str] = Counter()
 
     def set_fault(self, fault: Fault) -> None:
-        """Add a fault; of several that fit a request the one set first strikes."""
+        """Add a fault; if several apply to a request, the first one is used."""
         with self._lock:
             self._faults.append(ActiveFault(fault))
 
     def faults(self) -> list[dict[str, Any]]:
-        """Return the faults still at work; tokens appear as the first eight digits of their SHA-256."""
+        """Return the active faults; tokens appear as the first eight digits of their SHA-256."""
         with self._lock:
-            return [fault.shown() for fault in self._faults]
+            return [fault.to_dict() for fault in self._faults]
 
     def clear_faults(self) -> None:
-        """Remove every fault and wake whatever hangs."""
+        """Delete all faults, and end the pause of hanging requests."""
         with self._lock:
             self._faults.clear()
             self._cleared.set()
             self._cleared = threading.Event()
 
-    def _settle(self, batch: Batch) -> Answer:
+    def _respond(self, batch: Batch) -> SandboxResponse:
         refusal = batch.refusal
         if refusal is None:
             self._record(batch, "0", stored=True)
@@ -148,54 +157,54 @@ class Sandbox:
         self._record(batch, str(refusal.code), stored=False)
         return self._reply(refusal.code, refusal.message)
 
-    def _suffer(self, struck: ActiveFault, batch: Batch, cleared: threading.Event) -> Answer:
-        fault = struck.fault
+    def _respond_with_fault(self, active: ActiveFault, batch: Batch, cleared: threading.Event) -> SandboxResponse:
+        fault = active.fault
         if fault.kind == "hang":
-            # Without `after` the events are judged when the wait is over, so a late code 0 is still true.
-            answer = self._settle(batch) if fault.after else None
+            # Without `after` the events are stored only after the pause, so that a late code 0 is true.
+            response = self._respond(batch) if fault.after else None
             self._pause(cleared, fault.seconds)
-            return answer or self._settle(batch)
-        answer, code = self._fault_answer(struck, batch)
-        after = fault.kind == "partial" if fault.after is None else fault.after
-        self._record(batch, code, stored=after and batch.refusal is None)
-        return answer
+            return response or self._respond(batch)
+        response, code = self._fault_response(active, batch)
+        stored = fault.kind == "partial" if fault.after is None else fault.after
+        self._record(batch, code, stored=stored and batch.refusal is None)
+        return response
 
-    def _fault_answer(self, struck: ActiveFault, batch: Batch) -> tuple[Answer, str]:
-        """Return the answer of a fault and the code it is counted under."""
-        fault = struck.fault
-        whole = self._reply(0, "OK", data={})
+    def _fault_response(self, active: ActiveFault, batch: Batch) -> tuple[SandboxResponse, str]:
+        """Return the response of a fault and the code under which it is counted."""
+        fault = active.fault
+        complete = self._reply(0, "OK", data={})
         match fault.kind:
             case "server_error":
-                return Answer(502, HTML, BAD_GATEWAY.encode()), "none"
+                return SandboxResponse(502, HTML, BAD_GATEWAY.encode()), "none"
             case "html":
-                return Answer(200, HTML, b"<!DOCTYPE html><title>Please wait</title><p>One moment."), "none"
+                return SandboxResponse(200, HTML, b"<!DOCTYPE html><title>Please wait</title><p>One moment."), "none"
             case "truncated":
-                return whole._replace(body=whole.body[: len(whole.body) // 2]), "none"
+                return complete._replace(body=complete.body[: len(complete.body) // 2]), "none"
             case "drop":
-                return Answer(502, JSON, b"", dropped=True), "none"
+                return SandboxResponse(502, JSON, b"", dropped=True), "none"
             case "redirect":
-                return Answer(302, HTML, b"", location=fault.location), "none"
+                return SandboxResponse(302, HTML, b"", location=fault.location), "none"
             case "missing_code":
-                return whole._replace(body=b'{"message":"OK","data":{}}'), "none"
-        code, message, status = self._coded(struck, batch)
+                return complete._replace(body=b'{"message":"OK","data":{}}'), "none"
+        code, message, status = self._fault_code(active, batch)
         return self._reply(code, message)._replace(status=status), str(code)
 
-    def _coded(self, struck: ActiveFault, batch: Batch) -> tuple[int, str, int]:
-        """Return code, message and HTTP status; the messages are those on record for the real API."""
-        fault = struck.fault
+    def _fault_code(self, active: ActiveFault, batch: Batch) -> tuple[int, str, int]:
+        """Return code, message and HTTP status; the messages are recorded ones of the real API."""
+        fault = active.fault
         match fault.kind:
             case "rate_limit":
                 return 40100, "Too many requests. Please retry in some time.", 200
             case "revoke":
                 return 40105, "Access token is incorrect or has been revoked.", 200
             case "no_permission":
-                who = f"No permission to operate pixel code: {batch.source}."
-                return 40001, f"{who} You must be an admin or operator of this advertiser account.", 200
+                message = f"No permission to operate pixel code: {batch.source}."
+                return 40001, f"{message} You must be an admin or operator of this advertiser account.", 200
             case "bad_source":
                 return 40002, "Invalid value for event_source_id: not a valid string.", 200
             case "poison":
-                where = f"data.{struck.poisoned(batch)}.event_id: not a valid string."
-                return 40002, f"Invalid value for {where if fault.named else 'event_id'}", 200
+                field = f"data.{active.first_poisoned(batch)}.event_id: not a valid string."
+                return 40002, f"Invalid value for {field if fault.named else 'event_id'}", 200
             case "partial":
                 return 20001, "Partially OK.", 200
         return fault.code or 0, fault.message, fault.status
@@ -208,7 +217,7 @@ class Sandbox:
                 self._totals["refused"] += 1
                 return
             now = self._clock()
-            self._forget_before(now - DEDUPE_WINDOW)
+            self._expire_before(now - DEDUPLICATION_WINDOW)
             for event in batch.events:
                 key = (batch.source, event.name, event.event_id)
                 duplicate = key in self._first_seen
@@ -222,31 +231,31 @@ class Sandbox:
                 receipt = Receipt(batch.source, batch.test_event_code, now, duplicate, event.item)
                 self._received.append(receipt)
 
-    def _forget_before(self, past: float) -> None:
-        """TikTok's window is counted from the first copy, so the dict's own order is the order of expiry."""
+    def _expire_before(self, limit: float) -> None:
+        """Delete expired keys; TikTok's window begins with the first copy, so the dict is ordered by expiry."""
         while self._first_seen:
             key = next(iter(self._first_seen))
-            if self._first_seen[key] > past:
+            if self._first_seen[key] > limit:
                 return
             del self._first_seen[key]
 
-    def _reply(self, code: int, message: str, data: dict[str, Any] | None = None) -> Answer:
+    def _reply(self, code: int, message: str, data: dict[str, Any] | None = None) -> SandboxResponse:
         at = datetime.fromtimestamp(self._clock(), UTC)
         reply = {"code": code, "message": message}
         reply["request_id"] = f"{at:%Y%m%d%H%M%S}{secrets.token_hex(10).upper()}"
-        return Answer(200, JSON, msgspec.json.encode(reply if data is None else {**reply, "data": data}))
+        return SandboxResponse(200, JSON, msgspec.json.encode(reply if data is None else {**reply, "data": data}))
 
 
 def create_app(sandbox: Sandbox) -> Flask:
-    """Return the HTTP shell around a sandbox: the API, what it received, its faults, a page for people."""
+    """Return the Flask application of a sandbox: the API, received events, faults and an HTML page."""
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
-    app.url_map.strict_slashes = False  # never a redirect; the API itself minds its slash, see below
+    app.url_map.strict_slashes = False  # never a redirect; `track` checks the slash itself
     app.url_map.merge_slashes = False
 
     @app.before_request
     def drain() -> None:
-        """Read the body whatever the route, or the connection's next request would begin inside it."""
+        """Read the body on every route; the rest of it would be parsed as the connection's next request."""
         request.get_data()
         request.environ["sandbox.drained"] = True
 
@@ -258,17 +267,17 @@ def create_app(sandbox: Sandbox) -> Flask:
 
     @app.post(TRACK)
     def track() -> Response:
-        # What TikTok does without the trailing slash is documented nowhere; refusing it finds the mistake.
+        # TikTok does not document a URL without the trailing slash; refusing it reveals the mistake.
         if not request.path.endswith("/"):
-            return _respond(sandbox.no_route())
-        return _respond(sandbox.answer(dict(request.headers), request.get_data()))
+            return _http_response(sandbox.no_route())
+        return _http_response(sandbox.answer(dict(request.headers), request.get_data()))
 
     @app.get("/received")
     def received() -> Response:
         return _json(b"[" + b",\n".join(receipt.json() for receipt in sandbox.received()) + b"]")
 
     @app.delete("/received")
-    def forget() -> Response:
+    def clear() -> Response:
         sandbox.clear()
         return Response(status=204)
 
@@ -295,17 +304,17 @@ def create_app(sandbox: Sandbox) -> Flask:
 
     @app.get("/")
     def page() -> Response:
-        latest = [_row(receipt) for receipt in reversed(sandbox.received()[-100:])]
+        rows = [_table_row(receipt) for receipt in reversed(sandbox.received()[-100:])]
         base = f"{request.host_url}open_api/v1.3"
-        html = render_template("sandbox.html", rows=latest, counts=sandbox.counts(), faults=sandbox.faults(), base=base)
+        html = render_template("sandbox.html", rows=rows, counts=sandbox.counts(), faults=sandbox.faults(), base=base)
         response = Response(html, mimetype=HTML)
         response.headers["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'"
         return response
 
     @app.errorhandler(HTTPException)
-    def complain(error: HTTPException) -> Response:
+    def handle_error(error: HTTPException) -> Response:
         if request.path.startswith("/open_api") and error.code in {404, 405}:
-            return _respond(sandbox.no_route())
+            return _http_response(sandbox.no_route())
         return _json(msgspec.json.encode({"error": error.description}), error.code or 500)
 
     return app
@@ -315,22 +324,22 @@ def _json(body: bytes, status: int = 200) -> Response:
     return Response(body, status, mimetype=JSON)
 
 
-def _respond(answer: Answer) -> Response:
-    if answer.dropped and (connection := request.environ.get("werkzeug.socket")):
+def _http_response(result: SandboxResponse) -> Response:
+    if result.dropped and (connection := request.environ.get("werkzeug.socket")):
         connection.shutdown(socket.SHUT_RDWR)
-    response = Response(answer.body, answer.status, mimetype=answer.content_type)
-    if answer.location:
-        response.headers["Location"] = answer.location
+    response = Response(result.body, result.status, mimetype=result.content_type)
+    if result.location:
+        response.headers["Location"] = result.location
     return response
 
 
-_as_sent = msgspec.json.Decoder(float_hook=str)  # 44.50 is shown as 44.50
+_as_sent = msgspec.json.Decoder(float_hook=str)  # keeps 44.50 as 44.50
 
 
-def _row(receipt: Receipt) -> dict[str, Any]:
+def _table_row(receipt: Receipt) -> dict[str, Any]:
     try:
         item = _as_sent.decode(receipt.item)
-    except RecursionError:  # nested so deep that it was readable only from a shallower stack
+    except RecursionError:  # valid, but nested too deeply for this call depth
         item = {}
     properties = item.get("properties", {})
     return {
@@ -344,13 +353,13 @@ def _row(receipt: Receipt) -> dict[str, Any]:
 
 
 class _Handler(WSGIRequestHandler):
-    """Werkzeug's handler closes every connection; real clients keep theirs, and so does TikTok's side."""
+    """Keeps connections open like TikTok's servers do; werkzeug's own handler closes them."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
     def run_wsgi(self) -> None:
-        """Run the app and send its answer whole, keeping the connection."""
+        """Run the app and send its response with a length, keeping the connection open."""
         if self.headers.get("Expect", "").strip().lower() == "100-continue":
             self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:
@@ -363,25 +372,25 @@ class _Handler(WSGIRequestHandler):
         number, _, phrase = status.partition(" ")
         self.send_response(int(number), phrase)
         for name, value in headers:
-            self.send_header(name, value)  # http.server itself obeys a "Connection: close" among them
+            self.send_header(name, value)  # http.server itself handles "Connection: close"
         self.end_headers()
-        self.wfile.write(body)  # werkzeug has left it empty for HEAD, 204 and 304
+        self.wfile.write(body)  # werkzeug returns an empty body for HEAD, 204 and 304
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Stay quiet: thousands of lines a second tell nobody anything; `/counts` does."""
+        """Do nothing; `/counts` replaces thousands of log lines a second."""
 
     def log(self, type: str, message: str, *args: object) -> None:
-        """Stay quiet about broken requests, too: tests send them on purpose."""
+        """Do nothing; tests send broken requests on purpose."""
 
 
 def create_server(sandbox: Sandbox, port: int = 9090, host: str = "127.0.0.1") -> BaseWSGIServer:
-    """Bind a threaded HTTP/1.1 server, ready for `serve_forever()` and `shutdown()`; port 0 picks a free one.
+    """Bind a threaded HTTP/1.1 server, ready for `serve_forever()` and `shutdown()`; port 0 picks a free port.
 
-    The port is in its `server_port`. Exits with a message when the port is taken (as werkzeug does).
+    Its `server_port` is the port. Exits with a message if the port is taken, as werkzeug does.
     """
     return make_server(host, port, create_app(sandbox), threaded=True, request_handler=_Handler)
 
 
 def serve(port: int = 9090, host: str = "127.0.0.1") -> None:
-    """Serve a fresh sandbox until interrupted; one process, as its memory is its own."""
+    """Serve a new sandbox until interrupted, in one process because its state is in memory."""
     create_server(Sandbox(), port, host).serve_forever()

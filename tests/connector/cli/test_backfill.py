@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from connector.cli.backfill import told
+from connector.cli.backfill import format_summary
 from connector.cli.main import main
 from connector.storage.engine import connect
 from connector.storage.tables import events, ledger
@@ -76,13 +76,13 @@ def test_it_queues_what_is_missing_and_says_what_it_found(command: Command) -> N
     lines = [line.strip() for line in said.splitlines()]
     assert [line for line in lines if line[:1].isdecimal()] == [
         "4 found",
-        "0 already there",
+        "0 already stored",
         "3 orders and 1 sign-up queued (7 events)",
     ]
     ids = {row.event_id for row in command.rows(events)}
     assert ids == {*(f"beans-order-{number}" for number in orders), f"beans-customer-{person}"}
     status, said = command("beans", "--since", "2d")
-    assert (status, "4 already there" in said, "0 queued (0 events)" in said) == (0, True, True)
+    assert (status, "4 already stored" in said, "0 queued (0 events)" in said) == (0, True, True)
     assert said.startswith("beans, ")  # no label of a bar that cannot be drawn
 
 
@@ -108,16 +108,16 @@ def test_a_time_that_ends_before_now(command: Command) -> None:
     command.shop.place()
     status, said = command("beans", "--since", "2d", "--until", "1h")
     assert status == 0
-    assert "  1 happened at another time, and only changed in this one" in said
+    assert "  1 only changed in the period, but happened at another time" in said
     assert {row.event_id for row in command.rows(events)} == {f"beans-order-{old}"}
 
 
 def test_older_than_anything_is_sent_is_not_asked_for(command: Command) -> None:
     status, said = command("beans", "--since", "30d")
     assert status == 0
-    assert "older than max_event_age is not sent, so it begins at " in said
+    assert "events older than max_event_age are not sent, so the period begins at " in said
     status, said = command("beans", "--since", "30d", "--until", "20d")
-    assert (status, "all of that is too old to be sent; nothing was asked for" in said) == (1, True)
+    assert (status, "the whole period is older than max_event_age; nothing was read" in said) == (1, True)
 
 
 @pytest.mark.parametrize(
@@ -125,9 +125,9 @@ def test_older_than_anything_is_sent_is_not_asked_for(command: Command) -> None:
     [
         (("nobody", "--since", "2d"), "there is no store 'nobody'; there are: beans"),
         (("beans",), "Missing option '--since'"),
-        (("beans", "--since", "yesterday"), "'yesterday' is no date, time or age"),
-        (("beans", "--since", "99999999999d"), "is no date, time or age"),
-        (("beans", "--since", "1d", "--until", "2d"), "--since must lie before --until"),
+        (("beans", "--since", "yesterday"), "'yesterday' is not a date, time or age"),
+        (("beans", "--since", "99999999999d"), "is not a date, time or age"),
+        (("beans", "--since", "1d", "--until", "2d"), "--since must be before --until"),
     ],
 )
 def test_wrong_use(command: Command, arguments: tuple[str, ...], words: str) -> None:
@@ -150,7 +150,7 @@ def test_a_fault_in_the_middle_after_what_was_done_until_then(command: Command) 
     status, said = command("beans", "--since", "2d")
     assert (status, "2 orders queued" in said) == (1, True)
     last = said.splitlines()[-1]
-    assert last.startswith("connector: store beans: this is not all: the keys' user may not do this")
+    assert last.startswith("connector: store beans: incomplete: the keys' user may not do this")
     assert last.endswith("; then run it again")
 
 
@@ -171,15 +171,15 @@ def test_a_database_that_is_not_ready(command: Command, tmp_path: Path) -> None:
 
 def test_each_thing_of_a_tally_is_said() -> None:
     tally = ImportSummary(found=9, outside=1, empty=2, parked=1, withheld={"order:1"})
-    said = "\n".join(told(tally, dry_run=False))
+    said = "\n".join(format_summary(tally, dry_run=False))
     for words in (
-        "1 happened at another time",
+        "1 only changed in the period, but happened at another time",
         "2 drafts",
-        "1 could not be handled; see `connector events",
+        "1 could not be processed; see `connector events",
         "1 does not say",
     ):
         assert words in said
     assert "1 order would be queued (1 event)" in "\n".join(
-        told(ImportSummary(queued=Counter(order=1), events=1), True)
+        format_summary(ImportSummary(queued=Counter(order=1), events=1), True)
     )
-    assert "1 draft or the like" in "\n".join(told(ImportSummary(empty=1), dry_run=False))
+    assert "1 draft or the like" in "\n".join(format_summary(ImportSummary(empty=1), dry_run=False))

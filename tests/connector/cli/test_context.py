@@ -3,7 +3,7 @@
 import io
 import itertools
 
-from connector.cli.context import LONG, NOW_AND_THEN, counting, progress
+from connector.cli.context import LONG, PROGRESS_INTERVAL, counting, progress
 
 
 class Terminal(io.StringIO):
@@ -15,7 +15,7 @@ class Terminal(io.StringIO):
 
 def test_without_a_terminal_a_line_now_and_then_says_how_many_so_far() -> None:
     """A log file is told something, but not everything."""
-    log, moments = io.StringIO(), itertools.count(0.0, NOW_AND_THEN / 4)
+    log, moments = io.StringIO(), itertools.count(0.0, PROGRESS_INTERVAL / 4)
     with counting("orders", log, lambda: next(moments)) as show:
         for _ in range(7):
             show(250, 4000)
@@ -26,7 +26,7 @@ def test_without_a_terminal_a_line_now_and_then_says_how_many_so_far() -> None:
 
 def test_a_total_that_was_too_small_is_never_passed() -> None:
     """Shops go on while they are read."""
-    log, moments = io.StringIO(), itertools.count(0.0, NOW_AND_THEN)
+    log, moments = io.StringIO(), itertools.count(0.0, PROGRESS_INTERVAL)
     with counting("orders", log, lambda: next(moments)) as show:
         show(300, 250)
     assert log.getvalue() == "orders: 300 of 300 so far\n"

@@ -105,7 +105,7 @@ def test_pixels_are_told_apart(bench: Bench) -> None:
 
 def test_nothing_sent_is_said(bench: Bench) -> None:
     """Not an empty page."""
-    assert bench.run("acme").output == "Nothing was sent in these days.\n"
+    assert bench.run("acme").output == "No events were sent in this period.\n"
     assert json.loads(bench.run("acme", "--json").stdout)["events"] == []
 
 

@@ -14,7 +14,7 @@ import pytest
 from connector.config.settings import ConfigError, load
 from connector.config.summary import warnings
 from connector.core.webhook import Webhook
-from connector.intake.intake import examine
+from connector.intake.examine import examine
 from connector.plugin.testing.shoppers import Journey
 from platforms import PLATFORMS
 from platforms.samples import SAMPLES
@@ -74,6 +74,21 @@ def test_an_example_loads_and_writes_no_secret_into_the_file(path):
     assert config.stores
     with pytest.raises(ConfigError):  # and says so when the variables are not set
         load({"CONNECTOR_CONFIG": str(path)})
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("quickstart-*.md")), ids=lambda page: page.stem)
+def test_the_stores_file_of_a_quickstart_loads(page):
+    """The first store of the page, and it with the keys of an API."""
+    blocks = re.findall(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    whole = [block for block in blocks if "platform =" in block]
+    assert len(whole) == 1
+    keys = [line.strip() for block in blocks for line in block.splitlines() if "api =" in line or "reconcile =" in line]
+    text = "\n".join([whole[0], *(line for line in keys if line not in whole[0])])
+    environ = dict.fromkeys(re.findall(r"\$\{([A-Z_]+)\}", text), "value-of-a-variable")
+    (store,) = load({**environ, "STORES_TOML": text}).stores.values()
+    assert page.stem == f"quickstart-{store.platform}"
+    assert store.reconcile
+    assert store.api
 
 
 def test_every_example_is_tried_here_and_shown_in_the_docs():

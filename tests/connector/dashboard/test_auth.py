@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.dashboard.auth import LASTS, OF_ALL, OF_ONE, REMEMBERED, WINDOW, Authenticator, caller
+from connector.dashboard.auth import (
+    ATTEMPT_WINDOW,
+    MAX_CALLERS,
+    MAX_OVERALL,
+    MAX_PER_CALLER,
+    SESSION_SECONDS,
+    Authenticator,
+    caller_id,
+)
 
 
 class Clock:
@@ -29,92 +37,92 @@ def authenticator(clock: Clock, password: str = "correct horse") -> Authenticato
 def test_the_password_and_nothing_else(clock: Clock) -> None:
     """Neither its beginning nor another case."""
     guard = authenticator(clock)
-    assert guard.ask("correct horse", "a") == "in"
-    assert {guard.ask(word, str(n)) for n, word in enumerate(["", "correct", "Correct horse", "correct horse "])} == {
-        "wrong"
-    }
+    assert guard.verify_password("correct horse", "a") == "in"
+    assert {
+        guard.verify_password(word, str(n)) for n, word in enumerate(["", "correct", "Correct horse", "correct horse "])
+    } == {"wrong"}
 
 
 def test_without_a_password_nobody_is_let_in(clock: Clock) -> None:
     """Least of all with an empty one."""
     guard = authenticator(clock, "")
-    assert guard.closed
-    assert guard.ask("", "a") == "wrong"
-    assert guard.session(guard.begin()[0]) is None
+    assert guard.disabled
+    assert guard.verify_password("", "a") == "wrong"
+    assert guard.read_session(guard.start_session()[0]) is None
 
 
 def test_a_caller_with_too_many_wrong_ones_waits(clock: Clock) -> None:
     """Even with the right one: else trying would go on. Others do not wait."""
     guard = authenticator(clock)
-    for _ in range(OF_ONE):
-        assert guard.ask("guess", "a") == "wrong"
-    assert guard.ask("correct horse", "a") == "wait"
-    assert guard.ask("correct horse", "b") == "in"
-    clock.now += WINDOW
-    assert guard.ask("correct horse", "a") == "in"
+    for _ in range(MAX_PER_CALLER):
+        assert guard.verify_password("guess", "a") == "wrong"
+    assert guard.verify_password("correct horse", "a") == "wait"
+    assert guard.verify_password("correct horse", "b") == "in"
+    clock.now += ATTEMPT_WINDOW
+    assert guard.verify_password("correct horse", "a") == "in"
 
 
 def test_being_let_in_forgets_the_wrong_ones(clock: Clock) -> None:
     """Whoever mistypes four times a day is no attacker."""
     guard = authenticator(clock)
     for _ in range(3):
-        for _ in range(OF_ONE - 1):
-            guard.ask("guess", "a")
-        assert guard.ask("correct horse", "a") == "in"
+        for _ in range(MAX_PER_CALLER - 1):
+            guard.verify_password("guess", "a")
+        assert guard.verify_password("correct horse", "a") == "in"
 
 
 def test_many_callers_guess_no_faster(clock: Clock) -> None:
     """A botnet has as few attempts; who has been let in before is not locked out by it."""
     guard = authenticator(clock)
-    assert guard.ask("correct horse", "admin") == "in"
-    for number in range(OF_ALL):
-        assert guard.ask("guess", f"bot {number}") == "wrong"
-    assert guard.ask("correct horse", "stranger") == "wait"
-    assert guard.ask("correct horse", "admin") == "in"
-    clock.now += WINDOW
-    assert guard.ask("correct horse", "stranger") == "in"
+    assert guard.verify_password("correct horse", "admin") == "in"
+    for number in range(MAX_OVERALL):
+        assert guard.verify_password("guess", f"bot {number}") == "wrong"
+    assert guard.verify_password("correct horse", "stranger") == "wait"
+    assert guard.verify_password("correct horse", "admin") == "in"
+    clock.now += ATTEMPT_WINDOW
+    assert guard.verify_password("correct horse", "stranger") == "in"
 
 
 def test_little_is_remembered(clock: Clock) -> None:
     """A flood of callers fills no memory."""
     guard = authenticator(clock)
-    for number in range(REMEMBERED * 3):
-        clock.now += WINDOW  # so that none has to wait
-        guard.ask("correct horse" if number % 2 else "guess", str(number))
-    assert len(guard._known) <= REMEMBERED
-    assert len(guard._each._since) <= REMEMBERED
+    for number in range(MAX_CALLERS * 3):
+        clock.now += ATTEMPT_WINDOW  # so that none has to wait
+        guard.verify_password("correct horse" if number % 2 else "guess", str(number))
+    assert len(guard._known) <= MAX_CALLERS
+    assert len(guard._each._since) <= MAX_CALLERS
 
 
 def test_a_session_lasts_half_a_day(clock: Clock) -> None:
     """In every process, for the key is made of the password."""
-    cookie, session = authenticator(clock).begin()
+    cookie, session = authenticator(clock).start_session()
     other = authenticator(clock)
-    assert other.session(cookie) == session
-    clock.now += LASTS - 1
-    assert other.session(cookie) == session
+    assert other.read_session(cookie) == session
+    clock.now += SESSION_SECONDS - 1
+    assert other.read_session(cookie) == session
     clock.now += 1
-    assert other.session(cookie) is None
+    assert other.read_session(cookie) is None
 
 
 def test_another_password_ends_all_sessions(clock: Clock) -> None:
     """Everywhere, at once."""
-    cookie, _ = authenticator(clock).begin()
-    assert authenticator(clock, "another").session(cookie) is None
+    cookie, _ = authenticator(clock).start_session()
+    assert authenticator(clock, "another").read_session(cookie) is None
 
 
 @given(st.text())
 def test_no_cookie_can_be_made_up(cookie: str) -> None:
     """Junk is no session and raises nothing."""
-    assert authenticator(Clock()).session(cookie) is None
+    assert authenticator(Clock()).read_session(cookie) is None
 
 
 def test_a_cookie_that_was_changed_is_none(clock: Clock) -> None:
     """Not one character of it, and none signed for something else."""
     guard = authenticator(clock)
-    cookie, _ = guard.begin()
-    assert guard.session(cookie[:-2] + ("A" if cookie[-2] != "A" else "B") + cookie[-1]) is None
+    cookie, _ = guard.start_session()
+    assert guard.read_session(cookie[:-2] + ("A" if cookie[-2] != "A" else "B") + cookie[-1]) is None
     for other in ("text", [1], ["x", "y"], [9e12, "t", 3], None):
-        assert guard.session(str(guard._signer.dumps(other))) is None
+        assert guard.read_session(str(guard._signer.dumps(other))) is None
 
 
 @pytest.mark.parametrize(
@@ -131,13 +139,13 @@ def test_a_cookie_that_was_changed_is_none(clock: Clock) -> None:
 )
 def test_attempts_count_by_the_address_that_can_be_believed(forwarded: str, hops: int, expected: str) -> None:
     """Whoever invents X-Forwarded-For gets no new attempts by it."""
-    assert caller("10.0.0.1", forwarded, hops) == expected
+    assert caller_id("10.0.0.1", forwarded, hops) == expected
 
 
 def test_another_address_of_the_same_ipv6_line_gives_no_new_attempts(clock: Clock) -> None:
     """A client has 2^64 of them; the line next door has attempts of its own."""
     guard = authenticator(clock)
-    for number in range(OF_ONE):
-        assert guard.ask("wrong", caller(f"2001:db8:0:7::{number:x}", "", 0)) == "wrong"
-    assert guard.ask("correct horse", caller("2001:db8:0:7:1234:5678:9abc:def0", "", 0)) == "wait"
-    assert guard.ask("correct horse", caller("2001:db8:0:8::1", "", 0)) == "in"
+    for number in range(MAX_PER_CALLER):
+        assert guard.verify_password("wrong", caller_id(f"2001:db8:0:7::{number:x}", "", 0)) == "wrong"
+    assert guard.verify_password("correct horse", caller_id("2001:db8:0:7:1234:5678:9abc:def0", "", 0)) == "wait"
+    assert guard.verify_password("correct horse", caller_id("2001:db8:0:8::1", "", 0)) == "in"

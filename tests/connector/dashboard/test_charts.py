@@ -49,11 +49,11 @@ def test_the_scale_is_round_and_high_enough(most: int) -> None:
 def test_times_are_named_in_utc() -> None:
     """Hours by the clock, days by the date; the one under way is the last."""
     assert spans(NOW, HOUR, 2) == [1_779_994_800, 1_779_998_400]
-    assert chart({}, span=HOUR).when(1_779_998_400) == "20:00"
-    assert chart({}, span=DAY).when(1_779_926_400) == "28 May"
+    assert chart({}, span=HOUR).format_start(1_779_998_400) == "20:00"
+    assert chart({}, span=DAY).format_start(1_779_926_400) == "28 May"
 
 
 @pytest.mark.parametrize(("number", "shown"), [(0, "0"), (500, "600"), (2000, "2k"), (400_000, "400k"), (10**7, "10m")])
 def test_large_numbers_are_short_beside_the_axis(number: int, shown: str) -> None:
     """There is room for few characters."""
-    assert [mark.text for mark in chart({"good": number}).lines()][-1] == (shown if number else "2")
+    assert [mark.text for mark in chart({"good": number}).scale_labels()][-1] == (shown if number else "2")

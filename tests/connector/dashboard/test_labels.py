@@ -37,9 +37,9 @@ def event(**changes: Any) -> Any:
     [
         (-3, "Accepted 0.0 seconds after it happened: within 5 minutes"),
         (300, "Accepted 5 minutes after it happened: within 5 minutes"),
-        (301, "past the 5 minutes in which copies are merged"),
-        (48 * HOUR, "TikTok keeps that and drops this"),
-        (49 * HOUR, "after 48 hours TikTok no longer knows"),
+        (301, "after the 5 minutes for merging"),
+        (48 * HOUR, "TikTok drops this one"),
+        (49 * HOUR, "after 48 hours TikTok no longer drops copies"),
     ],
 )
 def test_the_merge_window_is_judged_where_the_browser_sends_too(late: float, said: str) -> None:
@@ -59,17 +59,20 @@ def test_without_a_browsers_copy_there_is_nothing_to_merge() -> None:
     ("changes", "said"),
     [
         ({}, "TikTok has accepted it."),
-        ({"state": "rejected", "code": 40002}, "does not take one of this event's fields. Correct the cause"),
-        ({"state": "rejected", "code": 49999}, "its own words are below"),
-        ({"state": "expired"}, "not accepted in time"),
+        ({"state": "rejected", "code": 40002}, "does not accept one of the event's fields. Fix the cause"),
+        ({"state": "rejected", "code": 49999}, "see its message below"),
+        ({"state": "expired"}, "did not accept it in time"),
         ({"state": "skipped", "message": "no consent"}, "Deliberately not sent: no consent."),
-        ({"state": "held"}, "waits for what the shopper's browser tells"),
-        ({"state": "due", "attempts": 0}, "It waits to be sent."),
-        ({"state": "due", "attempts": 2, "code": 40100}, "It waits for the next attempt: TikTok is busy."),
-        ({"state": "due", "attempts": 1}, "It waits for the next attempt: TikTok has not taken it yet."),
-        ({"state": "due", "attempts": 0, "due_at": HAPPENED + 90}, "It waits a little for what the shopper's browser"),
-        ({"state": "due", "lease_owner": "a", "lease_until": HAPPENED + 90}, "It is being sent just now."),
-        ({"state": "due", "lease_owner": "a", "lease_until": HAPPENED}, "It waits for the next attempt: "),
+        ({"state": "held"}, "Waiting for signals from the shopper's browser"),
+        ({"state": "due", "attempts": 0}, "Waiting to be sent."),
+        ({"state": "due", "attempts": 2, "code": 40100}, "Waiting for the next attempt: TikTok is busy."),
+        ({"state": "due", "attempts": 1}, "Waiting for the next attempt: TikTok has not accepted it yet."),
+        (
+            {"state": "due", "attempts": 0, "due_at": HAPPENED + 90},
+            "Waiting briefly for signals",
+        ),
+        ({"state": "due", "lease_owner": "a", "lease_until": HAPPENED + 90}, "Being sent now."),
+        ({"state": "due", "lease_owner": "a", "lease_until": HAPPENED}, "Waiting for the next attempt: "),
     ],
 )
 def test_a_state_is_a_sentence(changes: dict[str, Any], said: str) -> None:
@@ -77,7 +80,7 @@ def test_a_state_is_a_sentence(changes: dict[str, Any], said: str) -> None:
     assert said in labels.state_sentence(event(**({"code": None} | changes)), HAPPENED + 1)
 
 
-@pytest.mark.parametrize(("code", "said"), [(None, ""), (0, ""), (50001, "TikTok had a fault of its own"), (41000, "")])
+@pytest.mark.parametrize(("code", "said"), [(None, ""), (0, ""), (50001, "internal error at TikTok"), (41000, "")])
 def test_a_code_nobody_knows_is_not_explained(code: int | None, said: str) -> None:
     """Those of TikTok's own faults are."""
     assert labels.meaning(code) == said
@@ -96,8 +99,8 @@ def test_a_time_has_the_unit_that_fits(seconds: float, said: str) -> None:
 def test_a_problem_is_told_without_the_store_it_is_shown_at() -> None:
     """Commands are set apart."""
     assert labels.problem_parts(problem("lag:acme:C", "store acme, pixel C: late; see `connector check`"), "acme") == [
-        ("said", "Pixel C: late; see "),
-        ("typed", "connector check"),
+        ("text", "Pixel C: late; see "),
+        ("command", "connector check"),
     ]
     assert labels.problem_parts(problem("lag:acme:C", ""), "acme") == []
 
@@ -107,5 +110,5 @@ def test_where_a_button_helps_a_problem_leads_to_it(kind: str, page: str) -> Non
     """The command stays as the second way, whatever TikTok's words are."""
     sentence = "store acme: 2 webhooks; odd `words`; `connector events list` says why"
     said, link, then, command = labels.problem_parts(problem(f"{kind}:acme", sentence), "acme")
-    assert said == ("said", "2 webhooks; odd `words`. ")
-    assert (link[0], then, command) == (page, ("said", ", or "), ("typed", "connector events list"))
+    assert said == ("text", "2 webhooks; odd `words`. ")
+    assert (link[0], then, command) == (page, ("text", ", or "), ("command", "connector events list"))

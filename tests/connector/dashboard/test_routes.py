@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from connector.config.settings import load
-from connector.dashboard.auth import OF_ONE
-from connector.dashboard.routes import HEADERS, PAGE
+from connector.dashboard.auth import MAX_PER_CALLER
+from connector.dashboard.list_routes import PAGE
+from connector.dashboard.routes import HEADERS
 from connector.monitoring.alerts import AlertStore
 from connector.monitoring.problems import ProblemFinder
 from connector.outbox.lanes import Lane
@@ -95,7 +96,7 @@ class TestWho:
         """In a sentence a screen reader reads at once."""
         answer = site.app.test_client().post("/login", data={"password": "guess"})
         assert answer.status_code == 401
-        assert 'role="alert">This is not the password' in answer.text
+        assert 'role="alert">Wrong password.' in answer.text
         assert "Set-Cookie" not in answer.headers
 
     def test_a_body_that_cannot_be_read_is_a_bad_request(self, site: Site, caplog: pytest.LogCaptureFixture) -> None:
@@ -115,8 +116,8 @@ class TestWho:
     def test_guessing_ends_soon_even_with_the_right_one(self, site: Site) -> None:
         """And /metrics counts together with it."""
         browser = site.app.test_client()
-        statuses = [browser.post("/login", data={"password": "guess"}).status_code for _ in range(OF_ONE + 1)]
-        assert statuses == [401] * OF_ONE + [429]
+        statuses = [browser.post("/login", data={"password": "guess"}).status_code for _ in range(MAX_PER_CALLER + 1)]
+        assert statuses == [401] * MAX_PER_CALLER + [429]
         assert browser.post("/login", data={"password": PASSWORD}).status_code == 429
         assert browser.get("/metrics", auth=("", PASSWORD)).status_code == 429
 
@@ -183,7 +184,7 @@ class TestPages:
         assert page.count("events rejected") == 2
         for words in ("became events", "accepted by TikTok", "rejected or expired", "ip + user agent", "Purchase USD"):
             assert words in page
-        assert "No relay works" not in page
+        assert "No relay is running" not in page
 
     def test_a_problem_is_the_stores_word(self, site: Site, inside: FlaskClient) -> None:
         """The worst first; what can be seen in the database is known at once, before any watcher looks."""
@@ -222,24 +223,24 @@ class TestPages:
         site.outbox.suspend(ACME, time.time() + 9, time.time(), fingerprint("the token before"), "40105 revoked")
         page = inside.get("/?store=acme").text
         assert "new token, not tried yet" in page
-        assert "TikTok refused the access_token of before (40105 revoked); the new one is tried with the next" in page
+        assert "TikTok refused the previous access_token (40105 revoked); the new one is tried with the next" in page
         assert "then restart" not in page
 
     def test_parked_and_rejected_ones_lead_to_their_buttons(self, site: Site, inside: FlaskClient) -> None:
         """Of this store; the command is the second way."""
         page = inside.get("/").text
-        assert '<a href="/parked?store=acme">See why, and try again</a>, or <code>connector events replay' in page
-        assert '<a href="/failed?store=beans">See which, and send them again</a>, or <code>connector events' in page
+        assert '<a href="/parked?store=acme">See why and try again</a>, or <code>connector events replay' in page
+        assert '<a href="/failed?store=beans">See which and send them again</a>, or <code>connector events' in page
 
     def test_no_relay_is_said_first(self, engine: Engine) -> None:
         """Nothing is sent then."""
-        assert "No relay works" in entered(Site(engine)).get("/").text
+        assert "No relay is running" in entered(Site(engine)).get("/").text
 
     def test_an_empty_connector_shows_that_it_is(self, engine: Engine) -> None:
         """Nothing raises when there is nothing."""
         page = entered(Site(engine)).get("/").text
-        assert page.count("nothing has come yet") == 2
-        assert "Nothing was accepted in these days." in page
+        assert page.count("nothing received yet") == 2
+        assert "No event was accepted in this period." in page
 
     def test_a_story_tells_all_of_an_order(self, site: Site, inside: FlaskClient) -> None:
         """Webhooks, decisions, events, TikTok's code, the merge window, the payload without what is personal."""
@@ -248,7 +249,7 @@ class TestPages:
         assert answer.status_code == 303
         page = inside.get(answer.headers["Location"]).text
         for words in ("orders/create", "became events", "PlaceAnOrder", "Purchase", "TikTok has accepted it",
-                      "within 5 minutes, so it merges", "request_id", f"acme-order-{order['id']}"):  # fmt: skip
+                      "within 5 minutes, so TikTok merges it", "request_id", f"acme-order-{order['id']}"):  # fmt: skip
             assert words in page, words
         assert order["browser_ip"] not in page
         assert order["client_details"]["user_agent"] not in page
@@ -309,7 +310,7 @@ class TestSearch:
             site.outbox.record(Decision(store=store, reason="too old", object_key="order:77", **line))
         answer = inside.post("/search", data={"key": "acme-order-77"})
         assert answer.headers["Location"] == "/story?store=acme&key=order:77"
-        assert "Nothing is known of" in inside.post("/search", data={"key": "acme-order-78"}).text
+        assert "Nothing is on record for" in inside.post("/search", data={"key": "acme-order-78"}).text
 
     def test_by_e_mail_without_telling_anybody(
         self, site: Site, inside: FlaskClient, caplog: pytest.LogCaptureFixture
@@ -326,7 +327,7 @@ class TestSearch:
     def test_nothing_found_is_said(self, inside: FlaskClient, key: str) -> None:
         """With the two reasons there may be; an address is not repeated."""
         page = inside.post("/search", data={"key": key}).text
-        assert "Nothing is known of" in page
+        assert "Nothing is on record for" in page
         assert ("@" in page.split("Found")[1]) is False
 
     def test_an_address_in_the_query_is_not_looked_for(self, inside: FlaskClient) -> None:
@@ -362,7 +363,7 @@ class TestReplay:
             connection.execute(sa.update(events).where(events.c.state == "rejected").values(old))
         page = press(inside, "/replay", state="rejected", page="failed")
         assert "0 events are due again." in page
-        assert "4 not: it may have reached TikTok over 47 hours ago" in page
+        assert "4 not replayed: it may have reached TikTok over 47 hours ago" in page
 
     def test_parked_webhooks(self, site: Site, inside: FlaskClient) -> None:
         """One, or all; what still does not fit stays."""
@@ -378,7 +379,7 @@ class TestReplay:
         """Pressing twice, or a page that is old, touches nothing else."""
         (line,) = site.queries.parked_lines()
         page = press(inside, "/replay-parked", id=str(line.id - 1), page="parked")
-        assert "It is not parked any more." in page
+        assert "This webhook is no longer parked." in page
         assert "0 events are due again" in press(inside, "/replay", id="999999", page="failed")
 
     @pytest.mark.parametrize("route", ["/replay", "/replay-parked"])

@@ -24,7 +24,7 @@ consent = "not_required"
 country = "US"
 """
 NOW = datetime(2026, 11, 23, 15, 4, 5, tzinfo=UTC)
-NO_AGE = "age is not applied: a real webhook older than max_event_age or go_live would be skipped"
+NO_AGE = "preview ignores age limits: a real webhook older than max_event_age or go_live would be skipped"
 
 
 class Shop:
@@ -122,11 +122,11 @@ def test_a_topic_that_yields_nothing(tmp_path, shop):
         (b"", "unreadable", "the body is not JSON: the server answers 400 and keeps nothing"),
         (b"\xff\x00", "unreadable", "the body is not JSON: the server answers 400 and keeps nothing"),
         (b"[]", "parked", "the body is not a JSON object"),
-        (b'{"id": 1}', "parked", "the body is no order, so it is no orders/paid"),
+        (b'{"id": 1}', "parked", "expected an order body for topic orders/paid"),
         (
             b'{"a": NaN}',
             "parked",
-            "the body is JSON of a kind that only a lenient parser accepts (NaN, a lone surrogate)",
+            "the body is JSON that only a lenient parser accepts (NaN, a lone surrogate)",
         ),
     ],
 )
@@ -153,7 +153,7 @@ def test_a_cart_says_that_nothing_has_happened(tmp_path):
     draft = b'{"id":1,"status":"checkout-draft","line_items":[],"date_created_gmt":"2026-11-23T05:36:45"}'
     found = only(written(tmp_path, draft), "order.updated", toml=toml)
     assert found["outcome"] == "skipped"
-    assert found["notes"][0] == "nothing has happened yet that is an event (a draft, or a cart)"
+    assert found["notes"][0] == "no milestone yet (a draft or a cart)"
 
 
 def test_wrong_use(tmp_path):

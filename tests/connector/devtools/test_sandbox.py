@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.devtools.sandbox.rules import Refusal, open_envelope, read_events, read_fault
-from connector.devtools.sandbox.server import KEPT, TRACK, Answer, Sandbox, create_app, create_server
+from connector.devtools.sandbox.server import MAX_RECEIPTS, TRACK, Sandbox, SandboxResponse, create_app, create_server
 
 NOW = 1_760_000_000.0
 HOUR = 3600
@@ -81,7 +81,7 @@ def sandbox(clock: Clock) -> Sandbox:
     return Sandbox(clock)
 
 
-def said(answer: Answer) -> tuple[int, str]:
+def said(answer: SandboxResponse) -> tuple[int, str]:
     reply = json.loads(answer.body)
     return reply["code"], reply["message"]
 
@@ -148,7 +148,7 @@ def test_only_the_last_ten_thousand_are_kept(sandbox: Sandbox) -> None:
     for batch in range(11):
         plain = [{"event": "Lead", "event_time": int(NOW), "event_id": f"{batch}-{i}"} for i in range(1000)]
         assert send(sandbox, *plain)[0] == 0
-    assert len(sandbox.received()) == KEPT == 10_000
+    assert len(sandbox.received()) == MAX_RECEIPTS == 10_000
     assert kept_ids(sandbox)[0] == ("1-0", False)
     assert sandbox.counts()["accepted"] == 11_000
 
@@ -595,10 +595,10 @@ def test_a_hang_waits_until_it_is_cleared(clock: Clock, after: bool) -> None:
 @pytest.mark.parametrize(
     ("raw", "word"),
     [
-        (b"{", "not a fault"),
-        (b"[]", "not a fault"),
-        (b"\xff", "not a fault"),
-        (b"[" * 100_000, "not a fault"),
+        (b"{", "Invalid fault"),
+        (b"[]", "Invalid fault"),
+        (b"\xff", "Invalid fault"),
+        (b"[" * 100_000, "Invalid fault"),
         (b"{}", "kind"),
         (b'{"kind": "earthquake"}', "earthquake"),
         (b'{"kind": "rate_limit", "seconds": 1}', "seconds"),

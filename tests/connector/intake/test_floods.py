@@ -14,7 +14,8 @@ from connector.config.settings import load
 from connector.core.store import Store
 from connector.core.webhook import InvalidSignature, Request
 from connector.devtools.simulate import webhooks
-from connector.intake.intake import TOPICS_COUNTED, Intake
+from connector.intake.counters import TOPICS_COUNTED
+from connector.intake.intake import Intake
 from connector.outbox.outbox import Outbox
 from connector.privacy.requests import DataRequestStore
 from connector.storage.database import Database

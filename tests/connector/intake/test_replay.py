@@ -166,7 +166,7 @@ class TestReplay:
         assert "1 event would be due again" in said
         status, said = bench.run("replay", "--state", "expired", "--force")
         assert status == 0
-        assert "1 only because of --force: if TikTok had it, it counts twice" in said
+        assert "1 only because of --force: if TikTok received it, it counts twice" in said
         with bench.engine.connect() as connection:
             rows = connection.execute(sa.select(events.c.event_id, events.c.sent_at)).all()
         assert {event_id: sent_at is None for event_id, sent_at in rows} == {
@@ -307,14 +307,14 @@ class TestList:
             )  # fmt: skip
         status, said = bench.run("show", "acme-order-77")
         assert status == 0
-        assert said.startswith("There is no event acme-order-77. It would be of order 77 of acme, of which this is kno")
+        assert said.startswith("There is no event acme-order-77. It would belong to order 77 of acme")
         assert "skipped  order_placed: pos orders are not relayed" in said
         assert "another shop's" not in said
         status, said = bench.run("show", "acme-order-78")
-        assert (status, "it would be of order 78 of acme, of which no webhook is on record" in said) == (1, True)
+        assert (status, "it would belong to order 78 of acme, of which no webhook is on record" in said) == (1, True)
 
     def test_an_event_id_that_does_not_tell_its_order_asks_for_that(self, bench):
         """A cart's token is on no record."""
         bench.environment["STORES_TOML"] = STORES + '[stores.acme.event_id]\norder = "cart-{cart_token}"\n'
         status, said = bench.run("show", "cart-Z2NwLXVz")
-        assert (status, "ask by the order's own number or id instead" in said) == (1, True)
+        assert (status, "use the order's number or id instead" in said) == (1, True)

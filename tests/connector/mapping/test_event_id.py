@@ -1,4 +1,4 @@
-"""connector.mapping.event_id: an event_id says what it is of, as far as its template does."""
+"""connector.mapping.event_id: templates are filled, and an event_id says what it is of, as far as its template does."""
 
 from dataclasses import replace
 
@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.core.store import EventIdTemplates, Pixel, Store
-from connector.mapping.event_id import EventSubject, subjects_of
-from connector.mapping.tiktok_event import fill_template
+from connector.mapping.event_id import EventSubject, fill_template, object_key, subjects_of
 
 ACME = Store(
     name="acme",
@@ -79,3 +78,16 @@ def test_it_is_told_in_words() -> None:
     assert str(EventSubject("acme", "order", "order:5")) == "order 5 of acme"
     assert str(EventSubject("acme", "order", "SO-5")) == "order SO-5 of acme"
     assert str(EventSubject("acme", "checkout", "")) == "a checkout of acme"
+
+
+def test_fill() -> None:
+    assert fill_template("a-{x}-{attribute:My key}", {"x": "1", "attribute:My key": "{x}"}) == "a-1-{x}"
+    assert fill_template("{x}", {}) == fill_template("{x}", {"x": ""}) == ""
+    assert fill_template("plain", {}) == "plain"
+    assert len(fill_template("{x}", {"x": "y" * 400})) == 400  # cut short, two long tokens could become one event
+
+
+def test_object_key() -> None:
+    assert object_key("order_paid", {"order_id": "1"}) == "order:1"
+    assert object_key("customer_registered", {"customer_id": "2"}) == "customer:2"
+    assert object_key("checkout_started", {"order_id": "1"}) == ""

@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from connector.core.event import Address, Customer, Event, Item, Skipped
 from connector.core.store import EventIdTemplates, MappingSettings, OrderSettings, Pixel, Store
-from connector.mapping.tiktok_event import CURRENCIES, OutboundEvent, content_id, fill_template, map_event, object_key
+from connector.mapping.properties import CURRENCIES, content_id
+from connector.mapping.tiktok_event import OutboundEvent, map_events
 
 NOW = datetime(2026, 11, 23, 15, 0, tzinfo=UTC)
 LIVE = NOW - timedelta(days=30)
@@ -58,7 +59,7 @@ def digest(text):
 
 
 def results(event=EVENT, store=STORE, go_live=LIVE):
-    return list(map_event(event, store, NOW, go_live))
+    return list(map_events([event], store, NOW, go_live))
 
 
 def only(event=EVENT, store=STORE, go_live=LIVE):
@@ -124,6 +125,20 @@ def test_the_whole_item():
         },
         "page": {"url": "https://acme.example/shirts?utm_source=tiktok", "referrer": "https://www.tiktok.com/"},
     }
+
+
+def test_two_orders_of_one_customer_are_described_each():
+    """Also when a platform gives both the same Customer object."""
+    other = replace(EVENT, ids={"order_id": "1002"}, total=Decimal("7.00"), items=())
+    payloads = [json.loads(found.payload) for found in map_events([EVENT, other], STORE, NOW, LIVE)]
+    assert [payload["properties"]["order_id"] for payload in payloads] == ["1001", "1002"]
+    assert [payload["properties"]["value"] for payload in payloads] == [44.5, 7.0]
+
+
+def test_a_registration_beside_an_order_of_the_same_customer_has_no_properties():
+    registered = replace(EVENT, milestone="customer_registered")
+    payloads = [json.loads(found.payload) for found in map_events([EVENT, registered], STORE, NOW, LIVE)]
+    assert ["properties" in payload for payload in payloads] == [True, False]
 
 
 def test_what_the_outbox_keeps_beside_the_bytes():
@@ -243,19 +258,6 @@ def test_event_ids_come_of_their_templates():
     assert "has no value here" in reason(replace(EVENT, milestone="checkout_started", ids={"order_id": "1"}))
 
 
-def test_fill():
-    assert fill_template("a-{x}-{attribute:My key}", {"x": "1", "attribute:My key": "{x}"}) == "a-1-{x}"
-    assert fill_template("{x}", {}) == fill_template("{x}", {"x": ""}) == ""
-    assert fill_template("plain", {}) == "plain"
-    assert len(fill_template("{x}", {"x": "y" * 400})) == 400  # cut short, two long tokens could become one event
-
-
-def test_object_key():
-    assert object_key("order_paid", {"order_id": "1"}) == "order:1"
-    assert object_key("customer_registered", {"customer_id": "2"}) == "customer:2"
-    assert object_key("checkout_started", {"order_id": "1"}) == ""
-
-
 @pytest.mark.parametrize(
     ("age", "expected"),
     [
@@ -366,7 +368,7 @@ def test_an_unknown_us_state_may_be_one_with_limited_data_use():
     unknown = replace(EVENT, customer=replace(CUSTOMER, destination=Address(country="US")))
     elsewhere = replace(EVENT, customer=replace(CUSTOMER, destination=Address(country="CA")))
     marked = [
-        json.loads(next(map_event(event, limited, NOW, None)).payload).get("limited_data_use")
+        json.loads(next(map_events([event], limited, NOW, None)).payload).get("limited_data_use")
         for event in (known, unknown, elsewhere)
     ]
     assert marked == [None, True, None]

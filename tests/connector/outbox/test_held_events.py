@@ -167,7 +167,7 @@ def test_the_thread_works_until_it_is_stopped(asking, caplog):
     ("store", "topic", "changes", "note"),
     [
         (SHOP, "orders/create", {}, "PlaceAnOrder waits up to 5 s for the browser's signals"),
-        (ASKING, "orders/create", {}, f"as it is, it would be skipped then ({CONSENT_MISSING})"),
+        (ASKING, "orders/create", {}, f"without them it would be skipped ({CONSENT_MISSING})"),
         (SHOP, "checkouts/create", NOTHING_TO_MATCH, "InitiateCheckout waits up to 20 s"),
         (replace(SHOP, signals=None), "orders/create", {}, ""),
     ],

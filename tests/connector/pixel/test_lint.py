@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from connector.cli.main import main
 from connector.core.store import EventIdTemplates, MappingSettings, Pixel, Store
 from connector.core.webhook import Webhook
-from connector.intake.intake import examine
+from connector.intake.examine import examine
 from connector.outbox.outbox import Outbox
 from connector.pixel.captured_requests import PixelEvent, UnreadableCapture, read_capture
 from connector.pixel.lint import lint
@@ -199,7 +199,7 @@ def test_what_is_equal_merges():
     assert mark == "same"
     assert "it merges" in sentence
     assert findings(PURCHASE)[0][0] == "same"
-    assert "no event of this id" in findings(PURCHASE, stored=lambda *_: None)[0][1]
+    assert "no event with this id" in findings(PURCHASE, stored=lambda *_: None)[0][1]
 
 
 def test_another_pixel():
@@ -252,14 +252,14 @@ def test_an_event_id_of_another_form(event, event_id, remedy):
     ("properties", "words"),
     [
         ({"value": 40}, "its value is 40, the server's 44.5"),
-        ({"value": "44,50"}, "is no number"),
+        ({"value": "44,50"}, "is not a number"),
         ({"currency": "usd"}, "must be upper case"),
-        ({"currency": "XXX"}, "is none that TikTok lists"),
+        ({"currency": "XXX"}, "is not one that TikTok supports"),
         ({"currency": None}, "without a currency"),
         ({"currency": "EUR"}, 'set currency = "presentment" or "shop" in [stores.acme.mapping]'),
-        ({"contents": [{"content_id": "SKU-1"}]}, "choose content_id in [stores.acme.mapping]"),
+        ({"contents": [{"content_id": "SKU-1"}]}, "set content_id in [stores.acme.mapping]"),
         ({"contents": [], "content_ids": ["78"]}, "its content ids are 78, the server's 77"),
-        ({"content_type": "product_group"}, "the server's product (of content_id"),
+        ({"content_type": "product_group"}, "the server's product (from content_id"),
     ],
 )
 def test_another_value_currency_or_content(properties, words):
@@ -270,21 +270,21 @@ def test_another_value_currency_or_content(properties, words):
 def test_the_form_of_content_ids_is_seen_without_a_stored_event():
     """A SKU is no variant id; a template has a form of its own."""
     body = changed(properties={"contents": [{"content_id": "SKU-1"}]})
-    assert "form variant_id" in only(body)
+    assert "content_id = variant_id" in only(body)
     sku = replace(STORE, mapping=MappingSettings(content_id="shopify_US_{product_id}_{variant_id}"))
-    assert "not of the server's form shopify_US" in only(body, sku)
+    assert "does not match the server's content_id = shopify_US" in only(body, sku)
     assert findings(changed(properties={"contents": [{"content_id": "shopify_US_1_2"}]}), sku)[0][0] == "same"
 
 
 def test_a_person_is_compared_and_never_shown():
     """An external_id in plain is told, not printed; hashes of something else are differences."""
-    assert "no SHA-256" in only(changed(user={"external_id": "jane@example.com"}))
+    assert "not a SHA-256" in only(changed(user={"external_id": "jane@example.com"}))
     assert "jane" not in only(changed(user={"external_id": "jane@example.com"}))
     other = hashlib.sha256(b"43").hexdigest()
-    assert "external_id is the hash of something else" in only(
+    assert "external_id is the hash of another value" in only(
         changed(user={"external_id": other}), stored=lambda *_: SERVER
     )
-    assert "email is the hash of something else" in only(changed(user={"email": other}), stored=lambda *_: SERVER)
+    assert "email is the hash of another value" in only(changed(user={"email": other}), stored=lambda *_: SERVER)
 
 
 def test_what_the_server_does_not_send_is_no_difference():
@@ -327,7 +327,7 @@ def test_the_command_compares_with_the_stored_event(run, tmp_path, migrated_sqli
     database = tmp_path / "own.db"
     database.write_bytes(migrated_sqlite.read_bytes())
     stored_purchase(database)
-    assert "the stored event says the same" in run(BODY, database).output
+    assert "so are the fields of the stored event" in run(BODY, database).output
     result = run(json.dumps(changed(properties={"value": 1})), database)
     assert "its value is 1, the server's 44.5" in result.output
     assert result.exit_code == 1
@@ -368,7 +368,7 @@ def test_the_command_refuses_what_it_cannot_read(run):
     """One sentence, exit 1."""
     result = run("hello")
     assert result.exit_code == 1
-    assert result.output.startswith("connector: copied.txt: it is none of what this reads")
+    assert result.output.startswith("connector: copied.txt: its format is not supported")
 
 
 @pytest.mark.parametrize("odd", ["\ud800", "\x1b[2J", "\u202e", "\n✓ all is well"])

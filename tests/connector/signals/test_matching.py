@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import event
 
-from connector.mapping.tiktok_event import NOTHING_TO_MATCH as NOBODY_KNOWN
+from connector.mapping.filters import NOTHING_TO_MATCH as NOBODY_KNOWN
 from connector.outbox.lanes import Lane
 from connector.outbox.settlement import due_again
 from connector.privacy.retention import RetentionJob, RetentionPolicy, RetentionStore

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.mapping.consent import CONSENT_DENIED, CONSENT_MISSING
-from connector.mapping.tiktok_event import NOTHING_TO_MATCH, PUBLIC_IP_MISSING
+from connector.mapping.filters import NOTHING_TO_MATCH, PUBLIC_IP_MISSING
 from connector.signals.merge import Signal, fill_absent, merge_signal, update_properties, why_not_sendable
 
 HOME = "https://acme.example/"

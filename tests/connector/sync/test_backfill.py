@@ -205,7 +205,7 @@ class TestWhatItLeaves:
         for _ in range(2):
             tally = walk(shop, outbox).tally
             assert tally.parked == 1
-            assert any("is no order" in reason for reason in tally.reasons)
+            assert any("expected an order body" in reason for reason in tally.reasons)
         assert names(engine) == of_orders(good)
         assert len(rows(engine, parked)) == 1
 

@@ -255,21 +255,6 @@ def test_refused_signatures_are_counted(client, outbox):
     assert counted == {("acme", "refused"): 3}
 
 
-def test_what_was_counted_last_is_written_though_nothing_more_comes(config, outbox):
-    """An alert shall not wait for the next webhook, nor a flood cost a write each."""
-    database, waiting = outbox.database, []
-    requests = DataRequestStore(database)
-    intake = Intake(config.stores, PLATFORMS, outbox, requests, later=lambda *given: waiting.append(given))
-    watch = RelayWatch(config, outbox, OutboxQueries(database))
-    client = build_app(config, database, PLATFORMS, outbox, intake, watch).test_client()
-    for _ in range(4):
-        client.post("/webhooks/acme", data=b"{}")
-    ((seconds, work),) = waiting
-    work()
-    assert seconds <= 1
-    assert {row.count for row in OutboxQueries(outbox.database).counted()} == {4}
-
-
 def test_the_ping_is_200_and_changes_nothing(client, outbox):
     """WooCommerce's unsigned ping when a webhook is saved."""
     answer = client.post("/webhooks/beans", data=b"webhook_id=7", content_type="application/x-www-form-urlencoded")

@@ -105,7 +105,7 @@ class TestRequests:
         ticks = iter([0.0, 0.02])
         request_metrics = RequestMetrics(PLATFORMS, lambda: next(ticks))
         store = configured().stores["acme"]
-        with request_metrics.counting(store, Request({}, b"", None)) as way:  # type: ignore[arg-type]
+        with request_metrics.measure(store, Request({}, b"", None)) as way:  # type: ignore[arg-type]
             way.outcome = "relayed"
         buckets = {
             sample.labels["le"]: sample.value
@@ -118,7 +118,7 @@ class TestRequests:
     def test_a_fault_of_ours_counts_and_stays_one(self) -> None:
         """Nothing is swallowed."""
         request_metrics, store = RequestMetrics(PLATFORMS), configured().stores["acme"]
-        with pytest.raises(ZeroDivisionError), request_metrics.counting(store, Request({}, b"", None)):  # type: ignore[arg-type]
+        with pytest.raises(ZeroDivisionError), request_metrics.measure(store, Request({}, b"", None)):  # type: ignore[arg-type]
             raise ZeroDivisionError
         (key,) = request_metrics._bound
         assert key == ("acme", "other", "failed")

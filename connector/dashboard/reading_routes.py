@@ -1,0 +1,97 @@
+"""Routes that show: the overview, the search, and the story of one order, checkout or customer.
+
+An e-mail address is searched for by POST and hashed at once, so it is in no URL, log or page.
+"""
+
+import time
+from typing import Any
+
+from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
+
+from connector.config.settings import Config
+from connector.core.store import Store
+from connector.dashboard import labels
+from connector.dashboard.login import LoginGuard
+from connector.dashboard.overview import read_overview
+from connector.dashboard.parameters import chosen_store
+from connector.mapping import hashing
+from connector.mapping.event_id import subjects_of
+from connector.mapping.redaction import redacted
+from connector.monitoring.event_stats import KEYS
+from connector.outbox.queries import OutboxQueries, Subject
+from connector.storage.database import Database
+
+UNKNOWN = "Nothing is on record for this order, checkout or customer, or its records are past their retention time."
+
+
+def add_reading_routes(blueprint: Blueprint, guard: LoginGuard, config: Config, database: Database) -> None:
+    """Add `/`, `/search` and `/story`."""
+    queries = OutboxQueries(database)
+
+    @blueprint.get("/")
+    @guard.login_required
+    def home() -> str:
+        store = chosen_store(config, request.args)
+        overview = read_overview(config, database, store, time.time())
+        return render_template("overview.html", overview=overview, keys=KEYS, chosen=store, stores=config.stores)
+
+    @blueprint.route("/search", methods=["GET", "POST"])
+    @guard.login_required
+    def search() -> Response | str:
+        key = request.form.get("key", "").strip()[:256] if request.method == "POST" else ""
+        if not key:
+            return render_template("search.html", searched=False)
+        subjects = _search(queries, key, config)
+        if len(subjects) == 1:
+            (subject,) = subjects
+            return make_response(redirect(url_for(".story", store=subject.store, key=subject.object_key), 303))
+        is_email = "@" in key
+        return render_template(
+            "search.html", searched=True, subjects=subjects, is_email=is_email, key="" if is_email else key
+        )
+
+    @blueprint.get("/story")
+    @guard.login_required
+    def story() -> str | tuple[str, int]:
+        store, key = request.args.get("store", ""), request.args.get("key", "")[:256]
+        webhooks, events = queries.story(store, key)
+        if not webhooks and not events:
+            return render_template("failed.html", status=404, sentence=UNKNOWN), 404
+        return render_template(
+            "story.html",
+            store=store,
+            key=key,
+            number=next((webhook.order_number for webhook in webhooks if webhook.order_number), ""),
+            webhooks=webhooks,
+            events=[_describe_event(row, config.stores.get(store), time.time()) for row in events],
+            outcomes=labels.OUTCOMES,
+        )
+
+
+def _search(queries: OutboxQueries, key: str, config: Config) -> list[Subject]:
+    if "@" in key:
+        digest = hashing.email(key)
+        return queries.search("", bytes.fromhex(digest)) if digest else []
+    return queries.search(key) or _search_by_future_event_id(queries, key, config)
+
+
+def _search_by_future_event_id(queries: OutboxQueries, event_id: str, config: Config) -> list[Subject]:
+    """Return what an event of this id would be about; a skipped order, for example, has no event."""
+    candidates = [candidate for candidate in subjects_of(event_id, config.stores.values()) if candidate.key]
+    return [
+        subject
+        for candidate in candidates
+        for subject in queries.search(candidate.key)
+        if subject.store == candidate.store
+    ]
+
+
+def _describe_event(row: Any, store: Store | None, now: float) -> dict[str, Any]:
+    return {
+        "row": row,
+        "state": labels.state_sentence(row, now),
+        "meaning": labels.meaning(row.code),
+        "merging": labels.merging(row, store),
+        "payload": redacted(row.payload, indent=2),
+        "replayable": row.state in ("rejected", "expired") and row.payload is not None,
+    }

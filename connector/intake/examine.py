@@ -1,0 +1,140 @@
+"""Examine a verified webhook: parse, translate, map. Pure: nothing is stored, sent or signed."""
+
+import json
+import traceback
+from collections.abc import Iterable
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from connector.core.event import DataRequest, Skipped
+from connector.core.signature import body_sha256
+from connector.core.store import Store
+from connector.core.webhook import InvalidPayload, NotJson, Platform, Webhook
+from connector.mapping.event_id import object_key
+from connector.mapping.tiktok_event import OutboundEvent, map_events
+from connector.outbox.encryption import encrypt
+from connector.outbox.ledger import Decision
+from connector.outbox.outbox import ParkedWebhook
+
+MAX_REASON = 1000  # characters of a reason that the ledger stores
+
+
+class Examination(msgspec.Struct, frozen=True):
+    """The result: events to send, milestones deliberately skipped, data-subject requests, and the order concerned."""
+
+    events: tuple[OutboundEvent, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    object_key: str = ""
+    order_number: str = ""
+    data_requests: tuple[DataRequest, ...] = ()
+
+    @property
+    def outcome(self) -> str:
+        """One word for the ledger: relayed, skipped or recorded."""
+        return "relayed" if self.events else "skipped" if self.skipped else "recorded"
+
+    @property
+    def reason(self) -> str:
+        """Why something was skipped or left out, for a merchant to read."""
+        reasons = [f"{skip.milestone}: {skip.reason}" for skip in self.skipped]
+        notes = [note for event in self.events for note in event.notes]
+        return "; ".join(dict.fromkeys(reasons + notes))[:MAX_REASON]
+
+
+def examine(webhook: Webhook, platform: Platform, store: Store, now: datetime, go_live: datetime | None) -> Examination:
+    """Parse, translate and map a webhook. `go_live` is when the store started; None: no age limit applies.
+
+    Raises InvalidPayload or NotJson; anything else raised is a fault of the connector.
+    """
+    data = parse(webhook.body)
+    if webhook.shop and webhook.shop not in store.shops:
+        raise InvalidPayload(f"the webhook comes from another shop, {webhook.shop} (shop = {', '.join(store.shops)})")
+    translated = list(platform.translate(replace(webhook, data=data), store))
+    milestones = [item for item in translated if not isinstance(item, DataRequest)]
+    mapped = list(map_events(milestones, store, now, go_live))
+    # A skipped milestone names its order, too, so that the ledger finds orders that were never sent.
+    subject = next((item for item in milestones if item.ids), None)
+    ids = subject.ids if subject else {}
+    return Examination(
+        events=_without_duplicates(item for item in mapped if isinstance(item, OutboundEvent)),
+        skipped=tuple(dict.fromkeys(item for item in mapped if isinstance(item, Skipped))),
+        object_key=object_key(subject.milestone, ids) if subject else "",
+        order_number=ids.get("order_name") or ids.get("order_number", ""),
+        data_requests=tuple(item for item in translated if isinstance(item, DataRequest)),
+    )
+
+
+def _without_duplicates(mapped: Iterable[OutboundEvent]) -> tuple[OutboundEvent, ...]:
+    """Of two milestones under one event name only the first is sent."""
+    found: dict[tuple[str, str, str], OutboundEvent] = {}
+    for item in mapped:
+        found.setdefault((item.pixel.code, item.event, item.event_id), item)
+    return tuple(found.values())
+
+
+# --- JSON -----------------------------------------------------------------------------------------------------
+
+
+def _decimal(number: str) -> Decimal | None:
+    """A JSON number with the digits it was written with; None for one beyond Decimal (1e99999999999999999999)."""
+    try:
+        return Decimal(number)
+    except InvalidOperation:
+        return None
+
+
+_DECODER = msgspec.json.Decoder(float_hook=_decimal)
+
+
+def parse(body: bytes) -> Any:
+    """Parse JSON, its fractions as Decimal.
+
+    Raises NotJson for what no parser accepts, InvalidPayload for what only Python's lenient one does.
+    """
+    try:
+        return _DECODER.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        json.loads(body)
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise NotJson("the body is not JSON") from None
+    except (RecursionError, ValueError):
+        raise InvalidPayload("the body is nested too deeply, or has a number that is too long") from None
+    raise InvalidPayload("the body is JSON that only a lenient parser accepts (NaN, a lone surrogate)")
+
+
+# --- for the outbox -------------------------------------------------------------------------------------------
+
+
+def decision(webhook: Webhook, store: Store, examination: Examination, now: float) -> Decision:
+    """The examination as the outbox and the ledger store it. `now` in Unix seconds."""
+    return Decision(
+        store=store.name,
+        topic=webhook.topic,
+        body_sha256=body_sha256(webhook.body),
+        received_at=now,
+        delivery=webhook.delivery[:64],
+        object_key=examination.object_key,
+        order_number=examination.order_number,
+        outcome=examination.outcome,
+        reason=examination.reason,
+        events=examination.events,
+    )
+
+
+def parked_webhook(webhook: Webhook, store: Store, reason: str) -> ParkedWebhook:
+    """A webhook that could not be handled, encrypted, to be replayed."""
+    digest, at = body_sha256(webhook.body), webhook.received_at.timestamp()
+    return ParkedWebhook(store.name, webhook.topic, digest, reason, at, encrypt(webhook, store))
+
+
+def internal_error(error: Exception) -> str:
+    """Type and place of an unexpected exception; not its message, which may quote the body."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{last.name} ({last.filename.rsplit('/', 1)[-1]}:{last.lineno})"
+    return f"internal error: {type(error).__name__} in {place}"

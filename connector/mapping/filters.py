@@ -1,0 +1,109 @@
+"""Rules that keep an event from being sent: exclusions, consent, nothing to match on, age.
+
+Each rule returns the reason a merchant reads, with the setting to change in brackets, or "" where the event passes.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from connector.core.event import Event
+from connector.core.store import Pixel, Store, first_match
+from connector.core.text import how_long
+from connector.mapping import hashing
+from connector.mapping.consent import why_no_consent
+from connector.mapping.event_id import event_id_template
+
+NOTHING_TO_MATCH = "nothing to match on: no e-mail, phone, id, click id, nor ip with user agent"
+PUBLIC_IP_MISSING = "limited_data_use applies and TikTok honours it only with a public ip, which is missing"
+
+
+def why_filtered(event: Event, event_id: str, store: Store) -> str:
+    """Apply the rules that need only the event and its event_id: the milestone is off, exclusions, consent, no id."""
+    if not store.events[event.milestone]:
+        return f"events.{event.milestone} is off"
+    if reason := _why_excluded(event, store) or why_no_consent(event, store):
+        return reason
+    return "" if event_id else f"event_id template {event_id_template(event.milestone, store)!r} has no value here"
+
+
+def _why_excluded(event: Event, store: Store) -> str:
+    """Apply the store's own exclusions to an order or checkout; to a registration only its e-mail's domain."""
+    orders = store.orders
+    if domain := _excluded_domain(event.customer.emails, orders.exclude_email_domains):
+        return f"excluded e-mail domain {domain} (orders.exclude_email_domains)"
+    if event.milestone == "customer_registered":
+        return ""
+    if event.kind not in orders.include:
+        return f"{event.kind} orders are not relayed (orders.include)"
+    if tag := first_match(event.tags, orders.exclude_tags):
+        return f"excluded tag {tag} (orders.exclude_tags)"
+    if gateway := first_match(event.gateways, orders.exclude_gateways):
+        return f"excluded gateway {gateway} (orders.exclude_gateways)"
+    if orders.exclude_zero and event.total == 0:
+        return "the total is zero (orders.exclude_zero)"
+    return ""
+
+
+def _excluded_domain(emails: Iterable[str], excluded: Sequence[str]) -> str:
+    """The first excluded domain that one of the addresses belongs to, subdomains included."""
+    if not excluded:
+        return ""
+    domains = [email.rpartition("@")[2].strip().lower() for email in emails]
+    wanted = [domain.strip().lower().lstrip("@") for domain in excluded]
+    return next((end for domain in domains for end in wanted if domain == end or domain.endswith(f".{end}")), "")
+
+
+def why_unmatchable(event: Event, user: Mapping[str, Any], store: Store) -> str:
+    """Require what TikTok identifies a shopper by; under Limited Data Use a public ip, too."""
+    if not matchable(user):
+        return NOTHING_TO_MATCH
+    return PUBLIC_IP_MISSING if "ip" not in user and data_use_is_limited(event, store) else ""
+
+
+def matchable(user: Mapping[str, Any]) -> bool:
+    """True if an item's user has something that TikTok can identify a shopper by."""
+    single = any(key in user for key in ("email", "phone", "external_id", "ttclid", "ttp"))
+    return single or ("ip" in user and "user_agent" in user)
+
+
+def data_use_is_limited(event: Event, store: Store) -> bool:
+    """True if TikTok's Limited Data Use applies, by US state.
+
+    https://business-api.tiktok.com/portal/docs?id=1771101204435970
+    """
+    where = event.customer.destination if event.customer.destination.country else event.customer.address
+    if not store.limited_data_use or where.country.upper() != "US":
+        return False
+    state = hashing.state(where.state, where.country)
+    # An unknown state (a checkout has none yet) may be one of them.
+    return not state or bool(first_match([state], store.limited_data_use))
+
+
+def why_not_to_pixel(
+    event: Event,
+    name: str,
+    occurred_at: datetime,
+    store: Store,
+    pixel: Pixel,
+    now: datetime,
+    go_live: datetime | None,
+) -> str:
+    """Keep test orders and old ones from a pixel, unless it has a test_event_code: Test Events take both.
+
+    `name` is TikTok's event name. `go_live` None: no age limit applies.
+    """
+    if pixel.test_event_code:
+        return ""
+    if event.test:
+        return "a test order of the shop (relayed only with a test_event_code)"
+    if go_live is None:
+        return ""
+    age, limit = now - occurred_at, store.age_limit(name)
+    if age > store.max_event_age:
+        return f"older than max_event_age ({how_long(store.max_event_age)})"
+    if age > limit:
+        return f"older than {how_long(limit)}, and the browser sends {name} too (browser_pixel)"
+    if occurred_at < go_live:
+        return f"older than go_live ({go_live:%Y-%m-%d %H:%M} UTC)"
+    return ""

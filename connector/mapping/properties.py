@@ -1,0 +1,117 @@
+"""An item's `properties`: contents, value and currency, by the store's choices."""
+
+import re
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any
+
+from connector.core.event import Event, Item, TotalBreakdown
+from connector.core.json_fields import safe_to_quote
+from connector.core.store import Store
+from connector.mapping.event_id import fill_template
+
+# The 62 currencies the Events API lists; what it does with others is undocumented.
+CURRENCIES = frozenset(
+    "AED ARS AUD BDT BHD BIF BOB BRL CAD CHF CLP CNY COP CRC CZK DKK DZD EGP EUR GBP GTQ HKD HNL HUF IDR ILS INR "  # noqa: SIM905
+    "ISK JPY KES KHR KRW KWD KZT MAD MOP MXN MYR NGN NIO NOK NZD OMR PEN PHP PKR PLN PYG QAR RON RUB SAR SEK SGD "
+    "THB TRY TWD UAH USD VES VND ZAR".split()
+)
+
+# The amounts of a TotalBreakdown that each word of value_excludes takes off: an amount and the tax on it.
+EXCLUDES: dict[str, tuple[str, ...]] = {
+    "tax": ("goods_tax", "shipping_tax", "fees_tax"),
+    "shipping": ("shipping", "shipping_tax"),
+    "fees": ("fees", "fees_tax"),
+    "tips": ("tips",),
+    "duties": ("duties",),
+    "gift_cards": ("gift_cards",),
+}
+# The ids that stand in for the chosen one where a line lacks it.
+CONTENT_ID_CHAINS: dict[str, tuple[str, ...]] = {
+    "variant_id": ("variant_id", "product_id", "sku"),
+    "product_id": ("product_id", "sku"),
+    "sku": ("sku", "variant_id", "product_id"),
+}
+_NUMBERS = (int, Decimal)
+
+
+def properties_of(event: Event, store: Store) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The properties, and the event's notes with those about what had to be left out. A registration has none."""
+    if event.milestone == "customer_registered":
+        return {}, event.notes
+    contents = [content for item in event.items if "content_id" in (content := _content(item, store))]
+    found: dict[str, Any] = {
+        "contents": contents,
+        "content_type": content_type(store.mapping.content_id),
+        "num_items": sum(item.quantity for item in event.items) or None,
+        "order_id": event.ids.get("order_id", ""),
+    }
+    if not contents:
+        del found["content_type"]
+    value, unknown = value_of(event, store)
+    notes = event.notes + unknown
+    if event.currency in CURRENCIES:
+        if value is not None or any("price" in content for content in contents):
+            found["currency"] = event.currency
+        found["value"] = value
+    else:
+        for content in contents:
+            content.pop("price", None)
+        if value is not None:
+            notes += (f"value left out: TikTok does not list the currency {safe_to_quote(event.currency) or '(none)'}",)
+    return present(**found), notes
+
+
+def value_of(event: Event, store: Store) -> tuple[Decimal | None, tuple[str, ...]]:
+    """The event's value by the store's choice, and a note if the shop does not give it. Zero is a value."""
+    choice = store.mapping
+    if not choice.needs_breakdown:
+        return event.total, ()
+    breakdown = event.breakdown or TotalBreakdown()
+    left_out = {name for word in choice.value_excludes for name in EXCLUDES[word]}
+    if choice.value == "total":
+        counted = event.total
+    else:
+        goods = ("goods", "gift_cards", *(("goods_tax",) if breakdown.priced_with_tax else ()))
+        counted = _sum(breakdown, goods)
+        left_out &= set(goods)
+    taken_off = _sum(breakdown, sorted(left_out))
+    if counted is None or taken_off is None:
+        missing = event.total is not None
+        return None, ("value left out: the shop does not say what it is made of in this currency",) if missing else ()
+    return counted - taken_off, ()
+
+
+def _sum(breakdown: TotalBreakdown, names: Iterable[str]) -> Decimal | None:
+    amounts = [getattr(breakdown, name) for name in names]
+    return None if None in amounts else sum(amounts, Decimal(0))
+
+
+def _content(item: Item, store: Store) -> dict[str, Any]:
+    return present(
+        content_id=content_id(item, store),
+        content_name=item.name,
+        content_category=item.category,
+        brand=item.brand,
+        quantity=item.quantity,
+        price=item.price,
+    )
+
+
+def content_id(item: Item, store: Store) -> str:
+    """The catalogue id of an item by the store's choice, or the next of its chain; "" if it has none."""
+    choice = store.mapping.content_id
+    if "{" in choice:
+        return fill_template(choice, {"product_id": item.product_id, "variant_id": item.variant_id, "sku": item.sku})
+    return next((found for name in CONTENT_ID_CHAINS[choice] if (found := getattr(item, name))), "")
+
+
+def content_type(choice: str) -> str:
+    """TikTok's name for such ids: product_group where an id names a product with all its variants, else product."""
+    grouped = choice == "product_id" or ("{product_id}" in choice and not re.search(r"\{(variant_id|sku)\}", choice))
+    return "product_group" if grouped else "product"
+
+
+def present(**fields: object) -> dict[str, Any]:
+    """The fields without None, "", [] and {}; a value of 0 stays."""
+    return {name: value for name, value in fields.items() if value or isinstance(value, _NUMBERS)}

@@ -1,0 +1,82 @@
+"""The README's way from a clone to a first accepted event, line by line."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SECTION = README.partition("## From clone to a first accepted event")[2].partition("\n## ")[0]
+PATIENCE = 180  # seconds
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def lines() -> list[str]:
+    """The commands, but those that make the clone and its .venv: the tests run in both already."""
+    block = re.search(r"```sh\n(.*?)```", SECTION, re.DOTALL)
+    assert block
+    found = block[1].splitlines()
+    assert [line.split()[0] for line in found[:3]] == ["git", "make", "."]
+    assert len(found) <= 10
+    return found[3:]
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A folder with what the commands name, and `connector` on the path."""
+    (tmp_path / "docs").symlink_to(ROOT / "docs")
+    connector = tmp_path / "bin" / "connector"
+    connector.parent.mkdir()
+    connector.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m connector "$@"\n')
+    connector.chmod(0o755)
+    return tmp_path
+
+
+@pytest.mark.skipif(not shutil.which("curl") or not shutil.which("bash"), reason="the README's commands need curl")
+def test_the_first_steps_lead_to_accepted_events(clone: Path) -> None:
+    """As printed, but for two free ports; then the typo that the README suggests."""
+    ports = {"8000": str(free_port()), "9090": str(free_port())}
+    script = "\n".join(lines()).replace("connector sandbox", f"connector sandbox --port {ports['9090']}")
+    for documented, free in ports.items():
+        script = script.replace(f"127.0.0.1:{documented}", f"127.0.0.1:{free}")
+    script += """
+    until [ "$(connector events list | grep -c ' accepted ')" = 3 ]; do sleep 0.3; done
+    connector events list
+    sed -i 's/^consent/consnet/' stores.toml
+    connector check; echo "exit $?"
+    kill %1 %2; wait
+    """
+    environment = {
+        "PATH": f"{clone / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "PORT": ports["8000"],
+        "HOME": str(clone),
+        "WEB_CONCURRENCY": "1",
+    }
+    with subprocess.Popen(
+        ["bash", "-c", script], cwd=clone, env=environment, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    ) as steps:  # fmt: skip
+        try:
+            printed, _ = steps.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            os.killpg(steps.pid, signal.SIGKILL)
+            pytest.fail(steps.communicate()[0])
+    assert "4 × 200" in printed
+    for event in re.findall(r"  acme  C\w+  (\w+)  ", SECTION):  # what the README says the last command prints
+        assert re.search(rf"  {event}  acme-\S+  accepted  OK", printed), printed
+    message = re.search(r"`(stores\.acme\.consnet: [^`]+)`", SECTION)
+    assert message
+    assert message[1] in printed
+    assert "exit 1" in printed
