@@ -169,7 +169,8 @@ class Machinery:
     def queries(self) -> OutboxQueries:
         """The desk over the database."""
         if self._queries is None:
-            self._queries = OutboxQueries(Database(connect(self.database_url, timeout=10)))
+            self._database = Database(connect(self.database_url, timeout=10))
+            self._queries = OutboxQueries(self._database)
         return self._queries
 
     def close(self) -> None:
@@ -187,7 +188,7 @@ class Machinery:
         for pid in self.family():
             os.kill(pid, signal.SIGKILL)
         if self._queries:
-            self._queries.engine.dispose()
+            self._database.engine.dispose()
         self._log.close()
         if self.server:
             self.server.close()
