@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = sorted(file.parent for file in (ROOT / "connector").rglob("__init__.py") if "migrations" not in file.parts)
 
 
+@pytest.mark.processes
 def test_contracts():
     """Every contract of [tool.importlinter] is kept; the one of layers is exhaustive, so no folder is without a row."""
     command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()", "--no-cache"]

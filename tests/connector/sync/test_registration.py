@@ -410,6 +410,7 @@ def test_a_secret_for_woocommerce():
     assert len(told.strip()) == 43
 
 
+@pytest.mark.processes
 def test_no_vendors_client_is_loaded_until_a_shop_is_asked():
     script = (
         "import sys, connector.sync.registration, platforms.admins\n"

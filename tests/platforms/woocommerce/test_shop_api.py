@@ -54,6 +54,7 @@ def asked(shop, endpoint):
 # --- what needs no shop
 
 
+@pytest.mark.processes
 def test_the_vendors_package_is_loaded_only_for_a_shop():
     """Neither it nor requests is loaded by the platform, its topics or the judgement of a URL."""
     script = (
