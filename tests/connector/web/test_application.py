@@ -4,10 +4,11 @@ import json
 import random
 import sqlite3
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connector.config.settings import load
@@ -20,26 +21,13 @@ from connector.signals.collector import ADDRESS_BURST, MAX_BEACON
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import signals
 from connector.storage.transaction import CannotStore
+from connector.web import application
 from connector.web.application import RelayWatch, create_app
 from tests.support.alert_receiver import receiver
+from tests.support.factories import a_stores_file
 from tests.support.filled import NOW, fill
 
-STORES = """
-[defaults]
-consent = "not_required"
-webhook_secrets = "whsec-app-test"
-access_token = "token-app-test"
-[stores.acme]
-platform = "shopify"
-url = "https://acme.example"
-shop = "acme.myshopify.com"
-pixel = "CACME000000000000000"
-[stores.beans]
-platform = "woocommerce"
-url = "https://beans.example"
-shop = "beans.example"
-pixel = "CBEANS00000000000000"
-"""
+STORES = a_stores_file(webhook_secrets=["whsec-app-test"], access_token="token-app-test", country=None)
 
 ACME = Pixel("CACME000000000000000", "token-app-test")
 
@@ -219,13 +207,15 @@ class TestWatch:
         assert looks == [NOW, NOW + 60, NOW + 125]
         assert "away" in caplog.text
 
-    def test_a_webhook_is_what_looks(self, client, order, outbox, caplog):
+    def test_a_webhook_is_what_looks(self, config, order, outbox, caplog, monkeypatch):
         """Nobody may be asking for readyz."""
+        later = [0.0]
+        clocks = {"clock": lambda: datetime.now(UTC).timestamp() + later[0], "elapsed": lambda: later[0]}
+        monkeypatch.setattr(application, "RelayWatch", partial(RelayWatch, **clocks))
+        client = create_app(config, outbox).test_client()
         fill(outbox, 1, pixel=ACME)
         body, headers = order
-        watch = client.application.extensions["watch"]
-        watch._looked = float("-inf")
-        watch._clock = lambda: datetime.now(UTC).timestamp() + 3600
+        later[0] = 3600.0
         assert client.post("/webhooks/acme", data=body, headers=headers).status_code == 200
         assert "no relay works" in caplog.text
 
@@ -342,7 +332,7 @@ def test_a_beacon_that_cannot_be_kept_is_503(expecting, sqlite_url):
     assert len(kept()) == 1
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 @given(
     st.binary(max_size=200)
     | st.dictionaries(st.text(max_size=8), st.text(max_size=8)).map(lambda d: json.dumps(d).encode()),
