@@ -16,6 +16,8 @@ from typing import Literal
 from connector.config import values
 from connector.config.stores_file import API_KEYS, Reading, Section, Table, join, read_document
 from connector.core import logs
+from connector.core.platform import PlatformFacts
+from connector.core.registry import installed_platforms
 from connector.core.store import (
     ORDER_KINDS,
     VALUE_PARTS,
@@ -27,25 +29,9 @@ from connector.core.store import (
     Store,
 )
 
-
-@dataclass(frozen=True)
-class Vendor:
-    """What configuration has to know of a platform; the rest is in the platform's own module."""
-
-    content_id: str = ""
-    shop_suffix: str = ""
-    api_keys: tuple[tuple[str, ...], ...] = ()  # each a complete set
-    beacons: bool = False  # whether its browsers name a checkout by the token that its orders carry
-
-
-PLATFORMS = {
-    "shopify": Vendor("variant_id", ".myshopify.com", (("access_token",), ("client_id", "client_secret")), True),
-    "woocommerce": Vendor("sku", "", (("consumer_key", "consumer_secret"),)),
-}
-
 STATUSES = ("placed_statuses", "paid_statuses")
 ORDER_LISTS = ("paid_when_placed", "exclude_tags", "exclude_gateways", "exclude_email_domains")
-# What TikTok's own Shopify app and WooCommerce plugin send, under random event_ids that nothing can deduplicate.
+# What TikTok's own apps and plugins for shop systems send, under random event_ids that nothing can deduplicate.
 OFFICIAL_EVENTS = frozenset({"Purchase", "CompletePayment", "InitiateCheckout"})
 
 CONSENTS: tuple[Literal["required", "required_in_europe", "not_required"], ...]
@@ -156,8 +142,10 @@ def _stores(tables: Table, defaults: Table, reading: Reading) -> dict[str, Store
     stores: dict[str, Store] = {}
     for name, table in tables.items():
         place = join("stores", name)
-        if not re.fullmatch("[a-z0-9-]+", name) or name == "shopify":  # /webhooks/shopify is a route of its own
-            reading.problem(place, 'a store\'s name is made of a-z, 0-9 and "-", and is not "shopify"')
+        reserved = installed_platforms().facts(name).shared_url  # /webhooks/NAME serves all stores of that platform
+        if reserved or not re.fullmatch("[a-z0-9-]+", name):
+            beside = f', and is not "{name}"' if reserved else ""
+            reading.problem(place, f'a store\'s name is made of a-z, 0-9 and "-"{beside}')
         if not isinstance(table, dict):
             reading.problem(place, f"must be a table, [{place}]")
             continue
@@ -171,10 +159,10 @@ def _stores(tables: Table, defaults: Table, reading: Reading) -> dict[str, Store
 
 def _store(name: str, section: Section) -> Store:
     """The required keys, then those that have a default, then the tables."""
-    platform = section.get("platform", values.choice(*PLATFORMS), "", values.one_of(PLATFORMS))
-    vendor = PLATFORMS.get(platform, Vendor())
-    api = _api(section, vendor, platform)
-    shops = values.list_of(values.shop(vendor.shop_suffix), alone=True, empty=False)
+    platform = section.get("platform", values.choice(*installed_platforms()), "", values.one_of(installed_platforms()))
+    facts = installed_platforms().facts(platform)
+    api = _api(section, facts, platform)
+    shops = values.list_of(values.shop(facts.shop_suffix, facts.shop_error), alone=True, empty=False)
     secrets = values.list_of(values.name, alone=True, empty=False)
     own_ids = EventIdTemplates(
         f"{name}-order-{{order_id}}", f"{name}-checkout-{{checkout_token}}", f"{name}-customer-{{customer_id}}"
@@ -220,23 +208,27 @@ def _store(name: str, section: Section) -> Store:
             **dict.fromkeys(ORDER_LISTS, names),
         ),
         mapping=section.table("mapping").over(
-            MappingSettings(content_id=vendor.content_id),
+            MappingSettings(content_id=facts.content_id),
             value=values.choice("total", "items"),
             value_excludes=values.list_of(values.choice(*VALUE_PARTS)),
             currency=values.choice("presentment", "shop"),
-            content_id=values.unless_blank(values.content_id, vendor.content_id),
+            content_id=values.unless_blank(values.content_id, facts.content_id),
         ),
         consent_source=section.table("consent_source").over(store.consent_source, key=values.text, granted=names),
         signals=signals if "signals" in section else None,
     )
 
 
-def _api(section: Section, vendor: Vendor, platform: str) -> ApiKeys | None:
+def _api(section: Section, facts: PlatformFacts, platform: str) -> ApiKeys | None:
     table = section.table("api")
     api = table.over(ApiKeys(), **dict.fromkeys(API_KEYS, values.token))
     given = {key for key in API_KEYS if key in table}
-    if given and platform and given not in [set(keys) for keys in vendor.api_keys]:
-        allowed = ", or ".join(" and ".join(keys) for keys in vendor.api_keys)
+    if (
+        given
+        and not installed_platforms().fault(platform)
+        and given not in [set(keys) for keys in facts.api_credentials]
+    ):
+        allowed = ", or ".join(" and ".join(keys) for keys in facts.api_credentials) or "no [api]"
         section.problem("api", f"platform {platform} takes {allowed}")
     return api if given else None
 
@@ -267,8 +259,8 @@ def _pixel(section: Section) -> Pixel:
 
 def _refuse_useless_signals(store: Store, section: Section) -> None:
     """A platform without a beacon of ours would only make its events wait."""
-    vendor = PLATFORMS.get(store.platform)
-    if store.signals and vendor and not vendor.beacons:
+    registry = installed_platforms()
+    if store.signals and not registry.fault(store.platform) and not registry.facts(store.platform).signals:
         section.problem(
             "signals",
             f"of no use with {store.platform}, whose shop writes what the browser knows into the order itself; leave "

@@ -205,15 +205,15 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def shop(suffix: str) -> Reader[str]:
-    """How the platform names a shop: a host, given bare or in an address, that ends in `suffix`."""
+def shop(suffix: str, error: str) -> Reader[str]:
+    """How the platform names a shop: a host, given bare or in an address; `error` is said of one without `suffix`."""
 
     def read(value: object) -> str:
         found = json_fields.host(value)
         if not re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", found):
             raise InvalidValue("must be a host name or an address")
         if not found.endswith(suffix):
-            raise InvalidValue(f"must be the shop's name with Shopify, NAME{suffix}; its own domain belongs in url")
+            raise InvalidValue(error)
         return found
 
     return read

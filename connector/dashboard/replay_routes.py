@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 from flask import Blueprint, Response, make_response, redirect, request, url_for
 
 from connector.config.settings import Config
+from connector.core.platform import Platform
 from connector.core.text import how_many
-from connector.core.webhook import Platform
 from connector.dashboard.login import LoginGuard
 from connector.dashboard.parameters import chosen_state, chosen_store, form_row
 from connector.intake.replay import plan_replay, replay_events, replay_parked

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from werkzeug.exceptions import BadRequest, HTTPException
 
 from connector.config.settings import Config
-from connector.core.webhook import Platform
+from connector.core.platform import Platform
 from connector.dashboard import labels
 from connector.dashboard.auth import Authenticator
 from connector.dashboard.list_routes import add_list_routes

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from connector.config.settings import Config
+from connector.core.platform import Platform
 from connector.core.units import DEDUPLICATION_WINDOW
-from connector.core.webhook import NotJson, Platform
+from connector.core.webhook import NotJson
 from connector.intake.intake import Intake
 from connector.outbox.encryption import CannotDecrypt
 from connector.outbox.outbox import Outbox, ParkedWebhook

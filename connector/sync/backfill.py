@@ -14,11 +14,12 @@ import sqlalchemy as sa
 from msgspec.structs import replace
 
 from connector.core.event import PERSONAL_DATA_WITHHELD
+from connector.core.platform import Platform
 from connector.core.shop_api import Page, ShopApi
 from connector.core.signature import body_sha256
 from connector.core.store import Store
 from connector.core.text import how_many
-from connector.core.webhook import InvalidPayload, NotJson, Platform, Webhook
+from connector.core.webhook import InvalidPayload, NotJson, Webhook
 from connector.intake.examine import Examination, decision, examine, internal_error, parked_webhook
 from connector.mapping.tiktok_event import OutboundEvent
 from connector.outbox.ledger import Decision

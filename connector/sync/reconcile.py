@@ -18,10 +18,10 @@ from datetime import UTC, datetime
 from functools import partial
 from threading import Event, Lock, Thread
 
+from connector.core.platform import Platform
 from connector.core.shop_api import ShopApi, ShopApiError, ShopApiModule
 from connector.core.store import Store
 from connector.core.text import how_many
-from connector.core.webhook import Platform
 from connector.intake.intake import history_before
 from connector.monitoring.alerts import AlertStore, Problem, utc_minute
 from connector.monitoring.problems import LAST_ORDERS, withheld

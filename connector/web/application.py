@@ -14,8 +14,8 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from connector.config.settings import Config
 from connector.core import logs
+from connector.core.platform import Platform
 from connector.core.store import Store
-from connector.core.webhook import Platform
 from connector.dashboard import routes as dashboard
 from connector.dashboard.auth import Authenticator
 from connector.intake.intake import Intake
