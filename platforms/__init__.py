@@ -1,5 +1,1 @@
-"""One folder per shop system: verify and translate its webhooks, and ask its API."""
-
-from connector.core.registry import installed_platforms
-
-PLATFORMS = installed_platforms()
+"""The built-in platforms, a package each; connector/core/registry.py finds them by their place here."""

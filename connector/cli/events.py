@@ -180,12 +180,12 @@ def _replay_events(config: "Config", choice: "EventFilter", dry_run: bool, force
 
 
 def _replay_parked(config: "Config", store: str, dry_run: bool) -> None:
+    from connector.core.registry import installed_platforms
     from connector.intake.replay import replay_parked
-    from platforms import PLATFORMS
 
     queries = database(open_queries)
     with progress(database(lambda: queries.parked_number(store)), "parked webhooks") as tick:
-        outcomes = database(lambda: replay_parked(config, queries, PLATFORMS, store, dry_run, tick))
+        outcomes = database(lambda: replay_parked(config, queries, installed_platforms(), store, dry_run, tick))
     for outcome, number in sorted(outcomes.items()):
         click.echo(f"{number} × {outcome}")
     if not outcomes:

@@ -9,7 +9,7 @@ import click
 
 from connector import __version__
 from connector.cli.backfill import backfill
-from connector.cli.context import configuration, counting, database, fail, ready_database, store_named
+from connector.cli.context import configuration, counting, database, fail, platform_of, ready_database, store_named
 from connector.cli.erase import erase, export
 from connector.cli.events import events
 from connector.cli.lint_pixel import lint_pixel
@@ -60,6 +60,7 @@ def relay() -> None:
 
     import httpx
 
+    from connector.core.registry import installed_platforms
     from connector.monitoring import alerts
     from connector.monitoring.problems import ProblemFinder
     from connector.monitoring.watcher import Watcher
@@ -74,8 +75,6 @@ def relay() -> None:
     from connector.server.supervisor import end_with_parent
     from connector.storage.engine import connect
     from connector.sync.reconcile import Reconciler
-    from platforms import PLATFORMS
-    from platforms.admins import ADMINS
 
     config = configuration()
     ready_database(config, migrate_sqlite=False)
@@ -93,7 +92,12 @@ def relay() -> None:
         watcher = Watcher(ProblemFinder(engine, config.stores), alerts.AlertStore(engine), notifier)
         expecting = any(store.signals for store in config.stores.values())
         holding = partial(end_holds, HeldEvents(engine), every=EVERY if expecting else SELDOM)
-        healer = Reconciler(config.stores, PLATFORMS, ADMINS, Outbox(engine), running.name)
+        platforms = installed_platforms()
+        usable = {name: store for name, store in config.stores.items() if not platforms.fault(store.platform)}
+        apis = {store.platform: platforms[store.platform].shop_api for store in usable.values()}
+        healer = Reconciler(
+            usable, platforms, {name: api for name, api in apis.items() if api}, Outbox(engine), running.name
+        )
         works: dict[str, Callable[[threading.Event], None]] = {
             "housekeeping": keeper.run,
             "watching": watcher.run,
@@ -172,11 +176,11 @@ def preview(store: str, path: Path, topic: str) -> None:
 
     from connector.devtools.preview import files
     from connector.devtools.preview import preview as run
-    from platforms import PLATFORMS
 
     chosen = store_named(configuration(), store)
+    platform = platform_of(chosen)
     for file in files(path):
-        click.echo(msgspec.json.encode(run(file.read_bytes(), topic, chosen, PLATFORMS)).decode())
+        click.echo(msgspec.json.encode(run(file.read_bytes(), topic, chosen, platform)).decode())
 
 
 @main.command()
@@ -189,13 +193,15 @@ def simulate(store: str, topics: tuple[str, ...], url: str | None, count: int, l
     """Sign and post fresh sample webhooks of STORE to a running server."""
     import random
 
-    from connector.devtools.simulate import refusal
+    from connector.devtools.simulate import NoSamples, refusal, samples_of
     from connector.devtools.simulate import simulate as run
-    from platforms.samples import SAMPLES
 
     config = configuration()
     chosen = store_named(config, store)
-    samples = SAMPLES[chosen.platform]
+    try:
+        samples = samples_of(platform_of(chosen))
+    except NoSamples as error:
+        fail(str(error))
     if unknown := [topic for topic in topics if topic not in samples.TOPICS]:
         raise click.UsageError(f"no sample of {unknown[0]}; there are: {', '.join(samples.TOPICS)}")
     if not live_pixel and (why := refusal(config, chosen)):

@@ -53,6 +53,10 @@ class PlatformRegistry(Mapping[str, Platform]):
         except (KeyError, BrokenPlatform):
             return PlatformFacts()
 
+    def title(self, name: str) -> str:
+        """Return a platform's name as people write it; `name` itself for one that is unknown or broken."""
+        return name if self.fault(name) else self[name].title
+
     def fault(self, name: str) -> str:
         """Return why a platform cannot be used, or ""."""
         try:

@@ -1,6 +1,5 @@
 """`connector preview`: the events a body would yield; nothing is stored, sent or signed."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,9 @@ def files(path: Path) -> list[Path]:
     return sorted(path.glob("*.json")) if path.is_dir() else [path]
 
 
-def preview(body: bytes, topic: str, store: Store, platforms: Mapping[str, Platform]) -> dict[str, Any]:
+def preview(body: bytes, topic: str, store: Store, platform: Platform) -> dict[str, Any]:
     """Examine a body; the outcome as the command prints it, in the words of the server's counters."""
-    platform, now = platforms[store.platform], datetime.now(UTC)
+    now = datetime.now(UTC)
     if topic in platform.recorded_topics:
         return _without_events("recorded", f"{topic} is recorded and yields no event")
     if topic not in platform.event_topics:

@@ -19,7 +19,7 @@ def gunicorn_settings(config: Config) -> dict[str, object]:
         "workers": config.web_concurrency,
         "worker_class": "connector.server.gunicorn_worker.SlowClientWorker",
         "threads": THREADS,
-        "keepalive": 75,  # seconds; Shopify reuses connections, and common load balancers close idle ones earlier
+        "keepalive": 75,  # seconds; shops reuse connections, and common load balancers close idle ones earlier
         "timeout": 30,
         "graceful_timeout": 20,
         "worker_tmp_dir": "/dev/shm" if os.path.isdir("/dev/shm") else None,  # noqa: S108

@@ -108,20 +108,20 @@ class HistoryImport:
         self._clock = clock
         self._taken: set[bytes] = set()
 
-    def orders(self, admin: ShopApi, since: datetime, until: datetime) -> Iterator[Page]:
+    def orders(self, shop_api: ShopApi, since: datetime, until: datetime) -> Iterator[Page]:
         """Handle the orders that changed in [since, until], if any are sent; each page is returned when it is done.
 
         By change, not by creation: an order paid today may be a month old.
         """
         if {"order_placed", "order_paid"} & set(self._store.sent):
-            for page in admin.orders(since, until, "modified"):
+            for page in shop_api.orders(since, until, "modified"):
                 self._take(page)
                 yield page
 
-    def customers(self, admin: ShopApi, since: datetime, until: datetime) -> Iterator[Page]:
+    def customers(self, shop_api: ShopApi, since: datetime, until: datetime) -> Iterator[Page]:
         """Handle the customers who registered in [since, until], if they are sent."""
         if "customer_registered" in self._store.sent:
-            for page in admin.customers(since, until):
+            for page in shop_api.customers(since, until):
                 self._take(page)
                 yield page
 

@@ -5,7 +5,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from threading import Lock
 
 import httpx
@@ -15,6 +15,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from connector.config.settings import Config
 from connector.core import logs
 from connector.core.platform import Platform
+from connector.core.registry import BrokenPlatform, installed_platforms
 from connector.core.store import Store
 from connector.dashboard import routes as dashboard
 from connector.dashboard.auth import Authenticator
@@ -32,7 +33,6 @@ from connector.web import metrics
 from connector.web.errors import as_http_error, error_response, json_response
 from connector.web.request_metrics import RequestMetrics
 from connector.web.webhook_endpoint import MAX_BODY, WebhookEndpoint
-from platforms import PLATFORMS
 
 log = logging.getLogger("connector.web.application")
 
@@ -47,8 +47,10 @@ CORS = {
 }
 
 
-def create_app(config: Config, outbox: Outbox, platforms: Mapping[str, Platform] = PLATFORMS) -> Flask:
-    """The application over a configuration and an outbox whose schema is current."""
+def create_app(config: Config, outbox: Outbox, platforms: Mapping[str, Platform] | None = None) -> Flask:
+    """The application over a configuration and an outbox whose schema is current; by default with all `platforms`."""
+    platforms = installed_platforms() if platforms is None else platforms
+    _load(platforms, {store.platform for store in config.stores.values()})
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.url_map.strict_slashes = False  # a redirect is a failed delivery to every shop
@@ -69,7 +71,7 @@ def create_app(config: Config, outbox: Outbox, platforms: Mapping[str, Platform]
     app.register_blueprint(metrics.pages(config, outbox.engine, request_metrics, authenticator))
 
     app.wsgi_app = WebhookEndpoint(  # type: ignore[method-assign] # as Flask's documentation has it
-        app.wsgi_app, config.stores, intake, request_metrics, afterwards=watch.look_now_and_then
+        app.wsgi_app, config.stores, platforms, intake, request_metrics, afterwards=watch.look_now_and_then
     )
 
     collector = Collector(config.stores, config.trusted_proxies, SignalMatcher(outbox.engine))
@@ -94,6 +96,15 @@ def create_app(config: Config, outbox: Outbox, platforms: Mapping[str, Platform]
 
     app.register_error_handler(Exception, error_response)
     return app
+
+
+def _load(platforms: Mapping[str, Platform], names: Iterable[str]) -> None:
+    """Import the platforms of the stores before the first webhook comes; those of a broken one are answered 503."""
+    for name in names:
+        try:
+            _ = platforms[name]
+        except BrokenPlatform as error:
+            log.error("%s; webhooks of its stores are answered 503 until this is mended", error)
 
 
 def wsgi(config: Config) -> Flask:

@@ -3,14 +3,21 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from connector.core.event import DataRequest, Event, Skipped
-from connector.core.platform import Platform, PlatformFacts
-from connector.core.store import Store
-from connector.core.webhook import Request, Webhook
+from connector.plugin import (
+    DataRequest,
+    Event,
+    Platform,
+    PlatformFacts,
+    Request,
+    ShopApiModule,
+    Skipped,
+    SnippetModule,
+    Store,
+    Webhook,
+)
 from platforms.shopify import webhooks
 
 if TYPE_CHECKING:
-    from connector.core.shop_api import ShopApiModule
     from connector.plugin.testing.samples import SamplesModule
 
 
@@ -60,11 +67,18 @@ class Shopify(Platform):
         return webhooks.signed_headers(body, secret)
 
     @property
-    def shop_api(self) -> "ShopApiModule":
+    def shop_api(self) -> ShopApiModule:
         """The Admin API; its client, ShopifyAPI, is only loaded by `connect`."""
         from platforms.shopify import shop_api
 
         return shop_api
+
+    @property
+    def snippet(self) -> SnippetModule:
+        """The custom pixel for Settings › Customer events."""
+        from platforms.shopify import snippet
+
+        return snippet
 
     @property
     def samples(self) -> "SamplesModule":

@@ -9,7 +9,9 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from connector.core.store import Store
+from connector.plugin import (
+    Store,
+)
 from connector.plugin.testing.samples import DemoShop, RequiredFields
 from connector.plugin.testing.shoppers import Journey, Line, shop_currency
 from platforms.shopify.sample_parts import (

@@ -3,14 +3,20 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from connector.core.event import Event, Skipped
-from connector.core.platform import Platform, PlatformFacts
-from connector.core.store import Store
-from connector.core.webhook import Request, Webhook
+from connector.plugin import (
+    Event,
+    Platform,
+    PlatformFacts,
+    Request,
+    ShopApiModule,
+    Skipped,
+    SnippetModule,
+    Store,
+    Webhook,
+)
 from platforms.woocommerce import webhooks
 
 if TYPE_CHECKING:
-    from connector.core.shop_api import ShopApiModule
     from connector.plugin.testing.samples import SamplesModule
 
 
@@ -50,11 +56,18 @@ class WooCommerce(Platform):
         return webhooks.signed_headers(body, secret)
 
     @property
-    def shop_api(self) -> "ShopApiModule":
+    def shop_api(self) -> ShopApiModule:
         """The REST API; its client, woocommerce, is only loaded by `connect`."""
         from platforms.woocommerce import shop_api
 
         return shop_api
+
+    @property
+    def snippet(self) -> SnippetModule:
+        """The plugin for wp-content/mu-plugins."""
+        from platforms.woocommerce import snippet
+
+        return snippet
 
     @property
     def samples(self) -> "SamplesModule":

@@ -9,9 +9,9 @@ from connector.core.store import Pixel, SignalSettings
 from connector.core.webhook import Webhook
 from connector.intake.examine import examine
 from connector.plugin.testing.shoppers import Journey
-from platforms import PLATFORMS
 from platforms.shopify import samples as shopify_samples
 from tests.support.factories import CODE, OTHER_CODE, SECRET, a_store
+from tests.support.platforms import PLATFORMS
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 OTHER = OTHER_CODE

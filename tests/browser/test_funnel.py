@@ -14,16 +14,16 @@ from werkzeug.serving import make_server
 
 from connector.config.settings import load
 from connector.outbox.outbox import Outbox
-from connector.pixel.snippet import snippet
+from connector.plugin.testing.samples import fresh_journey
 from connector.storage.engine import connect
 from connector.storage.tables import events
 from connector.web.application import create_app
-from platforms import PLATFORMS
-from platforms.samples import fresh_journey
 from platforms.shopify import samples as shopify_samples
 from tests.browser.plugin import Plugin, order, told
 from tests.browser.shopify_checkout import checkout
 from tests.support.factories import CODE, OTHER_CODE, a_section, a_stores_file
+from tests.support.platforms import PLATFORMS
+from tests.support.snippets import snippet
 
 CLICK, IP = "E.C.P.CtoBExample_0123", "8.8.4.4"
 STORES = a_stores_file(

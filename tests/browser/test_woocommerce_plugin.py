@@ -10,9 +10,9 @@ import pytest
 
 from connector import pixel
 from connector.core.store import EventIdTemplates, Pixel
-from connector.pixel.snippet import snippet
 from tests.browser.plugin import Plugin, order, recorded_orders, told
 from tests.browser.server_side import CODE, OTHER, WOOCOMMERCE, choose, examined, served
+from tests.support.snippets import snippet
 
 CLICK, TTP = "E.C.P.CtoBExample_0123%2B", "01JEXAMPLE0000000000000000_.tt.1"
 COOKIES = {"ttclid": CLICK, "_ttp": TTP}

@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 from connector.mapping.consent import CONSENT_DENIED, CONSENT_MISSING
+from connector.plugin.testing.samples import fresh_journey
 from connector.signals.collector import ADDRESS_BURST, MAX_BEACON
-from platforms import PLATFORMS
-from platforms.samples import SAMPLES, fresh_journey
 from tests.support.factories import a_section, a_stores_file
+from tests.support.platforms import PLATFORMS, SAMPLES
 
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 ON_POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)

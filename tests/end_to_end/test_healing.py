@@ -20,9 +20,9 @@ from connector.outbox.queries import OutboxQueries
 from connector.relay.events_api import EventsApi
 from connector.relay.relay import Relay
 from connector.sync.reconcile import UNDER_WAY, Reconciler
-from platforms import PLATFORMS
 from tests.support.factories import a_section, a_stores_file
 from tests.support.fakes.living import Clock, Living, sent_ids, server
+from tests.support.platforms import PLATFORMS
 
 
 @pytest.fixture(params=["shopify", "woocommerce"])

@@ -11,8 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from connector.devtools.simulate import simulate
 from connector.server.metrics_folder import PREFIX, default_location
-from platforms.samples import SAMPLES
 from tests.end_to_end.conftest import System
+from tests.support.platforms import SAMPLES
 
 PASSWORD = "correct horse battery"
 

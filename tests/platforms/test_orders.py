@@ -8,7 +8,6 @@ from connector.config.settings import load
 from connector.core.store import Pixel
 from connector.intake.intake import Intake
 from connector.outbox.outbox import Lane, Outbox
-from platforms import PLATFORMS
 from tests.support.bodies import (
     BOTH,
     CHECKOUT,
@@ -29,6 +28,7 @@ from tests.support.bodies import (
     see,
     signed,
 )
+from tests.support.platforms import PLATFORMS
 
 each_platform = pytest.mark.parametrize("store", BOTH, ids=lambda store: store.platform)
 

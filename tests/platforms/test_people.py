@@ -11,7 +11,6 @@ from connector.intake.intake import Intake
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
 from connector.storage.engine import connect
-from platforms import PLATFORMS
 from tests.support.bodies import (
     BOTH,
     CHECKOUT,
@@ -30,6 +29,7 @@ from tests.support.bodies import (
     signed,
     user,
 )
+from tests.support.platforms import PLATFORMS
 
 each_platform = pytest.mark.parametrize("store", BOTH, ids=lambda store: store.platform)
 DIGEST = hashlib.sha256(b"jane@example.com").hexdigest()

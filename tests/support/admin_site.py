@@ -18,8 +18,8 @@ from connector.outbox.queries import EventFilter, OutboxQueries
 from connector.relay.events_api import EventsApi
 from connector.relay.relay import Relay
 from connector.web.application import create_app
-from platforms import PLATFORMS
 from tests.support.factories import a_section, a_stores_file
+from tests.support.platforms import PLATFORMS
 
 PASSWORD = "correct horse battery"
 LONGEST_PAUSE = 3600.0  # seconds; no lane rests longer

@@ -18,9 +18,8 @@ from connector.outbox.outbox import Lane, Outbox, settled
 from connector.plugin.testing.shoppers import Journey
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import demands, events, ledger, parked
-from platforms import PLATFORMS
-from platforms.samples import SAMPLES
 from tests.support.factories import a_stores_file
+from tests.support.platforms import PLATFORMS, SAMPLES
 
 STORES = a_stores_file(webhook_secrets=["whsec-of-a-test"])
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)

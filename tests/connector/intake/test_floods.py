@@ -19,7 +19,7 @@ from connector.intake.intake import Intake
 from connector.outbox.outbox import Outbox
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import metadata
-from platforms import PLATFORMS
+from tests.support.platforms import PLATFORMS
 
 STORES = """
 [defaults]

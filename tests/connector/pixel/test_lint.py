@@ -21,9 +21,9 @@ from connector.outbox.outbox import Outbox
 from connector.pixel.captured_requests import PixelEvent, UnreadableCapture, read_capture
 from connector.pixel.lint import lint
 from connector.storage.engine import connect
-from platforms import PLATFORMS
 from tests.support.factories import CODE, OTHER_CODE, a_section, a_store, a_stores_file
 from tests.support.filled import decision
+from tests.support.platforms import PLATFORMS
 
 OTHER = OTHER_CODE
 STORE = a_store(webhook_secrets=("secret",))

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.cli.main import main
+from connector.core.snippet import NoSnippet
 from connector.core.store import (
     ApiKeys,
     ConsentSource,
@@ -19,8 +20,9 @@ from connector.core.store import (
     Pixel,
     SignalSettings,
 )
-from connector.pixel.snippet import NoSnippet, as_json, snippet, snippet_warnings, where_to_paste
+from connector.pixel.snippet import as_json
 from tests.support.factories import CODE, OTHER_CODE, a_section, a_store, a_stores_file
+from tests.support.snippets import snippet, snippet_warnings, where_to_paste
 
 SECRETS = (
     "whsec-0123456789",
@@ -42,7 +44,13 @@ CHOICES = {
 SHOPIFY, WOOCOMMERCE = (a_store(platform, **CHOICES) for platform in ("shopify", "woocommerce"))
 BASE = "https://connector.example"
 KINDS = [(SHOPIFY, "shopify"), (WOOCOMMERCE, "woocommerce"), (SHOPIFY, "plain"), (WOOCOMMERCE, "plain")]
-SCRIPTS = {file.name: file.read_text() for file in files("connector.pixel").iterdir() if file.name.endswith(".js")}
+FOLDERS = ("connector.pixel", "platforms.shopify.snippet", "platforms.woocommerce.snippet")
+SCRIPTS = {
+    f"{folder}/{file.name}": file.read_text()
+    for folder in FOLDERS
+    for file in files(folder).iterdir()
+    if file.name.endswith(".js")
+}
 EACH = pytest.mark.parametrize(("store", "kind"), KINDS, ids=lambda one: one if isinstance(one, str) else one.platform)
 
 

@@ -28,9 +28,8 @@ from connector.signals.matching import Beacon, SignalMatcher
 from connector.signals.merge import Signal
 from connector.storage.tables import demands, events, identities, ledger, metadata, parked, signals
 from connector.storage.transaction import CannotStore
-from platforms import PLATFORMS
-from platforms.samples import SAMPLES
 from platforms.shopify import samples as shopify_samples
+from tests.support.platforms import PLATFORMS, SAMPLES
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -66,7 +66,7 @@ def test_a_signed_webhook_is_answered_200_once_stored(client, order, outbox):
 
 def test_signed_but_not_json_is_400(client, config):
     """The sender is the shop, but there is nothing to keep."""
-    from platforms import PLATFORMS
+    from tests.support.platforms import PLATFORMS
 
     headers = PLATFORMS["shopify"].signed_headers(b"not json", "whsec-app-test") | {"X-Shopify-Topic": "orders/create"}
     answer = client.post("/webhooks/acme", data=b"not json", headers=headers)

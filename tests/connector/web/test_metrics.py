@@ -21,9 +21,9 @@ from connector.outbox.outbox import Outbox, ParkedWebhook, settled
 from connector.web.application import create_app
 from connector.web.metrics import DatabaseMetrics
 from connector.web.request_metrics import RequestMetrics
-from platforms import PLATFORMS
 from tests.support.factories import a_section, a_stores_file
 from tests.support.filled import LANE, NOW, claim, decision, fill, mapped, sha
+from tests.support.platforms import PLATFORMS
 
 STORES = a_stores_file(a_section(pixel="CTESTPIXEL0000000001"), webhook_secrets=["whsec-app-test"], country=None)
 PASSWORD = "correct horse"
