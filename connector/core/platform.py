@@ -64,7 +64,7 @@ class PlatformFacts:
 
 
 class Platform(ABC):
-    """A shop system. A package offers one by an entry point: see "Adding a platform" in CONTRIBUTING.md."""
+    """A shop system. A package offers one by an entry point: see docs/adding-a-platform.md."""
 
     name: ClassVar[str]  # as in the stores file: `platform = "…"`
     title: ClassVar[str]  # as people write it

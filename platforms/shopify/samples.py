@@ -372,7 +372,7 @@ _BODIES: dict[str, Callable[[Journey, Store], Body]] = {
     "shop/redact": _privacy_request,
 }
 TOPICS: tuple[str, ...] = tuple(_BODIES)
-FUNNEL: tuple[str, ...] = ("customers/create", "checkouts/create", "orders/create", "orders/paid")
+FUNNEL = ("customers/create", "checkouts/create", "orders/create", "orders/paid")
 DEMO_SHOP = DemoShop("acme", "https://acme.example", "acme-demo.myshopify.com")
 
 TOPIC_HEADER = "x-shopify-topic"

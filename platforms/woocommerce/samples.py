@@ -343,7 +343,7 @@ _BODIES: dict[str, Callable[[Journey, Store], Body]] = {
     "action.wc_tiktok_initiate_checkout": _checkout_opened,
 }
 TOPICS: tuple[str, ...] = tuple(_BODIES)
-FUNNEL: tuple[str, ...] = ("customer.created", "action.wc_tiktok_initiate_checkout", "order.created", "order.updated")
+FUNNEL = ("customer.created", "action.wc_tiktok_initiate_checkout", "order.created", "order.updated")
 DEMO_SHOP = DemoShop("beans", "https://beans.example", "https://beans.example")
 
 TOPIC_HEADER = "x-wc-webhook-topic"

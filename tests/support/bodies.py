@@ -33,15 +33,9 @@ WOOCOMMERCE = replace(
     SHOPIFY, platform="woocommerce", shops=("acme.example",), mapping=MappingSettings(content_id="sku")
 )
 BOTH = (SHOPIFY, WOOCOMMERCE)
-# The topic that shows an order unpaid, paid, a checkout, a registration.
-PLACED, PAID, CHECKOUT, REGISTERED = (
-    {"shopify": shopify, "woocommerce": woocommerce}
-    for shopify, woocommerce in (
-        ("orders/create", "order.created"),
-        ("orders/paid", "order.updated"),
-        ("checkouts/create", "action.wc_tiktok_initiate_checkout"),
-        ("customers/create", "customer.created"),
-    )
+# The topic that shows a registration, a checkout, an order unpaid, paid.
+REGISTERED, CHECKOUT, PLACED, PAID = (
+    {name: samples.FUNNEL[step] for name, samples in SAMPLES.items()} for step in range(4)
 )
 
 

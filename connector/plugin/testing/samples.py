@@ -25,7 +25,7 @@ class SamplesModule(Protocol):
     """A platform's samples, as a module. The tables in capitals are what the contract tests go by."""
 
     TOPICS: tuple[str, ...]
-    FUNNEL: tuple[str, ...]  # the topics that together bring one of each milestone
+    FUNNEL: tuple[str, str, str, str]  # the topics of a registration, a checkout, an unpaid order, its payment
     DEMO_SHOP: DemoShop
 
     TOPIC_HEADER: str  # in lower case, as are all header names here

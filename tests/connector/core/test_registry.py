@@ -1,90 +1,20 @@
 """connector.core.registry: what is found where, what is loaded when, and what a broken platform costs."""
 
-import json
-import os
 import shutil
-import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from connector.core.platform import Platform, PlatformFacts
 from connector.core.registry import BrokenPlatform, PlatformRegistry, find_platforms
-
-ROOT = Path(__file__).parents[3]
-THIRD_PARTY = """
-from connector.plugin import Platform, PlatformFacts, Request, Store, Webhook, sign, text, verify
-
-
-class MyShop(Platform):
-    name = "myshop"
-    title = "MyShop"
-    facts = PlatformFacts(content_id="sku", shared_url=True)
-    event_topics = frozenset({"sold"})
-
-    def receive(self, request, store):
-        verify(request.body, request.headers.get("x-myshop", ""), [secret.encode() for secret in store.webhook_secrets])
-        return Webhook(topic="sold", body=request.body, received_at=request.received_at)
-
-    def translate(self, webhook, store):
-        return []
-
-    def topic_of(self, request):
-        return "sold"
-
-    def shop_of(self, request):
-        return ""
-
-    def signed_headers(self, body, secret):
-        return {"X-MyShop": sign(body, secret.encode())}
-
-
-platform = MyShop()
-"""
-STORES = """
-[defaults]
-webhook_secrets = ["${SECRET}"]
-access_token = "${SECRET}"
-consent = "not_required"
-url = "https://shop.example"
-
-[stores.acme]
-platform = "shopify"
-shop = "acme.myshopify.com"
-pixel = "CABCDEFGHIJKLMNOPQR0"
-
-[stores.other]
-platform = "myshop"
-shop = "other.example"
-pixel = "CABCDEFGHIJKLMNOPQR1"
-api = { access_token = "${SECRET}" }
-"""
-
-
-def python(code, *, cwd=ROOT, path=(), options=(), **environ):
-    """What a fresh interpreter prints, as JSON."""
-    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path)), **environ}
-    command = [sys.executable, *options, "-c", f"import json, sys\n{code}"]
-    done = subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+from tests.support.third_party import ROOT, STORES, THIRD_PARTY, install, python
 
 
 @pytest.fixture
 def installed(tmp_path):
-    """A folder on the path with a third party's package and what pip writes beside it."""
-
-    def install(source, *names):
-        (tmp_path / "myshop.py").write_text(source)
-        info = tmp_path / "connector_myshop-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: connector-myshop\nVersion: 1.0\n")
-        lines = "".join(f"{name} = myshop:platform\n" for name in names or ("myshop",))
-        (info / "entry_points.txt").write_text(f"[connector.platforms]\n{lines}")
-        return tmp_path
-
-    return install
+    return partial(install, tmp_path)
 
 
 def test_the_built_in_platforms_are_found_where_nothing_is_installed(tmp_path):
