@@ -13,6 +13,7 @@ from connector.cli.context import configuration, counting, database, fail, platf
 from connector.cli.erase import erase, export
 from connector.cli.events import events
 from connector.cli.lint_pixel import lint_pixel
+from connector.cli.schema import schema
 from connector.cli.snippet import snippet
 from connector.cli.stats import stats
 from connector.cli.webhooks import webhooks
@@ -223,6 +224,7 @@ def simulate(store: str, topics: tuple[str, ...], url: str | None, count: int, l
 main.add_command(backfill)
 main.add_command(events)
 main.add_command(lint_pixel)
+main.add_command(schema)
 main.add_command(snippet)
 main.add_command(erase)
 events.add_command(export)
