@@ -11,8 +11,6 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Never
 from urllib.parse import urlsplit
 
-from phonenumbers import SUPPORTED_REGIONS
-
 from connector.core import json_fields
 from connector.core.text import how_long
 
@@ -126,6 +124,12 @@ def _flag(value: object) -> bool:
     return value if isinstance(value, bool) else refuse("must be true or false")
 
 
+def _is_region(code: str) -> bool:
+    from phonenumbers import SUPPORTED_REGIONS  # noqa: PLC0415 (slow to load, and a platform needs none of it)
+
+    return code in SUPPORTED_REGIONS
+
+
 US_STATES = (
     "AL AK AZ AR CA CO CT DE DC FL GA HI ID IL IN IA KS KY LA ME MD MA MI MN MS MO MT NE NV NH NJ NM NY NC ND OH OK "
     "OR PA RI SC SD TN TX UT VT VA WA WV WI WY"
@@ -134,9 +138,7 @@ _CODE = "^[A-Za-z]{2}$"
 _token = matching("[!-~]+", "not be empty, and must be ASCII without spaces")  # it travels in an HTTP header
 _pixel = matching("[A-Z0-9]{10,40}", "be the pixel code from TikTok's Events Manager: 10 to 40 of A-Z and 0-9")
 _event = matching(r"\S(.{0,62}\S)?", "be an event name of 1 to 64 characters without surrounding spaces")
-_country = checked(
-    SUPPORTED_REGIONS.__contains__, "be a two-letter ISO 3166 country code such as DE or GB", _CODE, str.upper
-)
+_country = checked(_is_region, "be a two-letter ISO 3166 country code such as DE or GB", _CODE, str.upper)
 _state = checked(US_STATES.split().__contains__, "be a two-letter code of a US state such as CA", _CODE, str.upper)
 _status = checked(str, "not be empty", r"\S", lambda word: word.strip().lower().removeprefix("wc-"))
 
