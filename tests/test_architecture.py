@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = sorted(file.parent for file in (ROOT / "connector").rglob("__init__.py") if "migrations" not in file.parts)
 
 
+@pytest.mark.processes
 def test_contracts():
     """Every contract of [tool.importlinter] is kept; the one of layers is exhaustive, so no folder is without a row."""
     command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()", "--no-cache"]
@@ -33,3 +34,28 @@ def test_every_folder_is_on_the_page_about_the_architecture():
     rows = re.findall(r"^\| `(\w+)/` \|", page, re.MULTILINE)
     folders = [folder.name for folder in FOLDERS if folder.parent == ROOT / "connector"]
     assert sorted(rows) == sorted(folders)
+
+
+# Where the connector names a platform: help texts that say what an example is of, and a path of TikTok's own.
+NAMED = {
+    "cli/main.py": ["Relay Shopify and WooCommerce webhooks to the TikTok Events API."],
+    "cli/snippet.py": ["WooCommerce: TikTok's own plugin stays", "WooCommerce: only what the server needs"],
+    "cli/webhooks.py": ["a new random secret for a WooCommerce store's webhook_secrets"],
+    "cli/backfill.py": ["A Shopify app can read the last 60 days of a shop."],
+    "pixel/captured_requests.py": ['"/api/v2/shopify_pixel"'],
+}
+
+
+def test_the_connector_names_no_platform():
+    """Neither in code nor in words, but for the lines of NAMED, all of which are there."""
+    found = {}
+    for file in sorted((ROOT / "connector").rglob("*")):
+        if file.is_file() and file.suffix != ".pyc":
+            lines = file.read_text(encoding="utf-8").splitlines()
+            named = [line for line in lines if re.search("shopify|woocommerce", line, re.IGNORECASE)]
+            if named:
+                found[file.relative_to(ROOT / "connector").as_posix()] = named
+    assert found.keys() == NAMED.keys()
+    for name, lines in found.items():
+        assert len(lines) == len(NAMED[name])
+        assert all(expected in line for expected, line in zip(NAMED[name], lines, strict=True)), lines

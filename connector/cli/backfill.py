@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from connector.cli.context import configuration, counting, database, fail, parse_time, ready_database, store_named
+from connector.cli.context import (
+    configuration,
+    counting,
+    database,
+    fail,
+    parse_time,
+    platform_of,
+    ready_database,
+    store_named,
+)
 from connector.core.text import how_many
 
 if TYPE_CHECKING:
@@ -67,12 +76,11 @@ def _history(database_url: str, store: "Store", period: tuple[datetime, datetime
     from connector.storage.database import Database
     from connector.storage.engine import connect
     from connector.sync.backfill import HistoryImport, KnownRecords
-    from platforms import PLATFORMS
 
     database = Database(connect(database_url, timeout=10.0))
     outbox, known = Outbox(database), KnownRecords(database)
     no_go_live = datetime.fromtimestamp(0, UTC)
-    return HistoryImport(store, PLATFORMS[store.platform], outbox, known, "backfill", no_go_live, period, dry_run)
+    return HistoryImport(store, platform_of(store), outbox, known, "backfill", no_go_live, period, dry_run)
 
 
 def _read(history: "HistoryImport", store: "Store", start: datetime, now: datetime) -> str:
@@ -81,14 +89,16 @@ def _read(history: "HistoryImport", store: "Store", start: datetime, now: dateti
     Reads up to `now` even if the period ends earlier: records of the period may have been changed since.
     """
     from connector.core.shop_api import ShopApiError
-    from platforms.admins import ADMINS
 
+    platform = platform_of(store)
+    if platform.shop_api is None:
+        return f"the API of {platform.title} is not supported, so its history cannot be read"
     try:
-        admin = ADMINS[store.platform].admin(store)
+        shop_api = platform.shop_api.connect(store)
         with counting("orders") as show:
-            database(lambda: [show(len(page.bodies), page.total) for page in history.orders(admin, start, now)])
+            database(lambda: [show(len(page.bodies), page.total) for page in history.orders(shop_api, start, now)])
         with counting("customers") as show:
-            database(lambda: [show(len(page.bodies), page.total) for page in history.customers(admin, start, now)])
+            database(lambda: [show(len(page.bodies), page.total) for page in history.customers(shop_api, start, now)])
     except ShopApiError as error:
         return str(error)
     except KeyboardInterrupt:

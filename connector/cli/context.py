@@ -12,6 +12,7 @@ import click
 
 if TYPE_CHECKING:
     from connector.config.settings import Config
+    from connector.core.platform import Platform
     from connector.core.store import Store
     from connector.outbox.queries import OutboxQueries
     from connector.storage.database import Database
@@ -40,6 +41,16 @@ def store_named(config: "Config", name: str) -> "Store":
     if name not in config.stores:
         raise click.UsageError(f"there is no store {name!r}; there are: {', '.join(config.stores)}")
     return config.stores[name]
+
+
+def platform_of(store: "Store") -> "Platform":
+    """The store's platform; a broken one ends the command."""
+    from connector.core.registry import BrokenPlatform, installed_platforms
+
+    try:
+        return installed_platforms()[store.platform]
+    except BrokenPlatform as error:
+        fail(f"store {store.name}: {error}")
 
 
 def ready_database(config: "Config", migrate_sqlite: bool) -> None:

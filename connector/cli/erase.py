@@ -104,12 +104,12 @@ def _confirm(yes: bool, dry_run: bool) -> bool:
 
 @click.command()
 @_person_options
-@click.option("--demand", "number", type=int, help="Number of a data request from Shopify; the alert names it.")
+@click.option("--demand", "number", type=int, help="Number of a data request from the shop; the alert names it.")
 def export(email: str, phone: str, customer: str, store: str, number: int | None) -> None:
     """Print all stored data of a person as JSON lines, unmasked.
 
     Asks for the e-mail address if no option names the person. --demand answers a shopper's request made through
-    Shopify and marks it as done.
+    the shop and marks it as done.
     """
     from connector.privacy.requests import DataRequestStore
 

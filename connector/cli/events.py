@@ -188,16 +188,16 @@ def _replay_events(config: "Config", choice: "EventFilter", dry_run: bool, force
 
 
 def _replay_parked(config: "Config", store: str, dry_run: bool) -> None:
+    from connector.core.registry import installed_platforms
     from connector.intake.intake import Intake
     from connector.intake.replay import replay_parked
     from connector.outbox.outbox import Outbox
     from connector.outbox.queries import OutboxQueries
     from connector.privacy.requests import DataRequestStore
-    from platforms import PLATFORMS
 
     opened = database(lambda: open_database(config))
     queries = OutboxQueries(opened)
-    intake = Intake(config.stores, PLATFORMS, Outbox(opened), DataRequestStore(opened))
+    intake = Intake(config.stores, installed_platforms(), Outbox(opened), DataRequestStore(opened))
     with progress(database(lambda: queries.parked_number(store)), "parked webhooks") as tick:
         outcomes = database(lambda: replay_parked(intake, queries, store, dry_run, tick))
     for outcome, number in sorted(outcomes.items()):

@@ -7,10 +7,11 @@ import click
 
 from connector import __version__
 from connector.cli.backfill import backfill
-from connector.cli.context import configuration, counting, database, fail, ready_database, store_named
+from connector.cli.context import configuration, counting, database, fail, platform_of, ready_database, store_named
 from connector.cli.erase import erase, export
 from connector.cli.events import events
 from connector.cli.lint_pixel import lint_pixel
+from connector.cli.schema import schema
 from connector.cli.snippet import snippet
 from connector.cli.stats import stats
 from connector.cli.webhooks import webhooks
@@ -119,11 +120,11 @@ def preview(store: str, path: Path, topic: str) -> None:
 
     from connector.devtools.preview import files
     from connector.devtools.preview import preview as run
-    from platforms import PLATFORMS
 
     chosen = store_named(configuration(), store)
+    platform = platform_of(chosen)
     for file in files(path):
-        click.echo(msgspec.json.encode(run(file.read_bytes(), topic, chosen, PLATFORMS)).decode())
+        click.echo(msgspec.json.encode(run(file.read_bytes(), topic, chosen, platform)).decode())
 
 
 @main.command()
@@ -136,13 +137,15 @@ def simulate(store: str, topics: tuple[str, ...], url: str | None, count: int, l
     """Sign and post fresh sample webhooks of STORE to a running server."""
     import random
 
-    from connector.devtools.simulate import refusal
+    from connector.devtools.simulate import NoSamples, refusal, samples_of
     from connector.devtools.simulate import simulate as run
-    from platforms.samples import SAMPLES
 
     config = configuration()
     chosen = store_named(config, store)
-    samples = SAMPLES[chosen.platform]
+    try:
+        samples = samples_of(platform_of(chosen))
+    except NoSamples as error:
+        fail(str(error))
     if unknown := [topic for topic in topics if topic not in samples.TOPICS]:
         raise click.UsageError(f"no sample of {unknown[0]}; there are: {', '.join(samples.TOPICS)}")
     if not live_pixel and (why := refusal(config, chosen)):
@@ -164,6 +167,7 @@ def simulate(store: str, topics: tuple[str, ...], url: str | None, count: int, l
 main.add_command(backfill)
 main.add_command(events)
 main.add_command(lint_pixel)
+main.add_command(schema)
 main.add_command(snippet)
 main.add_command(erase)
 events.add_command(export)

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from connector.cli.context import configuration, fail, store_named
+from connector.cli.context import configuration, fail, platform_of, store_named
 
 
 @click.command()
@@ -21,23 +21,28 @@ def snippet(store: str, plain: bool, with_official_plugin: bool, without_pixel: 
 
     The code goes to the standard output, ready for a file; where to paste it, and what to mind, to the error output.
     """
-    from connector.pixel.snippet import Kind, NoSnippet, snippet_warnings, where_to_paste
-    from connector.pixel.snippet import snippet as build
+    from connector.core.snippet import NoSnippet
+    from connector.pixel import plain as plain_snippet
 
     config = configuration()
     chosen = store_named(config, store)
-    if (with_official_plugin or without_pixel) and (plain or chosen.platform != "woocommerce"):
-        raise click.UsageError("--with-official-plugin and --without-pixel are for the plugin of a WooCommerce store")
-    kind: Kind = "plain" if plain else "shopify" if chosen.platform == "shopify" else "woocommerce"
+    platform = platform_of(chosen)
+    module = plain_snippet if plain else platform.snippet
+    if module is None:
+        fail(f"there is no snippet for {platform.title}; --plain prints what a pixel of your own needs")
+    given = {"with_official_plugin": with_official_plugin, "without_pixel": without_pixel}
+    options = {name for name, is_set in given.items() if is_set}
+    if wrong := sorted(options - module.OPTIONS):
+        kind = "plain" if plain else platform.title
+        raise click.UsageError(f"the {kind} snippet has no option --{wrong[0].replace('_', '-')}")
     try:
-        base = config.public_url if base_url is None else base_url
-        code = build(chosen, kind, base, with_official_plugin, not without_pixel)
+        code = module.snippet(chosen, config.public_url if base_url is None else base_url, options)
     except NoSnippet as fault:
         for reason in fault.reasons[:-1]:
             click.echo(f"connector: {reason}", err=True)
         fail(fault.reasons[-1])
-    for line in where_to_paste(chosen, kind):
+    for line in module.where_to_paste(chosen):
         click.echo(f"# {line}", err=True)
-    for doubt in snippet_warnings(chosen, kind, not without_pixel):
+    for doubt in module.snippet_warnings(chosen, options):
         click.echo(f"! {doubt}", err=True)
     sys.stdout.write(code)

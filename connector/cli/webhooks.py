@@ -71,12 +71,13 @@ def sync(store: str | None, every: bool, base_url: str | None, dry_run: bool) ->
 @webhooks.command()
 def secret() -> None:
     """Print a new random secret for a WooCommerce store's webhook_secrets."""
-    from platforms.woocommerce.shop_api import new_secret
+    from connector.core.signature import new_secret
 
     click.echo(new_secret())
 
 
 def _webhooks(action: "Action", store: str | None, every: bool, base_url: str | None, dry_run: bool) -> None:
+    from connector.core.registry import BrokenPlatform
     from connector.core.shop_api import ShopApiError
     from connector.sync.registration import CannotRegister
 
@@ -89,7 +90,7 @@ def _webhooks(action: "Action", store: str | None, every: bool, base_url: str | 
     for one in chosen:
         try:
             _webhooks_of(one, action, config.public_url if base_url is None else base_url, dry_run, memory)
-        except (ShopApiError, CannotRegister) as fault:
+        except (ShopApiError, CannotRegister, BrokenPlatform) as fault:
             failed = True
             where = "" if f"store {one.name}" in str(fault) else f"store {one.name}: "
             click.echo(f"connector: {where}{fault}", err=True)
@@ -127,15 +128,15 @@ def _memory(config: "Config", needed: bool) -> "RegisteredWebhooks | None":
 def _webhooks_of(
     store: "Store", action: "Action", base: str, dry_run: bool, memory: "RegisteredWebhooks | None"
 ) -> None:
+    from connector.core.registry import installed_platforms
     from connector.sync.registration import apply_plan, prepare, shown, why_not_to
-    from platforms.admins import ADMINS
 
-    administration = ADMINS[store.platform]
-    admin, plan = prepare(store, administration, base, action)
-    if action == "list" and (why := why_not_to(base, store, administration)):
+    platform = installed_platforms()[store.platform]
+    shop_api, plan = prepare(store, platform, base, action)
+    if action == "list" and (why := why_not_to(base, store, platform)):
         click.echo(f"! store {store.name}: {why}", err=True)
     click.echo(f"{store.name} ({store.platform})")
-    for line in plan.lines if dry_run else apply_plan(plan.lines, admin, store.webhook_secrets[0]):
+    for line in plan.lines if dry_run else apply_plan(plan.lines, shop_api, store.webhook_secrets[0]):
         if memory:
             database(partial(memory.note, store.name, line, time.time()))
         done = f"{'would be ' if dry_run else ''}{line.deed}" if line.deed else ""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from connector.core.registry import installed_platforms
 from connector.core.store import Milestone, Store
 
 # Standard web events of TikTok, the only ones that campaigns can optimise on.
@@ -22,7 +23,6 @@ RESERVED = {
     "Registration": "CompleteRegistration",
     "StartCheckout": "InitiateCheckout",
 }
-SHOPIFY_PAID = {"paid", "partially_refunded"}
 
 _WHO: dict[Milestone, str] = {
     "order_placed": "An order",
@@ -58,16 +58,13 @@ def plain_words(store: Store) -> Iterator[str]:
 
 
 def _when(milestone: Milestone, store: Store) -> str:
-    orders = store.orders
+    orders, facts = store.orders, installed_platforms().facts(store.platform)
     if milestone == "order_placed":
         if orders.placed_statuses:
             return f"its status is {' or '.join(orders.placed_statuses)}, or it is paid"
-        return "it is placed, paid or not" if store.platform == "shopify" else "it is placed (on-hold, processing, …)"
+        return facts.placed_when
     if milestone == "order_paid":
-        if orders.paid_statuses:
-            paid = f"its status is {' or '.join(orders.paid_statuses)}"
-        else:
-            paid = "it is fully paid" if store.platform == "shopify" else "the shop has its date of payment"
+        paid = f"its status is {' or '.join(orders.paid_statuses)}" if orders.paid_statuses else facts.paid_when
         at_once = orders.paid_when_placed
         return paid + (f", or when it is placed with {' or '.join(at_once)}" if at_once else "")
     return "it begins" if milestone == "checkout_started" else "a customer opens an account"
@@ -119,10 +116,11 @@ def warnings(store: Store) -> Iterator[str]:
         yield f"{placed[0]} and {paid[0]} both carry the order's value: never add them up, optimise on one"
     if store.consent != "not_required" and not store.consent_source.key and not store.signals:
         yield "consent is asked for, but consent_source.key is not set: nobody can say yes, so they are all skipped"
-    if store.platform == "shopify" and store.orders.paid_statuses:
-        missing = SHOPIFY_PAID - set(store.orders.paid_statuses)
-        if missing:
-            yield f"orders.paid_statuses replaces Shopify's own rule and leaves out {', '.join(sorted(missing))}"
+    platforms = installed_platforms()
+    missing = platforms.facts(store.platform).paid_statuses - set(store.orders.paid_statuses)
+    if store.orders.paid_statuses and missing:
+        whose = f"{platforms.title(store.platform)}'s own rule"
+        yield f"orders.paid_statuses replaces {whose} and leaves out {', '.join(sorted(missing))}"
     if not store.country:
         yield "country is not set: phone numbers typed without country code and address are left out"
 

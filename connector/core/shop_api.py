@@ -1,7 +1,7 @@
 """What a shop's own API offers: its webhooks and its history. Never used while a webhook is being answered.
 
-Each platform implements `ShopApi` in `platforms/*_admin.py` over its vendor's client, and lets no oddity of that client
-out: every fault is an AdminFault, every request has an end, nothing is printed.
+A platform implements `ShopApi` over its vendor's client and lets no oddity of that client out: every error is a
+ShopApiError, every request has a time limit, nothing is printed.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -77,12 +77,12 @@ class ShopApi(Protocol):
     def customers(self, since: datetime, until: datetime) -> Iterator[Page]:
         """Customers who registered in [since, until]."""
 
-    def examine(self) -> Iterator[ApiCheck]:
-        """Keys, scopes, personal data, clock: a verdict each, for `check --live`."""
+    def check(self) -> Iterator[ApiCheck]:
+        """Check keys, scopes, personal data and clock, for `check --live`; one result each."""
 
 
 class ShopApiModule(Protocol):
-    """A platform's side of it, as a module in `platforms/`."""
+    """A platform's shop API, as a module."""
 
     SETS_SECRET: bool  # whether `subscribe` decides what the webhook signs with
     SEES_ALL: bool  # whether `subscriptions` shows those that others made, too
@@ -94,12 +94,12 @@ class ShopApiModule(Protocol):
         """Why the shop would not deliver to this URL, with what to do, or ""."""
 
     @property
-    def admin(self) -> "ConnectShop":
-        """The API of a store's shop, by the keys in its [api]; raises ShopApiError without any."""
+    def connect(self) -> "ConnectShop":
+        """Open the API of a store's shop with the keys in its [api]. Raises ShopApiError without any."""
 
 
 class ConnectShop(Protocol):
-    """Makes an Admin, which waits by calling `pause` with so many seconds, if one is given."""
+    """Opens a ShopApi, which waits by calling `pause` with a number of seconds, if one is given."""
 
     def __call__(self, store: Store, pause: Pause = ...) -> ShopApi:
         """The API of this store's shop."""

@@ -4,7 +4,8 @@ import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Iterable
+import secrets
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from connector.core.webhook import InvalidSignature
@@ -21,6 +22,11 @@ class _Hash(Protocol):
 def sign(body: bytes, key: bytes) -> str:
     """The value of the signature header: base64 of HMAC-SHA256 over the raw bytes."""
     return base64.b64encode(_digest_in_steps(body, hmac.new(key, digestmod=hashlib.sha256))).decode("ascii")
+
+
+def new_secret(randomness: Callable[[int], bytes] = secrets.token_bytes) -> str:
+    """A webhook secret of 43 letters, digits, "-" and "_": shop systems decode or strip other characters."""
+    return base64.urlsafe_b64encode(randomness(32)).decode().rstrip("=")
 
 
 def body_sha256(body: bytes) -> bytes:

@@ -1,21 +1,50 @@
-"""Store: one shop, its secrets, its pixels, its choices. Read from the stores file by `connector.config.settings`."""
+"""Store: one shop, its secrets, its pixels, its choices; and the model of the stores file.
+
+Types, defaults, bounds and descriptions of a store's settings are stated here alone. `connector.config` validates the
+stores file with them, and generates its JSON Schema and docs/configuration.md. Constructing a class validates nothing.
+"""
 
 import re
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Literal
+from datetime import timedelta
+from typing import Annotated, Literal, get_args
+
+from typing_extensions import TypedDict
 
 from connector.core.units import DEDUPLICATION_WINDOW
+from connector.core.values import (
+    ContentIdOrBlank,
+    CountryOrBlank,
+    EventId,
+    EventIdOrBlank,
+    EventName,
+    Flag,
+    Keys,
+    Listed,
+    Moment,
+    Name,
+    PixelCode,
+    Shop,
+    Status,
+    Text,
+    Token,
+    TokenOrBlank,
+    UsState,
+    WebUrl,
+    duration,
+)
 
 Milestone = Literal["order_placed", "order_paid", "checkout_started", "customer_registered"]
 MILESTONES: tuple[Milestone, ...] = ("order_placed", "order_paid", "checkout_started", "customer_registered")
 
 BROWSER_MILESTONES: tuple[Milestone, ...] = ("order_placed", "order_paid", "checkout_started")
 
-ORDER_KINDS = ("web", "app", "pos", "draft", "staff", "api", "renewal", "marketplace", "exchange")
+OrderKind = Literal["web", "app", "pos", "draft", "staff", "api", "renewal", "marketplace", "exchange"]
+ORDER_KINDS: tuple[OrderKind, ...] = get_args(OrderKind)
 PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
-VALUE_PARTS = ("tax", "shipping", "tips", "fees", "duties", "gift_cards")
+ValuePart = Literal["tax", "shipping", "tips", "fees", "duties", "gift_cards"]
+VALUE_PARTS: tuple[ValuePart, ...] = get_args(ValuePart)
 
 
 def first_match(found: Iterable[str], chosen: Collection[str]) -> str:
@@ -28,25 +57,36 @@ def first_match(found: Iterable[str], chosen: Collection[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Pixel:
-    """Where a store's events go: the pixel code (TikTok's event_source_id) and the token that may write to it."""
+    """Where a store's events go; each pixel gets every event."""
 
-    code: str
-    access_token: str = field(repr=False)
-    test_event_code: str = ""
+    code: PixelCode
+    """The pixel code (event_source_id) from TikTok's Events Manager; several pixels go into `[[pixels]]`."""
+    access_token: Token = field(repr=False)
+    """The pixel's Events API access token, made in Events Manager."""
+    test_event_code: TokenOrBlank = ""
+    """If set, everything goes to Test Events, the shop's test orders and old orders included."""
 
 
 @dataclass(frozen=True, slots=True)
 class OrderSettings:
     """Which orders are relayed, and when one counts as placed and as paid."""
 
-    include: tuple[str, ...] = ("web", "app")
-    placed_statuses: tuple[str, ...] = ()
-    paid_statuses: tuple[str, ...] = ()
-    paid_when_placed: tuple[str, ...] = ()
-    exclude_tags: tuple[str, ...] = ()
-    exclude_gateways: tuple[str, ...] = ()
-    exclude_email_domains: tuple[str, ...] = ()
-    exclude_zero: bool = False
+    include: Annotated[tuple[OrderKind, ...], Listed()] = ("web", "app")
+    """The kinds of orders that are relayed."""
+    placed_statuses: Annotated[tuple[Status, ...], Listed()] = ()
+    """An order with one of these statuses counts as placed; empty: the platform's own rule."""
+    paid_statuses: Annotated[tuple[Status, ...], Listed()] = ()
+    """An order with one of these statuses counts as paid; empty: the platform's own rule."""
+    paid_when_placed: Annotated[tuple[Name, ...], Listed()] = ()
+    """Payment gateways, like "cod", whose orders count as paid when they are placed."""
+    exclude_tags: Annotated[tuple[Name, ...], Listed()] = ()
+    """Orders with one of these tags are skipped."""
+    exclude_gateways: Annotated[tuple[Name, ...], Listed()] = ()
+    """Orders paid through one of these gateways are skipped."""
+    exclude_email_domains: Annotated[tuple[Name, ...], Listed()] = ()
+    """Orders of customers with an e-mail address of one of these domains are skipped."""
+    exclude_zero: Flag = False
+    """`true`: orders with a total of zero are skipped."""
 
     def counts_as_paid(self, gateways: Iterable[str]) -> bool:
         """Whether an order by one of these gateways (ids or names) counts as paid when it is placed."""
@@ -58,9 +98,13 @@ class MappingSettings:
     """How an order's money and items become `value`, `currency` and `contents`."""
 
     value: Literal["total", "items"] = "total"
-    value_excludes: tuple[str, ...] = ()
+    """What `value` counts: the order's total, or the items alone."""
+    value_excludes: Annotated[tuple[ValuePart, ...], Listed()] = ()
+    """Parts that are left out of `value`."""
     currency: Literal["presentment", "shop"] = "presentment"
-    content_id: str = ""  # "" = the platform's default
+    """The currency that is sent: the one the shopper paid in, or the shop's own."""
+    content_id: ContentIdOrBlank = ""
+    """The id that names an item in the product catalogue; empty: the platform's default."""
 
     @property
     def needs_breakdown(self) -> bool:
@@ -70,53 +114,92 @@ class MappingSettings:
 
 @dataclass(frozen=True, slots=True)
 class EventIdTemplates:
-    """Templates of event_id; the same on the server and in the browser."""
+    """Templates of event_id. The browser must send the same id, or TikTok counts an event twice."""
 
-    order: str
-    checkout: str
-    customer: str
+    order: EventId
+    """The event_id of placed and paid orders."""
+    checkout: EventId
+    """The event_id of started checkouts."""
+    customer: EventId
+    """The event_id of registered customers."""
+
+    @classmethod
+    def of_store(cls, name: str) -> "EventIdTemplates":
+        """Return the default templates, which begin with the store's name."""
+        return cls(
+            f"{name}-order-{{order_id}}", f"{name}-checkout-{{checkout_token}}", f"{name}-customer-{{customer_id}}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class ConsentSource:
-    """Where a shopper's "yes" is found besides the beacon: a cart attribute or order/customer meta key."""
+    """Where a shopper's "yes" is found besides the browser's signals."""
 
-    key: str = ""
-    granted: tuple[str, ...] = ("yes", "true", "1")
+    key: Text = ""
+    """A cart attribute, or a meta key of the order or the customer."""
+    granted: Annotated[tuple[Name, ...], Listed()] = ("yes", "true", "1")
+    """The values of the key that mean yes."""
 
 
 @dataclass(frozen=True, slots=True)
 class SignalSettings:
-    """Present when browser beacons are expected: how long an event waits for its beacon."""
+    """If present, events wait for the browser's signals (docs/signals.md)."""
 
-    hold_checkout: timedelta = timedelta(seconds=20)
-    hold_order: timedelta = timedelta(seconds=5)
+    hold_checkout: Annotated[timedelta, duration(timedelta(seconds=240), zero=True)] = timedelta(seconds=20)
+    """How long a checkout waits for the browser's signals."""
+    hold_order: Annotated[timedelta, duration(timedelta(seconds=240), zero=True)] = timedelta(seconds=5)
+    """How long an order waits for the browser's signals."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKeys:
-    """Keys for the shop's own API: registration of webhooks, history. Never used on the request path."""
+    """Keys to the shop's own API, for registering webhooks and reading history. Never used on the request path."""
 
-    access_token: str = field(default="", repr=False)
-    client_id: str = ""
-    client_secret: str = field(default="", repr=False)
-    consumer_key: str = field(default="", repr=False)
-    consumer_secret: str = field(default="", repr=False)
+    access_token: Token = field(default="", repr=False)
+    """The access token of an app."""
+    client_id: Token = ""
+    """The client id of an app, with `client_secret`."""
+    client_secret: Token = field(default="", repr=False)
+    """The client secret of an app, with `client_id`."""
+    consumer_key: Token = field(default="", repr=False)
+    """The consumer key of a REST API key, with `consumer_secret`."""
+    consumer_secret: Token = field(default="", repr=False)
+    """The consumer secret of a REST API key, with `consumer_key`."""
+
+
+class MilestoneEvents(TypedDict, total=False):
+    """The TikTok event of each milestone: a name, a list of names, or "" for no event."""
+
+    order_placed: Annotated[tuple[EventName, ...], Listed(alone=True)]
+    """The event of a placed order."""
+    order_paid: Annotated[tuple[EventName, ...], Listed(alone=True)]
+    """The event of a paid order."""
+    checkout_started: Annotated[tuple[EventName, ...], Listed(alone=True)]
+    """The event of a started checkout."""
+    customer_registered: Annotated[tuple[EventName, ...], Listed(alone=True)]
+    """The event of a new customer account."""
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """One shop and everything it chose. `shops` are host names (no scheme, no www) the platform calls it by."""
+    """One shop and everything it chose."""
 
     name: str
-    platform: str
-    url: str
-    shops: tuple[str, ...]
-    webhook_secrets: tuple[str, ...] = field(repr=False)
-    pixels: tuple[Pixel, ...]
+    platform: Name
+    """The shop system."""
+    url: WebUrl
+    """The address of the storefront as shoppers see it, https://…"""
+    shops: Annotated[tuple[Shop, ...], Listed(alone=True, empty=False)]
+    """How the platform names this shop, or a list if it has several names; compared by host, without "www."."""
+    webhook_secrets: Annotated[tuple[Name, ...], Listed(alone=True, empty=False)] = field(repr=False)
+    """The secret the shop signs its webhooks with; several while you rotate them."""
+    pixels: Annotated[tuple[Pixel, ...], Listed(empty=False, unique=False)]
+    """Several pixels, instead of the single keys."""
     consent: Literal["required", "required_in_europe", "not_required"]
+    """Whose consent is required; a legal choice, so there is no default."""
     event_id: EventIdTemplates
-    events: dict[Milestone, tuple[str, ...]] = field(
+    """Templates of event_id. The browser must send the same id, or TikTok counts an event twice."""
+    events: Annotated[dict[Milestone, tuple[str, ...]], Keys(MilestoneEvents)] = field(
         default_factory=lambda: {
             "order_placed": ("PlaceAnOrder",),
             "order_paid": ("Purchase",),
@@ -124,18 +207,31 @@ class Store:
             "customer_registered": ("CompleteRegistration",),
         }
     )
-    country: str = ""
+    """The TikTok event of each milestone: a name, a list of names, or "" for no event."""
+    country: CountryOrBlank = ""
+    """The shop's own country, like "US": the last resort for phone numbers and consent."""
     browser_pixel: Literal["none", "snippet", "own", "official"] = "none"
-    go_live: datetime | None = None
-    max_event_age: timedelta = timedelta(days=7)
-    limited_data_use: tuple[str, ...] = ()
-    reconcile: timedelta | None = None
-    external_id: str = "{customer_id}"
+    """Who fires on this pixel in the browser: nobody, our snippet, a pixel of your own, or TikTok's own app."""
+    go_live: Moment = None
+    """Older orders are skipped, except by `backfill`; empty: the store's first start."""
+    max_event_age: Annotated[timedelta, duration(timedelta(days=28))] = timedelta(days=7)
+    """Older events are skipped; what the browser also sends is never sent after 47h."""
+    limited_data_use: Annotated[tuple[UsState, ...], Listed()] = ()
+    """US states, like ["CA"], whose shoppers get Limited Data Use."""
+    reconcile: Annotated[timedelta | None, duration().or_blank(None)] = None
+    """How often orders whose webhooks never arrived are fetched, like "15m"; at least 1m, needs the `api` table."""
+    external_id: EventIdOrBlank = "{customer_id}"
+    """Who the shopper is to you; hashed before it is sent."""
     orders: OrderSettings = OrderSettings()
+    """Which orders are relayed."""
     mapping: MappingSettings = MappingSettings()
+    """How an order becomes value, currency and contents."""
     consent_source: ConsentSource = ConsentSource()
+    """Where a shopper's "yes" is found besides the browser's signals."""
     signals: SignalSettings | None = None
+    """If present, events wait for the browser's signals (docs/signals.md); not of use with every platform."""
     api: ApiKeys | None = None
+    """Keys to the shop's own API, for `connector webhooks`, `connector backfill` and `reconcile`."""
     placeholders: frozenset[str] = field(init=False, repr=False)  # what the store's templates and choices ask for
 
     def __post_init__(self) -> None:

@@ -1,13 +1,10 @@
-"""What comes in: a raw request, the webhook it is once verified, and what a shop platform has to offer."""
+"""What comes in: a raw request, and the webhook it is once verified."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec import Struct
-
-from connector.core.event import DataRequest, Event, Skipped
-from connector.core.store import Store
 
 
 class InvalidSignature(Exception):
@@ -51,25 +48,3 @@ class Webhook(Struct, frozen=True):
     def __repr__(self) -> str:
         """Without the body, which has personal data."""
         return f"<Webhook {self.topic} of {len(self.body)} bytes>"
-
-
-class Platform(Protocol):
-    """A shop system, as a module: a few functions and two facts. Adding one is described in CONTRIBUTING.md."""
-
-    TOPICS: frozenset[str]  # topics that yield events
-    RECORDED: frozenset[str]  # topics that yield none, but a line in the ledger and perhaps a Demand
-
-    def receive(self, request: Request, store: Store) -> Webhook | None:
-        """Verify; None for a handshake that wants a 200 and changes nothing. Raises InvalidSignature."""
-
-    def translate(self, webhook: Webhook, store: Store) -> Iterable[Event | Skipped | DataRequest]:
-        """Vendor words to ours, pure. Raises InvalidPayload when the body is not what the topic promises."""
-
-    def topic_of(self, request: Request) -> str:
-        """The topic a request claims to be of, before it is verified, or ""."""
-
-    def shop_of(self, request: Request) -> str:
-        """The host a request claims to come from, before it is verified, or ""."""
-
-    def signed_headers(self, body: bytes, secret: str) -> dict[str, str]:
-        """The signature header a shop with this secret would send: for `simulate` and tests."""

@@ -13,7 +13,9 @@ from sqlalchemy import make_url
 from connector.config.settings import Config
 from connector.config.summary import plain_words, warnings
 from connector.core.event import PERSONAL_DATA_WITHHELD
-from connector.core.shop_api import ShopApiError, ShopApiModule
+from connector.core.platform import Platform
+from connector.core.registry import BrokenPlatform, installed_platforms
+from connector.core.shop_api import ShopApiError
 from connector.core.store import Pixel, Store
 from connector.core.text import how_many, utc_minute
 from connector.mapping.consent import NO_CONSENT
@@ -25,7 +27,6 @@ from connector.relay.events_api import TIMEOUT, EventsApi
 from connector.storage.database import CannotStore, Database
 from connector.storage.engine import SchemaError, connect, require_current
 from connector.sync.registration import RegistrationPlan, prepare, why_not_to
-from platforms.admins import ADMINS
 
 SHORT_PASSWORD = 16
 Mark = Literal["ok", "note", "warning", "fault"]
@@ -39,21 +40,33 @@ class CheckResult:
     text: str
 
 
-def check(config: Config, live: bool, admins: Mapping[str, ShopApiModule] = ADMINS) -> Iterator[CheckResult]:
-    """Everything there is to say, in the order a person reads it. `live`: also ask TikTok, ourselves and the shops."""
+def check(config: Config, live: bool, platforms: Mapping[str, Platform] | None = None) -> Iterator[CheckResult]:
+    """Everything there is to say, in the order a person reads it. `live`: also ask TikTok, ourselves and the shops.
+
+    `platforms` are those installed, unless given.
+    """
+    platforms = installed_platforms() if platforms is None else platforms
+    titles = " or ".join(installed_platforms().title(name) for name in platforms)
     yield CheckResult(
         "warning",
-        "switch off TikTok's own Shopify or WooCommerce app on every pixel below, or orders count twice: "
+        f"switch off TikTok's own {titles} app on every pixel below, or orders count twice: "
         "its event_ids are random, so nothing can tell the copies apart",
     )
     yield from _settings(config)
     yield from _database(config)
+    usable: list[tuple[Store, Platform]] = []
     for store in config.stores.values():
-        yield from _store(store, config.public_url, admins[store.platform])
+        try:
+            usable.append((store, platforms[store.platform]))
+        except BrokenPlatform as error:
+            # No fault: `check && serve` is how containers start, and the stores of other platforms work.
+            yield CheckResult("warning", f"store {store.name}: {error}; its webhooks are answered 503 until mended")
+        else:
+            yield from _store(*usable[-1], config.public_url)
     if live:
         yield from _live(config)
-        for store in config.stores.values():
-            yield from _shop(store, admins[store.platform], config.public_url)
+        for store, platform in usable:
+            yield from _shop(store, platform, config.public_url)
 
 
 def _settings(config: Config) -> Iterator[CheckResult]:
@@ -155,29 +168,28 @@ def _nobody(config: Config, queries: OutboxQueries) -> Iterator[CheckResult]:
             yield CheckResult("warning", withheld(store).sentence)
 
 
-def _store(store: Store, public_url: str, administration: ShopApiModule) -> Iterator[CheckResult]:
+def _store(store: Store, platform: Platform, public_url: str) -> Iterator[CheckResult]:
     address = f"{public_url.rstrip('/')}/webhooks/{store.name}"
     yield CheckResult("ok", f"store {store.name} ({store.platform}, {', '.join(store.shops)}): webhooks to {address}")
-    if public_url and (why := why_not_to(public_url, store, administration)):
+    if public_url and (why := why_not_to(public_url, store, platform)):
         yield CheckResult("warning", f"  {why}")
     for sentence in plain_words(store):
         yield CheckResult("note", f"  {sentence}")
-    yield CheckResult("note", f"  {_protection(store)}")
+    yield CheckResult("note", f"  {_protection(store, platform)}")
     for sentence in warnings(store):
         yield CheckResult("warning", f"  {sentence}")
 
 
-def _protection(store: Store) -> str:
+def _protection(store: Store, platform: Platform) -> str:
     """What becomes of orders whose webhooks do not arrive."""
     if store.reconcile:
         return (
             f"Orders and sign-ups that no webhook brings are fetched from the shop every {_length(store.reconcile)} "
             "(reconcile); checkouts cannot be."
         )
-    lost = {
-        "woocommerce": "what WooCommerce sends while we are down is gone",
-        "shopify": "what Shopify cannot deliver in 8 attempts within 4 hours is gone",
-    }.get(store.platform, "what cannot be delivered while we are down is gone")
+    lost = platform.facts.lost_deliveries
+    if platform.shop_api is None:
+        return f"Nothing fetches what its webhooks miss: {lost}."
     remedy = 'set reconcile = "15m"' if store.api else f'give keys in [stores.{store.name}.api] and reconcile = "15m"'
     return f"Nothing fetches what its webhooks miss: {lost}; {remedy}."
 
@@ -222,32 +234,35 @@ def _reachable(client: httpx.Client, url: str) -> CheckResult:
     return CheckResult("ok", f"PUBLIC_URL {url} answers")
 
 
-def _shop(store: Store, administration: ShopApiModule, public_url: str) -> Iterator[CheckResult]:
+def _shop(store: Store, platform: Platform, public_url: str) -> Iterator[CheckResult]:
     """What the shop's own API says: whether our keys are of use, and whether it sends us what we need."""
+    if platform.shop_api is None:
+        yield CheckResult("note", f"store {store.name}: the API of {platform.title} is not supported")
+        return
     if store.api is None:
         yield CheckResult("note", f"store {store.name}: the shop cannot be asked without [stores.{store.name}.api]")
         return
     said = set()
     try:
-        for verdict in administration.admin(store).examine():
-            said.add(verdict.sentence)
-            yield CheckResult("ok" if verdict.good else "fault", f"store {store.name}: {verdict.sentence}")
+        for found in platform.shop_api.connect(store).check():
+            said.add(found.sentence)
+            yield CheckResult("ok" if found.good else "fault", f"store {store.name}: {found.sentence}")
         if not public_url:
             yield CheckResult("note", f"store {store.name}: set PUBLIC_URL to see whether its webhooks are in place")
             return
-        _, plan = prepare(store, administration, public_url, "list")
-        yield _webhooks(store, plan)
+        _, plan = prepare(store, platform, public_url, "list")
+        yield _webhooks(store, platform, plan)
     except ShopApiError as fault:
         if str(fault) not in said:
             yield CheckResult("fault", f"store {store.name}: {fault}")
 
 
-def _webhooks(store: Store, plan: RegistrationPlan) -> CheckResult:
-    """Only a warning where some are missing, as Shopify does not show us those that were made by hand."""
+def _webhooks(store: Store, platform: Platform, plan: RegistrationPlan) -> CheckResult:
+    """Only a warning where some are missing, as a shop's API may not show those that were made by hand."""
     lacking = [line.topic for line in plan.lines if line.state == "missing"]
     if not lacking:
         return CheckResult("ok", f"store {store.name}: the shop has all webhooks that are needed, and they are active")
-    unseen = "; leave it if you made them by hand, which Shopify does not show" if store.platform == "shopify" else ""
+    unseen = f"; {platform.facts.hidden_webhooks}" if platform.facts.hidden_webhooks else ""
     return CheckResult(
         "warning",
         f"store {store.name}: no active webhook for {', '.join(lacking)}: `connector webhooks register {store.name}` "

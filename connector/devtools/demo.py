@@ -20,28 +20,15 @@ from typing import Any
 import httpx
 
 from connector.config.settings import Config, load
-from connector.devtools.simulate import simulate
-from platforms.samples import SAMPLES
+from connector.core.platform import Platform
+from connector.core.registry import installed_platforms
+from connector.devtools.simulate import samples_of, simulate
 
-STORES = """
+DEFAULTS = """
 [defaults]
 consent = "not_required"
 country = "US"
-
-[stores.acme]
-platform = "shopify"
-url = "https://acme.example"
-shop = "acme-demo.myshopify.com"
 webhook_secrets = ["${DEMO_SECRET}"]
-pixel = "CDEMOSHOPIFY00000000"
-access_token = "${DEMO_TOKEN}"
-
-[stores.beans]
-platform = "woocommerce"
-url = "https://beans.example"
-shop = "https://beans.example"
-webhook_secrets = ["${DEMO_SECRET}"]
-pixel = "CDEMOWOOCOMMERCE0000"
 access_token = "${DEMO_TOKEN}"
 """
 EXPECTED = ("PlaceAnOrder", "Purchase", "InitiateCheckout", "CompleteRegistration")
@@ -79,11 +66,29 @@ def demo(once: bool, say: Callable[[str], None]) -> int:
     return 0
 
 
+def demonstrable() -> list[Platform]:
+    """The installed platforms that bring sample webhooks."""
+    registry = installed_platforms()
+    return [registry[name] for name in registry if not registry.fault(name) and registry[name].samples]
+
+
+def _store(platform: Platform) -> str:
+    """A store of the platform's demo shop, for the stores file. Its pixel is 20 characters long, as real ones are."""
+    shop = samples_of(platform).DEMO_SHOP
+    return f"""
+[stores.{shop.store}]
+platform = "{platform.name}"
+url = "{shop.url}"
+shop = "{shop.shop}"
+pixel = "{f"CDEMO{platform.name.upper()}".ljust(20, "0")[:20]}"
+"""
+
+
 def _start(stack: ExitStack, folder: Path, say: Callable[[str], None]) -> Demo | None:
     server_port, sandbox_port = _port(8000), _port(9090)
     environment = {name: value for name, value in os.environ.items() if name not in ("DYNO", "RENDER", "K_SERVICE")}
     environment |= {
-        "STORES_TOML": STORES,
+        "STORES_TOML": DEFAULTS + "".join(map(_store, demonstrable())),
         "DEMO_SECRET": os.urandom(16).hex(),
         "DEMO_TOKEN": os.urandom(16).hex(),
         "DATABASE_URL": f"sqlite:///{folder}/demo.db",
@@ -105,13 +110,16 @@ def _shop(running: Demo, say: Callable[[str], None]) -> str:
     rng = random.Random()  # noqa: S311 — invented people, no secrets
     for store in running.config.stores.values():
         url = f"{running.server}/webhooks/{store.name}"
-        topics = [topic for topic in SAMPLES[store.platform].FUNNEL for _ in range(2)]
+        samples = samples_of(installed_platforms()[store.platform])
+        topics = [topic for topic in samples.FUNNEL for _ in range(2)]
         report = simulate(store, url, topics, 1, rng, lambda: None)
         say(f"{store.name} ({store.platform}): {len(topics) // 2} webhooks, each sent twice: {dict(report.statuses)}")
         if not report.good:
             return f"the server answered {dict(report.statuses)}: {report.complaint}"
-    refused = httpx.post(f"{running.server}/webhooks/acme", content=b"{}", headers={"X-Shopify-Hmac-Sha256": "AAAA"})
-    say(f"acme: a webhook with a wrong signature is answered {refused.status_code}\n")
+    store = next(iter(running.config.stores.values()))
+    wrong = installed_platforms()[store.platform].signed_headers(b"{}", "another secret")
+    refused = httpx.post(f"{running.server}/webhooks/{store.name}", content=b"{}", headers=wrong)
+    say(f"{store.name}: a webhook with a wrong signature is answered {refused.status_code}\n")
     return "" if refused.status_code == 401 else f"a wrong signature was answered {refused.status_code}"
 
 

@@ -1,14 +1,14 @@
 """`connector preview`: the events a body would yield; nothing is stored, sent or signed."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from connector.core.platform import Platform
 from connector.core.store import Store
-from connector.core.webhook import InvalidPayload, NotJson, Platform, Webhook
+from connector.core.webhook import InvalidPayload, NotJson, Webhook
 from connector.intake.examine import Examination, examine
 from connector.mapping.consent import BeaconWait
 from connector.mapping.tiktok_event import OutboundEvent
@@ -22,14 +22,14 @@ def files(path: Path) -> list[Path]:
     return sorted(path.glob("*.json")) if path.is_dir() else [path]
 
 
-def preview(body: bytes, topic: str, store: Store, platforms: Mapping[str, Platform]) -> dict[str, Any]:
+def preview(body: bytes, topic: str, store: Store, platform: Platform) -> dict[str, Any]:
     """Examine a body; the outcome as the command prints it, in the words of the server's counters."""
-    platform, now = platforms[store.platform], datetime.now(UTC)
-    if topic in platform.RECORDED:
+    now = datetime.now(UTC)
+    if topic in platform.recorded_topics:
         return _without_events("recorded", f"{topic} is recorded and yields no event")
-    if topic not in platform.TOPICS:
+    if topic not in platform.event_topics:
         return _without_events(
-            "ignored", f"{topic} would be ignored; topics that yield events: {', '.join(sorted(platform.TOPICS))}"
+            "ignored", f"{topic} would be ignored; topics that yield events: {', '.join(sorted(platform.event_topics))}"
         )
     try:
         examination = examine(Webhook(topic=topic, body=body, received_at=now), platform, store, now, None)

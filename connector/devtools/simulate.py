@@ -13,9 +13,10 @@ from urllib.parse import urlsplit
 import httpx
 
 from connector.config.settings import Config
+from connector.core.platform import Platform
+from connector.core.registry import installed_platforms
 from connector.core.store import Store
-from platforms import PLATFORMS
-from platforms.samples import SAMPLES, fresh_journey
+from connector.plugin.testing.samples import SamplesModule, fresh_journey
 
 TIKTOK = "tiktok.com"
 CONCURRENCY = 8
@@ -35,6 +36,17 @@ class Report:
         return set(self.statuses) <= {200}
 
 
+class NoSamples(Exception):
+    """A platform brings no sample webhooks, so there is nothing to simulate."""
+
+
+def samples_of(platform: Platform) -> SamplesModule:
+    """Return the platform's samples. Raises NoSamples without any."""
+    if platform.samples is None:
+        raise NoSamples(f"{platform.title} brings no sample webhooks")
+    return platform.samples
+
+
 def refusal(config: Config, store: Store) -> str:
     """Why simulating would be wrong here, or "": invented orders must not reach a real pixel."""
     real = (urlsplit(config.events_api_url).hostname or "").endswith(TIKTOK)
@@ -50,7 +62,8 @@ def webhooks(
     store: Store, topics: Sequence[str], count: int, rng: random.Random
 ) -> Iterator[tuple[bytes, dict[str, str]]]:
     """Signed bodies with their headers: per shopper one of each topic, in the given order."""
-    samples, platform = SAMPLES[store.platform], PLATFORMS[store.platform]
+    platform = installed_platforms()[store.platform]
+    samples = samples_of(platform)
     for _ in range(count):
         journey = fresh_journey(store, datetime.now(UTC), rng)
         for topic in topics:

@@ -11,9 +11,10 @@ import msgspec
 from msgspec.structs import replace
 
 from connector.core.event import DataRequest, Skipped
+from connector.core.platform import Platform
 from connector.core.signature import body_sha256
 from connector.core.store import Store
-from connector.core.webhook import InvalidPayload, NotJson, Platform, Webhook
+from connector.core.webhook import InvalidPayload, NotJson, Webhook
 from connector.mapping.event_id import object_key
 from connector.mapping.tiktok_event import OutboundEvent, map_events
 from connector.outbox.encryption import encrypt

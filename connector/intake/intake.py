@@ -10,9 +10,10 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from connector.core.event import DataRequest
+from connector.core.platform import Platform
 from connector.core.signature import body_sha256
 from connector.core.store import Store
-from connector.core.webhook import InvalidPayload, InvalidSignature, NotJson, Platform, Request, Webhook
+from connector.core.webhook import InvalidPayload, InvalidSignature, NotJson, Request, Webhook
 from connector.intake.counters import OutcomeCounters
 from connector.intake.examine import Examination, decision, examine, internal_error, parked_webhook
 from connector.outbox.encryption import decrypt
@@ -113,7 +114,7 @@ class Intake:
     # --- a verified webhook ---------------------------------------------------------------------------------
 
     def _handle(self, webhook: Webhook, platform: Platform, store: Store) -> Handled:
-        if webhook.topic not in platform.TOPICS and webhook.topic not in platform.RECORDED:
+        if webhook.topic not in platform.event_topics and webhook.topic not in platform.recorded_topics:
             self._counters.add(store.name, self._counters.limited(webhook.topic[:100]) or "(none)", "ignored")
             return Handled("ignored")
         with self._outbox.expecting():
@@ -129,7 +130,7 @@ class Intake:
             return self._store(webhook, platform, store, examination)
 
     def _store(self, webhook: Webhook, platform: Platform, store: Store, examination: Examination) -> Handled:
-        if not examination.events and not examination.skipped and webhook.topic not in platform.RECORDED:
+        if not examination.events and not examination.skipped and webhook.topic not in platform.recorded_topics:
             self._counters.add(store.name, webhook.topic, "nothing new")
             return Handled("nothing new", examination)
         for data_request in examination.data_requests:

@@ -23,8 +23,7 @@ CONSENT_MISSING = f"{NO_CONSENT}: nothing says yes (consent)"
 # The shopper's answer; "" where consent is not required.
 ConsentAnswer = Literal["", "granted", "denied", "missing"]
 
-# Shopify's are 32 hexadecimal digits. A key of a few characters could be guessed.
-# https://shopify.dev/docs/api/checkout-ui-extensions/latest/apis/checkout-token
+# Such tokens are 32 hexadecimal digits or the like. A key of a few characters could be guessed.
 CHECKOUT_TOKEN = re.compile("[A-Za-z0-9_-]{8,128}")
 
 

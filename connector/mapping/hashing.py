@@ -149,7 +149,7 @@ def locale(raw: str) -> str:
 def page_url(raw: str, base: str) -> str:
     """A page's address without secrets: scheme, host, path, and of the query only `ttclid` and `utm_*`.
 
-    `raw` may be a path (Shopify's landing_site), relative to `base`, the shop's address. Paths of order and checkout
+    `raw` may be a path, relative to `base`, the shop's address. Paths of order and checkout
     pages are cut, as order and recovery keys are in them and in queries.
     """
     address, _, query = raw.partition("#")[0].partition("?")

@@ -8,7 +8,7 @@
     testing     a test_event_code that has been set for a day
     silent      a store is quieter than its past explains
     uninstalled  a shop has uninstalled the app, within the last day
-    export      a shopper has asked through Shopify what is kept of them, and nobody has answered
+    export      a shopper has asked through the shop what is kept of them, and nobody has answered
     erasing     what a shop has asked to be erased is not erased yet
     relay       no relay works (the web says so too, for a dead relay cannot)
 
@@ -23,6 +23,7 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
+from connector.core.registry import installed_platforms
 from connector.core.store import Store
 from connector.core.text import utc_minute
 from connector.core.units import DAY, HOUR, MERGE_WINDOW
@@ -180,7 +181,7 @@ class ProblemFinder:
             if row.what == "uninstalled":
                 sentence = (
                     "the app was uninstalled, so no more webhooks come; what is queued is still sent; leave the store "
-                    "in the stores file until Shopify asks for its erasure, 48 hours later, or do that with "
+                    "in the stores file until its erasure is asked for, 48 hours later, or do that with "
                     f"`connector erase --store {row.store} --all`"
                 )
             elif row.what == "export":
@@ -220,9 +221,7 @@ def withheld(store: Store) -> Problem:
     """That none of a shop's last orders says who bought; reconciliation and `check` find it."""
     return Problem(
         f"withheld:{store.name}",
-        f"store {store.name}: Shopify withholds personal data, so its orders hardly match anybody; in the Dev "
-        "Dashboard give the app access to protected customer data, with name, e-mail, phone and address, and release "
-        "the version",
+        f"store {store.name}: {installed_platforms().facts(store.platform).withheld}",
     )
 
 

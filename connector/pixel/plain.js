@@ -4,13 +4,13 @@
 //   ttq.track(NAME, PROPERTIES, { event_id: connectorEventId("order", { order_id: "1001" }) });
 //
 // Where it returns "", a value that the template names is missing: do not send that event from the browser, the server
-// does. Values are the shop's own ids as plain digits, without "gid://shopify/…/".
+// does. Values are the shop's own ids as plain digits, without "gid://…/" before them.
 //
 // Or leave your pixel as it is, and write the form of its ids into the stores file, so that the server's become equal:
 //
 //   [stores.NAME.event_id]
 //   order = "order-{order_id}"          # if your pixel sends order-1001
-//   checkout = "{checkout_token}"       # if it sends Shopify's checkout token, bare
+//   checkout = "{checkout_token}"       # if it sends the checkout's token, bare
 
 window.connectorEventId = function (kind, known) {
   const pieces = settings.ids[kind] || [];
@@ -25,7 +25,7 @@ window.connectorEventId = function (kind, known) {
   return id;
 };
 
-// What only the browser knows, for a Shopify checkout: { checkout_token, ttclid, ttp, url, referrer, user_agent, consent },
+// What only the browser knows, for a checkout: { checkout_token, ttclid, ttp, url, referrer, user_agent, consent },
 // consent being "granted" or "denied"; leave out what you do not have. After a refusal send the token and "denied" alone.
 window.connectorSignals = function (signals) {
   const sent = signals.consent === "denied" ? { checkout_token: signals.checkout_token, consent: "denied" } : signals;

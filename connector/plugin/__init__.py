@@ -1,1 +1,80 @@
-"""What a platform package may use of the connector."""
+"""What a platform package may import of the connector: this, `connector.plugin.snippet` and `connector.plugin.testing`.
+
+Light to import, for it is loaded with every platform: no web framework, no database, no HTTP client.
+"""
+
+from connector.core.event import (
+    PERSONAL_DATA_WITHHELD,
+    Address,
+    Customer,
+    DataRequest,
+    Event,
+    Item,
+    Skipped,
+    TotalBreakdown,
+)
+from connector.core.json_fields import (
+    Json,
+    host,
+    identifier,
+    json_object,
+    json_objects,
+    money,
+    numeric_id,
+    parse_time,
+    query_parameter,
+    safe_to_quote,
+    scalar_text,
+    text,
+    texts,
+    whole_quantity,
+)
+from connector.core.platform import Platform, PlatformFacts
+from connector.core.shop_api import ApiCheck, Page, ShopApi, ShopApiError, ShopApiModule, Subscription
+from connector.core.signature import sign, verify
+from connector.core.snippet import SnippetModule
+from connector.core.store import ApiKeys, MappingSettings, Store
+from connector.core.webhook import InvalidPayload, InvalidSignature, Request, Webhook
+
+__all__ = [
+    "PERSONAL_DATA_WITHHELD",
+    "Address",
+    "ApiCheck",
+    "ApiKeys",
+    "Customer",
+    "DataRequest",
+    "Event",
+    "InvalidPayload",
+    "InvalidSignature",
+    "Item",
+    "Json",
+    "MappingSettings",
+    "Page",
+    "Platform",
+    "PlatformFacts",
+    "Request",
+    "ShopApi",
+    "ShopApiError",
+    "ShopApiModule",
+    "Skipped",
+    "SnippetModule",
+    "Store",
+    "Subscription",
+    "TotalBreakdown",
+    "Webhook",
+    "host",
+    "identifier",
+    "json_object",
+    "json_objects",
+    "money",
+    "numeric_id",
+    "parse_time",
+    "query_parameter",
+    "safe_to_quote",
+    "scalar_text",
+    "sign",
+    "text",
+    "texts",
+    "verify",
+    "whole_quantity",
+]

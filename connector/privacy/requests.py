@@ -17,7 +17,7 @@ from connector.privacy.data_subject import DataSubject
 from connector.storage.database import Database
 from connector.storage.tables import counters, demands, ledger
 
-# Shopify asks for a shop's erasure 48 hours after the app's end, and always in the same words.
+# A platform may ask for a shop's erasure 48 hours after the app's end, and always in the same words.
 QUIET = 44 * HOUR
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import httpx
 
 from connector.config.settings import Config
+from connector.core.registry import installed_platforms
 from connector.monitoring import alerts
 from connector.monitoring.problems import ProblemFinder
 from connector.monitoring.watcher import Watcher
@@ -20,8 +21,6 @@ from connector.server.supervisor import end_with_parent
 from connector.storage.database import Database
 from connector.storage.engine import connect
 from connector.sync.reconcile import Reconciler
-from platforms import PLATFORMS
-from platforms.admins import ADMINS
 
 JOB_GRACE = 5.0  # seconds a job may take to end; what it was doing is done again by the next process
 
@@ -54,9 +53,16 @@ def _jobs(config: Config, database: Database, owner: str, alert_client: httpx.Cl
         "housekeeping": RetentionJob(RetentionStore(database), RetentionPolicy.of(config), config.stores, owner).run,
         "watching": watcher.run,
         "holding": HeldEventsJob(HeldEvents(database), interval=EVERY if expects_signals else SELDOM).run,
-        "reconciliation": Reconciler(config.stores, PLATFORMS, ADMINS, database, owner).run,
+        "reconciliation": _reconciler(config, database, owner).run,
         "erasing": erasure_job(database, config.stores, owner).run,
     }
+
+
+def _reconciler(config: Config, database: Database, owner: str) -> Reconciler:
+    platforms = installed_platforms()
+    usable = {name: store for name, store in config.stores.items() if not platforms.fault(store.platform)}
+    shop_apis = {store.platform: platforms[store.platform].shop_api for store in usable.values()}
+    return Reconciler(usable, platforms, {name: api for name, api in shop_apis.items() if api}, database, owner)
 
 
 def _run_beside(relay: Run, jobs: Mapping[str, Run], stop: threading.Event) -> None:

@@ -3,9 +3,9 @@
 import gc
 import os
 import shutil
-import tempfile
 
 from connector.config.settings import Config, load
+from connector.server.metrics_folder import create_metrics_folder, default_location, remove_abandoned_folders
 from connector.server.supervisor import end_with_parent
 from connector.web.metrics_folder import METRICS_FOLDER
 
@@ -19,7 +19,7 @@ def gunicorn_settings(config: Config) -> dict[str, object]:
         "workers": config.web_concurrency,
         "worker_class": "connector.server.gunicorn_worker.SlowClientWorker",
         "threads": THREADS,
-        "keepalive": 75,  # seconds; Shopify reuses connections, and common load balancers close idle ones earlier
+        "keepalive": 75,  # seconds; shops reuse connections, and common load balancers close idle ones earlier
         "timeout": 30,
         "graceful_timeout": 20,
         "worker_tmp_dir": "/dev/shm" if os.path.isdir("/dev/shm") else None,  # noqa: S108
@@ -71,6 +71,7 @@ def run_web(config: Config) -> None:
 
 
 def share_request_metrics() -> None:
-    """Create the folder for the request metrics of all workers (`web.request_metrics`), in memory if possible."""
-    parent = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
-    os.environ[METRICS_FOLDER] = tempfile.mkdtemp(prefix="connector-metrics-", dir=parent)
+    """Create the folder for the request metrics of all workers (`web.request_metrics`); remove abandoned ones."""
+    location = default_location()
+    remove_abandoned_folders(location)
+    os.environ[METRICS_FOLDER] = str(create_metrics_folder(location))

@@ -14,11 +14,12 @@ import sqlalchemy as sa
 from msgspec.structs import replace
 
 from connector.core.event import PERSONAL_DATA_WITHHELD
+from connector.core.platform import Platform
 from connector.core.shop_api import Page, ShopApi
 from connector.core.signature import body_sha256
 from connector.core.store import Store
 from connector.core.text import how_many
-from connector.core.webhook import InvalidPayload, NotJson, Platform, Webhook
+from connector.core.webhook import InvalidPayload, NotJson, Webhook
 from connector.intake.examine import Examination, decision, examine, internal_error, parked_webhook
 from connector.mapping.tiktok_event import OutboundEvent
 from connector.outbox.ledger import Decision
@@ -111,20 +112,20 @@ class HistoryImport:
         self._clock = clock
         self._taken: set[bytes] = set()
 
-    def orders(self, admin: ShopApi, since: datetime, until: datetime) -> Iterator[Page]:
+    def orders(self, shop_api: ShopApi, since: datetime, until: datetime) -> Iterator[Page]:
         """Handle the orders that changed in [since, until], if any are sent; each page is returned when it is done.
 
         By change, not by creation: an order paid today may be a month old.
         """
         if {"order_placed", "order_paid"} & set(self._store.sent):
-            for page in admin.orders(since, until, "modified"):
+            for page in shop_api.orders(since, until, "modified"):
                 self._take(page)
                 yield page
 
-    def customers(self, admin: ShopApi, since: datetime, until: datetime) -> Iterator[Page]:
+    def customers(self, shop_api: ShopApi, since: datetime, until: datetime) -> Iterator[Page]:
         """Handle the customers who registered in [since, until], if they are sent."""
         if "customer_registered" in self._store.sent:
-            for page in admin.customers(since, until):
+            for page in shop_api.customers(since, until):
                 self._take(page)
                 yield page
 

@@ -18,10 +18,10 @@ from datetime import UTC, datetime
 from functools import partial
 from threading import Event, Lock, Thread
 
+from connector.core.platform import Platform
 from connector.core.shop_api import ShopApi, ShopApiError, ShopApiModule
 from connector.core.store import Store
 from connector.core.text import how_many, utc_minute
-from connector.core.webhook import Platform
 from connector.intake.intake import history_before
 from connector.monitoring.alerts import AlertStore, Problem
 from connector.monitoring.problems import LAST_ORDERS, withheld
@@ -173,13 +173,13 @@ class Reconciler:
         """Webhooks, sign-ups, orders; the first fault. What is closed to our keys does not keep us from the others."""
         first: ShopApiError | None = None
         try:
-            admin = self._administrations[store.platform].admin(store, pause=self._pause)
+            shop_api = self._administrations[store.platform].connect(store, pause=self._pause)
         except ShopApiError as fault:
             return fault
         parts: tuple[Callable[[], None], ...] = (
-            partial(self._look_after, store, admin),
-            partial(self._walk_customers, history, admin, since, until, lease),
-            partial(self._walk_orders, store, history, admin, since, until, lease),
+            partial(self._look_after, store, shop_api),
+            partial(self._walk_customers, history, shop_api, since, until, lease),
+            partial(self._walk_orders, store, history, shop_api, since, until, lease),
         )
         for part in parts:
             try:
@@ -190,23 +190,25 @@ class Reconciler:
                     break
         return first
 
-    def _look_after(self, store: Store, admin: ShopApi) -> None:
-        if wrong := self._repair.look(store, self._administrations[store.platform], admin, self._clock()):
+    def _look_after(self, store: Store, shop_api: ShopApi) -> None:
+        if wrong := self._repair.look(store, self._administrations[store.platform], shop_api, self._clock()):
             self._alerts.report(f"webhooks:{store.name}", wrong)
         else:
             self._alerts.resolve(f"webhooks:{store.name}")
 
-    def _walk_customers(self, history: HistoryImport, admin: ShopApi, since: float, until: float, lease: Lease) -> None:
-        for _ in history.customers(admin, _moment(since), _moment(until)):
+    def _walk_customers(
+        self, history: HistoryImport, shop_api: ShopApi, since: float, until: float, lease: Lease
+    ) -> None:
+        for _ in history.customers(shop_api, _moment(since), _moment(until)):
             self._go_on(lease)
 
     def _walk_orders(
-        self, store: Store, history: HistoryImport, admin: ShopApi, since: float, until: float, lease: Lease
+        self, store: Store, history: HistoryImport, shop_api: ShopApi, since: float, until: float, lease: Lease
     ) -> None:
         """The oldest first, noting now and then how far it is."""
         while since < until:
             end = min(since + PIECE, until)
-            for _ in history.orders(admin, _moment(since), _moment(end)):
+            for _ in history.orders(shop_api, _moment(since), _moment(end)):
                 self._go_on(lease)
             self._checkpoints.reach(store.name, end)
             since = end

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
+from connector.core.platform import Platform
+from connector.core.registry import installed_platforms
 from connector.core.shop_api import ShopApi, ShopApiError, ShopApiModule, Subscription
 from connector.core.store import Store
 
@@ -20,6 +22,7 @@ _DEEDS: dict[Action, dict[State, Change]] = {
     "sync": {**_REGISTER, "old address": "deleted", "not needed": "deleted"},
     "delete": dict.fromkeys(("in place", "switched off", "double", "old address", "not needed"), "deleted"),
 }
+BY_HAND = "make the webhooks by hand, which needs no keys: README, Connect a shop"
 
 
 class CannotRegister(Exception):
@@ -52,7 +55,8 @@ def plan(
     base = base.rstrip("/")
     wanted = f"{base}/webhooks/{store.name}"
     # One app in several shops may have one address; where ours is preferred, the shared one comes last.
-    taken = [wanted, f"{base}/webhooks/{store.platform}"] if store.platform == "shopify" else [wanted]
+    shared = installed_platforms().facts(store.platform).shared_url
+    taken = [wanted, f"{base}/webhooks/{store.platform}"] if shared else [wanted]
     ours = [one for one in there if _is_ours(one.url, store, taken)]
     ours.sort(key=lambda one: _rank(one.url, taken))
     in_place: set[str] = set()
@@ -128,46 +132,50 @@ def _parts(url: str) -> SplitResult | None:
     return parts
 
 
-def connect(store: Store, administration: ShopApiModule) -> ShopApi:
-    """The shop's API. Raises CannotRegister without keys, AdminFault if they are of no use."""
+def connect(store: Store, platform: Platform) -> ShopApi:
+    """Open the shop's API. Raises CannotRegister without keys, ShopApiError if they are of no use."""
     try:
-        return administration.admin(store)
+        return _module(store, platform).connect(store)
     except ShopApiError as fault:
         if store.api is None:
-            raise CannotRegister(
-                f"{fault}; or make the webhooks by hand, which needs no keys: README, Connect a shop"
-            ) from None
+            raise CannotRegister(f"{fault}; or {BY_HAND}") from None
         raise
 
 
-def prepare(store: Store, administration: ShopApiModule, base: str, action: Action) -> tuple[ShopApi, RegistrationPlan]:
+def prepare(store: Store, platform: Platform, base: str, action: Action) -> tuple[ShopApi, RegistrationPlan]:
     """Ask the shop and plan; nothing is changed yet.
 
     Raises CannotRegister without keys, when the shop would not deliver to `base`, or when what it delivers would be
-    refused here; AdminFault when its API does not answer.
+    refused here; ShopApiError when its API does not answer.
     """
-    admin = connect(store, administration)
+    module, shop_api = _module(store, platform), connect(store, platform)
     if not base and action != "delete":
         raise CannotRegister("where shall the webhooks go? Set PUBLIC_URL or give --base-url https://HOST")
     if action in ("register", "sync"):
-        if why := why_not_to(base, store, administration):
+        if why := why_not_to(base, store, platform):
             raise CannotRegister(why)
-        signs = store.api.client_secret if store.api and not administration.SETS_SECRET else ""
+        signs = store.api.client_secret if store.api and not module.SETS_SECRET else ""
         if signs and signs not in store.webhook_secrets:
             raise CannotRegister(
                 f"store {store.name}: what the app registers is signed with its client secret, and would be answered "
                 "401 here; list that in webhook_secrets, too"
             )
-    return admin, plan(store, administration.topics(store), admin.subscriptions(), base, action)
+    return shop_api, plan(store, module.topics(store), shop_api.subscriptions(), base, action)
 
 
-def why_not_to(base: str, store: Store, administration: ShopApiModule) -> str:
+def _module(store: Store, platform: Platform) -> ShopApiModule:
+    if platform.shop_api is None:
+        raise CannotRegister(f"store {store.name}: the API of {platform.title} is not supported; {BY_HAND}")
+    return platform.shop_api
+
+
+def why_not_to(base: str, store: Store, platform: Platform) -> str:
     """Why a store's webhooks cannot go to a server at the URL `base`, in a sentence with what to do; "" if they can."""
-    why = administration.why_not_url(f"{base.rstrip('/')}/webhooks/{store.name}")
+    why = platform.shop_api.why_not_url(f"{base.rstrip('/')}/webhooks/{store.name}") if platform.shop_api else ""
     return f"webhooks cannot go to {shown(base)}: {why}" if why else ""
 
 
-def apply_plan(lines: Sequence[PlannedWebhook], admin: ShopApi, secret: str) -> Iterator[PlannedWebhook]:
+def apply_plan(lines: Sequence[PlannedWebhook], shop_api: ShopApi, secret: str) -> Iterator[PlannedWebhook]:
     """Do what the lines say; each is returned when done, with the webhook that was made or removed.
 
     Raises ShopApiError, and what was returned stays done. What is missing is made first, so that no moment is without.
@@ -175,9 +183,9 @@ def apply_plan(lines: Sequence[PlannedWebhook], admin: ShopApi, secret: str) -> 
     for line in sorted(lines, key=lambda line: line.deed == "deleted"):
         found = line.subscription
         if line.deed == "created":
-            found = admin.subscribe(line.topic, line.url, secret)
+            found = shop_api.subscribe(line.topic, line.url, secret)
         elif line.deed == "deleted" and found:
-            admin.unsubscribe(found)
+            shop_api.unsubscribe(found)
         yield replace(line, subscription=found)
 
 

@@ -24,9 +24,9 @@ class WebhookRepair:
         self._outbox = outbox
         self._ours = registered
 
-    def look(self, store: Store, administration: ShopApiModule, admin: ShopApi, now: float) -> str:
+    def look(self, store: Store, administration: ShopApiModule, shop_api: ShopApi, now: float) -> str:
         """Repair what is ours; what was or is wrong, in a sentence, or "". `now` in Unix seconds."""
-        there = admin.subscriptions()
+        there = shop_api.subscriptions()
         ours = self._ours.of(store.name)
         made: list[str] = []
         missed: list[str] = []
@@ -35,21 +35,21 @@ class WebhookRepair:
             if any(one.topic == topic and one.active and _is_for(one, store, mine) for one in there):
                 continue
             if mine:
-                self._make_again(store, mine, there, admin, now)
+                self._make_again(store, mine, there, shop_api, now)
                 made.append(topic)
             elif administration.SEES_ALL or any(one.topic == topic and goes_to(one.url, store) for one in there):
                 missed.append(topic)
         return _sentence(store, made, missed)
 
     def _make_again(
-        self, store: Store, mine: Subscription, there: Sequence[Subscription], admin: ShopApi, now: float
+        self, store: Store, mine: Subscription, there: Sequence[Subscription], shop_api: ShopApi, now: float
     ) -> None:
         """A new one, then away with the old: setting it active again would keep its count of failures."""
-        fresh = admin.subscribe(mine.topic, mine.url, store.webhook_secrets[0])
+        fresh = shop_api.subscribe(mine.topic, mine.url, store.webhook_secrets[0])
         self._ours.remember(store.name, fresh, now)
         old = next((one for one in there if one.id == mine.id), None)
         if old:
-            admin.unsubscribe(old)
+            shop_api.unsubscribe(old)
         why = "the shop had switched it off" if old else "it was no longer there"
         log.warning("webhook made again: %s", why, extra={"store": store.name, "topic": mine.topic})
         self._outbox.record(

@@ -4,14 +4,15 @@ import atexit
 import logging
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import httpx
 from flask import Flask, Response
 
 from connector.config.settings import Config
 from connector.core import logs
-from connector.core.webhook import Platform
+from connector.core.platform import Platform
+from connector.core.registry import BrokenPlatform, installed_platforms
 from connector.dashboard import routes as dashboard
 from connector.dashboard.auth import Authenticator
 from connector.intake.intake import Intake
@@ -29,7 +30,6 @@ from connector.web.errors import error_response, json_response
 from connector.web.relay_watch import RelayWatch
 from connector.web.request_metrics import RequestMetrics
 from connector.web.webhook_endpoint import MAX_BODY, WebhookEndpoint
-from platforms import PLATFORMS
 
 log = logging.getLogger("connector.web.application")
 
@@ -40,8 +40,10 @@ def wsgi(config: Config) -> Flask:
     return create_app(config, Database(connect(config.database_url)))
 
 
-def create_app(config: Config, database: Database, platforms: Mapping[str, Platform] = PLATFORMS) -> Flask:
-    """Create the application over a database whose schema is current. One per process."""
+def create_app(config: Config, database: Database, platforms: Mapping[str, Platform] | None = None) -> Flask:
+    """Create the application of one process, by default with all platforms. The schema must be current."""
+    platforms = installed_platforms() if platforms is None else platforms
+    _load(platforms, {store.platform for store in config.stores.values()})
     outbox = Outbox(database)
     intake = Intake(config.stores, platforms, outbox, DataRequestStore(database))
     report = _absence_reporter(config, database).report
@@ -74,9 +76,18 @@ def build_app(
     _add_health(app, outbox, watch)
     app.register_error_handler(Exception, error_response)
     app.wsgi_app = WebhookEndpoint(  # type: ignore[method-assign] # as Flask's documentation has it
-        app.wsgi_app, config.stores, intake, request_metrics, afterwards=watch.look_now_and_then
+        app.wsgi_app, config.stores, platforms, intake, request_metrics, afterwards=watch.look_now_and_then
     )
     return app
+
+
+def _load(platforms: Mapping[str, Platform], names: Iterable[str]) -> None:
+    """Import the stores' platforms before the first webhook arrives; stores of a broken one are answered 503."""
+    for name in names:
+        try:
+            _ = platforms[name]
+        except BrokenPlatform as error:
+            log.error("%s; webhooks of its stores are answered 503 until this is mended", error)
 
 
 def _start(intake: Intake, watch: RelayWatch) -> None:

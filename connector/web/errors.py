@@ -6,6 +6,7 @@ import msgspec
 from flask import Response
 from werkzeug.exceptions import BadRequest, HTTPException
 
+from connector.core.registry import BrokenPlatform
 from connector.core.webhook import InvalidSignature, NotJson
 from connector.storage.database import CannotStore
 
@@ -21,6 +22,7 @@ STATUS: dict[type[Exception], tuple[int, dict[str, str]]] = {
     NotJson: (400, {}),
     UnknownStore: (404, {}),
     CannotStore: (503, {"Retry-After": "10"}),
+    BrokenPlatform: (503, {"Retry-After": "10"}),
 }
 
 

@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from connector.core.platform import Platform
 from connector.core.store import Store
-from connector.core.webhook import InvalidSignature, NotJson, Platform, Request
+from connector.core.webhook import InvalidSignature, NotJson, Request
 from connector.storage.database import CannotStore
 from connector.web.metrics_folder import METRICS_FOLDER
 
@@ -82,7 +83,7 @@ class RequestMetrics:
     def _counter(self, store: Store, request: Request, outcome: str) -> Counter:
         platform = self._platforms[store.platform]
         topic = platform.topic_of(request)
-        if topic not in platform.TOPICS and topic not in platform.RECORDED:
+        if topic not in platform.event_topics and topic not in platform.recorded_topics:
             topic = OTHER
         key = (store.name, topic, outcome)
         if key not in self._bound:

@@ -16,6 +16,7 @@ import msgspec
 from werkzeug.exceptions import MethodNotAllowed, RequestEntityTooLarge
 from werkzeug.wsgi import get_input_stream
 
+from connector.core.platform import Platform
 from connector.core.store import Store
 from connector.core.webhook import Request
 from connector.intake.intake import Intake
@@ -41,12 +42,14 @@ class WebhookEndpoint:
         self,
         flask_app: "WSGIApplication",
         stores: Mapping[str, Store],
+        platforms: Mapping[str, Platform],
         intake: Intake,
         request_metrics: RequestMetrics,
         afterwards: Callable[[], None],
     ) -> None:
         self._flask_app = flask_app
         self._stores = stores
+        self._platforms = platforms
         self._intake = intake
         self._request_metrics = request_metrics
         self._afterwards = afterwards
@@ -76,9 +79,9 @@ class WebhookEndpoint:
     def _find_store(self, path: str, request: Request) -> Store:
         # A trailing slash is accepted: shops count a redirect as a failed delivery.
         name = path.removeprefix(PATH_PREFIX).removesuffix("/")
-        if name == "shopify":  # one app may serve several shops; the request names the shop
-            return self._intake.choose(name, request)
         store = self._stores.get(name)
+        if store is None and name in self._platforms and self._platforms[name].facts.shared_url:
+            return self._intake.choose(name, request)  # one URL may serve several shops; the request names the shop
         if store is None:
             name = name.encode("latin-1").decode(errors="replace")[:64]  # WSGI decodes a path's bytes as Latin-1
             log.warning("webhook for a store that is not configured: %r", name)

@@ -1,1 +1,91 @@
-"""Shopify: its webhooks, its API, samples of what it sends."""
+"""Shopify: its webhooks, its Admin API, the custom pixel for its shops, and sample webhooks."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from connector.plugin import (
+    DataRequest,
+    Event,
+    Platform,
+    PlatformFacts,
+    Request,
+    ShopApiModule,
+    Skipped,
+    SnippetModule,
+    Store,
+    Webhook,
+)
+from platforms.shopify import webhooks
+
+if TYPE_CHECKING:
+    from connector.plugin.testing.samples import SamplesModule
+
+
+class Shopify(Platform):
+    """https://shopify.dev/docs/apps/build/webhooks"""
+
+    name = "shopify"
+    title = "Shopify"
+    facts = PlatformFacts(
+        content_id="variant_id",
+        shop_suffix=".myshopify.com",
+        shop_error="must be the shop's name with Shopify, NAME.myshopify.com; its own domain belongs in url",
+        api_credentials=(("access_token",), ("client_id", "client_secret")),
+        signals=True,
+        shared_url=True,
+        lost_deliveries="what Shopify cannot deliver in 8 attempts within 4 hours is gone",
+        placed_when="it is placed, paid or not",
+        paid_when="it is fully paid",
+        paid_statuses=webhooks.PAID,
+        withheld=(
+            "Shopify withholds personal data, so its orders hardly match anybody; in the Dev Dashboard give the app "
+            "access to protected customer data, with name, e-mail, phone and address, and release the version"
+        ),
+        hidden_webhooks="leave it if you made them by hand, which Shopify does not show",
+    )
+    event_topics = webhooks.TOPICS
+    recorded_topics = webhooks.RECORDED
+
+    def receive(self, request: Request, store: Store) -> Webhook:
+        """Verify a delivery by its HMAC. Raises InvalidSignature."""
+        return webhooks.receive(request, store)
+
+    def translate(self, webhook: Webhook, store: Store) -> Iterable[Event | Skipped | DataRequest]:
+        """Translate an order, a checkout, a customer or a data request. Raises InvalidPayload."""
+        return webhooks.translate(webhook, store)
+
+    def topic_of(self, request: Request) -> str:
+        """Return the topic that the (unsigned) header names."""
+        return webhooks.topic_of(request)
+
+    def shop_of(self, request: Request) -> str:
+        """Return the *.myshopify.com host that the (unsigned) header names."""
+        return webhooks.shop_of(request)
+
+    def signed_headers(self, body: bytes, secret: str) -> dict[str, str]:
+        """Return the signature header of a shop with this secret."""
+        return webhooks.signed_headers(body, secret)
+
+    @property
+    def shop_api(self) -> ShopApiModule:
+        """The Admin API; its client, ShopifyAPI, is only loaded by `connect`."""
+        from platforms.shopify import shop_api
+
+        return shop_api
+
+    @property
+    def snippet(self) -> SnippetModule:
+        """The custom pixel for Settings › Customer events."""
+        from platforms.shopify import snippet
+
+        return snippet
+
+    @property
+    def samples(self) -> "SamplesModule":
+        """Webhooks of API version 2026-04."""
+        from platforms.shopify import samples
+
+        return samples
+
+
+platform = Shopify()

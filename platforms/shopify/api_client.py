@@ -1,6 +1,6 @@
 """One shop's Admin API through Shopify's package `ShopifyAPI`, kept from what that package does unasked.
 
-Loaded only where it is used, by `platforms.shopify.shop_api.admin`. The package, in version 12.7:
+Loaded only where it is used, by `platforms.shopify.shop_api.connect`. The package, in version 12.7:
 
 - limits no request in time; here each one ends, even when the answer never stops coming
 - prints the body of a refused GraphQL query and empties it; here queries go over its REST connection, which does not
@@ -33,8 +33,10 @@ import msgspec
 import shopify
 from pyactiveresource import connection as vendor
 
-from connector.core.shop_api import ShopApiError
-from connector.core.store import ApiKeys
+from connector.plugin import (
+    ApiKeys,
+    ShopApiError,
+)
 
 API_VERSION = "2026-07"
 ADMIN = f"/admin/api/{API_VERSION}"

@@ -4,10 +4,17 @@ https://shopify.dev/docs/apps/build/compliance/privacy-law-compliance
 https://shopify.dev/docs/api/admin-rest/latest/resources/shop (the body of app/uninstalled)
 """
 
-from connector.core.event import DataRequest
-from connector.core.json_fields import Json, host, json_object, numeric_id, text
-from connector.core.store import Store
-from connector.core.webhook import InvalidPayload, Webhook
+from connector.plugin import (
+    DataRequest,
+    InvalidPayload,
+    Json,
+    Store,
+    Webhook,
+    host,
+    json_object,
+    numeric_id,
+    text,
+)
 
 _SHAPES: dict[str, frozenset[str]] = {
     "customers/data_request": frozenset({"shop_id", "shop_domain", "customer", "orders_requested", "data_request"}),

@@ -10,9 +10,18 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from connector.core.event import Item, TotalBreakdown
-from connector.core.json_fields import Json, json_object, json_objects, money, numeric_id, text, whole_quantity
-from connector.core.store import MappingSettings
+from connector.plugin import (
+    Item,
+    Json,
+    MappingSettings,
+    TotalBreakdown,
+    json_object,
+    json_objects,
+    money,
+    numeric_id,
+    text,
+    whole_quantity,
+)
 
 ZERO = Decimal(0)
 

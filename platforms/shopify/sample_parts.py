@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 
-from connector.core.store import Store
+from connector.plugin import (
+    Store,
+)
 from connector.plugin.testing.shoppers import Basket, Journey, Line, rounded, shop_currency
 
 GID = "gid://shopify"

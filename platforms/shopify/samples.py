@@ -5,11 +5,14 @@ That version has no checkout id any more, and its customers come without tags, o
 
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from connector.core.store import Store
+from connector.plugin import (
+    Store,
+)
+from connector.plugin.testing.samples import DemoShop, RequiredFields
 from connector.plugin.testing.shoppers import Journey, Line, shop_currency
 from platforms.shopify.sample_parts import (
     GID,
@@ -369,4 +372,22 @@ _BODIES: dict[str, Callable[[Journey, Store], Body]] = {
     "shop/redact": _privacy_request,
 }
 TOPICS: tuple[str, ...] = tuple(_BODIES)
-FUNNEL: tuple[str, ...] = ("customers/create", "checkouts/create", "orders/create", "orders/paid")
+FUNNEL = ("customers/create", "checkouts/create", "orders/create", "orders/paid")
+DEMO_SHOP = DemoShop("acme", "https://acme.example", "acme-demo.myshopify.com")
+
+TOPIC_HEADER = "x-shopify-topic"
+SHOP_HEADER = "x-shopify-shop-domain"
+HANDSHAKE = b""
+_ORDER: RequiredFields = frozenset({("id",), ("line_items",), ("created_at",)})
+_CHECKOUT: RequiredFields = frozenset({("token",), ("line_items",), ("created_at",)})
+_CUSTOMER: RequiredFields = frozenset({("id",), ("created_at",)})
+REQUIRED: Mapping[str, RequiredFields] = {
+    "orders/create": _ORDER,
+    "orders/paid": _ORDER,
+    "orders/updated": _ORDER,
+    "checkouts/create": _CHECKOUT,
+    "checkouts/update": _CHECKOUT,
+    "customers/create": _CUSTOMER,
+    "customers/enable": _CUSTOMER,
+}
+DECISIVE = frozenset({"source_name", "financial_status", "user_id", "cancelled_at", "test", "state"})

@@ -15,9 +15,18 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from connector.core.json_fields import Json, json_object, json_objects, text
-from connector.core.shop_api import ApiCheck, Page, ShopApi, ShopApiError, Subscription
-from connector.core.store import Store
+from connector.plugin import (
+    ApiCheck,
+    Json,
+    Page,
+    ShopApi,
+    ShopApiError,
+    Store,
+    Subscription,
+    json_object,
+    json_objects,
+    text,
+)
 from platforms.shopify.webhooks import RECORDED, TOPICS, withholds
 
 if TYPE_CHECKING:
@@ -112,7 +121,7 @@ def _is_public(host: str) -> bool:
     return not re.fullmatch(r"\d+|0x[0-9a-f]*", labels[-1])  # 127.1 is a loopback address, too
 
 
-def admin(
+def connect(
     store: Store,
     pause: Callable[[float], object] = time.sleep,
     base: str = "",
@@ -263,7 +272,7 @@ class ShopifyAdmin:
 
     # --- examination ------------------------------------------------------------------------------------------
 
-    def examine(self) -> Iterator[ApiCheck]:
+    def check(self) -> Iterator[ApiCheck]:
         """Key, scopes, personal data, clock; after a key that is not accepted there is nothing more to see."""
         try:
             installation = self._part(self._api.graphql(ACCESS), "currentAppInstallation")

@@ -9,9 +9,18 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from connector.core.event import PERSONAL_DATA_WITHHELD, Address, Customer, DataRequest, Event, Skipped
-from connector.core.json_fields import (
+from connector.plugin import (
+    PERSONAL_DATA_WITHHELD,
+    Address,
+    Customer,
+    DataRequest,
+    Event,
+    InvalidPayload,
     Json,
+    Request,
+    Skipped,
+    Store,
+    Webhook,
     host,
     identifier,
     json_object,
@@ -21,12 +30,11 @@ from connector.core.json_fields import (
     query_parameter,
     safe_to_quote,
     scalar_text,
+    sign,
     text,
     texts,
+    verify,
 )
-from connector.core.signature import sign, verify
-from connector.core.store import Store
-from connector.core.webhook import InvalidPayload, Request, Webhook
 from platforms.shopify.data_requests import DEMANDS, data_request
 from platforms.shopify.money import MoneyReader, order_money, read_money
 

@@ -1,1 +1,80 @@
-"""WooCommerce: its webhooks, its API, samples of what it sends."""
+"""WooCommerce: its webhooks, its REST API, the plugin for its shops, and sample webhooks."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from connector.plugin import (
+    Event,
+    Platform,
+    PlatformFacts,
+    Request,
+    ShopApiModule,
+    Skipped,
+    SnippetModule,
+    Store,
+    Webhook,
+)
+from platforms.woocommerce import webhooks
+
+if TYPE_CHECKING:
+    from connector.plugin.testing.samples import SamplesModule
+
+
+class WooCommerce(Platform):
+    """https://woocommerce.com/document/webhooks/"""
+
+    name = "woocommerce"
+    title = "WooCommerce"
+    facts = PlatformFacts(
+        content_id="sku",
+        api_credentials=(("consumer_key", "consumer_secret"),),
+        lost_deliveries="what WooCommerce sends while we are down is gone",
+        placed_when="it is placed (on-hold, processing, …)",
+        paid_when="the shop has its date of payment",
+    )
+    event_topics = webhooks.TOPICS
+    recorded_topics = webhooks.RECORDED
+
+    def receive(self, request: Request, store: Store) -> Webhook | None:
+        """Verify a delivery by its HMAC; None for the ping of a saved webhook. Raises InvalidSignature."""
+        return webhooks.receive(request, store)
+
+    def translate(self, webhook: Webhook, store: Store) -> Iterable[Event | Skipped]:
+        """Translate an order, a checkout or a customer. Raises InvalidPayload."""
+        return webhooks.translate(webhook, store)
+
+    def topic_of(self, request: Request) -> str:
+        """Return the topic that the (unsigned) header names."""
+        return webhooks.topic_of(request)
+
+    def shop_of(self, request: Request) -> str:
+        """Return the host of the (unsigned) X-WC-Webhook-Source header."""
+        return webhooks.shop_of(request)
+
+    def signed_headers(self, body: bytes, secret: str) -> dict[str, str]:
+        """Return the signature header of a shop with this secret."""
+        return webhooks.signed_headers(body, secret)
+
+    @property
+    def shop_api(self) -> ShopApiModule:
+        """The REST API; its client, woocommerce, is only loaded by `connect`."""
+        from platforms.woocommerce import shop_api
+
+        return shop_api
+
+    @property
+    def snippet(self) -> SnippetModule:
+        """The plugin for wp-content/mu-plugins."""
+        from platforms.woocommerce import snippet
+
+        return snippet
+
+    @property
+    def samples(self) -> "SamplesModule":
+        """Webhooks of the REST API v3."""
+        from platforms.woocommerce import samples
+
+        return samples
+
+
+platform = WooCommerce()

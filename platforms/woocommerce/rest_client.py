@@ -17,7 +17,9 @@ import woocommerce
 from requests import exceptions
 
 from connector import __version__
-from connector.core.shop_api import ShopApiError
+from connector.plugin import (
+    ShopApiError,
+)
 from platforms.woocommerce.rest_errors import BAD_KEYS, KEYS_PAGE, Answer, Asked, fault
 
 TIMEOUT = 30  # seconds without a byte; shared hosts think long about 100 orders

@@ -14,8 +14,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from connector.core.json_fields import host, json_object, text
-from connector.core.shop_api import ShopApiError
+from connector.plugin import (
+    ShopApiError,
+    host,
+    json_object,
+    text,
+)
 
 KEYS_PAGE = "WooCommerce › Settings › Advanced › REST API"
 BAD_KEYS = "woocommerce_rest_authentication_error"

@@ -2,11 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
-from connector.core.store import Store
+from connector.plugin import (
+    Store,
+)
+from connector.plugin.testing.samples import DemoShop, RequiredFields
 from connector.plugin.testing.shoppers import Basket, Journey, Line
 
 _VERSION = "10.0.4"
@@ -340,4 +343,17 @@ _BODIES: dict[str, Callable[[Journey, Store], Body]] = {
     "action.wc_tiktok_initiate_checkout": _checkout_opened,
 }
 TOPICS: tuple[str, ...] = tuple(_BODIES)
-FUNNEL: tuple[str, ...] = ("customer.created", "action.wc_tiktok_initiate_checkout", "order.created", "order.updated")
+FUNNEL = ("customer.created", "action.wc_tiktok_initiate_checkout", "order.created", "order.updated")
+DEMO_SHOP = DemoShop("beans", "https://beans.example", "https://beans.example")
+
+TOPIC_HEADER = "x-wc-webhook-topic"
+SHOP_HEADER = "x-wc-webhook-source"
+HANDSHAKE = b"webhook_id=7"
+_ORDER: RequiredFields = frozenset({("id",), ("status",), ("line_items",), ("date_created_gmt",)})
+REQUIRED: Mapping[str, RequiredFields] = {
+    "order.created": _ORDER,
+    "order.updated": _ORDER,
+    "customer.created": frozenset({("id",), ("date_created_gmt",)}),
+    "action.wc_tiktok_initiate_checkout": frozenset({("action",), ("arg",), ("arg", "token")}),
+}
+DECISIVE = frozenset({"status", "created_via", "role", "date_paid_gmt"})

@@ -3,10 +3,8 @@
 REST API v3: https://woocommerce.github.io/woocommerce-rest-api-docs/
 """
 
-import base64
 import ipaddress
 import re
-import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,9 +15,18 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from connector.core.json_fields import identifier, json_object, parse_time, text
-from connector.core.shop_api import ApiCheck, Page, ShopApi, ShopApiError, Subscription
-from connector.core.store import Store
+from connector.plugin import (
+    ApiCheck,
+    Page,
+    ShopApi,
+    ShopApiError,
+    Store,
+    Subscription,
+    identifier,
+    json_object,
+    parse_time,
+    text,
+)
 from platforms.woocommerce.rest_errors import KEYS_PAGE, Answer, read
 from platforms.woocommerce.webhooks import CHECKOUT_TOPIC, DRAFTS
 
@@ -63,11 +70,6 @@ def topics(store: Store) -> tuple[str, ...]:
     return tuple(dict.fromkeys(topic for event in store.sent for topic in _TOPICS[event]))
 
 
-def new_secret(randomness: Callable[[int], bytes] = secrets.token_bytes) -> str:
-    """A webhook secret of 43 letters, digits, "-" and "_": WordPress decodes or strips other characters."""
-    return base64.urlsafe_b64encode(randomness(32)).decode().rstrip("=")
-
-
 def why_not_url(url: str) -> str:
     """Why WordPress would not deliver to this URL, or we would not want it to, with what to do; or "".
 
@@ -109,7 +111,7 @@ def _why_not_host(name: str) -> str:
 # --- one shop ----------------------------------------------------------------------------------------
 
 
-def admin(
+def connect(
     store: Store,
     pause: Callable[[float], object] = time.sleep,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -264,7 +266,7 @@ class WooCommerce:
 
     # --- examine
 
-    def examine(self) -> Iterator[ApiCheck]:
+    def check(self) -> Iterator[ApiCheck]:
         """https, keys, permission to write, personal data, clock and version: a verdict each; nothing is changed."""
         yield self._transport()
         try:

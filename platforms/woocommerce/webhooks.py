@@ -12,9 +12,18 @@ from decimal import ROUND_HALF_UP, Decimal
 
 from msgspec.structs import replace
 
-from connector.core.event import Address, Customer, Event, Item, Skipped, TotalBreakdown
-from connector.core.json_fields import (
+from connector.plugin import (
+    Address,
+    Customer,
+    Event,
+    InvalidPayload,
+    Item,
     Json,
+    Request,
+    Skipped,
+    Store,
+    TotalBreakdown,
+    Webhook,
     host,
     identifier,
     json_object,
@@ -25,12 +34,11 @@ from connector.core.json_fields import (
     query_parameter,
     safe_to_quote,
     scalar_text,
+    sign,
     text,
+    verify,
     whole_quantity,
 )
-from connector.core.signature import sign, verify
-from connector.core.store import Store
-from connector.core.webhook import InvalidPayload, Request, Webhook
 
 ORDER_TOPICS = frozenset({"order.created", "order.updated"})
 CHECKOUT_TOPIC = "action.wc_tiktok_initiate_checkout"

@@ -22,10 +22,10 @@ import httpx
 import sqlalchemy as sa
 
 from connector.config.settings import load
+from connector.plugin.testing.samples import fresh_journey
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import events
-from platforms import PLATFORMS
-from platforms.samples import SAMPLES, fresh_journey
+from tests.support.platforms import PLATFORMS, SAMPLES
 
 SECONDS = 5
 AGAIN = 2  # seconds in which webhooks come once more that came before

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from connector.config.settings import Config
 from connector.core.webhook import Request
 from connector.intake.examine import examine
-from platforms import PLATFORMS
-from platforms.samples import SAMPLES, fresh_journey
+from connector.plugin.testing.samples import fresh_journey
+from tests.support.platforms import PLATFORMS, SAMPLES
 
 BODIES = 1500
 ROUNDS = 5

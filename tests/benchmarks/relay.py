@@ -23,8 +23,8 @@ from connector.outbox.outbox import Outbox
 from connector.storage.database import Database
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import events
-from platforms import PLATFORMS
 from tests.benchmarks import mapping
+from tests.support.platforms import PLATFORMS
 
 ORDERS = 15_000  # two events each
 ROUNDS = 3

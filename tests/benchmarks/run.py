@@ -12,25 +12,10 @@ from sqlalchemy import make_url
 
 from connector.config.settings import load
 from tests.benchmarks import beside, growth, intake, mapping, relay, size, steady
+from tests.support.factories import a_stores_file
 
 PARTS = ["mapping", "intake", "relay", "beside", "steady", "growth", "size"]
-STORES = """
-[defaults]
-consent = "not_required"
-country = "US"
-webhook_secrets = "${BENCH_SECRET}"
-access_token = "${BENCH_TOKEN}"
-[stores.acme]
-platform = "shopify"
-url = "https://acme.example"
-shop = "acme.myshopify.com"
-pixel = "CACME000000000000000"
-[stores.beans]
-platform = "woocommerce"
-url = "https://beans.example"
-shop = "beans.example"
-pixel = "CBEANS00000000000000"
-"""
+STORES = a_stores_file(webhook_secrets=["${BENCH_SECRET}"], access_token="${BENCH_TOKEN}")
 
 
 def main() -> None:

@@ -7,8 +7,8 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
-from connector.pixel.snippet import snippet
 from tests.browser.server_side import WOOCOMMERCE
+from tests.support.snippets import snippet
 
 HERE = Path(__file__).parent
 RECORDINGS = HERE.parent / "fixtures" / "woocommerce" / "requests"

@@ -5,33 +5,20 @@ import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from connector.core.store import EventIdTemplates, MappingSettings, Pixel, SignalSettings, Store
+from connector.core.store import Pixel, SignalSettings
 from connector.core.webhook import Webhook
 from connector.intake.examine import examine
 from connector.plugin.testing.shoppers import Journey
-from platforms import PLATFORMS
 from platforms.shopify import samples as shopify_samples
+from tests.support.factories import CODE, OTHER_CODE, SECRET, a_store
+from tests.support.platforms import PLATFORMS
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
-CODE, OTHER = "CABCDEFGHIJKLMNOPQR0", "CABCDEFGHIJKLMNOPQR1"
-SECRETS = ("whsec_example_0123456789", "token-example-0123456789")
-SHOPIFY = Store(
-    name="acme",
-    platform="shopify",
-    url="https://acme.example",
-    shops=("acme.myshopify.com",),
-    webhook_secrets=(SECRETS[0],),
-    pixels=(Pixel(CODE, SECRETS[1]),),
-    consent="not_required",
-    country="US",
-    browser_pixel="snippet",
-    signals=SignalSettings(timedelta(seconds=20), timedelta(seconds=5)),
-    event_id=EventIdTemplates("acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"),
-    mapping=MappingSettings(content_id="variant_id"),
-)
-WOOCOMMERCE = replace(
-    SHOPIFY, platform="woocommerce", shops=("acme.example",), mapping=MappingSettings(content_id="sku"), signals=None
-)
+OTHER = OTHER_CODE
+SECRETS = (SECRET, "token-example-0123456789")
+CHOICES = {"pixels": (Pixel(CODE, SECRETS[1]),), "country": "US", "browser_pixel": "snippet"}
+SHOPIFY = a_store(**CHOICES, signals=SignalSettings(timedelta(seconds=20), timedelta(seconds=5)))
+WOOCOMMERCE = a_store("woocommerce", **CHOICES)
 
 
 def choose(store, table=None, **changes):

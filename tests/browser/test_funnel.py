@@ -13,39 +13,24 @@ import sqlalchemy as sa
 from werkzeug.serving import make_server
 
 from connector.config.settings import load
-from connector.pixel.snippet import snippet
+from connector.plugin.testing.samples import fresh_journey
 from connector.storage.database import Database
 from connector.storage.engine import connect
 from connector.storage.tables import events
 from connector.web.application import create_app
-from platforms import PLATFORMS
-from platforms.samples import fresh_journey
 from platforms.shopify import samples as shopify_samples
 from tests.browser.plugin import Plugin, order, told
 from tests.browser.shopify_checkout import checkout
+from tests.support.factories import CODE, OTHER_CODE, a_section, a_stores_file
+from tests.support.platforms import PLATFORMS
+from tests.support.snippets import snippet
 
 CLICK, IP = "E.C.P.CtoBExample_0123", "8.8.4.4"
-STORES = """
-[defaults]
-country = "US"
-webhook_secrets = ["whsec_example_0123456789"]
-access_token = "token-example"
-consent = "not_required"
-browser_pixel = "snippet"
-
-[stores.acme]
-platform = "shopify"
-url = "https://acme.example"
-shop = "acme.myshopify.com"
-pixel = "CABCDEFGHIJKLMNOPQR0"
-signals = { hold_checkout = "240s", hold_order = "240s" }
-
-[stores.beans]
-platform = "woocommerce"
-url = "https://beans.example"
-shop = "beans.example"
-pixel = "CABCDEFGHIJKLMNOPQR1"
-"""
+STORES = a_stores_file(
+    a_section(pixel=CODE, signals={"hold_checkout": "240s", "hold_order": "240s"}),
+    a_section("woocommerce", "beans", pixel=OTHER_CODE),
+    browser_pixel="snippet",
+)
 
 
 class Connector:

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 
 from connector.core.store import EventIdTemplates, Pixel
-from connector.pixel.snippet import snippet
 from tests.browser.plugin import Plugin, order
 from tests.browser.server_side import CODE, OTHER, SHOPIFY, WOOCOMMERCE, choose, served
 from tests.browser.test_woocommerce_plugin import CART, PERSON
+from tests.support.snippets import snippet
 
 PAID_BY_CARD = {**order("068"), "payment_method": "stripe", "date_paid_gmt": order("068")["date_created_gmt"]}
 OWN_PIXEL = """<script>

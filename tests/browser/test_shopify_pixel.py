@@ -5,10 +5,10 @@ import hashlib
 import pytest
 
 from connector.core.store import Pixel
-from connector.pixel.snippet import snippet
 from tests.browser.server_side import CODE, OTHER, SHOPIFY, choose, examined, served, shopify_body
 from tests.browser.shopify_checkout import CARD, checkout
 from tests.browser.storefront import ALLOWED, REFUSED
+from tests.support.snippets import snippet
 
 ORDER = shopify_body("orders/paid")
 CHECKOUT = shopify_body("checkouts/create")

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from connector import pixel
 from connector.core.store import EventIdTemplates, Pixel
-from connector.pixel.snippet import snippet
+from platforms.woocommerce import snippet as plugin_package
 from tests.browser.plugin import Plugin, order, recorded_orders, told
 from tests.browser.server_side import CODE, OTHER, WOOCOMMERCE, choose, examined, served
+from tests.support.snippets import snippet
 
 CLICK, TTP = "E.C.P.CtoBExample_0123%2B", "01JEXAMPLE0000000000000000_.tt.1"
 COOKIES = {"ttclid": CLICK, "_ttp": TTP}
@@ -55,7 +55,9 @@ def meta(report):
     return {row["key"]: row["value"] for row in report["meta"]}
 
 
-@pytest.mark.parametrize("source", sorted(Path(pixel.__file__).parent.glob("*.php")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "source", sorted(Path(plugin_package.__file__).parent.glob("*.php")), ids=lambda path: path.name
+)
 def test_php_can_read_each_source(php, source):
     """So that an editor or linter can."""
     done = subprocess.run([php, "-l", source], capture_output=True, encoding="utf-8", check=False)

@@ -17,34 +17,24 @@ import pytest
 
 from connector.config.settings import Config, load
 from connector.devtools.sandbox.server import Sandbox, create_server
+from connector.storage.engine import connect, migrate
+from tests.support.factories import a_section, a_stores_file
 
-STORES = """
-[defaults]
-consent = "not_required"
-country = "US"
-webhook_secrets = ["${SECRET}"]
-access_token = "${TOKEN}"
-
-[stores.acme]
-platform = "shopify"
-url = "https://acme.example"
-shop = "acme.myshopify.com"
-pixel = "CACME000000000000000"
-
-[stores.beans]
-platform = "woocommerce"
-url = "https://beans.example"
-shop = "https://beans.example"
-pixel = "CBEANS00000000000000"
-
-[stores.recorded]
-platform = "woocommerce"
-url = "https://shop.example.test"
-shop = "https://shop.example.test"
-webhook_secrets = ["${RECORDED}", "p&<>\\"'x y+/=%é", "a&amp;b&lt;c&quot;d&#039;e&#39;f&nbsp;g"]
-pixel = "CRECORDED00000000000"
-test_event_code = "TEST12345"
-"""
+RECORDED_SECRETS = ["${RECORDED}", "p&<>\"'x y+/=%é", "a&amp;b&lt;c&quot;d&#039;e&#39;f&nbsp;g"]
+STORES = a_stores_file(
+    a_section(),
+    a_section("woocommerce", "beans"),
+    a_section(
+        "woocommerce",
+        "recorded",
+        url="https://shop.example.test",
+        shop="https://shop.example.test",
+        webhook_secrets=RECORDED_SECRETS,
+        test_event_code="TEST12345",
+    ),
+    webhook_secrets=["${SECRET}"],
+    access_token="${TOKEN}",
+)
 
 
 class System:
@@ -85,7 +75,9 @@ class System:
         )
 
     def start(self) -> None:
-        assert self.command("migrate").returncode == 0
+        engine = connect(self.environment["DATABASE_URL"], timeout=10)
+        migrate(engine)
+        engine.dispose()
         with self.log.open("ab") as log:
             self.parent = subprocess.Popen(
                 [sys.executable, "-m", "connector", "serve"], env=self.environment, stdout=log, stderr=log

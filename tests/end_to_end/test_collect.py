@@ -10,39 +10,21 @@ import httpx
 import pytest
 
 from connector.mapping.consent import CONSENT_DENIED, CONSENT_MISSING
+from connector.plugin.testing.samples import fresh_journey
 from connector.signals.collector import ADDRESS_BURST, MAX_BEACON
-from platforms import PLATFORMS
-from platforms.samples import SAMPLES, fresh_journey
+from tests.support.factories import a_section, a_stores_file
+from tests.support.platforms import PLATFORMS, SAMPLES
 
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 ON_POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-STORES = """
-[defaults]
-platform = "shopify"
-country = "US"
-webhook_secrets = ["${SECRET}"]
-access_token = "${TOKEN}"
-signals = { hold_order = "240s" }   # longer than any test waits: what arrives was let go by a beacon
-
-[stores.acme]
-url = "https://acme.example"
-shop = "acme.myshopify.com"
-pixel = "CACME000000000000000"
-consent = "not_required"
-
-[stores.asking]
-url = "https://asking.example"
-shop = "asking.myshopify.com"
-pixel = "CASKING0000000000000"
-consent = "required"
-
-[stores.hasty]
-url = "https://hasty.example"
-shop = "hasty.myshopify.com"
-pixel = "CHASTY00000000000000"
-consent = "required"
-signals = { hold_order = "1s" }
-"""
+STORES = a_stores_file(
+    a_section(),
+    a_section(name="asking", consent="required"),
+    a_section(name="hasty", consent="required", signals={"hold_order": "1s"}),
+    webhook_secrets=["${SECRET}"],
+    access_token="${TOKEN}",
+    signals={"hold_order": "240s"},  # longer than any test waits: what arrives was let go by a beacon
+)
 AGENT = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X)"
 IP = "198.51.99.7"
 

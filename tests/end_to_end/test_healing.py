@@ -21,8 +21,9 @@ from connector.relay.events_api import EventsApi
 from connector.relay.relay import Relay
 from connector.storage.database import Database
 from connector.sync.reconcile import UNDER_WAY, Reconciler
-from platforms import PLATFORMS
+from tests.support.factories import a_section, a_stores_file
 from tests.support.fakes.living import Clock, Living, sent_ids, server
+from tests.support.platforms import PLATFORMS
 
 
 @pytest.fixture(params=["shopify", "woocommerce"])
@@ -87,22 +88,6 @@ def test_one_round_heals_lost_deliveries_and_a_webhook_that_was_switched_off(sho
     assert f"{len([n for n in lost if n in orders]) + 10} orders" in problems["gaps:acme"]
 
 
-STORES = """
-[stores.beans]
-platform = "woocommerce"
-url = "URL"
-shop = "URL"
-webhook_secrets = ["${SECRET}"]
-pixel = "CBEANS00000000000000"
-access_token = "${TOKEN}"
-consent = "not_required"
-country = "US"
-go_live = "2020-01-01"
-reconcile = "15m"
-api = { consumer_key = "${KEY}", consumer_secret = "${KEY_SECRET}" }
-"""
-
-
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_running_connector_heals_by_itself(system: Any) -> None:
     """`connector serve` alone: its relay finds what no webhook brought, and sends it; `backfill` has nothing to add."""
@@ -112,7 +97,17 @@ def test_a_running_connector_heals_by_itself(system: Any) -> None:
     with shop.fake:
         orders = shop.place(3)
         keys = {"KEY": shop.fake.key, "KEY_SECRET": shop.fake.secret}
-        system.environment |= {"STORES_TOML": STORES.replace("URL", shop.fake.url), **keys}
+        beans = a_section(
+            "woocommerce",
+            "beans",
+            url=shop.fake.url,
+            shop=shop.fake.url,
+            go_live="2020-01-01",
+            reconcile="15m",
+            api={"consumer_key": "${KEY}", "consumer_secret": "${KEY_SECRET}"},
+        )
+        toml = a_stores_file(beans, webhook_secrets=["${SECRET}"], access_token="${TOKEN}")
+        system.environment |= {"STORES_TOML": toml, **keys}
         system.start()
         system.until(lambda: len(system.received()) >= 6, "six events arrive")
         assert {row["item"]["event_id"] for row in system.received()} == {f"beans-order-{order}" for order in orders}

@@ -14,12 +14,11 @@ import httpx
 import pytest
 
 from connector.devtools.sandbox.rules import Fault
-from connector.devtools.simulate import fresh_journey
 from connector.mapping import hashing
+from connector.plugin.testing.samples import fresh_journey
 from connector.plugin.testing.shoppers import Journey
-from platforms import PLATFORMS
-from platforms.samples import SAMPLES
 from tests.support.alert_receiver import receiver
+from tests.support.platforms import PLATFORMS, SAMPLES
 
 PERSONAL = {
     "email": "wilhelmina.quark.7@example.com",
@@ -143,7 +142,7 @@ def shop_with_everything(run: Run) -> dict[str, Journey]:
     page |= {"referring_site": PERSONAL["referrer"], "note": PERSONAL["note"]}
     for name, way in ways.items():
         platform = run.system.config.stores[name].platform
-        topics = [topic for topic in SAMPLES[platform].TOPICS if topic in PLATFORMS[platform].TOPICS]
+        topics = [topic for topic in SAMPLES[platform].TOPICS if topic in PLATFORMS[platform].event_topics]
         for topic in topics * 2:
             assert run.post(name, topic, way, **(page if topic.startswith("order") else {})) == 200
         for topic in topics:

@@ -1,17 +1,26 @@
 """GET /metrics of real processes: the workers' numbers together, over a restart too."""
 
+import os
 import random
 import signal
 from pathlib import Path
 
 import httpx
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from connector.devtools.simulate import simulate
-from platforms.samples import SAMPLES
+from connector.server.metrics_folder import PREFIX, default_location
+from tests.end_to_end.conftest import System
+from tests.support.platforms import SAMPLES
 
 PASSWORD = "correct horse battery"
-MEMORY = Path("/dev/shm")
+
+
+def metrics_folder(system) -> Path:
+    """The folder that this connector's gunicorn made; other connectors may have theirs beside it."""
+    (folder,) = default_location().glob(f"{PREFIX}{system.children('web')[0]}-*")
+    return folder
 
 
 def received(url: str) -> float:
@@ -28,10 +37,11 @@ def received(url: str) -> float:
 
 def test_workers_count_together_and_a_restart_loses_nothing(system) -> None:
     """Counts never fall, or Prometheus would take them for new ones; in the end no file is left."""
-    before = set(MEMORY.glob("connector-metrics-*"))
     system.environment["ADMIN_PASSWORD"] = PASSWORD
     system.start()
+    folder = metrics_folder(system)
     post(system, 1)
+    assert any(folder.iterdir())
     assert {received(system.url) for _ in range(8)} == {20}
     old = set(system.children("web")[1:])
     system.parent.send_signal(signal.SIGHUP)
@@ -43,7 +53,32 @@ def test_workers_count_together_and_a_restart_loses_nothing(system) -> None:
         assert browser.post("/login", data={"password": PASSWORD}).status_code == 303
         assert {browser.get("/").status_code for _ in range(8)} == {200}
     assert system.stop() == 0
-    assert set(MEMORY.glob("connector-metrics-*")) <= before
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("victims", ["gunicorn", "supervisor", "all"])
+def test_a_kill_leaves_no_folder_behind(system, tmp_path, victims) -> None:
+    """The next start removes it, while another connector on the machine keeps its own."""
+    system.start()
+    post(system, 1)
+    killed, web = metrics_folder(system), system.children("web")
+    (folder := tmp_path / "other").mkdir()
+    other = System(folder, f"sqlite:///{folder}/other.db")
+    try:
+        pids = {"gunicorn": web[:1], "supervisor": [system.parent.pid], "all": [system.parent.pid, *web]}
+        for pid in pids[victims]:
+            os.kill(pid, signal.SIGKILL)
+        assert system.parent.wait(40) != 0
+        system.until(lambda: not system.children("web") + system.children("relay"), "the children end")
+        other.start()
+        kept = metrics_folder(other)
+        assert not killed.exists()
+        system.start()
+        assert kept.exists()
+        assert metrics_folder(system).exists()
+    finally:
+        other.close()
 
 
 def post(system, seed: int) -> None:

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from connector.devtools.simulate import simulate, webhooks
-from platforms.samples import SAMPLES
+from tests.support.platforms import SAMPLES
 
 REQUESTS = Path(__file__).parent.parent / "fixtures/woocommerce/requests"
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

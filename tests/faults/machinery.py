@@ -22,36 +22,16 @@ from connector.config.settings import Config, load
 from connector.outbox.queries import OutboxQueries
 from connector.storage.database import Database
 from connector.storage.engine import connect, migrate
-from tests.faults.postgres import Server
+from tests.support.factories import a_section, a_stores_file
+from tests.support.postgresql import PostgreSQL
 
 HURRIED = str(Path(__file__).with_name("hurried.py"))
-STORES = """
-[defaults]
-consent = "not_required"
-country = "US"
-webhook_secrets = ["${SECRET}"]
-
-[stores.acme]
-platform = "shopify"
-url = "https://acme.example"
-shop = "acme.myshopify.com"
-pixel = "CACME000000000000000"
-access_token = "token-of-acme"
-
-[stores.beans]
-platform = "woocommerce"
-url = "https://beans.example"
-shop = "https://beans.example"
-pixel = "CBEANS00000000000000"
-access_token = "token-of-beans"
-
-[stores.clogs]
-platform = "shopify"
-url = "https://clogs.example"
-shop = "clogs.myshopify.com"
-pixel = "CCLOGS00000000000000"
-access_token = "token-of-clogs"
-"""
+STORES = a_stores_file(
+    a_section(access_token="token-of-acme"),
+    a_section("woocommerce", "beans", access_token="token-of-beans"),
+    a_section(name="clogs", access_token="token-of-clogs"),
+    webhook_secrets=["${SECRET}"],
+)
 STARTED_WITHIN = 60.0
 LOCK_HELD = 2.5
 
@@ -62,8 +42,8 @@ class Machinery:
     def __init__(self, folder: Path, kind: str) -> None:
         self.folder = folder
         self.kind = kind
-        self.server = Server() if kind == "postgresql" else None
-        self.database_url = self.server.create() if self.server else f"sqlite:///{folder / 'connector.db'}"
+        self.server = PostgreSQL.create(durable=True) if kind == "postgresql" else None
+        self.database_url = self.server.create_database() if self.server else f"sqlite:///{folder / 'connector.db'}"
         self.port, sandbox_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.sandbox_url = f"http://127.0.0.1:{sandbox_port}"
@@ -191,7 +171,7 @@ class Machinery:
             self._database.engine.dispose()
         self._log.close()
         if self.server:
-            self.server.close()
+            self.server.remove()
 
     def _run(self, *arguments: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, HURRIED, *arguments]

@@ -12,8 +12,8 @@ from connector.core.store import Store
 from connector.core.webhook import Request
 from connector.devtools.simulate import webhooks
 from connector.intake.examine import examine
-from platforms import PLATFORMS
 from tests.faults.machinery import Machinery
+from tests.support.platforms import PLATFORMS
 
 TOPICS = {
     "shopify": ("customers/create", "checkouts/create", "orders/create", "orders/paid"),

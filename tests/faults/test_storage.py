@@ -18,17 +18,17 @@ from connector.storage.database import Database
 from connector.storage.engine import connect, migrate
 from connector.web.application import create_app
 from tests.faults.machinery import STORES
-from tests.faults.postgres import Server
+from tests.support.postgresql import PostgreSQL
 
 PROMISED = 3.0  # seconds
 SLACK = 0.5  # for this machine being busy with other tests
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    server = Server()
+def server() -> Iterator[PostgreSQL]:
+    server = PostgreSQL.create(durable=True)
     yield server
-    server.close()
+    server.remove()
 
 
 class Shop:
@@ -114,7 +114,7 @@ def test_sqlite_on_a_full_disk(shop_of, sqlite_url) -> None:
 
 def test_postgresql_stopped_in_mid_sentence(shop_of, server) -> None:
     """Connections stay open and nobody answers: a machine that hangs, a network cut."""
-    shop = shop_of(server.create())
+    shop = shop_of(server.create_database())
     shop.posts()  # a pool full of connections
     server.freeze()
     try:
@@ -126,7 +126,7 @@ def test_postgresql_stopped_in_mid_sentence(shop_of, server) -> None:
 
 def test_postgresql_down_and_up_again(shop_of, server) -> None:
     """Nobody listens; afterwards every pooled connection is dead, and none is used."""
-    shop = shop_of(server.create())
+    shop = shop_of(server.create_database())
     shop.posts()
     server.stop()
     try:
@@ -138,7 +138,7 @@ def test_postgresql_down_and_up_again(shop_of, server) -> None:
 
 def test_postgresql_restarted_in_between(shop_of, server) -> None:
     """Nobody notices."""
-    shop = shop_of(server.create())
+    shop = shop_of(server.create_database())
     shop.posts()
     for mode in ("fast", "immediate"):
         server.restart(mode)
@@ -148,7 +148,7 @@ def test_postgresql_restarted_in_between(shop_of, server) -> None:
 @pytest.mark.parametrize("table", ["events", "ledger"])
 def test_postgresql_table_locked_by_another_session(shop_of, server, table) -> None:
     """A migration by hand, a VACUUM FULL."""
-    shop = shop_of(server.create())
+    shop = shop_of(server.create_database())
     holder = connect(shop.url)
     with holder.begin() as connection:
         connection.exec_driver_sql(f"LOCK {table} IN ACCESS EXCLUSIVE MODE")
@@ -160,7 +160,7 @@ def test_postgresql_table_locked_by_another_session(shop_of, server, table) -> N
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_every_connection_in_use(shop_of, server, sqlite_url, kind) -> None:
     """Something of ours holds them all; it is waited for, but not for long."""
-    shop = shop_of(sqlite_url if kind == "sqlite" else server.create())
+    shop = shop_of(sqlite_url if kind == "sqlite" else server.create_database())
     held = [shop.engine.connect() for _ in range(8)]
     shop.refuses()
     for connection in held:

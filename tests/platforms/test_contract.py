@@ -1,6 +1,6 @@
 """What every platform must stand: one set of tests through the real intake on a real database file.
 
-A new platform passes by adding its samples, its store and its rows of REQUIRED and JUDGED here.
+The tables they go by are the platform's own: connector/plugin/testing/samples.py says which.
 """
 
 import base64
@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 from sqlalchemy.event import listen
 
+from connector.core.json_fields import host
 from connector.core.store import EventIdTemplates, MappingSettings, Pixel, Store
 from connector.core.webhook import InvalidSignature, NotJson, Request, Webhook
 from connector.intake.examine import examine
@@ -33,58 +34,30 @@ from connector.plugin.testing.shoppers import Journey
 from connector.privacy.requests import DataRequestStore
 from connector.storage.database import Database
 from connector.storage.engine import connect, migrate
-from platforms import PLATFORMS
-from platforms.shopify import samples as shopify_samples
-from platforms.woocommerce import samples as woocommerce_samples
+from tests.support.platforms import PLATFORMS, SAMPLES
 
 NOW = datetime(2026, 11, 23, 15, 4, 5, tzinfo=UTC)
 SECRET = "whsec_example_0123456789"
-SAMPLES = {"shopify": shopify_samples, "woocommerce": woocommerce_samples}
-SHOPIFY = Store(
-    name="acme",
-    platform="shopify",
-    url="https://acme.example",
-    shops=("acme.myshopify.com",),
-    webhook_secrets=(SECRET,),
-    pixels=(Pixel("CABCDEFGHIJKLMNOPQR0", "token", "TEST12345"),),
-    consent="not_required",
-    event_id=EventIdTemplates("acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"),
-    mapping=MappingSettings(content_id="variant_id"),
-)
 STORES = {
-    "shopify": SHOPIFY,
-    "woocommerce": replace(
-        SHOPIFY, platform="woocommerce", shops=("acme.example",), mapping=MappingSettings(content_id="sku")
-    ),
+    name: Store(
+        name="acme",
+        platform=name,
+        url="https://acme.example",
+        shops=(host(SAMPLES[name].DEMO_SHOP.shop),),
+        webhook_secrets=(SECRET,),
+        pixels=(Pixel("CABCDEFGHIJKLMNOPQR0", "token", "TEST12345"),),
+        consent="not_required",
+        event_id=EventIdTemplates(
+            "acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"
+        ),
+        mapping=MappingSettings(content_id=platform.facts.content_id),
+    )
+    for name, platform in PLATFORMS.items()
 }
 PLATFORM_NAMES = sorted(PLATFORMS)
 TOPICS = [(name, topic) for name in PLATFORM_NAMES for topic in SAMPLES[name].TOPICS]
-EVENT_TOPICS = [(name, topic) for name, topic in TOPICS if topic in PLATFORMS[name].TOPICS]
-SHOP_HEADER = {"shopify": "x-shopify-shop-domain", "woocommerce": "x-wc-webhook-source"}
-TOPIC_HEADER = {"shopify": "x-shopify-topic", "woocommerce": "x-wc-webhook-topic"}
-PINGS = {"woocommerce": b"webhook_id=7"}
-
-# Without these a body is not its topic's: it is parked. Everything else is optional.
-_SHOPIFY_ORDER = {("id",), ("line_items",), ("created_at",)}
-_WOOCOMMERCE_ORDER = {("id",), ("status",), ("line_items",), ("date_created_gmt",)}
-REQUIRED = {
-    "orders/create": _SHOPIFY_ORDER,
-    "orders/paid": _SHOPIFY_ORDER,
-    "orders/updated": _SHOPIFY_ORDER,
-    "checkouts/create": {("token",), ("line_items",), ("created_at",)},
-    "checkouts/update": {("token",), ("line_items",), ("created_at",)},
-    "customers/create": {("id",), ("created_at",)},
-    "customers/enable": {("id",), ("created_at",)},
-    "order.created": _WOOCOMMERCE_ORDER,
-    "order.updated": _WOOCOMMERCE_ORDER,
-    "customer.created": {("id",), ("date_created_gmt",)},
-    "action.wc_tiktok_initiate_checkout": {("action",), ("arg",), ("arg", "token")},
-}
-# These decide whether an order is one, and of which kind: another value may rightly lead to another outcome.
-JUDGED = {
-    *("source_name", "financial_status", "user_id", "cancelled_at", "test", "state"),
-    *("status", "created_via", "role", "date_paid_gmt"),
-}
+EVENT_TOPICS = [(name, topic) for name, topic in TOPICS if topic in PLATFORMS[name].event_topics]
+HANDSHAKES = {name: samples.HANDSHAKE for name, samples in SAMPLES.items() if samples.HANDSHAKE}
 
 
 # --- the bench ---------------------------------------------------------------------------------------
@@ -178,7 +151,7 @@ def body_of(name: str, topic: str, seed: int = 1) -> Any:
 def request_of(name: str, topic: str, body: bytes, secret: str = SECRET, **headers: str) -> Request:
     found = SAMPLES[name].headers(topic, journey(), STORES[name]) if topic in SAMPLES[name].TOPICS else {}
     found = {key.lower(): value for key, value in found.items()}
-    found |= {TOPIC_HEADER[name]: topic}
+    found |= {SAMPLES[name].TOPIC_HEADER: topic}
     found |= {key.lower(): value for key, value in PLATFORMS[name].signed_headers(body, secret).items()}
     return Request(found | headers, body, NOW)
 
@@ -206,7 +179,7 @@ def resigned(request: Request, signature: str) -> Request:
 @pytest.mark.parametrize(("name", "topic"), TOPICS)
 def test_a_well_signed_sample_of_every_topic_is_taken(name: str, topic: str, outbox: Outbox) -> None:
     bench = bench_of(outbox, name)
-    expected = "relayed" if topic in PLATFORMS[name].TOPICS else "recorded"
+    expected = "relayed" if topic in PLATFORMS[name].event_topics else "recorded"
     assert bench.take(sample_request(name, topic)) == expected
     assert bool(bench.events()) == (expected == "relayed")
     assert not OutboxQueries(outbox.database).parked()
@@ -262,22 +235,29 @@ def test_while_secrets_rotate_either_of_two_verifies(outbox: Outbox) -> None:
 def test_an_unknown_topic_is_ignored_and_counted_but_must_be_signed(bench: Bench) -> None:
     name = bench.store.platform
     for topic in ("products/update", "product.updated", "", "orders/create/x", "nul\x00", "\ud800"):
-        assert bench.take(request_of(name, "", b"not even JSON", **{TOPIC_HEADER[name]: topic})) == "ignored"
+        assert bench.take(request_of(name, "", b"not even JSON", **{SAMPLES[name].TOPIC_HEADER: topic})) == "ignored"
     with pytest.raises(InvalidSignature):
-        bench.take(request_of(name, "", b"{}", "another secret", **{TOPIC_HEADER[name]: "products/update"}))
+        bench.take(request_of(name, "", b"{}", "another secret", **{SAMPLES[name].TOPIC_HEADER: "products/update"}))
     assert bench.is_empty()
     assert bench.counted("ignored") == 6
 
 
-@pytest.mark.parametrize("name", sorted(PINGS))
+@pytest.mark.parametrize("name", sorted(HANDSHAKES))
 def test_a_handshake_needs_no_signature_and_changes_nothing(name: str, outbox: Outbox) -> None:
     bench = bench_of(outbox, name)
-    assert bench.take(Request({}, PINGS[name], NOW)) == "handshake"
-    for almost in (PINGS[name] + b"&x=1", b"webhook_id=", b"webhook_id=-1", b'{"webhook_id":7}', b"", b"webhook_id=7;"):
+    assert bench.take(Request({}, HANDSHAKES[name], NOW)) == "handshake"
+    for almost in (
+        HANDSHAKES[name] + b"&x=1",
+        b"webhook_id=",
+        b"webhook_id=-1",
+        b'{"webhook_id":7}',
+        b"",
+        b"webhook_id=7;",
+    ):
         with pytest.raises(InvalidSignature):
             bench.take(Request({}, almost, NOW))
     with pytest.raises(InvalidSignature):
-        bench.take(Request({TOPIC_HEADER[name]: "order.created"}, PINGS[name], NOW))
+        bench.take(Request({SAMPLES[name].TOPIC_HEADER: "order.created"}, HANDSHAKES[name], NOW))
     assert bench.is_empty()
 
 
@@ -300,7 +280,9 @@ def test_in_whatever_order_and_however_often_topics_come_each_event_is_there_onc
     name: str, seed: int, outbox: Outbox
 ) -> None:
     bench = bench_of(outbox, name)
-    requests = [sample_request(name, topic) for topic in SAMPLES[name].TOPICS if topic in PLATFORMS[name].TOPICS] * 2
+    requests = [
+        sample_request(name, topic) for topic in SAMPLES[name].TOPICS if topic in PLATFORMS[name].event_topics
+    ] * 2
     random.Random(seed).shuffle(requests)
     for request in requests:
         assert bench.take(request) in ("relayed", "nothing new")
@@ -368,7 +350,10 @@ def replaced_everywhere(body: Any, marker: object, kind: type, required: set[tup
     return marker if isinstance(body, kind) and not isinstance(body, bool) else body
 
 
-KEPT = {(key,) for key in JUDGED} | {("arg", "customer_id"), ("customer_id",), ("customer", "id")}
+def kept(name: str, topic: str) -> set[tuple[str, ...]]:
+    """The fields that decide what a body is, and whose it is."""
+    decisive = {(key,) for key in SAMPLES[name].DECISIVE}
+    return decisive | SAMPLES[name].REQUIRED[topic] | {("arg", "customer_id"), ("customer_id",), ("customer", "id")}
 
 
 @pytest.mark.parametrize(("name", "topic"), EVENT_TOPICS)
@@ -376,7 +361,7 @@ def test_hostile_numbers_in_every_number_cost_those_fields_only(name: str, topic
     bench = bench_of(outbox, name)
     for seed, number in enumerate(HOSTILE_NUMBERS):
         # Ids of lines and addresses, quantities, prices: all of them; those of the object itself stay.
-        body = replaced_everywhere(body_of(name, topic, seed), "@", int | float, REQUIRED[topic] | KEPT)
+        body = replaced_everywhere(body_of(name, topic, seed), "@", int | float, kept(name, topic))
         text = SAMPLES[name].encode(body).replace(b'"@"', number)
         assert bench.take(request_of(name, topic, text)) == "relayed", OutboxQueries(outbox.database).parked()[:1]
     for payload in bench.payloads():
@@ -394,7 +379,7 @@ def test_a_body_that_only_a_lenient_parser_reads_is_kept_for_a_person_to_see(ben
 def test_hostile_text_in_every_text_costs_those_fields_only(name: str, topic: str, outbox: Outbox) -> None:
     bench = bench_of(outbox, name)
     for seed, hostile in enumerate(("\x00", "a\x00b", "\x00" * 5000, "x" * 100_000, "\u202e𝕏\ufffd", "1E+1000000")):
-        body = replaced_everywhere(body_of(name, topic, seed), hostile, str, REQUIRED[topic] | KEPT)
+        body = replaced_everywhere(body_of(name, topic, seed), hostile, str, kept(name, topic))
         text = SAMPLES[name].encode(body)
         assert bench.take(request_of(name, topic, text)) == "relayed", OutboxQueries(outbox.database).parked()[:1]
     for payload in bench.payloads():
@@ -430,7 +415,7 @@ def test_a_topic_that_does_not_fit_its_body_is_parked(name: str, topic: str, out
     bench = bench_of(outbox, name)
     family = topic.split("/", maxsplit=1)[0].split(".", maxsplit=1)[0]
     for other in SAMPLES[name].TOPICS:
-        alike = other.split("/")[0].split(".")[0] == family and {topic, other} <= PLATFORMS[name].TOPICS
+        alike = other.split("/")[0].split(".")[0] == family and {topic, other} <= PLATFORMS[name].event_topics
         if other != topic and not alike:
             assert bench.take(request_of(name, topic, SAMPLES[name].encode(body_of(name, other)))) == "parked", other
     assert not bench.events()
@@ -440,7 +425,7 @@ def test_a_topic_that_does_not_fit_its_body_is_parked(name: str, topic: str, out
 def test_a_webhook_of_another_shop_is_parked(name: str, topic: str, outbox: Outbox) -> None:
     bench = bench_of(outbox, name)
     for other in ("https://staging.example/", "other.myshopify.com"):
-        assert bench.take(sample_request(name, topic, **{SHOP_HEADER[name]: other})) == "parked"
+        assert bench.take(sample_request(name, topic, **{SAMPLES[name].SHOP_HEADER: other})) == "parked"
     (item,) = OutboxQueries(outbox.database).parked()
     assert "another shop, staging.example" in item.reason
     assert not bench.events()
@@ -450,7 +435,7 @@ def test_a_shop_is_known_by_its_host_however_it_is_spelled(bench: Bench) -> None
     host = bench.store.shops[0]
     for seed, spelling in enumerate((f"https://www.{host.upper()}/shop/", f"http://{host}:8080", host, "")):
         request = sample_request(
-            bench.store.platform, first_topic(bench), seed, **{SHOP_HEADER[bench.store.platform]: spelling}
+            bench.store.platform, first_topic(bench), seed, **{SAMPLES[bench.store.platform].SHOP_HEADER: spelling}
         )
         assert bench.take(request) == "relayed"
 
@@ -591,14 +576,14 @@ def test_any_value_in_any_optional_field_never_costs_the_event(
 ) -> None:
     bench = bench_of(outbox, name)
     body = body_of(name, topic, seed)
-    optional = [path for path in paths(body) if path not in REQUIRED[topic]]
+    optional = [path for path in paths(body) if path not in SAMPLES[name].REQUIRED[topic]]
     path = optional[where % len(optional)]
     request = request_of(name, topic, written(with_value(body, path, value)))
     outcome = bench.take(request)
     parked = OutboxQueries(outbox.database).parked()[-1:]
-    assert outcome in ("relayed", "nothing new") or not JUDGED.isdisjoint(path), (path, parked)
+    assert outcome in ("relayed", "nothing new") or not SAMPLES[name].DECISIVE.isdisjoint(path), (path, parked)
     assert outcome != "parked", parked[0].reason
-    if not JUDGED.isdisjoint(path):
+    if not SAMPLES[name].DECISIVE.isdisjoint(path):
         return
     for event, event_id in seen_usually(name, topic, body):
         row = next(row for row in OutboxQueries(outbox.database).show(event_id)[1] if row.event == event)

@@ -11,7 +11,6 @@ from connector.outbox.lanes import Lane
 from connector.outbox.outbox import Outbox
 from connector.privacy.requests import DataRequestStore
 from connector.storage.database import Database
-from platforms import PLATFORMS
 from tests.support.bodies import (
     BOTH,
     CHECKOUT,
@@ -32,6 +31,7 @@ from tests.support.bodies import (
     see,
     signed,
 )
+from tests.support.platforms import PLATFORMS
 
 each_platform = pytest.mark.parametrize("store", BOTH, ids=lambda store: store.platform)
 

@@ -13,7 +13,6 @@ from connector.outbox.queries import OutboxQueries
 from connector.privacy.requests import DataRequestStore
 from connector.storage.database import Database
 from connector.storage.engine import connect
-from platforms import PLATFORMS
 from tests.support.bodies import (
     BOTH,
     CHECKOUT,
@@ -32,6 +31,7 @@ from tests.support.bodies import (
     signed,
     user,
 )
+from tests.support.platforms import PLATFORMS
 
 each_platform = pytest.mark.parametrize("store", BOTH, ids=lambda store: store.platform)
 DIGEST = hashlib.sha256(b"jane@example.com").hexdigest()

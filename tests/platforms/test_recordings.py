@@ -18,9 +18,9 @@ import pytest
 from connector.core.store import EventIdTemplates, MappingSettings, Pixel, Store
 from connector.core.webhook import InvalidPayload, Request, Webhook
 from connector.intake.examine import examine
-from platforms import PLATFORMS
 from platforms.shopify import webhooks as shopify
 from platforms.woocommerce import webhooks as woocommerce
+from tests.support.platforms import PLATFORMS
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -90,14 +90,14 @@ def outcome(webhook: Webhook | None, platform: str) -> dict[str, Any]:
     module = PLATFORMS[platform]
     if webhook is None:
         return {"outcome": "handshake"}
-    if webhook.topic not in module.TOPICS | module.RECORDED:
+    if webhook.topic not in module.event_topics | module.recorded_topics:
         return {"outcome": "ignored", "topic": webhook.topic}
     try:
         seen = examine(webhook, module, STORES[platform], NOW, go_live=None)
     except InvalidPayload as error:
         return {"outcome": "parked", "reason": str(error)}
     found: dict[str, Any] = {"outcome": seen.outcome}
-    if not seen.events and not seen.skipped and webhook.topic not in module.RECORDED:
+    if not seen.events and not seen.skipped and webhook.topic not in module.recorded_topics:
         found["outcome"] = "nothing new"
     if seen.object_key:
         found["object"] = seen.object_key

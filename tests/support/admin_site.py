@@ -19,28 +19,18 @@ from connector.relay.events_api import EventsApi
 from connector.relay.relay import Relay
 from connector.storage.database import Database
 from connector.web.application import create_app
-from platforms import PLATFORMS
+from tests.support.factories import a_section, a_stores_file
+from tests.support.platforms import PLATFORMS
 
 PASSWORD = "correct horse battery"
+LONGEST_PAUSE = 3600.0  # seconds; no lane rests longer
 SECRET = "whsec-of-the-pages"
-STORES = f"""
-[defaults]
-consent = "not_required"
-country = "US"
-webhook_secrets = "{SECRET}"
-access_token = "token-of-the-pages"
-[stores.acme]
-platform = "shopify"
-url = "https://acme.example"
-shop = "acme.myshopify.com"
-pixel = "CACME000000000000000"
-browser_pixel = "own"
-[stores.beans]
-platform = "woocommerce"
-url = "https://beans.example"
-shop = "beans.example"
-pixel = "CBEANS00000000000000"
-"""
+STORES = a_stores_file(
+    a_section(browser_pixel="own"),
+    a_section("woocommerce", "beans"),
+    webhook_secrets=[SECRET],
+    access_token="token-of-the-pages",
+)
 REASON = "<script>alert(1)</script> is not a number"  # TikTok's words are nobody's to trust
 
 
@@ -55,7 +45,8 @@ class Site:
         self.sandbox, self.healthy = Sandbox(), False
         client = httpx.Client(transport=httpx.MockTransport(self._answer))
         api = EventsApi("https://tiktok.example/open_api/v1.3", client)
-        self.relay = Relay(self.config.stores, self.outbox, api)
+        self.elapsed = 0.0  # seconds on the relay's clock
+        self.relay = Relay(self.config.stores, self.outbox, api, elapsed=lambda: self.elapsed)
         self.bodies: dict[str, list[dict]] = {}
 
     def live(self, shoppers: int = 2, seed: int = 5) -> "Site":
@@ -82,9 +73,9 @@ class Site:
         assert browser.post("/webhooks/acme", data=body, headers=headers).json == {"outcome": "parked"}
 
     def work(self) -> None:
-        self.relay._paused.clear()
+        self.elapsed += LONGEST_PAUSE
         while self.relay.step():
-            self.relay._paused.clear()
+            self.elapsed += LONGEST_PAUSE
 
     def order(self, name: str = "acme") -> dict:
         """A placed order as the shop sent it."""

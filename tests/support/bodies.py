@@ -12,9 +12,7 @@ from connector.core.store import EventIdTemplates, MappingSettings, Pixel, Store
 from connector.core.webhook import Request, Webhook
 from connector.intake.examine import examine
 from connector.plugin.testing.shoppers import Journey
-from platforms import PLATFORMS
-from platforms.shopify import samples as shopify_samples
-from platforms.woocommerce import samples as woocommerce_samples
+from tests.support.platforms import PLATFORMS, SAMPLES
 
 NOW = datetime(2026, 11, 23, 15, 4, 5, tzinfo=UTC)
 SECRET = "whsec_example_0123456789"
@@ -35,16 +33,9 @@ WOOCOMMERCE = replace(
     SHOPIFY, platform="woocommerce", shops=("acme.example",), mapping=MappingSettings(content_id="sku")
 )
 BOTH = (SHOPIFY, WOOCOMMERCE)
-SAMPLES = {"shopify": shopify_samples, "woocommerce": woocommerce_samples}
-# The topic that shows an order unpaid, paid, a checkout, a registration.
-PLACED, PAID, CHECKOUT, REGISTERED = (
-    {"shopify": shopify, "woocommerce": woocommerce}
-    for shopify, woocommerce in (
-        ("orders/create", "order.created"),
-        ("orders/paid", "order.updated"),
-        ("checkouts/create", "action.wc_tiktok_initiate_checkout"),
-        ("customers/create", "customer.created"),
-    )
+# The topic that shows a registration, a checkout, an order unpaid, paid.
+REGISTERED, CHECKOUT, PLACED, PAID = (
+    {name: samples.FUNNEL[step] for name, samples in SAMPLES.items()} for step in range(4)
 )
 
 

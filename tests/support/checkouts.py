@@ -24,8 +24,8 @@ from connector.signals.collector import BeaconRequest, Collector
 from connector.signals.matching import SignalMatcher
 from connector.storage.database import Database
 from connector.storage.tables import events, ledger, signals
-from platforms import PLATFORMS
 from platforms.shopify import samples as shopify_samples
+from tests.support.platforms import PLATFORMS
 
 START = 1_780_000_000.0
 SECRET = "whsec_example_0123456789"

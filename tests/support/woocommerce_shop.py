@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 from connector.core.store import ApiKeys
 from platforms.woocommerce.rest_client import Shop
-from platforms.woocommerce.shop_api import WooCommerce, admin
+from platforms.woocommerce.shop_api import WooCommerce
+from platforms.woocommerce.shop_api import connect as connect_shop
 from tests.support.bodies import WOOCOMMERCE
 from tests.support.fakes.woocommerce import FakeWooCommerce
 
@@ -26,7 +27,7 @@ def store_of(shop, key=None, secret=None):
 
 def connect(shop, key=None, secret=None, pauses=None):
     """The shop's API; pauses are noted instead of made."""
-    return admin(store_of(shop, key, secret), (pauses if pauses is not None else []).append, lambda: NOW)
+    return connect_shop(store_of(shop, key, secret), (pauses if pauses is not None else []).append, lambda: NOW)
 
 
 def impatient(shop, timeout=0.2, elapsed=lambda: 0.0, pauses=None):

@@ -43,7 +43,7 @@ _USER_AGENTS = (
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A city; its region's name, Shopify's code and WooCommerce's code are empty where forms ask for none."""
+    """A city; its region's name and the two codes that shop systems write for it are empty where forms ask for none."""
 
     city: str
     zip: str
@@ -354,7 +354,7 @@ class Journey:
 
 
 def _person(rng: random.Random) -> Shopper:
-    # Half of them at home, as in most shops: abroad, Shopify's two currencies differ.
+    # Half of them at home, as in most shops: abroad, the shop's and the shopper's currencies differ.
     country = rng.choices(COUNTRIES, weights=[len(COUNTRIES) - 1] + [1] * (len(COUNTRIES) - 1))[0]
     first, _, first_ascii = rng.choice(country.first_names).partition("|")
     last, _, last_ascii = rng.choice(country.last_names).partition("|")

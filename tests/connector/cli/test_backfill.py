@@ -14,23 +14,11 @@ from connector.cli.main import main
 from connector.storage.engine import connect
 from connector.storage.tables import events, ledger
 from connector.sync.backfill import ImportSummary
+from tests.support.factories import OTHER_CODE, a_section, a_stores_file
 from tests.support.fakes.living import SECRET, Clock, Living
 from tests.support.filled import rows
 
-TOML = """
-[stores.beans]
-platform = "woocommerce"
-url = "URL"
-shop = "URL"
-webhook_secrets = ["${SECRET}"]
-pixel = "CABCDEFGHIJKLMNOPQR1"
-access_token = "${SECRET}"
-consent = "not_required"
-country = "US"
-go_live = "GO_LIVE"
-API
-"""
-KEYS = 'api = { consumer_key = "${KEY}", consumer_secret = "${KEY_SECRET}" }'
+KEYS = {"consumer_key": "${KEY}", "consumer_secret": "${KEY_SECRET}"}
 
 
 class Command:
@@ -44,7 +32,19 @@ class Command:
         self.go_live = ""
 
     def __call__(self, *arguments: str) -> tuple[int, str]:
-        toml = TOML.replace("URL", self.shop.fake.url).replace("API", self.keys).replace("GO_LIVE", self.go_live)
+        toml = a_stores_file(
+            a_section(
+                "woocommerce",
+                "beans",
+                url=self.shop.fake.url,
+                shop=self.shop.fake.url,
+                pixel=OTHER_CODE,
+                go_live=self.go_live,
+                api=self.keys,
+            ),
+            webhook_secrets=["${SECRET}"],
+            access_token="${SECRET}",
+        )
         environ = {"STORES_TOML": toml, "SECRET": SECRET, "KEY": self.shop.fake.key, "KEY_SECRET": self.secret}
         result = CliRunner(env={**environ, "DATABASE_URL": self.url}).invoke(main, ["backfill", *arguments])
         assert self.secret not in result.output
@@ -155,7 +155,7 @@ def test_a_fault_in_the_middle_after_what_was_done_until_then(command: Command) 
 
 
 def test_a_store_without_keys(command: Command) -> None:
-    command.keys = ""
+    command.keys = None
     status, said = command("beans", "--since", "2d")
     assert status == 1
     assert "has no consumer_key and consumer_secret in its [api]" in said

@@ -22,26 +22,10 @@ from connector.privacy.requests import DataRequestStore
 from connector.storage.database import Database
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import demands, events, ledger, parked
-from platforms import PLATFORMS
-from platforms.samples import SAMPLES
+from tests.support.factories import a_stores_file
+from tests.support.platforms import PLATFORMS, SAMPLES
 
-STORES = """
-[defaults]
-consent = "not_required"
-access_token = "token-one"
-country = "US"
-webhook_secrets = ["whsec-of-a-test"]
-[stores.acme]
-platform = "shopify"
-url = "https://acme.example"
-shop = "acme.myshopify.com"
-pixel = "CACME000000000000000"
-[stores.beans]
-platform = "woocommerce"
-url = "https://beans.example"
-shop = "https://beans.example"
-pixel = "CBEANS00000000000000"
-"""
+STORES = a_stores_file(webhook_secrets=["whsec-of-a-test"])
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 ANN, BOB = (Journey.random(random.Random(seed), NOW) for seed in (11, 12))
 

@@ -10,18 +10,10 @@ from sqlalchemy import Engine
 from connector.cli.main import main
 from connector.monitoring.event_stats import add_counts
 from connector.storage.engine import connect, migrate
+from tests.support.factories import a_pixel_code, a_section, a_stores_file
 
-STORES = """
-[stores.acme]
-platform = "shopify"
-url = "https://acme.example"
-shop = "acme.myshopify.com"
-webhook_secrets = ["${SECRET}"]
-access_token = "${SECRET}"
-consent = "not_required"
-pixel = "CACME000000000000000"
-"""
-PIXEL = "CACME000000000000000"
+PIXEL = a_pixel_code("acme")
+STORES = a_stores_file(a_section(), webhook_secrets=["${SECRET}"], access_token="${SECRET}", country=None)
 DAY = 86_400.0
 
 

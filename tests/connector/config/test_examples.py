@@ -16,8 +16,7 @@ from connector.config.summary import warnings
 from connector.core.webhook import Webhook
 from connector.intake.examine import examine
 from connector.plugin.testing.shoppers import Journey
-from platforms import PLATFORMS
-from platforms.samples import SAMPLES
+from tests.support.platforms import PLATFORMS, SAMPLES
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.toml"))

@@ -1,8 +1,14 @@
 """The entrance: who is let in, who has to wait, and whose session holds."""
 
+import itertools
+import tracemalloc
+
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import given
 from hypothesis import strategies as st
+from itsdangerous import URLSafeSerializer
 
 from connector.dashboard.auth import (
     ATTEMPT_WINDOW,
@@ -11,6 +17,7 @@ from connector.dashboard.auth import (
     MAX_PER_CALLER,
     SESSION_SECONDS,
     Authenticator,
+    Session,
     caller_id,
 )
 
@@ -85,12 +92,21 @@ def test_many_callers_guess_no_faster(clock: Clock) -> None:
 
 def test_little_is_remembered(clock: Clock) -> None:
     """A flood of callers fills no memory."""
-    guard = authenticator(clock)
-    for number in range(MAX_CALLERS * 3):
-        clock.now += ATTEMPT_WINDOW  # so that none has to wait
-        guard.verify_password("correct horse" if number % 2 else "guess", str(number))
-    assert len(guard._known) <= MAX_CALLERS
-    assert len(guard._each._since) <= MAX_CALLERS
+    guard, numbers = authenticator(clock), itertools.count()
+
+    def memory_after_a_flood() -> int:
+        for number in itertools.islice(numbers, MAX_CALLERS * 3):
+            clock.now += ATTEMPT_WINDOW  # so that none has to wait
+            guard.verify_password("correct horse" if number % 2 else "guess", str(number))
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        first, second = memory_after_a_flood(), memory_after_a_flood()
+    finally:
+        tracemalloc.stop()
+    assert first > MAX_CALLERS * 100  # bytes
+    assert second - first < MAX_CALLERS * 30
 
 
 def test_a_session_lasts_half_a_day(clock: Clock) -> None:
@@ -121,8 +137,12 @@ def test_a_cookie_that_was_changed_is_none(clock: Clock) -> None:
     guard = authenticator(clock)
     cookie, _ = guard.start_session()
     assert guard.read_session(cookie[:-2] + ("A" if cookie[-2] != "A" else "B") + cookie[-1]) is None
+    purpose = b"connector: sessions of the dashboard"
+    key = HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose).derive(b"correct horse")
+    signer = URLSafeSerializer(key, salt=b"session")
+    assert guard.read_session(str(signer.dumps([clock.now + 1, "t"]))) == Session(clock.now + 1, "t")
     for other in ("text", [1], ["x", "y"], [9e12, "t", 3], None):
-        assert guard.read_session(str(guard._signer.dumps(other))) is None
+        assert guard.read_session(str(signer.dumps(other))) is None
 
 
 @pytest.mark.parametrize(

@@ -5,19 +5,18 @@ from typing import Any
 
 import pytest
 
-from connector.core.store import EventIdTemplates, Pixel, Store
+from connector.core.store import Store
 from connector.core.text import duration
 from connector.dashboard import labels
 from connector.outbox.queries import OpenProblem
+from tests.support.factories import PLAIN_EVENT_IDS, a_store
 
 HAPPENED = 1_780_000_000.0
 HOUR = 3600.0
 
 
 def store(**changes: Any) -> Store:
-    ids = EventIdTemplates("{order_id}", "{checkout_token}", "{customer_id}")
-    place = ("acme", "shopify", "https://acme.example", ("acme.myshopify.com",))
-    return Store(*place, ("s",), (Pixel("C", "t"),), "not_required", ids, **changes)
+    return a_store(event_id=PLAIN_EVENT_IDS, **changes)
 
 
 def problem(key: str, sentence: str) -> OpenProblem:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 import sqlalchemy as sa
 from flask.testing import FlaskClient
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
@@ -27,7 +27,7 @@ from connector.relay.relay import fingerprint
 from connector.storage.database import Database
 from connector.storage.tables import events, parked
 from connector.web.application import create_app
-from tests.support.admin_site import PASSWORD, REASON, Site
+from tests.support.admin_site import PASSWORD, REASON, STORES, Site
 from tests.support.filled import fill
 
 ACME, TOKEN = Lane("acme", "CACME000000000000000"), "token-of-the-pages"
@@ -270,7 +270,7 @@ class TestPages:
         from connector.storage.engine import connect
 
         engine = connect(f"{sqlite_url}/no/such/folder", timeout=0.1)
-        config = load({"STORES_TOML": Site.__init__.__globals__["STORES"], "ADMIN_PASSWORD": PASSWORD})
+        config = load({"STORES_TOML": STORES, "ADMIN_PASSWORD": PASSWORD})
         browser = create_app(config, Database(engine)).test_client()
         browser.post("/login", data={"password": PASSWORD})
         answer = browser.get("/")
@@ -451,7 +451,7 @@ def hostile(migrated_sqlite) -> FlaskClient:
         st.one_of(st.text(max_size=40), st.sampled_from(["nan:1", "inf:2", "1e999:3", "-1", "0:0", "9" * 30, "acme"])),
     ),
 )
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 def test_no_address_brings_a_page_down(hostile: FlaskClient, page: str, query: dict[str, str]) -> None:
     """Whatever stands in it."""
     clean = {name: value.encode(errors="replace").decode() for name, value in query.items()}
@@ -459,7 +459,7 @@ def test_no_address_brings_a_page_down(hostile: FlaskClient, page: str, query: d
 
 
 @given(key=st.text(max_size=300))
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100)
 def test_no_search_brings_a_page_down(hostile: FlaskClient, key: str) -> None:
     """Whatever is looked for."""
     answer = hostile.post("/search", data={"key": key.encode(errors="surrogatepass")})

@@ -7,11 +7,11 @@ import pytest
 from connector.config.settings import load
 from connector.devtools.check import check
 from connector.sync.registration import apply_plan, prepare
-from platforms.admins import ADMINS
 from platforms.shopify import shop_api as shopify_admin
 from platforms.woocommerce import shop_api as woocommerce_admin
 from tests.support.fakes.shopify import FakeShopify
 from tests.support.fakes.woocommerce import FakeWooCommerce
+from tests.support.platforms import PLATFORMS, with_shop_api
 
 PUBLIC = "http://127.0.0.1:9"  # nobody there
 TOML = """
@@ -25,11 +25,14 @@ access_token = "${TOKEN}"
 consent = "not_required"
 """
 KEYS = 'api = { consumer_key = "${KEY}", consumer_secret = "${KEY_SECRET}" }'
-WOOCOMMERCE = SimpleNamespace(
-    SETS_SECRET=True,
-    topics=woocommerce_admin.topics,
-    why_not_url=lambda url: "",
-    admin=lambda store: woocommerce_admin.admin(store, lambda _: None),
+WOOCOMMERCE = with_shop_api(
+    "woocommerce",
+    SimpleNamespace(
+        SETS_SECRET=True,
+        topics=woocommerce_admin.topics,
+        why_not_url=lambda url: "",
+        connect=lambda store: woocommerce_admin.connect(store, lambda _: None),
+    ),
 )
 
 
@@ -51,7 +54,7 @@ def of(tmp_path, fake, public=PUBLIC):
 
 def told(found, live=True):
     """What is said of the shop; the lines before it are about TikTok and ourselves."""
-    lines = [(each.mark, each.text) for each in check(found, live, {**ADMINS, "woocommerce": WOOCOMMERCE})]
+    lines = [(each.mark, each.text) for each in check(found, live, {**PLATFORMS, "woocommerce": WOOCOMMERCE})]
     return [(mark, text) for mark, text in lines if text.startswith("store beans: ") and "TikTok" not in text]
 
 
@@ -95,11 +98,12 @@ def test_shopify_is_asked_too_and_hides_what_was_made_by_hand(tmp_path):
             SETS_SECRET=False,
             topics=shopify_admin.topics,
             why_not_url=lambda url: "",
-            admin=lambda store: shopify_admin.admin(store, lambda _: None, fake.url),
+            connect=lambda store: shopify_admin.connect(store, lambda _: None, fake.url),
         )
         keys = 'api = { access_token = "${KEY}" }'
         found = config(tmp_path, platform="shopify", keys=keys, KEY=fake.access_token, PUBLIC_URL=PUBLIC)
-        lines = [(each.mark, each.text) for each in check(found, True, {**ADMINS, "shopify": asked})]
+        platforms = {**PLATFORMS, "shopify": with_shop_api("shopify", asked)}
+        lines = [(each.mark, each.text) for each in check(found, True, platforms)]
     assert ("ok", "store beans: the app has the scopes read_orders and read_customers") in lines
     (text,) = [text for mark, text in lines if mark == "warning" and "no active webhook" in text]
     assert "orders/paid" in text

@@ -8,9 +8,10 @@ import pytest
 from click.testing import CliRunner
 
 from connector.cli.main import main
+from connector.plugin.testing.samples import fresh_journey
 from connector.plugin.testing.shoppers import Journey
-from platforms.samples import SAMPLES, fresh_journey
 from platforms.shopify import samples as shopify_samples
+from tests.support.platforms import SAMPLES
 
 TOML = """
 [stores.acme]

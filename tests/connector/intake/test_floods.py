@@ -21,7 +21,7 @@ from connector.privacy.requests import DataRequestStore
 from connector.storage.database import Database
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import metadata
-from platforms import PLATFORMS
+from tests.support.platforms import PLATFORMS
 
 STORES = """
 [defaults]
@@ -112,11 +112,11 @@ def test_one_signed_body_under_any_header_fills_no_table(bench: Bench, name: str
     request, platform = bench.request(store), PLATFORMS[store.platform]
     assert bench.intake.take(store, request) == "relayed"
     for number in range(1500):
-        topic = rng.choice([*platform.TOPICS, *platform.RECORDED, f"topic/{number}"])
+        topic = rng.choice([*platform.event_topics, *platform.recorded_topics, f"topic/{number}"])
         headers = {**request.headers, TOPIC[store.platform]: topic, "x-shopify-webhook-id": str(number)}
         headers["x-wc-webhook-delivery-id"] = headers["x-shopify-triggered-at"] = NOW.isoformat()
         bench.intake.take(store, Request(headers, request.body, NOW))
-    rows, topics = bench.rows(), len(platform.TOPICS | platform.RECORDED)
+    rows, topics = bench.rows(), len(platform.event_topics | platform.recorded_topics)
     assert rows["events"] <= 2
     assert rows["ledger"] <= topics
     assert rows["parked"] <= topics
@@ -142,7 +142,7 @@ def test_an_old_signed_body_is_no_sale_of_today(bench: Bench, name: str, days: i
     if days <= 6:
         intake.take(store, request)
     known = bench.rows()["events"]
-    for topic in sorted(platform.TOPICS):
+    for topic in sorted(platform.event_topics):
         sent = structs.replace(request, headers={**headers, TOPIC[store.platform]: topic}, received_at=later)
         outcome = intake.take(store, sent)
         assert outcome in ("nothing new", "skipped", "parked") or days <= 6, topic

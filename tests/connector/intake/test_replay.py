@@ -288,7 +288,7 @@ class TestList:
         """With what TikTok said."""
         app = create_app(bench.config, bench.outbox.database)
         body, headers = next(webhooks(bench.config.stores["acme"], ["orders/create"], 1, random.Random(2)))
-        from platforms import PLATFORMS
+        from tests.support.platforms import PLATFORMS
 
         headers |= PLATFORMS["shopify"].signed_headers(body, "whsec-new")
         assert app.test_client().post("/webhooks/acme", data=body, headers=headers).status_code == 200

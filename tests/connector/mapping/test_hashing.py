@@ -217,9 +217,9 @@ def test_a_page_without_credentials_or_no_page(raw, url):
 @pytest.mark.parametrize("segment", ["a" * 30_000, "a" * 30_000 + "!", "a-" * 15_000, "%" * 30_000])
 def test_a_long_path_costs_little(segment):
     """Anybody may send one with a beacon."""
-    begun = time.monotonic()
+    begun = time.thread_time()
     hashing.page_url(f"https://acme.example/{segment}", "")
-    assert time.monotonic() - begun < 2
+    assert time.thread_time() - begun < 2
 
 
 @given(WORDS)

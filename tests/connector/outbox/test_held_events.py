@@ -16,9 +16,9 @@ from connector.relay.relay import MAX_AHEAD
 from connector.storage.database import CannotStore, Database
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import events
-from platforms import PLATFORMS
 from platforms.shopify import samples as shopify_samples
 from tests.support.checkouts import ASKING, NOTHING_TO_MATCH, SHOP, UNTOLD, Way, shopper
+from tests.support.platforms import PLATFORMS
 
 
 @pytest.fixture
@@ -175,6 +175,6 @@ def test_the_thread_works_until_it_is_stopped(asking, caplog):
 def test_preview_says_that_an_event_waits(store, topic, changes, note):
     """And what it would lack at the end."""
     body = shopify_samples.sample(topic, shopper(datetime.now(UTC)), store) | UNTOLD | changes
-    notes = preview(shopify_samples.encode(body), topic, store, PLATFORMS)["notes"]
+    notes = preview(shopify_samples.encode(body), topic, store, PLATFORMS[store.platform])["notes"]
     assert any(note in said for said in notes)
     assert note or not any("waits" in said for said in notes)

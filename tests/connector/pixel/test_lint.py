@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.cli.main import main
-from connector.core.store import EventIdTemplates, MappingSettings, Pixel, Store
+from connector.core.store import MappingSettings, Pixel
 from connector.core.webhook import Webhook
 from connector.intake.examine import examine
 from connector.outbox.outbox import Outbox
@@ -22,21 +22,12 @@ from connector.pixel.captured_requests import PixelEvent, UnreadableCapture, rea
 from connector.pixel.lint import lint
 from connector.storage.database import Database
 from connector.storage.engine import connect
-from platforms import PLATFORMS
+from tests.support.factories import CODE, OTHER_CODE, a_section, a_store, a_stores_file
 from tests.support.filled import decision
+from tests.support.platforms import PLATFORMS
 
-CODE, OTHER = "CABCDEFGHIJKLMNOPQR0", "CABCDEFGHIJKLMNOPQR1"
-STORE = Store(
-    name="acme",
-    platform="shopify",
-    url="https://acme.example",
-    shops=("acme.myshopify.com",),
-    webhook_secrets=("secret",),
-    pixels=(Pixel(CODE, "token"),),
-    consent="not_required",
-    event_id=EventIdTemplates("acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"),
-    mapping=MappingSettings(content_id="variant_id"),
-)
+OTHER = OTHER_CODE
+STORE = a_store(webhook_secrets=("secret",))
 URL = "https://analytics.tiktok.com/api/v2/pixel"
 TOKEN = "84ad78572dae52a8cbea7d55371afe89"
 HASH = hashlib.sha256(b"42").hexdigest()
@@ -296,17 +287,9 @@ def test_what_the_server_does_not_send_is_no_difference():
 
 # --- the command ----------------------------------------------------------------------------------------------
 
-STORES = f"""
-[stores.acme]
-platform = "shopify"
-url = "https://acme.example"
-shop = "acme.myshopify.com"
-webhook_secrets = ["secret"]
-pixel = "{CODE}"
-access_token = "token"
-consent = "not_required"
-browser_pixel = "snippet"
-"""
+STORES = a_stores_file(
+    a_section(pixel=CODE, browser_pixel="snippet"), webhook_secrets=["secret"], access_token="token", country=None
+)
 
 
 @pytest.fixture

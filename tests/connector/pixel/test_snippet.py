@@ -12,17 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.cli.main import main
+from connector.core.snippet import NoSnippet
 from connector.core.store import (
     ApiKeys,
     ConsentSource,
-    EventIdTemplates,
-    MappingSettings,
     OrderSettings,
     Pixel,
     SignalSettings,
-    Store,
 )
-from connector.pixel.snippet import NoSnippet, as_json, snippet, snippet_warnings, where_to_paste
+from connector.pixel.snippet import as_json
+from tests.support.factories import CODE, OTHER_CODE, a_section, a_store, a_stores_file
+from tests.support.snippets import snippet, snippet_warnings, where_to_paste
 
 SECRETS = (
     "whsec-0123456789",
@@ -32,26 +32,25 @@ SECRETS = (
     "shpat-0123456789",
     "cs-0123456789",
 )
-SHOPIFY = Store(
-    name="acme",
-    platform="shopify",
-    url="https://acme.example",
-    shops=("acme.myshopify.com",),
-    webhook_secrets=(SECRETS[0],),
-    pixels=(Pixel("CABCDEFGHIJKLMNOPQR0", SECRETS[1], SECRETS[2]),),
-    consent="not_required",
-    browser_pixel="snippet",
-    signals=SignalSettings(timedelta(seconds=20), timedelta(seconds=5)),
-    api=ApiKeys(
+CHOICES = {
+    "webhook_secrets": (SECRETS[0],),
+    "pixels": (Pixel(CODE, SECRETS[1], SECRETS[2]),),
+    "browser_pixel": "snippet",
+    "signals": SignalSettings(timedelta(seconds=20), timedelta(seconds=5)),
+    "api": ApiKeys(
         access_token=SECRETS[4], client_secret=SECRETS[3], consumer_secret=SECRETS[5], consumer_key="ck-0123456789"
     ),
-    event_id=EventIdTemplates("acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"),
-    mapping=MappingSettings(content_id="variant_id"),
-)
-WOOCOMMERCE = replace(SHOPIFY, platform="woocommerce", mapping=MappingSettings(content_id="sku"))
+}
+SHOPIFY, WOOCOMMERCE = (a_store(platform, **CHOICES) for platform in ("shopify", "woocommerce"))
 BASE = "https://connector.example"
 KINDS = [(SHOPIFY, "shopify"), (WOOCOMMERCE, "woocommerce"), (SHOPIFY, "plain"), (WOOCOMMERCE, "plain")]
-SCRIPTS = {file.name: file.read_text() for file in files("connector.pixel").iterdir() if file.name.endswith(".js")}
+FOLDERS = ("connector.pixel", "platforms.shopify.snippet", "platforms.woocommerce.snippet")
+SCRIPTS = {
+    f"{folder}/{file.name}": file.read_text()
+    for folder in FOLDERS
+    for file in files(folder).iterdir()
+    if file.name.endswith(".js")
+}
 EACH = pytest.mark.parametrize(("store", "kind"), KINDS, ids=lambda one: one if isinstance(one, str) else one.platform)
 
 
@@ -167,7 +166,7 @@ def test_orders_that_the_server_leaves_out_need_no_pixel():
 
 def test_doubts_name_the_setting():
     """What is to be set for the two copies to meet."""
-    quiet = replace(SHOPIFY, pixels=(Pixel("CABCDEFGHIJKLMNOPQR0", "t"),))
+    quiet = replace(SHOPIFY, pixels=(Pixel(CODE, "t"),))
     assert [*snippet_warnings(quiet, "shopify")] == []
     (doubt,) = snippet_warnings(replace(quiet, browser_pixel="none"), "shopify")
     assert 'set browser_pixel = "snippet" in [stores.acme]' in doubt
@@ -183,27 +182,16 @@ def test_doubts_name_the_setting():
 
 # --- the command ----------------------------------------------------------------------------------------------
 
-STORES = """
-[defaults]
-url = "https://acme.example"
-pixel = "CABCDEFGHIJKLMNOPQR0"
-access_token = "token-0123456789"
-webhook_secrets = ["whsec-0123456789"]
-consent = "not_required"
-
-[stores.acme]
-platform = "shopify"
-shop = "acme.myshopify.com"
-
-[stores.beans]
-platform = "woocommerce"
-shop = "beans.example"
-pixel = "CABCDEFGHIJKLMNOPQR1"
-browser_pixel = "snippet"
-[stores.beans.event_id]
-order = "{cart_token}"
-checkout = "{cart_token}"
-"""
+STORES = a_stores_file(
+    a_section(pixel=None),
+    a_section("woocommerce", "beans", url=None, pixel=OTHER_CODE, browser_pixel="snippet"),
+    '[stores.beans.event_id]\norder = "{cart_token}"\ncheckout = "{cart_token}"\n',
+    url="https://acme.example",
+    pixel=CODE,
+    webhook_secrets=[SECRETS[0]],
+    access_token=SECRETS[1],
+    country=None,
+)
 
 
 def run(*arguments, stores=STORES):

@@ -31,9 +31,8 @@ from connector.signals.merge import Signal
 from connector.storage.database import CannotStore, Database
 from connector.storage.lease import Lease
 from connector.storage.tables import demands, events, identities, ledger, metadata, parked, signals
-from platforms import PLATFORMS
-from platforms.samples import SAMPLES
 from platforms.shopify import samples as shopify_samples
+from tests.support.platforms import PLATFORMS, SAMPLES
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)

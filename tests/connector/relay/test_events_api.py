@@ -380,9 +380,9 @@ def test_an_echoed_value_is_not_kept(message: str) -> None:
 @pytest.mark.parametrize("message", ["a.a" * 20_000, "." * 60_000, "word " * 300 + "x" * 490 + "ann@example.com"])
 def test_endless_words_cost_little_and_leave_no_half_an_address(message: str) -> None:
     """A lease must not run out over them, or the events would be sent again."""
-    begun = time.monotonic()
+    begun = time.thread_time()
     assert "ann" not in coded(40002, message).message
-    assert time.monotonic() - begun < 3
+    assert time.thread_time() - begun < 3
 
 
 def test_words_and_paths_are_kept() -> None:

@@ -133,8 +133,8 @@ class TestRun:
             for _ in range(module.SLOW_LANES_AT_ONCE):
                 assert under_way.acquire(timeout=20)
             assert answered.wait(20)
+            answered.clear()  # before there is anything more to answer
             world.put(2, store="two")  # and again, while as many as may hang do
-            answered.clear()
             assert answered.wait(20)
         finally:
             stop.set()

@@ -3,6 +3,7 @@
 import threading
 from multiprocessing import get_context
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -133,6 +134,7 @@ def _browsers(url, numbers, start):
     engine.dispose()
 
 
+@pytest.mark.processes
 def test_two_processes(database_url):
     """One takes the webhooks, the other the beacons, in the same order at the same time: every pair meets."""
     engine = connect(database_url)

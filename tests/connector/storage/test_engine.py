@@ -60,6 +60,7 @@ def test_two_threads_migrate_one_after_the_other(database_url: str) -> None:
     assert sorted(found, key=str) == [(REVISION, REVISION)] * 3 + [(None, REVISION)]
 
 
+@pytest.mark.processes
 def test_two_processes_migrate_one_after_the_other(database_url: str) -> None:
     """The lock is the database's, so it holds between processes too."""
     spawn = multiprocessing.get_context("spawn")
@@ -93,6 +94,7 @@ def test_another_releases_schema_is_refused_with_both_versions(empty: Engine) ->
         require_current(empty)
 
 
+@pytest.mark.processes
 def test_to_look_at_the_version_costs_no_alembic(sqlite_url: str) -> None:
     """Each server and relay would carry ten megabytes of what only `migrate` needs."""
     migrate(connect(sqlite_url))

@@ -40,6 +40,7 @@ with exclusive_writer(sys.argv[1], 30):
 """
 
 
+@pytest.mark.processes
 def test_a_turn_excludes_other_processes_and_ends_with_its_holder(tmp_path):
     """Also when the holder is killed."""
     path = str(tmp_path / "queue")

@@ -17,13 +17,13 @@ from connector.core.shop_api import Page, ShopApiError
 from connector.core.store import Pixel
 from connector.monitoring.webhook_stats import WebhookStats
 from connector.outbox.outbox import Outbox
+from connector.plugin.testing.samples import fresh_journey
 from connector.storage.database import Database
 from connector.storage.tables import arrivals, counters, events, ledger, parked
 from connector.sync.backfill import HistoryImport, KnownRecords
-from platforms import PLATFORMS
-from platforms.samples import fresh_journey
 from tests.support.fakes.living import Clock, Living, server
 from tests.support.filled import rows
+from tests.support.platforms import PLATFORMS
 
 ALWAYS = datetime.fromtimestamp(0, UTC)
 DAY = timedelta(days=1)
@@ -57,7 +57,7 @@ def history(shop: Living, outbox: Outbox, **how: Any) -> HistoryImport:
 
 def walk(shop: Living, outbox: Outbox, back: timedelta = DAY, **how: Any) -> HistoryImport:
     """The whole history of the last day."""
-    walked, admin = history(shop, outbox, **how), shop.admin(shop.store)
+    walked, admin = history(shop, outbox, **how), shop.connect(shop.store)
     now = shop.clock.moment()
     for _ in (*walked.orders(admin, now - back, now), *walked.customers(admin, now - back, now)):
         pass
@@ -237,7 +237,7 @@ class TestWhenItIsInterrupted:
         shopify.fake.rules.page_size = 2
         orders = shopify.place(6)
         now = shopify.clock.moment()
-        first = history(shopify, outbox).orders(shopify.admin(shopify.store), now - DAY, now)
+        first = history(shopify, outbox).orders(shopify.connect(shopify.store), now - DAY, now)
         next(first)
         first.close()
         assert len(names(engine)) == 4
@@ -317,6 +317,6 @@ def test_dates_are_the_shops_and_not_ours(woocommerce: Living, outbox: Outbox) -
     woocommerce.clock.now += 60
     now = woocommerce.clock.moment()
     walked = history(woocommerce, outbox)
-    list(walked.orders(woocommerce.admin(woocommerce.store), now - timedelta(hours=1), now))
+    list(walked.orders(woocommerce.connect(woocommerce.store), now - timedelta(hours=1), now))
     assert walked.tally.found == 1
     assert new in woocommerce.fake.orders

@@ -19,9 +19,9 @@ from connector.storage.lease import Lease
 from connector.storage.tables import events, ledger
 from connector.sync.checkpoints import Checkpoints
 from connector.sync.reconcile import FIRST, GAPS_END, OVERLAP, PIECE, UNDER_WAY, Reconciler
-from platforms import PLATFORMS
 from tests.support.fakes.living import NOTHING_TO_MATCH, Clock, Living, server
 from tests.support.filled import rows
+from tests.support.platforms import PLATFORMS
 
 EVERY = 900.0
 
@@ -390,7 +390,7 @@ class TestRun:
         shopify.fake.fail(429, times=5, headers={"Retry-After": "50"})
         shopify.clock.now += EVERY
         administration = shopify.administration
-        administration.admin = shopify.admin  # with the pause that it is given
+        administration.connect = shopify.connect  # with the pause that it is given
         stores = {"acme": shopify.store}
         healer = Reconciler(
             stores,

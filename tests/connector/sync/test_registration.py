@@ -17,11 +17,11 @@ from connector.storage.database import Database
 from connector.storage.engine import connect, migrate
 from connector.sync.registered_webhooks import RegisteredWebhooks
 from connector.sync.registration import CannotRegister, apply_plan, plan, prepare
-from platforms.admins import ADMINS
 from platforms.shopify import shop_api as shopify_admin
 from platforms.woocommerce import shop_api as woocommerce_admin
 from tests.support.fakes.shopify import FakeShopify
 from tests.support.fakes.woocommerce import FakeWooCommerce
+from tests.support.platforms import PLATFORMS, with_shop_api
 
 BASE = "http://127.0.0.1:9"  # nobody there
 ELSEWHERE = "http://127.0.0.1:19"
@@ -49,7 +49,7 @@ class Loopback:
 
     SETS_SECRET: bool
     topics: Callable[[Store], tuple[str, ...]]
-    admin: Callable[[Store], ShopApi]
+    connect: Callable[[Store], ShopApi]
 
     def why_not_url(self, url: str) -> str:
         return ""
@@ -63,31 +63,32 @@ class Shop:
         if isinstance(fake, FakeShopify):
             self.store = replace(STORE, api=ApiKeys(access_token=fake.access_token))
             self.module = Loopback(
-                False, shopify_admin.topics, lambda store: shopify_admin.admin(store, lambda _: None, fake.url)
+                False, shopify_admin.topics, lambda store: shopify_admin.connect(store, lambda _: None, fake.url)
             )
         else:
             keys = ApiKeys(consumer_key=fake.key, consumer_secret=fake.secret)
             self.store = replace(STORE, platform="woocommerce", url=fake.url, api=keys)
             self.module = Loopback(
-                True, woocommerce_admin.topics, lambda store: woocommerce_admin.admin(store, lambda _: None)
+                True, woocommerce_admin.topics, lambda store: woocommerce_admin.connect(store, lambda _: None)
             )
+        self.platform = with_shop_api(self.store.platform, self.module)
         self.topics = TOPICS[self.store.platform]
 
     def do(self, action, base=BASE):
         """Carry it out; what was done, as pairs of topic and deed."""
-        admin, found = prepare(self.store, self.module, base, action)
+        admin, found = prepare(self.store, self.platform, base, action)
         lines = apply_plan(found.lines, admin, self.store.webhook_secrets[0])
         return [(line.topic, line.deed) for line in lines if line.deed]
 
     def states(self, base=BASE):
-        _, found = prepare(self.store, self.module, base, "list")
+        _, found = prepare(self.store, self.platform, base, "list")
         return sorted((line.topic, line.state) for line in found.lines)
 
     def put(self, topic, url):
-        self.module.admin(self.store).subscribe(topic, url, SECRET)
+        self.module.connect(self.store).subscribe(topic, url, SECRET)
 
     def there(self):
-        return sorted((one.topic, one.url) for one in self.module.admin(self.store).subscriptions())
+        return sorted((one.topic, one.url) for one in self.module.connect(self.store).subscriptions())
 
     def wanted(self, base=BASE):
         return sorted((topic, f"{base}/webhooks/acme") for topic in self.topics)
@@ -159,7 +160,7 @@ def test_foreign_webhooks_are_left_alone(shop, action):
         shop.put(topic, url)
     shop.do(action)
     assert set(theirs) <= set(shop.there())
-    assert prepare(shop.store, shop.module, BASE, "list")[1].others == 3
+    assert prepare(shop.store, shop.platform, BASE, "list")[1].others == 3
 
 
 def test_delete_removes_all_of_ours(shop):
@@ -210,7 +211,7 @@ def test_woocommerce_signs_with_the_first_secret(woocommerce):
 
 
 def test_a_fault_in_the_middle_leaves_what_was_done_and_the_next_run_completes_it(woocommerce):
-    admin, found = prepare(woocommerce.store, woocommerce.module, BASE, "register")
+    admin, found = prepare(woocommerce.store, woocommerce.platform, BASE, "register")
     doing = apply_plan(found.lines, admin, SECRET)
     next(doing)
     woocommerce.fake.permissions = "read"
@@ -234,7 +235,7 @@ def test_signatures_that_would_be_refused_here_are_told_before_anything_is_made(
     assert shopify.there() == shopify.wanted()
 
 
-@pytest.mark.parametrize("platform", ADMINS)
+@pytest.mark.parametrize("platform", PLATFORMS)
 @pytest.mark.parametrize("action", ["register", "sync"])
 def test_a_url_that_the_shop_does_not_call_is_refused_before_it_is_asked(platform, action):
     """Without showing a password that may be in it."""
@@ -242,7 +243,7 @@ def test_a_url_that_the_shop_does_not_call_is_refused_before_it_is_asked(platfor
         STORE, platform=platform, api=ApiKeys(access_token="t", consumer_key="ck_t", consumer_secret="cs_t")
     )
     with pytest.raises(CannotRegister, match="webhooks cannot go to ") as caught:
-        prepare(store, ADMINS[platform], "https://me:hush@connector.example", action)
+        prepare(store, PLATFORMS[platform], "https://me:hush@connector.example", action)
     assert "hush" not in str(caught.value)
 
 
@@ -392,7 +393,7 @@ def test_the_database_remembers_what_is_ours(woocommerce, sqlite_url):
     engine = connect(sqlite_url)
     migrate(engine)
     woocommerce.put("order.created", here)
-    (made,) = woocommerce.module.admin(woocommerce.store).subscriptions()
+    (made,) = woocommerce.module.connect(woocommerce.store).subscriptions()
     RegisteredWebhooks(Database(engine)).remember("beans", made, 1.0)
     assert RegisteredWebhooks(Database(engine)).of("beans") == {"order.created": made}
     status, told = run("delete", "beans", fake=woocommerce.fake, STORES_TOML=guarded, DATABASE_URL=sqlite_url)
@@ -411,9 +412,12 @@ def test_a_secret_for_woocommerce():
     assert len(told.strip()) == 43
 
 
+@pytest.mark.processes
 def test_no_vendors_client_is_loaded_until_a_shop_is_asked():
     script = (
-        "import sys, connector.sync.registration, platforms.admins\n"
+        "import sys, connector.sync.registration\n"
+        "from connector.core.registry import installed_platforms\n"
+        "[each.shop_api for each in installed_platforms().values()]\n"
         "from click.testing import CliRunner; from connector.cli.main import main\n"
         "CliRunner().invoke(main, ['webhooks', '--help'])\n"
         "sys.exit(bool({'shopify', 'pyactiveresource', 'woocommerce', 'requests'} & set(sys.modules)))"

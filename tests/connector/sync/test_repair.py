@@ -26,16 +26,16 @@ class Watched(Living):
     def look(self, engine: Engine) -> str:
         self.clock.now += 900
         repair = WebhookRepair(Outbox(Database(engine)), RegisteredWebhooks(Database(engine)))
-        return repair.look(self.store, self.administration, self.admin(self.store), self.clock.now)
+        return repair.look(self.store, self.administration, self.connect(self.store), self.clock.now)
 
     def by_hand(self, topic: str, url: str = ADDRESS) -> None:
         if self.platform == "woocommerce":
             self.fake.hook(topic, url)
         else:
-            self.admin(self.store).subscribe(topic, url, SECRET)
+            self.connect(self.store).subscribe(topic, url, SECRET)
 
     def do(self, engine: Engine, action: str, base: str = NOTHING_TO_MATCH) -> None:
-        admin, found = prepare(self.store, self.administration, base, action)  # type: ignore[arg-type]
+        admin, found = prepare(self.store, self.platform_object, base, action)  # type: ignore[arg-type]
         for line in apply_plan(found.lines, admin, SECRET):
             RegisteredWebhooks(Database(engine)).note("acme", line, self.clock.now)
 
@@ -163,7 +163,7 @@ def test_a_server_that_moved_is_looked_after_where_it_is_now(shop: Watched, engi
 
 def test_what_an_earlier_registration_made_is_taken_up_when_it_is_found(shop: Watched, engine: Engine) -> None:
     """As when the database was not there at first. What bears another's name is not."""
-    admin, found = prepare(shop.store, shop.administration, NOTHING_TO_MATCH, "register")
+    admin, found = prepare(shop.store, shop.platform_object, NOTHING_TO_MATCH, "register")
     list(apply_plan(found.lines, admin, SECRET))
     if shop.platform == "woocommerce":
         hook = next(each for each in shop.fake.webhooks.values() if each.topic == "customer.created")

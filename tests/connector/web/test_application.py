@@ -4,47 +4,31 @@ import json
 import random
 import sqlite3
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connector.config.settings import load
 from connector.core.store import Pixel
 from connector.devtools.simulate import webhooks
-from connector.intake.intake import Intake
 from connector.monitoring.problems import NO_RELAY
 from connector.outbox.lanes import Lane
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
-from connector.privacy.requests import DataRequestStore
 from connector.signals.collector import ADDRESS_BURST, MAX_BEACON
 from connector.storage.database import CannotStore, Database
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import signals
-from connector.web.application import build_app, create_app
-from connector.web.relay_watch import RelayWatch
-from platforms import PLATFORMS
+from connector.web import application
+from connector.web.application import RelayWatch, create_app
 from tests.support.alert_receiver import receiver
+from tests.support.factories import a_stores_file
 from tests.support.filled import NOW, fill
 
-STORES = """
-[defaults]
-consent = "not_required"
-webhook_secrets = "whsec-app-test"
-access_token = "token-app-test"
-[stores.acme]
-platform = "shopify"
-url = "https://acme.example"
-shop = "acme.myshopify.com"
-pixel = "CACME000000000000000"
-[stores.beans]
-platform = "woocommerce"
-url = "https://beans.example"
-shop = "beans.example"
-pixel = "CBEANS00000000000000"
-"""
+STORES = a_stores_file(webhook_secrets=["whsec-app-test"], access_token="token-app-test", country=None)
 
 ACME = Pixel("CACME000000000000000", "token-app-test")
 
@@ -83,7 +67,7 @@ def test_a_signed_webhook_is_answered_200_once_stored(client, order, outbox):
 
 def test_signed_but_not_json_is_400(client, config):
     """The sender is the shop, but there is nothing to keep."""
-    from platforms import PLATFORMS
+    from tests.support.platforms import PLATFORMS
 
     headers = PLATFORMS["shopify"].signed_headers(b"not json", "whsec-app-test") | {"X-Shopify-Topic": "orders/create"}
     answer = client.post("/webhooks/acme", data=b"not json", headers=headers)
@@ -231,17 +215,15 @@ class TestWatch:
         assert looks == [NOW, NOW + 60, NOW + 125]
         assert "away" in caplog.text
 
-    def test_a_webhook_is_what_looks(self, config, order, outbox, caplog):
+    def test_a_webhook_is_what_looks(self, config, order, outbox, caplog, monkeypatch):
         """Nobody may be asking for readyz."""
+        later = [0.0]
+        clocks = {"clock": lambda: datetime.now(UTC).timestamp() + later[0], "elapsed": lambda: later[0]}
+        monkeypatch.setattr(application, "RelayWatch", partial(RelayWatch, **clocks))
+        client = create_app(config, outbox.database).test_client()
         fill(outbox, 1, pixel=ACME)
         body, headers = order
-        database, elapsed = outbox.database, [0.0]
-        later = datetime.now(UTC).timestamp() + 3600
-        watch = RelayWatch(config, outbox, OutboxQueries(database), lambda: later, lambda: elapsed[0])
-        intake = Intake(config.stores, PLATFORMS, outbox, DataRequestStore(database))
-        client = build_app(config, database, PLATFORMS, outbox, intake, watch).test_client()
-        caplog.clear()
-        elapsed[0] = 61.0
+        later[0] = 3600.0
         assert client.post("/webhooks/acme", data=body, headers=headers).status_code == 200
         assert "no relay works" in caplog.text
 
@@ -358,7 +340,7 @@ def test_a_beacon_that_cannot_be_kept_is_503(expecting, sqlite_url):
     assert len(kept()) == 1
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 @given(
     st.binary(max_size=200)
     | st.dictionaries(st.text(max_size=8), st.text(max_size=8)).map(lambda d: json.dumps(d).encode()),

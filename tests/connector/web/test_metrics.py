@@ -23,20 +23,11 @@ from connector.storage.database import Database
 from connector.web.application import create_app
 from connector.web.metrics import DatabaseMetrics
 from connector.web.request_metrics import RequestMetrics
-from platforms import PLATFORMS
+from tests.support.factories import a_section, a_stores_file
 from tests.support.filled import LANE, NOW, claim, decision, fill, mapped, sha
+from tests.support.platforms import PLATFORMS
 
-STORES = """
-[defaults]
-consent = "not_required"
-webhook_secrets = "whsec-app-test"
-access_token = "token-app-test"
-[stores.acme]
-platform = "shopify"
-url = "https://acme.example"
-shop = "acme.myshopify.com"
-pixel = "CTESTPIXEL0000000001"
-"""
+STORES = a_stores_file(a_section(pixel="CTESTPIXEL0000000001"), webhook_secrets=["whsec-app-test"], country=None)
 PASSWORD = "correct horse"
 
 
@@ -120,8 +111,13 @@ class TestRequests:
         request_metrics, store = RequestMetrics(PLATFORMS), configured().stores["acme"]
         with pytest.raises(ZeroDivisionError), request_metrics.measure(store, Request({}, b"", None)):  # type: ignore[arg-type]
             raise ZeroDivisionError
-        (key,) = request_metrics._bound
-        assert key == ("acme", "other", "failed")
+        (counted,) = (
+            sample.labels
+            for family in request_metrics.registry().collect()
+            for sample in family.samples
+            if sample.name == "connector_webhooks_received_total"
+        )
+        assert counted == {"store": "acme", "platform": "shopify", "topic": "other", "outcome": "failed"}
 
 
 class TestStored:

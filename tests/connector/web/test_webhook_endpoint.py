@@ -4,7 +4,7 @@ import io
 import random
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
@@ -14,23 +14,9 @@ from connector.storage.database import Database
 from connector.storage.engine import connect, migrate
 from connector.web.application import create_app
 from connector.web.webhook_endpoint import MAX_BODY
+from tests.support.factories import a_stores_file
 
-STORES = """
-[defaults]
-consent = "not_required"
-webhook_secrets = "whsec-reception-test"
-access_token = "token-reception-test"
-[stores.acme]
-platform = "shopify"
-url = "https://acme.example"
-shop = "acme.myshopify.com"
-pixel = "CACME000000000000000"
-[stores.beans]
-platform = "woocommerce"
-url = "https://beans.example"
-shop = "beans.example"
-pixel = "CBEANS00000000000000"
-"""
+STORES = a_stores_file(webhook_secrets=["whsec-reception-test"], access_token="token-reception-test", country=None)
 
 
 @pytest.fixture
@@ -151,7 +137,7 @@ def test_a_body_that_breaks_off_is_400(client, error):
         st.text(st.characters(max_codepoint=255, exclude_characters="\r\n"), max_size=60),
     ),
 )
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 def test_no_request_gives_a_5xx(client, path, body, headers):
     """Whatever an unknown sender puts into headers and body."""
     assert client.post(path, data=body, headers=headers).status_code in (200, 400, 401, 404)

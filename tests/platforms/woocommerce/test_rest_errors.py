@@ -302,7 +302,7 @@ def test_any_body_is_read_or_broken(body):
 
 
 def verdicts(shop, **keys):
-    return list(connect(shop, **keys).examine())
+    return list(connect(shop, **keys).check())
 
 
 def bad(shop, **keys):
@@ -374,8 +374,8 @@ def test_a_shop_asked_in_plain_http_over_the_internet():
     from platforms.woocommerce.shop_api import WooCommerce
 
     api = WooCommerce(Shop("http://shop.example.invalid", "ck_1", "cs_1", [].append), lambda: NOW)
-    assert "https" in next(api.examine()).sentence
-    assert not next(api.examine()).good
+    assert "https" in next(api.check()).sentence
+    assert not next(api.check()).good
 
 
 def test_over_https_and_a_dropped_header(pem, monkeypatch):

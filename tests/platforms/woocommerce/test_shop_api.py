@@ -14,11 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.core.shop_api import ShopApiError, Subscription
+from connector.core.signature import new_secret
 from connector.core.store import MILESTONES
 from connector.core.webhook import Request
 from platforms.woocommerce import webhooks as woocommerce
 from platforms.woocommerce.rest_errors import Answer
-from platforms.woocommerce.shop_api import SETS_SECRET, WooCommerce, admin, new_secret, topics, why_not_url
+from platforms.woocommerce.shop_api import SETS_SECRET, WooCommerce, topics, why_not_url
+from platforms.woocommerce.shop_api import connect as connect_shop
 from tests.support.bodies import PLACED, REGISTERED, WOOCOMMERCE, sample
 from tests.support.fakes import certificate
 from tests.support.fakes.receiver import Receiver
@@ -54,10 +56,11 @@ def asked(shop, endpoint):
 # --- what needs no shop
 
 
+@pytest.mark.processes
 def test_the_vendors_package_is_loaded_only_for_a_shop():
     """Neither it nor requests is loaded by the platform, its topics or the judgement of a URL."""
     script = (
-        "import sys, platforms.woocommerce.shop_api as a; a.new_secret(); a.why_not_url('https://a.example');"
+        "import sys, platforms.woocommerce.shop_api as a; a.why_not_url('https://a.example');"
         "sys.exit(bool({'requests', 'woocommerce'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
@@ -141,7 +144,7 @@ def test_any_text_is_judged_without_an_error(url):
 
 def test_a_store_without_keys_says_where_to_make_them():
     with pytest.raises(ShopApiError, match=r"consumer_key and consumer_secret.*Read/Write") as caught:
-        admin(WOOCOMMERCE)
+        connect_shop(WOOCOMMERCE)
     assert caught.value.kind == "keys"
 
 

@@ -18,19 +18,21 @@ from sqlalchemy import Engine
 from werkzeug.serving import make_server
 
 from connector.config.settings import load
+from connector.core.platform import Platform
 from connector.core.store import ApiKeys, EventIdTemplates, MappingSettings, Pixel, Store
 from connector.outbox.outbox import Outbox
+from connector.plugin.testing.samples import fresh_journey
 from connector.storage.database import Database
 from connector.sync.registered_webhooks import RegisteredWebhooks
 from connector.sync.registration import apply_plan, prepare
 from connector.web.application import create_app
-from platforms.samples import fresh_journey
 from platforms.shopify import samples as shopify_samples
 from platforms.shopify import shop_api as shopify_admin
 from platforms.woocommerce import samples as woocommerce_samples
 from platforms.woocommerce import shop_api as woocommerce_admin
 from tests.support.fakes.shopify import FakeShopify
 from tests.support.fakes.woocommerce import FakeWooCommerce
+from tests.support.platforms import with_shop_api
 
 SECRET = "whsec_example_0123456789"
 NOTHING_TO_MATCH = "http://127.0.0.1:9"  # where nothing listens
@@ -105,20 +107,24 @@ class Living:
             SEES_ALL=module.SEES_ALL,
             topics=module.topics,
             why_not_url=lambda url: "",
-            admin=lambda store, pause=None: self.admin(store),  # time passes only here
+            connect=lambda store, pause=None: self.connect(store),  # time passes only here
         )
 
-    def admin(self, store: Store, pause: Callable[[float], object] | None = None) -> Any:
+    @property
+    def platform_object(self) -> Platform:
+        return with_shop_api(self.platform, self.administration)
+
+    def connect(self, store: Store, pause: Callable[[float], object] | None = None) -> Any:
         waits = pause or self.clock.pause
         if self.platform == "shopify":
-            return shopify_admin.admin(store, waits, self.fake.url, self.clock)
-        return woocommerce_admin.admin(store, waits, self.clock.moment)
+            return shopify_admin.connect(store, waits, self.fake.url, self.clock)
+        return woocommerce_admin.connect(store, waits, self.clock.moment)
 
     def register(self, engine: Engine, base: str) -> None:
         """As `connector webhooks register` does it."""
-        admin, found = prepare(self.store, self.administration, base, "register")
+        shop_api, found = prepare(self.store, self.platform_object, base, "register")
         memory = RegisteredWebhooks(Database(engine))
-        for line in apply_plan(found.lines, admin, self.store.webhook_secrets[0]):
+        for line in apply_plan(found.lines, shop_api, self.store.webhook_secrets[0]):
             memory.note(self.store.name, line, self.clock.now)
 
     def place(self, number: int = 1, paid: bool = True, **changes: Any) -> list[int]:
@@ -162,7 +168,7 @@ class Living:
 
     def active(self) -> set[tuple[str, str]]:
         """Topic and address of what the shop delivers."""
-        return {(one.topic, one.url) for one in self.admin(self.store).subscriptions() if one.active}
+        return {(one.topic, one.url) for one in self.connect(self.store).subscriptions() if one.active}
 
     def fail(self, times: int, status: int) -> None:
         """Let the API's next answers be this status."""

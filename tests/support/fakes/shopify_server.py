@@ -27,7 +27,7 @@ SAID = {
     423: "Locked",
     429: TOO_FAST,
 }
-ENDLESS = 10.0  # seconds, so that a test fails where it would hang
+ENDLESS = 60.0  # seconds, so that a test fails where it would hang
 ASKED = ("webhookSubscriptionCreate", "webhookSubscriptionDelete", "webhookSubscriptions", "currentAppInstallation")
 
 

@@ -1,5 +1,5 @@
 <?php
-// Part of woocommerce.php.
+// Part of plugin.php.
 
 namespace TikTok_Connector;
 

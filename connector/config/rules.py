@@ -1,0 +1,112 @@
+"""What no reader of one key can see: rules between the keys of a store, and between stores."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import timedelta
+from itertools import combinations
+
+from connector.config.model import STORE_NAME, joined
+from connector.config.section import Section
+from connector.config.stores_file import Reading
+from connector.config.wording import one_of
+from connector.core.registry import installed_platforms
+from connector.core.store import ApiKeys, Store
+
+# What TikTok's own apps and plugins for shop systems send, under random event_ids that nothing can deduplicate.
+OFFICIAL_EVENTS = frozenset({"Purchase", "CompletePayment", "InitiateCheckout"})
+API_KEYS = tuple(field.name for field in fields(ApiKeys))
+EVENT_IDS = ("order", "checkout", "customer")
+
+
+def check_name(name: str, reading: Reading) -> None:
+    """Refuse a store's name that does not fit into the URL of its webhooks."""
+    reserved = installed_platforms().facts(name).shared_url  # /webhooks/NAME serves all stores of that platform
+    if reserved or not re.fullmatch(STORE_NAME, name):
+        beside = f', and is not "{name}"' if reserved else ""
+        reading.problem(joined("stores", name), f'a store\'s name is made of a-z, 0-9 and "-"{beside}')
+
+
+def has_api_keys(section: Section, *keys: str) -> bool:
+    """Return True if the store has any of these keys (by default, any key) to the shop's API, good or faulty."""
+    table = section.values.get("api")
+    return isinstance(table, dict) and any(key in table for key in keys or API_KEYS)
+
+
+def check_store(store: Store, section: Section) -> None:
+    """Apply every rule of one store."""
+    _check_platform(store, section)
+    if store.reconcile and not store.api:
+        section.problem(f"needs the shop's keys in [{section.path('api')}]", "reconcile")
+    if store.reconcile and store.reconcile < timedelta(minutes=1):
+        section.problem('must be at least "1m", out of regard for the shop; "15m" is usual', "reconcile")
+    codes = [pixel.code for pixel in store.pixels if pixel.code]
+    if len(set(codes)) < len(codes):
+        section.problem("the same pixel twice; every event would be sent twice", "pixels")
+    if store.browser_pixel == "official":
+        _refuse_double_senders(store, section)
+
+
+def _check_platform(store: Store, section: Section) -> None:
+    """A platform that is installed, and what its facts allow."""
+    registry, platform = installed_platforms(), store.platform
+    if platform and platform not in registry:
+        section.problem(one_of(registry) + section.shown("platform"), "platform")
+    if registry.fault(platform):
+        return
+    facts = registry.facts(platform)
+    for number, shop in enumerate(store.shops, 1):
+        if not shop.endswith(facts.shop_suffix):
+            section.problem(f"entry {number} {facts.shop_error}" if number > 1 else facts.shop_error, "shop")
+    given = {key for key in API_KEYS if has_api_keys(section, key)}
+    if given and given not in [set(keys) for keys in facts.api_credentials]:
+        allowed = ", or ".join(" and ".join(keys) for keys in facts.api_credentials) or "no [api]"
+        section.problem(f"platform {platform} takes {allowed}", "api")
+    if store.signals and not facts.signals:
+        section.problem(
+            f"of no use with {platform}, whose shop writes what the browser knows into the order itself; leave "
+            "it out, or out of [defaults] and in the stores of other platforms",
+            "signals",
+        )
+
+
+def _refuse_double_senders(store: Store, section: Section) -> None:
+    """With TikTok's own app on the pixel every Purchase and InitiateCheckout of ours would be a second one."""
+    for milestone, names in store.events.items():
+        own = milestone in ("order_paid", "checkout_started") and names
+        if own or OFFICIAL_EVENTS & set(names):
+            section.problem(
+                "TikTok's own app sends this too, with random event_ids, so it would count twice; switch the app's "
+                f'data sharing off and set browser_pixel = "none", or set {milestone} = ""',
+                "events",
+                milestone,
+            )
+
+
+def check_clashes(stores: Mapping[str, Store], reading: Reading) -> None:
+    """Two stores on one pixel must neither send the same orders nor make the same ids."""
+    codes = {name: {pixel.code for pixel in store.pixels if pixel.code} for name, store in stores.items()}
+    for first, second in combinations(stores.values(), 2):
+        if not codes[first.name] & codes[second.name]:
+            continue
+        place, other = joined("stores", second.name), joined("stores", first.name)
+        if set(first.shops) & set(second.shops):
+            reading.problem(place, f"the same shop and pixel as {other}; every event would be sent twice")
+        for kind in EVENT_IDS:
+            if _may_meet(getattr(first.event_id, kind), getattr(second.event_id, kind)):
+                reading.problem(
+                    f"{place}.event_id.{kind}",
+                    f"may make the same id as {other}'s on the same pixel; TikTok would take two {kind}s for one, "
+                    "so begin it with the store's name",
+                )
+
+
+def _may_meet(one: str, two: str) -> bool:
+    """Whether two templates can give the same id: only fixed text at their beginnings or ends rules it out."""
+
+    def apart(first: str, second: str) -> bool:
+        return not first.startswith(second) and not second.startswith(first)
+
+    begin = (one.partition("{")[0], two.partition("{")[0])
+    end = (one.rpartition("}")[2][::-1], two.rpartition("}")[2][::-1])
+    return not apart(*begin) and not apart(*end)

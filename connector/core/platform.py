@@ -1,0 +1,108 @@
+"""Platform: one shop system, as one object that carries all the connector needs to know of it.
+
+The object is light: it is made when a platform is loaded, on the way of every webhook. What only commands and tests
+need (the shop's API, the snippet, the samples) stands behind a property that imports it when it is first asked for.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from connector.core.event import DataRequest, Event, Skipped
+from connector.core.shop_api import ShopApiModule
+from connector.core.snippet import SnippetModule
+from connector.core.store import Store
+from connector.core.webhook import Request, Webhook
+
+if TYPE_CHECKING:
+    from connector.plugin.testing.samples import SamplesModule
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformFacts:
+    """Facts about a shop system for the settings, the summary of `check` and the alerts.
+
+    Every fact has a default that is true of any platform; it also stands in where a platform cannot be loaded.
+    """
+
+    content_id: Literal["", "product_id", "variant_id", "sku"] = ""
+    """Default of mapping.content_id: the id that the platform's product feeds use."""
+
+    shop_suffix: str = ""
+    """Suffix of the host a shop is named by in its webhooks, such as ".myshop.example"; "" for a domain of its own."""
+
+    shop_error: str = ""
+    """Said of a `shop` that lacks the suffix: begins with "must be", ends with the remedy."""
+
+    api_credentials: tuple[tuple[str, ...], ...] = ()
+    """Sets of keys in [api], each of them enough; none where the shop's API is not supported."""
+
+    signals: bool = False
+    """True if the shop's pages name a checkout as its orders do, so that signals of the browser find their order."""
+
+    shared_url: bool = False
+    """True if one URL, /webhooks/PLATFORM, may serve several shops: each webhook names the shop it comes from."""
+
+    lost_deliveries: str = "what cannot be delivered while this server is down is lost"
+    """What is lost while this server is down, by how often and how long the platform retries."""
+
+    placed_when: str = "it is placed"
+    """When an order counts as placed, without orders.placed_statuses."""
+
+    paid_when: str = "it is paid"
+    """When an order counts as paid, without orders.paid_statuses."""
+
+    paid_statuses: frozenset[str] = frozenset()
+    """The statuses that count as paid without orders.paid_statuses; empty where the platform tells by other means."""
+
+    withheld: str = "the shop withholds personal data, so its orders hardly match anybody"
+    """Said when no recent order names its customer: the cause and the remedy."""
+
+    hidden_webhooks: str = ""
+    """Said of webhooks that seem to be missing, where the shop's API does not show all of them."""
+
+
+class Platform(ABC):
+    """A shop system. A package offers one by an entry point: see docs/adding-a-platform.md."""
+
+    name: ClassVar[str]  # as in the stores file: `platform = "…"`
+    title: ClassVar[str]  # as people write it
+    facts: ClassVar[PlatformFacts] = PlatformFacts()
+    event_topics: ClassVar[frozenset[str]]  # topics that yield events
+    recorded_topics: ClassVar[frozenset[str]] = frozenset()  # topics that yield only ledger lines or data requests
+
+    @abstractmethod
+    def receive(self, request: Request, store: Store) -> Webhook | None:
+        """Verify a request. Returns None for a handshake to be answered 200. Raises InvalidSignature."""
+
+    @abstractmethod
+    def translate(self, webhook: Webhook, store: Store) -> Iterable[Event | Skipped | DataRequest]:
+        """Translate a verified webhook, without side effects. Raises InvalidPayload for a body unlike its topic's."""
+
+    @abstractmethod
+    def topic_of(self, request: Request) -> str:
+        """Return the topic that a request claims before it is verified, or ""."""
+
+    @abstractmethod
+    def shop_of(self, request: Request) -> str:
+        """Return the host that a request claims to come from before it is verified, or ""."""
+
+    @abstractmethod
+    def signed_headers(self, body: bytes, secret: str) -> dict[str, str]:
+        """Return the signature header that a shop with this secret would send, for `simulate` and tests."""
+
+    @property
+    def shop_api(self) -> ShopApiModule | None:
+        """The shop's own API, or None: webhooks are then made by hand, and there is no backfill."""
+        return None
+
+    @property
+    def snippet(self) -> SnippetModule | None:
+        """The code for the shop's pages, or None."""
+        return None
+
+    @property
+    def samples(self) -> "SamplesModule | None":
+        """Sample webhooks for `simulate`, `demo` and the contract tests, or None."""
+        return None

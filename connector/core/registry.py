@@ -1,0 +1,102 @@
+"""The installed platforms: found by name, and loaded when a store, a request or a command asks for one.
+
+A package offers a platform by an entry point of the group `connector.platforms`. The built-in ones are found also where
+nothing is installed, as on a PaaS that only installs requirements.txt: each package inside the top-level package
+`platforms` is one, under its own name.
+"""
+
+import pkgutil
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+
+from connector.core.platform import Platform, PlatformFacts
+
+GROUP = "connector.platforms"
+BUILT_IN = "platforms"  # the package whose sub-packages are the built-in platforms
+ATTRIBUTE = "platform"  # the name of the object in each of them
+
+
+class BrokenPlatform(Exception):
+    """A platform is installed, but cannot be loaded: one sentence that names it, the package and the error."""
+
+
+class PlatformRegistry(Mapping[str, Platform]):
+    """Platforms by name. Iterating and asking for names imports none; `[name]` imports that one alone."""
+
+    def __init__(self, references: Mapping[str, tuple[str, ...]]) -> None:
+        """`references` are the objects that claim each name, as `module:attribute`; more than one is a fault."""
+        self._references = references
+        self._loaded: dict[str, Platform | BrokenPlatform] = {}
+
+    def __getitem__(self, name: str) -> Platform:
+        """Return a platform, loading it at first. Raises KeyError for an unknown name, and BrokenPlatform."""
+        found = self._loaded.get(name) or self._loaded.setdefault(name, _load(name, self._references[name]))
+        if isinstance(found, BrokenPlatform):
+            raise found
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._references)
+
+    def __len__(self) -> int:
+        return len(self._references)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._references
+
+    def facts(self, name: str) -> PlatformFacts:
+        """Return a platform's facts; the defaults for one that is unknown or broken."""
+        try:
+            return self[name].facts
+        except (KeyError, BrokenPlatform):
+            return PlatformFacts()
+
+    def title(self, name: str) -> str:
+        """Return a platform's name as people write it; `name` itself for one that is unknown or broken."""
+        return name if self.fault(name) else self[name].title
+
+    def fault(self, name: str) -> str:
+        """Return why a platform cannot be used, or ""."""
+        try:
+            _ = self[name]
+        except BrokenPlatform as broken:
+            return str(broken)
+        except KeyError:
+            return f"platform {name} is not installed; there are {', '.join(self)}"
+        return ""
+
+
+@cache
+def installed_platforms() -> PlatformRegistry:
+    """The platforms installed here. Finds names only, and imports none."""
+    return PlatformRegistry(find_platforms())
+
+
+def find_platforms() -> dict[str, tuple[str, ...]]:
+    """Find what claims to be a platform: names in alphabetical order, with the references of their objects."""
+    found: dict[str, dict[str, None]] = {}
+    for name, reference in (*_built_in(), *((entry.name, entry.value) for entry in entry_points(group=GROUP))):
+        found.setdefault(name, {})[reference] = None
+    return {name: tuple(found[name]) for name in sorted(found)}
+
+
+def _built_in() -> Iterator[tuple[str, str]]:
+    spec = find_spec(BUILT_IN)  # finds a top-level package without importing it
+    for module in pkgutil.iter_modules(spec.submodule_search_locations if spec else []):
+        if module.ispkg:
+            yield module.name, f"{BUILT_IN}.{module.name}:{ATTRIBUTE}"
+
+
+def _load(name: str, references: tuple[str, ...]) -> Platform | BrokenPlatform:
+    """Import the object. Whatever a package's own code raises is kept, so that other platforms go on."""
+    if len(references) > 1:
+        return BrokenPlatform(f"platform {name} is offered by {' and by '.join(references)}; uninstall all but one")
+    try:
+        found = EntryPoint(name, references[0], GROUP).load()
+    except Exception as error:
+        return BrokenPlatform(f"platform {name} ({references[0]}) cannot be loaded: {type(error).__name__}: {error}")
+    if not isinstance(found, Platform) or found.name != name:
+        return BrokenPlatform(f"platform {name} ({references[0]}) is not a Platform object of that name")
+    return found

@@ -1,0 +1,44 @@
+"""The plain snippet, for a shop that runs a TikTok pixel of its own: it gives the pixel's events our event_ids."""
+
+from collections.abc import Collection, Iterator
+
+from connector.core.snippet import NoSnippet
+from connector.core.store import BROWSER_MILESTONES, Store
+from connector.pixel.snippet import (
+    browser_settings,
+    closed,
+    collect_url,
+    pixel_mismatch,
+    signal_obstacles,
+    source,
+    test_code_ignored,
+)
+
+OPTIONS: frozenset[str] = frozenset()
+
+
+def snippet(store: Store, base_url: str = "", options: Collection[str] = ()) -> str:
+    """Build the code. Raises NoSnippet where signals are expected and `base_url` is not reachable for a browser."""
+    if reasons := [*signal_obstacles(store, base_url)]:
+        raise NoSnippet(reasons)
+    settings = {"collect": collect_url(store, base_url), "ids": browser_settings(store)["ids"]}
+    return closed(settings, source(__package__, "plain.js"))
+
+
+def where_to_paste(store: Store) -> tuple[str, str]:
+    """Return two lines for the person who has the code in front of them."""
+    return (
+        "Put it before your pixel's own code, between <script> and </script> unless it runs in a sandbox of the shop.",
+        f"Then give {_event_names(store)} their ids, as the comment at its top says.",
+    )
+
+
+def snippet_warnings(store: Store, options: Collection[str] = ()) -> Iterator[str]:
+    """Yield a sentence for each thing that will not be as one might expect."""
+    yield from pixel_mismatch(store, "own")
+    yield from test_code_ignored(store)
+
+
+def _event_names(store: Store) -> str:
+    names = [name for milestone in BROWSER_MILESTONES for name in store.events[milestone]]
+    return ", ".join(dict.fromkeys(names)) or "your events"

@@ -1,0 +1,38 @@
+"""What a platform's snippet is built of. Loaded by `connector snippet` alone."""
+
+from connector.core.snippet import NoSnippet, SnippetModule
+from connector.core.store import PLACEHOLDER
+from connector.mapping.properties import EXCLUDES
+from connector.pixel.snippet import (
+    KnownPlaceholders,
+    as_json,
+    browser_settings,
+    closed,
+    collect_url,
+    function,
+    obstacles,
+    pixel_mismatch,
+    signal_obstacles,
+    source,
+    test_code_ignored,
+    tiktok_js,
+)
+
+__all__ = [
+    "EXCLUDES",
+    "PLACEHOLDER",
+    "KnownPlaceholders",
+    "NoSnippet",
+    "SnippetModule",
+    "as_json",
+    "browser_settings",
+    "closed",
+    "collect_url",
+    "function",
+    "obstacles",
+    "pixel_mismatch",
+    "signal_obstacles",
+    "source",
+    "test_code_ignored",
+    "tiktok_js",
+]

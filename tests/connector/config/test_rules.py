@@ -1,0 +1,167 @@
+"""connector.config.rules: what only several keys, or several stores, show."""
+
+from datetime import timedelta
+
+import pytest
+
+from tests.support.stores_file import CODE, OTHER_CODE, WOO, loaded, only_problem, problems, store
+
+
+def test_either_one_pixel_or_several():
+    """Single keys and [[pixels]] together are a problem, and so are neither and the same code twice."""
+    row = f'{{ pixel = "{CODE}", access_token = "a" }}'
+    line = only_problem(store(more=f"pixels = [{row}]"))
+    assert line.startswith("stores.acme.pixels: either pixel, access_token or [[pixels]], not both")
+    found = problems(store(pixel=None, access_token=None))
+    assert [line.split(":")[0] for line in found] == ["stores.acme.pixel", "stores.acme.access_token"]
+    assert "[[pixels]]" in found[0]
+    assert "twice" in only_problem(store(pixel=None, access_token=None, more=f"pixels = [{row}, {row}]"))
+    line = only_problem(store(pixel=None, access_token=None, more=f'pixels = [{row}, {{ pixel = "{OTHER_CODE}" }}]'))
+    assert line.startswith("stores.acme.pixels[1].access_token: missing")
+
+
+@pytest.mark.parametrize(
+    ("keys", "api", "good"),
+    [
+        ({}, '{ access_token = "a" }', True),
+        ({}, '{ client_id = "a", client_secret = "b" }', True),
+        ({}, '{ client_id = "a" }', False),
+        ({}, '{ access_token = "a", client_id = "a", client_secret = "b" }', False),
+        ({}, '{ consumer_key = "a", consumer_secret = "b" }', False),
+        (WOO, '{ consumer_key = "a", consumer_secret = "b" }', True),
+        (WOO, '{ consumer_key = "a" }', False),
+        (WOO, '{ access_token = "a" }', False),
+    ],
+)
+def test_api_keys_fit_the_platform(keys, api, good):
+    """[api] takes a complete set of the platform's own keys."""
+    toml = store(more=f"api = {api}", **keys)
+    if good:
+        assert loaded(toml).stores["acme"].api
+    else:
+        assert only_problem(toml).startswith("stores.acme.api: platform ")
+
+
+def test_reconcile_needs_api():
+    """Reconciling without keys to the shop's API is a problem."""
+    assert only_problem(store(reconcile='"15m"')) == "stores.acme.reconcile: needs the shop's keys in [stores.acme.api]"
+
+
+def test_reconcile_does_not_ask_a_shop_all_the_time():
+    """A minute is the least."""
+    api = "api = { access_token = '${TOKEN}' }"
+    assert "at least" in only_problem(store(more=api, reconcile='"59s"'))
+    assert loaded(store(more=api, reconcile='"1m"')).stores["acme"].reconcile == timedelta(minutes=1)
+
+
+# Signals
+
+
+@pytest.mark.parametrize(
+    ("signals", "holds"), [("{}", (20, 5)), ('{ hold_order = "240s", hold_checkout = "0s" }', (0, 240))]
+)
+def test_signals(signals, holds):
+    """The table's presence is what switches signals on; both waits have a default."""
+    found = loaded(store(more=f"signals = {signals}")).stores["acme"].signals
+    assert (found.hold_checkout.total_seconds(), found.hold_order.total_seconds()) == holds
+    assert loaded(store()).stores["acme"].signals is None
+    assert loaded(store() + "[defaults.signals]\n").stores["acme"].signals
+
+
+@pytest.mark.parametrize(("more", "place"), [("signals = {}", "stores.acme"), ("[defaults.signals]", "defaults")])
+def test_signals_are_refused_where_no_browser_sends_any(more, place):
+    """WooCommerce's orders carry what its browsers know; waiting there would be for nothing."""
+    line = only_problem(store(platform='"woocommerce"', shop='"acme.example"', more=more))
+    assert line.startswith(f"{place}.signals: of no use with woocommerce")
+
+
+# TikTok's own app on the same pixel
+
+OFF = 'order_paid = "", checkout_started = ""'
+
+
+def official(events=""):
+    return store(browser_pixel='"official"', more=f"events = {{ {events} }}")
+
+
+def test_official_refuses_what_the_app_sends_too():
+    """Payments and checkouts would count twice: refused at start, with what to do."""
+    assert problems(official()) == [
+        f"stores.acme.events.{milestone}: TikTok's own app sends this too, with random event_ids, so it would count "
+        f'twice; switch the app\'s data sharing off and set browser_pixel = "none", or set {milestone} = ""'
+        for milestone in ("order_paid", "checkout_started")
+    ]
+    assert only_problem(official('order_paid = ""')).startswith("stores.acme.events.checkout_started: ")
+    assert only_problem(official('checkout_started = ""')).startswith("stores.acme.events.order_paid: ")
+    assert only_problem(official('order_paid = "MySale", checkout_started = ""')).startswith(
+        "stores.acme.events.order_paid: "
+    )
+
+
+@pytest.mark.parametrize("name", ["Purchase", "CompletePayment", "InitiateCheckout"])
+@pytest.mark.parametrize("milestone", ["order_placed", "customer_registered"])
+@pytest.mark.parametrize("form", ['"{}"', '["Subscribe", "{}"]'])
+def test_official_refuses_the_app_s_names_for_any_milestone(name, milestone, form):
+    """Under such a name a placed order is as good as a paid one."""
+    line = only_problem(official(f"{OFF}, {milestone} = {form.format(name)}"))
+    assert line.startswith(f"stores.acme.events.{milestone}: TikTok's own app sends this too")
+
+
+def test_official_is_taken_with_these_off():
+    """What the app does not send is ours to send; without the app nothing is refused."""
+    assert loaded(official(OFF)).stores["acme"].browser_pixel == "official"
+    assert loaded(official(f'{OFF}, order_placed = ["PlaceAnOrder", "Subscribe"]'))
+    for other in ("none", "snippet", "own"):
+        assert loaded(store(browser_pixel=f'"{other}"'))
+
+
+# Stores beside each other
+
+
+TWO = {"shop": '"two.myshopify.com"'}
+
+
+def test_same_shop_and_pixel():
+    """Two stores of one shop and pixel are a problem; of one shop or one pixel alone they are not."""
+    assert only_problem(store("one") + store("two")).startswith("stores.two: the same shop and pixel as stores.one")
+    both = '["two.myshopify.com", "acme.myshopify.com"]'
+    assert "the same shop and pixel" in only_problem(store("one") + store("two", shop=both))
+    assert loaded(store("one") + store("two", pixel=f'"{OTHER_CODE}"'))
+    assert loaded(store("one") + store("two", **TWO))
+
+
+@pytest.mark.parametrize("kind", ["order", "checkout", "customer"])
+def test_equal_templates_on_one_pixel(kind):
+    """Two stores on one pixel whose ids could be equal are a problem; on two pixels they are not."""
+    more = f'event_id = {{ {kind} = "x-{{order_id}}" }}'
+    line = only_problem(store("one", more=more) + store("two", more=more, **TWO))
+    assert line.startswith(f"stores.two.event_id.{kind}: may make the same id as stores.one's on the same pixel")
+    assert loaded(store("one", more=more) + store("two", more=more, pixel=f'"{OTHER_CODE}"', **TWO))
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "clash"),
+    [
+        ("{order_id}", "{order_number}", True),
+        ("a-{order_id}", "a-b-{order_id}", True),
+        ("a-{order_id}", "b-{order_id}", False),
+        ("acme-order-{order_id}", "acme-eu-order-{order_id}", False),
+        ("{order_id}-a", "{order_id}-b", False),
+        ("{order_id}-a", "x{order_id}", True),
+    ],
+)
+def test_templates_that_may_meet_on_one_pixel(one, two, clash):
+    """Only fixed text at their beginnings or ends keeps the ids of two stores apart."""
+    toml = store("one", more=f'event_id = {{ order = "{one}" }}') + store(
+        "two", more=f'event_id = {{ order = "{two}" }}', **TWO
+    )
+    if clash:
+        assert "may make the same id" in only_problem(toml)
+    else:
+        assert loaded(toml)
+
+
+def test_faulty_stores_do_not_clash():
+    """Stores without usable pixel and shop are not accused of sharing them."""
+    toml = store("one", pixel='"x"', shop="1") + store("two", pixel='"x"', shop="1")
+    assert not any("same" in line for line in problems(toml))
