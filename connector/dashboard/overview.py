@@ -28,12 +28,12 @@ WAITING_TOO_LONG = 60.0  # seconds
 RECEIVED = {
     "relayed": "became events",
     "skipped": "skipped",
-    "quiet": "nothing new or ignored",
+    "quiet": "duplicate or ignored",
     "parked": "parked",
     "refused": "signature refused",
 }
 SENT = {"accepted": "accepted by TikTok", "tested": "to Test Events", "failed": "rejected or expired"}
-_QUIET = ("recorded", "ignored", "nothing new")
+_QUIET = ("recorded", "ignored", "duplicate", "nothing new")  # the last: rows of 0.1
 
 Column = tuple[str, str, str]  # source (store or store and pixel), event, currency
 

@@ -1,4 +1,4 @@
-"""Counts of webhooks that store nothing: refused, ignored, nothing new."""
+"""Counts of webhooks that store nothing: refused, ignored, duplicate."""
 
 import time
 from collections import Counter

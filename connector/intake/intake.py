@@ -131,12 +131,12 @@ class Intake:
 
     def _store(self, webhook: Webhook, platform: Platform, store: Store, examination: Examination) -> Handled:
         if not examination.events and not examination.skipped and webhook.topic not in platform.recorded_topics:
-            self._counters.add(store.name, webhook.topic, "nothing new")
-            return Handled("nothing new", examination)
+            self._counters.add(store.name, webhook.topic, "duplicate")
+            return Handled("duplicate", examination)
         for data_request in examination.data_requests:
             self._store_data_request(data_request, webhook, store)
         new = self._outbox.record(decision(webhook, store, examination, self._clock().timestamp()))
-        outcome = examination.outcome if new or not examination.events else "nothing new"
+        outcome = examination.outcome if new or not examination.events else "duplicate"
         return Handled(outcome, examination, examination.reason)
 
     def _store_data_request(self, data_request: DataRequest, webhook: Webhook, store: Store) -> None:

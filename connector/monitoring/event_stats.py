@@ -10,7 +10,7 @@ What is counted, in `what` and `detail`:
     keys      of accepted events: which match keys they had, as words, "email ip+user_agent"
     value     of accepted events: by currency, in ten-thousandths. No currency TikTok takes has more than three
               decimals, and whole numbers add up exactly on either database
-    received  webhooks, by outcome (relayed, skipped, recorded, parked, ignored, nothing new, refused)
+    received  webhooks, by outcome (relayed, skipped, recorded, parked, ignored, duplicate, refused)
 
 Where they are counted. Events: when the relay settles them, in the very transaction that writes their state, so a
 number is neither lost nor doubled by a crash; each accepted payload is read once, before that transaction begins, and a

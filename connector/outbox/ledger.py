@@ -81,7 +81,7 @@ class Ledger:
         quiet = self._nothing_new(connection, decisions, new)
         pairs = [*zip(decisions, quiet, strict=True)]
         known = [decision for decision, is_quiet in pairs if is_quiet]
-        self.count(connection, Counter((d.store, d.topic, "nothing new", hour_at(d.received_at)) for d in known))
+        self.count(connection, Counter((d.store, d.topic, "duplicate", hour_at(d.received_at)) for d in known))
         self._retell(connection, known)
         self.write(connection, [decision for decision, is_quiet in pairs if not is_quiet])
 

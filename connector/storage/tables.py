@@ -155,7 +155,7 @@ counters = Table(
     metadata,
     Column("store", StorableText, primary_key=True),
     Column("topic", StorableText, primary_key=True),
-    Column("what", StorableText, primary_key=True),  # ignored, nothing new, refused
+    Column("what", StorableText, primary_key=True),  # ignored, duplicate, refused
     Column("hour", BigInteger, primary_key=True),  # Unix seconds of its start
     Column("count", BigInteger, nullable=False),
 )

@@ -46,7 +46,7 @@ class RequestMetrics:
         self._registry = CollectorRegistry()
         self._received = Counter(
             "connector_webhooks_received",
-            "Webhooks by outcome: relayed, skipped, recorded, parked, ignored, nothing new, handshake, refused (wrong "
+            "Webhooks by outcome: relayed, skipped, recorded, parked, ignored, duplicate, handshake, refused (wrong "
             "signature), unreadable, unavailable (could not be stored), failed.",
             ("store", "platform", "topic", "outcome"),
             registry=self._registry,

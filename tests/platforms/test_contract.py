@@ -226,7 +226,7 @@ def test_while_secrets_rotate_either_of_two_verifies(outbox: Outbox) -> None:
         bench = bench_of(outbox, name, store=store)
         for secret in store.webhook_secrets:
             body = SAMPLES[name].encode(body_of(name, first_topic(bench)))
-            assert bench.take(request_of(name, first_topic(bench), body, secret)) in ("relayed", "nothing new")
+            assert bench.take(request_of(name, first_topic(bench), body, secret)) in ("relayed", "duplicate")
 
 
 # --- what is not for us ------------------------------------------------------------------------------
@@ -268,10 +268,10 @@ def test_the_same_webhook_twice_is_one_event_and_one_line(bench: Bench) -> None:
     request = sample_request(bench.store.platform, first_topic(bench))
     assert bench.take(request) == "relayed"
     events = bench.events()
-    assert bench.take(request) == "nothing new"
+    assert bench.take(request) == "duplicate"
     assert bench.events() == events
     assert bench.lines(events[0][1]) == ["relayed"]
-    assert bench.counted("nothing new") == 1
+    assert bench.counted("duplicate") == 1
 
 
 @pytest.mark.parametrize("name", PLATFORM_NAMES)
@@ -285,7 +285,7 @@ def test_in_whatever_order_and_however_often_topics_come_each_event_is_there_onc
     ] * 2
     random.Random(seed).shuffle(requests)
     for request in requests:
-        assert bench.take(request) in ("relayed", "nothing new")
+        assert bench.take(request) in ("relayed", "duplicate")
     of = journey()
     assert bench.events() == sorted(
         [
@@ -476,7 +476,7 @@ def test_a_bug_of_ours_parks_the_webhook_and_the_healthy_code_relays_it(
     assert not OutboxQueries(outbox.database).parked()
     # The line of the parked body now tells how the story went on.
     assert healthy.lines(healthy.events()[0][1]) == ["relayed"]
-    assert healthy.take(request) == "nothing new"
+    assert healthy.take(request) == "duplicate"
 
 
 def test_what_is_unsealed_is_the_very_webhook(bench: Bench) -> None:
@@ -581,7 +581,7 @@ def test_any_value_in_any_optional_field_never_costs_the_event(
     request = request_of(name, topic, written(with_value(body, path, value)))
     outcome = bench.take(request)
     parked = OutboxQueries(outbox.database).parked()[-1:]
-    assert outcome in ("relayed", "nothing new") or not SAMPLES[name].DECISIVE.isdisjoint(path), (path, parked)
+    assert outcome in ("relayed", "duplicate") or not SAMPLES[name].DECISIVE.isdisjoint(path), (path, parked)
     assert outcome != "parked", parked[0].reason
     if not SAMPLES[name].DECISIVE.isdisjoint(path):
         return

@@ -98,7 +98,7 @@ def outcome(webhook: Webhook | None, platform: str) -> dict[str, Any]:
         return {"outcome": "parked", "reason": str(error)}
     found: dict[str, Any] = {"outcome": seen.outcome}
     if not seen.events and not seen.skipped and webhook.topic not in module.recorded_topics:
-        found["outcome"] = "nothing new"
+        found["outcome"] = "duplicate"
     if seen.object_key:
         found["object"] = seen.object_key
     if seen.events:

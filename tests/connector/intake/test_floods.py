@@ -145,5 +145,5 @@ def test_an_old_signed_body_is_no_sale_of_today(bench: Bench, name: str, days: i
     for topic in sorted(platform.event_topics):
         sent = structs.replace(request, headers={**headers, TOPIC[store.platform]: topic}, received_at=later)
         outcome = intake.take(store, sent)
-        assert outcome in ("nothing new", "skipped", "parked") or days <= 6, topic
+        assert outcome in ("duplicate", "skipped", "parked") or days <= 6, topic
     assert bench.rows()["events"] <= max(known, 2 if days <= 6 else 0)

@@ -50,7 +50,7 @@ def test_lines_and_counters_are_counted_by_store_and_hour(hours: Hours) -> None:
     hours.come(START + 5, store="other", outcome="recorded")
     hours.outbox.count(
         {
-            ("acme", "t", "nothing new", START): 2,
+            ("acme", "t", "duplicate", START): 2,
             ("acme", "u", "ignored", START): 3,
             ("acme", "", "refused", START): 70,
         }

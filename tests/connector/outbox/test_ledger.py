@@ -49,7 +49,7 @@ def test_each_of_a_group_is_told_or_counted_by_itself(outbox: Outbox, engine: En
         ]
     )
     assert [(row.store, row.what, row.count) for row in OutboxQueries(Database(engine)).counted()] == [
-        ("acme", "nothing new", 3)
+        ("acme", "duplicate", 3)
     ]
 
 

@@ -56,7 +56,7 @@ class TestRecord:
         assert [row.payload for row in rows(engine)] == [b'{"event_id":"acme-order-1"}']
         assert len(rows(engine, ledger)) == 1
         assert [tuple(row) for row in OutboxQueries(outbox.database).counted()] == [
-            ("acme", "orders/paid", "nothing new", 1)
+            ("acme", "orders/paid", "duplicate", 1)
         ]
 
     def test_the_same_body_twice_adds_nothing(self, outbox: Outbox, engine: Engine) -> None:
@@ -115,7 +115,7 @@ class TestRecord:
         assert len(rows(engine, ledger)) == 2
 
     def test_a_recorded_topic_is_always_told(self, outbox: Outbox, engine: Engine) -> None:
-        """Compliance requests are never "nothing new"."""
+        """Compliance requests are never "duplicate"."""
         for body in "12":
             outbox.record(decision(body, outcome="recorded", object_key="customer:1", topic="customers/redact"))
         assert len(rows(engine, ledger)) == 2

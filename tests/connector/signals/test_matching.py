@@ -237,7 +237,7 @@ class TestJoin:
         way.webhook("orders/create", **UNTOLD)
         before = way.rows(), way.lines()
         way.now += 3
-        assert way.webhook("orders/create", updated_at="2026-05-28T20:26:40+00:00", **UNTOLD) in ("nothing new",)
+        assert way.webhook("orders/create", updated_at="2026-05-28T20:26:40+00:00", **UNTOLD) in ("duplicate",)
         assert (way.rows()[0].due_at, way.rows()[0].payload) == (before[0][0].due_at, before[0][0].payload)
         assert len(way.rows()) == 1
 

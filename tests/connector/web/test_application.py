@@ -62,7 +62,7 @@ def test_a_signed_webhook_is_answered_200_once_stored(client, order, outbox):
     answer = client.post("/webhooks/acme", data=body, headers=headers)
     assert (answer.status_code, answer.json) == (200, {"outcome": "relayed"})
     assert len(outbox.lanes_due(datetime.now(UTC).timestamp() + 1)) == 1
-    assert client.post("/webhooks/acme/", data=body, headers=headers).json == {"outcome": "nothing new"}
+    assert client.post("/webhooks/acme/", data=body, headers=headers).json == {"outcome": "duplicate"}
 
 
 def test_signed_but_not_json_is_400(client, config):

@@ -78,7 +78,7 @@ class TestRequests:
         name = "connector_webhooks_received_total"
         assert {key[1:]: value for key, value in counted.items() if key[0] == name} == {
             ("relayed", "shopify", "acme", "orders/create"): 1,
-            ("nothing new", "shopify", "acme", "orders/create"): 1,
+            ("duplicate", "shopify", "acme", "orders/create"): 1,
             ("refused", "shopify", "acme", "orders/create"): 1,
             ("unreadable", "shopify", "acme", "orders/create"): 1,
         }
