@@ -1,1 +1,1 @@
-"""Settings: the environment and the stores file become one checked `Config`, and its plain-language summary."""
+"""Settings: the environment and the stores file, validated into one `Config`, and its plain-language summary."""

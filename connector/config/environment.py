@@ -15,21 +15,22 @@ from connector.config.model import table_model, validate
 from connector.config.stores_file import Reading
 from connector.config.wording import one_of, wording
 from connector.core import logs
-from connector.core.values import Text, Value, WebUrl, checked, text, web_url
+from connector.core.values import Text, Value, WebUrl, checked, refuse, text, web_url
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-VANISHING_DISKS = ("DYNO", "K_SERVICE", "RENDER", "RAILWAY_ENVIRONMENT")
+EPHEMERAL_DISKS = ("DYNO", "K_SERVICE", "RENDER", "RAILWAY_ENVIRONMENT")
 
 
 def number(low: int, high: int = 999_999_999) -> Value:
-    """A whole number, written as a text: the environment has nothing else."""
-    bounds = f"{low} to {high}" if high < 999_999_999 else f"at least {low}"
+    """Return the type of whole numbers written as texts, as in the environment."""
+    must = f"be a whole number of {f'{low} to {high}' if high < 999_999_999 else f'at least {low}'}"
 
-    def good(digits: str) -> bool:
-        return bool(re.fullmatch("[0-9]{1,9}", digits)) and low <= int(digits) <= high
+    def read(value: object) -> int:
+        digits = text(value)
+        good = re.fullmatch("[0-9]{1,9}", digits) and low <= int(digits) <= high
+        return int(digits) if good else refuse(f"must {must}")
 
-    digits = checked(good, f"be a whole number of {bounds}")
-    return Value(lambda value: int(str(digits.read(value))), digits.must)
+    return Value(read, must)
 
 
 DATABASE_URL = "be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"
@@ -46,34 +47,35 @@ def _database_url(value: object) -> str:
     if spelling == "sqlite" and not url.host:
         file = url.database or ":memory:"
         if ":memory:" in file or "memory" in url.query.get("mode", ()):
-            raise ValueError(f"{allowed}; SQLite in memory will not do, for several processes share the database")
+            raise ValueError(f"{allowed}; SQLite in memory does not work, because several processes share the database")
     elif spelling != "postgresql+psycopg":
         raise ValueError(allowed)
     return f"{spelling}://{rest}"
 
 
 def _alert_url(address: str) -> bool:
-    """Often a secret, so it travels encrypted, or not beyond this machine."""
+    """Require https, except on this machine: the address is often a secret."""
     if not web_url(address.rstrip("/")):
         return False
     parts = urlsplit(address)
     try:
-        near = parts.hostname == "localhost" or ip_address(parts.hostname or "").is_loopback
+        is_local = parts.hostname == "localhost" or ip_address(parts.hostname or "").is_loopback
     except ValueError:
-        near = False
-    return parts.scheme == "https" or near
+        is_local = False
+    return parts.scheme == "https" or is_local
 
 
 LogLevel = checked(LOG_LEVELS.__contains__, one_of(LOG_LEVELS).removeprefix("must "), shape=str.upper)
 AlertUrl = checked(
     _alert_url,
-    "be an absolute https address without a password in it; http is taken for this machine only (localhost, 127.0.0.1)",
+    "be an absolute https address without a password in it; http is allowed only for this machine (localhost, "
+    "127.0.0.1)",
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Environment:
-    """The settings that need no stores file. Addresses but `alert_url` have no trailing slash; "" means not set."""
+    """The settings that need no stores file. Addresses except `alert_url` have no trailing slash; "" means not set."""
 
     connector_config: Annotated[str, Value(str)] = "stores.toml"
     """The stores file, or a folder whose `*.toml` are read as one."""
@@ -84,21 +86,21 @@ class Environment:
     )
     """The database."""
     allow_sqlite: Annotated[bool, Value(lambda value: value == "1")] = False
-    """`1` allows SQLite on a host whose disk usually vanishes, if the file is on a mounted volume."""
+    """`1` allows SQLite on a host that loses its disk at a restart, if the file is on a mounted volume."""
     events_api_url: WebUrl = "https://business-api.tiktok.com/open_api/v1.3"
-    """The address of the Events API; another one for a test, such as the sandbox's."""
+    """The address of the Events API; change it for tests only, such as to the sandbox's."""
     port: Annotated[int, number(1, 65535)] = 8000
     """The port the server listens on, on all addresses."""
     web_concurrency: Annotated[int, number(1)] = field(default_factory=lambda: min(os.cpu_count() or 1, 4))
-    """The number of the server's processes; not set: one for each processor core, at most 4."""
+    """The number of server processes; not set: one for each processor core, at most 4."""
     public_url: WebUrl = ""
     """The https address of this server, where shops deliver webhooks and browsers deliver signals."""
     trusted_proxies: Annotated[int, number(0)] = 0
-    """The number of proxies before this server, 1 on most hosts: so many entries of X-Forwarded-For are trusted."""
+    """The number of proxies before this server, 1 on most hosts: that many entries of X-Forwarded-For are trusted."""
     admin_password: Text = field(default="", repr=False)
     """The password of the dashboard at `/` and of `/metrics`; use 16 random characters or more."""
     alert_url: Annotated[str, AlertUrl] = field(default="", repr=False)
-    """Where problems are posted: a Slack-compatible incoming webhook; see [Alerts](running.md#alerts)."""
+    """The address that problems are posted to: a Slack-compatible incoming webhook; see [Alerts](running.md#alerts)."""
     log_format: Literal["text", "json"] = field(default_factory=logs.usual_form)
     """The form of log lines; not set: `text` on a terminal, else `json`."""
     log_level: Annotated[str, LogLevel] = "INFO"
@@ -110,23 +112,23 @@ Variables = table_model("Environment", Environment, config=ConfigDict(alias_gene
 
 
 def read_environment(reading: Reading) -> Environment:
-    """Read the environment and note every fault. An empty variable counts as not set, as hosts have it."""
-    given = {name: reading.environ.get(name, "") for name in VARIABLES}
+    """Read the environment and note every fault. An empty variable counts as not set, as on most hosts."""
+    given = {name: value for name in VARIABLES if (value := reading.environ.get(name, "")).strip()}
     stripped = {name: value if name == "STORES_TOML" else value.strip() for name, value in given.items()}
-    values, faults = validate(Variables, {name: value for name, value in stripped.items() if value.strip()}, {})
+    values, faults = validate(Variables, stripped, {})
     for fault in faults:
         reading.problem(str(fault["loc"][0]), wording(fault))
     environment = Environment(**values)
     if not any(fault["loc"] == ("DATABASE_URL",) for fault in faults):
-        _refuse_vanishing_disk(environment, reading)
+        _refuse_ephemeral_disk(environment, reading)
     return environment
 
 
-def _refuse_vanishing_disk(environment: Environment, reading: Reading) -> None:
-    sign = next((name for name in VANISHING_DISKS if reading.environ.get(name)), None)
+def _refuse_ephemeral_disk(environment: Environment, reading: Reading) -> None:
+    sign = next((name for name in EPHEMERAL_DISKS if reading.environ.get(name)), None)
     if sign and environment.database_url.startswith("sqlite") and not environment.allow_sqlite:
         reading.problem(
             "DATABASE_URL",
-            f"SQLite would lose its file with this host's disk ({sign} is set); set DATABASE_URL to a PostgreSQL "
-            "database, or ALLOW_SQLITE=1 if the file is on a mounted volume",
+            f"SQLite would lose its file when this host replaces its disk ({sign} is set); set DATABASE_URL to a "
+            "PostgreSQL database, or ALLOW_SQLITE=1 if the file is on a mounted volume",
         )

@@ -1,22 +1,22 @@
-"""The settings as pydantic models, made of the dataclasses that state them, and how their faults are worded."""
+"""The settings as pydantic models, made of the dataclasses that define them, and their validation."""
 
 import json
 import re
 from copy import deepcopy
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Annotated, Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic_core import ErrorDetails
 
-from connector.core.store import EventIdTemplates, Pixel, Store
+from connector.core.store import DEFAULT_EVENTS, EventIdTemplates, Pixel, Store
 from connector.core.values import duration
 
 Table = dict[str, Any]
 Loc = tuple[int | str, ...]
 
-OTHER_NAMES = {"shops": "shop", "code": "pixel"}  # fields that the file names otherwise
+OTHER_NAMES = {"shops": "shop", "code": "pixel"}  # fields that have another name in the file
 NOT_IN_FILE = ("name", "placeholders")
 STORE_NAME = "[a-z0-9-]+"
 PIXEL_KEYS = ("pixel", "access_token", "test_event_code")
@@ -29,9 +29,9 @@ class Retention:
     keep_payloads: Annotated[timedelta, duration()] = timedelta(days=7)
     """How long the payloads of finished events are kept."""
     keep_ledger: Annotated[timedelta, duration()] = timedelta(days=90)
-    """How long the line about each webhook is kept."""
+    """How long the ledger line of each webhook is kept."""
     keep_parked: Annotated[timedelta, duration()] = timedelta(days=14)
-    """How long parked webhooks and events are kept, which need someone to look at them."""
+    """How long parked webhooks and failed events are kept, which need someone's attention."""
 
 
 def key_of(field: str) -> str:
@@ -40,7 +40,7 @@ def key_of(field: str) -> str:
 
 
 def table_model(name: str, *classes: Any, config: ConfigDict) -> type[BaseModel]:
-    """Make the model of one table, with the fields of all `classes`. No key is required: it may be in [defaults]."""
+    """Create the model of one table, with the fields of all `classes`. No key is required: it can be in [defaults]."""
     hints = {name: hint for cls in classes for name, hint in get_type_hints(cls, include_extras=True).items()}
     keys: Any = {name: (hint, None) for name, hint in hints.items() if name not in NOT_IN_FILE}
     return create_model(name, __config__=config, **keys)
@@ -52,18 +52,15 @@ ConnectorTable = table_model("Retention", Retention, config=FILE)
 
 
 def usual_tables(name: str) -> Table:
-    """Return the tables of the store `name` whose keys have a default each."""
-    (events,) = (field.default_factory for field in fields(Store) if field.name == "events")
-    assert events is not MISSING
-    ids = EventIdTemplates.of_store(name)
+    """Return the default tables of the store `name`, whose keys override the defaults one by one."""
     return {
-        "events": {milestone: list(names) for milestone, names in events().items()},
-        "event_id": {field.name: getattr(ids, field.name) for field in fields(ids)},
+        "events": {milestone: list(names) for milestone, names in DEFAULT_EVENTS.items()},
+        "event_id": asdict(EventIdTemplates.of_store(name)),
     }
 
 
 def validate(model: type[BaseModel], values: Table, usual: Table) -> tuple[Table, list[ErrorDetails]]:
-    """The fields that `values` (over the tables of `usual`) gives, and the faults of all that it does not give."""
+    """Return the valid fields of `values`, laid over the tables of `usual`, and the faults of the others."""
     faults: list[ErrorDetails] = []
     try:
         read = model.model_validate(_over(values, usual))
@@ -82,7 +79,7 @@ def _over(values: Table, usual: Table) -> Table:
 
 
 def _remove(values: Table, loc: Loc) -> None:
-    """Remove what is at `loc`, and of a list the whole list."""
+    """Remove the value at `loc`; for an entry of a list, the whole list."""
     key, *rest = loc
     if rest and isinstance(rest[0], str) and isinstance(values.get(str(key)), dict):
         _remove(values[str(key)], tuple(rest))
@@ -91,7 +88,7 @@ def _remove(values: Table, loc: Loc) -> None:
 
 
 def joined(place: str, *keys: int | str) -> str:
-    """The dotted path of `keys` in `place` ("" is the document), as TOML would write it."""
+    """Return the dotted path of `keys` in `place` ("" is the document), as TOML writes it."""
     for key in keys:
         written = key if isinstance(key, int) or re.fullmatch("[A-Za-z0-9_-]+", key) else json.dumps(key)
         place = f"{place}[{key}]" if isinstance(key, int) else f"{place}.{written}" if place else str(written)

@@ -1,4 +1,4 @@
-"""The tables of docs/configuration.md, made of the model."""
+"""The tables of docs/configuration.md, generated from the model."""
 
 import json
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ BEGIN, END = "<!-- settings: begin (generated) -->", "<!-- settings: end -->"
 
 
 def page(text: str) -> str:
-    """Return the page with the tables between its two markers written anew. Raises ValueError without markers."""
+    """Return the page with new tables between its two markers. Raises ValueError without markers."""
     before, _, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not end:
@@ -29,7 +29,7 @@ def markdown() -> str:
 
 def _environment() -> Iterator[str]:
     config = ConfigDict(use_attribute_docstrings=True, alias_generator=str.upper)
-    adapter = TypeAdapter(list[Environment], config=config)  # a list, for pydantic takes no config beside a dataclass
+    adapter = TypeAdapter(list[Environment], config=config)  # a list, as a dataclass takes no config here
     (table,) = adapter.json_schema(schema_generator=TomlSchema)["$defs"].values()
     yield from ("## Environment variables", "")
     yield from _rows("Variable", {name: described(node) for name, node in table["properties"].items()}, "see there")
@@ -65,7 +65,7 @@ def _rows(name: str, keys: dict[str, Any], no_default: str) -> Iterator[str]:
 
 
 def _platforms() -> Iterator[str]:
-    """The defaults and rules that a platform sets."""
+    """Yield the defaults and rules that each platform sets."""
     yield from (
         "## Platforms",
         "",

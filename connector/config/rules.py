@@ -1,4 +1,4 @@
-"""What no reader of one key can see: rules between the keys of a store, and between stores."""
+"""Rules between the keys of a store, and between stores."""
 
 import re
 from collections.abc import Mapping
@@ -13,22 +13,22 @@ from connector.config.wording import one_of
 from connector.core.registry import installed_platforms
 from connector.core.store import ApiKeys, Store
 
-# What TikTok's own apps and plugins for shop systems send, under random event_ids that nothing can deduplicate.
+# Events of TikTok's own apps and plugins for shop systems. Their event_ids are random, so nothing can deduplicate them.
 OFFICIAL_EVENTS = frozenset({"Purchase", "CompletePayment", "InitiateCheckout"})
 API_KEYS = tuple(field.name for field in fields(ApiKeys))
 EVENT_IDS = ("order", "checkout", "customer")
 
 
 def check_name(name: str, reading: Reading) -> None:
-    """Refuse a store's name that does not fit into the URL of its webhooks."""
+    """Reject a store's name that does not fit into the URL of its webhooks."""
     reserved = installed_platforms().facts(name).shared_url  # /webhooks/NAME serves all stores of that platform
     if reserved or not re.fullmatch(STORE_NAME, name):
-        beside = f', and is not "{name}"' if reserved else ""
-        reading.problem(joined("stores", name), f'a store\'s name is made of a-z, 0-9 and "-"{beside}')
+        exception = f', and is not "{name}"' if reserved else ""
+        reading.problem(joined("stores", name), f'a store\'s name is made of a-z, 0-9 and "-"{exception}')
 
 
 def has_api_keys(section: Section, *keys: str) -> bool:
-    """Return True if the store has any of these keys (by default, any key) to the shop's API, good or faulty."""
+    """Return True if the store has any of these keys (default: any key) to the shop's API, valid or not."""
     table = section.values.get("api")
     return isinstance(table, dict) and any(key in table for key in keys or API_KEYS)
 
@@ -39,7 +39,7 @@ def check_store(store: Store, section: Section) -> None:
     if store.reconcile and not store.api:
         section.problem(f"needs the shop's keys in [{section.path('api')}]", "reconcile")
     if store.reconcile and store.reconcile < timedelta(minutes=1):
-        section.problem('must be at least "1m", out of regard for the shop; "15m" is usual', "reconcile")
+        section.problem('must be at least "1m", to limit the load on the shop; "15m" is usual', "reconcile")
     codes = [pixel.code for pixel in store.pixels if pixel.code]
     if len(set(codes)) < len(codes):
         section.problem("the same pixel twice; every event would be sent twice", "pixels")
@@ -48,7 +48,7 @@ def check_store(store: Store, section: Section) -> None:
 
 
 def _check_platform(store: Store, section: Section) -> None:
-    """A platform that is installed, and what its facts allow."""
+    """Require an installed platform, and settings that its facts allow."""
     registry, platform = installed_platforms(), store.platform
     if platform and platform not in registry:
         section.problem(one_of(registry) + section.shown("platform"), "platform")
@@ -58,20 +58,20 @@ def _check_platform(store: Store, section: Section) -> None:
     for number, shop in enumerate(store.shops, 1):
         if not shop.endswith(facts.shop_suffix):
             section.problem(f"entry {number} {facts.shop_error}" if number > 1 else facts.shop_error, "shop")
-    given = {key for key in API_KEYS if has_api_keys(section, key)}
-    if given and given not in [set(keys) for keys in facts.api_credentials]:
+    keys_given = {key for key in API_KEYS if has_api_keys(section, key)}
+    if keys_given and keys_given not in [set(keys) for keys in facts.api_credentials]:
         allowed = ", or ".join(" and ".join(keys) for keys in facts.api_credentials) or "no [api]"
         section.problem(f"platform {platform} takes {allowed}", "api")
     if store.signals and not facts.signals:
         section.problem(
-            f"of no use with {platform}, whose shop writes what the browser knows into the order itself; leave "
-            "it out, or out of [defaults] and in the stores of other platforms",
+            f"not supported with {platform}, whose shop writes the browser's data into the order itself; remove it, or "
+            "move it from [defaults] to the stores of other platforms",
             "signals",
         )
 
 
 def _refuse_double_senders(store: Store, section: Section) -> None:
-    """With TikTok's own app on the pixel every Purchase and InitiateCheckout of ours would be a second one."""
+    """Reject events that TikTok's own app already sends on the pixel: each would count twice."""
     for milestone, names in store.events.items():
         own = milestone in ("order_paid", "checkout_started") and names
         if own or OFFICIAL_EVENTS & set(names):
@@ -84,7 +84,7 @@ def _refuse_double_senders(store: Store, section: Section) -> None:
 
 
 def check_clashes(stores: Mapping[str, Store], reading: Reading) -> None:
-    """Two stores on one pixel must neither send the same orders nor make the same ids."""
+    """Reject two stores on one pixel that send the same orders or can make the same event_ids."""
     codes = {name: {pixel.code for pixel in store.pixels if pixel.code} for name, store in stores.items()}
     for first, second in combinations(stores.values(), 2):
         if not codes[first.name] & codes[second.name]:
@@ -93,7 +93,7 @@ def check_clashes(stores: Mapping[str, Store], reading: Reading) -> None:
         if set(first.shops) & set(second.shops):
             reading.problem(place, f"the same shop and pixel as {other}; every event would be sent twice")
         for kind in EVENT_IDS:
-            if _may_meet(getattr(first.event_id, kind), getattr(second.event_id, kind)):
+            if _can_collide(getattr(first.event_id, kind), getattr(second.event_id, kind)):
                 reading.problem(
                     f"{place}.event_id.{kind}",
                     f"may make the same id as {other}'s on the same pixel; TikTok would take two {kind}s for one, "
@@ -101,8 +101,8 @@ def check_clashes(stores: Mapping[str, Store], reading: Reading) -> None:
                 )
 
 
-def _may_meet(one: str, two: str) -> bool:
-    """Whether two templates can give the same id: only fixed text at their beginnings or ends rules it out."""
+def _can_collide(one: str, two: str) -> bool:
+    """Return False if fixed text at the beginnings or ends of two templates keeps their ids apart."""
 
     def apart(first: str, second: str) -> bool:
         return not first.startswith(second) and not second.startswith(first)

@@ -1,4 +1,4 @@
-"""The JSON Schema of the stores file, made of the model: for editors, the documentation and the wording of faults."""
+"""The JSON Schema of the stores file, generated from the model: for editors, the documentation and error messages."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -18,7 +18,7 @@ Schema = dict[str, Any]
 
 
 class TomlSchema(GenerateJsonSchema):
-    """JSON Schema as TOML needs it: there is no null, durations are texts, `${NAME}` may stand for any text."""
+    """JSON Schema for TOML: without null, durations are texts, and `${NAME}` can stand for any text."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         """Leave out titles, which would only repeat the keys."""
@@ -50,16 +50,15 @@ class StoresFile(BaseModel):
     model_config = FILE | ConfigDict(use_attribute_docstrings=True, defer_build=True)
 
     connector: Retention
-    """How long rows stay in the database."""
     defaults: Store
-    """Any keys of a store. Every store inherits them, table by table, and may override them."""
+    """Any keys of a store. Every store inherits them, table by table, and can override them."""
     stores: dict[Annotated[str, Field(pattern=f"^{STORE_NAME}$")], Store]
     """The stores by name. The name is part of the URL of a store's webhooks and of its event_ids."""
 
 
 @cache
 def stores_file_schema() -> Schema:
-    """Return the JSON Schema of the stores file. Each property's description ends with what it takes."""
+    """Return the JSON Schema of the stores file. Each property's description ends with its rule ("Must …")."""
     schema: Schema = StoresFile.model_json_schema(schema_generator=TomlSchema)
     tables = schema["$defs"]
     store, keys = tables["Store"], tables["Store"]["properties"]
@@ -76,16 +75,16 @@ def stores_file_schema() -> Schema:
             node = tables[keys[table]["$ref"].rpartition("/")[2]]["properties"][key]
             node["default"] = default[0] if isinstance(default, list) else default
     for node in (schema, store, tables["EventIdTemplates"]):
-        del node["required"]  # what is missing in a store may be in [defaults], or has a default by the store's name
+        del node["required"]  # a missing key can be in [defaults], or its default depends on the name
     for node in (schema, *tables.values()):
         node["properties"] = {key: described(one) for key, one in node["properties"].items()}
     return {"$schema": "http://json-schema.org/draft-07/schema#", **schema}
 
 
 def described(node: Schema) -> Schema:
-    """Add what a property takes to its description."""
-    takes = next((f" Must {must}." for must in _musts(node)), "")
-    described = {"description": node["description"] + takes} if "description" in node else {}
+    """Return a property with its rule as the end of its description."""
+    rule = next((f" Must {must}." for must in _musts(node)), "")
+    described = {"description": node["description"] + rule} if "description" in node else {}
     return {**_without_must(node), **described}
 
 

@@ -1,9 +1,11 @@
-"""One table of the stores file with what it inherits: resolved, validated, every fault noted where it is written."""
+"""One table of the stores file with inherited values: references resolved, values validated, faults noted by path."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any
+from functools import reduce
+from operator import getitem
+from typing import Any, cast
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
@@ -14,14 +16,14 @@ from connector.config.wording import UNKNOWN, unknown_key, wording
 from connector.core.store import ApiKeys
 
 SECRET_KEYS = {"webhook_secrets", *(field.name for field in fields(ApiKeys))}
-SHOWN_KEYS = {"platform", "consent", "browser_pixel", "value", "currency", "content_id"}  # no place for a token
+SHOWN_KEYS = {"platform", "consent", "browser_pixel", "value", "currency", "content_id"}  # never secret
 
 
 class Section:
-    """A table over those it inherits from: its values, and where each of them is written."""
+    """A table laid over those it inherits from: its values, and the path where each is written."""
 
     def __init__(self, reading: Reading, *layers: tuple[str, Table]) -> None:
-        """`layers` are the tables with their places, nearest first."""
+        """`layers` are the tables with their paths, nearest first."""
         self.reading = reading
         self.faulty: set[Loc] = set()
         self._paths: dict[Loc, list[str]] = {(): [layers[0][0]]}
@@ -29,7 +31,7 @@ class Section:
         self.values = self._inherited((), layers)
 
     def path(self, *loc: int | str) -> str:
-        """Where a value is written, or would be."""
+        """Return the path where a value is written, or would be."""
         row = max((end for end, key in enumerate(loc, 1) if isinstance(key, int)), default=0)
         return self._paths[loc][0] if loc in self._paths else joined(self._paths[loc[:row]][0], *loc[row:])
 
@@ -38,8 +40,8 @@ class Section:
         self.reading.problem(self.path(*loc), wrong)
 
     def read(self, model: type[BaseModel], usual: Table) -> Table:
-        """Return the fields of `model` that are written well, and note every fault of the others."""
-        found, faults = validate(model, self.values, usual)
+        """Return the valid fields of `model`, and note every fault of the others."""
+        valid, faults = validate(model, self.values, usual)
         unknown = [fault["loc"] for fault in faults if fault["type"] in UNKNOWN]
         for fault in faults:
             loc = fault["loc"]
@@ -49,49 +51,46 @@ class Section:
         for loc in sorted(unknown, key=lambda loc: (len(loc), str(loc))):
             for path in self._paths[loc]:
                 self.reading.problem(path, unknown_key(model.__name__, *loc))
-        return found
+        return valid
 
     def shown(self, *loc: int | str) -> str:
-        """Return the end of a sentence that shows the value, or "" where it may be a secret."""
+        """Return the end of a message that shows the value, or "" if it can be a secret."""
         if loc[-1] not in SHOWN_KEYS or loc in self._referenced:
             return ""
         value = self._value(*loc)
         return f", not {value!r}" if isinstance(value, str) and re.fullmatch("[a-z_]{1,20}", value) else ""
 
     def _value(self, *loc: int | str) -> object:
-        found: Any = self.values
-        for key in loc:
-            found = found[key]
-        return found
+        return reduce(getitem, loc, cast(Any, self.values))
 
     def _note(self, fault: ErrorDetails, loc: Loc) -> None:
         *place, key = loc
         wrong = wording(fault)
         if place == ["pixels"] or loc == ("pixels",):
             loc, wrong = ("pixels",), f"must be one or more tables, [[{self.path('pixels')}]]"
-        elif isinstance(key, int):  # of a list, or of the one text that stands for a list
+        elif isinstance(key, int):  # an entry of a list, or the text that stands for a list of one
             listed = isinstance(self._value(*place), list)
             loc, wrong = tuple(place), f"entry {key + 1} {wrong}" if listed else wrong
         else:
             wrong += self.shown(*loc)
         self.problem(wrong.replace("[]", f"[{self.path(*loc)}]"), *loc)
 
-    def _inherited(self, loc: Loc, layers: Iterable[tuple[str, Table]]) -> Table:
-        written: dict[str, list[tuple[str, object]]] = {}
-        for place, table in layers:
-            for key, raw in table.items():
-                written.setdefault(key, []).append((joined(place, key), raw))
+    def _inherited(self, loc: Loc, layers: Sequence[tuple[str, Table]]) -> Table:
         values: Table = {}
-        for key, rows in sorted(written.items(), key=lambda item: not isinstance(item[1][0][1], dict)):
-            here, tables = (*loc, key), [(path, raw) for path, raw in rows if isinstance(raw, dict)]
-            others = [(path, raw) for path, raw in rows if not isinstance(raw, dict)]
-            nearest = others if others and rows[0] in tables else rows  # a table that inherits a value is a fault
+        written = {
+            key: [(joined(place, key), table[key]) for place, table in layers if key in table]
+            for key in dict.fromkeys(key for _, table in layers for key in table)
+        }
+        for key, rows in sorted(written.items(), key=lambda item: not isinstance(item[1][0][1], dict)):  # tables first
+            here = (*loc, key)
+            others = [row for row in rows if not isinstance(row[1], dict)]
+            nearest = others if others and isinstance(rows[0][1], dict) else rows  # a table cannot inherit a value
             self._paths[here] = [path for path, _ in nearest]
-            values[key] = self._resolved(here, *nearest[0]) if others else self._inherited(here, tables)
+            values[key] = self._resolved(here, *nearest[0]) if others else self._inherited(here, rows)
         return values
 
     def _resolved(self, loc: Loc, path: str, raw: object) -> object:
-        """`raw` with every `${NAME}` and `${file:PATH}` replaced, by None once the problem is noted."""
+        """Return `raw` with each `${NAME}` and `${file:PATH}` replaced; None after a noted problem."""
         if isinstance(raw, list):
             return [self._resolved((*loc, index), f"{path}[{index}]", entry) for index, entry in enumerate(raw)]
         if isinstance(raw, dict):
@@ -101,13 +100,12 @@ class Section:
             return raw
         try:
             value = dereferenced(raw, self.reading.environ)
-        except ValueError as refused:
-            self.reading.problem(path, str(refused))
+        except ValueError as error:
+            self.reading.problem(path, str(error))
             self.faulty.add(loc)
             return None
-        secret = SECRET_KEYS.intersection(map(str, loc))
         if value is not raw:
             self._referenced.add(loc)
-        elif secret and raw:
+        elif raw and not SECRET_KEYS.isdisjoint(loc):
             self.reading.literal_secrets[path] = None
         return value

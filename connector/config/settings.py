@@ -1,7 +1,7 @@
 """Configuration: the environment and the stores file become a `Config`, or a `ConfigError` naming every faulty key.
 
-The environment is read first, then the stores file, then each store, then the stores are compared. Every step notes its
-problems and goes on with stand-ins, so that one start shows them all. No problem ever holds a value that may be secret.
+The environment is read first, then the stores file, then each store; then the stores are compared. Each step notes its
+problems and continues with stand-ins, so that one start reports them all. No problem shows a value that can be secret.
 """
 
 import re
@@ -28,7 +28,7 @@ from connector.config.wording import missing
 from connector.core.registry import installed_platforms
 from connector.core.store import Pixel, Store
 
-# In place of required keys that are missing or faulty, so that the other keys are checked too.
+# Used for required keys that are missing or faulty, so that the other keys are checked, too.
 STAND_INS: Table = {"platform": "", "url": "", "shops": (), "webhook_secrets": (), "consent": "not_required"}
 PIXEL_STAND_INS: Table = {"code": "", "access_token": ""}
 
@@ -43,7 +43,7 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Retention, Environment):
-    """Everything a command knows at start: the environment, the stores by name, and how long rows are kept.
+    """All settings: the environment, the stores by name, and how long rows are kept.
 
     `literal_secrets` are the key paths (never the values) of secrets written into a file instead of `${NAME}`.
     """
@@ -92,7 +92,7 @@ def _stores(tables: Table, defaults: Table, reading: Reading) -> dict[str, Store
 
 
 def _store(name: str, section: Section) -> Store:
-    """Build a store of what is written well, with stand-ins for the rest."""
+    """Build a store from its valid values, with stand-ins for the others."""
     values: Table = {"pixels": ()} | section.read(
         StoreTable, usual_tables(name if re.fullmatch(STORE_NAME, name) else "-")
     )

@@ -1,6 +1,6 @@
-"""The stores file as a document: STORES_TOML, a file or a folder of files become one tree of tables.
+"""The stores file as a document: STORES_TOML, one file, or the files of a folder, read into one tree of tables.
 
-Every problem is one line, "path: what is wrong", free of what may be a secret. Reading goes on after one.
+Each problem is one line, "path: what is wrong", without values that can be secret. Reading continues after a problem.
 """
 
 import re
@@ -13,7 +13,7 @@ from connector.config.wording import suggestion
 
 
 class Reading:
-    """What one load has found so far. Dicts serve as ordered sets: a fault in [defaults] concerns every store."""
+    """The problems that one load has found. Dicts serve as ordered sets: each store repeats a fault of [defaults]."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.environ = environ
@@ -29,7 +29,7 @@ class Reading:
 
 
 def read_document(reading: Reading, path: Path) -> dict[str, Table] | None:
-    """Read [connector], [defaults] and [stores]; None if any part is unusable, for half would mislead."""
+    """Read [connector], [defaults] and [stores]; None if a part is unusable, as problems of the rest could mislead."""
     inline = reading.environ.get("STORES_TOML", "")
     files = [Path("STORES_TOML")] if inline.strip() else sorted(path.glob("*.toml")) if path.is_dir() else [path]
     sources: dict[str, Table] = {}
@@ -45,7 +45,7 @@ def read_document(reading: Reading, path: Path) -> dict[str, Table] | None:
             )
         except (OSError, UnicodeError) as error:
             reading.problem(source, f"cannot be read: {_reason(error)}")
-        except (ValueError, RecursionError) as error:  # its words may quote the text, and the text may be a secret
+        except (ValueError, RecursionError) as error:  # its message can quote the text, which can hold a secret
             place = re.search(r"\(at (line \d+, column \d+|end of document)\)$", str(error))
             reading.problem(source, f"not valid TOML{f' at {place[1]}' if place else ''}")
     if not files:
@@ -54,7 +54,7 @@ def read_document(reading: Reading, path: Path) -> dict[str, Table] | None:
 
 
 def _merged(sources: Mapping[str, Table], reading: Reading) -> dict[str, Table]:
-    """The three tables, of all files. What two files both define is a problem: neither could be meant to win."""
+    """Merge the three tables of all files. A key that two files define is a problem."""
     merged: dict[str, Table] = {"connector": {}, "defaults": {}, "stores": {}}
     origin: dict[str, str] = {}
     for source, document in sources.items():
@@ -78,7 +78,7 @@ def _merged(sources: Mapping[str, Table], reading: Reading) -> dict[str, Table]:
 
 
 def dereferenced(raw: str, environ: Mapping[str, str]) -> str:
-    """A text, or what a text that is exactly `${NAME}` or `${file:PATH}` stands for. Raises ValueError."""
+    """Return a text, or the value of a text that is exactly `${NAME}` or `${file:PATH}`. Raises ValueError."""
     if name := re.fullmatch(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", raw):
         if value := environ.get(name[1], "").strip():
             return value
@@ -99,5 +99,5 @@ def _reason(error: OSError | ValueError) -> str:
 
 
 def _quoted(file: str | Path) -> str:
-    """A file's name, on one line whatever it holds."""
+    """Return a file's name on one line, whatever characters it has."""
     return str(file) if str(file).isprintable() else ascii(str(file))

@@ -1,4 +1,4 @@
-"""What a store's choices come to, in plain words, and which of them somebody would rather know of."""
+"""The effects of a store's settings in plain words, and warnings about probable mistakes."""
 
 from collections.abc import Iterator
 
@@ -12,9 +12,9 @@ STANDARD = frozenset({
     "CustomizeProduct", "Download", "FindLocation", "InitiateCheckout", "Lead", "PlaceAnOrder", "Purchase", "Schedule",
     "Search", "StartTrial", "SubmitApplication", "Subscribe", "ViewContent",
 })  # fmt: skip
-# Old names that TikTok turns into new ones. https://ads.tiktok.com/help/article/how-to-adopt-tiktoks-updated-standard-events
+# Old names that TikTok replaces. https://ads.tiktok.com/help/article/how-to-adopt-tiktoks-updated-standard-events
 RETIRED = {"CompletePayment": "Purchase", "SubmitForm": "Lead"}
-# Names that TikTok reserves and maps by itself. https://ads.tiktok.com/help/article/reserved-events
+# Names that TikTok reserves and maps to standard events. https://ads.tiktok.com/help/article/reserved-events
 RESERVED = {
     "AddBilling": "AddPaymentInfo",
     "Checkout": "PlaceAnOrder",
@@ -24,7 +24,7 @@ RESERVED = {
     "StartCheckout": "InitiateCheckout",
 }
 
-_WHO: dict[Milestone, str] = {
+_SUBJECTS: dict[Milestone, str] = {
     "order_placed": "An order",
     "order_paid": "An order",
     "checkout_started": "A checkout",
@@ -33,27 +33,27 @@ _WHO: dict[Milestone, str] = {
 
 
 def plain_words(store: Store) -> Iterator[str]:
-    """The effective mapping, one sentence a line."""
+    """Yield the effects of the settings, one sentence a line."""
     for milestone, names in store.events.items():
         if names:
-            sent = " and as ".join(names)
-            yield f"{_WHO[milestone]} is sent as {sent} when {_when(milestone, store)}{_worth(milestone, store)}."
+            sent = f"{_SUBJECTS[milestone]} is sent as {' and as '.join(names)}"
+            yield f"{sent} when {_when(milestone, store)}{_value(milestone, store)}."
         else:
             yield f"{milestone} is not sent (events.{milestone} is off)."
-    yield f"Only of kind {', '.join(store.orders.include)} (orders.include){_exclusions(store)}."
-    yield f"Products are named by {store.mapping.content_id}; people by external_id {store.external_id or '(off)'}."
+    yield f"Only orders of kind {', '.join(store.orders.include)} are sent (orders.include){_exclusions(store)}."
+    yield f"Items are identified by {store.mapping.content_id}; people by external_id {store.external_id or '(off)'}."
     yield _consent(store)
     if store.signals:
         checkouts, orders = (hold.total_seconds() for hold in (store.signals.hold_checkout, store.signals.hold_order))
         yield f"Checkouts wait up to {checkouts:g} s, orders up to {orders:g} s, for the browser's signals (signals)."
     if store.browser_pixel != "none":
         chosen = f"browser_pixel = {store.browser_pixel}"
-        yield f"The browser sends orders and checkouts too ({chosen}): at most 47 hours old."
+        yield f"The browser also sends orders and checkouts ({chosen}), so they are sent only up to 47 hours old."
     if store.limited_data_use:
         states = ", ".join(store.limited_data_use)
         yield f"Limited Data Use for shoppers in {states}; without a public ip they are skipped."
     for pixel in store.pixels:
-        where = f"to Test Events ({pixel.test_event_code}), not for real" if pixel.test_event_code else "for real"
+        where = f"Test Events only ({pixel.test_event_code})" if pixel.test_event_code else "live"
         yield f"Pixel {pixel.code}: {where}."
 
 
@@ -70,7 +70,7 @@ def _when(milestone: Milestone, store: Store) -> str:
     return "it begins" if milestone == "checkout_started" else "a customer opens an account"
 
 
-def _worth(milestone: Milestone, store: Store) -> str:
+def _value(milestone: Milestone, store: Store) -> str:
     if milestone == "customer_registered":
         return ""
     whole = "its total" if store.mapping.value == "total" else "its items as priced"
@@ -86,41 +86,41 @@ def _exclusions(store: Store) -> str:
         ("paid with", orders.exclude_gateways),
         ("with an e-mail at", orders.exclude_email_domains),
     )
-    said = [f"{word} {' or '.join(chosen)}" for word, chosen in named if chosen]
-    said += ["worth zero"] if orders.exclude_zero else []
-    return f"; not those {', '.join(said)}" if said else ""
+    excluded = [f"{word} {' or '.join(chosen)}" for word, chosen in named if chosen]
+    excluded += ["worth zero"] if orders.exclude_zero else []
+    return f"; not those {', '.join(excluded)}" if excluded else ""
 
 
 def _consent(store: Store) -> str:
     if store.consent == "not_required":
-        return "No consent is asked for (consent)."
-    whose = "everybody" if store.consent == "required" else "shoppers in the EEA, the UK and Switzerland"
+        return "Consent is not required (consent)."
+    whose = "" if store.consent == "required" else " in the EEA, the UK and Switzerland"
     key = store.consent_source.key
     where = f"{key} = {' or '.join(store.consent_source.granted)}" if key else "(no consent_source.key is set)"
     if store.signals:
         where = f"{where}, or the browser's signals" if key else "in the browser's signals"
-    return f"Of {whose} only those are sent who said yes: {where}."
+    return f"Events of shoppers{whose} are sent only with consent: {where}."
 
 
 def warnings(store: Store) -> Iterator[str]:
-    """What is allowed and probably not meant."""
+    """Yield a warning for each setting that is valid but probably not intended."""
     for milestone, names in store.events.items():
         for name in names:
             if doubt := _name_doubt(name):
                 yield f"events.{milestone}: {doubt}"
         merged = [RETIRED.get(name, RESERVED.get(name, name)) for name in names]
         if len(set(merged)) < len(merged):
-            yield f"events.{milestone}: TikTok takes {' and '.join(names)} for one event, so it counts twice"
+            yield f"events.{milestone}: TikTok treats {' and '.join(names)} as one event, so it counts twice"
     placed, paid = store.events["order_placed"], store.events["order_paid"]
     if placed and paid and not set(placed) & set(paid):
         yield f"{placed[0]} and {paid[0]} both carry the order's value: never add them up, optimise on one"
     if store.consent != "not_required" and not store.consent_source.key and not store.signals:
-        yield "consent is asked for, but consent_source.key is not set: nobody can say yes, so they are all skipped"
+        yield "consent is required, but consent_source.key is not set, so no consent is found and events are skipped"
     platforms = installed_platforms()
     missing = platforms.facts(store.platform).paid_statuses - set(store.orders.paid_statuses)
     if store.orders.paid_statuses and missing:
-        whose = f"{platforms.title(store.platform)}'s own rule"
-        yield f"orders.paid_statuses replaces {whose} and leaves out {', '.join(sorted(missing))}"
+        rule = f"{platforms.title(store.platform)}'s own rule"
+        yield f"orders.paid_statuses replaces {rule} and leaves out {', '.join(sorted(missing))}"
     if not store.country:
         yield "country is not set: phone numbers typed without country code and address are left out"
 
@@ -129,7 +129,9 @@ def _name_doubt(name: str) -> str:
     if name == "PlaceAnOrder":
         return "TikTok ends PlaceAnOrder in 2027; until then it works in full"
     if name in RETIRED or name in RESERVED:
-        return f"{name} is an old or reserved name, TikTok makes {RETIRED.get(name) or RESERVED[name]} of it; use that"
+        return (
+            f"{name} is an old or reserved name, which TikTok maps to {RETIRED.get(name) or RESERVED[name]}; use that"
+        )
     if name in STANDARD:
         return ""
     close = next((standard for standard in STANDARD if standard.lower() == name.lower()), "")

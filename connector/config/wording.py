@@ -1,4 +1,4 @@
-"""The wording of faults: pydantic's types of error become the second half of a sentence, without the value."""
+"""The wording of faults: each of pydantic's error types as the second half of a sentence, without the value."""
 
 import difflib
 import json
@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterable
 
 from pydantic_core import ErrorDetails
 
-UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")  # pydantic's types of error for an unknown key
+UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")  # pydantic's error types for an unknown key
 
 
 def one_of(allowed: Iterable[str]) -> str:
-    """Say what a value must be one of."""
+    """Return the rule that a value must be one of `allowed`."""
     return "must be one of " + ", ".join(json.dumps(one) for one in allowed)
 
 
-WORDING: dict[str, Callable[[ErrorDetails], str]] = {  # by pydantic's types of errors; [] is the table's own path
+WORDING: dict[str, Callable[[ErrorDetails], str]] = {  # by pydantic's error types; [] stands for the table's path
     "value_error": lambda fault: str(fault["ctx"]["error"]),
     "literal_error": lambda fault: one_of(re.findall("'([^']*)'", fault["ctx"]["expected"])),
     "dataclass_type": lambda fault: "must be a table, []",
@@ -25,7 +25,7 @@ WORDING: dict[str, Callable[[ErrorDetails], str]] = {  # by pydantic's types of 
 
 
 def wording(fault: ErrorDetails) -> str:
-    """Say what is wrong with a value, without the value: it may be a secret."""
+    """Return what is wrong with a value, without the value: it can be a secret."""
     return WORDING[fault["type"]](fault)
 
 
@@ -36,7 +36,7 @@ def suggestion(key: str, known: Iterable[str]) -> str:
 
 
 def missing(key: str) -> str:
-    """Say what belongs to a required key of a store or of a pixel."""
+    """Return the message for a missing key of a store or pixel, with the key's description."""
     from connector.config.schema import keys_of  # noqa: PLC0415 (not loaded where nothing is wrong)
 
     what, _, must = keys_of("Store")[key]["description"].partition(" Must ")
@@ -45,7 +45,7 @@ def missing(key: str) -> str:
 
 
 def unknown_key(table: str, *loc: int | str) -> str:
-    """Say what an unknown key may be instead; `table` is "Store" or "Retention"."""
+    """Return the message for an unknown key of "Store" or "Retention", with the nearest known key."""
     from connector.config.schema import keys_of  # noqa: PLC0415
 
     *place, key = loc

@@ -1,4 +1,4 @@
-"""The vocabulary: events, stores, webhooks, and how a request is read and verified.
+"""The vocabulary: events, stores, webhooks, and the reading and verification of requests.
 
 Only values, pure functions, and the protocols that a platform implements: no database, no web framework, no TikTok.
 """

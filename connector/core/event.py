@@ -1,7 +1,7 @@
-"""Events: what happened in a shop, to whom and for how much, in the same words for every shop system.
+"""Events: what happened in a shop, to whom and for how much, in one vocabulary for all shop systems.
 
-All are plain data: they can be compared and stored. Every webhook makes dozens of them, and msgspec's structs take a
-tenth of the time of a frozen dataclass.
+All types are plain data that can be compared and stored. A webhook creates dozens of them; msgspec's structs take a
+tenth of the time of frozen dataclasses.
 """
 
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from connector.core.store import Milestone
 
-# A note on events whose shopper the shop knows and the connector may not know.
+# The note on events for which the shop withholds the shopper's personal data.
 PERSONAL_DATA_WITHHELD = "the shop withholds personal data"
 
 
@@ -32,7 +32,7 @@ class Address(Struct, frozen=True):
 class Customer(Struct, frozen=True):
     """The shopper as the shop knows them, in plain text; `connector.mapping` hashes it.
 
-    `address` is the most complete one (billing first); `destination` is where the order goes (shipping first), and
+    `address` is the most complete one (billing first); `destination` is where the order goes (shipping first); it
     decides which privacy law applies.
     """
 
@@ -64,9 +64,9 @@ class Item(Struct, frozen=True):
 
 
 class TotalBreakdown(Struct, frozen=True):
-    """The amounts that make up an order's total, in major units of its currency; None where the shop gives none.
+    """The amounts that make up an order's total, in major units of its currency; None for those the shop does not give.
 
-    No amount is part of another. `goods`, `gift_cards` (bought, not paid with), `shipping` and `fees` are after
+    The amounts do not overlap. `goods`, `gift_cards` (bought, not paid with), `shipping` and `fees` are after
     discounts and without tax. `priced_with_tax`: the shop's prices include tax, and so do those of `Event.items`.
     """
 
@@ -86,11 +86,11 @@ class Event(Struct, frozen=True):
     """One milestone of one order, checkout or customer.
 
     `ids` holds the values of the event_id templates' placeholders (order_id, checkout_token …).
-    `total` is the shop's own, in major units of `currency`, with the decimals the shop gave. `breakdown` may be None
+    `total` is the shop's own, in major units of `currency`, with the decimals the shop gave. `breakdown` can be None
     unless `store.mapping.needs_breakdown`. `tags` and `gateways` (ids and names of payment methods) are as the shop
     writes them.
-    `occurred_at` and `changed_at` are aware. `changed_at` is when the body was written; None if the shop does not say,
-    or the store expects no browser signals.
+    `occurred_at` and `changed_at` are aware. `changed_at` is when the body was written; None if the shop does not
+    say, or the store expects no browser signals.
     """
 
     milestone: Milestone
@@ -126,7 +126,7 @@ DataRequestKind = Literal["erase_person", "erase_store", "export", "uninstalled"
 class DataRequest(Struct, frozen=True):
     """A data-subject request or an uninstall notice from a shop, in plain text as the shop wrote it.
 
-    `erase_person` and `export` identify a person by any of the fields; the other two concern the shop as a whole.
+    `erase_person` and `export` identify a person by any of the fields; the other two concern the whole shop.
     """
 
     what: DataRequestKind
@@ -136,5 +136,5 @@ class DataRequest(Struct, frozen=True):
     order_ids: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        """Without personal data."""
+        """Leave out personal data."""
         return f"<DataRequest {self.what}>"

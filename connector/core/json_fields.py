@@ -1,6 +1,6 @@
-"""Readers for the fields of a shop's JSON: each returns a value of its type, or an empty one, and never raises.
+"""Readers for the fields of a shop's JSON: each returns a value of its type or an empty one, and never raises.
 
-They accept any value, so that a wrong type in an optional field loses that field and nothing else.
+They accept any value, so that a wrong type in an optional field loses only that field.
 """
 
 import re
@@ -12,16 +12,16 @@ from urllib.parse import unquote_plus, urlsplit
 
 Json = dict[str, Any]
 
-MAX_TEXT = 4096  # longer than any real value: click ids are the longest
+MAX_TEXT = 4096  # longer than any real value; click ids are the longest
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _AMOUNT = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,6})?")
 _PLAIN = re.compile(r"(?!.*\d{4})[A-Za-z][A-Za-z0-9_-]{0,39}")
-_NUMBERS = (int, Decimal)  # a tuple: int | Decimal would be built at each call
+_NUMBERS = (int, Decimal)  # a tuple, as int | Decimal would be built on each call
 _NUMERIC = (str, *_NUMBERS)
 
 
 def text(value: object) -> str:
-    """A trimmed text without NUL and lone surrogates; "" for other types and for more than 4,096 characters."""
+    """A trimmed text without NUL and lone surrogates; "" for other types and for texts over 4,096 characters."""
     if not isinstance(value, str) or len(value) > MAX_TEXT:
         return ""
     # Printable text contains neither, and the check costs a tenth of the substitution.
@@ -29,7 +29,7 @@ def text(value: object) -> str:
 
 
 def identifier(value: object) -> str:
-    """An id as text, whether it is written as a number or as a text; "" for 0 and for more than 255 characters."""
+    """An id as text, from a number or a text; "" for 0 and for more than 255 characters."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value) if 0 < value < 10**30 else ""
     found = text(value)
@@ -37,14 +37,14 @@ def identifier(value: object) -> str:
 
 
 def scalar_text(value: object) -> str:
-    """A text, a whole number or True as text, from a field that a shop's own script wrote; else ""."""
+    """A text, a whole number or True as text, for fields written by a shop's own script; else ""."""
     if isinstance(value, bool):
         return "true" if value else ""
     return text(value) or identifier(value)
 
 
 def safe_to_quote(word: str) -> str:
-    """A status or code for use in a message; "(not shown)" unless it is a plain word, as it could be personal data."""
+    """A status or code for use in a message; "(not shown)" unless it is a plain word, as it can be personal data."""
     return word if _PLAIN.fullmatch(word) else "(not shown)" if word else ""
 
 
@@ -89,7 +89,7 @@ def money(value: object) -> Decimal | None:
 
 
 def whole_quantity(value: object) -> int:
-    """A quantity as a whole number from 1 to 1,000,000; 1 for other types (plugins write fractions, as of metres)."""
+    """A quantity as a whole number from 1 to 1,000,000; 1 for other types. Plugins write fractions, such as lengths."""
     if isinstance(value, bool) or not isinstance(value, _NUMBERS):
         return 1
     if isinstance(value, Decimal) and not value.is_finite():
@@ -98,7 +98,7 @@ def whole_quantity(value: object) -> int:
 
 
 def parse_time(value: object) -> datetime | None:
-    """An aware time in UTC from ISO-8601 text, which is read as UTC if it has no offset; else None."""
+    """An aware time in UTC from ISO-8601 text (UTC if it has no offset); else None."""
     if not isinstance(value, str) or not 10 <= len(value) <= 40:
         return None
     try:
@@ -115,7 +115,7 @@ def host(value: object) -> str:
     return _host(text(value).lower())
 
 
-@lru_cache  # a server has few shops, and every webhook names its own
+@lru_cache  # a server has few shops, and every webhook names one
 def _host(found: str) -> str:
     try:
         name = urlsplit(found if "//" in found else f"//{found}").hostname or ""

@@ -1,4 +1,4 @@
-"""Structured log lines, as text for people or JSON for machines. Never a body or a secret."""
+"""Structured log lines, as text for people or JSON for machines; never with a body or a secret."""
 
 import json
 import logging
@@ -17,12 +17,12 @@ FIELDS = (
 
 
 def usual_form() -> Form:
-    """Text for people at a terminal, JSON for machines everywhere else."""
+    """Return "text" if standard error is a terminal, else "json"."""
     return "text" if sys.stderr is not None and sys.stderr.isatty() else "json"
 
 
 def wanted(environ: Mapping[str, str]) -> tuple[Form, str]:
-    """Form and level from LOG_FORMAT and LOG_LEVEL alone, for a process that reads no configuration."""
+    """Return form and level from LOG_FORMAT and LOG_LEVEL, for a process that does not load the settings."""
     form, level = environ.get("LOG_FORMAT", "").lower(), environ.get("LOG_LEVEL", "").upper()
     levels = logging.getLevelNamesMapping()
     chosen: Form = "json" if form == "json" else "text" if form == "text" else usual_form()
@@ -30,14 +30,14 @@ def wanted(environ: Mapping[str, str]) -> tuple[Form, str]:
 
 
 def set_up(format_: str, level: str) -> None:
-    """Send all logging to standard error in one of the two forms ("text" or "json")."""
+    """Send all log lines to standard error in one of the two forms ("text" or "json")."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter(format_))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for chatty in ("httpx", "httpcore", "alembic"):
-        logging.getLogger(chatty).setLevel("WARNING")
+    for verbose in ("httpx", "httpcore", "alembic"):
+        logging.getLogger(verbose).setLevel("WARNING")
 
 
 def _extras(record: logging.LogRecord) -> dict[str, object]:
@@ -46,7 +46,7 @@ def _extras(record: logging.LogRecord) -> dict[str, object]:
 
 
 def formatter(form: str) -> logging.Formatter:
-    """The formatter of one of the two forms, also for gunicorn's own lines."""
+    """Return the formatter of one of the two forms, also for gunicorn's own lines."""
     return _Json() if form == "json" else _Text()
 
 
@@ -74,5 +74,5 @@ class _Text(logging.Formatter):
 
 def _quoted(value: object) -> str:
     shown = str(value)
-    plain = shown.isprintable()  # otherwise a shopper's text could start a new line or control a terminal
+    plain = shown.isprintable()  # unprintable text from a shopper could start a new line or control a terminal
     return shown if plain and " " not in shown else json.dumps(shown, ensure_ascii=not plain)

@@ -1,7 +1,7 @@
-"""Platform: one shop system, as one object that carries all the connector needs to know of it.
+"""Platform: one shop system as one object, with everything the connector needs to know about it.
 
-The object is light: it is made when a platform is loaded, on the way of every webhook. What only commands and tests
-need (the shop's API, the snippet, the samples) stands behind a property that imports it when it is first asked for.
+The object is light, because the processes that receive webhooks load it. Parts that only commands and tests need (the
+shop's API, the snippet, the samples) are properties that import their module on first use.
 """
 
 from abc import ABC, abstractmethod
@@ -23,48 +23,48 @@ if TYPE_CHECKING:
 class PlatformFacts:
     """Facts about a shop system for the settings, the summary of `check` and the alerts.
 
-    Every fact has a default that is true of any platform; it also stands in where a platform cannot be loaded.
+    Each default holds for any platform; the defaults are also used where a platform cannot be loaded.
     """
 
     content_id: Literal["", "product_id", "variant_id", "sku"] = ""
     """Default of mapping.content_id: the id that the platform's product feeds use."""
 
     shop_suffix: str = ""
-    """Suffix of the host a shop is named by in its webhooks, such as ".myshop.example"; "" for a domain of its own."""
+    """Suffix of the host by which webhooks name their shop, such as ".myshop.example"; "" for a domain of its own."""
 
     shop_error: str = ""
-    """Said of a `shop` that lacks the suffix: begins with "must be", ends with the remedy."""
+    """Message for a `shop` without the suffix: begins with "must be", ends with the remedy."""
 
     api_credentials: tuple[tuple[str, ...], ...] = ()
-    """Sets of keys in [api], each of them enough; none where the shop's API is not supported."""
+    """Sets of keys in [api], each sufficient alone; empty if the shop's API is not supported."""
 
     signals: bool = False
-    """True if the shop's pages name a checkout as its orders do, so that signals of the browser find their order."""
+    """True if the shop's pages and its orders name a checkout alike, so that the browser's signals find their order."""
 
     shared_url: bool = False
-    """True if one URL, /webhooks/PLATFORM, may serve several shops: each webhook names the shop it comes from."""
+    """True if one URL, /webhooks/PLATFORM, can serve several shops: each webhook names the shop it comes from."""
 
-    lost_deliveries: str = "what cannot be delivered while this server is down is lost"
-    """What is lost while this server is down, by how often and how long the platform retries."""
+    lost_deliveries: str = "webhooks that cannot be delivered while this server is down are lost"
+    """Deliveries lost while this server is down, by how often and how long the platform retries."""
 
     placed_when: str = "it is placed"
-    """When an order counts as placed, without orders.placed_statuses."""
+    """Condition for an order to count as placed, without orders.placed_statuses."""
 
     paid_when: str = "it is paid"
-    """When an order counts as paid, without orders.paid_statuses."""
+    """Condition for an order to count as paid, without orders.paid_statuses."""
 
     paid_statuses: frozenset[str] = frozenset()
-    """The statuses that count as paid without orders.paid_statuses; empty where the platform tells by other means."""
+    """Statuses that count as paid, without orders.paid_statuses; empty if the platform does not decide by status."""
 
-    withheld: str = "the shop withholds personal data, so its orders hardly match anybody"
-    """Said when no recent order names its customer: the cause and the remedy."""
+    withheld: str = "the shop withholds personal data, so TikTok can match few of its orders"
+    """Cause and remedy, shown when no recent order names its customer."""
 
     hidden_webhooks: str = ""
-    """Said of webhooks that seem to be missing, where the shop's API does not show all of them."""
+    """Explanation for webhooks that seem to be missing, if the shop's API does not list all of them."""
 
 
 class Platform(ABC):
-    """A shop system. A package offers one by an entry point: see docs/adding-a-platform.md."""
+    """A shop system. A package provides one by an entry point; see docs/adding-a-platform.md."""
 
     name: ClassVar[str]  # as in the stores file: `platform = "…"`
     title: ClassVar[str]  # as people write it
@@ -78,7 +78,7 @@ class Platform(ABC):
 
     @abstractmethod
     def translate(self, webhook: Webhook, store: Store) -> Iterable[Event | Skipped | DataRequest]:
-        """Translate a verified webhook, without side effects. Raises InvalidPayload for a body unlike its topic's."""
+        """Translate a verified webhook, without side effects. Raises InvalidPayload if body and topic disagree."""
 
     @abstractmethod
     def topic_of(self, request: Request) -> str:
@@ -94,7 +94,7 @@ class Platform(ABC):
 
     @property
     def shop_api(self) -> ShopApiModule | None:
-        """The shop's own API, or None: webhooks are then made by hand, and there is no backfill."""
+        """The shop's own API, or None: webhooks are then registered by hand, and there is no backfill."""
         return None
 
     @property

@@ -7,11 +7,11 @@ from threading import Lock
 # Requests per second and access token. TikTok allows 1,000, and several relays may share a token without coordination.
 PER_SECOND = 50.0
 BURST = 50.0
-REMEMBERED = 10_000  # keys, some 2 MB; a key that is forgotten has its full burst again
+REMEMBERED = 10_000  # keys, about 2 MB; a forgotten key starts again with a full burst
 
 
 class TokenBuckets:
-    """Buckets by key. `elapsed` gives seconds that never jump. Safe to share between threads."""
+    """Token buckets by key. `elapsed` returns monotonic seconds. Safe to share between threads."""
 
     def __init__(
         self,
@@ -24,17 +24,16 @@ class TokenBuckets:
         self._per_second = per_second
         self._burst = burst
         self._remembered = remembered
-        self._buckets: OrderedDict[str, tuple[float, float]] = (
-            OrderedDict()
-        )  # permits left (below zero: reserved), when
+        # By key: permits left (negative: reserved), and the time of that count.
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._lock = Lock()
 
     def __len__(self) -> int:
-        """Return the number of keys that are remembered: those used last."""
+        """Return the number of remembered keys, those used last."""
         return len(self._buckets)
 
     def reserve(self, key: str) -> float:
-        """Take a permit, if need be one of the future; return how many seconds to wait until it is valid."""
+        """Take a permit, if necessary a future one; return the seconds to wait until it is valid."""
         now = self._elapsed()
         with self._lock:
             left = self._left(key, now) - 1
@@ -42,7 +41,7 @@ class TokenBuckets:
         return max(0.0, -left / self._per_second)
 
     def allow(self, key: str) -> bool:
-        """Take a permit if there is one; return whether there was."""
+        """Take a permit if one is left; return False otherwise."""
         now = self._elapsed()
         with self._lock:
             left = self._left(key, now)

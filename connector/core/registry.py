@@ -1,8 +1,8 @@
-"""The installed platforms: found by name, and loaded when a store, a request or a command asks for one.
+"""The installed platforms: found by name, and loaded when a store, a request or a command uses one.
 
-A package offers a platform by an entry point of the group `connector.platforms`. The built-in ones are found also where
-nothing is installed, as on a PaaS that only installs requirements.txt: each package inside the top-level package
-`platforms` is one, under its own name.
+A package provides a platform by an entry point of the group `connector.platforms`. The built-in platforms are found
+even if the connector is not installed, as on a PaaS that only installs requirements.txt: each package inside the
+top-level package `platforms` is one, under its own name.
 """
 
 import pkgutil
@@ -19,19 +19,19 @@ ATTRIBUTE = "platform"  # the name of the object in each of them
 
 
 class BrokenPlatform(Exception):
-    """A platform is installed, but cannot be loaded: one sentence that names it, the package and the error."""
+    """A platform is installed but cannot be loaded. The message names it, its package and the error in one sentence."""
 
 
 class PlatformRegistry(Mapping[str, Platform]):
-    """Platforms by name. Iterating and asking for names imports none; `[name]` imports that one alone."""
+    """Platforms by name. `[name]` imports that platform; iterating and testing names imports nothing."""
 
     def __init__(self, references: Mapping[str, tuple[str, ...]]) -> None:
-        """`references` are the objects that claim each name, as `module:attribute`; more than one is a fault."""
+        """`references` lists the objects that claim each name, as `module:attribute`; more than one is a fault."""
         self._references = references
         self._loaded: dict[str, Platform | BrokenPlatform] = {}
 
     def __getitem__(self, name: str) -> Platform:
-        """Return a platform, loading it at first. Raises KeyError for an unknown name, and BrokenPlatform."""
+        """Return a platform, loaded on first use. Raises KeyError for an unknown name, and BrokenPlatform."""
         found = self._loaded.get(name) or self._loaded.setdefault(name, _load(name, self._references[name]))
         if isinstance(found, BrokenPlatform):
             raise found
@@ -47,14 +47,14 @@ class PlatformRegistry(Mapping[str, Platform]):
         return name in self._references
 
     def facts(self, name: str) -> PlatformFacts:
-        """Return a platform's facts; the defaults for one that is unknown or broken."""
+        """Return a platform's facts, or the defaults if it is unknown or broken."""
         try:
             return self[name].facts
         except (KeyError, BrokenPlatform):
             return PlatformFacts()
 
     def title(self, name: str) -> str:
-        """Return a platform's name as people write it; `name` itself for one that is unknown or broken."""
+        """Return a platform's name as people write it, or `name` if it is unknown or broken."""
         return name if self.fault(name) else self[name].title
 
     def fault(self, name: str) -> str:
@@ -64,18 +64,18 @@ class PlatformRegistry(Mapping[str, Platform]):
         except BrokenPlatform as broken:
             return str(broken)
         except KeyError:
-            return f"platform {name} is not installed; there are {', '.join(self)}"
+            return f"platform {name} is not installed; installed are {', '.join(self)}"
         return ""
 
 
 @cache
 def installed_platforms() -> PlatformRegistry:
-    """The platforms installed here. Finds names only, and imports none."""
+    """Return the installed platforms, without importing any."""
     return PlatformRegistry(find_platforms())
 
 
 def find_platforms() -> dict[str, tuple[str, ...]]:
-    """Find what claims to be a platform: names in alphabetical order, with the references of their objects."""
+    """Find platforms by name, in alphabetical order, with the references of all objects that claim the name."""
     found: dict[str, dict[str, None]] = {}
     for name, reference in (*_built_in(), *((entry.name, entry.value) for entry in entry_points(group=GROUP))):
         found.setdefault(name, {})[reference] = None
@@ -90,9 +90,9 @@ def _built_in() -> Iterator[tuple[str, str]]:
 
 
 def _load(name: str, references: tuple[str, ...]) -> Platform | BrokenPlatform:
-    """Import the object. Whatever a package's own code raises is kept, so that other platforms go on."""
+    """Import the object. An exception of the package's own code is returned, so that other platforms still work."""
     if len(references) > 1:
-        return BrokenPlatform(f"platform {name} is offered by {' and by '.join(references)}; uninstall all but one")
+        return BrokenPlatform(f"platform {name} is provided by {' and by '.join(references)}; uninstall all but one")
     try:
         found = EntryPoint(name, references[0], GROUP).load()
     except Exception as error:

@@ -1,7 +1,7 @@
-"""What a shop's own API offers: its webhooks and its history. Never used while a webhook is being answered.
+"""The interface to a shop's own API: its webhooks and its history. Never used while a webhook is being answered.
 
-A platform implements `ShopApi` over its vendor's client and lets no oddity of that client out: every error is a
-ShopApiError, every request has a time limit, nothing is printed.
+A platform implements `ShopApi` with its vendor's client and hides the client's peculiarities: every error is a
+ShopApiError, every request has a time limit, and nothing is printed.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,11 +16,10 @@ ErrorKind = Literal["keys", "scopes", "withheld", "unreachable", "throttled", "r
 
 
 class ShopApiError(Exception):
-    """The shop's API did not do what was asked: one sentence, with what to do about it; no secret in it.
+    """A failed request to the shop's API. The message is one sentence with the remedy and without secrets.
 
-    `kind`: keys (unknown or revoked), scopes (a permission is missing), withheld (personal data may not be read),
-    unreachable, throttled (asked again until patience ended), refused (the shop says no and why), broken (an answer
-    that is none).
+    `kind`: keys (unknown or revoked), scopes (a permission is missing), withheld (personal data cannot be read),
+    unreachable, throttled (after all retries), refused (the shop says why), broken (not a valid answer).
     """
 
     def __init__(self, kind: ErrorKind, sentence: str) -> None:
@@ -30,9 +29,9 @@ class ShopApiError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A webhook as the shop has it. `active` False: the shop has stopped delivering to it.
+    """A webhook as registered in the shop. `active` False: the shop has stopped delivering to it.
 
-    `by_us`: it bears the mark of one that was made with our keys, and not by hand.
+    `by_us`: it is marked as made with the connector's keys, not by hand.
     """
 
     id: str
@@ -44,7 +43,7 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some resources as the webhook of `topic` would carry them: JSON bytes each. `total` of all pages, if known."""
+    """Resources as JSON bytes, each as the body of a webhook of `topic`. `total` counts all pages, None if unknown."""
 
     topic: str
     bodies: Sequence[bytes]
@@ -53,53 +52,53 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class ApiCheck:
-    """One thing that was looked at: good or not, in a sentence with the remedy."""
+    """The result of one check: good or not, and a sentence with the remedy."""
 
     good: bool
     sentence: str
 
 
 class ShopApi(Protocol):
-    """One shop's API. Methods raise ShopApiError. Not to be shared by threads."""
+    """One shop's API. Methods raise ShopApiError. Not safe to share between threads."""
 
     def subscriptions(self) -> list[Subscription]:
-        """All webhooks the shop shows us, foreign ones too."""
+        """Return all webhooks the shop lists, including those created by others."""
 
     def subscribe(self, topic: str, url: str, secret: str) -> Subscription:
-        """Make one. `secret` is what it shall sign with, on platforms where that is ours to say."""
+        """Create a webhook. `secret` is the key to sign with, on platforms that let us choose it."""
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """Remove one; no fault if it is gone already."""
+        """Delete a webhook; one that is already gone is not an error."""
 
     def orders(self, since: datetime, until: datetime, by: Literal["created", "modified"]) -> Iterator[Page]:
-        """Orders made or changed in [since, until], oldest first, page by page; one may come twice."""
+        """Yield orders created or modified in [since, until], oldest first, page by page; duplicates are possible."""
 
     def customers(self, since: datetime, until: datetime) -> Iterator[Page]:
-        """Customers who registered in [since, until]."""
+        """Yield customers who registered in [since, until], page by page."""
 
     def check(self) -> Iterator[ApiCheck]:
-        """Check keys, scopes, personal data and clock, for `check --live`; one result each."""
+        """Check keys, scopes, personal data and clock for `check --live`; yield one result for each."""
 
 
 class ShopApiModule(Protocol):
     """A platform's shop API, as a module."""
 
-    SETS_SECRET: bool  # whether `subscribe` decides what the webhook signs with
-    SEES_ALL: bool  # whether `subscriptions` shows those that others made, too
+    SETS_SECRET: bool  # True if `subscribe` sets the secret that the webhook signs with
+    SEES_ALL: bool  # True if `subscriptions` includes webhooks created by others
 
     def topics(self, store: Store) -> tuple[str, ...]:
-        """The topics needed for what the store sends, in the platform's spelling."""
+        """Return the topics needed for the store's events, in the platform's spelling."""
 
     def why_not_url(self, url: str) -> str:
-        """Why the shop would not deliver to this URL, with what to do, or ""."""
+        """Return why the shop would not deliver to this URL, with the remedy, or ""."""
 
     @property
     def connect(self) -> "ConnectShop":
-        """Open the API of a store's shop with the keys in its [api]. Raises ShopApiError without any."""
+        """Open the API of a store's shop with the keys in its [api]. Raises ShopApiError without keys."""
 
 
 class ConnectShop(Protocol):
-    """Opens a ShopApi, which waits by calling `pause` with a number of seconds, if one is given."""
+    """A function that opens a ShopApi, which waits by calling `pause` with a number of seconds."""
 
     def __call__(self, store: Store, pause: Pause = ...) -> ShopApi:
-        """The API of this store's shop."""
+        """Open the API of this store's shop."""

@@ -20,24 +20,24 @@ class _Hash(Protocol):
 
 
 def sign(body: bytes, key: bytes) -> str:
-    """The value of the signature header: base64 of HMAC-SHA256 over the raw bytes."""
+    """Return the value of the signature header: base64 of HMAC-SHA256 over the raw bytes."""
     return base64.b64encode(_digest_in_steps(body, hmac.new(key, digestmod=hashlib.sha256))).decode("ascii")
 
 
 def new_secret(randomness: Callable[[int], bytes] = secrets.token_bytes) -> str:
-    """A webhook secret of 43 letters, digits, "-" and "_": shop systems decode or strip other characters."""
+    """Return a webhook secret of 43 letters, digits, "-" and "_": shop systems decode or strip other characters."""
     return base64.urlsafe_b64encode(randomness(32)).decode().rstrip("=")
 
 
 def body_sha256(body: bytes) -> bytes:
-    """SHA-256 of a body, by which a repeated delivery is recognised."""
+    """Return the SHA-256 of a body, which identifies repeated deliveries."""
     return _digest_in_steps(body, hashlib.sha256())
 
 
 def verify(body: bytes, given: str, keys: Iterable[bytes]) -> None:
     """Compare a signature header with each of the store's keys, in constant time.
 
-    Raises InvalidSignature if the header is missing, is not base64, or fits none of the keys.
+    Raises InvalidSignature if the header is missing, is not base64, or matches none of the keys.
     """
     if not given:
         raise InvalidSignature("the signature header is missing, so no shop sent this (or its webhook has no secret)")
@@ -56,10 +56,10 @@ def verify(body: bytes, given: str, keys: Iterable[bytes]) -> None:
 
 
 def _digest_in_steps(body: bytes, hashing: _Hash) -> bytes:
-    """The digest, computed in steps so small that hashlib does not release the GIL.
+    """Compute the digest in steps so small that hashlib does not release the GIL.
 
-    A thread that releases the GIL for 8 microseconds of hashing (9 KB) waits several times as long to acquire it again:
-    measured among 16 threads, 30 microseconds.
+    Measured with 16 threads: a thread that released the GIL for 8 microseconds of hashing (9 KB) waited another 30
+    microseconds to acquire it again.
     """
     for start in range(0, len(body), HASH_STEP):
         hashing.update(body[start : start + HASH_STEP])

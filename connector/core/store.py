@@ -1,7 +1,8 @@
-"""Store: one shop, its secrets, its pixels, its choices; and the model of the stores file.
+"""Store: one shop with its secrets, pixels and settings; also the model of the stores file.
 
-Types, defaults, bounds and descriptions of a store's settings are stated here alone. `connector.config` validates the
+Types, defaults, bounds and descriptions of a store's settings are stated only here. `connector.config` validates the
 stores file with them, and generates its JSON Schema and docs/configuration.md. Constructing a class validates nothing.
+The description of a table is the docstring of its class.
 """
 
 import re
@@ -39,6 +40,13 @@ Milestone = Literal["order_placed", "order_paid", "checkout_started", "customer_
 MILESTONES: tuple[Milestone, ...] = ("order_placed", "order_paid", "checkout_started", "customer_registered")
 
 BROWSER_MILESTONES: tuple[Milestone, ...] = ("order_placed", "order_paid", "checkout_started")
+EventNames = dict[Milestone, tuple[str, ...]]
+DEFAULT_EVENTS: EventNames = {
+    "order_placed": ("PlaceAnOrder",),
+    "order_paid": ("Purchase",),
+    "checkout_started": ("InitiateCheckout",),
+    "customer_registered": ("CompleteRegistration",),
+}
 
 OrderKind = Literal["web", "app", "pos", "draft", "staff", "api", "renewal", "marketplace", "exchange"]
 ORDER_KINDS: tuple[OrderKind, ...] = get_args(OrderKind)
@@ -48,7 +56,7 @@ VALUE_PARTS: tuple[ValuePart, ...] = get_args(ValuePart)
 
 
 def first_match(found: Iterable[str], chosen: Collection[str]) -> str:
-    """The first of `found` that is one of `chosen`, whatever the case, or ""."""
+    """Return the first of `found` that is one of `chosen`, ignoring case, or ""."""
     if not chosen:
         return ""
     wanted = {name.strip().casefold() for name in chosen}
@@ -57,7 +65,7 @@ def first_match(found: Iterable[str], chosen: Collection[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Pixel:
-    """Where a store's events go; each pixel gets every event."""
+    """A destination of a store's events; each pixel receives every event."""
 
     code: PixelCode
     """The pixel code (event_source_id) from TikTok's Events Manager; several pixels go into `[[pixels]]`."""
@@ -69,7 +77,7 @@ class Pixel:
 
 @dataclass(frozen=True, slots=True)
 class OrderSettings:
-    """Which orders are relayed, and when one counts as placed and as paid."""
+    """The orders that are relayed, and the rules by which one counts as placed and as paid."""
 
     include: Annotated[tuple[OrderKind, ...], Listed()] = ("web", "app")
     """The kinds of orders that are relayed."""
@@ -89,16 +97,16 @@ class OrderSettings:
     """`true`: orders with a total of zero are skipped."""
 
     def counts_as_paid(self, gateways: Iterable[str]) -> bool:
-        """Whether an order by one of these gateways (ids or names) counts as paid when it is placed."""
+        """Return True if an order by one of these gateways (ids or names) counts as paid when it is placed."""
         return bool(first_match(gateways, self.paid_when_placed))
 
 
 @dataclass(frozen=True, slots=True)
 class MappingSettings:
-    """How an order's money and items become `value`, `currency` and `contents`."""
+    """The conversion of an order's money and items into `value`, `currency` and `contents`."""
 
     value: Literal["total", "items"] = "total"
-    """What `value` counts: the order's total, or the items alone."""
+    """The content of `value`: the order's total, or the items alone."""
     value_excludes: Annotated[tuple[ValuePart, ...], Listed()] = ()
     """Parts that are left out of `value`."""
     currency: Literal["presentment", "shop"] = "presentment"
@@ -108,7 +116,7 @@ class MappingSettings:
 
     @property
     def needs_breakdown(self) -> bool:
-        """True if an event's value is computed from its total's breakdown."""
+        """True if an event's value is computed from the breakdown of its total."""
         return self.value != "total" or bool(self.value_excludes)
 
 
@@ -133,17 +141,17 @@ class EventIdTemplates:
 
 @dataclass(frozen=True, slots=True)
 class ConsentSource:
-    """Where a shopper's "yes" is found besides the browser's signals."""
+    """The source of a shopper's consent besides the browser's signals."""
 
     key: Text = ""
     """A cart attribute, or a meta key of the order or the customer."""
     granted: Annotated[tuple[Name, ...], Listed()] = ("yes", "true", "1")
-    """The values of the key that mean yes."""
+    """The values of the key that mean consent."""
 
 
 @dataclass(frozen=True, slots=True)
 class SignalSettings:
-    """If present, events wait for the browser's signals (docs/signals.md)."""
+    """If present, events wait for the browser's signals (docs/signals.md); not supported by every platform."""
 
     hold_checkout: Annotated[timedelta, duration(timedelta(seconds=240), zero=True)] = timedelta(seconds=20)
     """How long a checkout waits for the browser's signals."""
@@ -153,7 +161,7 @@ class SignalSettings:
 
 @dataclass(frozen=True, slots=True)
 class ApiKeys:
-    """Keys to the shop's own API, for registering webhooks and reading history. Never used on the request path."""
+    """Keys to the shop's own API, for `connector webhooks`, `connector backfill` and `reconcile`."""
 
     access_token: Token = field(default="", repr=False)
     """The access token of an app."""
@@ -182,7 +190,7 @@ class MilestoneEvents(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """One shop and everything it chose."""
+    """One shop and its settings."""
 
     name: str
     platform: Name
@@ -192,66 +200,52 @@ class Store:
     shops: Annotated[tuple[Shop, ...], Listed(alone=True, empty=False)]
     """How the platform names this shop, or a list if it has several names; compared by host, without "www."."""
     webhook_secrets: Annotated[tuple[Name, ...], Listed(alone=True, empty=False)] = field(repr=False)
-    """The secret the shop signs its webhooks with; several while you rotate them."""
+    """The secret with which the shop signs its webhooks; several while you rotate them."""
     pixels: Annotated[tuple[Pixel, ...], Listed(empty=False, unique=False)]
     """Several pixels, instead of the single keys."""
     consent: Literal["required", "required_in_europe", "not_required"]
     """Whose consent is required; a legal choice, so there is no default."""
     event_id: EventIdTemplates
-    """Templates of event_id. The browser must send the same id, or TikTok counts an event twice."""
-    events: Annotated[dict[Milestone, tuple[str, ...]], Keys(MilestoneEvents)] = field(
-        default_factory=lambda: {
-            "order_placed": ("PlaceAnOrder",),
-            "order_paid": ("Purchase",),
-            "checkout_started": ("InitiateCheckout",),
-            "customer_registered": ("CompleteRegistration",),
-        }
-    )
-    """The TikTok event of each milestone: a name, a list of names, or "" for no event."""
+    events: Annotated[EventNames, Keys(MilestoneEvents)] = field(default_factory=DEFAULT_EVENTS.copy)
     country: CountryOrBlank = ""
-    """The shop's own country, like "US": the last resort for phone numbers and consent."""
+    """The shop's own country, like "US": the fallback for phone numbers and consent."""
     browser_pixel: Literal["none", "snippet", "own", "official"] = "none"
-    """Who fires on this pixel in the browser: nobody, our snippet, a pixel of your own, or TikTok's own app."""
+    """The sender of this pixel's browser events: nobody, our snippet, your own code, or TikTok's own app."""
     go_live: Moment = None
     """Older orders are skipped, except by `backfill`; empty: the store's first start."""
     max_event_age: Annotated[timedelta, duration(timedelta(days=28))] = timedelta(days=7)
-    """Older events are skipped; what the browser also sends is never sent after 47h."""
+    """Older events are skipped; events that the browser also sends are never sent after 47h."""
     limited_data_use: Annotated[tuple[UsState, ...], Listed()] = ()
     """US states, like ["CA"], whose shoppers get Limited Data Use."""
     reconcile: Annotated[timedelta | None, duration().or_blank(None)] = None
     """How often orders whose webhooks never arrived are fetched, like "15m"; at least 1m, needs the `api` table."""
     external_id: EventIdOrBlank = "{customer_id}"
-    """Who the shopper is to you; hashed before it is sent."""
+    """Your own id of the shopper; hashed before it is sent."""
     orders: OrderSettings = OrderSettings()
-    """Which orders are relayed."""
     mapping: MappingSettings = MappingSettings()
-    """How an order becomes value, currency and contents."""
     consent_source: ConsentSource = ConsentSource()
-    """Where a shopper's "yes" is found besides the browser's signals."""
     signals: SignalSettings | None = None
-    """If present, events wait for the browser's signals (docs/signals.md); not of use with every platform."""
     api: ApiKeys | None = None
-    """Keys to the shop's own API, for `connector webhooks`, `connector backfill` and `reconcile`."""
-    placeholders: frozenset[str] = field(init=False, repr=False)  # what the store's templates and choices ask for
+    placeholders: frozenset[str] = field(init=False, repr=False)  # those of the store's templates and consent_source
 
     def __post_init__(self) -> None:
         ids, key = self.event_id, self.consent_source.key
-        asked = PLACEHOLDER.findall(ids.order + ids.checkout + ids.customer + self.external_id)
-        asked += [f"attribute:{key}", f"meta:{key}"] if key else []
-        object.__setattr__(self, "placeholders", frozenset(asked))
+        needed = PLACEHOLDER.findall(ids.order + ids.checkout + ids.customer + self.external_id)
+        needed += [f"attribute:{key}", f"meta:{key}"] if key else []
+        object.__setattr__(self, "placeholders", frozenset(needed))
 
     def placeholder_values(self, kind: Literal["attribute", "meta"], value: Callable[[str], str]) -> dict[str, str]:
-        """Values of the cart attributes or meta keys that the store's templates and consent_source need.
+        """Return the cart attributes or meta keys that the store's templates and consent_source need.
 
-        By placeholder ("meta:_key"); `value` returns an attribute's or key's value, or "".
+        By placeholder ("meta:_key"); `value` returns the value of an attribute or key, or "".
         """
         names = (name for name in self.placeholders if name.startswith(f"{kind}:"))
         return {name: found for name in names if (found := value(name.removeprefix(f"{kind}:")))}
 
     def age_limit(self, event: str) -> timedelta:
-        """How old an event of this name may be when it is sent.
+        """Return the maximum age at which an event of this name is sent.
 
-        What the browser sends too is deduplicated for 48 hours only: https://ads.tiktok.com/help/article/event-deduplication
+        TikTok deduplicates what the browser also sends for 48 hours only: https://ads.tiktok.com/help/article/event-deduplication
         """
         server_only = self.browser_pixel == "none" or (
             event in self.events["customer_registered"]
@@ -266,5 +260,5 @@ class Store:
 
     @property
     def tests(self) -> bool:
-        """True when every pixel has a test_event_code: the shop's test orders and old ones are sent too."""
+        """True if every pixel has a test_event_code; then the shop's test orders and old orders are sent, too."""
         return all(pixel.test_event_code for pixel in self.pixels)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 
 def how_many(number: int, one: str, more: str = "") -> str:
-    """Return a number with its noun: "1 event", "2 events"; `more` is the plural if it is not made with an s."""
+    """Return a number with its noun: "1 event", "2 events"; `more` is the plural if it does not end in an added s."""
     return f"{number} {one if number == 1 else more or one + 's'}"
 
 
@@ -14,7 +14,7 @@ def how_long(span: timedelta) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a duration in the largest unit of which there are at least two: "3 hours", "1.5 seconds"."""
+    """Return a duration in the largest unit that fits at least twice: "3 hours", "1.5 seconds"."""
     for size, unit in ((86_400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"

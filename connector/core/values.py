@@ -1,7 +1,7 @@
-"""The types of settings: each reads one value of the stores file or the environment, or says what it must be.
+"""The types of settings: each reads one value of the stores file or the environment, or raises ValueError.
 
-A refusal is the second half of a sentence ("must be …") and never quotes the value: it may be a secret. The types are
-metadata in `Annotated`, applied by pydantic where a file is validated. Constructing a dataclass checks nothing.
+The error's message is the second half of a sentence ("must be …") and never quotes the value, which can be a secret.
+The types are metadata in `Annotated`, which pydantic applies to a file. Constructing a dataclass validates nothing.
 """
 
 import re
@@ -33,7 +33,7 @@ class Value:
     json_type: str = "string"
 
     def or_blank(self, blank: object = "") -> "Value":
-        """The same type, where an empty text stands for `blank`."""
+        """Return this type with an empty text read as `blank`."""
         pattern = f"^$|{self.pattern}" if self.pattern else ""
         return replace(self, read=lambda value: blank if value == "" else self.read(value), pattern=pattern)
 
@@ -50,7 +50,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Listed:
-    """A list, `unique`: without duplicates. With `alone` a text stands for a list of one; `empty` allows no entry."""
+    """A list, without duplicates if `unique`. `alone` reads a text as a list of one; `empty` allows an empty list."""
 
     alone: bool = False
     empty: bool = True
@@ -80,7 +80,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class Keys:
-    """A dict read as the TypedDict `table`, which names and describes its keys."""
+    """A dict that is read as the TypedDict `table`, which names and describes its keys."""
 
     table: type
 
@@ -92,7 +92,7 @@ class Keys:
 
 
 def text(value: object) -> str:
-    """Any text on one line."""
+    """Read a text of one line. Raises ValueError."""
     if not isinstance(value, str):
         raise ValueError("must be a text in quotes")
     if not value.isprintable():
@@ -101,7 +101,7 @@ def text(value: object) -> str:
 
 
 def checked(good: Callable[[str], object], must: str, pattern: str = "", shape: Callable[[str], str] = str) -> Value:
-    """A text that, once in `shape`, is `good`."""
+    """Return the type of texts that are `good` after normalisation by `shape`."""
 
     def read(value: object) -> str:
         shaped = shape(text(value))
@@ -111,7 +111,7 @@ def checked(good: Callable[[str], object], must: str, pattern: str = "", shape: 
 
 
 def matching(pattern: str, must: str) -> Value:
-    """A text that matches as a whole."""
+    """Return the type of texts that fully match `pattern`."""
     return checked(re.compile(pattern).fullmatch, must, f"^({pattern})$")
 
 
@@ -125,7 +125,7 @@ def _flag(value: object) -> bool:
 
 
 def _is_region(code: str) -> bool:
-    from phonenumbers import SUPPORTED_REGIONS  # noqa: PLC0415 (slow to load, and a platform needs none of it)
+    from phonenumbers import SUPPORTED_REGIONS  # noqa: PLC0415 (slow to load, and not needed by a platform)
 
     return code in SUPPORTED_REGIONS
 
@@ -158,10 +158,10 @@ UsState = Annotated[str, _state]
 
 
 def duration(at_most: timedelta = timedelta(days=9999), zero: bool = False) -> Value:
-    """A text like "7d"; above 0 unless `zero` is allowed."""
+    """Return the type of durations like "7d"; above 0 unless `zero` is allowed."""
     units = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
-    limit = f"at most {at_most.days}d" if at_most.days else f"at most {at_most.seconds}s"
-    must = f'be a duration like "7d", "48h", "15m" or "20s", {limit}{"" if zero else " and above 0"}'
+    limit = f"at most {written_duration(at_most)}{'' if zero else ' and above 0'}"
+    must = f'be a duration like "7d", "48h", "15m" or "20s", {limit}'
 
     def read(value: object) -> timedelta:
         match = re.fullmatch("([0-9]{1,6})([dhms])", text(value))
@@ -173,7 +173,7 @@ def duration(at_most: timedelta = timedelta(days=9999), zero: bool = False) -> V
 
 
 def written_duration(span: timedelta | None) -> str:
-    """A duration as the stores file has it, in whole seconds if it is no number of hours; "" for None."""
+    """Return a duration as the stores file has it, in seconds if it is not a whole number of hours; "" for None."""
     if span is None:
         return ""
     return how_long(span) if span and span % timedelta(hours=1) == timedelta(0) else f"{span.total_seconds():g}s"
@@ -183,7 +183,7 @@ MOMENT = "be a date like 2025-01-31 or a time like 2025-01-31T08:00:00Z"
 
 
 def _moment(value: object) -> datetime:
-    """A date or time, TOML's own or a text, of UTC unless it says otherwise, as an aware time in UTC."""
+    """Read a date or time, TOML's own or a text, as an aware time in UTC; UTC is also the default time zone."""
     found = json_fields.parse_time(value.isoformat() if isinstance(value, date) else value)
     return found or refuse(f"must {MOMENT}")
 
@@ -195,7 +195,7 @@ Moment = Annotated[datetime | None, Value(_moment, MOMENT).or_blank(None)]
 
 
 def web_url(address: str) -> bool:
-    """True of an absolute http or https address without a password."""
+    """Return True for an absolute http or https address without a password."""
     try:
         parts = urlsplit(address)
         plain = parts.port != 0 and "@" not in parts.netloc and " " not in address
@@ -220,7 +220,7 @@ Shop = Annotated[str, Value(_shop, "be a host name or an address")]
 
 
 def template(purpose: str, *known: str) -> Value:
-    """A text with placeholders of `known`, like "acme-{order_id}"; "meta:KEY" stands for any key."""
+    """Return the type of texts with placeholders of `known`, like "acme-{order_id}"; "meta:KEY" allows any key."""
     listed = ", ".join(f"{{{one}}}" for one in known)
     pattern = "|".join(known).replace("KEY", ".+")
     must = f"have a placeholder, one of {listed}"

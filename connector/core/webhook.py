@@ -1,4 +1,4 @@
-"""What comes in: a raw request, and the webhook it is once verified."""
+"""Incoming data: a raw request, and the verified webhook it becomes."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -12,11 +12,11 @@ class InvalidSignature(Exception):
 
 
 class InvalidPayload(Exception):
-    """Signed, but not what its topic requires; the message says why. Answered 200 and parked."""
+    """Signed, but the body does not fit its topic; the message says why. Answered 200 and parked."""
 
 
 class NotJson(Exception):
-    """Signed, but not JSON at all. Answered 400."""
+    """Signed, but not JSON. Answered 400."""
 
 
 class Request(Struct, frozen=True):
@@ -27,14 +27,14 @@ class Request(Struct, frozen=True):
     received_at: datetime
 
     def __repr__(self) -> str:
-        """Without the body, which has personal data."""
+        """Leave out the body, which has personal data."""
         return f"<Request of {len(self.body)} bytes>"
 
 
 class Webhook(Struct, frozen=True):
-    """A verified webhook. Only the body is signed: topic, shop and times come from headers anybody may write.
+    """A verified webhook. Only the body is signed: topic, shop and times come from headers that anyone can forge.
 
-    `shop` is the sender's host by its own account, or "". `data` is the parsed body, set by `examine`.
+    `shop` is the host the sender claims to be, or "". `data` is the parsed body, set by `examine`.
     """
 
     topic: str
@@ -46,5 +46,5 @@ class Webhook(Struct, frozen=True):
     data: Any = None
 
     def __repr__(self) -> str:
-        """Without the body, which has personal data."""
+        """Leave out the body, which has personal data."""
         return f"<Webhook {self.topic} of {len(self.body)} bytes>"

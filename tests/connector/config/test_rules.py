@@ -72,7 +72,7 @@ def test_signals(signals, holds):
 def test_signals_are_refused_where_no_browser_sends_any(more, place):
     """WooCommerce's orders carry what its browsers know; waiting there would be for nothing."""
     line = only_problem(store(platform='"woocommerce"', shop='"acme.example"', more=more))
-    assert line.startswith(f"{place}.signals: of no use with woocommerce")
+    assert line.startswith(f"{place}.signals: not supported with woocommerce")
 
 
 # TikTok's own app on the same pixel

@@ -44,10 +44,10 @@ def test_a_shopify_store_with_defaults():
         "An order is sent as Purchase when it is fully paid, with value = its total, in the shopper's currency.",
         "A checkout is sent as InitiateCheckout when it begins, with value = its total, in the shopper's currency.",
         "A registration is sent as CompleteRegistration when a customer opens an account.",
-        "Only of kind web, app (orders.include).",
-        "Products are named by variant_id; people by external_id {customer_id}.",
-        "No consent is asked for (consent).",
-        "Pixel CABCDEFGHIJKLMNOPQR0: for real.",
+        "Only orders of kind web, app are sent (orders.include).",
+        "Items are identified by variant_id; people by external_id {customer_id}.",
+        "Consent is not required (consent).",
+        "Pixel CABCDEFGHIJKLMNOPQR0: live.",
     ]
 
 
@@ -84,15 +84,15 @@ def test_a_woocommerce_store_with_many_choices():
         ),
         "A registration is sent as CompleteRegistration when a customer opens an account.",
         (
-            "Only of kind web, renewal (orders.include); not those tagged vip, paid with cheque or bacs, "
-            "with an e-mail at acme.example, worth zero."
+            "Only orders of kind web, renewal are sent (orders.include); not those tagged vip, paid with cheque or "
+            "bacs, with an e-mail at acme.example, worth zero."
         ),
-        "Products are named by product_id; people by external_id (off).",
-        "Of shoppers in the EEA, the UK and Switzerland only those are sent who said yes: marketing = yes or 1.",
-        "The browser sends orders and checkouts too (browser_pixel = own): at most 47 hours old.",
+        "Items are identified by product_id; people by external_id (off).",
+        "Events of shoppers in the EEA, the UK and Switzerland are sent only with consent: marketing = yes or 1.",
+        "The browser also sends orders and checkouts (browser_pixel = own), so they are sent only up to 47 hours old.",
         "Limited Data Use for shoppers in CA, CO; without a public ip they are skipped.",
-        "Pixel CABCDEFGHIJKLMNOPQR0: for real.",
-        "Pixel CABCDEFGHIJKLMNOPQR1: to Test Events (TEST7), not for real.",
+        "Pixel CABCDEFGHIJKLMNOPQR0: live.",
+        "Pixel CABCDEFGHIJKLMNOPQR1: Test Events only (TEST7).",
     ]
 
 
@@ -111,7 +111,7 @@ def test_when_an_order_counts(store, orders, said):
 
 def test_consent_of_everybody():
     store = replace(SHOPIFY, consent="required", consent_source=ConsentSource("marketing"))
-    assert "Of everybody only those are sent who said yes: marketing = yes or true or 1." in list(plain_words(store))
+    assert "Events of shoppers are sent only with consent: marketing = yes or true or 1." in list(plain_words(store))
 
 
 # --- doubts ---------------------------------------------------------------------------------------------------
@@ -136,10 +136,13 @@ def test_one_name_for_both_is_one_event_so_nothing_adds_up():
         ("purchase", "purchase is not Purchase: names are case-sensitive, so it becomes a custom event"),
         ("PURCHASE", "PURCHASE is not Purchase: names are case-sensitive, so it becomes a custom event"),
         ("BigSale", "BigSale is a custom event: it is reported, but campaigns cannot optimise on it"),
-        ("CompletePayment", "CompletePayment is an old or reserved name, TikTok makes Purchase of it; use that"),
-        ("SubmitForm", "SubmitForm is an old or reserved name, TikTok makes Lead of it; use that"),
-        ("Checkout", "Checkout is an old or reserved name, TikTok makes PlaceAnOrder of it; use that"),
-        ("Registration", "Registration is an old or reserved name, TikTok makes CompleteRegistration of it; use that"),
+        ("CompletePayment", "CompletePayment is an old or reserved name, which TikTok maps to Purchase; use that"),
+        ("SubmitForm", "SubmitForm is an old or reserved name, which TikTok maps to Lead; use that"),
+        ("Checkout", "Checkout is an old or reserved name, which TikTok maps to PlaceAnOrder; use that"),
+        (
+            "Registration",
+            "Registration is an old or reserved name, which TikTok maps to CompleteRegistration; use that",
+        ),
     ],
 )
 def test_names_tiktok_does_not_optimise_on(name, told):
@@ -154,7 +157,7 @@ def test_standard_names_raise_no_doubt(name):
 def test_two_names_that_tiktok_takes_for_one():
     found = list(warnings(named(order_placed=(), order_paid=("Purchase", "CompletePayment"))))
     assert found[-1] == (
-        "events.order_paid: TikTok takes Purchase and CompletePayment for one event, so it counts twice"
+        "events.order_paid: TikTok treats Purchase and CompletePayment as one event, so it counts twice"
     )
     assert not any("counts twice" in doubt for doubt in warnings(named(order_paid=("Purchase", "Subscribe"))))
 
@@ -163,10 +166,10 @@ def test_signals():
     expecting = replace(SHOPIFY, signals=SignalSettings(hold_checkout=timedelta(minutes=1)))
     assert "Checkouts wait up to 60 s, orders up to 5 s, for the browser's signals (signals)." in plain_words(expecting)
     asking = replace(expecting, consent="required")
-    assert "Of everybody only those are sent who said yes: in the browser's signals." in plain_words(asking)
+    assert "Events of shoppers are sent only with consent: in the browser's signals." in plain_words(asking)
     assert not any("consent" in doubt for doubt in warnings(asking))
     keyed = replace(asking, consent_source=ConsentSource("marketing"))
-    sentence = "Of everybody only those are sent who said yes: marketing = yes or true or 1, or the browser's signals."
+    sentence = "Events of shoppers are sent only with consent: marketing = yes or true or 1, or the browser's signals."
     assert sentence in plain_words(keyed)
 
 
@@ -174,7 +177,7 @@ def test_signals():
 def test_consent_without_a_key(consent):
     found = list(warnings(replace(named(order_placed=()), consent=consent)))
     assert found == [
-        "consent is asked for, but consent_source.key is not set: nobody can say yes, so they are all skipped"
+        "consent is required, but consent_source.key is not set, so no consent is found and events are skipped"
     ]
     keyed = replace(named(order_placed=()), consent=consent, consent_source=ConsentSource("marketing"))
     assert list(warnings(keyed)) == []

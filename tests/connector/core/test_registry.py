@@ -135,7 +135,7 @@ def test_an_unknown_platform():
     registry = PlatformRegistry({"one": ("a:b",), "two": ("c:d",)})
     with pytest.raises(KeyError):
         registry["three"]
-    assert registry.fault("three") == "platform three is not installed; there are one, two"
+    assert registry.fault("three") == "platform three is not installed; installed are one, two"
     assert registry.get("three") is None
 
 
