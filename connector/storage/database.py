@@ -1,4 +1,4 @@
-"""A database, read and written in short transactions, and the one exception for all that can go wrong with it."""
+"""A database, read and written in short transactions, with one exception for all its failures."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -19,12 +19,12 @@ class CannotStore(Exception):
 
 
 def caused_by_one_row(error: Exception) -> bool:
-    """Return whether a failed transaction may succeed without one of its rows."""
+    """Return True if a failed transaction may succeed without one of its rows."""
     cause = error.__cause__
     if isinstance(cause, DBAPIError):
-        # PostgreSQL calls these its own errors, but one row causes them: a deadlock, a text too long for an index.
-        by_a_row = type(cause.orig).__name__ in ("DeadlockDetected", "ProgramLimitExceeded")
-        return by_a_row or isinstance(cause, DataError | IntegrityError)
+        # PostgreSQL reports these as operational errors, but one row causes them: deadlock, text too long for an index.
+        is_row_error = type(cause.orig).__name__ in ("DeadlockDetected", "ProgramLimitExceeded")
+        return is_row_error or isinstance(cause, DataError | IntegrityError)
     return not isinstance(error, CannotStore)
 
 
@@ -60,11 +60,11 @@ class Database:
             connection.commit()
 
     def insert(self, table: sa.Table) -> Any:
-        """Return the database's own kind of INSERT, which has ON CONFLICT."""
+        """Return the dialect's INSERT, which supports ON CONFLICT."""
         return postgresql.insert(table) if self.is_postgresql else sqlite.insert(table)
 
     def _write_lock(self) -> AbstractContextManager[None]:
-        """SQLite has one writer at a time, so its writers queue."""
+        """Return the lock that queues the writers of SQLite, which allows one at a time."""
         file = self.engine.url.database
         if self.is_postgresql or not file:
             return nullcontext()
@@ -84,6 +84,6 @@ def _as_cannot_store() -> Iterator[None]:
 
 
 def _cause(error: SQLAlchemyError) -> str:
-    """Return the driver's own sentence, without the statement and its parameters (they hold a shop's data)."""
+    """Return the driver's own message, without the statement and its parameters, which hold a shop's data."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     return f"{type(cause).__name__}: {str(cause).splitlines()[0][:200] if str(cause) else ''}"

@@ -14,21 +14,21 @@ from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import QueuePool
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-MIGRATION_LOCK = 7_316_920_114  # any number that is only ours
+MIGRATION_LOCK = 7_316_920_114  # any number that no other application uses
 
 
 T = TypeVar("T")
 
 
 class SchemaError(Exception):
-    """The database's tables are not those this release works with; the message names the command to run."""
+    """The tables are not those that this release works with; the message names the command to run."""
 
 
 def connect(url: str, timeout: float = 1.0, pool_size: int = 8) -> Engine:
     """Create an engine that commits durably and waits `timeout` seconds at most for a connection or a lock.
 
-    Create it after fork. SQLite: WAL with synchronous=FULL, writers BEGIN IMMEDIATE. PostgreSQL: nothing that a
-    pgbouncer in transaction mode would break (no prepared statements, no session settings).
+    Create it after fork. SQLite: WAL with synchronous=FULL, writers BEGIN IMMEDIATE. PostgreSQL: no
+    prepared statements or session settings, so that pgbouncer works in transaction mode.
     """
     if make_url(url).get_backend_name() == "sqlite":
         return _sqlite(url, timeout, pool_size)
@@ -42,15 +42,15 @@ def _sqlite(url: str, timeout: float, pool_size: int) -> Engine:
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=timeout,
-        pool_use_lifo=True,  # the connection used last has its pages in cache, and the others need no memory
+        pool_use_lifo=True,  # the last used connection has its pages in cache
         connect_args={"timeout": timeout, "check_same_thread": False},
     )
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, _record: object) -> None:
-        connection.isolation_level = None  # transactions begin where we say so, below
+        connection.isolation_level = None  # transactions begin explicitly, in _begin
         _write_ahead(connection, timeout)
-        # Four megabytes of cache: each process has up to eight connections, and the system caches the file, too.
+        # 4 MB of cache: each process has up to eight connections, and the operating system caches the file, too.
         for pragma in ("synchronous=FULL", "temp_store=MEMORY", "cache_size=-4000"):
             connection.execute(f"PRAGMA {pragma}")
 
@@ -63,7 +63,7 @@ def _sqlite(url: str, timeout: float, pool_size: int) -> Engine:
 
 
 def _write_ahead(connection: sqlite3.Connection, timeout: float) -> None:
-    """Turn the WAL on. Of several that open a new file at once SQLite refuses all but one, without waiting."""
+    """Turn the WAL on, with retries: when several processes open a new file at once, SQLite refuses all but one."""
     deadline = time.monotonic() + timeout
     while True:
         try:
@@ -76,7 +76,7 @@ def _write_ahead(connection: sqlite3.Connection, timeout: float) -> None:
 
 
 def _postgresql(url: str, timeout: float, pool_size: int) -> Engine:
-    # Autocommit is the driver's word for leaving BEGIN to us: see below.
+    # With autocommit the driver sends no BEGIN; _begin sends it together with the time-outs.
     arguments: dict[str, Any] = {
         "connect_timeout": max(1, round(timeout)),
         "prepare_threshold": None,
@@ -90,13 +90,13 @@ def _postgresql(url: str, timeout: float, pool_size: int) -> Engine:
     @event.listens_for(engine, "do_connect")
     def _connect(_dialect: object, _record: object, positional: Any, named: dict[str, Any]) -> psycopg.Connection[Any]:
         opened = _Connection.connect(*positional, **named)
-        opened.between = timeout
+        opened.idle_timeout = timeout
         return opened
 
     @event.listens_for(engine, "checkout")
     def _checkout(connection: _Connection, _record: object, _proxy: object) -> None:
-        # Replaced then. pool_pre_ping would cost each transaction a round trip: PostgreSQL is asked four times for a
-        # group of webhooks, where it was six with a ping and with BEGIN and the time-outs one by one.
+        # The pool then replaces it. pool_pre_ping would cost each transaction a round trip: a group of webhooks takes
+        # four round trips, and took six with a ping and with BEGIN and the time-outs sent separately.
         if connection.closed or connection.ended():
             raise DisconnectionError
 
@@ -107,7 +107,7 @@ def _postgresql(url: str, timeout: float, pool_size: int) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        # The server's own time-outs come first, for they leave the connection usable.
+        # The server's own time-outs are shorter, because they leave the connection usable.
         _driver(connection).deadline = time.monotonic() + timeout + 0.25
         connection.exec_driver_sql(
             f"BEGIN; SET LOCAL statement_timeout = {milliseconds}; SET LOCAL lock_timeout = {milliseconds}"
@@ -117,32 +117,32 @@ def _postgresql(url: str, timeout: float, pool_size: int) -> Engine:
 
 
 class _Connection(psycopg.Connection[Any]):
-    """A connection that gives up on a server that no longer answers: stopped, cut off or gone.
+    """A connection with a deadline, for a server that no longer answers.
 
     The server's own time-outs do not work then, and TCP waits for minutes.
     """
 
-    between = 2.5  # seconds for what is not in a transaction: SQLAlchemy's first questions
-    deadline: float | None = None  # of the transaction under way, by time.monotonic()
+    idle_timeout = 2.5  # seconds for statements outside a transaction, which SQLAlchemy sends first
+    deadline: float | None = None  # of the current transaction, by time.monotonic()
 
     def ended(self) -> bool:
-        """Return whether the server has sent something unasked: it only ever does so to close the connection."""
-        waiting = select.poll()
-        waiting.register(self.fileno(), select.POLLIN)
-        return bool(waiting.poll(0))
+        """Return True if the server has sent data unasked, which it does only to close the connection."""
+        poll = select.poll()
+        poll.register(self.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
 
     def wait(self, gen: Generator[Any, Any, T], *arguments: Any, **named: Any) -> T:
-        """As psycopg does, which looks in several times a second, but not beyond the deadline."""
-        return super().wait(self._patiently(gen), *arguments, **named)
+        """Wait as psycopg does, which polls several times a second, but not beyond the deadline."""
+        return super().wait(self._until_deadline(gen), *arguments, **named)
 
-    def _patiently(self, gen: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
-        deadline = time.monotonic() + self.between if self.deadline is None else self.deadline
+    def _until_deadline(self, gen: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
+        deadline = time.monotonic() + self.idle_timeout if self.deadline is None else self.deadline
         try:
             state = next(gen)
             while True:
                 ready = yield state
                 if not ready and time.monotonic() > deadline:
-                    self.pgconn.finish()  # or the pool would use it again, with an answer of the past in it
+                    self.pgconn.finish()  # otherwise the pool would reuse it with a stale answer pending
                     raise psycopg.OperationalError("the server does not answer")
                 state = gen.send(ready)
         except StopIteration as end:
@@ -161,8 +161,8 @@ def timeout_of(engine: Engine) -> float:
 
 
 def migrate(engine: Engine) -> tuple[str | None, str]:
-    """Bring the schema to this release's version, one process at a time; (version before, version now)."""
-    # Here only: servers and relays live without Alembic, and each would carry ten megabytes of it.
+    """Migrate the schema to this release's version, one process at a time; return (old version, new version)."""
+    # Imported here only: Alembic takes 10 MB, and servers and relays do not need it.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config as AlembicConfig  # noqa: PLC0415
 
@@ -183,7 +183,7 @@ def migrate(engine: Engine) -> tuple[str | None, str]:
 
 
 def require_current(engine: Engine) -> None:
-    """Raise SchemaError unless the tables are those of this release, or of a later one, which it works with too."""
+    """Raise SchemaError unless the tables are those of this release, or of a later one, which also works."""
     with engine.connect().execution_options(reading=True) as connection:
         found = _revision(connection)
     if found is None:
@@ -193,14 +193,14 @@ def require_current(engine: Engine) -> None:
 
 
 def _revision(connection: Connection) -> str | None:
-    """What Alembic noted: https://alembic.sqlalchemy.org/en/latest/tutorial.html"""
+    """Return the version that Alembic stored: https://alembic.sqlalchemy.org/en/latest/tutorial.html"""
     if not inspect(connection).has_table("alembic_version"):
         return None
     return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
 
 
 def _is_newer(found: str | None) -> bool:
-    """Revisions are numbered; a migration never breaks the release before it, which may still be running."""
+    """Compare revision numbers. A migration never breaks the release before it, which may still be running."""
     return found is not None and found.isdecimal() and found > _latest()
 
 

@@ -9,8 +9,8 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-MAX_BATCH = 64  # items a transaction; more would keep others waiting
-MAX_LINGER = 0.01  # seconds a transaction waits at most for items that are expected
+MAX_BATCH = 64  # items in a transaction; more would make others wait
+MAX_LINGER = 0.01  # seconds that a transaction waits at most for expected items
 
 
 class WaitTimeout(Exception):
@@ -22,20 +22,20 @@ class _Pending(Generic[Item, Result]):
     """An item that waits to be written, and its result."""
 
     item: Item
-    leads: bool = False  # its thread writes the next batch, its own item among the others
+    leads: bool = False  # its thread writes the next batch, including its own item
     result: Result | None = None
     error: Exception | None = field(default_factory=WaitTimeout)  # until the item is known to be stored
-    wakeup: Lock = field(default_factory=Lock)  # its thread waits here, and is woken once: written, or to lead
+    wakeup: Lock = field(default_factory=Lock)  # its thread waits here and is woken once, when written or to lead
 
 
 class GroupCommit(Generic[Item, Result]):
     """Group commit: the first thread in line writes the whole batch, in one transaction with one sync of the disk.
 
     `write` stores items in one transaction and returns a result for each. If it fails and `caused_by_one_row` says that
-    a single item may be to blame, each is tried alone, so that one bad item costs no other.
+    one item can be the cause, each item is tried alone, so that one bad item fails no other.
 
-    A transaction costs as much as ten items, so the size of the batches decides the rate. Before, 32 connections
-    at once had answers of 503 from SQLite's busy waiting; since, none.
+    A transaction costs as much as ten items, so the batch size determines the rate. Without group commit, SQLite's busy
+    waiting led to answers of 503 with 32 concurrent connections; with it, to none.
     """
 
     def __init__(
@@ -57,20 +57,20 @@ class GroupCommit(Generic[Item, Result]):
 
     @property
     def waiting(self) -> int:
-        """Return how many items wait for the next transaction."""
+        """The number of items that wait for the next transaction."""
         return len(self._waiting)
 
     @property
     def writing(self) -> bool:
-        """Return whether a thread leads: it is writing, or about to."""
+        """True if a thread leads: it is writing, or about to."""
         return self._writing
 
     @contextmanager
     def expecting(self) -> Iterator[None]:
-        """Announce an item: a transaction that is about to begin lingers for it, `MAX_LINGER` seconds at most.
+        """Announce an item: a transaction that is about to begin waits for it, `MAX_LINGER` seconds at most.
 
-        So threads that compete for the processor write together rather than one after the other. A single thread waits
-        for nobody, and lingering for 4 or 20 ms was no faster. The block may end without an item.
+        Threads that compete for the processor thus write together, not one after the other. A single thread waits for
+        no other. Waiting for 4 or 20 ms was no faster. The block may end without an item.
         """
         with self._lock:
             self._expected += 1
@@ -98,7 +98,7 @@ class GroupCommit(Generic[Item, Result]):
         return pending.result  # type: ignore[return-value] # set whenever there is no error
 
     def _withdraw(self, pending: _Pending[Item, Result]) -> None:
-        """Give up, unless the item is being written: then its outcome comes within the database's own time-out."""
+        """Give up, unless the item is being written: then the result arrives within the database's own time-out."""
         with self._lock:
             if pending in self._waiting and not pending.leads:
                 self._waiting.remove(pending)
@@ -106,7 +106,7 @@ class GroupCommit(Generic[Item, Result]):
         pending.wakeup.acquire()
 
     def _lead(self) -> None:
-        """Write a batch, this thread's item among it, and pass the lead on."""
+        """Write a batch that includes this thread's item, and pass the lead on."""
         batch: list[_Pending[Item, Result]] = []
         failed = True
         try:
@@ -120,14 +120,14 @@ class GroupCommit(Generic[Item, Result]):
         finally:
             with self._lock:
                 if failed:
-                    # The database failed while these waited; to try again would double their wait.
+                    # The database failed while these waited; another try would double their wait.
                     batch, self._waiting = batch + self._waiting, []
                 next_leader = self._waiting[:1]
                 self._writing = bool(next_leader)
                 for pending in next_leader:
                     pending.leads = True
-            # Each thread has a wakeup of its own, so none wakes for another's result: 14 context switches a webhook
-            # instead of 17 with one condition for all.
+            # Each thread has its own wakeup and never wakes for another's result: 14 context switches a webhook
+            # instead of 17 with one shared condition.
             for pending in next_leader + batch:
                 pending.wakeup.release()
 

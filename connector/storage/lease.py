@@ -1,4 +1,4 @@
-"""A lease: what only one process at a time may do, on whichever host. Each is a row of `leases`."""
+"""Leases: work that only one process at a time may do, on any host. Each lease is a row of `leases`."""
 
 import sqlalchemy as sa
 
@@ -15,10 +15,10 @@ class Lease:
         self._seconds = seconds
 
     def take(self, owner: str, now: float) -> bool:
-        """Take or renew the lease at `now` (Unix seconds); return whether `owner` holds it. Raises CannotStore."""
+        """Take or renew the lease at `now` (Unix seconds); return True if `owner` holds it. Raises CannotStore."""
         until = now + self._seconds
         insert = self._database.insert(leases).values(name=self._name, owner=owner, until=until)
-        # A lease that ends further ahead than one can was taken by a clock that jumped.
+        # A lease that ends later than is possible was taken with a wrong clock.
         free = sa.or_(leases.c.until < now, leases.c.until > now + 2 * self._seconds, leases.c.owner == owner)
         taken = insert.on_conflict_do_update(
             index_elements=["name"], set_={"owner": owner, "until": until}, where=free

@@ -1,4 +1,4 @@
-"""Work that is repeated at an interval until the process ends: housekeeping, watching, erasure and the like."""
+"""Work repeated at an interval until the process ends, such as retention, monitoring and erasure."""
 
 import logging
 from collections.abc import Callable
@@ -20,8 +20,8 @@ def run_periodically(
 ) -> None:
     """Call `work` every `interval` seconds until `stop` is set, the first time after `first` seconds.
 
-    A failed call is logged under `name`, and the work is tried again after the interval. `release` is called at the
-    end; it gives up a lease, so that another process need not wait until the lease expires.
+    A failed call is logged under `name` and repeated after the interval. `release` is called at the end; it gives up a
+    lease, so that another process need not wait until the lease expires.
     """
     pause = interval if first is None else first
     while not stop.wait(pause):

@@ -1,22 +1,22 @@
-"""The database's tables, as SQLAlchemy sees them; `migrations/` creates them. Times are Unix seconds, UTC.
+"""The database's tables for SQLAlchemy; `migrations/` creates them. Times are Unix seconds, UTC.
 
-events      one row per (pixel, event, event_id): the queue, and the memory that lets nothing be sent twice
+events      one row per (pixel, event, event_id): the queue, and the record that keeps events from being sent twice
 ledger      one line per decided webhook: the answer to "what happened to order 1001?"
 parked      signed bodies that could not be handled, encrypted, replayable
-counters    what is only counted: ignored topics, refused signatures, updates with nothing new; per hour
-lanes       per store and pixel: whether TikTok currently refuses its token
-stores      when a store was first started: orders before that are history
-relays      heartbeats
-leases      what only one process at a time may do, on whichever host: by whom and until when
-alerts      problems somebody should know of, and whether they were told
-arrivals    how many webhooks came, per store and hour: how a silence is known
-registered  webhooks that we made in the shops, so that what vanishes can be made again
-reconciled  per store: up to when the shop's history has been compared with what came by webhook
-signals     what the browser of a checkout told us, for a day
-tallies     what became of webhooks and events, by the hour; `connector.monitoring.event_stats` says what is counted
-totals      the same since ever: what only grows, as metrics want it
-identities  further hashes of whom an event is about, when its payload has more than one of a kind
-demands     what a shop asks for by law, and its app's end: what, when, and whether it is done
+counters    webhooks that are only counted, per hour: ignored topics, refused signatures, updates with nothing new
+lanes       per store and pixel: the suspension while TikTok refuses the access token
+stores      the first start of each store: older orders are history
+relays      heartbeats of relays
+leases      work that only one process at a time may do, on any host: owner and expiry
+alerts      problems, and whether an alert was sent for them
+arrivals    the number of webhooks per store and hour, by which an inactive shop is noticed
+registered  webhooks that the connector created in the shops, so that a deleted one can be created again
+reconciled  per store: the time up to which the shop's history has been compared with its webhooks
+signals     browser signals of a checkout, kept for a day
+tallies     outcomes of webhooks and events, by the hour; see `connector.monitoring.event_stats`
+totals      the same since the first start, as metrics need counters that only grow
+identities  further hashes of an event's person, when its payload has several e-mails or phones
+demands     data-subject requests and uninstall notices: kind, time, and whether they are done
 """
 
 import re
@@ -41,19 +41,19 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def storable(text: str) -> str:
-    """Text as `StorableText` stores it."""
-    # Printable text has neither, and asking is cheap.
+    """Return text as `StorableText` stores it."""
+    # Printable text contains neither, and the check is cheap.
     return text if text.isprintable() else _SURROGATES.sub("\ufffd", text.replace("\0", ""))
 
 
 class StorableText(TypeDecorator[str]):
-    """Text that either database takes, whoever wrote it: NUL is left out, a lone surrogate becomes U+FFFD."""
+    """Text that both databases accept: NUL is removed, a lone surrogate becomes U+FFFD."""
 
     impl = String
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        """Clean what is stored, and what is searched for."""
+        """Clean text that is stored or searched for."""
         return value if value is None else storable(value)
 
 
@@ -71,12 +71,12 @@ events = Table(
     Column("object_key", StorableText, nullable=False),
     Column("test_code", StorableText, nullable=False),
     Column("state", StorableText, nullable=False),  # held, due, accepted, rejected, expired, skipped
-    Column("due_at", Double, nullable=False),  # not before; held: the end of the wait
+    Column("due_at", Double, nullable=False),  # no attempt before; held: the end of the wait
     Column("lease_owner", StorableText),
-    Column("lease_until", Double),  # in no index, and there is room in each page: so PostgreSQL claims in place
+    Column("lease_until", Double),  # in no index, and each page has spare room, so PostgreSQL updates in place
     Column("attempts", Integer, nullable=False),
-    Column("tried_at", Double),  # first attempt, whatever came of it
-    Column("sent_at", Double),  # first attempt that may have reached TikTok; its 48-hour memory starts here
+    Column("tried_at", Double),  # first attempt, whatever its result
+    Column("sent_at", Double),  # first attempt that may have reached TikTok; starts its 48 hours of deduplication
     Column("occurred_at", Double, nullable=False),
     Column("created_at", Double, nullable=False),
     Column("settled_at", Double),
@@ -87,10 +87,10 @@ events = Table(
     Column("email", LargeBinary),  # SHA-256 digests, for search and erasure
     Column("phone", LargeBinary),
     Column("external_id", LargeBinary),
-    # Of events that may wait for the browser's signals only:
+    # Set only for events that may wait for the browser's signals:
     Column("checkout", StorableText),  # the checkout's token
-    Column("consent", StorableText),  # "": not asked for; else granted, missing, denied
-    Column("as_of", Double),  # when the body that the properties are from was written
+    Column("consent", StorableText),  # "": not required; else granted, missing, denied
+    Column("as_of", Double),  # when the body from which the properties come was written
     UniqueConstraint("pixel", "event", "event_id"),
     postgresql_with={"fillfactor": 50},
 )
@@ -104,8 +104,8 @@ _KEY_ONLY = text("settled_at IS NOT NULL AND payload IS NULL")
 Index("events_key_only", events.c.settled_at, sqlite_where=_KEY_ONLY, postgresql_where=_KEY_ONLY)
 _FAILED = text("state IN ('rejected', 'expired')")
 Index("events_failed", events.c.state, events.c.created_at, sqlite_where=_FAILED, postgresql_where=_FAILED)
-_JOINABLE = text("checkout IS NOT NULL")
-Index("events_checkout", events.c.store, events.c.checkout, sqlite_where=_JOINABLE, postgresql_where=_JOINABLE)
+_MATCHABLE = text("checkout IS NOT NULL")
+Index("events_checkout", events.c.store, events.c.checkout, sqlite_where=_MATCHABLE, postgresql_where=_MATCHABLE)
 _HELD = text("state = 'held'")
 Index("events_held", events.c.due_at, sqlite_where=_HELD, postgresql_where=_HELD)
 Index(
@@ -166,7 +166,7 @@ lanes = Table(
     metadata,
     Column("store", StorableText, primary_key=True),
     Column("pixel", StorableText, primary_key=True),
-    Column("denied_until", Double),  # no event before; then one, as a probe
+    Column("denied_until", Double),  # no event before; then one as a probe
     Column("denied_since", Double),
     Column("denied_token", StorableText),  # fingerprint of the token that was refused
     Column("denials", Integer, nullable=False),
@@ -198,13 +198,13 @@ leases = Table(
 alerts = Table(
     "alerts",
     metadata,
-    Column("key", StorableText, primary_key=True),  # what kind, and where: "denied:STORE:PIXEL"
+    Column("key", StorableText, primary_key=True),  # kind and place: "denied:STORE:PIXEL"
     Column("sentence", StorableText, nullable=False),
     Column("since", Double, nullable=False),
-    Column("noted_at", Double),  # since when it has lasted long enough to count
-    Column("over_at", Double),  # since when it is not seen any more
-    Column("told_at", Double),
-    Column("attempts", Integer, nullable=False),  # to tell, in vain
+    Column("noted_at", Double),  # when it had lasted long enough to count
+    Column("over_at", Double),  # when it was no longer seen
+    Column("told_at", Double),  # when the alert was sent
+    Column("attempts", Integer, nullable=False),  # failed attempts to send the alert
     Column("due_at", Double, nullable=False),  # no attempt before
 )
 
@@ -213,7 +213,7 @@ arrivals = Table(
     metadata,
     Column("store", StorableText, primary_key=True),
     Column("hour", BigInteger, primary_key=True),  # Unix seconds of its start
-    Column("count", BigInteger, nullable=False),  # webhooks with a good signature, whatever became of them
+    Column("count", BigInteger, nullable=False),  # webhooks with a valid signature, whatever their outcome
     Column("last_at", Double, nullable=False),
 )
 Index("arrivals_hour", arrivals.c.hour)
@@ -229,8 +229,8 @@ signals = Table(
     Column("user_agent", StorableText, nullable=False),
     Column("url", StorableText, nullable=False),
     Column("referrer", StorableText, nullable=False),
-    Column("consent", StorableText, nullable=False),  # granted, denied, or "" as long as nobody has said
-    Column("seen_at", Double, nullable=False),  # the last beacon
+    Column("consent", StorableText, nullable=False),  # granted, denied, or "" if unknown
+    Column("seen_at", Double, nullable=False),  # time of the last beacon
 )
 Index("signals_seen", signals.c.seen_at)
 
@@ -239,7 +239,7 @@ registered = Table(
     metadata,
     Column("store", StorableText, primary_key=True),
     Column("topic", StorableText, primary_key=True),
-    Column("id", StorableText, nullable=False),  # the shop's name for it
+    Column("id", StorableText, nullable=False),  # the shop's id of the webhook
     Column("url", StorableText, nullable=False),
     Column("made_at", Double, nullable=False),
 )
@@ -248,11 +248,11 @@ reconciled = Table(
     "reconciled",
     metadata,
     Column("store", StorableText, primary_key=True),
-    Column("tried_at", Double, nullable=False),  # when the last round began
-    Column("upto", Double, nullable=False),  # what changed before has been looked at
-    Column("gaps", BigInteger, nullable=False),  # orders and sign-ups no webhook brought, since `gaps_since`
+    Column("tried_at", Double, nullable=False),  # when the last run began
+    Column("upto", Double, nullable=False),  # changes before this time have been compared
+    Column("gaps", BigInteger, nullable=False),  # orders and registrations without a webhook since `gaps_since`
     Column("gaps_since", Double),
-    Column("gap_at", Double),  # when the last of them was found
+    Column("gap_at", Double),  # when the last one was found
 )
 
 tallies = Table(
@@ -284,7 +284,7 @@ identities = Table(
     metadata,
     Column("digest", LargeBinary, primary_key=True),  # SHA-256 of an e-mail or phone, as in events
     Column("store", StorableText, primary_key=True),
-    Column("object_key", StorableText, primary_key=True),  # the order, checkout or customer whose events have it
+    Column("object_key", StorableText, primary_key=True),  # the order, checkout or customer of its events
 )
 Index("identities_object", identities.c.store, identities.c.object_key)
 
@@ -294,10 +294,10 @@ demands = Table(
     Column("id", _ID, primary_key=True, autoincrement=True),
     Column("store", StorableText, nullable=False),
     Column("what", StorableText, nullable=False),  # erase_person, erase_store, export, uninstalled
-    Column("body_sha256", LargeBinary, nullable=False),  # so that a repeated body asks for nothing
+    Column("body_sha256", LargeBinary, nullable=False),  # so that a repeated body is ignored
     Column("asked_at", Double, nullable=False),
     Column("done_at", Double),
-    Column("person", LargeBinary),  # whom it is about, as hashes and ids; gone when it is done
+    Column("person", LargeBinary),  # the person, as hashes and ids; erased when it is done
     UniqueConstraint("store", "what", "body_sha256"),
 )
 _OPEN = text("done_at IS NULL")

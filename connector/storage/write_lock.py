@@ -1,7 +1,7 @@
-"""The write lock of a SQLite file: its writers queue, instead of polling SQLite's own lock.
+"""The write lock of a SQLite file: writers queue for it, instead of polling SQLite's own lock.
 
-SQLite has one writer at a time. Its own waiting sleeps up to 100 ms between tries, and the longest sleeper is overtaken
-again and again: with 32 connections some webhooks were answered 503, and none are since its writers queue.
+SQLite allows one writer at a time. Its busy waiting sleeps up to 100 ms between tries, and later writers overtake the
+one that sleeps longest: with 32 connections some webhooks were answered 503, and none with this lock.
 """
 
 import fcntl
@@ -13,7 +13,7 @@ from threading import Lock
 
 from connector.storage.group_commit import WaitTimeout
 
-POLL_INTERVAL = 0.001  # seconds between two looks at a lock that another process holds
+POLL_INTERVAL = 0.001  # seconds between two tries of a lock that another process holds
 YIELD_FACTOR = 3  # a low-priority writer that made others wait pauses this many times as long as it wrote
 MAX_YIELD = 0.25  # seconds; the longest such pause
 _LOW_PRIORITY = Lock()
@@ -24,8 +24,8 @@ _not_before = 0.0
 def exclusive_writer(path: str, timeout: float, low_priority: bool = False) -> Iterator[None]:
     """Hold the lock file at `path`: one writer at a time among all processes and threads. Raises WaitTimeout.
 
-    A `low_priority` writer, as the relay is, leaves the lock to webhooks most of the time. While the relay sent 7,400
-    events a second, intake kept 0.58 of the rate it has without a relay; before, 0.28.
+    A `low_priority` writer, such as the relay, leaves the lock to webhooks most of the time. While the relay sent 7,400
+    events a second, intake kept 0.58 of its rate without a relay; with equal priority, 0.28.
     """
     deadline = time.monotonic() + timeout
     with _opened(path) as lock, _opened(f"{path}.wanted") as wanted:
@@ -39,8 +39,8 @@ def exclusive_writer(path: str, timeout: float, low_priority: bool = False) -> I
 
 @contextmanager
 def _yielding(lock: int, wanted: int, deadline: float) -> Iterator[None]:
-    """Let one thread of this process write at a time, and not too soon after one that made others wait."""
-    global _not_before  # noqa: PLW0603 # there is one file that a process writes to, and one lock around this
+    """Let one thread of this process write at a time, with a pause after a write that made others wait."""
+    global _not_before  # noqa: PLW0603 # a process writes to one file, and one lock guards this
     if not _LOW_PRIORITY.acquire(timeout=max(0.0, deadline - time.monotonic())):
         raise WaitTimeout
     try:
@@ -61,7 +61,7 @@ def _opened(path: str) -> Iterator[int]:
     try:
         yield descriptor
     finally:
-        os.close(descriptor)  # releases its lock, also when the process is killed
+        os.close(descriptor)  # releases its lock, as does a kill of the process
 
 
 def _take(lock: int, deadline: float, wanted: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What housekeeping needs: whose turn it is, and indexes to find what is old. The release before works with it too."""
+"""Add leases, and indexes to find old rows. The previous release works with it, too."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,6 +1,6 @@
-"""What watching needs: problems and whether somebody was told, and how much arrives by the hour.
+"""Add problems with their alerts, and webhook counts by the hour.
 
-The release before works with it too.
+The previous release works with it, too.
 """
 
 import sqlalchemy as sa

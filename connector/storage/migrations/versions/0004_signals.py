@@ -1,6 +1,6 @@
-"""What browsers tell, and the events that wait for it. The release before works with it too.
+"""Add browser signals, and the columns of events that wait for them.
 
-It leaves events that are `held` alone, and those that only wait are due later, which it knows.
+The previous release works with it, too: it ignores `held` events, and other waiting events only become due later.
 """
 
 import sqlalchemy as sa

@@ -1,6 +1,6 @@
-"""What healing needs: the webhooks that we made, and up to when a shop's history has been looked at.
+"""Add the webhooks that the connector created, and the progress of reconciling a shop's history.
 
-The release before works with it too.
+The previous release works with it, too.
 """
 
 import sqlalchemy as sa

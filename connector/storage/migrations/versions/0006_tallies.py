@@ -1,6 +1,6 @@
-"""What pages and metrics need: numbers by the hour and since ever, and indexes to search orders and list failures by.
+"""Add counts by the hour and in total, and indexes to search orders and to list failures.
 
-The release before works with it too; what it settles is not counted.
+The previous release works with it, too; events that it settles are not counted.
 """
 
 import sqlalchemy as sa

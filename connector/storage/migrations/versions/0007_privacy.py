@@ -1,6 +1,6 @@
-"""What erasing needs: further hashes of a person beside an event's own, and what was asked of us and is done.
+"""Add further hashes of an event's person, and data-subject requests.
 
-The release before works with it too; it adds no further hashes.
+The previous release works with it, too; it adds no further hashes.
 """
 
 import sqlalchemy as sa

@@ -1,7 +1,7 @@
-"""A lease has a column of its own, which no index has, and a page of PostgreSQL's has room for its rows' next versions.
+"""Move leases to a column that is in no index, and leave room in PostgreSQL's pages for new versions of rows.
 
-A relay of the release before, as long as it still runs, does not know such leases: it may send once more what another
-has in hand. TikTok counts that once, by its event_id. Leases of its own are in `due_at`, which is respected.
+A relay of the previous release that still runs does not know such leases and may send an event that another relay has
+leased. TikTok counts it once, by its event_id. That relay's own leases are in `due_at`, which this release respects.
 """
 
 import sqlalchemy as sa
@@ -14,5 +14,5 @@ down_revision = "0007"
 def upgrade() -> None:
     op.add_column("events", sa.Column("lease_until", sa.Double))
     if op.get_bind().dialect.name == "postgresql":
-        # Of a row of some two kilobytes a page holds two, and while they are claimed both new versions too.
+        # A row takes about 2 KB, so half a page holds two rows, and the other half their new versions when claimed.
         op.execute("ALTER TABLE events SET (fillfactor = 50)")
