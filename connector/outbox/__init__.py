@@ -1,1 +1,1 @@
-"""The outbox and the ledger: where intake and relay meet. One row per event to send, one line per webhook received."""
+"""The outbox and the ledger, between intake and relay: a row for each event to send, a line for each webhook."""

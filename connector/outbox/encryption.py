@@ -1,4 +1,4 @@
-"""Sealing bodies that could not be handled: only the store's own webhook secrets open them again."""
+"""Encryption of parked webhooks with keys derived from the store's own webhook secrets."""
 
 import base64
 from collections.abc import Iterable
@@ -13,11 +13,11 @@ from connector.core.webhook import Webhook
 
 
 class CannotDecrypt(Exception):
-    """None of the store's current webhook_secrets opens this body."""
+    """None of the store's current webhook_secrets decrypts this body."""
 
 
 def encrypt(webhook: Webhook, store: Store) -> bytes:
-    """Encrypt a webhook, headers' claims and body, with a key derived from the store's first webhook secret."""
+    """Encrypt a webhook's body and header values with a key derived from the store's first webhook secret."""
     content = {
         "topic": webhook.topic,
         "shop": webhook.shop,
@@ -30,7 +30,7 @@ def encrypt(webhook: Webhook, store: Store) -> bytes:
 
 
 def decrypt(sealed: bytes, store: Store) -> Webhook:
-    """The webhook as it was parked. Raises CannotDecrypt when every secret it could be sealed with is gone."""
+    """Return the webhook as it was parked. Raises CannotDecrypt if no current secret fits."""
     try:
         content = _keys(store.webhook_secrets, store.name).decrypt(sealed)
     except InvalidToken:
@@ -45,6 +45,6 @@ def _keys(secrets: Iterable[str], store: str) -> MultiFernet:
 
 
 def _derive(secret: str, store: str) -> bytes:
-    # One key per store and purpose: the secret itself signs webhooks and must never encrypt anything.
+    # One key for each store and purpose: the secret itself signs webhooks, so it must not encrypt anything.
     hkdf = HKDF(algorithm=SHA256(), length=32, salt=b"connector.parked.v1", info=store.encode())
     return hkdf.derive(secret.encode())

@@ -1,7 +1,7 @@
-"""The end of a wait, beside the relay: an event that still lacks a yes, or anything to match on, is skipped.
+"""Expiry of held events: an event that still lacks consent, or anything to match on, is skipped when its wait ends.
 
-Its payload is erased with the hashes of the person, and the ledger says why. Any number of processes may do it, one at
-a time.
+Its payload is erased with the hashes of the person, and the ledger records the reason. Any number of processes can run
+this; they take turns.
 """
 
 import logging
@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from connector.outbox.identity_hashes import delete_hashes as forget_identities
+from connector.outbox.identity_hashes import delete_hashes
 from connector.signals.merge import why_not_sendable
 from connector.storage.database import Database
 from connector.storage.periodic import run_periodically
@@ -22,79 +22,81 @@ from connector.storage.tables import events, ledger
 
 log = logging.getLogger("connector.outbox.held_events")
 
-EVERY = 1.0  # seconds between two looks
-SELDOM = 60.0  # where no store expects signals: some may wait from the time when one did
-BATCH = 500  # events a transaction
-TOO_FAR = 900.0  # seconds; no wait is that long: a clock that jumped wrote it
-ONE_AT_A_TIME = 7_316_920_115  # any number that is only ours
-# In these words SQLite finds the index.
+EVERY = 1.0  # seconds between two runs
+SELDOM = 60.0  # seconds; if no store expects signals: events can still wait from before a change of settings
+BATCH = 500  # events in a transaction
+TOO_FAR = 900.0  # seconds, longer than any wait: a wrong clock wrote such a time
+ADVISORY_LOCK = 7_316_920_115  # any number that no other application uses
+# SQLite uses a partial index only if the query repeats its condition literally.
 _HELD = sa.text("events.state = 'held'")
 
 
 class HeldEvents:
-    """The verbs. Times are Unix seconds. Raises CannotStore."""
+    """Ends the waits of held events. Times are Unix seconds. Raises CannotStore."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def end(self, now: float) -> int:
-        """Skip held events whose wait is over; how many there were, BATCH at most. Costs one index look-up if none."""
+        """End the waits that are over; return the number of events, at most BATCH. Costs one index look-up if none."""
         over = sa.or_(events.c.due_at <= now, events.c.due_at > now + TOO_FAR)
         with self._database.read() as connection:
             if connection.execute(sa.select(events.c.id).where(_HELD, over).limit(1)).first() is None:
                 return 0
         names = ("id", "store", "event", "object_key", "payload", "consent")
         query = sa.select(*(events.c[name] for name in names)).where(_HELD, over).order_by(events.c.due_at).limit(BATCH)
-        if self._database.is_postgresql:  # what a beacon or a webhook holds just now may go another way
+        if self._database.is_postgresql:  # a beacon or webhook that holds a row may change its end
             query = query.with_for_update(skip_locked=True)
         with self._database.write() as connection:
-            # Two that each skip one event of an order would otherwise each see the other's event left.
+            # Two processes that each skip one event of an order would each see the other's event as not skipped.
             if self._database.is_postgresql:
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(ONE_AT_A_TIME)))
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(ADVISORY_LOCK)))
             rows = connection.execute(query).all()
-            skipped = self._skip(connection, rows, now)
+            skipped = self._end_waits(connection, rows, now)
         for (store, reason), number in sorted(skipped.items()):
             log.info(
-                "skipped: what was waited for did not come", extra={"store": store, "events": number, "reason": reason}
+                "skipped: the browser's signals did not arrive in time",
+                extra={"store": store, "events": number, "reason": reason},
             )
         return len(rows)
 
-    def _skip(self, connection: Connection, rows: Sequence[sa.Row[Any]], now: float) -> Counter[tuple[str, str]]:
-        """By store and reason, how many."""
-        why: dict[str, list[int]] = defaultdict(list)
-        told: dict[tuple[str, str], list[str]] = defaultdict(list)
+    def _end_waits(self, connection: Connection, rows: Sequence[sa.Row[Any]], now: float) -> Counter[tuple[str, str]]:
+        """End the waits of `rows`; return the numbers of skipped events by store and reason."""
+        ids_by_reason: dict[str, list[int]] = defaultdict(list)
+        ledger_reasons: dict[tuple[str, str], list[str]] = defaultdict(list)
         skipped: Counter[tuple[str, str]] = Counter()
         for row in rows:
             reason = why_not_sendable(row.payload or b"{}", row.consent)
-            why[reason].append(row.id)
+            ids_by_reason[reason].append(row.id)
             skipped[row.store, reason] += bool(reason)
             if reason and row.object_key:
-                told[row.store, row.object_key].append(f"{row.event}: {reason}")
-        gone = dict.fromkeys(("payload", "email", "phone", "external_id"))
-        for reason, ids in why.items():
-            ended = {"state": "skipped", "settled_at": now, "message": reason, **gone}
-            values = ended if reason else {"state": "due", "due_at": now}  # an update of ours may ask for less
+                ledger_reasons[row.store, row.object_key].append(f"{row.event}: {reason}")
+        erased = dict.fromkeys(("payload", "email", "phone", "external_id"))
+        for reason, ids in ids_by_reason.items():
+            ended = {"state": "skipped", "settled_at": now, "message": reason, **erased}
+            # No reason: an update of the connector may have relaxed a rule.
+            values = ended if reason else {"state": "due", "due_at": now}
             connection.execute(sa.update(events).where(events.c.id.in_(ids)).values(values))
-            forget_identities(connection, ids)
-        for (store, object_key), reasons in sorted(told.items()):
-            self._retell(connection, store, object_key, "; ".join(dict.fromkeys(reasons))[:500])
+            delete_hashes(connection, ids)
+        for (store, object_key), reasons in sorted(ledger_reasons.items()):
+            self._update_ledger(connection, store, object_key, "; ".join(dict.fromkeys(reasons))[:500])
         return +skipped
 
-    def _retell(self, connection: Connection, store: str, object_key: str, reasons: str) -> None:
-        """The webhooks' lines said "relayed", for that was the plan."""
+    def _update_ledger(self, connection: Connection, store: str, object_key: str, reasons: str) -> None:
+        """Add the reasons to the webhooks' ledger lines, which were stored as "relayed"."""
         left = sa.select(events.c.id).where(
             events.c.store == store, events.c.object_key == object_key, events.c.state != "skipped"
         )
-        line = (ledger.c.store == store, ledger.c.object_key == object_key, ledger.c.outcome == "relayed")
-        before = sa.case((ledger.c.reason == "", ""), else_=ledger.c.reason + "; ")
-        values: dict[str, Any] = {"reason": before + reasons}
+        is_line = (ledger.c.store == store, ledger.c.object_key == object_key, ledger.c.outcome == "relayed")
+        prefix = sa.case((ledger.c.reason == "", ""), else_=ledger.c.reason + "; ")
+        values: dict[str, Any] = {"reason": prefix + reasons}
         if connection.execute(left.limit(1)).first() is None:
             values["outcome"] = "skipped"
-        connection.execute(sa.update(ledger).where(*line).values(values))
+        connection.execute(sa.update(ledger).where(*is_line).values(values))
 
 
 class HeldEventsJob:
-    """Ends waits as they run out, every `interval` seconds. `clock` gives Unix seconds."""
+    """Ends expired waits every `interval` seconds. `clock` returns Unix seconds."""
 
     def __init__(self, held: HeldEvents, interval: float = EVERY, clock: Callable[[], float] = time.time) -> None:
         self._held = held
@@ -102,7 +104,7 @@ class HeldEventsJob:
         self._clock = clock
 
     def run(self, stop: Event) -> None:
-        """Work until `stop` is set."""
+        """Run until `stop` is set."""
         run_periodically(lambda: self._end_all(stop), stop, name="ending of waits", interval=self._interval)
 
     def _end_all(self, stop: Event) -> None:

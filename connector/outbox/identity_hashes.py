@@ -1,6 +1,6 @@
-"""Further hashes of whom an event is about, when its payload has several e-mails or phones: so that they are found too.
+"""Further hashes of an event's person, for payloads with several e-mails or phones; search and erasure use them.
 
-Few events have any. They are there as long as a payload of the same order, checkout or customer is.
+Few events have any. They are kept as long as a payload of the same order, checkout or customer.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -11,12 +11,12 @@ from sqlalchemy import Connection
 
 from connector.storage.tables import events, identities
 
-Further = tuple[str, str, str]  # store, object_key, SHA-256 in hex
+FurtherHash = tuple[str, str, str]  # store, object_key, SHA-256 in hex
 
 
-def store_hashes(connection: Connection, insert: Callable[[sa.Table], Any], found: Iterable[Further]) -> None:
-    """Store them, but none of what was erased meanwhile. `insert` makes the database's own kind of INSERT."""
-    for store, key, digest in sorted(set(found)):
+def store_hashes(connection: Connection, insert: Callable[[sa.Table], Any], hashes: Iterable[FurtherHash]) -> None:
+    """Store hashes, except for events erased in the meantime. `insert` builds the dialect's INSERT."""
+    for store, key, digest in sorted(set(hashes)):
         about = (events.c.store == store, events.c.object_key == key, events.c.payload.is_not(None))
         if connection.execute(sa.select(events.c.id).where(*about).limit(1)).first() is not None:
             row = {"digest": bytes.fromhex(digest), "store": store, "object_key": key}
@@ -24,7 +24,7 @@ def store_hashes(connection: Connection, insert: Callable[[sa.Table], Any], foun
 
 
 def delete_hashes(connection: Connection, ids: Sequence[int]) -> None:
-    """Drop those of whom these events were about, unless another event of the same object still has its payload."""
+    """Delete the hashes of these events' objects, unless another event of the object still has its payload."""
     about = sa.select(events.c.store, events.c.object_key).where(events.c.id.in_(ids))
     kept = sa.select(events.c.id).where(
         events.c.store == identities.c.store,

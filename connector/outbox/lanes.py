@@ -1,4 +1,4 @@
-"""A lane: the queue of one store and pixel, and whether TikTok refuses its token."""
+"""Lanes: the queue of one store and pixel, and its suspension while TikTok refuses the access token."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,7 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class LaneState:
-    """Since when a lane is suspended, because TikTok refuses its token, and when it is probed next (Unix seconds)."""
+    """The suspension of a lane whose token TikTok refuses: its start and its next probe, in Unix seconds."""
 
     lane: Lane
     suspended_until: float | None = None

@@ -22,12 +22,12 @@ from connector.storage.database import CannotStore, Database, caused_by_one_row
 from connector.storage.group_commit import GroupCommit, WaitTimeout
 from connector.storage.tables import events, lanes, parked, relays, storable, stores
 
-MAX_AHEAD = 900.0  # seconds, longer than any lease or pause: what lies further ahead was written by a wrong clock
+MAX_AHEAD = 900.0  # seconds, longer than any lease or pause: a wrong clock wrote a time further ahead
 
 
 @dataclass(frozen=True, slots=True)
 class ParkedWebhook:
-    """A signed body that could not be handled, encrypted together with its headers under the store's own secrets."""
+    """A signed webhook that could not be handled, encrypted with a key from the store's own secrets."""
 
     store: str
     topic: str
@@ -44,7 +44,7 @@ _ROW = (
     "created_at", "payload", "email", "phone", "external_id",
 )  # fmt: skip
 _LEASED = LeasedEvent.__struct_fields__
-_NewRow = tuple[int, dict[str, Any]]  # the number of the decision that an event came with, and its row
+_NewRow = tuple[int, dict[str, Any]]  # the index of an event's decision, and its row
 
 
 class Outbox:
@@ -57,8 +57,8 @@ class Outbox:
         )
         self.expecting = self.group_commit.expecting
         self._matcher = SignalMatcher(database)
-        known = f"ON CONFLICT DO NOTHING RETURNING {', '.join(column.name for column in _KEY)}"
-        self._new_events = BulkInsert(events, _ROW, known, database.engine.dialect)
+        ending = f"ON CONFLICT DO NOTHING RETURNING {', '.join(column.name for column in _KEY)}"
+        self._new_events = BulkInsert(events, _ROW, ending, database.engine.dialect)
         self._ledger = Ledger(database)
 
     # --- intake ---------------------------------------------------------------------------------------------
@@ -66,8 +66,8 @@ class Outbox:
     def record(self, decision: Decision) -> int:
         """Store a decision's new events and its ledger line; return the number of new events.
 
-        An event whose (pixel, event, event_id) is known already changes nothing. A webhook that brings nothing
-        new is only counted, and a body that was recorded before adds no second line.
+        An event whose (pixel, event, event_id) is known changes nothing. A webhook that brings nothing new is only
+        counted, and a body that was recorded before adds no second line.
         """
         try:
             return self.group_commit.add(decision)
@@ -75,7 +75,7 @@ class Outbox:
             raise CannotStore("others have been writing for too long") from None
 
     def record_all(self, decisions: Sequence[Decision]) -> list[int]:
-        """Store several webhooks' decisions in one transaction; return for each how many of its events are new."""
+        """Store several webhooks' decisions in one transaction; return the number of new events of each."""
         rows: list[_NewRow] = []
         held: list[HeldEvent] = []
         more_hashes: list[tuple[str, str, str]] = []
@@ -100,8 +100,8 @@ class Outbox:
         return new
 
     def _insert_events(self, connection: Connection, rows: list[_NewRow]) -> Iterator[int]:
-        """Insert the rows; yield the number of a decision for each of its rows that is new."""
-        # Everybody inserts in the same order: two webhooks of one order at the same time must not deadlock.
+        """Insert the rows; yield the index of the decision for each new row."""
+        # Always in the same order, so that two simultaneous webhooks of one order do not deadlock.
         rows.sort(key=lambda numbered: tuple(numbered[1][column.name] for column in _KEY))
         added = {tuple(row) for row in self._new_events.run(connection, [row for _, row in rows])}
         for number, row in rows:
@@ -111,7 +111,7 @@ class Outbox:
                 yield number
 
     def park(self, item: ParkedWebhook, delivery: str = "") -> None:
-        """Keep an encrypted body for a replay, with its ledger line. The same body again changes nothing."""
+        """Store an encrypted body for a replay, with its ledger line. The same body again changes nothing."""
         line = Decision(
             item.store, item.topic, item.body_sha256, item.parked_at, delivery, outcome="parked", reason=item.reason
         )
@@ -121,12 +121,12 @@ class Outbox:
             self._ledger.write(connection, [line])
 
     def unpark(self, item: ParkedWebhook) -> None:
-        """Forget a parked body that has been handled."""
+        """Delete a parked body that has been handled."""
         with self.database.write() as connection:
             connection.execute(sa.delete(parked).where(parked.c.id == item.id))
 
     def count(self, tallies: Mapping[tuple[str, str, str, int], int]) -> None:
-        """Add to the counters: (store, topic, what, hour) → how many."""
+        """Add to the counters, by (store, topic, what, hour)."""
         with self.database.write() as connection:
             self._ledger.count(connection, tallies)
 
@@ -137,7 +137,7 @@ class Outbox:
             connection.rollback()
 
     def start_stores(self, names: Iterable[str], now: float) -> dict[str, float]:
-        """Return when each store was first started; a store that is not known yet starts now."""
+        """Return the first start of each store; a new store starts now."""
         with self.database.write() as connection:
             for name in sorted(names):
                 row = {"name": name, "started_at": now}
@@ -163,16 +163,16 @@ class Outbox:
     def claim(self, lane: Lane, limit: int, owner: str, now: float, lease: float) -> list[LeasedEvent]:
         """Lease up to `limit` due events of a lane to `owner` for `lease` seconds, the longest due first.
 
-        From here on an event may have reached TikTok, so its first possibly-sent time is written now. No index has
-        any of what is written here: PostgreSQL then leaves all indexes alone.
+        From now on an event may have reached TikTok, so the time of its first possible delivery is stored. No written
+        column is in an index, so PostgreSQL updates no index.
         https://www.postgresql.org/docs/current/storage-hot.html
         """
-        ours = (events.c.store == lane.store, events.c.pixel == lane.pixel, events.c.state == "due")
+        in_lane = (events.c.store == lane.store, events.c.pixel == lane.pixel, events.c.state == "due")
         free = (events.c.due_at <= now, unleased(now))
-        due = sa.select(events.c.id).where(*ours, *free).order_by(events.c.due_at).limit(limit)
+        due = sa.select(events.c.id).where(*in_lane, *free).order_by(events.c.due_at).limit(limit)
         if self.database.is_postgresql:
             due = due.with_for_update(skip_locked=True)
-        chosen = due.cte("chosen")  # chosen once: as a plain subquery it may run again and lock more than `limit`
+        chosen = due.cte("chosen")  # evaluated once; a plain subquery may run again and lock more than `limit`
         update = (
             sa.update(events)
             .where(events.c.id.in_(sa.select(chosen.c.id)))
@@ -180,8 +180,8 @@ class Outbox:
                 lease_owner=owner,
                 lease_until=now + lease,
                 attempts=events.c.attempts + 1,
-                **{
-                    name: sa.func.coalesce(_believable(events.c[name], now + MAX_AHEAD), now)  # hosts differ a little
+                **{  # the clocks of hosts may differ a little
+                    name: sa.func.coalesce(_corrected(events.c[name], now + MAX_AHEAD), now)
                     for name in ("tried_at", "sent_at")
                 },
             )
@@ -198,10 +198,10 @@ class Outbox:
         settlements: Sequence[Settlement],
         count: Callable[[Connection, Sequence[int]], None] = lambda _connection, _rows: None,
     ) -> int:
-        """Write what became of leased events; return how many rows were still leased to `owner`.
+        """Write the results of leased events; return the number of rows still leased to `owner`.
 
-        A row whose lease has expired and gone to another relay is left alone. `count` is called with the rows that
-        were written, in the same transaction.
+        A row whose lease has expired and that another relay has leased is left alone. `count` is called with the
+        written rows, in the same transaction.
         """
         if not settlements:
             return 0
@@ -214,16 +214,18 @@ class Outbox:
         return len(written)
 
     def correct_clock_jumps(self, now: float, bound: float) -> int:
-        """Make events due whose due time lies beyond `bound`; return how many there were, at most a thousand.
+        """Make events due whose due time is beyond `bound`; return their number, at most 1,000.
 
-        A clock that jumped wrote such a time. When such an event may have reached TikTok is unknown, too.
+        A wrong clock wrote such a time. The time when such an event may have reached TikTok is corrected, too.
         """
-        mine = (events.c.store == lanes.c.store, events.c.pixel == lanes.c.pixel)
+        in_lane = (events.c.store == lanes.c.store, events.c.pixel == lanes.c.pixel)
         ahead = (
-            sa.select(events.c.id).join(lanes, sa.and_(*mine)).where(events.c.state == "due", events.c.due_at > bound)
+            sa.select(events.c.id)
+            .join(lanes, sa.and_(*in_lane))
+            .where(events.c.state == "due", events.c.due_at > bound)
         )
         values: dict[str, Any] = {"due_at": now, "lease_owner": None, "lease_until": None}
-        values |= {name: _believable(events.c[name], now) for name in ("tried_at", "sent_at")}
+        values |= {name: _corrected(events.c[name], now) for name in ("tried_at", "sent_at")}
         with self.database.write() as connection:
             ids = connection.execute(ahead.limit(1000)).scalars().all()
             if not ids:
@@ -232,7 +234,7 @@ class Outbox:
             return connection.execute(sa.update(events).where(*wrong).values(values)).rowcount
 
     def suspend(self, lane: Lane, until: float, now: float, token: str, reason: str) -> None:
-        """Suspend a lane until it is probed; `token` is the fingerprint of the token that TikTok refuses."""
+        """Suspend a lane until its next probe; `token` is the fingerprint of the token that TikTok refuses."""
         values = {
             "denied_until": until,
             "denied_since": sa.func.coalesce(lanes.c.denied_since, now),
@@ -244,7 +246,7 @@ class Outbox:
             connection.execute(sa.update(lanes).where(*is_lane(lane)).values(values))
 
     def lane(self, lane: Lane) -> LaneState:
-        """Return whether a lane is suspended, and why."""
+        """Return the state of a lane: its suspension, if any, and the reason."""
         with self.database.read() as connection:
             row = connection.execute(sa.select(lanes).where(*is_lane(lane))).first()
         return lane_state(row) if row else LaneState(lane)
@@ -256,37 +258,37 @@ class Outbox:
             connection.execute(sa.update(lanes).where(*is_lane(lane)).values(values))
 
     def heartbeat(self, relay: str, now: float) -> None:
-        """Note that a relay is alive, and forget relays without a heartbeat for a day."""
+        """Store that a relay is alive, and delete relays without a heartbeat for a day."""
         insert = self.database.insert(relays).values(name=relay, seen_at=now)
         with self.database.write() as connection:
             connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_={"seen_at": now}))
-            # A heartbeat in the future was written by a clock that jumped.
+            # A wrong clock wrote a heartbeat in the future.
             gone = sa.or_(relays.c.seen_at < now - 24 * HOUR, relays.c.seen_at > now + HOUR)
             connection.execute(sa.delete(relays).where(gone))
 
     def leave(self, relay: str) -> None:
-        """Forget a relay that has ended normally."""
+        """Delete a relay that has ended normally."""
         with self.database.write() as connection:
             connection.execute(sa.delete(relays).where(relays.c.name == relay))
 
 
-def _row(mapped: OutboundEvent, decision: Decision) -> dict[str, Any]:
+def _row(event: OutboundEvent, decision: Decision) -> dict[str, Any]:
     return {
         "store": decision.store,
-        "pixel": mapped.pixel.code,
-        "event": mapped.event,
-        "event_id": mapped.event_id,
-        "object_key": mapped.object_key,
-        "test_code": mapped.pixel.test_event_code,
+        "pixel": event.pixel.code,
+        "event": event.event,
+        "event_id": event.event_id,
+        "object_key": event.object_key,
+        "test_code": event.pixel.test_event_code,
         "state": "due",
         "due_at": decision.received_at,
         "attempts": 0,
-        "occurred_at": mapped.occurred_at.timestamp(),
+        "occurred_at": event.occurred_at.timestamp(),
         "created_at": decision.received_at,
-        "payload": mapped.payload,
-        "email": bytes.fromhex(mapped.email) or None,
-        "phone": bytes.fromhex(mapped.phone) or None,
-        "external_id": bytes.fromhex(mapped.external_id) or None,
+        "payload": event.payload,
+        "email": bytes.fromhex(event.email) or None,
+        "phone": bytes.fromhex(event.phone) or None,
+        "external_id": bytes.fromhex(event.external_id) or None,
     }
 
 
@@ -305,11 +307,11 @@ def _has_due(now: float) -> sa.ColumnElement[bool]:
 
 
 def unleased(now: float) -> sa.ColumnElement[bool]:
-    """Return the condition that no relay holds a lease: none, an expired one, or one written by a wrong clock."""
+    """Return the condition that an event has no lease, an expired one, or one that a wrong clock wrote."""
     until = events.c.lease_until
     return sa.or_(until.is_(None), until <= now, until > now + MAX_AHEAD)
 
 
-def _believable(column: sa.Column[Any], bound: float) -> sa.ColumnElement[Any]:
-    """Return a time not beyond `bound`; for a later one the earliest possible moment, when the event was stored."""
+def _corrected(column: sa.Column[Any], bound: float) -> sa.ColumnElement[Any]:
+    """Return the column's time, or the event's creation, the earliest possible time, if it is beyond `bound`."""
     return sa.case((column > bound, events.c.created_at), else_=column)

@@ -1,7 +1,7 @@
-"""The desk: what people and pages ask of the outbox, and what they set going again.
+"""Queries and replay for the dashboard, the metrics and the CLI.
 
-Every question goes by an index, however many rows there are. Neither half of the way waits for anything here. Times are
-Unix seconds. Raises CannotStore like the outbox.
+Every query uses an index, however many rows there are. Neither intake nor relay waits for these queries. Times are Unix
+seconds. Every method raises CannotStore.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,16 +16,16 @@ from connector.outbox.outbox import ParkedWebhook
 from connector.storage.database import Database
 from connector.storage.tables import alerts, counters, events, identities, lanes, ledger, parked, relays
 
-# In the very words of the indexes: SQLite finds them by nothing else.
+# SQLite uses a partial index only if the query repeats its condition literally.
 _FAILED: Any = sa.text("events.state IN ('rejected', 'expired')")
 _NUMBERED = sa.text("ledger.order_number <> ''")
 PREFIXES = ("", "order:", "checkout:", "customer:")
-MOST = 100  # rows that a question about one order brings
+MOST = 100  # rows that a query about one order returns at most
 
 
 @dataclass(frozen=True, slots=True)
 class OpenProblem:
-    """A problem that there is now: since when, and when somebody was told by an alert, or None."""
+    """A current problem: its start, and the time of its alert, or None."""
 
     key: str
     sentence: str
@@ -40,7 +40,7 @@ class OpenProblem:
 
 @dataclass(frozen=True, slots=True)
 class EventFilter:
-    """Which events a command is about: every word given must fit. Times are Unix seconds of `created_at`."""
+    """The choice of events: every given field must match. Times are Unix seconds of `created_at`."""
 
     ids: tuple[str, ...] = ()  # event_ids or row ids
     store: str = ""
@@ -48,11 +48,11 @@ class EventFilter:
     event: str = ""
     since: float | None = None
     until: float | None = None
-    rows: tuple[int, ...] = ()  # row ids, and nothing else
-    before: tuple[float, int] | None = None  # created_at and id of the last one of the page before
+    rows: tuple[int, ...] = ()  # row ids only
+    before: tuple[float, int] | None = None  # created_at and id of the last event of the previous page
 
     def conditions(self) -> list[sa.ColumnElement[bool]]:
-        """The same as SQL."""
+        """Return the SQL conditions."""
         found: list[sa.ColumnElement[bool]] = []
         if self.ids:
             numbers = [int(text) for text in self.ids if text.isdecimal() and len(text) < 19]
@@ -78,12 +78,12 @@ class EventFilter:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Whom or what webhooks and events were about: an order, a checkout or a customer of a store."""
+    """The order, checkout or customer of a store that webhooks and events are about."""
 
     store: str
     object_key: str
     order_number: str = ""
-    at: float = 0.0  # when it was last heard of
+    at: float = 0.0  # the last webhook or event
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class ParkedSummary:
 
 @dataclass(frozen=True, slots=True)
 class LaneQueue:
-    """What waits in a lane: how many (at least), when the first of them is due, since when TikTok refuses the lane."""
+    """The waiting events of a lane: their number (at least), the oldest's due time, and the start of a suspension."""
 
     lane: Lane
     number: int
@@ -108,13 +108,13 @@ class LaneQueue:
 
 
 class OutboxQueries:
-    """The tables as people look at them, the same on SQLite and PostgreSQL."""
+    """Queries of the tables, the same on SQLite and PostgreSQL."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def find(self, chosen: EventFilter, limit: int) -> list[sa.Row[Any]]:
-        """Events that fit, newest first, without their payloads: `kept` says whether there is one."""
+        """Return matching events, newest first, without payloads; `kept` is True if there is one."""
         columns = [column for column in events.c if column.name not in ("payload", "email", "phone", "external_id")]
         kept = events.c.payload.is_not(None).label("kept")
         query = (
@@ -126,21 +126,21 @@ class OutboxQueries:
             return [*connection.execute(query.limit(limit))]
 
     def show(self, key: str) -> tuple[list[sa.Row[Any]], list[sa.Row[Any]]]:
-        """Everything known of an event_id, event row id, order number or object key: (ledger lines, events)."""
+        """Return (ledger lines, events) of an event_id, event row id, order number or object key."""
         with self._database.read() as connection:
             subjects = self._subjects(connection, key)
-            lines = [line for subject in subjects for line in _of(connection, ledger, subject)]
-            found = [row for subject in subjects for row in _of(connection, events, subject)]
+            lines = [line for subject in subjects for line in _rows_of(connection, ledger, subject)]
+            found = [row for subject in subjects for row in _rows_of(connection, events, subject)]
         return sorted(lines, key=lambda line: line.id)[:MOST], sorted(found, key=lambda row: row.id)[:MOST]
 
     def story(self, store: str, object_key: str) -> tuple[list[sa.Row[Any]], list[sa.Row[Any]]]:
-        """All webhooks and events of one order, checkout or customer, the oldest first: (ledger lines, events)."""
+        """Return (ledger lines, events) of one order, checkout or customer, oldest first."""
         with self._database.read() as connection:
             subject = (store, object_key)
-            return _of(connection, ledger, subject), _of(connection, events, subject)
+            return _rows_of(connection, ledger, subject), _rows_of(connection, events, subject)
 
     def search(self, key: str, email: bytes = b"") -> list[Subject]:
-        """Whom an event_id, order number, platform id or the hash of an e-mail address is about, the latest first."""
+        """Return the subjects of an event_id, order number, platform id or hash of an e-mail address, latest first."""
         found = []
         with self._database.read() as connection:
             pairs = self._subjects(connection, key) if key else []
@@ -150,29 +150,29 @@ class OutboxQueries:
                 for query in (first.order_by(events.c.id.desc()), further):
                     pairs += [(row.store, row.object_key) for row in connection.execute(query.limit(MOST))]
             for pair in dict.fromkeys(pairs):
-                lines, sent = _of(connection, ledger, pair), _of(connection, events, pair)
+                lines, sent = _rows_of(connection, ledger, pair), _rows_of(connection, events, pair)
                 number = next((line.order_number for line in lines if line.order_number), "")
                 at = max([line.received_at for line in lines] + [row.created_at for row in sent], default=0.0)
                 found.append(Subject(*pair, number, at))
         return sorted(found, key=lambda one: -one.at)
 
     def _subjects(self, connection: sa.Connection, key: str) -> list[tuple[str, str]]:
-        """The (store, object key) pairs a word may mean: each way of meaning one is a look into an index."""
+        """Return the (store, object key) pairs that `key` can mean; each interpretation costs an index look-up."""
         names = [prefix + key for prefix in PREFIXES]
         numbered = sa.select(ledger.c.store, ledger.c.object_key).where(
             ledger.c.order_number.in_([key, f"#{key}", key.removeprefix("#")]), _NUMBERED
         )
         queries = [numbered.order_by(ledger.c.id.desc()).limit(MOST)]
         for table in (ledger, events):
-            mine = (table.c.store.in_([*_leap(connection, table.c.store)]), table.c.object_key.in_(names))
-            queries.append(sa.select(table.c.store, table.c.object_key).where(*mine).limit(MOST))
-        # The beginnings of the events' own key: its end alone is no way into an index.
-        pixels = [*_leap(connection, events.c.pixel)]
-        sent_as = {name for pixel in pixels for name in _leap(connection, events.c.event, events.c.pixel == pixel)}
+            is_named = (table.c.store.in_([*_distinct(connection, table.c.store)]), table.c.object_key.in_(names))
+            queries.append(sa.select(table.c.store, table.c.object_key).where(*is_named).limit(MOST))
+        # An index on (pixel, event, event_id) needs values for all columns, not only for the last one.
+        pixels = [*_distinct(connection, events.c.pixel)]
+        sent_as = {name for pixel in pixels for name in _distinct(connection, events.c.event, events.c.pixel == pixel)}
         named = (events.c.pixel.in_(pixels), events.c.event.in_(sent_as), events.c.event_id == key)
         queries.append(sa.select(events.c.store, events.c.object_key).where(*named).limit(MOST))
         found = [(row[0], row[1]) for query in queries for row in connection.execute(query)]
-        if not found and key.isdecimal() and len(key) < 19:  # no order of this number: a row then
+        if not found and key.isdecimal() and len(key) < 19:  # not an order number, so perhaps a row id
             row = connection.execute(
                 sa.select(events.c.store, events.c.object_key).where(events.c.id == int(key))
             ).first()
@@ -180,11 +180,11 @@ class OutboxQueries:
         return [pair for pair in dict.fromkeys(found) if pair[1]]
 
     def replay(self, ids: Sequence[int], now: float, forget_sent: bool = False) -> int:
-        """Make finished events due again, with the same event_id and bytes; how many there were.
+        """Make finished events due again, with the same event_id and bytes; return their number.
 
-        `forget_sent` also forgets when they may have reached TikTok, so that the relay does not hold them back.
+        `forget_sent` also clears the time when they may have reached TikTok, so that the relay does not hold them back.
         """
-        again = {
+        values = {
             "state": "due",
             "due_at": now,
             "tried_at": None,
@@ -193,13 +193,13 @@ class OutboxQueries:
             "lease_until": None,
             "settled_at": None,
         }
-        again |= {"sent_at": None} if forget_sent else {}
+        values |= {"sent_at": None} if forget_sent else {}
         with self._database.write() as connection:
             ready = (events.c.id.in_(ids), events.c.state.not_in(("due", "held")), events.c.payload.is_not(None))
-            return connection.execute(sa.update(events).where(*ready).values(again)).rowcount
+            return connection.execute(sa.update(events).where(*ready).values(values)).rowcount
 
     def parked(self, store: str = "", limit: int = 1000, after: int = 0) -> list[ParkedWebhook]:
-        """Parked bodies, oldest first, from the one after id `after` on."""
+        """Return parked webhooks with an id above `after`, oldest first."""
         query = sa.select(parked).where(parked.c.id > after).order_by(parked.c.id).limit(limit)
         if store:
             query = query.where(parked.c.store == store)
@@ -207,7 +207,7 @@ class OutboxQueries:
             return [ParkedWebhook(**row._mapping) for row in connection.execute(query).all()]
 
     def parked_lines(self, store: str = "", limit: int = 50, before: int | None = None) -> list[ParkedSummary]:
-        """Parked webhooks, the newest first, from the one before id `before` on; their bodies stay where they are."""
+        """Return parked webhooks with an id below `before`, newest first, without their bodies."""
         query = sa.select(*(parked.c[name] for name in ParkedSummary.__dataclass_fields__)).order_by(parked.c.id.desc())
         if store:
             query = query.where(parked.c.store == store)
@@ -217,7 +217,7 @@ class OutboxQueries:
             return [ParkedSummary(*row) for row in connection.execute(query.limit(limit))]
 
     def parked_number(self, store: str = "") -> int:
-        """How many bodies are parked."""
+        """Return the number of parked webhooks."""
         query = sa.select(sa.func.count()).select_from(parked)
         if store:
             query = query.where(parked.c.store == store)
@@ -225,7 +225,7 @@ class OutboxQueries:
             return int(connection.execute(query).scalar() or 0)
 
     def counted(self, since: float = 0) -> list[sa.Row[Any]]:
-        """The counters summed per store, topic and what, from `since` on."""
+        """Return the counters since `since`, summed by store, topic and what."""
         key = (counters.c.store, counters.c.topic, counters.c.what)
         total = sa.func.sum(counters.c.count).label("count")
         query = sa.select(*key, total).where(counters.c.hour >= int(since) // HOUR * HOUR)
@@ -233,56 +233,56 @@ class OutboxQueries:
             return [*connection.execute(query.group_by(*key).order_by(*key))]
 
     def skipped(self, reason: str) -> dict[str, int]:
-        """How many orders, checkouts and customers of each store were skipped for a reason that begins so."""
+        """Return by store the number of orders, checkouts and customers skipped for a reason that begins so."""
         number = sa.func.count(sa.distinct(ledger.c.object_key))
         query = sa.select(ledger.c.store, number).where(ledger.c.reason.contains(f": {reason}", autoescape=True))
         with self._database.read() as connection:
             return {row[0]: row[1] for row in connection.execute(query.group_by(ledger.c.store))}
 
     def last_orders(self, store: str, number: int) -> list[str]:
-        """The reasons and notes of the last orders that were relayed, the newest first."""
+        """Return the reasons and notes of the last relayed orders, newest first."""
         orders = (ledger.c.object_key.startswith("order:"), ledger.c.outcome == "relayed")
         query = sa.select(ledger.c.reason).where(ledger.c.store == store, *orders).order_by(ledger.c.id.desc())
         with self._database.read() as connection:
             return list(connection.execute(query.limit(number)).scalars())
 
     def lane_states(self) -> list[LaneState]:
-        """Every lane that has ever been configured."""
+        """Return the state of every lane that has ever been configured."""
         with self._database.read() as connection:
             return [lane_state(row) for row in connection.execute(sa.select(lanes)).all()]
 
     def waiting(self) -> dict[Lane, int]:
-        """How many events wait to be sent, by lane; those of stores that are no longer configured too."""
+        """Return the number of due events by lane, including stores that are no longer configured."""
         key = (events.c.store, events.c.pixel)
         query = sa.select(*key, sa.func.count().label("number")).where(events.c.state == "due").group_by(*key)
         with self._database.read() as connection:
             return {Lane(row.store, row.pixel): row.number for row in connection.execute(query.order_by(*key))}
 
     def queue(self, most: int) -> list[LaneQueue]:
-        """What waits in each lane that has ever been configured, counted up to `most` in each."""
+        """Return the queue of every lane that has ever been configured, counted up to `most` events each."""
         found = []
         with self._database.read() as connection:
             for row in connection.execute(sa.select(lanes).order_by(lanes.c.store, lanes.c.pixel)).all():
-                mine = (events.c.store == row.store, events.c.pixel == row.pixel, events.c.state == "due")
-                oldest = connection.execute(sa.select(sa.func.min(events.c.due_at)).where(*mine)).scalar()
-                some = sa.select(events.c.due_at).where(*mine).limit(most).subquery()
-                number = connection.execute(sa.select(sa.func.count()).select_from(some)).scalar() if oldest else 0
+                in_lane = (events.c.store == row.store, events.c.pixel == row.pixel, events.c.state == "due")
+                oldest = connection.execute(sa.select(sa.func.min(events.c.due_at)).where(*in_lane)).scalar()
+                counted = sa.select(events.c.due_at).where(*in_lane).limit(most).subquery()
+                number = connection.execute(sa.select(sa.func.count()).select_from(counted)).scalar() if oldest else 0
                 found.append(LaneQueue(Lane(row.store, row.pixel), int(number or 0), oldest, row.denied_since))
         return found
 
     def parked_by_store(self, names: Iterable[str], most: int) -> dict[str, int]:
-        """How many bodies of each of these stores are parked, counted up to `most`."""
+        """Return the number of parked webhooks of each store, counted up to `most`."""
         with self._database.read() as connection:
-            return {name: int(connection.execute(_some_parked(name, most)).scalar() or 0) for name in names}
+            return {name: int(connection.execute(_count_parked(name, most)).scalar() or 0) for name in names}
 
     def denied(self) -> int:
-        """How many lanes TikTok refuses just now."""
+        """Return the number of suspended lanes."""
         query = sa.select(sa.func.count()).select_from(lanes).where(lanes.c.denied_since.is_not(None))
         with self._database.read() as connection:
             return int(connection.execute(query).scalar() or 0)
 
     def oldest_due(self, now: float) -> float | None:
-        """Since when the longest waiting event of the open lanes is due, or None."""
+        """Return the due time of the longest waiting event of the open lanes, or None."""
         open_lanes = sa.or_(lanes.c.denied_until.is_(None), lanes.c.denied_until < now)
         first = (
             sa.select(sa.func.min(events.c.due_at))
@@ -294,30 +294,30 @@ class OutboxQueries:
             return connection.execute(sa.select(sa.func.min(first)).select_from(lanes).where(open_lanes)).scalar()
 
     def relay_seen(self) -> float | None:
-        """When a relay was last known to be alive."""
+        """Return the time of the last heartbeat of any relay, or None."""
         with self._database.read() as connection:
             return connection.execute(sa.select(sa.func.max(relays.c.seen_at))).scalar()
 
     def open_problems(self) -> list[OpenProblem]:
-        """What the watcher found and still finds, the longest lasting first."""
+        """Return the current problems, the longest lasting first."""
         query = sa.select(*(alerts.c[name] for name in OpenProblem.__dataclass_fields__))
         query = query.where(alerts.c.noted_at.is_not(None), alerts.c.over_at.is_(None))
         with self._database.read() as connection:
             return [OpenProblem(*row) for row in connection.execute(query.order_by(alerts.c.since, alerts.c.key))]
 
 
-def _of(connection: sa.Connection, table: sa.Table, subject: tuple[str, str]) -> list[sa.Row[Any]]:
-    mine = (table.c.store == subject[0], table.c.object_key == subject[1])
-    return [*connection.execute(sa.select(table).where(*mine).order_by(table.c.id).limit(MOST))]
+def _rows_of(connection: sa.Connection, table: sa.Table, subject: tuple[str, str]) -> list[sa.Row[Any]]:
+    is_about = (table.c.store == subject[0], table.c.object_key == subject[1])
+    return [*connection.execute(sa.select(table).where(*is_about).order_by(table.c.id).limit(MOST))]
 
 
-def _some_parked(store: str, most: int) -> sa.Select[Any]:
-    some = sa.select(parked.c.store).where(parked.c.store == store).limit(most).subquery()
-    return sa.select(sa.func.count()).select_from(some)
+def _count_parked(store: str, most: int) -> sa.Select[Any]:
+    counted = sa.select(parked.c.store).where(parked.c.store == store).limit(most).subquery()
+    return sa.select(sa.func.count()).select_from(counted)
 
 
-def _leap(connection: sa.Connection, column: sa.Column[str], *where: sa.ColumnElement[bool]) -> Iterator[str]:
-    """The few different values of an index's first column, each found by one look beyond the one before."""
+def _distinct(connection: sa.Connection, column: sa.Column[str], *where: sa.ColumnElement[bool]) -> Iterator[str]:
+    """Yield the few distinct values of an index's first column: one look-up for each, beyond the previous value."""
     found = connection.execute(sa.select(sa.func.min(column)).where(*where)).scalar()
     while found is not None:
         yield found

@@ -1,4 +1,4 @@
-"""What becomes of a leased event: a final state, or another attempt."""
+"""Settlement: the result of an attempt at a leased event, a final state or another attempt."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
@@ -28,14 +28,14 @@ class LeasedEvent(Struct, frozen=True):
     lease_until: float
 
     def __repr__(self) -> str:
-        """Leave out the payload, which is personal."""
+        """Leave out the payload, which has personal data."""
         return f"<LeasedEvent {self.event} {self.event_id}>"
 
 
 class Settlement(Struct, frozen=True):
     """The new state of one leased event, by its row id. Times are Unix seconds.
 
-    `sent_at` is None when TikTok certainly has not got the event. An attempt that does not count is taken back: the
+    `sent_at` is None if TikTok certainly did not receive the event. An attempt with `counts` False is taken back: the
     event was not sent, or the lane is at fault.
     """
 
@@ -51,7 +51,7 @@ class Settlement(Struct, frozen=True):
 
     @property
     def has_answer(self) -> bool:
-        """Return whether there is an answer to store; without one the row keeps that of the attempt before."""
+        """True if there is an answer to store; otherwise the row keeps that of the previous attempt."""
         return self.code is not None or bool(self.message)
 
 
@@ -99,7 +99,7 @@ def settlement_update(owner: str, lease_until: float) -> sa.Executable:
 
 
 def settlement_parameters(settlements: Iterable[Settlement]) -> Iterator[dict[str, Any]]:
-    """Yield the parameters of one UPDATE for all rows with the same outcome, as those of one request have."""
+    """Yield the parameters of an UPDATE for each group of rows with the same result, such as those of one request."""
     groups: dict[tuple[object, ...], list[Settlement]] = {}
     for settlement in settlements:
         groups.setdefault(astuple(settlement)[1:], []).append(settlement)
