@@ -1,4 +1,4 @@
-"""Consent: whether a shopper must give it and did, and how long an event waits for the browser's beacon."""
+"""Consent: the rules that require it, the shopper's answer, and the wait for the browser's beacon."""
 
 import re
 from typing import Literal
@@ -10,7 +10,7 @@ from connector.core.event import Event
 from connector.core.store import BROWSER_MILESTONES, Store, first_match
 from connector.mapping import hashing
 
-# The European Economic Area with its overseas parts that have country codes of their own, the United Kingdom, and
+# The European Economic Area, including overseas territories with their own country codes, the United Kingdom and
 # Switzerland.
 EUROPE = frozenset(
     "AT BE BG HR CY CZ DK EE FI FR DE GR HU IE IT LV LT LU MT NL PL PT RO SK SI ES SE IS LI NO GB CH "  # noqa: SIM905
@@ -18,17 +18,17 @@ EUROPE = frozenset(
 )
 NO_CONSENT = "no consent"
 CONSENT_DENIED = f"{NO_CONSENT}: the shopper said no (consent)"
-CONSENT_MISSING = f"{NO_CONSENT}: nothing says yes (consent)"
+CONSENT_MISSING = f"{NO_CONSENT}: no answer was given (consent)"
 
 # The shopper's answer; "" where consent is not required.
 ConsentAnswer = Literal["", "granted", "denied", "missing"]
 
-# Such tokens are 32 hexadecimal digits or the like. A key of a few characters could be guessed.
+# Real tokens have 32 hexadecimal digits or similar. A token of a few characters could be guessed.
 CHECKOUT_TOKEN = re.compile("[A-Za-z0-9_-]{8,128}")
 
 
 class BeaconWait(Struct, frozen=True):
-    """How long an event waits for a beacon with its checkout's token, at most `seconds`.
+    """The wait of an event for a beacon with its checkout's token, at most `seconds`.
 
     `home_page` is the page.url of an event without a page of its own. `as_of` (Unix seconds) is when the body was
     written; None if the shop does not say.
@@ -42,10 +42,10 @@ class BeaconWait(Struct, frozen=True):
 
 
 def consent_answer(event: Event, store: Store) -> ConsentAnswer:
-    """The shopper's answer under the store's consent_source.key. Newsletter opt-ins are not consent."""
+    """Return the shopper's answer under the store's consent_source.key. Newsletter opt-ins are not consent."""
     if store.consent == "not_required":
         return ""
-    # Without a country, or with one that is not given by its code, the stricter law applies.
+    # Without a valid country code the stricter law applies.
     country = (event.customer.destination.country or event.customer.address.country or store.country).upper()
     if store.consent == "required_in_europe" and country in SUPPORTED_REGIONS and country not in EUROPE:
         return ""
@@ -57,7 +57,7 @@ def consent_answer(event: Event, store: Store) -> ConsentAnswer:
 
 
 def why_no_consent(event: Event, store: Store) -> str:
-    """Why consent keeps an event from being sent, or "". No answer counts as no, unless a beacon may bring one."""
+    """Return why consent keeps an event from being sent, or "". No answer means no, unless a beacon may bring one."""
     answer = consent_answer(event, store)
     if answer == "denied":
         return CONSENT_DENIED
@@ -67,14 +67,14 @@ def why_no_consent(event: Event, store: Store) -> str:
 
 
 def expects_beacon(event: Event, store: Store) -> bool:
-    """True if a beacon may come for an event: the store expects them, and the checkout's token is known."""
+    """Return True if a beacon may arrive for an event: the store expects beacons, and the checkout's token is known."""
     if store.signals is None or event.milestone not in BROWSER_MILESTONES:
         return False
     return CHECKOUT_TOKEN.fullmatch(event.ids.get("checkout_token", "")) is not None
 
 
 def beacon_wait(event: Event, store: Store) -> BeaconWait | None:
-    """The wait of an event for its beacon, or None if it is sent at once."""
+    """Return the wait of an event for its beacon, or None if it is sent at once."""
     if store.signals is None or not expects_beacon(event, store):
         return None
     hold = store.signals.hold_checkout if event.milestone == "checkout_started" else store.signals.hold_order
@@ -88,5 +88,5 @@ def beacon_wait(event: Event, store: Store) -> BeaconWait | None:
 
 
 def home_page(store: Store) -> str:
-    """The page.url of an event without a page of its own."""
+    """Return the page.url of an event without a page of its own."""
     return hashing.page_url(store.url, store.url)

@@ -1,4 +1,4 @@
-"""Event ids: a store's templates (`event_id`) filled from an event's ids, and read backwards. Pure."""
+"""Event ids: built from a store's templates and an event's ids, and parsed back into their subject. Pure functions."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,14 +9,14 @@ from connector.core.event import Event
 from connector.core.store import PLACEHOLDER, Milestone, Store
 from connector.mapping import hashing
 
-MAX_EVENT_ID = 512  # characters; what an index takes
+MAX_EVENT_ID = 512  # characters; longer texts do not fit into an index
 PLACEHOLDER_PATTERNS = {
     "order_id": r"\d+",
     "customer_id": r"\d+",
     "order_number": r"\S+",
     "checkout_token": "[0-9A-Za-z_-]{8,}",
 }
-# By kind of object: the placeholders that identify one, with the prefix of its key; the most reliable first.
+# By kind of object: the placeholders that identify it, most reliable first, with the prefix of its key.
 _KEY_PREFIXES: Mapping[str, Mapping[str, str]] = {
     "order": {"order_id": "order:", "order_name": "", "order_number": ""},
     "checkout": {"checkout_token": "checkout:"},
@@ -28,35 +28,35 @@ _KEY_PREFIXES: Mapping[str, Mapping[str, str]] = {
 
 
 def event_id_of(event: Event, store: Store) -> str:
-    """The event_id by the store's template, or "" if the event lacks one of its placeholders.
+    """Return the event_id by the store's template, or "" if the event has no value for a placeholder.
 
-    A longer one than an index takes is replaced by its SHA-256: shoppers choose the length of cart attributes.
+    An event_id longer than MAX_EVENT_ID is replaced by its SHA-256: cart attributes can have any length.
     """
     event_id = fill_template(event_id_template(event.milestone, store), event.ids)
     return hashing.sha256(event_id) if len(event_id) > MAX_EVENT_ID else event_id
 
 
 def event_id_template(milestone: Milestone, store: Store) -> str:
-    """The store's template for events of this milestone."""
+    """Return the store's template for events of this milestone."""
     if milestone == "checkout_started":
         return store.event_id.checkout
     return store.event_id.customer if milestone == "customer_registered" else store.event_id.order
 
 
 def fill_template(template: str, ids: Mapping[str, str]) -> str:
-    """A template with its placeholders filled, or "" if one of them has no value."""
+    """Fill a template's placeholders; return "" if one of them has no value."""
     found = [ids.get(piece, "") if is_name else piece for piece, is_name in _pieces(template)]
     return "".join(found) if all(found) else ""
 
 
 @lru_cache
 def _pieces(template: str) -> tuple[tuple[str, bool], ...]:
-    """The template's literal texts and placeholder names in their order; True marks a name."""
+    """Split a template into literal texts and placeholder names, in order; True marks a name."""
     return tuple((piece, index % 2 == 1) for index, piece in enumerate(PLACEHOLDER.split(template)) if piece)
 
 
 def object_key(milestone: Milestone, ids: Mapping[str, str]) -> str:
-    """The key by which outbox and ledger name the order, checkout or customer of an event; "" without its id."""
+    """Return the key of an event's order, checkout or customer in outbox and ledger; "" without its id."""
     kind, placeholder = {
         "checkout_started": ("checkout", "checkout_token"),
         "customer_registered": ("customer", "customer_id"),
@@ -64,7 +64,7 @@ def object_key(milestone: Milestone, ids: Mapping[str, str]) -> str:
     return f"{kind}:{ids[placeholder]}" if placeholder in ids else ""
 
 
-# --- from an event_id to what it is about ---------------------------------------------------------------------
+# --- from an event_id to its subject ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +76,13 @@ class EventSubject:
     key: str
 
     def __str__(self) -> str:
-        some = "an order" if self.kind == "order" else f"a {self.kind}"
-        which = f"{self.kind} {self.key.removeprefix(f'{self.kind}:')}" if self.key else some
-        return f"{which} of {self.store}"
+        unnamed = "an order" if self.kind == "order" else f"a {self.kind}"
+        named = f"{self.kind} {self.key.removeprefix(f'{self.kind}:')}" if self.key else unnamed
+        return f"{named} of {self.store}"
 
 
 def subjects_of(event_id: str, stores: Iterable[Store]) -> Iterator[EventSubject]:
-    """Everything an event with this id may be about, by each store's templates for orders, checkouts and customers."""
+    """Yield every possible subject of an event_id, by each store's templates for orders, checkouts and customers."""
     for store in stores:
         for kind, prefixes in _KEY_PREFIXES.items():
             template: str = getattr(store.event_id, kind)
@@ -95,7 +95,7 @@ def subjects_of(event_id: str, stores: Iterable[Store]) -> Iterator[EventSubject
 
 
 def template_pattern(template: str, patterns: Mapping[str, str]) -> re.Pattern[str]:
-    """A regular expression for filled templates: one group for each placeholder, with the pattern given for it."""
+    """Return a regular expression for filled templates: a group for each placeholder, with its pattern."""
     pieces = PLACEHOLDER.split(template)
     return re.compile(
         "".join(f"({patterns[piece]})" if at % 2 else re.escape(piece) for at, piece in enumerate(pieces)), re.DOTALL

@@ -1,6 +1,6 @@
 """Rules that keep an event from being sent: exclusions, consent, nothing to match on, age.
 
-Each rule returns the reason a merchant reads, with the setting to change in brackets, or "" where the event passes.
+Each rule returns the reason for the merchant, with the setting to change in brackets, or "" if the event passes.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ PUBLIC_IP_MISSING = "limited_data_use applies and TikTok honours it only with a 
 
 
 def why_filtered(event: Event, event_id: str, store: Store) -> str:
-    """Apply the rules that need only the event and its event_id: the milestone is off, exclusions, consent, no id."""
+    """Apply the rules that need only the event and its event_id: milestone off, exclusions, consent, no event_id."""
     if not store.events[event.milestone]:
         return f"events.{event.milestone} is off"
     if reason := _why_excluded(event, store) or why_no_consent(event, store):
@@ -46,29 +46,29 @@ def _why_excluded(event: Event, store: Store) -> str:
 
 
 def _excluded_domain(emails: Iterable[str], excluded: Sequence[str]) -> str:
-    """The first excluded domain that one of the addresses belongs to, subdomains included."""
+    """Return the first excluded domain of any of the addresses, subdomains included, or ""."""
     if not excluded:
         return ""
     domains = [email.rpartition("@")[2].strip().lower() for email in emails]
-    wanted = [domain.strip().lower().lstrip("@") for domain in excluded]
-    return next((end for domain in domains for end in wanted if domain == end or domain.endswith(f".{end}")), "")
+    barred = [domain.strip().lower().lstrip("@") for domain in excluded]
+    return next((end for domain in domains for end in barred if domain == end or domain.endswith(f".{end}")), "")
 
 
 def why_unmatchable(event: Event, user: Mapping[str, Any], store: Store) -> str:
-    """Require what TikTok identifies a shopper by; under Limited Data Use a public ip, too."""
+    """Require data by which TikTok can identify the shopper; under Limited Data Use a public ip, too."""
     if not matchable(user):
         return NOTHING_TO_MATCH
     return PUBLIC_IP_MISSING if "ip" not in user and data_use_is_limited(event, store) else ""
 
 
 def matchable(user: Mapping[str, Any]) -> bool:
-    """True if an item's user has something that TikTok can identify a shopper by."""
+    """Return True if TikTok can identify a shopper by an item's `user`."""
     single = any(key in user for key in ("email", "phone", "external_id", "ttclid", "ttp"))
     return single or ("ip" in user and "user_agent" in user)
 
 
 def data_use_is_limited(event: Event, store: Store) -> bool:
-    """True if TikTok's Limited Data Use applies, by US state.
+    """Return True if TikTok's Limited Data Use applies, by US state.
 
     https://business-api.tiktok.com/portal/docs?id=1771101204435970
     """
@@ -76,7 +76,7 @@ def data_use_is_limited(event: Event, store: Store) -> bool:
     if not store.limited_data_use or where.country.upper() != "US":
         return False
     state = hashing.state(where.state, where.country)
-    # An unknown state (a checkout has none yet) may be one of them.
+    # An unknown state may be one of them; a checkout has no state yet.
     return not state or bool(first_match([state], store.limited_data_use))
 
 
@@ -89,9 +89,9 @@ def why_not_to_pixel(
     now: datetime,
     go_live: datetime | None,
 ) -> str:
-    """Keep test orders and old ones from a pixel, unless it has a test_event_code: Test Events take both.
+    """Keep test orders and old orders from a pixel without a test_event_code: only Test Events take them.
 
-    `name` is TikTok's event name. `go_live` None: no age limit applies.
+    `name` is TikTok's event name. With `go_live` None, no age limit applies.
     """
     if pixel.test_event_code:
         return ""

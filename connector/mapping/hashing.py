@@ -1,4 +1,4 @@
-"""Normalise and hash personal data the way TikTok matches it.
+"""Normalise and hash personal data as TikTok requires for matching.
 
 SHA-256 in lower-case hex of the normalised UTF-8 text; city, state and country are not hashed. A value that cannot be
 normalised becomes "" and is left out of the item: the hash of "" is never sent.
@@ -30,19 +30,19 @@ _US_STATES = {
 }  # fmt: skip
 _KEPT = frozenset({"ttclid", "utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content", "utm_id"})
 _CLEAN = re.compile(r"([a-z_]+=([A-Za-z0-9_.~+-]++|%(?!40)[0-9A-Fa-f]{2})+(&|$))+")  # needs no encoding, contains no @
-MAX_PARAMETERS = 200  # parameters of a query that are read
+MAX_PARAMETERS = 200  # parameters that are read of a query
 # Path segments followed by an id or a key.
 _PRIVATE = frozenset({
     "checkouts", "orders", "order-received", "order-pay", "view-order", "cn", "c", "account", "activate", "reset",
     "gift_cards", "unsubscribe", "authenticate", "invitations",
 })  # fmt: skip
-# A segment that looks like a key. The lookbehind starts a match only where a run of letters begins: otherwise a long
-# run, which anybody may send, would take quadratic time.
+# A segment that looks like a key. The lookbehind lets a match start only at the beginning of a run of letters;
+# without it, a long run would take quadratic time, and anyone can send one.
 _KEY = re.compile(r"(?<![0-9A-Za-z])(?=[0-9A-Za-z]*\d)[0-9A-Za-z]{16,}|^(?=.*\d)[0-9A-Za-z_=%]{24,}$|^eyJ|@|%40")
 
 
 def sha256(normalised: str) -> str:
-    """SHA-256 in lower-case hex; a value that is such a digest already is not hashed again. "" stays ""."""
+    """Return the SHA-256 in lower-case hex. A value that is already such a digest is not hashed again; "" stays ""."""
     if not normalised:
         return ""
     if _is_hash(normalised):
@@ -55,7 +55,7 @@ def _is_hash(value: str) -> bool:
 
 
 def email(raw: str) -> str:
-    """Hash of the trimmed, lower-case address, or "" if it is not an address."""
+    """Return the hash of the trimmed, lower-case address, or "" if it is not an address."""
     address = raw.strip().lower()
     if _is_hash(address):
         return address
@@ -64,9 +64,9 @@ def email(raw: str) -> str:
 
 
 def phone(raw: str, country: str) -> str:
-    """Hash of the number in E.164 (with "+"), or "" if libphonenumber does not call it possible.
+    """Return the hash of the number in E.164 (with "+"), or "" if it is not possible by libphonenumber.
 
-    `country` (ISO alpha-2) is assumed for a number without a country code; with "" such numbers are left out.
+    `country` (ISO alpha-2) applies to a number without a country code; with "" such numbers are left out.
     """
     if _is_hash(raw.strip()):
         return raw.strip().lower()
@@ -86,28 +86,28 @@ def _e164(raw: str, country: str) -> str:
 
 
 def external_id(raw: str) -> str:
-    """Hash of the trimmed id, its case kept, as in TikTok's own example."""
+    """Return the hash of the trimmed id in its original case, as in TikTok's own example."""
     return sha256(raw.strip())
 
 
 def name(raw: str) -> str:
-    """Hash of a first or last name: lower-case, accents kept, without punctuation and white space."""
+    """Return the hash of a first or last name: lower-case, accents kept, without punctuation and white space."""
     return sha256(_letters(raw))
 
 
 def zip_code(raw: str, country: str) -> str:
-    """Hash of a postcode: lower-case, without spaces and hyphens; in the US its first five digits."""
+    """Return the hash of a postcode: lower-case, without spaces and hyphens; in the US its first five digits."""
     code = "".join(raw.lower().split()).replace("-", "")
     return sha256(code[:5] if country.upper() == "US" and not _is_hash(code) else code)
 
 
 def place(raw: str) -> str:
-    """A city, not hashed: lower-case letters and digits of any script."""
+    """Return a city, not hashed: lower-case letters and digits of any script."""
     return _letters(raw)
 
 
 def state(raw: str, country: str) -> str:
-    """A state, not hashed, normalised as a city; a US state as its two letters, however it was written."""
+    """Return a state, not hashed, normalised like a city; a US state in any spelling as its two letters."""
     found = _letters(raw)
     if country.upper() != "US":
         return found
@@ -115,7 +115,7 @@ def state(raw: str, country: str) -> str:
 
 
 def country_code(raw: str) -> str:
-    """A country, not hashed: ISO-3166 alpha-2 in lower case, or "" for anything else."""
+    """Return a country, not hashed: ISO-3166 alpha-2 in lower case, or "" for anything else."""
     code = raw.strip().lower()
     return code if len(code) == 2 and code.isascii() and code.isalpha() else ""
 
@@ -127,9 +127,9 @@ def _letters(raw: str) -> str:
     return "".join(c for c in unicodedata.normalize("NFC", lowered) if unicodedata.category(c)[0] in "LNM")
 
 
-@lru_cache(maxsize=4096)  # one shopper's webhooks arrive close together
+@lru_cache(maxsize=4096)  # the webhooks of one shopper arrive close together
 def public_ip(raw: str) -> str:
-    """The IP address if it is a public one, else "" (private, reserved, unparsable)."""
+    """Return the IP address if it is public, else "" (private, reserved, invalid)."""
     try:
         address = ipaddress.ip_address(raw.strip())
     except ValueError:
@@ -142,23 +142,23 @@ def public_ip(raw: str) -> str:
 
 
 def locale(raw: str) -> str:
-    """A BCP-47 tag ("en-US"), or ""."""
+    """Return a BCP-47 tag ("en-US"), or ""."""
     return raw.replace("_", "-") if _LOCALE.fullmatch(raw) else ""
 
 
 def page_url(raw: str, base: str) -> str:
-    """A page's address without secrets: scheme, host, path, and of the query only `ttclid` and `utm_*`.
+    """Return a page's address without secrets: scheme, host, path, and of the query only `ttclid` and `utm_*`.
 
-    `raw` may be a path, relative to `base`, the shop's address. Paths of order and checkout
-    pages are cut, as order and recovery keys are in them and in queries.
+    `raw` can be a path relative to `base`, the shop's address. Paths of order and checkout pages are cut, because they
+    contain order and recovery keys.
     """
     address, _, query = raw.partition("#")[0].partition("?")
-    page, query = _open_page(address, base), _open_query(query)
+    page, query = _public_page(address, base), _public_query(query)
     return f"{page}?{query}" if page and query else page
 
 
-@lru_cache(maxsize=4096)  # shoppers land on few pages
-def _open_page(raw: str, base: str) -> str:
+@lru_cache(maxsize=4096)  # shoppers land on a few pages
+def _public_page(raw: str, base: str) -> str:
     try:
         url = urlsplit(raw)
         if not url.scheme and not url.netloc:
@@ -168,10 +168,10 @@ def _open_page(raw: str, base: str) -> str:
         address = url.hostname if url.port is None else f"{url.hostname}:{url.port}"
     except ValueError:
         return ""
-    return f"{url.scheme}://{address}{_open_path(url.path)}"
+    return f"{url.scheme}://{address}{_public_path(url.path)}"
 
 
-def _open_query(query: str) -> str:
+def _public_query(query: str) -> str:
     if not query:
         return ""
     kept = "&".join(
@@ -182,8 +182,8 @@ def _open_query(query: str) -> str:
     return urlencode([(key, value) for key, value in parse_qsl(kept) if "@" not in value])
 
 
-def _open_path(path: str) -> str:
-    """A path up to its first segment that looks like a key or an e-mail address, or follows a private page."""
+def _public_path(path: str) -> str:
+    """Cut a path at the first segment that looks like a key or an e-mail address, or follows a private page's name."""
     kept: list[str] = []
     for segment in path.split("/"):
         if (kept and kept[-1] in _PRIVATE) or _KEY.search(segment):

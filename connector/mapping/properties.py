@@ -1,4 +1,4 @@
-"""An item's `properties`: contents, value and currency, by the store's choices."""
+"""An item's `properties`: contents, value and currency, by the store's settings."""
 
 import re
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ CURRENCIES = frozenset(
     "THB TRY TWD UAH USD VES VND ZAR".split()
 )
 
-# The amounts of a TotalBreakdown that each word of value_excludes takes off: an amount and the tax on it.
+# The amounts of a TotalBreakdown that each word of value_excludes subtracts: an amount and the tax on it.
 EXCLUDES: dict[str, tuple[str, ...]] = {
     "tax": ("goods_tax", "shipping_tax", "fees_tax"),
     "shipping": ("shipping", "shipping_tax"),
@@ -26,7 +26,7 @@ EXCLUDES: dict[str, tuple[str, ...]] = {
     "duties": ("duties",),
     "gift_cards": ("gift_cards",),
 }
-# The ids that stand in for the chosen one where a line lacks it.
+# Fallbacks for the chosen id, for an item that lacks it.
 CONTENT_ID_CHAINS: dict[str, tuple[str, ...]] = {
     "variant_id": ("variant_id", "product_id", "sku"),
     "product_id": ("product_id", "sku"),
@@ -36,7 +36,7 @@ _NUMBERS = (int, Decimal)
 
 
 def properties_of(event: Event, store: Store) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The properties, and the event's notes with those about what had to be left out. A registration has none."""
+    """Return the properties, and the event's notes with those about omissions. A registration has no properties."""
     if event.milestone == "customer_registered":
         return {}, event.notes
     contents = [content for item in event.items if "content_id" in (content := _content(item, store))]
@@ -63,7 +63,7 @@ def properties_of(event: Event, store: Store) -> tuple[dict[str, Any], tuple[str
 
 
 def value_of(event: Event, store: Store) -> tuple[Decimal | None, tuple[str, ...]]:
-    """The event's value by the store's choice, and a note if the shop does not give it. Zero is a value."""
+    """Return the event's value by the store's settings, and a note if the shop does not give it. Zero is a value."""
     choice = store.mapping
     if not choice.needs_breakdown:
         return event.total, ()
@@ -75,11 +75,11 @@ def value_of(event: Event, store: Store) -> tuple[Decimal | None, tuple[str, ...
         goods = ("goods", "gift_cards", *(("goods_tax",) if breakdown.priced_with_tax else ()))
         counted = _sum(breakdown, goods)
         left_out &= set(goods)
-    taken_off = _sum(breakdown, sorted(left_out))
-    if counted is None or taken_off is None:
+    subtracted = _sum(breakdown, sorted(left_out))
+    if counted is None or subtracted is None:
         missing = event.total is not None
         return None, ("value left out: the shop does not say what it is made of in this currency",) if missing else ()
-    return counted - taken_off, ()
+    return counted - subtracted, ()
 
 
 def _sum(breakdown: TotalBreakdown, names: Iterable[str]) -> Decimal | None:
@@ -99,7 +99,7 @@ def _content(item: Item, store: Store) -> dict[str, Any]:
 
 
 def content_id(item: Item, store: Store) -> str:
-    """The catalogue id of an item by the store's choice, or the next of its chain; "" if it has none."""
+    """Return an item's catalogue id by the store's setting, or its next fallback; "" if it has no id."""
     choice = store.mapping.content_id
     if "{" in choice:
         return fill_template(choice, {"product_id": item.product_id, "variant_id": item.variant_id, "sku": item.sku})
@@ -107,11 +107,11 @@ def content_id(item: Item, store: Store) -> str:
 
 
 def content_type(choice: str) -> str:
-    """TikTok's name for such ids: product_group where an id names a product with all its variants, else product."""
+    """Return TikTok's type of such ids: product_group if an id names a product with all its variants, else product."""
     grouped = choice == "product_id" or ("{product_id}" in choice and not re.search(r"\{(variant_id|sku)\}", choice))
     return "product_group" if grouped else "product"
 
 
 def present(**fields: object) -> dict[str, Any]:
-    """The fields without None, "", [] and {}; a value of 0 stays."""
+    """Return the fields without None, "", [] and {}; a value of 0 stays."""
     return {name: value for name, value in fields.items() if value or isinstance(value, _NUMBERS)}

@@ -1,18 +1,18 @@
-"""Payloads for people to read: as they were sent, with personal data that is not hashed cut short."""
+"""Payloads for people to read: as sent, with unhashed personal data cut short."""
 
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
-SHOWN = 4  # characters of an address or id: enough to tell two apart, too few to use
+SHOWN = 4  # characters of an address or id: enough to tell two apart, too few to misuse
 _HIDDEN = ("ip", "user_agent", "ttclid", "ttp")
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 def redacted(payload: bytes | None, indent: int = 0) -> str:
-    """An item as JSON text, with ip, user agent and click ids cut short, and pages without their query."""
+    """Return an item as JSON text, with ip, user agent and click ids cut short, and pages without their query."""
     if payload is None:
         return "(no longer kept)"
     item = _decode(payload)

@@ -1,4 +1,4 @@
-"""Event + Store → the Events API's item: event name, event_id, hashed user, properties, page.
+"""Conversion of an event into the Events API's item: event name, event_id, hashed user, properties, page.
 
 Fields: https://business-api.tiktok.com/portal/docs?id=1771101151059969
 """
@@ -23,7 +23,7 @@ _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
 class OutboundEvent(Struct, frozen=True):
-    """An event as it will be sent: the payload's bytes, and what the outbox stores beside them.
+    """An event ready to send: the payload's bytes, and what the outbox stores with them.
 
     `object_key` names the order, checkout or customer ("order:123"); `hashes` are the SHA-256 hex digests of e-mail,
     phone and external_id, for search and erasure. With a `beacon_wait` it may lack what the browser has yet to report:
@@ -42,15 +42,15 @@ class OutboundEvent(Struct, frozen=True):
     external_id: str = ""
     notes: tuple[str, ...] = ()
     beacon_wait: BeaconWait | None = None
-    more_hashes: tuple[str, ...] = ()  # when the payload has several e-mails or phones: those after the first
+    more_hashes: tuple[str, ...] = ()  # of the e-mails and phones after the first
 
     def __repr__(self) -> str:
-        """Without personal data."""
+        """Leave out personal data."""
         return f"<OutboundEvent {self.event} {self.event_id}>"
 
 
 class EventDetails(Struct, frozen=True):
-    """The part of an item that the milestones of one order share: who bought what, and where. `user` is in `fields`."""
+    """The fields of an item that the milestones of one order share. `fields` includes `user`."""
 
     user: dict[str, Any]
     fields: dict[str, Any]
@@ -62,8 +62,8 @@ def map_events(
 ) -> Iterator[OutboundEvent | Skipped]:
     """Map each event of a webhook to one item per pixel and event name, or to the reason why it is not sent.
 
-    `go_live` is when the store started (older orders are history); None: no age limit applies. A webhook often shows
-    two milestones of one order in a row, whose details are made once. What the platform skipped is passed on.
+    `go_live` is when the store started (older orders are history); with None, no age limit applies. A webhook often has
+    two milestones of one order in a row; their shared details are computed once. Skipped milestones are passed on.
     """
     described, details = None, None
     for event in milestones:
@@ -110,11 +110,11 @@ def _outbound_events(
             )
 
 
-# --- what the milestones of one order share -------------------------------------------------------------------
+# --- details that the milestones of one order share ------------------------------------------------------------
 
 
 def _same_details(one: Event, other: Event) -> bool:
-    """True if both events have the same details: they differ in milestone and time only."""
+    """Return True if both events have the same details: they differ only in milestone and time."""
     registered = "customer_registered" in (one.milestone, other.milestone)
     return not registered and replace(one, milestone=other.milestone, occurred_at=other.occurred_at) == other
 
@@ -152,7 +152,7 @@ def _user(customer: Customer, store: Store, ids: dict[str, str]) -> dict[str, An
 
 
 def _one_or_many(hashes: Iterable[str]) -> str | list[str]:
-    """A text or a list of texts, as TikTok takes both; duplicates and blanks are left out."""
+    """Return one hash or a list, as TikTok accepts both, without duplicates and blanks."""
     found = list(dict.fromkeys(filter(None, hashes)))
     return found[0] if len(found) == 1 else found
 

@@ -216,7 +216,7 @@ def test_a_yes_is_consent(store, topics, value):
 def test_nothing_said_is_a_no(store, topics, value):
     seen = see(asking(store), topics, answered(store, topics, value))
     assert not seen.events
-    assert set(reasons(seen)) == {"no consent: nothing says yes (consent)"}
+    assert set(reasons(seen)) == {"no consent: no answer was given (consent)"}
 
 
 @places
@@ -235,7 +235,7 @@ def test_without_a_key_nobody_can_say_yes(store, topics):
 
 def test_a_shopify_registration_has_no_place_for_a_yes():
     assert reasons(see(asking(SHOPIFY), REGISTERED, sample(SHOPIFY, REGISTERED))) == [
-        "no consent: nothing says yes (consent)"
+        "no consent: no answer was given (consent)"
     ]
 
 

@@ -201,7 +201,7 @@ def test_open_problems_are_warned_of(url, outbox):
 
 def test_it_says_how_many_were_skipped_without_consent(url, outbox):
     for number in range(3):
-        reason = f"order_placed: {'no consent: nothing says yes (consent)' if number else 'pos orders …'}"
+        reason = f"order_placed: {'no consent: no answer was given (consent)' if number else 'pos orders …'}"
         outbox.record(decision(str(number), outcome="skipped", reason=reason, object_key=f"order:{number}"))
         if number:
             told = "1 order, checkout or sign-up was" if number == 1 else "2 orders, checkouts or sign-ups were"
