@@ -1,4 +1,4 @@
-"""The first half of an order's way, inside the HTTP request: verify, examine (parse, translate, map), store.
+"""Intake: handling of a webhook inside the HTTP request: verify, examine (parse, translate, map), store.
 
-No network. Order of reading: `intake`, `examine`; `counters` and `replay` beside them.
+No network access. Start reading at `intake`, then `examine`; `counters` and `replay` support them.
 """

@@ -1,4 +1,4 @@
-"""Counts of webhooks that store nothing: refused, ignored, duplicate."""
+"""Counts of webhooks of which nothing is stored: refused, ignored, duplicate."""
 
 import time
 from collections import Counter
@@ -10,7 +10,7 @@ from connector.outbox.ledger import hour_of
 from connector.outbox.outbox import Outbox
 from connector.storage.database import CannotStore
 
-WRITE_SECONDS = 1.0  # between two writes
+WRITE_SECONDS = 1.0  # seconds between two writes
 TOPICS_COUNTED = 100  # more than any platform has
 
 
@@ -23,7 +23,7 @@ def _start_timer(seconds: float, work: Callable[[], None]) -> None:
 class OutcomeCounters:
     """Counts by store, topic, outcome and hour, gathered in memory and written at most once a second.
 
-    A flood of refused requests so costs the database next to nothing. Safe to share by threads.
+    A flood of refused requests thus costs the database next to nothing. Safe to share between threads.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class OutcomeCounters:
         self._unknown_topics: set[str] = set()
 
     def add(self, store: str, topic: str, outcome: str) -> None:
-        """Count one webhook. `store` is a platform's name where the store is not known."""
+        """Count one webhook. `store` is the platform's name if the store is unknown."""
         with self._lock:
             self._counts[store, topic, outcome, hour_of(self._clock())] += 1
             if time.monotonic() - self._written_at < WRITE_SECONDS:
@@ -53,13 +53,13 @@ class OutcomeCounters:
         self._write()
 
     def limited(self, topic: str) -> str:
-        """An unknown topic, or "(others)" after the first hundred: the header is not signed."""
+        """Return an unknown topic, or "(others)" after the first 100: anyone can invent topics."""
         if len(self._unknown_topics) < TOPICS_COUNTED:
             self._unknown_topics.add(topic)
         return topic if topic in self._unknown_topics else "(others)"
 
     def flush(self) -> None:
-        """Write what has been counted since the last write, at the end of a process. Raises CannotStore."""
+        """Write the counts since the last write, at the end of a process. Raises CannotStore."""
         if counts := self._take():
             self._outbox.count(counts)
 

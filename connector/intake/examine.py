@@ -1,4 +1,4 @@
-"""Examine a verified webhook: parse, translate, map. Pure: nothing is stored, sent or signed."""
+"""Examine a verified webhook: parse, translate, map. Pure functions: nothing is stored or sent."""
 
 import json
 import traceback
@@ -21,11 +21,11 @@ from connector.outbox.encryption import encrypt
 from connector.outbox.ledger import Decision
 from connector.outbox.outbox import ParkedWebhook
 
-MAX_REASON = 1000  # characters of a reason that the ledger stores
+MAX_REASON = 1000  # characters of a reason in the ledger
 
 
 class Examination(msgspec.Struct, frozen=True):
-    """The result: events to send, milestones deliberately skipped, data-subject requests, and the order concerned."""
+    """The result of examining a webhook: events to send, skipped milestones, data-subject requests, and the order."""
 
     events: tuple[OutboundEvent, ...] = ()
     skipped: tuple[Skipped, ...] = ()
@@ -35,21 +35,21 @@ class Examination(msgspec.Struct, frozen=True):
 
     @property
     def outcome(self) -> str:
-        """One word for the ledger: relayed, skipped or recorded."""
+        """The outcome in the ledger: relayed, skipped or recorded."""
         return "relayed" if self.events else "skipped" if self.skipped else "recorded"
 
     @property
     def reason(self) -> str:
-        """Why something was skipped or left out, for a merchant to read."""
+        """The reasons why something was skipped or left out, for the merchant."""
         reasons = [f"{skip.milestone}: {skip.reason}" for skip in self.skipped]
         notes = [note for event in self.events for note in event.notes]
         return "; ".join(dict.fromkeys(reasons + notes))[:MAX_REASON]
 
 
 def examine(webhook: Webhook, platform: Platform, store: Store, now: datetime, go_live: datetime | None) -> Examination:
-    """Parse, translate and map a webhook. `go_live` is when the store started; None: no age limit applies.
+    """Parse, translate and map a webhook. `go_live` is when the store started; with None, no age limit applies.
 
-    Raises InvalidPayload or NotJson; anything else raised is a fault of the connector.
+    Raises InvalidPayload or NotJson; any other exception is a fault of the connector.
     """
     data = parse(webhook.body)
     if webhook.shop and webhook.shop not in store.shops:
@@ -57,7 +57,7 @@ def examine(webhook: Webhook, platform: Platform, store: Store, now: datetime, g
     translated = list(platform.translate(replace(webhook, data=data), store))
     milestones = [item for item in translated if not isinstance(item, DataRequest)]
     mapped = list(map_events(milestones, store, now, go_live))
-    # A skipped milestone names its order, too, so that the ledger finds orders that were never sent.
+    # Skipped milestones name their order, too, so that the ledger finds orders that were never sent.
     subject = next((item for item in milestones if item.ids), None)
     ids = subject.ids if subject else {}
     return Examination(
@@ -70,7 +70,7 @@ def examine(webhook: Webhook, platform: Platform, store: Store, now: datetime, g
 
 
 def _without_duplicates(mapped: Iterable[OutboundEvent]) -> tuple[OutboundEvent, ...]:
-    """Of two milestones under one event name only the first is sent."""
+    """Keep only the first of two milestones under one event name."""
     found: dict[tuple[str, str, str], OutboundEvent] = {}
     for item in mapped:
         found.setdefault((item.pixel.code, item.event, item.event_id), item)
@@ -81,7 +81,7 @@ def _without_duplicates(mapped: Iterable[OutboundEvent]) -> tuple[OutboundEvent,
 
 
 def _decimal(number: str) -> Decimal | None:
-    """A JSON number with the digits it was written with; None for one beyond Decimal (1e99999999999999999999)."""
+    """Return a JSON number with its original digits; None for a number beyond Decimal (1e99999999999999999999)."""
     try:
         return Decimal(number)
     except InvalidOperation:
@@ -92,9 +92,9 @@ _DECODER = msgspec.json.Decoder(float_hook=_decimal)
 
 
 def parse(body: bytes) -> Any:
-    """Parse JSON, its fractions as Decimal.
+    """Parse JSON, with fractions as Decimal.
 
-    Raises NotJson for what no parser accepts, InvalidPayload for what only Python's lenient one does.
+    Raises NotJson for text that no parser accepts, InvalidPayload for text that only Python's lenient parser accepts.
     """
     try:
         return _DECODER.decode(body)
@@ -113,7 +113,7 @@ def parse(body: bytes) -> Any:
 
 
 def decision(webhook: Webhook, store: Store, examination: Examination, now: float) -> Decision:
-    """The examination as the outbox and the ledger store it. `now` in Unix seconds."""
+    """Return the examination as outbox and ledger store it. `now` is in Unix seconds."""
     return Decision(
         store=store.name,
         topic=webhook.topic,
@@ -129,13 +129,13 @@ def decision(webhook: Webhook, store: Store, examination: Examination, now: floa
 
 
 def parked_webhook(webhook: Webhook, store: Store, reason: str) -> ParkedWebhook:
-    """A webhook that could not be handled, encrypted, to be replayed."""
+    """Return a webhook that could not be handled, encrypted for a later replay."""
     digest, at = body_sha256(webhook.body), webhook.received_at.timestamp()
     return ParkedWebhook(store.name, webhook.topic, digest, reason, at, encrypt(webhook, store))
 
 
 def internal_error(error: Exception) -> str:
-    """Type and place of an unexpected exception; not its message, which may quote the body."""
+    """Return type and place of an unexpected exception, without its message, which may quote the body."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{last.name} ({last.filename.rsplit('/', 1)[-1]}:{last.lineno})"
     return f"internal error: {type(error).__name__} in {place}"

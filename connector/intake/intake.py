@@ -1,6 +1,6 @@
-"""The station for webhooks, inside the HTTP request: verify → examine → store. No network.
+"""Intake of webhooks inside the HTTP request: verify → examine → store. No network access.
 
-A signed webhook that cannot be handled is parked, so that a fault of the connector loses no order.
+A signed webhook that cannot be handled is parked, so that no order is lost through a fault of the connector.
 """
 
 import logging
@@ -23,7 +23,7 @@ from connector.privacy.requests import DataRequestStore
 
 log = logging.getLogger("connector.intake.intake")
 
-UNDER_WAY = timedelta(minutes=15)  # orders that shoppers had begun by then are no history of a new store
+RECENT = timedelta(minutes=15)  # before a store's first start; newer orders are not history
 
 DATA_REQUEST_MESSAGES = {
     "erase_person": "erasure of a shopper requested; it is done within a minute (demand {0})",
@@ -34,7 +34,7 @@ DATA_REQUEST_MESSAGES = {
 
 
 class Handled(NamedTuple):
-    """The outcome of a verified webhook in a word, what the examination found, and the reason of a skip or fault."""
+    """The outcome of a verified webhook, its examination, and the reason of a skip or fault."""
 
     outcome: str
     examination: Examination = Examination()
@@ -42,7 +42,7 @@ class Handled(NamedTuple):
 
 
 class Intake:
-    """Takes requests for all stores. Safe to share by threads; one per process."""
+    """Handles the requests for all stores. Safe to share between threads; one for each process."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Intake:
         self._started: dict[str, float] = {}
 
     def start(self) -> None:
-        """Record when each store was first started. Raises CannotStore; then the first webhook does it."""
+        """Record each store's first start. Raises CannotStore; the first webhook then tries again."""
         self._started = self._outbox.start_stores(self._stores, self._clock().timestamp())
 
     def choose(self, platform: str, request: Request) -> Store:
@@ -79,7 +79,7 @@ class Intake:
         raise InvalidSignature("no configured shop of this name has a secret that fits")
 
     def take(self, store: Store, request: Request) -> str:
-        """Handle one request; the outcome in a word. Raises InvalidSignature, NotJson, CannotStore."""
+        """Handle one request; return its outcome. Raises InvalidSignature, NotJson, CannotStore."""
         begun = time.perf_counter()
         platform = self._platforms[store.platform]
         try:
@@ -96,9 +96,9 @@ class Intake:
         return handled.outcome
 
     def replay(self, parked: ParkedWebhook) -> str:
-        """Handle a parked webhook with the current code; the outcome, "parked" if it still cannot be handled.
+        """Handle a parked webhook with the current code; return the outcome, "parked" if it still fails.
 
-        Raises KeyError for a store that is no longer configured, CannotDecrypt, NotJson, CannotStore.
+        Raises KeyError if the store is no longer configured, CannotDecrypt, NotJson, CannotStore.
         """
         store = self._stores[parked.store]
         webhook = decrypt(parked.sealed, store)
@@ -108,7 +108,7 @@ class Intake:
         return outcome
 
     def flush(self) -> None:
-        """Write the counters gathered since the last write; at the end of a process. Raises CannotStore."""
+        """Write the counters at the end of a process. Raises CannotStore."""
         self._counters.flush()
 
     # --- a verified webhook ---------------------------------------------------------------------------------
@@ -140,7 +140,7 @@ class Intake:
         return Handled(outcome, examination, examination.reason)
 
     def _store_data_request(self, data_request: DataRequest, webhook: Webhook, store: Store) -> None:
-        """Store a data-subject request; the relay's process fulfils it, as that takes longer than a shop waits."""
+        """Store a data-subject request. The relay's process fulfils it, because that takes longer than a shop waits."""
         digest, person = body_sha256(webhook.body), data_subject_of(data_request, store)
         number = self._data_requests.note(store.name, data_request.what, person, digest, self._clock().timestamp())
         extra = {"store": store.name, "topic": webhook.topic}
@@ -160,8 +160,8 @@ class Intake:
 
 
 def history_before(started: float) -> datetime:
-    """The time before which orders are history, for a store first started at `started` (Unix seconds)."""
-    return datetime.fromtimestamp(started, UTC) - UNDER_WAY
+    """Return the time before which orders are history, for a store first started at `started` (Unix seconds)."""
+    return datetime.fromtimestamp(started, UTC) - RECENT
 
 
 def _log(handled: Handled, webhook: Webhook, store: Store, begun: float) -> None:

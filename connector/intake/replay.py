@@ -1,4 +1,4 @@
-"""Replay: finished events are sent again, parked webhooks are handled with the current code."""
+"""Replay: send finished events again, and handle parked webhooks with the current code."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -16,17 +16,17 @@ from connector.outbox.queries import EventFilter, OutboxQueries
 
 MAX_EVENTS = 1_000_000
 EVENTS_PER_TRANSACTION = 500
-PAGE = 50  # parked bodies in memory at once; each may have several megabytes
+PAGE = 50  # parked bodies in memory at once; each can have several MB
 
 PAST_DEDUPLICATION = (
-    "it may have reached TikTok over 47 hours ago. TikTok forgets an event_id after 48, so a copy would count twice "
-    "if it had it (--force sends it all the same)"
+    "it may have reached TikTok over 47 hours ago. TikTok forgets an event_id after 48, so a copy could count twice "
+    "(--force sends it anyway)"
 )
 
 
 @dataclass
 class ReplayPlan:
-    """The events to send again, those sent only because of --force, and why the others are not."""
+    """The events to send again, those sent only because of --force, and counts of the reasons against the others."""
 
     ready: list[int] = field(default_factory=list)
     forced: list[int] = field(default_factory=list)
@@ -41,21 +41,21 @@ class ReplayPlan:
 def plan_replay(
     config: Config, queries: OutboxQueries, choice: EventFilter, force: bool, most: int = MAX_EVENTS
 ) -> ReplayPlan:
-    """Decide for each of the chosen events, at most `most`, the newest first; changes nothing."""
+    """Decide for each chosen event, newest first, at most `most`. Changes nothing."""
     plan, now = ReplayPlan(), datetime.now(UTC).timestamp()
     for row in queries.find(choice, most):
-        why = _why_not(config, row, now)
-        if why == PAST_DEDUPLICATION and force:
+        reason = _why_not(config, row, now)
+        if reason == PAST_DEDUPLICATION and force:
             plan.forced.append(row.id)
-        elif why:
-            plan.refused[why] += 1
+        elif reason:
+            plan.refused[reason] += 1
         else:
             plan.ready.append(row.id)
     return plan
 
 
 def replay_events(queries: OutboxQueries, plan: ReplayPlan, tick: Callable[[int], None] = lambda _: None) -> int:
-    """Make the planned events due again, with the same event_id and the same bytes; returns their number."""
+    """Make the planned events due again, with the same event_id and bytes; return their number."""
     now, replayed = datetime.now(UTC).timestamp(), 0
     for ids, forced in ((plan.ready, False), (plan.forced, True)):
         for start in range(0, len(ids), EVENTS_PER_TRANSACTION):
@@ -69,7 +69,7 @@ def _why_not(config: Config, row: Any, now: float) -> str:
     if row.state == "due":
         return "still waiting to be sent"
     if row.state == "held":
-        return "still waiting for the browser's signals; without a yes, or anything to match on, it is skipped"
+        return "still waiting for the browser's signals; without consent, or anything to match on, it is skipped"
     if row.state == "skipped":
         return f"it was skipped: {row.message}"
     if row.state == "accepted":
@@ -96,22 +96,22 @@ def replay_parked(
     most: int = MAX_EVENTS,
     after: int = 0,
 ) -> Counter[str]:
-    """Handle a store's parked webhooks with the current code; the number of each outcome.
+    """Handle a store's parked webhooks with the current code; return the number of each outcome.
 
-    At most `most`, the oldest first, from the one after id `after` on. Raises CannotStore; what was done until then
-    remains.
+    At most `most` with an id above `after`, oldest first. Raises CannotStore; the webhooks handled before it remain
+    handled.
     """
     outcomes, last = Counter[str](), after
     while page := queries.parked(store, min(PAGE, most - outcomes.total()), after=last):
         for item in page:
-            outcomes[_would(item) if dry_run else _outcome(intake, item)] += 1
+            outcomes[_planned(item) if dry_run else _outcome(intake, item)] += 1
             tick(1)
         last = page[-1].id
     intake.flush()
     return outcomes
 
 
-def _would(item: ParkedWebhook) -> str:
+def _planned(item: ParkedWebhook) -> str:
     return f"would be tried: {item.store} {item.topic}: {item.reason}"
 
 
