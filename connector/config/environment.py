@@ -101,13 +101,13 @@ class Environment:
     """The password of the dashboard at `/` and of `/metrics`; use 16 random characters or more."""
     alert_url: Annotated[str, AlertUrl] = field(default="", repr=False)
     """The address that problems are posted to: a Slack-compatible incoming webhook; see [Alerts](running.md#alerts)."""
-    log_format: Literal["text", "json"] = field(default_factory=logs.usual_form)
+    log_format: Literal["text", "json"] = field(default_factory=logs.default_form)
     """The form of log lines; not set: `text` on a terminal, else `json`."""
     log_level: Annotated[str, LogLevel] = "INFO"
     """The least severe level that is logged."""
 
 
-VARIABLES = {field.name.upper(): field.name for field in fields(Environment)}
+VARIABLES = [field.name.upper() for field in fields(Environment)]
 Variables = table_model("Environment", Environment, config=ConfigDict(alias_generator=str.upper))
 
 

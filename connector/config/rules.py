@@ -27,10 +27,10 @@ def check_name(name: str, reading: Reading) -> None:
         reading.problem(joined("stores", name), f'a store\'s name is made of a-z, 0-9 and "-"{exception}')
 
 
-def has_api_keys(section: Section, *keys: str) -> bool:
-    """Return True if the store has any of these keys (default: any key) to the shop's API, valid or not."""
+def api_keys(section: Section) -> set[str]:
+    """Return the names of a store's keys to the shop's API, valid or not."""
     table = section.values.get("api")
-    return isinstance(table, dict) and any(key in table for key in keys or API_KEYS)
+    return set(API_KEYS).intersection(table) if isinstance(table, dict) else set()
 
 
 def check_store(store: Store, section: Section) -> None:
@@ -58,9 +58,9 @@ def _check_platform(store: Store, section: Section) -> None:
     for number, shop in enumerate(store.shops, 1):
         if not shop.endswith(facts.shop_suffix):
             section.problem(f"entry {number} {facts.shop_error}" if number > 1 else facts.shop_error, "shop")
-    keys_given = {key for key in API_KEYS if has_api_keys(section, key)}
-    if keys_given and keys_given not in [set(keys) for keys in facts.api_credentials]:
-        allowed = ", or ".join(" and ".join(keys) for keys in facts.api_credentials) or "no [api]"
+    keys = api_keys(section)
+    if keys and keys not in [set(accepted) for accepted in facts.api_credentials]:
+        allowed = ", or ".join(" and ".join(accepted) for accepted in facts.api_credentials) or "no [api]"
         section.problem(f"platform {platform} takes {allowed}", "api")
     if store.signals and not facts.signals:
         section.problem(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from functools import reduce
 from operator import getitem
-from typing import Any, cast
+from typing import Any
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
@@ -60,8 +60,8 @@ class Section:
         value = self._value(*loc)
         return f", not {value!r}" if isinstance(value, str) and re.fullmatch("[a-z_]{1,20}", value) else ""
 
-    def _value(self, *loc: int | str) -> object:
-        return reduce(getitem, loc, cast(Any, self.values))
+    def _value(self, *loc: int | str) -> Any:
+        return reduce(getitem, loc, self.values)  # type: ignore[arg-type] # tables and lists by turns
 
     def _note(self, fault: ErrorDetails, loc: Loc) -> None:
         *place, key = loc

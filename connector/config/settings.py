@@ -21,7 +21,7 @@ from connector.config.model import (
     key_of,
     usual_tables,
 )
-from connector.config.rules import check_clashes, check_name, check_store, has_api_keys
+from connector.config.rules import api_keys, check_clashes, check_name, check_store
 from connector.config.section import Section
 from connector.config.stores_file import Reading, read_document
 from connector.config.wording import missing
@@ -97,15 +97,16 @@ def _store(name: str, section: Section) -> Store:
         StoreTable, usual_tables(name if re.fullmatch(STORE_NAME, name) else "-")
     )
     pixel = {field.name: values.pop(field.name) for field in fields(Pixel) if field.name in values}
-    single = [key for key in PIXEL_KEYS if key in section.values]
+    required = [*STAND_INS]
     if "pixels" not in section.values:
         values["pixels"] = (Pixel(**PIXEL_STAND_INS | pixel),)
-    elif single:
+        required += PIXEL_STAND_INS
+    elif single := [key for key in PIXEL_KEYS if key in section.values]:
         section.problem(f"either {', '.join(single)} or [[pixels]], not both; remove one of the two", "pixels")
-    for key in map(key_of, [*STAND_INS, *(PIXEL_STAND_INS if "pixels" not in section.values else [])]):
+    for key in map(key_of, required):
         if key not in section.values:
             section.problem(missing(key), key)
     store = Store(**STAND_INS | values, name=name)
     content_id = store.mapping.content_id or installed_platforms().facts(store.platform).content_id
-    api = store.api if has_api_keys(section) else None
-    return replace(store, mapping=replace(store.mapping, content_id=content_id), api=api)
+    mapping = replace(store.mapping, content_id=content_id)
+    return replace(store, mapping=mapping, api=store.api if api_keys(section) else None)

@@ -16,16 +16,16 @@ FIELDS = (
 )  # fmt: skip
 
 
-def usual_form() -> Form:
+def default_form() -> Form:
     """Return "text" if standard error is a terminal, else "json"."""
     return "text" if sys.stderr is not None and sys.stderr.isatty() else "json"
 
 
-def wanted(environ: Mapping[str, str]) -> tuple[Form, str]:
+def form_and_level(environ: Mapping[str, str]) -> tuple[Form, str]:
     """Return form and level from LOG_FORMAT and LOG_LEVEL, for a process that does not load the settings."""
     form, level = environ.get("LOG_FORMAT", "").lower(), environ.get("LOG_LEVEL", "").upper()
     levels = logging.getLevelNamesMapping()
-    chosen: Form = "json" if form == "json" else "text" if form == "text" else usual_form()
+    chosen: Form = "json" if form == "json" else "text" if form == "text" else default_form()
     return chosen, level if level in levels else "INFO"
 
 

@@ -43,7 +43,7 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Resources as JSON bytes, each as the body of a webhook of `topic`. `total` counts all pages, None if unknown."""
+    """Resources as JSON bytes, each as the body of a webhook of `topic`. `total` is of all pages, None if unknown."""
 
     topic: str
     bodies: Sequence[bytes]

@@ -8,17 +8,15 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Never
+from typing import TYPE_CHECKING, Annotated, Never
 from urllib.parse import urlsplit
 
-from connector.core import json_fields
+from connector.core.json_fields import Json, host, parse_time
 from connector.core.text import how_long
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
     from pydantic_core import CoreSchema
-
-Json = dict[str, Any]
 
 REFERENCE = r"^\$\{.+\}$"  # `${NAME}` or `${file:PATH}` in place of any text
 
@@ -184,7 +182,7 @@ MOMENT = "be a date like 2025-01-31 or a time like 2025-01-31T08:00:00Z"
 
 def _moment(value: object) -> datetime:
     """Read a date or time, TOML's own or a text, as an aware time in UTC; UTC is also the default time zone."""
-    found = json_fields.parse_time(value.isoformat() if isinstance(value, date) else value)
+    found = parse_time(value.isoformat() if isinstance(value, date) else value)
     return found or refuse(f"must {MOMENT}")
 
 
@@ -205,7 +203,7 @@ def web_url(address: str) -> bool:
 
 
 def _shop(value: object) -> str:
-    found = json_fields.host(value)
+    found = host(value)
     return found if re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", found) else refuse("must be a host name or an address")
 
 

@@ -72,7 +72,7 @@ class Outbox:
         try:
             return self.group_commit.add(decision)
         except WaitTimeout:
-            raise CannotStore("others have been writing for too long") from None
+            raise CannotStore("other writers held the lock for too long") from None
 
     def record_all(self, decisions: Sequence[Decision]) -> list[int]:
         """Store several webhooks' decisions in one transaction; return the number of new events of each."""

@@ -163,7 +163,7 @@ class Supervisor:
 
 def serve() -> int:
     """Run gunicorn and the relay until TERM or INT; return the exit status."""
-    logs.set_up(*logs.wanted(os.environ))
+    logs.set_up(*logs.form_and_level(os.environ))
     command = [sys.executable, "-m", "connector"]
     supervisor = Supervisor([*command, "ready"], [*command, "web"], [*command, "relay"])
     supervisor.listen()

@@ -82,7 +82,7 @@ class SignalMatcher:
         try:
             self._group_commit.add(beacon)
         except WaitTimeout:
-            raise CannotStore("others have been writing for too long") from None
+            raise CannotStore("other writers held the lock for too long") from None
 
     def _collect(self, beacons: Sequence[Beacon]) -> list[None]:
         with self._database.write() as connection:

@@ -78,7 +78,7 @@ def _as_cannot_store() -> Iterator[None]:
     except SQLAlchemyError as error:
         raise CannotStore(_cause(error)) from error
     except WaitTimeout:
-        raise CannotStore("others have been writing for too long") from None
+        raise CannotStore("other writers held the lock for too long") from None
     except OSError as error:
         raise CannotStore(f"{type(error).__name__}: {error.strerror}") from error
 
