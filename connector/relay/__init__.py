@@ -1,1 +1,1 @@
-"""The second half of the way of an order, a process of its own: claim, batch, send to TikTok, settle."""
+"""Delivery to TikTok, in its own process: lease queued events, send them in batches, settle the results."""

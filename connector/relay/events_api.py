@@ -1,6 +1,6 @@
-"""TikTok Events API 2.0: one request, and what its answer means for the events in it.
+"""Client for TikTok Events API 2.0: sends one request and classifies its response.
 
-The body's `code` decides, not the HTTP status: TikTok answers refusals with HTTP 200.
+The `code` in the body decides, not the HTTP status: TikTok reports errors with HTTP 200.
 https://business-api.tiktok.com/portal/docs?id=1771101303285761 (endpoint), ?id=1737172488964097 (return codes)
 """
 
@@ -18,10 +18,10 @@ import msgspec
 from connector.core.store import Pixel
 
 TIMEOUT = httpx.Timeout(10.0, connect=3.0, pool=3.0)
-ANSWERED_WITHIN = 20.0  # seconds: an answer that trickles in beyond this is given up, at the latest one read later
+ANSWERED_WITHIN = 20.0  # seconds for the whole response; checked after each read, so one read timeout can come on top
 LONGEST_REQUEST = ANSWERED_WITHIN + 10.0
 MAX_ANSWER = 256 * 1024
-MAX_MESSAGE = 2000  # characters of TikTok's words; to look for addresses costs the square of a word's length
+MAX_MESSAGE = 2000  # characters of TikTok's message; _ECHOED takes quadratic time in the length of a word
 
 Disposition = Literal["accepted", "retry", "rejected", "denied"]
 
@@ -29,7 +29,7 @@ THROTTLED = frozenset({40100, 40132, 61000})
 RETRIED = frozenset({40016, 50000, 50002, 60001}) | THROTTLED
 DENIED = frozenset({40001, 40003, 40006, 40051, 40063, 40101, 40102, 40103, 40104, 40105, 40107, 40110, 40113})
 DENIED |= {40117, 40118, 40125, 40130, 40400, 41000, 41001, 41002}
-DONE = frozenset({0, 40050})  # 40050: this very request was taken before
+DONE = frozenset({0, 40050})  # 40050: TikTok has already processed this request
 PARTLY = 20001
 
 _INDEX = re.compile(r"(?:\bdata|\bBatch|\bevents?)[.\[\s]+(\d{1,4})\b|\bindex[ :=]+(\d{1,4})\b", re.IGNORECASE)
@@ -40,10 +40,12 @@ _SOURCE = re.compile(r"event_source(?:_id)?\b|pixel[ _]code|access[ _-]token", r
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What an answer means. `definite` is False when the events may have reached TikTok all the same.
+    """The result of one request.
 
-    `indexes` are the events of the request that the message names; `pause` seconds TikTok asked us to wait;
-    `throttled`: this token was used too often.
+    `verdict` "denied" means that TikTok rejects the token, the pixel or the request as a whole, not a single event.
+    `definite` is False if the events may have reached TikTok although the request failed. `indexes` are the positions
+    of the events that the message names, `pause` is TikTok's Retry-After in seconds, and `throttled` says that the
+    token has exceeded its rate limit.
     """
 
     verdict: Disposition
@@ -57,7 +59,7 @@ class Outcome:
 
 
 class EventsApi:
-    """The Events API at a base URL (`…/open_api/v1.3`) over an injected httpx client; safe to share by threads."""
+    """Events API at a base URL (`…/open_api/v1.3`), over an injected httpx client. Thread-safe."""
 
     def __init__(self, base_url: str, client: httpx.Client, elapsed: Callable[[], float] = time.monotonic) -> None:
         self._url = base_url.rstrip("/") + "/event/track/"
@@ -65,12 +67,12 @@ class EventsApi:
         self._elapsed = elapsed
 
     def send(self, pixel: Pixel, test_event_code: str, items: Sequence[bytes]) -> Outcome:
-        """Send items, already JSON, in one request with the pixel's token. Never raises; failures are outcomes."""
+        """Send JSON-encoded events in one request with the pixel's token. Never raises: a failure is an Outcome."""
         head: dict[str, Any] = {"event_source": "web", "event_source_id": pixel.code}
         if test_event_code:
             head["test_event_code"] = test_event_code
         if not _TOKEN.fullmatch(pixel.access_token):
-            return Outcome("denied", message="the access token is empty or no valid header value")
+            return Outcome("denied", message="the access token is empty or not valid in a header")
         try:
             body = b"".join((msgspec.json.encode(head)[:-1], b',"data":[', b",".join(items), b"]}"))
             status, headers, answer = self._post(body, pixel.access_token)
@@ -79,14 +81,14 @@ class EventsApi:
         except httpx.HTTPError as error:
             return Outcome("retry", message=f"no answer from TikTok ({type(error).__name__})", definite=False)
         except (ValueError, httpx.InvalidURL):
-            return Outcome("denied", message="no request can be made of this pixel, test_event_code or EVENTS_API_URL")
+            return Outcome("denied", message="invalid pixel, test_event_code or EVENTS_API_URL")
         return parse_response(status, headers, answer, len(items))
 
     def _post(self, body: bytes, token: str) -> tuple[int, Mapping[str, str], bytes]:
-        """Status, headers and the answer's first MAX_ANSWER bytes. Raises httpx.HTTPError."""
+        """Return the status, the headers and at most MAX_ANSWER bytes of the body. Raises httpx.HTTPError."""
         headers = {"Access-Token": token, "Content-Type": "application/json"}
         begun, answer = self._elapsed(), bytearray()
-        # A redirect would carry the token to another place: it is an answer like any other, never followed.
+        # Following a redirect would send the token to another address.
         request = self._client.stream("POST", self._url, content=body, headers=headers, follow_redirects=False)
         with request as response:
             for chunk in response.iter_bytes():
@@ -94,12 +96,12 @@ class EventsApi:
                 if len(answer) > MAX_ANSWER:
                     break
                 if self._elapsed() - begun > ANSWERED_WITHIN:
-                    raise httpx.ReadTimeout("the answer trickles", request=response.request)
+                    raise httpx.ReadTimeout("the response takes too long", request=response.request)
         return response.status_code, response.headers, bytes(answer[:MAX_ANSWER])
 
 
 def parse_response(status: int, headers: Mapping[str, str], body: bytes, sent: int) -> Outcome:
-    """The outcome for `sent` events of an HTTP answer, whatever it is."""
+    """Classify an HTTP response to a request with `sent` events. Never raises."""
     try:
         answer = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
@@ -107,15 +109,15 @@ def parse_response(status: int, headers: Mapping[str, str], body: bytes, sent: i
     pause = _pause(headers)
     code = answer.get("code") if isinstance(answer, dict) else None
     if not isinstance(answer, dict) or type(code) is not int or abs(code) >= 2**31:
-        return _without_code(status, pause)
+        return _classify_status(status, pause)
     message = str(answer.get("message") or "")
     verdict = _verdict(code, message)
     return Outcome(
         verdict=verdict,
         code=code,
-        message=_shown(message),
+        message=_redact(message),
         request_id=str(answer.get("request_id") or "")[:64],
-        # An internal error or time-out of TikTok's may come after the events were taken.
+        # TikTok may have accepted the events before an internal error or timeout.
         definite=verdict != "retry" or code in THROTTLED,
         indexes=_indexes(message, sent) if verdict == "rejected" or code == PARTLY else (),
         pause=pause,
@@ -133,18 +135,18 @@ def _verdict(code: int, message: str) -> Disposition:
     return "rejected"
 
 
-def _without_code(status: int, pause: float) -> Outcome:
-    """No code to go by: HTML, half an answer, a redirect. Nothing says the events were refused, so try again."""
-    told = f"HTTP {status} without TikTok's code"
+def _classify_status(status: int, pause: float) -> Outcome:
+    """Classify a response without a code (HTML, a truncated body, a redirect). The default is to retry."""
+    message = f"HTTP {status} without TikTok's code"
     if status in (401, 403):
-        return Outcome("denied", message=told)
+        return Outcome("denied", message=message)
     if 300 <= status < 400:
-        return Outcome("denied", message=f"{told}: a redirect, which is not followed; check EVENTS_API_URL")
+        return Outcome("denied", message=f"{message}: redirects are not followed; check EVENTS_API_URL")
     if status == 404:
-        return Outcome("denied", message=f"{told}: check EVENTS_API_URL")
+        return Outcome("denied", message=f"{message}: check EVENTS_API_URL")
     if status == 413:
-        return Outcome("rejected", message=f"{told}: too large")  # so a batch is halved, and a single event is known
-    return Outcome("retry", message=told, definite=status == 429, pause=pause, throttled=status == 429)
+        return Outcome("rejected", message=f"{message}: too large")  # the batch is then halved
+    return Outcome("retry", message=message, definite=status == 429, pause=pause, throttled=status == 429)
 
 
 def _indexes(message: str, sent: int) -> tuple[int, ...]:
@@ -153,24 +155,24 @@ def _indexes(message: str, sent: int) -> tuple[int, ...]:
 
 
 def _pause(headers: Mapping[str, str]) -> float:
-    """Retry-After in seconds, ten minutes at most. A date is measured against the answer's own, not our clock."""
-    asked = headers.get("Retry-After", "0")
+    """Return Retry-After in seconds, at most 600. A date is compared with the Date header, not with the local clock."""
+    value = headers.get("Retry-After", "0")
     try:
-        seconds = float(asked)
+        seconds = float(value)
     except ValueError:
         try:
-            seconds = (parsedate_to_datetime(asked) - parsedate_to_datetime(headers.get("Date", ""))).total_seconds()
+            seconds = (parsedate_to_datetime(value) - parsedate_to_datetime(headers.get("Date", ""))).total_seconds()
         except (ValueError, TypeError, OverflowError):
             return 0.0
     return 0.0 if math.isnan(seconds) else min(max(seconds, 0.0), 600.0)
 
 
-def _shown(message: str) -> str:
-    """TikTok's words, without the value it may echo: an e-mail, phone, ip or long token must not be kept.
+def _redact(message: str) -> str:
+    """Return TikTok's message without values that it may echo: e-mails, phone numbers, IP addresses, long tokens.
 
-    The path of a field (`data.3.properties.contents.0.content_id`) is no value: it is long, but not between dots.
+    The path of a field (`data.3.properties.contents.0.content_id`) stays: no part between its dots is long.
     """
     if len(message) > MAX_MESSAGE:
-        message = message[:MAX_MESSAGE].rpartition(" ")[0]  # half a word might be half an address
-    without = _ECHOED.sub("…", message)
-    return re.sub(r"[\x00-\x1f\ud800-\udfff]", " ", without)[:300]
+        message = message[:MAX_MESSAGE].rpartition(" ")[0]  # a cut word can be part of an address
+    redacted = _ECHOED.sub("…", message)
+    return re.sub(r"[\x00-\x1f\ud800-\udfff]", " ", redacted)[:300]

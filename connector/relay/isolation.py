@@ -1,4 +1,4 @@
-"""Isolating the event for which TikTok refuses a whole batch, by halving the batch."""
+"""Finds the events because of which TikTok rejects a whole batch, by halving the batch."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -12,18 +12,19 @@ Answer = tuple[Batch, Outcome]
 
 
 def isolate(batch: Batch, send: Callable[[Batch], Outcome], may_send: Callable[[], bool]) -> Iterator[Answer]:
-    """Send a batch; yield each of its events once, with the outcome that counts for it.
+    """Send a batch; yield each of its events exactly once, with its final outcome.
 
-    A refused batch is halved and sent again until the refused event is alone. TikTok does not document whether it
-    keeps the good events of a batch that it refuses: for an event that is sent again no later failure is definite. An
-    event that TikTok names by its index is sent alone before the refusal is believed. `may_send` is asked before each
-    further request.
+    A rejected batch is halved and sent again until the rejected event is alone. An event that TikTok names by its index
+    is sent alone to confirm the rejection. `may_send` is called before each request but the first.
+
+    TikTok does not document whether it keeps the valid events of a rejected batch, so a later failure of an event that
+    is sent again is never definite.
     """
     waiting = [(batch, False)]
     while waiting:
         part, resent = waiting.pop()
         if resent and not may_send():
-            yield part, Outcome("retry", message="interrupted while a bad event was looked for", definite=False)
+            yield part, Outcome("retry", message="interrupted while isolating a rejected event", definite=False)
             continue
         outcome = send(part)
         named = [part[index] for index in outcome.indexes]
@@ -41,18 +42,18 @@ def isolate(batch: Batch, send: Callable[[Batch], Outcome], may_send: Callable[[
             waiting += [(smaller, True) for smaller in reversed(parts) if smaller]
 
 
-def is_same_refusal(answers: Sequence[Answer]) -> bool:
-    """Return whether all of these events were rejected, in the same words."""
+def is_same_rejection(answers: Sequence[Answer]) -> bool:
+    """Return whether all of these events were rejected with the same code and message."""
     if any(outcome.verdict != "rejected" for _, outcome in answers):
         return False
-    return len({without_numbers(refusal_text(outcome)) for _, outcome in answers}) == 1
+    return len({without_numbers(rejection_text(outcome)) for _, outcome in answers}) == 1
 
 
-def refusal_text(outcome: Outcome) -> str:
-    """Return a refusal's code and message."""
+def rejection_text(outcome: Outcome) -> str:
+    """Return the code and the message of a rejection."""
     return f"{outcome.code or ''} {outcome.message}".strip()
 
 
 def without_numbers(text: str) -> str:
-    """Blank the numbers of a refusal: the index of an event differs although the reason is the same."""
+    """Replace the numbers in a rejection, so that messages that differ only in the index of an event are equal."""
     return re.sub(r"\d+", "#", text)

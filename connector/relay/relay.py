@@ -1,11 +1,11 @@
-"""The relay: leases due events, sends them in batches and settles them. Several relays may share a database.
+"""The relay leases due events, sends them in batches and settles them. Several relays can share a database.
 
-A lane is one store's pixel. Lanes are drained in parallel, so a suspended or hanging lane delays no other: it holds one
-worker, or two while it has a backlog, of which one sends while the other leases and settles. From its first slow answer
-on, a lane gets only one of the few workers set aside for slow lanes.
+A lane is one pixel of one store. Lanes are drained in parallel, so a suspended or slow lane does not delay the others.
+A lane occupies one worker, or two while it has a backlog: one sends while the other leases and settles. A lane whose
+last response was slow gets a single worker, from a small pool of its own.
 
-Two clocks: times written to the database are Unix time, which may jump; pauses and the rest of a lease are measured
-by a clock that never jumps.
+Two clocks are used: times in the database are Unix time, which can jump; pauses and the remaining lease are measured
+with a monotonic clock.
 """
 
 import hashlib
@@ -34,30 +34,30 @@ from connector.outbox.lanes import Lane, LaneState
 from connector.outbox.outbox import MAX_AHEAD, Outbox
 from connector.outbox.settlement import LeasedEvent, Settlement, due_again, settled
 from connector.relay.events_api import LONGEST_REQUEST, EventsApi, Outcome
-from connector.relay.isolation import Answer, Batch, is_same_refusal, isolate, refusal_text, without_numbers
+from connector.relay.isolation import Answer, Batch, is_same_rejection, isolate, rejection_text, without_numbers
 from connector.storage.database import CannotStore
 
 log = logging.getLogger("connector.relay.relay")
 
-BATCH = 100  # events a request; TikTok takes 1,000 and recommends few
+BATCH = 100  # events per request; TikTok accepts 1,000 and recommends fewer
 BATCH_BYTES = 512 * 1024
-BACKLOG = 1000  # a claim this full is a backlog, drained in requests of TikTok's maximum
+BACKLOG = 1000  # a claim of this many events is a backlog, sent in requests of TikTok's maximum size
 BACKLOG_BYTES = 2 * 1024 * 1024
-LEASE = 120.0  # seconds; a dead relay's events fall due again after it
+LEASE = 120.0  # seconds; after this the events of a dead relay are due again
 POLL = 0.2
 HEARTBEAT = 10.0
-LANES_AT_ONCE = 128  # threads are made as needed
-WORKERS = 2  # of a lane with a backlog
+LANES_AT_ONCE = 128  # threads are started as needed
+WORKERS = 2  # for a lane with a backlog
 SLOW_LANES_AT_ONCE = 16
-SLOW = 3.0  # seconds; TikTok usually answers in less than one
-TIME_SLICE = 30.0  # seconds a lane with a backlog is worked on before others may have its thread
-RETRY_WINDOW = 24 * 3600.0  # after the first attempt
-SAME_REFUSALS = 10  # so many events refused in the same words, and none taken: the set-up is at fault
-PAUSES = (5.0, 600.0)  # first and longest pause between attempts, also between probes of a refused token
-CLOCK_CHECK_INTERVAL = 60.0  # seconds between searches for events whose due time a jumped clock has written
+SLOW = 3.0  # seconds; TikTok usually responds in less than one
+TIME_SLICE = 30.0  # seconds after which a lane with a backlog returns its thread to the pool
+RETRY_WINDOW = 24 * 3600.0  # seconds after the first attempt
+SAME_REJECTIONS = 10  # equal rejections, without an accepted event, after which the configuration is at fault
+PAUSES = (5.0, 600.0)  # seconds: first and longest pause between attempts, and between probes of a suspended lane
+CLOCK_CHECK_INTERVAL = 60.0  # seconds between searches for due times written by a clock that had jumped
 
 
-# How a lane is worked on: a suspended lane is left alone until it is due to be probed with one event.
+# A suspended lane is skipped until it is time to probe it with one event.
 LaneMode = Literal["open", "probe", "suspended"]
 
 
@@ -68,16 +68,16 @@ class _Work:
     lane: Lane
     store: Store
     pixel: Pixel
-    probing: bool  # the lane is suspended; one event is sent to find out whether TikTok accepts it again
-    proven: bool = False  # TikTok accepted an event, so a refusal is the refused event's own fault
-    lease_ends: float = 0.0  # of the current claim, by `elapsed`
+    probing: bool  # the lane is suspended; one event is sent to test whether TikTok accepts events again
+    proven: bool = False  # TikTok has accepted an event, so the configuration is not at fault
+    lease_ends: float = 0.0  # end of the current lease, by `elapsed`
 
 
 class Relay:
     """Sends due events of the configured stores.
 
-    `clock` gives Unix seconds, `elapsed` seconds that never jump, `rng` the jitter; `pause` waits for so many seconds
-    or until the event is set.
+    `clock` returns Unix seconds, `elapsed` monotonic seconds; `rng` provides the jitter. `pause` waits for a number of
+    seconds or until the event is set.
     """
 
     def __init__(
@@ -100,8 +100,8 @@ class Relay:
         self._rng = rng or random.Random()  # noqa: S311 — jitter, not a secret
         self._lanes = {Lane(s.name, pixel.code): (s, pixel) for s in stores.values() for pixel in s.pixels}
         self._workers: Counter[Lane] = Counter()
-        self._backlogs: set[Lane] = set()  # whose last claim was full
-        self._paused: dict[Lane, float] = {}  # until when, by `elapsed`
+        self._backlogs: set[Lane] = set()  # lanes whose last claim was full
+        self._paused: dict[Lane, float] = {}  # end of each pause, by `elapsed`
         self._slow: set[Lane] = set()
         self._clock_checked_at = float("-inf")
         self._lock = Lock()
@@ -109,16 +109,16 @@ class Relay:
 
     @property
     def slow_lanes(self) -> frozenset[Lane]:
-        """Return the lanes whose last answer took longer than `SLOW` seconds."""
+        """Return the lanes whose last response took longer than `SLOW` seconds."""
         return frozenset(self._slow)
 
     def run(self, stop: Event) -> None:
-        """Work until `stop` is set; then finish the requests under way, settle them and return."""
+        """Run until `stop` is set; then finish and settle the requests in flight, and return."""
         self._stop = stop
         heartbeat_at = float("-inf")
         ready = False
         with (
-            ThreadPoolExecutor(LANES_AT_ONCE, thread_name_prefix="lane") as swift,
+            ThreadPoolExecutor(LANES_AT_ONCE, thread_name_prefix="lane") as fast,
             ThreadPoolExecutor(SLOW_LANES_AT_ONCE, thread_name_prefix="slow-lane") as slow,
         ):
             while not stop.is_set():
@@ -130,59 +130,62 @@ class Relay:
                         self._outbox.heartbeat(self.name, self._clock())
                         heartbeat_at = time.monotonic()
                     for lane, mode in self._open_lanes():
-                        (slow if lane in self._slow else swift).submit(self._drain, lane, mode)
+                        (slow if lane in self._slow else fast).submit(self._drain, lane, mode)
                 except CannotStore as error:
-                    log.error("the database does not answer: %s", error)
+                    log.error("the database is not available: %s", error)
                     stop.wait(1.0)
                 stop.wait(POLL)
         try:
             self._outbox.leave(self.name)
         except CannotStore as error:
-            log.warning("could not sign off: %s", error)
+            log.warning("could not record the end of this relay: %s", error)
 
     def step(self) -> int:
-        """One round over the lanes that are open now, in this thread; how many events were claimed."""
+        """Drain the lanes that are open now once, in this thread; return the number of events leased."""
         self._outbox.add_lanes(self._lanes)
         return sum(self._drain(lane, mode) for lane, mode in self._open_lanes())
 
     # --- which lanes ----------------------------------------------------------------------------------------
 
     def _open_lanes(self) -> Iterator[tuple[Lane, LaneMode]]:
-        """Yield the lanes with events due that have room for a (further) worker; each is counted as started."""
+        """Yield the lanes with due events that can take another worker, and count the worker as started."""
         now = self._clock()
         if self._elapsed() - self._clock_checked_at >= CLOCK_CHECK_INTERVAL:
             self._clock_checked_at = self._elapsed()
             if number := self._outbox.correct_clock_jumps(now, now + MAX_AHEAD):
-                log.warning("events due further ahead than is possible (a clock jumped), due now: %s", number)
+                log.warning("made %s events due now: a clock that jumped had set their due time too far ahead", number)
         for state in self._outbox.lanes_due(now):
             if state.lane not in self._lanes or (mode := self._mode(state, now)) == "suspended":
                 continue
             with self._lock:
                 wanted = WORKERS if state.lane in self._backlogs - self._slow and mode == "open" else 1
-                if self._workers[state.lane] >= wanted or self._rests(state.lane):
+                if self._workers[state.lane] >= wanted or self._is_paused(state.lane):
                     continue
                 self._workers[state.lane] += 1
             yield state.lane, mode
 
-    def _rests(self, lane: Lane) -> bool:
+    def _is_paused(self, lane: Lane) -> bool:
         return self._paused.get(lane, 0) > self._elapsed()
 
     def _mode(self, state: LaneState, now: float) -> LaneMode:
         if state.suspended_until is None:
             return "open"
         if state.suspended_token != fingerprint(self._lanes[state.lane][1].access_token):
-            log.info("the token has changed, trying it", extra={"store": state.lane.store, "pixel": state.lane.pixel})
+            log.info(
+                "the access token has changed; trying the new one",
+                extra={"store": state.lane.store, "pixel": state.lane.pixel},
+            )
             return "probe"
-        # A suspension that ends further ahead than one can last was written by a clock that jumped.
+        # An end further ahead than a suspension can last was written by a clock that had jumped.
         return "suspended" if now < state.suspended_until <= now + MAX_AHEAD else "probe"
 
     def _drain(self, lane: Lane, mode: LaneMode) -> int:
-        """Work on a lane for a time slice at most; return how many events were leased."""
+        """Send the due events of a lane for at most one time slice; return the number of events leased."""
         taken = 0
         begun = self._elapsed()
         work = _Work(lane, *self._lanes[lane], probing=mode == "probe")
         try:
-            while not self._stop.is_set() and not self._rests(lane) and self._elapsed() - begun < TIME_SLICE:
+            while not self._stop.is_set() and not self._is_paused(lane) and self._elapsed() - begun < TIME_SLICE:
                 work.lease_ends = self._elapsed() + LEASE
                 number = 1 if work.probing else BACKLOG
                 claimed = self._outbox.claim(lane, number, self.name, self._clock(), LEASE)
@@ -192,10 +195,10 @@ class Relay:
                 if not claimed or not self._deliver(work, claimed):
                     break
         except CannotStore as error:
-            # Whatever was sent falls due again when its lease ends; TikTok knows its event_id.
-            log.error("the database does not answer: %s", error, extra={"store": lane.store})
+            # Events already sent are due again when their lease ends; TikTok drops the copies by event_id.
+            log.error("the database is not available: %s", error, extra={"store": lane.store})
         except Exception:
-            log.exception("the relay failed on a lane", extra={"store": lane.store, "pixel": lane.pixel})
+            log.exception("internal error while draining a lane", extra={"store": lane.store, "pixel": lane.pixel})
             with self._lock:
                 self._paused[lane] = self._elapsed() + 30
         finally:
@@ -203,53 +206,54 @@ class Relay:
                 self._workers[lane] -= 1
         return taken
 
-    # --- one claim ------------------------------------------------------------------------------------------
+    # --- one lease ------------------------------------------------------------------------------------------
 
     def _deliver(self, work: "_Work", claimed: list[LeasedEvent]) -> bool:
-        """Send and settle leased events; return False when the lane shall rest."""
+        """Send and settle leased events; return False if the lane must pause."""
         lease_until = claimed[0].lease_until
         begun = lease_until - LEASE
         results: list[Settlement] = []
-        late = {item.id: why for item in claimed if (why := self._too_late(item, work.store))}
+        late = {item.id: why for item in claimed if (why := self._expiry_reason(item, work.store))}
         results += [
             settled(item, "expired", self._clock(), None, late[item.id], "") for item in claimed if item.id in late
         ]
-        going_on = True
+        keep_going = True
         for batch in _batches([item for item in claimed if item.id not in late], len(claimed) >= BACKLOG):
-            if not going_on or not self._may_send(work):
-                results += [self._untouched(item, begun) for item in batch]
+            if not keep_going or not self._may_send(work):
+                results += [self._unsent(item, begun) for item in batch]
                 continue
             answers = self._send(work, batch)
-            going_on = self._update_lane(work, answers)
+            keep_going = self._update_lane(work, answers)
             for group, outcome in answers:
-                results += self._results(group, outcome, begun)
+                results += self._settlements(group, outcome, begun)
         tally = SettlementStats(work.lane.store, work.lane.pixel, claimed, results, self._clock())
         self._outbox.settle(self.name, lease_until, results, tally.write)
-        return going_on
+        return keep_going
 
     def _send(self, work: "_Work", batch: Batch) -> list[Answer]:
-        """Send a batch; if TikTok refuses it, isolate the event at fault and send the others.
+        """Send a batch; if TikTok rejects it, isolate the events at fault and send the others.
 
-        If every event is refused in the same words, the configuration is at fault: the lane is suspended and no event
-        is rejected, unless TikTok has just accepted events of this lane.
+        If TikTok rejects all events for the same reason, and has not just accepted others of this lane, the
+        configuration is at fault: the verdict of the batch is "denied", which suspends the lane and rejects no event.
         """
         answers: list[Answer] = []
-        for group, outcome in isolate(batch, partial(self._ask, work), partial(self._may_send, work)):
+        for group, outcome in isolate(batch, partial(self._request, work), partial(self._may_send, work)):
             answers.append((group, outcome))
             work.proven |= outcome.verdict == "accepted"
-            if not work.proven and len(batch) > 1 and len(answers) >= SAME_REFUSALS and is_same_refusal(answers):
+            if not work.proven and len(batch) > 1 and len(answers) >= SAME_REJECTIONS and is_same_rejection(answers):
                 break
-        if not work.proven and is_same_refusal(answers):
-            refusal = answers[0][1]
-            if len(batch) > 1 or (work.probing and self._refused_so_before(work.lane, refusal)):
-                return [(batch, replace(refusal, verdict="denied"))]
+        if not work.proven and is_same_rejection(answers):
+            rejection = answers[0][1]
+            if len(batch) > 1 or (work.probing and self._suspended_for_same(work.lane, rejection)):
+                return [(batch, replace(rejection, verdict="denied"))]
         return answers
 
-    def _refused_so_before(self, lane: Lane, outcome: Outcome) -> bool:
-        return without_numbers(self._outbox.lane(lane).reason) == without_numbers(refusal_text(outcome))
+    def _suspended_for_same(self, lane: Lane, outcome: Outcome) -> bool:
+        """Return whether the lane was suspended for the same reason."""
+        return without_numbers(self._outbox.lane(lane).reason) == without_numbers(rejection_text(outcome))
 
-    def _ask(self, work: "_Work", part: list[LeasedEvent]) -> Outcome:
-        """Send one request, as soon as the rate limit of its token allows."""
+    def _request(self, work: "_Work", part: list[LeasedEvent]) -> Outcome:
+        """Send one request as soon as the rate limit of its token allows."""
         if (seconds := self._rate_limit.reserve(work.pixel.access_token)) > 0:
             self._wait(self._stop, seconds)
         begun = self._elapsed()
@@ -261,29 +265,30 @@ class Relay:
         return outcome
 
     def _update_lane(self, work: "_Work", answers: Sequence[Answer]) -> bool:
-        """Suspend, resume or pause the lane as the answers demand; return False when it shall rest."""
+        """Suspend, resume or pause the lane according to the outcomes; return False if it must pause."""
         now = self._clock()
         denied = next((outcome for _, outcome in answers if outcome.verdict == "denied"), None)
         if denied:
             self._suspend(work.lane, work.pixel, denied, now)
-            self._rest(work, POLL, whole_token=False)
+            self._pause_lanes(work, POLL, whole_token=False)
             return False
         if work.probing and any(outcome.verdict in ("accepted", "rejected") for _, outcome in answers):
             self._outbox.open(work.lane)
             work.probing = False
             log.info(
-                "TikTok accepts this store's token again", extra={"store": work.store.name, "pixel": work.pixel.code}
+                "TikTok accepts this store's token or pixel again",
+                extra={"store": work.store.name, "pixel": work.pixel.code},
             )
         retried = [(group, outcome) for group, outcome in answers if outcome.verdict == "retry"]
         if retried:
             attempts = max(item.attempts for group, _ in retried for item in group)
-            pause = max(min(self._pause(attempts), 30.0), max(outcome.pause for _, outcome in retried))
-            self._rest(work, pause, whole_token=any(outcome.throttled for _, outcome in retried))
+            pause = max(min(self._backoff(attempts), 30.0), max(outcome.pause for _, outcome in retried))
+            self._pause_lanes(work, pause, whole_token=any(outcome.throttled for _, outcome in retried))
             return False
         return True
 
-    def _rest(self, work: "_Work", seconds: float, whole_token: bool) -> None:
-        """Pause the lane, or all lanes of its token if TikTok throttles the token."""
+    def _pause_lanes(self, work: "_Work", seconds: float, whole_token: bool) -> None:
+        """Pause the lane, or all lanes of its token (`whole_token`), for at least this many seconds."""
         token, until = work.pixel.access_token, self._elapsed() + seconds
         with self._lock:
             for lane, (_, pixel) in self._lanes.items():
@@ -291,16 +296,16 @@ class Relay:
                     self._paused[lane] = max(until, self._paused.get(lane, 0))
 
     def _suspend(self, lane: Lane, pixel: Pixel, outcome: Outcome, now: float) -> None:
-        pause = self._pause(1 + self._outbox.lane(lane).refusals)
-        self._outbox.suspend(lane, now + pause, now, fingerprint(pixel.access_token), refusal_text(outcome))
+        pause = self._backoff(1 + self._outbox.lane(lane).refusals)
+        self._outbox.suspend(lane, now + pause, now, fingerprint(pixel.access_token), rejection_text(outcome))
         log.error(
-            "TikTok refuses this store's token or pixel; its events wait. Check pixel and access_token",
-            extra={"store": lane.store, "pixel": lane.pixel, "code": outcome.code, "reason": refusal_text(outcome)},
+            "TikTok rejects this store's token or pixel; its events wait. Check pixel and access_token",
+            extra={"store": lane.store, "pixel": lane.pixel, "code": outcome.code, "reason": rejection_text(outcome)},
         )
 
-    # --- what becomes of an event ---------------------------------------------------------------------------
+    # --- the settlement of an event -------------------------------------------------------------------------
 
-    def _results(self, group: list[LeasedEvent], outcome: Outcome, begun: float) -> Iterator[Settlement]:
+    def _settlements(self, group: list[LeasedEvent], outcome: Outcome, begun: float) -> Iterator[Settlement]:
         now = self._clock()
         for item in group:
             match outcome.verdict:
@@ -312,39 +317,43 @@ class Relay:
                     sent_at = self._sent_at(item, outcome, begun)
                     yield due_again(item, now, sent_at, outcome.code, outcome.message, counts=False)
                 case "retry" if now - item.tried_at > RETRY_WINDOW:
-                    message = f"not accepted within 24 hours; last answer: {outcome.message}"
+                    message = f"not accepted within 24 hours; last response: {outcome.message}"
                     yield settled(item, "expired", now, outcome.code, message, outcome.request_id)
                 case "retry":
-                    due = now + max(self._pause(item.attempts), outcome.pause)
+                    due = now + max(self._backoff(item.attempts), outcome.pause)
                     yield due_again(item, due, self._sent_at(item, outcome, begun), outcome.code, outcome.message)
 
-    def _too_late(self, item: LeasedEvent, store: Store) -> str:
+    def _expiry_reason(self, item: LeasedEvent, store: Store) -> str:
+        """Return why an event can no longer be sent, or ""."""
         now = self._clock()
         if item.test_code:
             return ""
         if now - item.sent_at > DEDUPLICATION_WINDOW.total_seconds():
-            return "may have reached TikTok over 47 hours ago; a copy would now count twice"
+            return "may have reached TikTok more than 47 hours ago, so a copy could count twice"
         limit = store.age_limit(item.event)
         if now - item.occurred_at > limit.total_seconds():
             return f"older than {how_long(limit)} before it could be sent (max_event_age, browser_pixel)"
         return ""
 
-    def _untouched(self, item: LeasedEvent, begun: float) -> Settlement:
-        """Settle an event that was not sent as if it had never been leased."""
+    def _unsent(self, item: LeasedEvent, begun: float) -> Settlement:
+        """Return the settlement of an event that was leased but not sent: due again, attempt not counted."""
         sent_at = None if _first_sent_in(item, begun) else item.sent_at
         return due_again(item, self._clock(), sent_at, None, "", counts=False)
 
     def _sent_at(self, item: LeasedEvent, outcome: Outcome, begun: float) -> float | None:
-        """Return the possibly-sent time; only a definite refusal clears it, and only one that this lease has set."""
+        """Return the time at which the event may first have been sent, in Unix seconds.
+
+        None if the failure is definite and no earlier lease may have sent it.
+        """
         return None if outcome.definite and _first_sent_in(item, begun) else item.sent_at
 
-    def _pause(self, attempts: int) -> float:
-        """Return an exponential pause with jitter, in seconds: 5, 10, 20 … at most ten minutes."""
+    def _backoff(self, attempts: int) -> float:
+        """Return an exponential pause with jitter, in seconds: up to 5, 10, 20 … at most 600."""
         first, longest = PAUSES
         return min(first * 2.0 ** min(attempts - 1, 20), longest) * self._rng.uniform(0.5, 1.0)
 
     def _may_send(self, work: "_Work") -> bool:
-        """Return whether a request begun now certainly ends within the lease, and the process is not stopping."""
+        """Return whether a request started now ends before the lease does, and the process is not stopping."""
         return not self._stop.is_set() and work.lease_ends - self._elapsed() > LONGEST_REQUEST
 
     def _log(self, lane: Lane, batch: list[LeasedEvent], outcome: Outcome, took: float) -> None:
@@ -367,7 +376,7 @@ class Relay:
 
 
 def fingerprint(token: str) -> str:
-    """Return enough of a token's SHA-256 to tell whether the token has changed."""
+    """Return the first 16 hex digits of a token's SHA-256, enough to detect a changed token."""
     return hashlib.sha256(token.encode(errors="backslashreplace")).hexdigest()[:16]
 
 
@@ -379,7 +388,7 @@ def _set_membership(lanes: set[Lane], lane: Lane, belongs: bool) -> None:
 
 
 def _batches(claimed: list[LeasedEvent], backlog: bool) -> Iterator[list[LeasedEvent]]:
-    """Split events into requests: one test code each, and none with too many events or bytes."""
+    """Split events into requests of one test code each, limited in events and bytes."""
     most, most_bytes = (BACKLOG, BACKLOG_BYTES) if backlog else (BATCH, BATCH_BYTES)
     for code in dict.fromkeys(item.test_code for item in claimed):
         batch: list[LeasedEvent] = []
@@ -395,5 +404,5 @@ def _batches(claimed: list[LeasedEvent], backlog: bool) -> Iterator[list[LeasedE
 
 
 def _first_sent_in(item: LeasedEvent, begun: float) -> bool:
-    """Return whether the lease that began at `begun` is the first under which the event may have been sent."""
+    """Return whether no lease before the one that began at `begun` may have sent the event."""
     return item.sent_at >= begun - 0.001
