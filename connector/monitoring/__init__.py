@@ -1,1 +1,1 @@
-"""What operators watch: problems and their alerts, quiet stores, and the numbers of webhooks and events."""
+"""Problems, alerts about them, and statistics of webhooks and events, for operators."""

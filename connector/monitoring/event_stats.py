@@ -1,23 +1,21 @@
-"""Tallies: numbers for pages and metrics, so that nobody ever counts a million rows.
+"""Statistics of events for pages and metrics, counted once so that no query has to count all rows.
 
-What is counted, in `what` and `detail`:
+The columns `what` and `detail`:
 
-    sent      outcome and TikTok's code, "accepted 0": how each attempt ended (accepted, rejected, expired, again,
-              denied)
-    tested    the same for events that went to Test Events; they are in no other number
-    seconds   of accepted events: how long from what happened to TikTok's answer, by the upper bound of a bucket of
-              `BOUNDS` (or "+Inf"), and "sum": these seconds added up, whole
-    keys      of accepted events: which match keys they had, as words, "email ip+user_agent"
-    value     of accepted events: by currency, in ten-thousandths. No currency TikTok takes has more than three
-              decimals, and whole numbers add up exactly on either database
-    received  webhooks, by outcome (relayed, skipped, recorded, parked, ignored, duplicate, refused)
+    sent      attempts by outcome (accepted, rejected, expired, again, denied) and TikTok's code: "accepted 0"
+    tested    the same for events sent to Test Events, which are in no other number
+    seconds   accepted events by the time from the event to TikTok's response: the upper bound of a bucket of `BOUNDS`
+              (or "+Inf"); "sum" is the sum of these times in whole seconds
+    keys      accepted events by their match keys, separated by spaces: "email ip+user_agent"
+    value     value of accepted events by currency, in ten-thousandths: no currency that TikTok accepts has more than
+              three decimals, and integers add up exactly on both databases
+    received  webhooks by outcome (relayed, skipped, recorded, parked, ignored, duplicate, refused)
 
-Where they are counted. Events: when the relay settles them, in the very transaction that writes their state, so a
-number is neither lost nor doubled by a crash; each accepted payload is read once, before that transaction begins, and a
-claim of a thousand events adds some dozen rows. Webhooks: by the count-up (`webhook_stats`), once a
-minute, from the ledger and the counters that intake writes anyway. Intake itself counts nothing more than it did.
+Events are counted when the relay settles them, in the transaction that writes their state, so a crash neither loses
+nor doubles a number. Each accepted payload is parsed once, before that transaction begins; a claim of a thousand events
+adds a few dozen rows. Webhooks are counted once a minute by `webhook_stats`.
 
-Per hour in `tallies`, kept as long as the ledger; since ever in `totals`, which only grows. Raises CannotStore.
+`tallies` has the numbers by hour, kept as long as the ledger; `totals` has the sums of all time. Raises CannotStore.
 """
 
 import logging
@@ -44,12 +42,12 @@ log = logging.getLogger("connector.monitoring.event_stats")
 BOUNDS = (1, 2, 5, 10, 30, 60, MERGE_WINDOW, 900, 3600, 6 * 3600, 24 * 3600, 48 * 3600)  # seconds
 BEYOND = "+Inf"
 BUCKETS = (*map(str, BOUNDS), BEYOND)
-KEYS = ("email", "phone", "external_id", "ip+user_agent", "ttclid", "ttp")  # what TikTok matches people by
+KEYS = ("email", "phone", "external_id", "ip+user_agent", "ttclid", "ttp")  # the keys by which TikTok matches people
 DECIMALS = 4
 _UNITS = 10**DECIMALS
-_ABSURD = 11  # digits before the point; no order is worth so much, and a sum of such values might not be stored
-_FULL = 8 * 10**18  # a number near the largest either database holds stays as it is
-_MOST = 10**18
+_MAX_DIGITS = 11  # of a value, before the point; sums of larger ones could overflow
+_MAX_COUNT = 8 * 10**18  # not increased beyond this, near the largest integer of both databases
+_MAX_ADDED = 10**18
 
 
 _Hashes = str | list[str] | None
@@ -65,15 +63,15 @@ class _User(Struct, frozen=True):
     ttp: str | None = None
 
     def keys(self) -> str:
-        """Those of KEYS that it has, as words."""
+        """Return those of KEYS that the event has, separated by spaces."""
         both = self.ip and self.user_agent
-        had = (self.email, self.phone, self.external_id, both, self.ttclid, self.ttp)
-        return _words(tuple(map(bool, had)))
+        present = (self.email, self.phone, self.external_id, both, self.ttclid, self.ttp)
+        return _join_keys(tuple(map(bool, present)))
 
 
 @lru_cache
-def _words(had: tuple[bool, ...]) -> str:
-    return " ".join(key for key, has in zip(KEYS, had, strict=True) if has)
+def _join_keys(present: tuple[bool, ...]) -> str:
+    return " ".join(key for key, is_present in zip(KEYS, present, strict=True) if is_present)
 
 
 class _Properties(Struct, frozen=True):
@@ -91,17 +89,17 @@ _Part = tuple[str, str, str, int]  # event, what, detail, number
 
 
 class SettlementStats:
-    """What a lane's settled events add to the numbers: read first, written with those that were really settled."""
+    """The counts of a lane's settlements: computed before the transaction, written for the rows actually settled."""
 
     def __init__(
         self, store: str, pixel: str, claimed: Iterable[LeasedEvent], settlements: Sequence[Settlement], now: float
     ) -> None:
         self._store, self._pixel, self._hour = store, pixel, int(now) // HOUR * HOUR
         known = {item.id: item for item in claimed}
-        self._parts = {one.row: _counted(known[one.row], one, now) for one in settlements}
+        self._parts = {one.row: _count_event(known[one.row], one, now) for one in settlements}
 
     def write(self, connection: Connection, rows: Iterable[int]) -> None:
-        """Add what these rows count for, in the transaction under way."""
+        """Add the counts of these rows, in the caller's transaction."""
         counted: Counter[tuple[str, str, str]] = Counter()
         for row in rows:
             for event, what, detail, number in self._parts.get(row, ()):
@@ -111,12 +109,14 @@ class SettlementStats:
 
 
 def add_counts(connection: Connection, hour: int, numbers: Mapping[tuple[str, str, str, str, str], int]) -> None:
-    """Add to an hour's tallies and to the totals: (store, pixel, what, event, detail) → how many more."""
+    """Add to an hour's tallies and to the totals; the keys are (store, pixel, what, event, detail)."""
     if not numbers:
         return
-    # In one order whoever writes, or two relays would lock each other out.
+    # In a fixed order, so that two relays cannot deadlock.
     names = ("store", "pixel", "what", "event", "detail")
-    rows = [dict(zip(names, key, strict=True), count=min(number, _MOST)) for key, number in sorted(numbers.items())]
+    rows = [
+        dict(zip(names, key, strict=True), count=min(number, _MAX_ADDED)) for key, number in sorted(numbers.items())
+    ]
     for table, more in ((tallies, {"hour": hour}), (totals, {})):
         connection.execute(_upsert(table, connection.dialect.name), [row | more for row in rows])
 
@@ -127,16 +127,16 @@ def _upsert(table: sa.Table, dialect: str) -> sa.Executable:
     return new.on_conflict_do_update(
         index_elements=[column.name for column in table.primary_key],
         set_={"count": table.c.count + new.excluded["count"]},
-        where=table.c.count < _FULL,
+        where=table.c.count < _MAX_COUNT,
     )
 
 
-def _counted(item: LeasedEvent, settlement: Settlement, now: float) -> list[_Part]:
-    """What an event adds; nothing if it cannot be counted, for what TikTok has taken must be settled or goes again."""
+def _count_event(item: LeasedEvent, settlement: Settlement, now: float) -> list[_Part]:
+    """Return what an event adds; nothing after an error, which must not prevent the settlement."""
     try:
         return [*_parts(item, settlement, now)]
     except Exception as error:
-        log.error("an event is in no number: %s", type(error).__name__, extra={"event_ids": item.event_id})
+        log.error("could not count an event: %s", type(error).__name__, extra={"event_ids": item.event_id})
         return []
 
 
@@ -157,15 +157,15 @@ def _parts(item: LeasedEvent, settlement: Settlement, now: float) -> Iterable[_P
     try:
         payload = _decode(item.payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return  # a number is missing then, no event
+        return
     yield item.event, "keys", payload.user.keys(), 1
     value, currency = payload.properties.value, payload.properties.currency
-    if value is not None and value.is_finite() and value.adjusted() < _ABSURD:
+    if value is not None and value.is_finite() and value.adjusted() < _MAX_DIGITS:
         yield item.event, "value", currency[:8], round(value * _UNITS)
 
 
 def _outcome(settlement: Settlement) -> str:
-    """Return the outcome in a word; "" for an event that was leased and not sent after all."""
+    """Return the outcome; "" for an event that was leased but not sent."""
     if settlement.state != "due":
         return settlement.state
     if not settlement.has_answer:
@@ -175,7 +175,7 @@ def _outcome(settlement: Settlement) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Statistic:
-    """A number by the hour or day that begins at `at` (Unix seconds, UTC); 0 for those since ever."""
+    """A number for the hour or day that begins at `at` (Unix seconds, UTC); `at` is 0 for totals."""
 
     store: str
     what: str
@@ -187,7 +187,7 @@ class Statistic:
 
 
 class EventStats:
-    """The numbers, as pages and metrics read them."""
+    """Reads the statistics for pages and metrics."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -195,7 +195,7 @@ class EventStats:
     def read(
         self, stores: Iterable[str], what: Iterable[str], since: float, until: float, span: int
     ) -> list[Statistic]:
-        """By spans of so many seconds (an hour or more), from the hour of `since` up to `until`."""
+        """Return the numbers from the hour of `since` until `until`, by spans of `span` seconds (at least 3600)."""
         at = (tallies.c.hour - tallies.c.hour % span).label("at")
         key = (*(tallies.c[name] for name in ("store", "what", "pixel", "event", "detail")), at)
         query = sa.select(*key, sa.func.sum(tallies.c.count)).where(
@@ -208,7 +208,7 @@ class EventStats:
             return [Statistic(*row[:6], int(row[6])) for row in connection.execute(query.group_by(*key))]
 
     def totals(self) -> list[Statistic]:
-        """Since ever. There are as many as stores, events, codes and the like make, however many events there were."""
+        """Return the totals of all time. Their number does not grow with the number of events."""
         key = [totals.c[name] for name in ("store", "what", "pixel", "event", "detail")]
         with self._database.read() as connection:
             rows = connection.execute(sa.select(*key, totals.c.count).order_by(*key))
@@ -216,13 +216,13 @@ class EventStats:
 
 
 def amount(units: int) -> Decimal:
-    """A number of `value` as money."""
+    """Convert a count of `value` (ten-thousandths) to major currency units."""
     exact = Decimal(units).scaleb(-DECIMALS)
     return exact.quantize(Decimal("0.01")) if exact == exact.quantize(Decimal("0.01")) else exact
 
 
 def match_key_counts(numbers: Iterable[Statistic]) -> dict[str, int]:
-    """How many events had each of `KEYS`, from numbers of `keys`."""
+    """Return the number of events that had each of `KEYS`, from the statistics of `keys`."""
     found = dict.fromkeys(KEYS, 0)
     for number in numbers:
         for key in number.detail.split():
@@ -232,7 +232,7 @@ def match_key_counts(numbers: Iterable[Statistic]) -> dict[str, int]:
 
 
 def median(buckets: Mapping[str, int]) -> float | None:
-    """About how many seconds it takes: half of all take less. None without any; the last bound if it is beyond."""
+    """Return the approximate median in seconds; None without events, at most the last of BOUNDS."""
     total = sum(number for bound, number in buckets.items() if bound != "sum")
     if not total:
         return None

@@ -1,18 +1,18 @@
-"""Silence: whether a store that sends nothing is quieter than its own past explains.
+"""Detection of inactivity: a store that has sent no webhooks for longer than its own history explains.
 
-The method, in words. A shop that has sent nothing for a while is compared with itself: how much arrived in the same
-hours of each of the eight weeks before? Of these numbers the second lowest counts, so that a sale in one week and an
-outage in another do not matter; weeks without anything are left out. The hours may lie an hour earlier or later,
-whichever gives less, for clocks change. If the last two days were poorer than usual, less is expected now too. Nights,
-weekends and opening hours need no settings, they are in the numbers.
+The expected number of webhooks is taken from the same hours of each of the eight weeks before. The second lowest of
+these numbers is used, so that a sale in one week and an outage in another do not matter; weeks without webhooks are
+left out. The hours can be shifted by one, whichever gives less, because of daylight saving time. If the last two days
+had fewer webhooks than usual, fewer are expected now. Nights, weekends and opening hours are in the numbers and need
+no settings.
 
-Webhooks come in bunches: an order's creation, payment and updates, several orders after a newsletter. How much the
-hours differ from their neighbours says how large the bunches are, and what is missing is counted in bunches. If bunches
-come by chance, none where x are expected has the probability e^-x; a busy shop has more gaps in which this may happen.
-So x must exceed 5 + ln(all bunches of the eight weeks), which chance alone reaches once in twenty years. Last, the gap
-must be clearly longer, measured in what was missed, than any but one of the gaps of these eight weeks.
+Webhooks arrive in bursts: creation, payment and updates of an order, several orders after a newsletter. The variance
+between neighbouring hours gives the size of a burst, and the missing webhooks are counted in bursts. If bursts occur at
+random, the probability of none where x are expected is e^-x; a busy shop has more gaps in which this can happen. So x
+must exceed 5 + ln(number of bursts in the eight weeks), which happens by chance once in twenty years. Finally, the gap
+must be clearly longer, measured in expected webhooks, than all but one of the gaps of these eight weeks.
 
-Two weeks must be known before anything is said. Everything here is pure; times are Unix seconds.
+At least two weeks of history are needed. All functions are pure; times are Unix seconds.
 """
 
 import math
@@ -22,28 +22,28 @@ from itertools import accumulate
 
 from connector.core.units import HOUR, WEEK
 
-WEEKS = 8  # that are looked back on
+WEEKS = 8  # of history
 FEWEST_WEEKS = 2
-SHORTEST = 1800.0  # seconds; less is never called a silence
+SHORTEST = 1800.0  # seconds; a shorter gap is never reported
 RECENT = 48 * HOUR
 CERTAINTY = 5.0
-UNLIKE_ANY = 1.5  # times as much must be missing as in the longest gap but one
-UNUSUAL = 0.9  # of the hours are usual; openings and sales are no measure of bunches
+UNLIKE_ANY = 1.5  # factor by which the gap must exceed the second longest one
+UNUSUAL = 0.9  # share of the hours that measures bursts; the others are openings and sales
 
 
 @dataclass(frozen=True, slots=True)
 class Inactivity:
-    """Since when a store has been silent, and how many webhooks usually come in so many such hours."""
+    """The time since which a store has been silent, and the usual number of webhooks in such a period."""
 
     since: float
     usual: int
 
 
 def detect_inactivity(counts: Sequence[int], first: int, last_at: float, now: float) -> Inactivity | None:
-    """A silence that the store's past does not explain, or None; None too as long as too little is known.
+    """Return an inactivity that the store's history does not explain, or None; None also with too little history.
 
-    `counts` are the webhooks of consecutive hours, the first of which begins at `first`; `last_at` is when the last
-    one came.
+    `counts` are the numbers of webhooks in consecutive hours, the first of which begins at `first`; `last_at` is the
+    time of the last webhook.
     """
     if now - last_at < SHORTEST:
         return None
@@ -54,21 +54,21 @@ def detect_inactivity(counts: Sequence[int], first: int, last_at: float, now: fl
     usual = _usual(past, weeks, now - last_at)
     if usual < CERTAINTY:
         return None
-    bunch = _bunch(past.counts)
-    usual *= _level(past, weeks, bunch)
-    if usual / bunch < CERTAINTY + math.log(max(past.sums[-1] / bunch, 1.0)):
+    burst = _burst_size(past.counts)
+    usual *= _recent_level(past, weeks, burst)
+    if usual / burst < CERTAINTY + math.log(max(past.sums[-1] / burst, 1.0)):
         return None
-    if usual < UNLIKE_ANY * _longest_but_one(past, len(weeks)):
+    if usual < UNLIKE_ANY * _second_longest_gap(past, len(weeks)):
         return None
     return Inactivity(last_at, round(usual))
 
 
 @dataclass(frozen=True, slots=True)
 class _Past:
-    """The hours that are looked back on, the last of them being that of the last webhook."""
+    """The hours of history up to that of the last webhook."""
 
     counts: Sequence[int]
-    sums: list[int]  # of all hours before
+    sums: list[int]  # cumulative: of all hours before
     first: int
     last_at: float
 
@@ -81,7 +81,7 @@ class _Past:
         return cls(kept, [0, *accumulate(kept)], first + begin * HOUR, last_at)
 
     def between(self, start: float, end: float) -> float:
-        """How many came; within an hour as if evenly."""
+        """Return the number of webhooks in a period, interpolated linearly within an hour."""
         return self._until(end) - self._until(start)
 
     def _until(self, moment: float) -> float:
@@ -91,49 +91,52 @@ class _Past:
         return self.sums[whole] + (part * self.counts[whole] if part else 0.0)
 
     def weeks(self) -> list[float]:
-        """The beginnings of the whole weeks before the last webhook in which anything came."""
+        """Return the beginnings of the whole weeks before the last webhook that have any webhooks."""
         starts = [self.last_at - n * WEEK for n in range(1, WEEKS + 1)]
         return [start for start in starts if start >= self.first and self.between(start, start + WEEK) > 0]
 
 
 def _usual(past: _Past, weeks: Sequence[float], gap: float) -> float:
-    """How many webhooks came in other weeks in as long a time, on the low side."""
+    """Return a low estimate of the webhooks in a gap of this many seconds, from the same time in other weeks."""
     whole, rest = divmod(gap, WEEK)
-    whole_week = _low([past.between(start, start + WEEK) for start in weeks]) if whole else 0.0
+    whole_week = _second_lowest([past.between(start, start + WEEK) for start in weeks]) if whole else 0.0
     shifts = (-HOUR, 0, HOUR)
     rests = [min(past.between(start + shift, start + shift + rest) for shift in shifts) for start in weeks]
-    return whole * whole_week + _low(rests)
+    return whole * whole_week + _second_lowest(rests)
 
 
-def _low(values: Sequence[float]) -> float:
+def _second_lowest(values: Sequence[float]) -> float:
     ordered = sorted(values)
     return ordered[0] if len(ordered) < 4 else ordered[1]
 
 
-def _bunch(counts: Sequence[int]) -> float:
-    """How many webhooks come together: 1 if each comes by itself.
+def _burst_size(counts: Sequence[int]) -> float:
+    """Return the mean number of webhooks in a burst, at least 1.
 
-    Of independent bunches the number in an hour varies by its root. An hour's distance from the mean of its
-    neighbours shows that, and hardly the shape of the day.
+    For independent bursts, the variance of the number in an hour equals its mean. The difference between an hour and
+    the mean of its neighbours measures it almost independently of the time of day.
     """
-    found: list[float] = []
+    ratios: list[float] = []
     for before, here, after in zip(counts, counts[1:], counts[2:], strict=False):
         if total := before + here + after:
-            found.append((here - (before + after) / 2) ** 2 / (total / 2))  # 1.5 times the mean of the three
-    usual = sorted(found)[: math.ceil(len(found) * UNUSUAL)]
+            ratios.append((here - (before + after) / 2) ** 2 / (total / 2))  # 1.5 times the mean of the three
+    usual = sorted(ratios)[: math.ceil(len(ratios) * UNUSUAL)]
     return max(1.0, sum(usual) / len(usual)) if usual else 1.0
 
 
-def _level(past: _Past, weeks: Sequence[float], bunch: float) -> float:
-    """The last two days as a part of what was usual, 1 at most; ten bunches more on both sides steady small numbers."""
+def _recent_level(past: _Past, weeks: Sequence[float], burst: float) -> float:
+    """Return the webhooks of the last two days as a share of the usual number, at most 1.
+
+    Ten bursts are added to both numbers to smooth small ones.
+    """
     end = past.first + len(past.counts) * HOUR
-    lately = past.between(past.last_at - RECENT, end)
-    before = _low([past.between(start - RECENT, start) for start in weeks])
-    return min(1.0, (lately + 10 * bunch) / (before + 10 * bunch))
+    recent = past.between(past.last_at - RECENT, end)
+    before = _second_lowest([past.between(start - RECENT, start) for start in weeks])
+    return min(1.0, (recent + 10 * burst) / (before + 10 * burst))
 
 
-def _longest_but_one(past: _Past, weeks: int) -> float:
-    """What usually comes in the hours of the longest gap but one; the longest may have been an outage."""
+def _second_longest_gap(past: _Past, weeks: int) -> float:
+    """Return the usual number of webhooks in the second longest gap; the longest can have been an outage."""
     slots = WEEK // HOUR
     profile = [sum(past.counts[slot::slots]) / weeks for slot in range(slots)]
     gaps = [0.0, 0.0]

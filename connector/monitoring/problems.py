@@ -1,18 +1,18 @@
-"""What is wrong just now, found in the database: each problem by a query of bounded cost, however many rows there are.
+"""Finds the current problems in the database. The cost of each query is bounded, whatever the number of rows.
 
-    denied      TikTok refuses a pixel's token
-    lag         a pixel that TikTok takes waits longer than TikTok merges copies
-    rejected    TikTok refused single events within the last day
-    parked      webhooks that could not be handled, within the last day
-    signatures  several refused signatures within this hour and the one before
-    testing     a test_event_code that has been set for a day
-    silent      a store is quieter than its past explains
-    uninstalled  a shop has uninstalled the app, within the last day
-    export      a shopper has asked through the shop what is kept of them, and nobody has answered
-    erasing     what a shop has asked to be erased is not erased yet
-    relay       no relay works (the web says so too, for a dead relay cannot)
+    denied       TikTok rejects a pixel's token, so its lane is suspended
+    lag          events of a pixel have waited longer than TikTok merges copies
+    rejected     TikTok rejected single events within the last day
+    parked       webhooks that could not be processed, within the last day
+    signatures   several invalid signatures within this hour and the previous one
+    testing      a test_event_code has been set for a day
+    silent       a store has sent no webhooks for longer than its history explains
+    uninstalled  a shop has uninstalled the app within the last day
+    export       a shopper's request for their data has not been answered
+    erasing      an erasure that a shop requested is not done after an hour
+    relay        no relay is running (also reported by the web processes)
 
-What a shop's own API shows (shop, webhooks, gaps, withheld) is reported by `connector.sync.reconcile`.
+Problems found through a shop's API (shop, webhooks, gaps, withheld) are reported by `connector.sync.reconcile`.
 
 Times are Unix seconds. Raises CannotStore.
 """
@@ -38,46 +38,46 @@ KINDS = frozenset({"denied", "lag", "rejected", "parked", "signatures", "testing
 KINDS |= {"uninstalled", "export", "erasing"}
 SILENT = "silent"
 
-REFUSED_SIGNATURES = 3
-RELAY_SILENT = 60.0  # seconds without a heartbeat after which no relay counts as alive
-OVERDUE = 60.0  # seconds that events may be due with no relay alive before it is a problem
-MAX_ROWS = 100  # rows of a lane, the longest due first
-LAST_ORDERS = 5  # that do not say who bought, after which the app is at fault and not the shoppers
-COUNTED = 1000  # rows; more are "1000 or more"
+INVALID_SIGNATURES = 3
+RELAY_SILENT = 60.0  # seconds without a heartbeat after which a relay counts as dead
+OVERDUE = 60.0  # seconds that events can be due without a relay before it is a problem
+MAX_ROWS = 100  # events read per lane, the longest due first
+LAST_ORDERS = 5  # orders in a row without personal data, after which the app's permissions are at fault
+COUNTED = 1000  # rows counted; above that the text says "1000 or more"
 NO_RELAY = Problem(
-    "relay", "events are due and no relay works, so none is sent; start `connector serve` or `connector relay`"
+    "relay", "events are due but no relay is running, so none is sent; start `connector serve` or `connector relay`"
 )
 
 
 class ProblemFinder:
-    """Looks for the problems of the configured stores."""
+    """Finds the problems of the configured stores."""
 
     def __init__(self, database: Database, stores: Mapping[str, Store]) -> None:
         self._database = database
         self._stores = stores
         self._queries = OutboxQueries(database)
-        self._arrivals = WebhookStats(database)
+        self._webhook_stats = WebhookStats(database)
 
     def find(self, now: float) -> Iterator[Problem]:
-        """All problems of KINDS."""
+        """Yield all problems of KINDS."""
         yield from self._lanes(now)
         yield from self._rejected(now)
         yield from self._parked(now)
         yield from self._signatures(now)
         yield from self._testing()
-        yield from self._demands(now)
+        yield from self._data_requests(now)
         if overdue(self._queries, now) is not None:
             yield NO_RELAY
 
     def find_silent(self, now: float) -> Iterator[Problem]:
-        """Stores that are silent. Counts what has come since the last time."""
-        self._arrivals.count_up(now)
+        """Yield a problem for each silent store. First counts the webhooks received since the last call."""
+        self._webhook_stats.count_up(now)
         for store in self._stores.values():
-            last = self._arrivals.last(store.name, now)
+            last = self._webhook_stats.last(store.name, now)
             if last is None or now - last.at < SHORTEST:
                 continue
-            if found := detect_inactivity(*self._arrivals.hours(store.name, last), last.at, now):
-                yield Problem(f"{SILENT}:{store.name}", _silent(store, found))
+            if found := detect_inactivity(*self._webhook_stats.hours(store.name, last), last.at, now):
+                yield Problem(f"{SILENT}:{store.name}", _inactivity_sentence(store, found))
 
     def _lanes(self, now: float) -> Iterator[Problem]:
         states = {(state.lane.store, state.lane.pixel): state for state in self._queries.lane_states()}
@@ -88,22 +88,23 @@ class ProblemFinder:
                 if state and state.suspended_since is not None:
                     yield Problem(
                         f"denied:{store.name}:{pixel.code}",
-                        f"{place}: TikTok refuses the token or pixel since {utc_minute(state.suspended_since)} "
-                        f"({state.reason}), so its events wait; check pixel and access_token, then restart",
+                        f"{place}: TikTok has been rejecting the token or pixel since "
+                        f"{utc_minute(state.suspended_since)} ({state.reason}), so its events wait; "
+                        "check pixel and access_token, then restart",
                     )
                 elif (since := self._waiting_since(store.name, pixel.code)) is not None and now - since > MERGE_WINDOW:
                     yield Problem(
                         f"lag:{store.name}:{pixel.code}",
                         f"{place}: events have waited for TikTok since {utc_minute(since)}, and after 5 minutes "
-                        "TikTok no longer merges them with the browser's; look in the relay's log for TikTok's answers",
+                        "TikTok no longer merges them with the browser's; the relay's log shows TikTok's responses",
                     )
 
     def _waiting_since(self, store: str, pixel: str) -> float | None:
-        """Since when the first events in the queue have waited, those included that are tried again later."""
-        mine = (events.c.store == store, events.c.pixel == pixel, events.c.state == "due")
+        """Return the time (Unix seconds) since which events of a lane have waited, those to be retried included."""
+        waiting = (events.c.store == store, events.c.pixel == pixel, events.c.state == "due")
         first = (
             sa.select(sa.func.coalesce(events.c.tried_at, events.c.due_at).label("since"))
-            .where(*mine)
+            .where(*waiting)
             .order_by(events.c.due_at)
             .limit(MAX_ROWS)
             .subquery()
@@ -113,32 +114,33 @@ class ProblemFinder:
 
     def _rejected(self, now: float) -> Iterator[Problem]:
         columns = (events.c.store, events.c.code, events.c.message)
-        failed = sa.text("state IN ('rejected', 'expired')")  # in these words SQLite finds the index
+        # The condition of the partial index, in the same words: SQLite does not use the index otherwise.
+        failed = sa.text("state IN ('rejected', 'expired')")
         query = sa.select(*columns).where(failed, events.c.state == "rejected", events.c.created_at > now - DAY)
         with self._database.read() as connection:
             rows = connection.execute(query.order_by(events.c.created_at.desc()).limit(COUNTED)).all()
         newest = {row.store: f"{row.code or ''} {row.message or ''}".strip() for row in reversed(rows)}
-        for store, number in self._of_each(row.store for row in rows):
+        for store, number in self._count_by_store(row.store for row in rows):
             yield Problem(
                 f"rejected:{store}",
-                f"store {store}: TikTok has rejected {number} of a day's events, the last with: {newest[store]}; "
-                f"see `connector events list --store {store} --state rejected`",
+                f"store {store}: TikTok has rejected {number} of the last day's events, the last with: "
+                f"{newest[store]}; see `connector events list --store {store} --state rejected`",
             )
 
     def _parked(self, now: float) -> Iterator[Problem]:
         query = sa.select(parked.c.store).where(parked.c.parked_at > now - DAY)
         with self._database.read() as connection:
             rows = connection.execute(query.order_by(parked.c.parked_at.desc()).limit(COUNTED)).all()
-        for store, number in self._of_each(row.store for row in rows):
+        for store, number in self._count_by_store(row.store for row in rows):
             yield Problem(
                 f"parked:{store}",
                 f"store {store}: {number} {'webhook' if number == '1' else 'webhooks'} of the last day could not be "
-                f"handled and {'is' if number == '1' else 'are'} parked; "
-                "`connector events replay --parked --dry-run` says why",
+                f"processed and {'is' if number == '1' else 'are'} parked; "
+                "`connector events replay --parked --dry-run` shows why",
             )
 
     def _signatures(self, now: float) -> Iterator[Problem]:
-        moment = int(now)  # compared with a fraction PostgreSQL would not use the index
+        moment = int(now)  # PostgreSQL does not use the index for a comparison with a fraction
         hours = (counters.c.hour > moment - 2 * HOUR, counters.c.hour <= moment)
         query = sa.select(counters.c.store, sa.func.sum(counters.c.count).label("number")).where(
             *hours, counters.c.what == "refused"
@@ -146,7 +148,7 @@ class ProblemFinder:
         with self._database.read() as connection:
             rows = connection.execute(query.group_by(counters.c.store).order_by(counters.c.store)).all()
         for row in rows:
-            if row.number < REFUSED_SIGNATURES:
+            if row.number < INVALID_SIGNATURES:
                 continue
             if row.store in self._stores:
                 where = f"store {row.store}: webhooks"
@@ -156,8 +158,8 @@ class ProblemFinder:
                 continue
             yield Problem(
                 f"signatures:{row.store}",
-                f"{where} are refused because their signatures are wrong; "
-                "compare webhook_secrets with the shop's, and see that no proxy changes bodies",
+                f"{where} are refused because their signatures are invalid; "
+                "compare webhook_secrets with the shop's, and make sure that no proxy changes request bodies",
             )
 
     def _testing(self) -> Iterator[Problem]:
@@ -167,11 +169,11 @@ class ProblemFinder:
                     yield Problem(
                         f"testing:{store.name}:{pixel.code}",
                         f"store {store.name}, pixel {pixel.code}: test_event_code has been set for over a day, so its "
-                        "orders go to Test Events and do not count; take it out if you are done testing",
+                        "orders go to Test Events and do not count; remove it when you have finished testing",
                         after=DAY,
                     )
 
-    def _demands(self, now: float) -> Iterator[Problem]:
+    def _data_requests(self, now: float) -> Iterator[Problem]:
         recent = (demands.c.asked_at > now - DAY, demands.c.what == "uninstalled")
         open_ = (demands.c.done_at.is_(None), demands.c.asked_at <= now)
         late = (*open_, sa.or_(demands.c.what == "export", demands.c.asked_at < now - HOUR))
@@ -180,31 +182,32 @@ class ProblemFinder:
         for row in rows:
             if row.what == "uninstalled":
                 sentence = (
-                    "the app was uninstalled, so no more webhooks come; what is queued is still sent; leave the store "
-                    "in the stores file until its erasure is asked for, 48 hours later, or do that with "
+                    "the app was uninstalled, so the shop sends no more webhooks; queued events are still sent; "
+                    "leave the store in the stores file until the shop requests its erasure after 48 hours, or run "
                     f"`connector erase --store {row.store} --all`"
                 )
             elif row.what == "export":
                 sentence = (
-                    f"a shopper asked on {utc_minute(row.asked_at)} what is kept of them, to be answered within "
-                    f"30 days; `connector events export --demand {row.id}` prints it"
+                    f"a shopper requested their data on {utc_minute(row.asked_at)}; answer within 30 days with "
+                    f"the output of `connector events export --demand {row.id}`"
                 )
             else:
                 since = utc_minute(row.asked_at)
-                sentence = f"what was to be erased since {since} (demand {row.id}) is not; see the relay's log"
+                sentence = f"the erasure requested on {since} (demand {row.id}) is not done; look in the relay's log"
             kind = row.what if row.what in KINDS else "erasing"
             yield Problem(f"{kind}:{row.store}:{row.id}", f"store {row.store}: {sentence}")
 
-    def _of_each(self, stores: Iterator[str]) -> Iterator[tuple[str, str]]:
+    def _count_by_store(self, stores: Iterator[str]) -> Iterator[tuple[str, str]]:
         for store, number in sorted(Counter(stores).items()):
             if store in self._stores:
                 yield store, str(number) if number < COUNTED else f"{COUNTED} or more"
 
 
 def current_problems(noted: Iterable[OpenProblem], found: Iterable[Problem], now: float) -> list[OpenProblem]:
-    """What there is at this moment: of KINDS what is `found`, begun or not yet noted; of the others what is `noted`.
+    """Return the problems at this moment: of KINDS those `found`, of other kinds those `noted`.
 
-    The watcher notes once a minute, and after a restart only when it gets the lease: too late for a fix made just now.
+    `noted` alone would be outdated after a fix: the watcher stores problems once a minute, and after a restart only
+    when it gets the lease.
     """
     fresh = {problem.key: problem for problem in found}
     still = [
@@ -218,7 +221,7 @@ def current_problems(noted: Iterable[OpenProblem], found: Iterable[Problem], now
 
 
 def withheld(store: Store) -> Problem:
-    """That none of a shop's last orders says who bought; reconciliation and `check` find it."""
+    """Return the problem that the platform withholds personal data: none of the shop's last orders names a buyer."""
     return Problem(
         f"withheld:{store.name}",
         f"store {store.name}: {installed_platforms().facts(store.platform).withheld}",
@@ -226,20 +229,20 @@ def withheld(store: Store) -> Problem:
 
 
 def alive(seen: float | None, now: float) -> bool:
-    """Whether that heartbeat is one of a relay that works; one from the future is that of a clock that jumped."""
+    """Return whether a heartbeat is recent. One from far in the future does not count: its clock had jumped."""
     return bool(seen) and abs(now - (seen or 0.0)) < RELAY_SILENT
 
 
 def overdue(queries: OutboxQueries, now: float) -> float | None:
-    """Since when events are due that no relay sends, or None."""
+    """Return the time (Unix seconds) since which events have been due without a relay, or None."""
     if alive(queries.relay_seen(), now):
         return None
     due = queries.oldest_due(now)
     return due if due is not None and now - due > OVERDUE else None
 
 
-def _silent(store: Store, found: Inactivity) -> str:
+def _inactivity_sentence(store: Store, found: Inactivity) -> str:
     return (
         f"store {store.name}: no webhook since {utc_minute(found.since)}, when about {found.usual} are usual; "
-        f"see whether the shop is up and its webhooks are active ({store.platform} switches failing ones off)"
+        f"check that the shop is up and its webhooks are active ({store.platform} disables webhooks that fail)"
     )

@@ -1,6 +1,6 @@
-"""The watcher: finds problems once a minute in the relay's process, and reports them, one process at a time.
+"""The watcher finds and reports problems once a minute in the relay's process, in one process at a time.
 
-`RelayAbsenceReporter` is its counterpart in the web's processes: a dead relay cannot report itself.
+`RelayAbsenceReporter` runs in the web processes, because a dead relay cannot report itself.
 """
 
 import logging
@@ -16,11 +16,11 @@ from connector.storage.periodic import run_periodically
 log = logging.getLogger("connector.monitoring.watcher")
 
 EVERY = 60.0  # seconds between rounds
-SETTLING = 1800.0  # seconds; after an outage of our own shops need some time to be heard again
+SETTLING = 1800.0  # seconds after the start during which a silent store is not reported: shops retry with delays
 
 
 class Watcher:
-    """Finds and reports problems while the relay runs. `clock` gives Unix seconds, `elapsed` never jumps."""
+    """Finds and reports problems while the relay runs. `clock` returns Unix seconds, `elapsed` monotonic seconds."""
 
     def __init__(
         self,
@@ -38,11 +38,11 @@ class Watcher:
         self._began = elapsed()
 
     def run(self, stop: Event, first: float = 15.0) -> None:
-        """Work until `stop` is set; the first round comes after `first` seconds, when the relay has begun to send."""
+        """Run until `stop` is set; the first round begins after `first` seconds, when the relay has begun to send."""
         run_periodically(self.round, stop, name="watching", interval=EVERY, first=first, release=self._notifier.leave)
 
     def round(self) -> None:
-        """Find problems, note them and send a message. Does nothing while another process holds the lease."""
+        """Find problems, store them and send a message. Does nothing while another process holds the lease."""
         if not self._notifier.acquire_lease():
             return
         now = self._clock()
@@ -50,11 +50,11 @@ class Watcher:
         silent = list(self._finder.find_silent(now))
         if self._elapsed() - self._began >= SETTLING:
             self._alerts.note(silent, {SILENT})
-        self._notifier.tell()
+        self._notifier.notify()
 
 
 class RelayAbsenceReporter:
-    """Reports from a web process that no relay works, in a thread of its own: no request waits for it."""
+    """Reports from a web process that no relay is running, in a separate thread so that no request waits."""
 
     def __init__(self, alerts: AlertStore, notifier: Notifier) -> None:
         self._alerts = alerts
@@ -62,7 +62,7 @@ class RelayAbsenceReporter:
         self._busy = Lock()
 
     def report(self) -> Thread | None:
-        """Report in a new thread, which is returned; None while the previous one still runs."""
+        """Start a thread that reports, and return it; None while the previous one still runs."""
         if not self._busy.acquire(blocking=False):
             return None
         thread = Thread(target=self._report, daemon=True, name="no-relay")
@@ -73,10 +73,10 @@ class RelayAbsenceReporter:
         try:
             self._alerts.report(NO_RELAY.key, NO_RELAY.sentence)
             if self._notifier.acquire_lease():
-                self._notifier.tell()
+                self._notifier.notify()
         except CannotStore as error:
-            log.warning("could not report that no relay works: %s", error)
+            log.warning("could not report that no relay is running: %s", error)
         except Exception:
-            log.exception("could not report that no relay works")
+            log.exception("could not report that no relay is running")
         finally:
             self._busy.release()

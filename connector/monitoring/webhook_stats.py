@@ -1,8 +1,7 @@
-"""How many webhooks came, per store and hour, and what became of them: counted from the ledger and the counters, which
-intake writes anyway.
+"""Numbers of webhooks received, by store, hour and outcome, counted from the ledger and from intake's counters.
 
-Only what came since the last time is counted, so a million old lines cost nothing; the first time goes back as far as
-`silence` looks, a day at a time. Times are Unix seconds. Raises CannotStore.
+Each run counts only what was received since the last one, so its cost does not grow with the ledger; the first run
+goes back as far as `detect_inactivity` needs, one day per query. Times are Unix seconds. Raises CannotStore.
 """
 
 from collections import Counter
@@ -16,39 +15,39 @@ from connector.monitoring.inactivity import WEEKS
 from connector.storage.database import Database
 from connector.storage.tables import arrivals, counters, ledger, tallies
 
-NO_ARRIVAL = ("backfill", "reconcile", "guardian")  # a ledger line's delivery where no webhook came: we went and looked
-LATE = 300  # seconds after which an hour is closed: webhooks are stored, and counters written, a little later
-STEP = 24 * HOUR  # counted in one query
+NO_ARRIVAL = ("backfill", "reconcile", "guardian")  # deliveries of ledger lines that no webhook caused
+LATE = 300  # seconds after its end during which an hour is still counted: ledger and counters are written with a delay
+STEP = 24 * HOUR  # seconds counted by one query
 LOOK_BACK = WEEKS * WEEK + 2 * HOUR
 
 
 @dataclass(frozen=True, slots=True)
 class LastWebhook:
-    """When a store's last webhook came: at the latest, for some are counted only by the hour."""
+    """The hour and the latest possible time of a store's last webhook: some webhooks are counted only by the hour."""
 
     hour: int
     at: float
 
 
 class WebhookStats:
-    """The verbs. One process at a time counts."""
+    """Counts webhooks, in one process at a time, and returns the numbers."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def count_up(self, now: float) -> None:
-        """Count what has come since the last time."""
+        """Count the webhooks received since the last call."""
         for start in self._steps(now):
-            found = self._found(start, min(start + STEP, int(now) + 1))
-            if not found:
+            counts = self._count(start, min(start + STEP, int(now) + 1))
+            if not counts:
                 continue
-            came: Counter[tuple[str, int]] = Counter()
-            for (store, hour, outcome), number in found.items():
-                came[store, hour] += 0 if outcome == "refused" else number
+            received: Counter[tuple[str, int]] = Counter()
+            for (store, hour, outcome), number in counts.items():
+                received[store, hour] += 0 if outcome == "refused" else number
             rows = [
-                # Another webhook in this hour came since the last look: when exactly the counters do not say.
+                # The counters do not store the exact time of a webhook.
                 {"store": store, "hour": hour, "count": number, "last_at": min(now, hour + HOUR)}
-                for (store, hour), number in sorted(came.items())
+                for (store, hour), number in sorted(received.items())
                 if number
             ]
             insert = self._database.insert(arrivals)
@@ -59,19 +58,19 @@ class WebhookStats:
             with self._database.write() as connection:
                 if rows:
                     connection.execute(upsert, rows)
-                self._tally(connection, found)
+                self._write_tallies(connection, counts)
 
     def last(self, store: str, now: float) -> LastWebhook | None:
-        """When the store's last webhook came."""
-        # Compared with a fraction PostgreSQL would not use the index.
-        mine = (arrivals.c.store == store, arrivals.c.hour <= int(now))
-        query = sa.select(arrivals.c.hour, arrivals.c.last_at).where(*mine)
+        """Return the store's last webhook, or None."""
+        # An integer, because PostgreSQL does not use the index for a comparison with a fraction.
+        of_store = (arrivals.c.store == store, arrivals.c.hour <= int(now))
+        query = sa.select(arrivals.c.hour, arrivals.c.last_at).where(*of_store)
         with self._database.read() as connection:
             row = connection.execute(query.order_by(arrivals.c.hour.desc()).limit(1)).first()
         return LastWebhook(*row) if row else None
 
     def hours(self, store: str, last: LastWebhook) -> tuple[list[int], int]:
-        """How many came in each of the hours up to that of the last one, and when the first of these hours begins."""
+        """Return the numbers of webhooks in each hour up to that of `last`, and the beginning of the first hour."""
         query = sa.select(arrivals.c.hour, arrivals.c.count).where(
             arrivals.c.store == store, arrivals.c.hour.between(last.hour - LOOK_BACK, last.hour)
         )
@@ -89,29 +88,29 @@ class WebhookStats:
             start = max(latest or oldest, oldest)
         yield from range(start, int(now) + 1, STEP)
 
-    def _tally(self, connection: sa.Connection, found: dict[tuple[str, int, str], int]) -> None:
-        """For pages: by outcome. An hour is counted anew as long as it goes on, so the number is set, not added."""
+    def _write_tallies(self, connection: sa.Connection, counts: dict[tuple[str, int, str], int]) -> None:
+        """Write the numbers by outcome. An hour is counted again while it lasts, so its number is replaced."""
         new = self._database.insert(tallies)
         key = [column.name for column in tallies.primary_key]
         rows = [
             {"store": store, "what": "received", "hour": hour, "pixel": "", "event": "", "detail": outcome, "count": n}
-            for (store, hour, outcome), n in sorted(found.items())
+            for (store, hour, outcome), n in sorted(counts.items())
         ]
         connection.execute(new.on_conflict_do_update(index_elements=key, set_={"count": new.excluded["count"]}), rows)
 
-    def _found(self, start: int, end: int) -> dict[tuple[str, int, str], int]:
-        """By store, hour and outcome, in [start, end)."""
+    def _count(self, start: int, end: int) -> dict[tuple[str, int, str], int]:
+        """Count webhooks by store, hour and outcome in [start, end)."""
         hour = sa.cast(sa.func.floor(ledger.c.received_at / HOUR), sa.BigInteger)
-        if not self._database.is_postgresql:  # floor is not part of every SQLite; there a cast cuts off, here it rounds
+        if not self._database.is_postgresql:  # not every SQLite has floor; its cast truncates, PostgreSQL's rounds
             hour = sa.cast(ledger.c.received_at / HOUR, sa.BigInteger)
         lines = sa.select(ledger.c.store, hour * HOUR, ledger.c.outcome, sa.func.count()).where(
             ledger.c.received_at >= start, ledger.c.received_at < end, ledger.c.delivery.not_in(NO_ARRIVAL)
         )
         key = (counters.c.store, counters.c.hour, counters.c.what)
         counted = sa.select(*key, sa.func.sum(counters.c.count)).where(counters.c.hour >= start, counters.c.hour < end)
-        found: Counter[tuple[str, int, str]] = Counter()
+        counts: Counter[tuple[str, int, str]] = Counter()
         with self._database.read() as connection:
             for query, by in ((lines, (ledger.c.store, hour, ledger.c.outcome)), (counted, key)):
                 for store, at, outcome, number in connection.execute(query.group_by(*by)):
-                    found[store, at, outcome] += int(number)
-        return found
+                    counts[store, at, outcome] += int(number)
+        return counts

@@ -208,7 +208,12 @@ class TestPages:
         AlertStore(Database(site.engine)).note(
             ProblemFinder(Database(site.engine), site.config.stores).find(time.time()), ()
         )
-        for words in ("TikTok refuses the token", "token or permission refused", "has rejected", "is parked"):
+        for words in (
+            "TikTok has been rejecting the token",
+            "token or permission refused",
+            "has rejected",
+            "is parked",
+        ):
             assert words in inside.get("/?store=acme").text
         site.outbox.open(ACME)
         with site.engine.begin() as connection:

@@ -53,7 +53,7 @@ class Bench:
         self.alerts.note(problems, {"denied", "lag"})
         before = len(self.server.texts)
         if self.notifier.acquire_lease():
-            self.notifier.tell()
+            self.notifier.notify()
         return self.server.texts[before:]
 
 

@@ -66,7 +66,7 @@ def test_a_refused_pixel_is_a_problem_until_it_opens(bench: Bench) -> None:
     (found,) = bench.found(NOW + DAY).items()
     assert found[0] == f"denied:acme:{PIXEL.code}"
     assert found[1].startswith(
-        f"store acme, pixel {PIXEL.code}: TikTok refuses the token or pixel since 2026-05-28 20:26"
+        f"store acme, pixel {PIXEL.code}: TikTok has been rejecting the token or pixel since 2026-05-28 20:26"
     )
     assert "(40105 no permission)" in found[1]
     assert PIXEL.access_token not in found[1]
@@ -117,7 +117,9 @@ def test_rejected_events_are_counted_with_tiktoks_last_words(bench: Bench) -> No
     results = [settled(i, "rejected", NOW + 50, 40002, word, "r") for i, word in zip(items, words, strict=True)]
     bench.outbox.settle("one", items[0].lease_until, results)
     (sentence,) = bench.found(NOW + 60).values()
-    assert sentence.startswith("store acme: TikTok has rejected 3 of a day's events, the last with: 40002 third; see")
+    assert sentence.startswith(
+        "store acme: TikTok has rejected 3 of the last day's events, the last with: 40002 third; see"
+    )
     assert bench.found(NOW + 4 + DAY) == {}
 
 
@@ -125,11 +127,11 @@ def test_parked_webhooks_are_counted(bench: Bench) -> None:
     """Of each store, for a day."""
     bench.outbox.park(ParkedWebhook("acme", "t", sha("first"), "no id", NOW - 10, b"sealed"))
     (sentence,) = bench.found(NOW).values()
-    assert sentence.startswith("store acme: 1 webhook of the last day could not be handled and is parked;")
+    assert sentence.startswith("store acme: 1 webhook of the last day could not be processed and is parked;")
     for number, store in enumerate(("acme", "gone")):
         bench.outbox.park(ParkedWebhook(store, "t", sha(str(number)), "no id", NOW + number, b"sealed"))
     (sentence,) = bench.found(NOW + 60).values()
-    assert sentence.startswith("store acme: 2 webhooks of the last day could not be handled and are parked;")
+    assert sentence.startswith("store acme: 2 webhooks of the last day could not be processed and are parked;")
     assert bench.found(NOW + 2 + DAY) == {}
 
 
@@ -232,7 +234,7 @@ def test_what_is_not_erased_within_an_hour_is_a_problem(bench: Bench) -> None:
     asked = DataRequestStore(Database(bench.engine))
     asked.note("acme", "erase_store", DataSubject(), sha("body"), NOW)
     assert bench.found(NOW + HOUR - 1) == {}
-    assert "is not" in bench.found(NOW + HOUR + 1)["erasing:acme:1"]
+    assert "is not done" in bench.found(NOW + HOUR + 1)["erasing:acme:1"]
     asked.finish(1, NOW + HOUR + 2)
     assert bench.found(NOW + HOUR + 3) == {}
 
@@ -259,7 +261,7 @@ class TestSilent:
         assert found.key == "silent:acme"
         assert found.sentence == (
             "store acme: no webhook since 2026-05-28 21:00 UTC, when about 60 are usual; "
-            "see whether the shop is up and its webhooks are active (woocommerce switches failing ones off)"
+            "check that the shop is up and its webhooks are active (woocommerce disables webhooks that fail)"
         )
         bench.outbox.record(decision("new", mapped(1), at=end + 3 * HOUR))
         assert list(bench.finder.find_silent(end + 3 * HOUR + 60)) == []

@@ -80,8 +80,8 @@ def test_two_relays_tell_once(bench: Bench) -> None:
             watcher.round()
         bench.now += 60
     first, last = bench.server.texts
-    assert first.startswith(f"Problem: store acme, pixel {PIXEL.code}: TikTok refuses")
-    assert last.startswith(f"Over after 10 minutes: store acme, pixel {PIXEL.code}: TikTok refuses")
+    assert first.startswith(f"Problem: store acme, pixel {PIXEL.code}: TikTok has been rejecting")
+    assert last.startswith(f"Over after 10 minutes: store acme, pixel {PIXEL.code}: TikTok has been rejecting")
 
 
 def test_a_silence_is_told_when_the_watcher_has_watched_for_a_while(bench: Bench) -> None:
@@ -161,7 +161,7 @@ class TestNoRelay:
             thread = reporter.report()
             assert thread
             thread.join(20)
-        assert "could not report that no relay works" in caplog.text
+        assert "could not report that no relay is running" in caplog.text
 
 
 def test_run_ends_when_told_and_gives_the_turn_back(bench: Bench) -> None:

@@ -118,8 +118,8 @@ def test_old_lines_are_not_counted_again(hours: Hours, monkeypatch: pytest.Monke
     with hours.engine.begin() as connection:
         connection.execute(sa.delete(ledger).where(ledger.c.received_at < START))
     asked: list[tuple[int, int]] = []
-    found = hours.arrivals._found
-    monkeypatch.setattr(hours.arrivals, "_found", lambda start, end: asked.append((start, end)) or found(start, end))
+    count = hours.arrivals._count
+    monkeypatch.setattr(hours.arrivals, "_count", lambda start, end: asked.append((start, end)) or count(start, end))
     hours.arrivals.count_up(START + 600)
     assert asked == [(START, START + 601)]
     assert hours.seen() == before
