@@ -1,1 +1,1 @@
-"""How long data is kept, and what a person or a shop may ask about it: erasure, export, data-subject requests."""
+"""Retention of data, and data-subject requests: erasure and export."""

@@ -1,4 +1,4 @@
-"""Whom an erasure or an export is about: by hashes and ids, never in plain; and whether a body names them."""
+"""The person that an erasure or an export is about, as hashes and ids, and the search for them in a webhook's body."""
 
 import json
 import re
@@ -13,11 +13,11 @@ from connector.mapping import hashing
 from connector.mapping.event_id import fill_template, object_key
 
 _ADDRESS = re.compile(r"[^\s\"'<>(),;:\\\[\]]+@[^\s\"'<>(),;:\\\[\]@]+")
-_FEWEST, _MOST, _LONGEST = 6, 15, 40  # digits of a phone number, and characters of one however it is written
+_MIN_DIGITS, _MAX_DIGITS, _MAX_LENGTH = 6, 15, 40  # of a phone number; the length counts separators too
 
 
 class DataSubject(Struct, frozen=True):
-    """SHA-256 in hex of e-mails, phones and external_ids as the payloads have them; ids as the shop has them."""
+    """Hex SHA-256 of e-mails, phones and external_ids, normalised as in the payloads; ids as the shop has them."""
 
     emails: frozenset[str] = frozenset()
     phones: frozenset[str] = frozenset()
@@ -30,39 +30,40 @@ class DataSubject(Struct, frozen=True):
 
     @property
     def object_keys(self) -> list[str]:
-        """The orders and the customer, as the outbox names them."""
+        """Return the object keys of the orders and the customer in the outbox."""
         keys = [object_key("order_placed", {"order_id": found}) for found in sorted(self.order_ids)]
         return keys + (
             [object_key("customer_registered", {"customer_id": self.customer_id})] if self.customer_id else []
         )
 
 
-def data_subject_of(demand: DataRequest, store: Store | None) -> DataSubject:
-    """Hashed as this store's events are; a phone without country code is taken for one of the store's country.
+def data_subject_of(request: DataRequest, store: Store | None) -> DataSubject:
+    """Return the person of a request, hashed like the store's events.
 
-    Without a store only what is the same in all of them is known: no external_id.
+    A phone number without a country code is taken to be of the store's country. Without a store there is no
+    external_id, because its template is part of the store's settings.
     """
     country = store.country if store else ""
-    ids = {"customer_id": demand.customer_id} if demand.customer_id else {}
+    ids = {"customer_id": request.customer_id} if request.customer_id else {}
     external = hashing.external_id(fill_template(store.external_id, ids)) if store else ""
     return DataSubject(
-        emails=_some(hashing.email(raw) for raw in demand.emails),
-        phones=_some(hashing.phone(raw, country) for raw in demand.phones),
-        external_ids=_some([external]),
-        customer_id=demand.customer_id,
-        order_ids=frozenset(demand.order_ids),
+        emails=_non_empty(hashing.email(raw) for raw in request.emails),
+        phones=_non_empty(hashing.phone(raw, country) for raw in request.phones),
+        external_ids=_non_empty([external]),
+        customer_id=request.customer_id,
+        order_ids=frozenset(request.order_ids),
     )
 
 
 def mentions(person: DataSubject, topic: str, body: bytes, store: Store) -> bool:
-    """Whether a webhook's body names them. One that cannot be read may: nobody could say that it does not."""
+    """Return whether a webhook's body names the person; True for a body that cannot be parsed, to be safe."""
     try:
         leaves = list(_leaves(json.loads(body), ()))
     except (ValueError, RecursionError):
         return True
     countries = {store.country} | {value.upper() for path, value in leaves if _is_country(path, value)}
     return any(
-        _is_theirs(person, topic, path, value)
+        _is_their_id(person, topic, path, value)
         or (isinstance(value, str) and (_has_email(person, value) or _has_phone(person, value, countries)))
         for path, value in leaves
     )
@@ -84,8 +85,11 @@ def _is_country(path: tuple[str, ...], value: object) -> bool:
     return bool(path) and "country" in path[-1] and isinstance(value, str) and len(value) == 2
 
 
-def _is_theirs(person: DataSubject, topic: str, path: tuple[str, ...], value: object) -> bool:
-    """Whether it is the id of the customer or of one of the orders. Small shops' ids are small: the place decides."""
+def _is_their_id(person: DataSubject, topic: str, path: tuple[str, ...], value: object) -> bool:
+    """Return whether a value is the id of the customer or of one of the orders.
+
+    Its path must fit too: in small shops ids are small numbers, which occur elsewhere.
+    """
     if not path or not isinstance(value, int | str):
         return False
     known = {"customer": {person.customer_id} - {""}, "order": person.order_ids}
@@ -103,10 +107,10 @@ def _has_email(person: DataSubject, value: str) -> bool:
 
 
 def _has_phone(person: DataSubject, value: str, countries: Iterable[str]) -> bool:
-    if not person.phones or len(value) > _LONGEST or not _FEWEST <= sum(map(str.isdigit, value)) <= _MOST:
+    if not person.phones or len(value) > _MAX_LENGTH or not _MIN_DIGITS <= sum(map(str.isdigit, value)) <= _MAX_DIGITS:
         return False
     return any(hashing.phone(value, country) in person.phones for country in countries)
 
 
-def _some(found: Iterable[str]) -> frozenset[str]:
-    return frozenset(digest for digest in found if digest)
+def _non_empty(digests: Iterable[str]) -> frozenset[str]:
+    return frozenset(digest for digest in digests if digest)

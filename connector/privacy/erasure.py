@@ -1,7 +1,7 @@
-"""Erasure of a person, or of all data of a store: when a shop asks for it, or by `connector erase`.
+"""Erasure of a person or of all data of a store, at a shop's request or by `connector erase`.
 
-The key of an event (pixel, name, event_id) and its outcome stay, so that nothing is ever sent twice. An event that
-waits to be sent ends as expired. Times are Unix seconds. Raises CannotStore; an interrupted erasure can be repeated.
+An event's key (pixel, name, event_id) and outcome are kept, so that no event is sent twice. Waiting events end as
+expired. Times are Unix seconds. Raises CannotStore; an interrupted erasure can be repeated.
 """
 
 import logging
@@ -26,56 +26,59 @@ from connector.storage.tables import events, ledger, parked, signals
 
 log = logging.getLogger("connector.privacy.erasure")
 
-EVERY = 10.0  # seconds between looks for what is asked for
+EVERY = 10.0  # seconds between searches for new requests
 LEASE_SECONDS = 600.0
 FINISHED = ("accepted", "rejected", "expired")
-NOT_SENT = "erased on demand before it was sent"
-PERHAPS_SENT = "erased on demand; an attempt before may have reached TikTok"
+NOT_SENT = "erased on request before it was sent"
+PERHAPS_SENT = "erased on request; an earlier attempt may have reached TikTok"
 
 
 class Erasure:
-    """Erases in small transactions, so that webhooks always find a gap."""
+    """Erases in small transactions, so that webhooks do not wait for the write lock for long."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def erase(self, store: str, found: PersonalData, now: float) -> None:
         """Erase these rows of a store."""
-        for some in in_chunks([*found.waiting, *found.finished]):
-            self._erase_events(some, now)
-        for some in in_chunks([*found.parked, *found.unopenable]):
-            self._drop_parked(some)
+        for ids in in_chunks([*found.waiting, *found.finished]):
+            self._erase_events(ids, now)
+        for ids in in_chunks([*found.parked, *found.unopenable]):
+            self._delete_parked(ids)
         for tokens in in_chunks(found.checkouts):
-            self._forget_signals(signals.c.store == store, signals.c.token.in_(tokens))
+            self._delete_signals(signals.c.store == store, signals.c.token.in_(tokens))
 
     def erase_store(self, store: str, until: float, now: float, rest: Callable[[], object]) -> dict[str, int]:
-        """Erase all that came from a store until then; return how many rows of what. Calls `rest` between batches."""
-        mine, bodies, lines = _of_store(store, until).values()
-        self._forget_signals(signals.c.store == store, signals.c.seen_at <= until)
+        """Erase all data received from a store until then; return the number of rows by type.
+
+        Calls `rest` between batches.
+        """
+        stored_events, bodies, lines = _store_rows(store, until).values()
+        self._delete_signals(signals.c.store == store, signals.c.seen_at <= until)
         return {
-            "events": self._each(mine, events.c.id, lambda some: self._erase_events(some, now), rest),
-            "parked webhooks": self._each(bodies, parked.c.id, self._drop_parked, rest),
-            "ledger lines": self._each(lines, ledger.c.id, self._drop_lines, rest),
+            "events": self._in_batches(stored_events, events.c.id, lambda ids: self._erase_events(ids, now), rest),
+            "parked webhooks": self._in_batches(bodies, parked.c.id, self._delete_parked, rest),
+            "ledger lines": self._in_batches(lines, ledger.c.id, self._delete_lines, rest),
         }
 
     def count_store(self, store: str, until: float) -> dict[str, int]:
-        """Return how many rows of what `erase_store` would erase. Reads all rows of the store."""
+        """Return the number of rows by type that `erase_store` would erase. Reads all rows of the store."""
         checkouts = sa.select(signals.c.token).where(signals.c.store == store, signals.c.seen_at <= until)
-        queries = _of_store(store, until) | {"checkouts a browser told of": checkouts}
+        queries = _store_rows(store, until) | {"checkouts with browser signals": checkouts}
         with self._database.read() as connection:
             return {
                 what: int(connection.execute(sa.select(sa.func.count()).select_from(query.subquery())).scalar() or 0)
                 for what, query in queries.items()
             }
 
-    def _each(
+    def _in_batches(
         self,
         query: sa.Select[Any],
         id_: sa.Column[int],
         erase: Callable[[Sequence[int]], None],
         rest: Callable[[], object],
     ) -> int:
-        """Erase the rows of a query in batches, ordered by id, so that each is read once; return their number."""
+        """Erase the rows of a query in batches, in the order of their ids; return their number."""
         last, number = 0, 0
         while True:
             with self._database.read() as connection:
@@ -93,22 +96,22 @@ class Erasure:
             "state": sa.case((ended, events.c.state), else_="expired"),
             "message": sa.case((ended, events.c.message), else_=why),
             "settled_at": sa.func.coalesce(events.c.settled_at, now),
-            # A relay that has leased it finds the lease gone, and writes nothing.
+            # A relay that holds the lease then settles nothing.
             "lease_owner": None,
         }
         with self._database.write() as connection:
-            # Lock in one order: two erasures could deadlock otherwise.
+            # In a fixed order, so that two erasures cannot deadlock.
             connection.execute(
                 sa.select(events.c.id).where(events.c.id.in_(ids)).order_by(events.c.id).with_for_update()
             )
             connection.execute(sa.update(events).where(events.c.id.in_(ids)).values(values))
             forget_identities(connection, ids)
 
-    def _forget_signals(self, *which: sa.ColumnElement[bool]) -> None:
+    def _delete_signals(self, *which: sa.ColumnElement[bool]) -> None:
         with self._database.write() as connection:
             connection.execute(sa.delete(signals).where(*which))
 
-    def _drop_parked(self, ids: Sequence[int]) -> None:
+    def _delete_parked(self, ids: Sequence[int]) -> None:
         body = sa.select(parked.c.id).where(
             parked.c.id.in_(ids), *(ledger.c[name] == parked.c[name] for name in ("store", "topic", "body_sha256"))
         )
@@ -117,13 +120,13 @@ class Erasure:
             connection.execute(sa.update(ledger).where(*line).values(reason=ledger.c.reason + BODY_DELETED))
             connection.execute(sa.delete(parked).where(parked.c.id.in_(ids)))
 
-    def _drop_lines(self, ids: Sequence[int]) -> None:
+    def _delete_lines(self, ids: Sequence[int]) -> None:
         with self._database.write() as connection:
             connection.execute(sa.delete(ledger).where(ledger.c.id.in_(ids)))
 
 
-def _of_store(store: str, until: float) -> dict[str, sa.Select[Any]]:
-    """Select the ids of all that came from a store until then and has personal data in it, or names an order."""
+def _store_rows(store: str, until: float) -> dict[str, sa.Select[Any]]:
+    """Select the ids of a store's rows until then that contain personal data or name an order."""
     return {
         "events": sa.select(events.c.id).where(events.c.store == store, events.c.created_at <= until, something_left()),
         "parked webhooks": sa.select(parked.c.id).where(parked.c.store == store, parked.c.parked_at <= until),
@@ -134,57 +137,57 @@ def _of_store(store: str, until: float) -> dict[str, sa.Select[Any]]:
 
 
 class ErasureJob:
-    """Does what shops have asked for while the relay runs. `clock` gives Unix seconds."""
+    """Carries out the erasures that shops request, while the relay runs. `clock` returns Unix seconds."""
 
     def __init__(
         self,
         records: PersonalDataLookup,
         erasure: Erasure,
-        asked: DataRequestStore,
+        requests: DataRequestStore,
         lease: Lease,
         owner: str,
         clock: Callable[[], float],
     ) -> None:
         self._records = records
         self._erasure = erasure
-        self._asked = asked
+        self._requests = requests
         self._lease = lease
         self._owner = owner
         self._clock = clock
 
     def run(self, stop: Event, first: float = 2.0) -> None:
-        """Work until `stop` is set; the first look comes after `first` seconds."""
+        """Run until `stop` is set; the first round begins after `first` seconds."""
         work, release = partial(self.round, stop), partial(self._lease.release, self._owner)
         run_periodically(work, stop, name="erasing", interval=EVERY, first=first, release=release)
 
     def round(self, stop: Event) -> int:
-        """Do every open request; return how many were done. Does nothing while another process holds the lease."""
+        """Carry out every open erasure; return their number. Does nothing while another process holds the lease."""
         done = 0
-        for demand in self._asked.waiting():
-            if demand.what == "export":  # a person's to answer
+        for request in self._requests.waiting():
+            if request.what == "export":  # the operator answers it
                 continue
             if stop.is_set() or not self._lease.take(self._owner, self._clock()):
                 break
-            erased = self._do(demand, partial(self._rest, stop))
-            self._asked.finish(demand.id, self._clock())
-            counts = ", ".join(f"{what}: {number}" for what, number in erased.items() if number) or "nothing was kept"
-            log.info("demand %s is done (%s)", demand.id, counts, extra={"store": demand.store})
+            erased = self._carry_out(request, partial(self._rest, stop))
+            self._requests.finish(request.id, self._clock())
+            counts = ", ".join(f"{what}: {number}" for what, number in erased.items() if number) or "no data was stored"
+            log.info("demand %s is done (%s)", request.id, counts, extra={"store": request.store})
             done += 1
             stop.wait(PAUSE)
         return done
 
     def _rest(self, stop: Event) -> None:
-        """Pause, so that webhooks find a gap, and renew the lease."""
+        """Pause, so that webhooks get the write lock, and renew the lease."""
         stop.wait(PAUSE)
         self._lease.take(self._owner, self._clock())
 
-    def _do(self, demand: StoredDataRequest, rest: Callable[[], object]) -> dict[str, int]:
-        if demand.what == "erase_store":
-            return self._erasure.erase_store(demand.store, demand.asked_at, self._clock(), rest)
-        found = self._records.find(demand.store, demand.person or DataSubject())
-        self._erasure.erase(demand.store, found, self._clock())
+    def _carry_out(self, request: StoredDataRequest, rest: Callable[[], object]) -> dict[str, int]:
+        if request.what == "erase_store":
+            return self._erasure.erase_store(request.store, request.asked_at, self._clock(), rest)
+        found = self._records.find(request.store, request.person or DataSubject())
+        self._erasure.erase(request.store, found, self._clock())
         return {
-            "events that waited": len(found.waiting),
+            "waiting events": len(found.waiting),
             "finished events": len(found.finished),
             "parked webhooks": len(found.parked) + len(found.unopenable),
         }
@@ -193,7 +196,7 @@ class ErasureJob:
 def erasure_job(
     database: Database, configured: Mapping[str, Store], owner: str, clock: Callable[[], float] = time.time
 ) -> ErasureJob:
-    """Create the job over a database; `configured` are the stores whose parked webhooks can be decrypted."""
+    """Create the job over a database; parked webhooks can be decrypted only for the `configured` stores."""
     lease = Lease(database, "erasing", LEASE_SECONDS)
     lookup = PersonalDataLookup(database, configured)
     return ErasureJob(lookup, Erasure(database), DataRequestStore(database), lease, owner, clock)

@@ -1,4 +1,4 @@
-"""All that is kept of a person, for themselves: nothing masked. Raises CannotStore."""
+"""Export of all data stored about a person, unmasked, to be handed to them. Raises CannotStore."""
 
 import base64
 from collections.abc import Iterator
@@ -21,17 +21,19 @@ _LINE = ("store", "topic", "object_key", "order_number", "delivery", "outcome", 
 
 
 class Export:
-    """What is found of a person, as values that become JSON."""
+    """Reads the data of a person as JSON-compatible values."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def of(self, store: str, person: DataSubject, found: PersonalData, shop: Store | None) -> Iterator[dict[str, Any]]:
-        """Events, the ledger's lines about the same orders, what browsers told, and parked webhooks; by `kind`."""
+    def records(
+        self, store: str, person: DataSubject, found: PersonalData, shop: Store | None
+    ) -> Iterator[dict[str, Any]]:
+        """Yield events, ledger lines about the same orders, browser signals and parked webhooks, each with a `kind`."""
         keys = set(person.object_keys)
-        for some in in_chunks([*found.waiting, *found.finished]):
+        for ids in in_chunks([*found.waiting, *found.finished]):
             with self._database.read() as connection:
-                rows = connection.execute(sa.select(events).where(events.c.id.in_(some)).order_by(events.c.id)).all()
+                rows = connection.execute(sa.select(events).where(events.c.id.in_(ids)).order_by(events.c.id)).all()
             for row in rows:
                 keys.add(row.object_key)
                 yield _event(row)
@@ -41,41 +43,47 @@ class Export:
                 lines = connection.execute(about.order_by(ledger.c.id)).all()
             yield from (_line(line) for line in lines)
         for tokens in in_chunks(found.checkouts):
-            told = sa.select(signals).where(signals.c.store == store, signals.c.token.in_(tokens))
+            query = sa.select(signals).where(signals.c.store == store, signals.c.token.in_(tokens))
             with self._database.read() as connection:
-                rows = connection.execute(told).all()
-            yield from ({"kind": "browser", **row._mapping, "seen_at": _at(row.seen_at)} for row in rows)
+                rows = connection.execute(query).all()
+            yield from ({"kind": "browser", **row._mapping, "seen_at": _iso(row.seen_at)} for row in rows)
         for number in found.parked if shop else ():
             with self._database.read() as connection:
                 item = connection.execute(sa.select(parked).where(parked.c.id == number)).first()
             if item and shop:
                 body = decrypt(item.sealed, shop).body
-                yield {"kind": "parked", "store": store, "topic": item.topic, "reason": item.reason, **_readable(body)}
+                yield {
+                    "kind": "parked",
+                    "store": store,
+                    "topic": item.topic,
+                    "reason": item.reason,
+                    **_body_field(body),
+                }
 
 
 def exported(database: Database, records: PersonalDataLookup, store: str, person: DataSubject) -> Iterator[bytes]:
-    """Yield everything that is kept of a person as JSON lines. Raises CannotStore."""
+    """Yield all data stored about a person as JSON lines. Raises CannotStore."""
     found, shop = records.find(store, person), records.configured.get(store)
-    for item in Export(database).of(store, person, found, shop):
+    for item in Export(database).records(store, person, found, shop):
         yield msgspec.json.encode(item)
 
 
 def _event(row: sa.Row[Any]) -> dict[str, Any]:
-    told = {name: getattr(row, name) for name in _EVENT} | {name: _at(getattr(row, name)) for name in _TIMES}
-    return {"kind": "event", **told, "payload": msgspec.Raw(row.payload) if row.payload else None}
+    columns = {name: getattr(row, name) for name in _EVENT} | {name: _iso(getattr(row, name)) for name in _TIMES}
+    return {"kind": "event", **columns, "payload": msgspec.Raw(row.payload) if row.payload else None}
 
 
 def _line(row: sa.Row[Any]) -> dict[str, Any]:
-    told = {name: getattr(row, name) for name in _LINE}
-    return {"kind": "webhook", **told, "received_at": _at(row.received_at)}
+    columns = {name: getattr(row, name) for name in _LINE}
+    return {"kind": "webhook", **columns, "received_at": _iso(row.received_at)}
 
 
-def _readable(body: bytes) -> dict[str, Any]:
+def _body_field(body: bytes) -> dict[str, Any]:
     try:
         return {"body": body.decode()}
     except UnicodeDecodeError:
         return {"body_base64": base64.b64encode(body).decode()}
 
 
-def _at(seconds: float | None) -> str | None:
+def _iso(seconds: float | None) -> str | None:
     return None if seconds is None else iso_second(seconds)

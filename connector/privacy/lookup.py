@@ -1,7 +1,4 @@
-"""What is kept of a person, found by their hashes and ids, in events and in parked bodies. Nothing is changed here.
-
-Raises CannotStore.
-"""
+"""Read-only search for the data stored about a person, by their hashes and ids. Raises CannotStore."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,27 +14,30 @@ from connector.storage.database import Database
 from connector.storage.tables import events, identities, signals, stores
 
 T = TypeVar("T")
-CHUNK = 500  # rows a statement
-PAGE = 50  # parked bodies in memory at once; each may have megabytes
+CHUNK = 500  # rows per statement
+PAGE = 50  # parked bodies in memory at once; each can have megabytes
 PERSONAL = ("payload", "email", "phone", "external_id")
 
 
 @dataclass(frozen=True, slots=True)
 class PersonalData:
-    """Rows about a person in one store: events by whether they wait, and parked bodies by whether they open."""
+    """Ids of the rows about a person in one store.
+
+    `unopenable` are parked bodies that no configured secret decrypts, so they may name the person.
+    """
 
     waiting: tuple[int, ...] = ()
     finished: tuple[int, ...] = ()
     parked: tuple[int, ...] = ()
     unopenable: tuple[int, ...] = ()
-    checkouts: tuple[str, ...] = ()  # tokens of those that a browser has told of
+    checkouts: tuple[str, ...] = ()  # tokens of checkouts with browser signals
 
     def __bool__(self) -> bool:
         return bool(self.waiting or self.finished or self.parked or self.unopenable or self.checkouts)
 
 
 class PersonalDataLookup:
-    """All that is kept, as one who looks for a person sees it. `configured` are the stores whose secrets are known."""
+    """Finds the data of a person. `configured` are the stores whose secrets are known."""
 
     def __init__(self, database: Database, configured: Mapping[str, Store]) -> None:
         self._database = database
@@ -45,56 +45,56 @@ class PersonalDataLookup:
         self._queries = OutboxQueries(database)
 
     def stores(self) -> list[str]:
-        """All that were ever started here, and so may have left something."""
+        """Return the names of all stores that were ever configured, and so can have data."""
         with self._database.read() as connection:
             return sorted({*connection.execute(sa.select(stores.c.name)).scalars(), *self.configured})
 
     def find(self, store: str, person: DataSubject) -> PersonalData:
-        """What is kept of a person in a store."""
+        """Return the data stored about a person in a store."""
         with self._database.read() as connection:
             ids, tokens = self._events_of(connection, store, person)
-            waiting, finished = self._left(connection, ids)
-            told = self._told(connection, store, tokens)
+            waiting, finished = self._with_personal_data(connection, ids)
+            checkouts = self._with_signals(connection, store, tokens)
         named, unopenable = self._parked_of(store, person)
-        return PersonalData(tuple(waiting), tuple(finished), tuple(named), tuple(unopenable), tuple(told))
+        return PersonalData(tuple(waiting), tuple(finished), tuple(named), tuple(unopenable), tuple(checkouts))
 
     def _events_of(self, connection: sa.Connection, store: str, person: DataSubject) -> tuple[set[int], set[str]]:
-        """Numbers of events, and tokens of checkouts.
+        """Return the ids of the person's events and the tokens of their checkouts.
 
-        All that is about the same order, checkout or customer is about the same person: an event may lack the e-mail
-        that its neighbour has. So is an event of the checkout that the order came from, where that is known.
+        All events about the same order, checkout or customer are theirs, because one event can lack the e-mail that
+        another one has; so are the events of the checkout that led to an order, if it is known.
         """
-        theirs = dict(self._by_hash(connection, store, person))
-        ids, keys = {*theirs}, {*theirs.values(), *person.object_keys}
+        by_hash = dict(self._by_hash(connection, store, person))
+        ids, keys = {*by_hash}, {*by_hash.values(), *person.object_keys}
         keys |= set(self._keys_by_more_hashes(connection, store, person))
-        for some in in_chunks(sorted(keys - {""})):
-            about = (events.c.store == store, events.c.object_key.in_(some))
+        for object_keys in in_chunks(sorted(keys - {""})):
+            about = (events.c.store == store, events.c.object_key.in_(object_keys))
             ids |= set(connection.execute(sa.select(events.c.id).where(*about)).scalars())
         tokens = {key.removeprefix("checkout:") for key in keys if key.startswith("checkout:")}
         for numbers in in_chunks(sorted(ids)):
             known = sa.select(events.c.checkout).where(events.c.id.in_(numbers), events.c.checkout.is_not(None))
             tokens |= set(connection.execute(known).scalars())
-        for some in in_chunks(sorted(tokens)):
-            same = (events.c.store == store, events.c.checkout.in_(some))
+        for checkouts in in_chunks(sorted(tokens)):
+            same = (events.c.store == store, events.c.checkout.in_(checkouts))
             ids |= set(connection.execute(sa.select(events.c.id).where(*same)).scalars())
         return ids, tokens
 
-    def _left(self, connection: sa.Connection, ids: set[int]) -> tuple[list[int], list[int]]:
-        """Of these events those with anything personal in them that wait, and those that have ended."""
+    def _with_personal_data(self, connection: sa.Connection, ids: set[int]) -> tuple[list[int], list[int]]:
+        """Return those of the events that still have personal data: the waiting and the finished ones."""
         found: tuple[list[int], list[int]] = ([], [])
-        for some in in_chunks(sorted(ids)):
-            query = sa.select(events.c.id, events.c.settled_at).where(events.c.id.in_(some), something_left())
+        for chunk in in_chunks(sorted(ids)):
+            query = sa.select(events.c.id, events.c.settled_at).where(events.c.id.in_(chunk), something_left())
             for row in connection.execute(query.order_by(events.c.id)):
                 found[row.settled_at is not None].append(row.id)
         return found
 
-    def _told(self, connection: sa.Connection, store: str, tokens: set[str]) -> list[str]:
-        """Those of the checkouts that a browser has told of."""
-        told: list[str] = []
-        for some in in_chunks(sorted(tokens)):
-            query = sa.select(signals.c.token).where(signals.c.store == store, signals.c.token.in_(some))
-            told += connection.execute(query).scalars()
-        return told
+    def _with_signals(self, connection: sa.Connection, store: str, tokens: set[str]) -> list[str]:
+        """Return those of the checkouts that have browser signals."""
+        found: list[str] = []
+        for chunk in in_chunks(sorted(tokens)):
+            query = sa.select(signals.c.token).where(signals.c.store == store, signals.c.token.in_(chunk))
+            found += connection.execute(query).scalars()
+        return found
 
     def _keys_by_more_hashes(self, connection: sa.Connection, store: str, person: DataSubject) -> Iterator[str]:
         digests = _bytes(person.emails | person.phones)
@@ -102,13 +102,13 @@ class PersonalDataLookup:
         yield from (row.object_key for row in connection.execute(query) if row.store == store)
 
     def _by_hash(self, connection: sa.Connection, store: str, person: DataSubject) -> Iterator[tuple[int, str]]:
-        """Numbers of events, and what they are about."""
+        """Yield the ids and object keys of events that have one of the person's hashes."""
         for column, digests in (
             (events.c.email, person.emails),
             (events.c.phone, person.phones),
             (events.c.external_id, person.external_ids),
         ):
-            # By the hash alone: with the store in the question a database may rather read all of the store's rows.
+            # By the hash alone: with the store in the condition a database may read all rows of the store instead.
             query = sa.select(events.c.id, events.c.store, events.c.object_key).where(column.in_(_bytes(digests)))
             for row in connection.execute(query):
                 if row.store == store:
@@ -123,18 +123,18 @@ class PersonalDataLookup:
                     shop = self.configured[store]
                     if mentions(person, item.topic, decrypt(item.sealed, shop).body, shop):
                         named.append(item.id)
-                except (KeyError, CannotDecrypt):  # nobody can say that it does not name them, nor ever use it
+                except (KeyError, CannotDecrypt):
                     unopenable.append(item.id)
         return named, unopenable
 
 
 def something_left() -> sa.ColumnElement[bool]:
-    """Whether anything of an event is to be erased."""
+    """Return the condition that an event waits or has personal data."""
     return sa.or_(events.c.settled_at.is_(None), *(events.c[name].is_not(None) for name in PERSONAL))
 
 
 def in_chunks(rows: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Some rows at a time."""
+    """Yield the rows in chunks of at most CHUNK."""
     for start in range(0, len(rows), CHUNK):
         yield rows[start : start + CHUNK]
 

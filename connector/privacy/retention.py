@@ -1,15 +1,15 @@
-"""Retention: what is old is erased in small batches while the relay runs, by one process at a time on any host.
+"""Retention: old data is erased in small batches while the relay runs, by one process at a time.
 
     payloads   of finished events, with the hashes of persons, after keep_payloads
-    keys       (pixel, event, event_id) 35 days later: longer than TikTok takes old events, so that no late or replayed
-               webhook is ever sent twice
-    ledger     and counters and tallies after keep_ledger
-    parked     bodies after keep_parked; their line in the ledger says so
-    arrivals   hourly numbers after 400 days
-    signals    of browsers, a day after the last one; anybody may send some, so only the latest MOST_SIGNALS
-    overdue    events of a suspended lane that have become too old to be sent end as expired
+    keys       (pixel, event, event_id) 35 days later: longer than TikTok accepts old events, so that no late or
+               replayed webhook is sent twice
+    ledger     with counters and tallies, after keep_ledger
+    parked     bodies after keep_parked; their ledger line says so
+    arrivals   hourly numbers of webhooks, after 400 days
+    signals    of browsers, a day after the last one; at most the latest MOST_SIGNALS, because anybody can send them
+    overdue    events of a suspended lane that have become too old to be sent, end as expired
 
-What waits to be sent is never erased, nor are the rows of a store that is no longer configured before they are sent.
+Events that wait to be sent are never erased, even if their store is no longer configured.
 """
 
 import logging
@@ -37,23 +37,23 @@ from connector.storage.tables import arrivals, counters, events, lanes, ledger, 
 
 log = logging.getLogger("connector.privacy.retention")
 
-BATCH = 500  # rows a transaction
-PAUSE = 0.2  # seconds between transactions, so that webhooks always find a gap
+BATCH = 500  # rows per transaction
+PAUSE = 0.2  # seconds between transactions, so that webhooks get the write lock
 EVERY = 600.0  # seconds between rounds
 LEASE_SECONDS = 300.0  # renewed before every batch
-KEY_OUTLIVES = 35 * 24 * 3600.0
-ARRIVALS_KEPT = 400 * 24 * 3600.0
-SIGNALS_KEPT = 24 * 3600.0
-# A flood fills no disk then: some 2 GB if all are as large as they can be. No event waits longer than minutes, in which
-# the limits of `connector.signals.collector` let a tenth of it through.
+KEY_OUTLIVES = 35 * 24 * 3600.0  # seconds
+ARRIVALS_KEPT = 400 * 24 * 3600.0  # seconds
+SIGNALS_KEPT = 24 * 3600.0  # seconds
+# Limits a flood to about 2 GB, if all signals are of the largest size. Events wait for minutes at most, and in minutes
+# the limits of `connector.signals.collector` admit a tenth of this number.
 MOST_SIGNALS = 250_000
-TOO_OLD = "older than max_event_age while TikTok refused this pixel"
+TOO_OLD = "older than max_event_age while TikTok rejected this pixel"
 BODY_DELETED = " (its body is no longer kept)"
 
 
 @dataclass(frozen=True, slots=True)
 class RetentionPolicy:
-    """How long data is kept, in seconds."""
+    """Retention periods in seconds."""
 
     payloads: float
     ledger: float
@@ -67,7 +67,7 @@ class RetentionPolicy:
 
 
 class RetentionStore:
-    """Erases what is old: each method at most BATCH rows in one short transaction, and returns their number."""
+    """Erases old data: each method erases at most BATCH rows in one short transaction, and returns their number."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -78,8 +78,8 @@ class RetentionStore:
         old = (events.c.settled_at < before, events.c.settled_at.is_not(None), events.c.payload.is_not(None))
         empty = dict.fromkeys(("payload", "email", "phone", "external_id"))
         with self._database.write() as connection:
-            ids = self._some(connection, events, *old, order=events.c.settled_at)
-            # Asked again: meanwhile a replay may have made it due.
+            ids = self._select_batch(connection, events, *old, order=events.c.settled_at)
+            # Checked again, because a replay may have made it due meanwhile.
             still = (events.c.id.in_(ids), events.c.settled_at < before)
             connection.execute(sa.update(events).where(*still).values(empty))
             forget_identities(connection, ids)
@@ -89,21 +89,21 @@ class RetentionStore:
         """Delete finished events whose payload is erased already."""
         old = (events.c.settled_at < before, events.c.settled_at.is_not(None), events.c.payload.is_(None))
         with self._database.write() as connection:
-            ids = self._some(connection, events, *old, order=events.c.settled_at)
+            ids = self._select_batch(connection, events, *old, order=events.c.settled_at)
             connection.execute(sa.delete(events).where(events.c.id.in_(ids)))
         return len(ids)
 
     def forget_lines(self, before: float) -> int:
         """Delete ledger lines."""
         with self._database.write() as connection:
-            ids = self._some(connection, ledger, ledger.c.received_at < before, order=ledger.c.received_at)
+            ids = self._select_batch(connection, ledger, ledger.c.received_at < before, order=ledger.c.received_at)
             connection.execute(sa.delete(ledger).where(ledger.c.id.in_(ids)))
         return len(ids)
 
     def forget_parked(self, before: float) -> int:
-        """Delete parked bodies, and note it in their ledger lines."""
+        """Delete parked bodies, and say so in their ledger lines."""
         with self._database.write() as connection:
-            ids = self._some(connection, parked, parked.c.parked_at < before, order=parked.c.parked_at)
+            ids = self._select_batch(connection, parked, parked.c.parked_at < before, order=parked.c.parked_at)
             gone = sa.select(parked.c.id).where(
                 parked.c.id.in_(ids),
                 *(ledger.c[name] == parked.c[name] for name in ("store", "topic", "body_sha256")),
@@ -122,17 +122,17 @@ class RetentionStore:
         return self._forget_hours(tables.tallies, before)
 
     def forget_arrivals(self, before: float) -> int:
-        """Delete the hourly numbers of webhooks."""
+        """Delete hourly numbers of webhooks."""
         return self._forget_hours(arrivals, before)
 
     def forget_signals(self, before: float, after: float = 0) -> int:
-        """Delete signals that were last seen between these two moments."""
+        """Delete signals last seen in this period (Unix seconds)."""
         key = sa.tuple_(signals.c.store, signals.c.token)
         old = sa.and_(signals.c.seen_at < before, signals.c.seen_at > after)
         with self._database.write() as connection:
             query = sa.select(signals.c.store, signals.c.token).where(old)
             found = connection.execute(query.order_by(signals.c.seen_at).limit(BATCH)).all()
-            # Asked again: meanwhile another beacon may have come.
+            # Checked again, because another beacon may have arrived meanwhile.
             still = (key.in_([tuple(row) for row in found]), old)
             connection.execute(sa.delete(signals).where(*still))
         return len(found)
@@ -148,18 +148,18 @@ class RetentionStore:
         with self._database.write() as connection:
             hours = sa.select(table.c.hour).where(table.c.hour < before).order_by(table.c.hour)
             found = connection.execute(hours.limit(BATCH)).scalars().all()
-            # Whole hours: a store has few topics.
+            # All rows of these hours, more than BATCH: a store has few topics.
             connection.execute(sa.delete(table).where(table.c.hour.in_(set(found))))
         return len(found)
 
-    def expire_refused(self, store: Store, now: float) -> int:
+    def expire_suspended(self, store: Store, now: float) -> int:
         """Expire events of a suspended lane that have become too old. Test events have no age limit."""
         age = store.max_event_age.total_seconds()
-        refused = sa.select(lanes.c.pixel).where(lanes.c.store == store.name, lanes.c.denied_since.is_not(None))
+        suspended = sa.select(lanes.c.pixel).where(lanes.c.store == store.name, lanes.c.denied_since.is_not(None))
         old = (events.c.state == "due", events.c.due_at < now, unleased(now), events.c.occurred_at < now - age)
-        mine = (events.c.store == store.name, events.c.pixel.in_(refused), events.c.test_code == "")
+        of_lanes = (events.c.store == store.name, events.c.pixel.in_(suspended), events.c.test_code == "")
         with self._database.write() as connection:
-            ids = self._some(connection, events, *mine, *old, order=events.c.due_at)
+            ids = self._select_batch(connection, events, *of_lanes, *old, order=events.c.due_at)
             ended = {"state": "expired", "settled_at": now, "lease_owner": None, "message": TOO_OLD}
             expired = sa.update(events).where(events.c.id.in_(ids), *old).values(ended)
             gone = connection.execute(expired.returning(events.c.pixel, events.c.event)).all()
@@ -167,34 +167,34 @@ class RetentionStore:
             event_stats.add_counts(connection, int(now) // HOUR * HOUR, number)
         return len(ids)
 
-    def _some(
+    def _select_batch(
         self, connection: sa.Connection, table: sa.Table, *where: sa.ColumnElement[bool], order: sa.Column[float]
     ) -> list[int]:
         query = sa.select(table.c.id).where(*where).order_by(order).limit(BATCH)
-        if self._database.is_postgresql:  # what a relay or a webhook holds just now is left for the next batch
+        if self._database.is_postgresql:  # rows locked by a relay or a webhook are left for the next batch
             query = query.with_for_update(skip_locked=True)
         return list(connection.execute(query).scalars())
 
 
 class RetentionJob:
-    """Erases what is old every `EVERY` seconds while the relay runs. `clock` gives Unix seconds."""
+    """Erases old data every `EVERY` seconds while the relay runs. `clock` returns Unix seconds."""
 
     def __init__(
         self,
         retention: RetentionStore,
-        kept: RetentionPolicy,
+        policy: RetentionPolicy,
         stores: Mapping[str, Store],
         owner: str,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._retention = retention
-        self._kept = kept
+        self._policy = policy
         self._stores = stores
         self._owner = owner
         self._clock = clock
 
     def run(self, stop: Event, first: float = 30.0) -> None:
-        """Work until `stop` is set; the first round comes after `first` seconds."""
+        """Run until `stop` is set; the first round begins after `first` seconds."""
 
         def work() -> None:
             if done := {name: number for name, number in self.round(stop).items() if number}:
@@ -206,30 +206,30 @@ class RetentionJob:
         self._retention.lease.release(self._owner)
 
     def round(self, stop: Event) -> dict[str, int]:
-        """Erase all that is old now; return how many rows of what. Does nothing while another holds the lease."""
+        """Erase all old data; return the number of rows by step. Does nothing while another process holds the lease."""
         done: dict[str, int] = {}
-        for name, some in self._chores():
+        for name, erase_batch in self._steps():
             done[name] = 0
             while not stop.is_set() and self._retention.lease.take(self._owner, self._clock()):
-                number = some()
+                number = erase_batch()
                 done[name] += number
                 if number < BATCH:
                     break
                 stop.wait(PAUSE)
         return done
 
-    def _chores(self) -> Iterator[tuple[str, Callable[[], int]]]:
-        now, kept, retention = self._clock(), self._kept, self._retention
+    def _steps(self) -> Iterator[tuple[str, Callable[[], int]]]:
+        now, policy, retention = self._clock(), self._policy, self._retention
         for store in self._stores.values():
-            yield f"events of {store.name} expired", partial(retention.expire_refused, store, now)
-        yield "payloads erased", partial(retention.erase_payloads, now - kept.payloads)
-        yield "keys forgotten", partial(retention.forget_keys, now - kept.payloads - KEY_OUTLIVES)
-        yield "parked webhooks dropped", partial(retention.forget_parked, now - kept.parked)
-        yield "ledger lines dropped", partial(retention.forget_lines, now - kept.ledger)
-        yield "counts dropped", partial(retention.forget_counts, now - kept.ledger)
-        yield "tallies dropped", partial(retention.forget_tallies, now - kept.ledger)
+            yield f"events of {store.name} expired", partial(retention.expire_suspended, store, now)
+        yield "payloads erased", partial(retention.erase_payloads, now - policy.payloads)
+        yield "keys forgotten", partial(retention.forget_keys, now - policy.payloads - KEY_OUTLIVES)
+        yield "parked webhooks dropped", partial(retention.forget_parked, now - policy.parked)
+        yield "ledger lines dropped", partial(retention.forget_lines, now - policy.ledger)
+        yield "counts dropped", partial(retention.forget_counts, now - policy.ledger)
+        yield "tallies dropped", partial(retention.forget_tallies, now - policy.ledger)
         yield "hourly numbers dropped", partial(retention.forget_arrivals, now - ARRIVALS_KEPT)
         yield "signals dropped", partial(retention.forget_signals, now - SIGNALS_KEPT)
-        # Of a clock that had jumped: it would be personal data without an end.
+        # Written by a clock that had jumped; without this they would be kept for ever.
         yield "signals of the future dropped", partial(retention.forget_signals, math.inf, now + SIGNALS_KEPT)
         yield "signals of a flood dropped", partial(retention.forget_signals_beyond, MOST_SIGNALS)

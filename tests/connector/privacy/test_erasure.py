@@ -457,7 +457,7 @@ class TestAround:
 
         bench.eraser.run(Thrice())
         assert bench.kept() == set()
-        assert "is done (events that waited: 1)" in caplog.text
+        assert "is done (waiting events: 1)" in caplog.text
         assert ANN.person.email not in caplog.text
 
     def test_housekeeping_forgets_further_hashes_with_the_payload(self, bench: Bench) -> None:
