@@ -52,10 +52,10 @@ def backfill(store: str, since: str, until: str | None, dry_run: bool) -> None:
     period = (start, end if until else datetime.max.replace(tzinfo=UTC))
     history = _history(config.database_url, chosen, period, dry_run)
     stopped = _read(history, chosen, start, now)
-    if stopped and not history.tally.found:
+    if stopped and not history.summary.found:
         fail(stopped if f"store {chosen.name}" in stopped else f"store {chosen.name}: {stopped}")
     click.echo(f"{chosen.name}, {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC:")
-    for line in format_summary(history.tally, dry_run):
+    for line in format_summary(history.summary, dry_run):
         click.echo(line)
     if stopped:
         fail(f"store {chosen.name}: incomplete: {stopped}; then run it again")
@@ -108,13 +108,13 @@ def _read(history: "HistoryImport", store: "Store", start: datetime, now: dateti
 
 def format_summary(summary: "ImportSummary", dry_run: bool) -> list[str]:
     """Return the lines that describe the result of a backfill."""
-    from connector.sync.backfill import counted
+    from connector.sync.backfill import describe_counts
 
-    queued = f"{counted(summary.queued) or '0'} {'would be queued' if dry_run else 'queued'}"
+    queued = f"{describe_counts(summary.queued) or '0'} {'would be queued' if dry_run else 'queued'}"
     drafts = "draft or the like" if summary.empty == 1 else "drafts and the like"
     lines = [
         f"  {summary.found} found",
-        f"  {summary.there} already stored",
+        f"  {summary.already_stored} already stored",
         f"  {queued} ({how_many(summary.events, 'event')})",
     ]
     for number, description in (

@@ -129,7 +129,7 @@ def _webhooks_of(
     store: "Store", action: "Action", base: str, dry_run: bool, memory: "RegisteredWebhooks | None"
 ) -> None:
     from connector.core.registry import installed_platforms
-    from connector.sync.registration import apply_plan, prepare, shown, why_not_to
+    from connector.sync.registration import apply_plan, prepare, redact_url, why_not_to
 
     platform = installed_platforms()[store.platform]
     shop_api, plan = prepare(store, platform, base, action)
@@ -139,8 +139,8 @@ def _webhooks_of(
     for line in plan.lines if dry_run else apply_plan(plan.lines, shop_api, store.webhook_secrets[0]):
         if memory:
             database(partial(memory.note, store.name, line, time.time()))
-        done = f"{'would be ' if dry_run else ''}{line.deed}" if line.deed else ""
-        click.echo(f"  {line.topic:<36}{line.state:<14}{done:<18}{shown(line.url)}")
+        done = f"{'would be ' if dry_run else ''}{line.change}" if line.change else ""
+        click.echo(f"  {line.topic:<36}{line.state:<14}{done:<18}{redact_url(line.url)}")
     if plan.others:
         theirs = how_many(plan.others, "more is not ours and stays as it is", "more are not ours and stay as they are")
         click.echo(f"  {theirs}")

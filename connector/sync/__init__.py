@@ -1,1 +1,1 @@
-"""Through the shop's own API: its webhooks registered and repaired, its history compared with what arrived."""
+"""Work through a shop's API: registers and repairs its webhooks, and imports orders whose webhooks did not arrive."""

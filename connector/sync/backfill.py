@@ -1,7 +1,7 @@
-"""A shop's own history, through the same way as its webhooks: page → examine → outbox, with a tally.
+"""Import of a shop's history, processed like webhooks: page → examine → outbox, with a summary.
 
-The outbox's key alone decides what is new, so what came by webhook, or was walked before, is not sent again. What was
-walked is no arrival: its ledger lines bear "backfill" or "reconcile" where a webhook's bear its delivery.
+The outbox's unique key decides which events are new, so an event that came by webhook or by an earlier import is not
+sent again. In the ledger, the delivery of an import is "backfill" or "reconcile", and is not counted as a webhook.
 """
 
 from collections import Counter
@@ -29,46 +29,50 @@ from connector.storage.tables import events, ledger
 
 ImportKind = Literal["backfill", "reconcile"]
 Kind = Literal["order", "customer"]
-SAID: Mapping[ImportKind, str] = {
+LEDGER_REASONS: Mapping[ImportKind, str] = {
     "backfill": "from the shop's history, by backfill",
-    "reconcile": "from the shop's history: no webhook had brought it",
+    "reconcile": "from the shop's history: its webhook had not arrived",
 }
 
 
 @dataclass(slots=True)
 class ImportSummary:
-    """What a walk came to, in orders and customers unless said otherwise."""
+    """The result of an import, in numbers of orders and customers unless said otherwise."""
 
     found: int = 0
-    there: int = 0  # nothing new in them
+    already_stored: int = 0  # with nothing new
     queued: Counter[Kind] = field(default_factory=Counter)
-    events: int = 0  # that are queued
-    outside: int = 0  # changed in the time that was asked for, but happened at another
-    empty: int = 0  # drafts and the like, in which nothing has happened
+    events: int = 0  # events queued
+    outside: int = 0  # changed in the requested period, but happened outside it
+    empty: int = 0  # drafts and the like, without an event yet
     skipped: int = 0
     parked: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)  # why milestones were skipped, and bodies parked
-    withheld: set[str] = field(default_factory=set)  # orders that do not say who bought, since the last one that did
+    reasons: Counter[str] = field(default_factory=Counter)  # of skipped milestones and parked bodies
+    withheld: set[str] = field(default_factory=set)  # orders without personal data since the last one that had some
 
 
 class KnownRecords:
-    """What the database knows already, asked for a page at a time."""
+    """Looks up what the database already has, one page at a time."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def known(self, items: Collection[OutboundEvent]) -> set[tuple[str, str, str]]:
-        """Those of these events that are there, as (pixel, event, event_id)."""
+        """Return the keys (pixel, event, event_id) of those events that are already stored."""
         if not items:
             return set()
         key = (events.c.pixel, events.c.event, events.c.event_id)
-        asked = ({item.pixel.code for item in items}, {item.event for item in items}, {item.event_id for item in items})
-        query = sa.select(*key).where(*(column.in_(values) for column, values in zip(key, asked, strict=True)))
+        wanted = (
+            {item.pixel.code for item in items},
+            {item.event for item in items},
+            {item.event_id for item in items},
+        )
+        query = sa.select(*key).where(*(column.in_(values) for column, values in zip(key, wanted, strict=True)))
         with self._database.read() as connection:
             return {(row[0], row[1], row[2]) for row in connection.execute(query)}
 
-    def told(self, store: str, keys: Collection[str]) -> set[tuple[str, str]]:
-        """The ledger's reasons by order or customer, as (object_key, reason); (object_key, "") for what was sent."""
+    def reasons(self, store: str, keys: Collection[str]) -> set[tuple[str, str]]:
+        """Return (object_key, reason) for ledger lines about these orders or customers, (object_key, "") for events."""
         if not keys:
             return set()
         lines = sa.select(ledger.c.object_key, ledger.c.reason).where(
@@ -82,10 +86,10 @@ class KnownRecords:
 
 
 class HistoryImport:
-    """One store's history, page by page. Raises ShopApiError, CannotStore.
+    """Imports one store's history, page by page. Raises ShopApiError, CannotStore.
 
-    `walk` names it in the ledger; `go_live` is the moment before which an order is history and not sent. Events outside
-    `between` are left out. With `dry_run` nothing is stored.
+    `kind` is the delivery in the ledger. Orders before `go_live` and events outside `between` are not sent. With
+    `dry_run` nothing is stored.
     """
 
     def __init__(
@@ -94,70 +98,70 @@ class HistoryImport:
         platform: Platform,
         outbox: Outbox,
         known: KnownRecords,
-        walk: ImportKind,
+        kind: ImportKind,
         go_live: datetime,
         between: tuple[datetime, datetime] | None = None,
         dry_run: bool = False,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self.tally = ImportSummary()
+        self.summary = ImportSummary()
         self._store = store
         self._platform = platform
         self._outbox = outbox
-        self._memory = known
-        self._walk: ImportKind = walk
+        self._known = known
+        self._kind: ImportKind = kind
         self._go_live = go_live
         self._between = between
         self._dry_run = dry_run
         self._clock = clock
-        self._taken: set[bytes] = set()
+        self._seen: set[bytes] = set()
 
     def orders(self, shop_api: ShopApi, since: datetime, until: datetime) -> Iterator[Page]:
-        """Handle the orders that changed in [since, until], if any are sent; each page is returned when it is done.
+        """Import the orders modified in [since, until], if the store sends order events; yield each page when done.
 
-        By change, not by creation: an order paid today may be a month old.
+        By modification time, because an order paid today can be a month old.
         """
         if {"order_placed", "order_paid"} & set(self._store.sent):
             for page in shop_api.orders(since, until, "modified"):
-                self._take(page)
+                self._import(page)
                 yield page
 
     def customers(self, shop_api: ShopApi, since: datetime, until: datetime) -> Iterator[Page]:
-        """Handle the customers who registered in [since, until], if they are sent."""
+        """Import the customers registered in [since, until], if the store sends them; yield each page when done."""
         if "customer_registered" in self._store.sent:
             for page in shop_api.customers(since, until):
-                self._take(page)
+                self._import(page)
                 yield page
 
     # --- one page -------------------------------------------------------------------------------------------
 
-    def _take(self, page: Page) -> None:
+    def _import(self, page: Page) -> None:
         now = self._clock()
-        # One may come twice, where pages overlap.
+        # Pages can overlap.
         bodies = {body_sha256(body): body for body in page.bodies}
         webhooks = [
-            Webhook(page.topic, body, now, delivery=self._walk)
+            Webhook(page.topic, body, now, delivery=self._kind)
             for digest, body in bodies.items()
-            if digest not in self._taken
+            if digest not in self._seen
         ]
-        self._taken.update(bodies)
-        looked = [(webhook, self._look(webhook, now)) for webhook in webhooks]
-        examined = [(webhook, examination) for webhook, examination in looked if examination is not None]
-        known = self._memory.known([event for _, examination in examined for event in examination.events])
+        self._seen.update(bodies)
+        examinations = [(webhook, self._examine(webhook, now)) for webhook in webhooks]
+        examined = [(webhook, examination) for webhook, examination in examinations if examination is not None]
+        known = self._known.known([event for _, examination in examined for event in examination.events])
         only_skipped = {examination.object_key for _, examination in examined if not examination.events}
-        told = self._memory.told(self._store.name, only_skipped - {""})
+        reasons = self._known.reasons(self._store.name, only_skipped - {""})
         for webhook, examination in examined:
-            self._note_who(examination)
-            self.tally.reasons.update(f"{skip.milestone}: {skip.reason}" for skip in examination.skipped)
+            self._note_withheld(examination)
+            self.summary.reasons.update(f"{skip.milestone}: {skip.reason}" for skip in examination.skipped)
             if examination.events:
-                self._offer(webhook, examination, known)
+                self._queue(webhook, examination, known)
             elif examination.skipped:
-                self.tally.skipped += 1
-                self._tell(webhook, examination, told)
+                self.summary.skipped += 1
+                self._record_skipped(webhook, examination, reasons)
 
-    def _look(self, webhook: Webhook, now: datetime) -> Examination | None:
-        """Examine a body, its events limited to `between`; None if nothing is left to do about it."""
-        self.tally.found += 1
+    def _examine(self, webhook: Webhook, now: datetime) -> Examination | None:
+        """Examine a body and limit its events to `between`; return None if there is nothing left to store."""
+        self.summary.found += 1
         try:
             examination = examine(webhook, self._platform, self._store, now, self._go_live)
         except (InvalidPayload, NotJson) as error:
@@ -167,33 +171,33 @@ class HistoryImport:
             self._park(webhook, internal_error(error))
             return None
         if not examination.events and not examination.skipped:
-            self.tally.empty += 1
+            self.summary.empty += 1
             return None
         if self._between is None or not examination.events:
             return examination
         start, end = self._between
         within = tuple(item for item in examination.events if start <= item.occurred_at <= end)
         if not within:
-            self.tally.outside += 1
+            self.summary.outside += 1
             return None
         return replace(examination, events=within)
 
-    def _offer(self, webhook: Webhook, examination: Examination, known: set[tuple[str, str, str]]) -> None:
+    def _queue(self, webhook: Webhook, examination: Examination, known: set[tuple[str, str, str]]) -> None:
         new = sum((item.pixel.code, item.event, item.event_id) not in known for item in examination.events)
         if new and not self._dry_run:
-            # Asked all the same, as its webhook may just have come.
-            reason = f"{SAID[self._walk]}; {examination.reason}".rstrip("; ")
+            # Only the outbox knows the number that is new: a webhook may just have arrived.
+            reason = f"{LEDGER_REASONS[self._kind]}; {examination.reason}".rstrip("; ")
             new = self._outbox.record(self._decision(webhook, examination, reason))
         if not new:
-            self.tally.there += 1
+            self.summary.already_stored += 1
             return
-        self.tally.events += new
-        self.tally.queued["customer" if examination.object_key.startswith("customer:") else "order"] += 1
+        self.summary.events += new
+        self.summary.queued["customer" if examination.object_key.startswith("customer:") else "order"] += 1
 
-    def _tell(self, webhook: Webhook, examination: Examination, told: set[tuple[str, str]]) -> None:
-        """A ledger line, so that `events show` knows why; but none twice, nor about what was sent."""
+    def _record_skipped(self, webhook: Webhook, examination: Examination, reasons: set[tuple[str, str]]) -> None:
+        """Record why an order was skipped, unless that is recorded already or the order has events."""
         key = examination.object_key
-        if not {(key, examination.reason), (key, "")} & told and not self._dry_run:
+        if not {(key, examination.reason), (key, "")} & reasons and not self._dry_run:
             self._outbox.record(self._decision(webhook, examination, examination.reason))
 
     def _decision(self, webhook: Webhook, examination: Examination, reason: str) -> Decision:
@@ -201,20 +205,20 @@ class HistoryImport:
         return replace(made, reason=reason[:1000])
 
     def _park(self, webhook: Webhook, reason: str) -> None:
-        self.tally.parked += 1
-        self.tally.reasons[reason] += 1
+        self.summary.parked += 1
+        self.summary.reasons[reason] += 1
         if not self._dry_run:
-            self._outbox.park(parked_webhook(webhook, self._store, reason), self._walk)
+            self._outbox.park(parked_webhook(webhook, self._store, reason), self._kind)
 
-    def _note_who(self, examination: Examination) -> None:
+    def _note_withheld(self, examination: Examination) -> None:
         if PERSONAL_DATA_WITHHELD in examination.reason:
-            self.tally.withheld.add(examination.object_key)
+            self.summary.withheld.add(examination.object_key)
         elif any(item.email or item.phone for item in examination.events):
-            self.tally.withheld.clear()
+            self.summary.withheld.clear()
 
 
-def counted(queued: Counter[Kind]) -> str:
-    """How many of what, in words; "" if there are none."""
+def describe_counts(queued: Counter[Kind]) -> str:
+    """Return the numbers in words, "2 orders and 1 sign-up"; "" if all are 0."""
     names = {"order": "order", "customer": "sign-up"}
-    said = [how_many(number, names[kind]) for kind, number in sorted(queued.items(), reverse=True) if number]
-    return " and ".join(said)
+    parts = [how_many(number, names[kind]) for kind, number in sorted(queued.items(), reverse=True) if number]
+    return " and ".join(parts)

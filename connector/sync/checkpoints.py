@@ -1,4 +1,4 @@
-"""How far each store's history has been compared with what came by webhook. Unix seconds. Raises CannotStore."""
+"""Progress of the reconciliation of each store. Times are Unix seconds. Raises CannotStore."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,10 @@ from connector.storage.tables import reconciled
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """When a store's last round began, up to when everything has been looked at, and the gaps of the last days."""
+    """The start of a store's last round, the time up to which it is reconciled, and its recent gaps.
+
+    A gap is an order or sign-up whose webhook had not arrived; `gaps` counts them since `gaps_since`.
+    """
 
     tried_at: float
     upto: float
@@ -20,20 +23,20 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """The table's verbs."""
+    """Reads and writes the table `reconciled`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def last(self, store: str) -> Checkpoint | None:
-        """The last round, or None if there was none yet."""
+        """Return the last round, or None before the first one."""
         query = sa.select(*(reconciled.c[name] for name in Checkpoint.__dataclass_fields__))
         with self._database.read() as connection:
             row = connection.execute(query.where(reconciled.c.store == store)).first()
         return Checkpoint(*row) if row else None
 
     def begin(self, store: str, now: float, back: float) -> Checkpoint:
-        """A round begins; the first one counts all as looked at that is older than `back` seconds."""
+        """Store the start of a round. The first round of a store covers the last `back` seconds."""
         insert = self._database.insert(reconciled).values(store=store, tried_at=now, upto=now - back, gaps=0)
         begun = insert.on_conflict_do_update(index_elements=["store"], set_={"tried_at": now})
         columns = [reconciled.c[name] for name in Checkpoint.__dataclass_fields__]
@@ -41,16 +44,16 @@ class Checkpoints:
             return Checkpoint(*connection.execute(begun.returning(*columns)).one())
 
     def reach(self, store: str, upto: float) -> None:
-        """Everything that changed before then has been looked at."""
+        """Store that everything modified before `upto` is reconciled."""
         self._set(store, upto=upto)
 
     def count_gaps(self, store: str, number: int, now: float) -> None:
-        """So many had not come by webhook."""
+        """Add to the number of gaps."""
         since = sa.func.coalesce(reconciled.c.gaps_since, now)
         self._set(store, gaps=reconciled.c.gaps + number, gaps_since=since, gap_at=now)
 
     def forget_gaps(self, store: str) -> None:
-        """There have been none for long."""
+        """Reset the number of gaps."""
         self._set(store, gaps=0, gaps_since=None, gap_at=None)
 
     def _set(self, store: str, **values: object) -> None:

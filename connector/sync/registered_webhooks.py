@@ -1,4 +1,4 @@
-"""Which webhooks we made in the shops, one for each store and topic. Times are Unix seconds. Raises CannotStore."""
+"""The webhooks that the connector created in shops, one per store and topic. Unix seconds. Raises CannotStore."""
 
 import sqlalchemy as sa
 
@@ -9,36 +9,36 @@ from connector.sync.registration import PlannedWebhook
 
 
 class RegisteredWebhooks:
-    """The table's verbs."""
+    """Reads and writes the table `registered`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def note(self, store: str, line: PlannedWebhook, now: float) -> None:
-        """What `webhooks register`, `sync` or `delete` did about a webhook, or found done by an earlier one."""
+        """Store what `webhooks register`, `sync` or `delete` changed, or found already in place."""
         found = line.subscription
         if found is None:
             return
-        if line.deed == "deleted":
+        if line.change == "deleted":
             self.forget(store, found)
-        elif line.deed == "created" or (line.state == "in place" and found.by_us):
+        elif line.change == "created" or (line.state == "in place" and found.by_us):
             self.remember(store, found, now)
 
     def remember(self, store: str, made: Subscription, now: float) -> None:
-        """This webhook is ours; one that was made for the same topic before is not looked after any more."""
+        """Store a webhook that the connector created, in place of the previous one of its topic."""
         values = {"id": made.id, "url": made.url, "made_at": now}
         insert = self._database.insert(registered).values(store=store, topic=made.topic, **values)
         with self._database.write() as connection:
             connection.execute(insert.on_conflict_do_update(index_elements=["store", "topic"], set_=values))
 
     def forget(self, store: str, removed: Subscription) -> None:
-        """This webhook shall not be there; another one of its topic may."""
-        ours = (registered.c.store == store, registered.c.id == removed.id)
+        """Delete the record of a removed webhook, so that it is not created again."""
+        same = (registered.c.store == store, registered.c.id == removed.id)
         with self._database.write() as connection:
-            connection.execute(sa.delete(registered).where(*ours))
+            connection.execute(sa.delete(registered).where(*same))
 
     def of(self, store: str) -> dict[str, Subscription]:
-        """A store's, by topic."""
+        """Return a store's webhooks by topic."""
         query = sa.select(registered).where(registered.c.store == store)
         with self._database.read() as connection:
             rows = connection.execute(query).all()

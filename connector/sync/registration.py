@@ -1,4 +1,4 @@
-"""A shop's webhooks as they are and as they should be: what to make and what to remove, and doing it."""
+"""Registration of a shop's webhooks: compares those it has with those it needs, and creates or deletes them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,108 +14,106 @@ Action = Literal["list", "register", "delete", "sync"]
 State = Literal["in place", "missing", "switched off", "double", "old address", "not needed"]
 Change = Literal["", "created", "deleted"]
 
-# What leads to the wanted state without taking anything away from another server of ours, such as one for trials.
+# The changes that register all webhooks without touching those of another connector, such as a staging server.
 _REGISTER: dict[State, Change] = {"missing": "created", "switched off": "deleted", "double": "deleted"}
-_DEEDS: dict[Action, dict[State, Change]] = {
+_CHANGES: dict[Action, dict[State, Change]] = {
     "list": {},
     "register": _REGISTER,
     "sync": {**_REGISTER, "old address": "deleted", "not needed": "deleted"},
     "delete": dict.fromkeys(("in place", "switched off", "double", "old address", "not needed"), "deleted"),
 }
-BY_HAND = "make the webhooks by hand, which needs no keys: README, Connect a shop"
+BY_HAND = "create the webhooks by hand, which needs no keys: see the quickstart in docs/"
 
 
 class CannotRegister(Exception):
-    """Nothing was changed, for a reason in the settings: one sentence, with what to do."""
+    """The settings do not allow registration; nothing was changed. The message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedWebhook:
-    """One webhook of ours: how it is, and what is done about it. Without a `subscription` the shop lacks it."""
+    """One webhook of the connector: its state, and the change to make. `subscription` is None if the shop lacks it."""
 
     topic: str
     url: str
     state: State
-    deed: Change = ""
+    change: Change = ""
     subscription: Subscription | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RegistrationPlan:
-    """All webhooks of ours, those that should be there first; `others` is how many belong to somebody else."""
+    """All webhooks of the connector, the needed ones first; `others` is the number of webhooks created by others."""
 
     lines: tuple[PlannedWebhook, ...]
     others: int
 
 
 def plan(
-    store: Store, topics: Sequence[str], there: Sequence[Subscription], base: str, action: Action
+    store: Store, topics: Sequence[str], existing: Sequence[Subscription], base: str, action: Action
 ) -> RegistrationPlan:
-    """What `action` does where the shop has the webhooks `there`, and this server is at the URL `base`."""
+    """Return what `action` changes if the shop has the webhooks `existing` and this server is at the URL `base`."""
     base = base.rstrip("/")
     wanted = f"{base}/webhooks/{store.name}"
-    # One app in several shops may have one address; where ours is preferred, the shared one comes last.
+    # An app in several shops can use the address that they share; the store's own address is preferred.
     shared = installed_platforms().facts(store.platform).shared_url
-    taken = [wanted, f"{base}/webhooks/{store.platform}"] if shared else [wanted]
-    ours = [one for one in there if _is_ours(one.url, store, taken)]
-    ours.sort(key=lambda one: _rank(one.url, taken))
+    addresses = [wanted, f"{base}/webhooks/{store.platform}"] if shared else [wanted]
+    own = [webhook for webhook in existing if _is_own(webhook.url, store, addresses)]
+    own.sort(key=lambda webhook: _rank(webhook.url, addresses))
     in_place: set[str] = set()
     found: list[PlannedWebhook] = []
-    for one in ours:
-        state = _state(one, topics, taken, in_place)
+    for webhook in own:
+        state = _state(webhook, topics, addresses, in_place)
         if state == "in place":
-            in_place.add(one.topic)
-        found.append(PlannedWebhook(one.topic, one.url, state, subscription=one))
+            in_place.add(webhook.topic)
+        found.append(PlannedWebhook(webhook.topic, webhook.url, state, subscription=webhook))
     lacking = [PlannedWebhook(topic, wanted, "missing") for topic in topics if topic not in in_place]
-    lines = [_with_deed(line, action) for line in (*lacking, *found)]
+    lines = [_with_change(line, action) for line in (*lacking, *found)]
     lines.sort(key=lambda line: line.state not in ("in place", "missing"))
-    return RegistrationPlan(tuple(lines), len(there) - len(ours))
+    return RegistrationPlan(tuple(lines), len(existing) - len(own))
 
 
-def _with_deed(line: PlannedWebhook, action: Action) -> PlannedWebhook:
-    return replace(line, deed=_DEEDS[action].get(line.state, ""))
+def _with_change(line: PlannedWebhook, action: Action) -> PlannedWebhook:
+    return replace(line, change=_CHANGES[action].get(line.state, ""))
 
 
-def _state(one: Subscription, topics: Sequence[str], taken: Sequence[str], in_place: set[str]) -> State:
-    if _rank(one.url, taken) == len(taken):
+def _state(webhook: Subscription, topics: Sequence[str], addresses: Sequence[str], in_place: set[str]) -> State:
+    if _rank(webhook.url, addresses) == len(addresses):
         return "old address"
-    if one.topic not in topics:
+    if webhook.topic not in topics:
         return "not needed"
-    if not one.active:
+    if not webhook.active:
         return "switched off"
-    return "double" if one.topic in in_place else "in place"
+    return "double" if webhook.topic in in_place else "in place"
 
 
-def _is_ours(url: str, store: Store, taken: Sequence[str]) -> bool:
-    """By the path, which ends in the store's name, wherever this server was before; the shared one only here."""
-    if _rank(url, taken) < len(taken):
+def _is_own(url: str, store: Store, addresses: Sequence[str]) -> bool:
+    """Return whether a URL is one of this server's addresses, or the store's own path on any former host."""
+    if _rank(url, addresses) < len(addresses):
         return True
     parts = _parts(url)
-    paths = {f"/webhooks/{store.name}", *(here.path for here in map(_parts, taken[:1]) if here)}
+    paths = {f"/webhooks/{store.name}", *(here.path for here in map(_parts, addresses[:1]) if here)}
     return parts is not None and parts.path.rstrip("/") in paths
 
 
 def goes_to(url: str, store: Store) -> bool:
-    """Whether this is a store's address on some server of ours, its own or the one that all of its platform share."""
+    """Return whether a URL has the path of a store's own address or of its platform's shared one, on any host."""
     parts = _parts(url)
     return parts is not None and parts.path.rstrip("/").endswith(
         (f"/webhooks/{store.name}", f"/webhooks/{store.platform}")
     )
 
 
-def same_place(one: str, other: str) -> bool:
-    """Whether two URLs are the same, however their hosts are spelled."""
-    return _place(one) == _place(other)
+def same_url(one: str, other: str) -> bool:
+    """Return whether two URLs are equal, ignoring the case of the host and a default port."""
+    return _normalized(one) == _normalized(other)
 
 
-def _rank(url: str, taken: Sequence[str]) -> int:
-    """The place of this URL among `taken`, however its host is spelled, or how many there are."""
-    place = _place(url)
-    places = [_place(each) for each in taken]
-    return places.index(place) if place in places else len(taken)
+def _rank(url: str, addresses: Sequence[str]) -> int:
+    """Return the index of a URL among `addresses`, their number if it is not one of them."""
+    return next((rank for rank, address in enumerate(addresses) if same_url(url, address)), len(addresses))
 
 
-def _place(url: str) -> tuple[object, ...]:
+def _normalized(url: str) -> tuple[object, ...]:
     parts = _parts(url)
     if parts is None:
         return (url,)
@@ -126,39 +124,39 @@ def _place(url: str) -> tuple[object, ...]:
 def _parts(url: str) -> SplitResult | None:
     try:
         parts = urlsplit(url)
-        _ = parts.port  # raises if it is none
+        _ = parts.port  # raises ValueError if it is invalid
     except ValueError:
         return None
     return parts
 
 
 def connect(store: Store, platform: Platform) -> ShopApi:
-    """Open the shop's API. Raises CannotRegister without keys, ShopApiError if they are of no use."""
+    """Open the shop's API. Raises CannotRegister without keys, ShopApiError with invalid ones."""
     try:
         return _module(store, platform).connect(store)
-    except ShopApiError as fault:
+    except ShopApiError as error:
         if store.api is None:
-            raise CannotRegister(f"{fault}; or {BY_HAND}") from None
+            raise CannotRegister(f"{error}; or {BY_HAND}") from None
         raise
 
 
 def prepare(store: Store, platform: Platform, base: str, action: Action) -> tuple[ShopApi, RegistrationPlan]:
-    """Ask the shop and plan; nothing is changed yet.
+    """Read the shop's webhooks and plan the changes, without making them.
 
-    Raises CannotRegister without keys, when the shop would not deliver to `base`, or when what it delivers would be
-    refused here; ShopApiError when its API does not answer.
+    Raises CannotRegister without keys, if the shop does not deliver to `base`, or if this server would refuse the
+    signatures of what it delivers; ShopApiError if the API fails.
     """
     module, shop_api = _module(store, platform), connect(store, platform)
     if not base and action != "delete":
-        raise CannotRegister("where shall the webhooks go? Set PUBLIC_URL or give --base-url https://HOST")
+        raise CannotRegister("the address of this server is unknown: set PUBLIC_URL or give --base-url https://HOST")
     if action in ("register", "sync"):
         if why := why_not_to(base, store, platform):
             raise CannotRegister(why)
         signs = store.api.client_secret if store.api and not module.SETS_SECRET else ""
         if signs and signs not in store.webhook_secrets:
             raise CannotRegister(
-                f"store {store.name}: what the app registers is signed with its client secret, and would be answered "
-                "401 here; list that in webhook_secrets, too"
+                f"store {store.name}: webhooks that the app registers are signed with its client secret, and would be "
+                "answered 401; add the client secret to webhook_secrets"
             )
     return shop_api, plan(store, module.topics(store), shop_api.subscriptions(), base, action)
 
@@ -170,27 +168,27 @@ def _module(store: Store, platform: Platform) -> ShopApiModule:
 
 
 def why_not_to(base: str, store: Store, platform: Platform) -> str:
-    """Why a store's webhooks cannot go to a server at the URL `base`, in a sentence with what to do; "" if they can."""
+    """Return why a shop cannot deliver webhooks to a server at `base`, with what to do; "" if it can."""
     why = platform.shop_api.why_not_url(f"{base.rstrip('/')}/webhooks/{store.name}") if platform.shop_api else ""
-    return f"webhooks cannot go to {shown(base)}: {why}" if why else ""
+    return f"webhooks cannot go to {redact_url(base)}: {why}" if why else ""
 
 
 def apply_plan(lines: Sequence[PlannedWebhook], shop_api: ShopApi, secret: str) -> Iterator[PlannedWebhook]:
-    """Do what the lines say; each is returned when done, with the webhook that was made or removed.
+    """Apply the changes; yield each line when done, with the webhook that was created or deleted.
 
-    Raises ShopApiError, and what was returned stays done. What is missing is made first, so that no moment is without.
+    Raises ShopApiError; changes already yielded stay. Missing webhooks are created first, so that none is missed.
     """
-    for line in sorted(lines, key=lambda line: line.deed == "deleted"):
+    for line in sorted(lines, key=lambda line: line.change == "deleted"):
         found = line.subscription
-        if line.deed == "created":
+        if line.change == "created":
             found = shop_api.subscribe(line.topic, line.url, secret)
-        elif line.deed == "deleted" and found:
+        elif line.change == "deleted" and found:
             shop_api.unsubscribe(found)
         yield replace(line, subscription=found)
 
 
-def shown(url: str) -> str:
-    """A URL without what may be secret in it."""
+def redact_url(url: str) -> str:
+    """Return a URL without credentials, query and fragment, which can be secret."""
     parts = _parts(url)
     if parts is None:
         return "this URL"

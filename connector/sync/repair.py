@@ -1,6 +1,6 @@
-"""The guardian: webhooks that we made in a shop, and that it has removed or switched off, are made again.
+"""Repair of webhooks: those that the connector created and the shop has removed or disabled are created again.
 
-Those that were made by hand, or by an app's own file, are only reported. Raises ShopApiError, CannotStore.
+Webhooks created by hand, or by an app's configuration file, are only reported. Raises ShopApiError, CannotStore.
 """
 
 import hashlib
@@ -12,50 +12,51 @@ from connector.core.store import Store
 from connector.outbox.ledger import Decision
 from connector.outbox.outbox import Outbox
 from connector.sync.registered_webhooks import RegisteredWebhooks
-from connector.sync.registration import goes_to, same_place
+from connector.sync.registration import goes_to, same_url
 
 log = logging.getLogger("connector.sync.repair")
 
 
 class WebhookRepair:
-    """Looks after the webhooks that are remembered as ours."""
+    """Repairs the webhooks that are recorded as created by the connector."""
 
     def __init__(self, outbox: Outbox, registered: RegisteredWebhooks) -> None:
         self._outbox = outbox
-        self._ours = registered
+        self._registered = registered
 
-    def look(self, store: Store, administration: ShopApiModule, shop_api: ShopApi, now: float) -> str:
-        """Repair what is ours; what was or is wrong, in a sentence, or "". `now` in Unix seconds."""
-        there = shop_api.subscriptions()
-        ours = self._ours.of(store.name)
-        made: list[str] = []
-        missed: list[str] = []
-        for topic in administration.topics(store):
-            mine = ours.get(topic)
-            if any(one.topic == topic and one.active and _is_for(one, store, mine) for one in there):
+    def repair(self, store: Store, module: ShopApiModule, shop_api: ShopApi, now: float) -> str:
+        """Repair a store's webhooks; return what was or is wrong in a sentence, or "". `now` is Unix seconds."""
+        existing = shop_api.subscriptions()
+        registered = self._registered.of(store.name)
+        repaired: list[str] = []
+        missing: list[str] = []
+        for topic in module.topics(store):
+            recorded = registered.get(topic)
+            of_topic = [webhook for webhook in existing if webhook.topic == topic]
+            if any(webhook.active and _is_for(webhook, store, recorded) for webhook in of_topic):
                 continue
-            if mine:
-                self._make_again(store, mine, there, shop_api, now)
-                made.append(topic)
-            elif administration.SEES_ALL or any(one.topic == topic and goes_to(one.url, store) for one in there):
-                missed.append(topic)
-        return _sentence(store, made, missed)
+            if recorded:
+                self._replace(store, recorded, existing, shop_api, now)
+                repaired.append(topic)
+            elif module.SEES_ALL or any(goes_to(webhook.url, store) for webhook in of_topic):
+                missing.append(topic)
+        return _sentence(store, repaired, missing)
 
-    def _make_again(
-        self, store: Store, mine: Subscription, there: Sequence[Subscription], shop_api: ShopApi, now: float
+    def _replace(
+        self, store: Store, recorded: Subscription, existing: Sequence[Subscription], shop_api: ShopApi, now: float
     ) -> None:
-        """A new one, then away with the old: setting it active again would keep its count of failures."""
-        fresh = shop_api.subscribe(mine.topic, mine.url, store.webhook_secrets[0])
-        self._ours.remember(store.name, fresh, now)
-        old = next((one for one in there if one.id == mine.id), None)
+        """Create a webhook, then delete the old one: reactivating it would keep its count of failures."""
+        fresh = shop_api.subscribe(recorded.topic, recorded.url, store.webhook_secrets[0])
+        self._registered.remember(store.name, fresh, now)
+        old = next((webhook for webhook in existing if webhook.id == recorded.id), None)
         if old:
             shop_api.unsubscribe(old)
-        why = "the shop had switched it off" if old else "it was no longer there"
-        log.warning("webhook made again: %s", why, extra={"store": store.name, "topic": mine.topic})
+        why = "the shop had disabled it" if old else "the shop had removed it"
+        log.warning("webhook registered again: %s", why, extra={"store": store.name, "topic": recorded.topic})
         self._outbox.record(
             Decision(
                 store=store.name,
-                topic=mine.topic,
+                topic=recorded.topic,
                 body_sha256=hashlib.sha256(f"guardian {fresh.id} {now}".encode()).digest(),
                 received_at=now,
                 delivery="guardian",
@@ -65,21 +66,22 @@ class WebhookRepair:
         )
 
 
-def _is_for(one: Subscription, store: Store, mine: Subscription | None) -> bool:
-    """Whether this webhook serves the store: at the address that ours had, or, if there was none, at any of it."""
-    return same_place(one.url, mine.url) if mine else goes_to(one.url, store)
+def _is_for(webhook: Subscription, store: Store, recorded: Subscription | None) -> bool:
+    """Return whether a webhook serves the store: at the address of `recorded`, or without it at any of the store's."""
+    return same_url(webhook.url, recorded.url) if recorded else goes_to(webhook.url, store)
 
 
-def _sentence(store: Store, made: Sequence[str], missed: Sequence[str]) -> str:
-    said = []
-    if made:
-        said.append(
-            f"the shop had removed or switched off its webhooks for {', '.join(made)}; they are registered again and "
-            "what they missed is fetched; if it happens again, see what the shop is answered"
+def _sentence(store: Store, repaired: Sequence[str], missing: Sequence[str]) -> str:
+    parts = []
+    if repaired:
+        parts.append(
+            f"the shop had removed or disabled its webhooks for {', '.join(repaired)}; they were registered again, and "
+            "the events they missed are fetched; if it happens again, check that the shop reaches the connector "
+            "and gets status 200"
         )
-    if missed:
-        said.append(
-            f"the shop has no active webhook for {', '.join(missed)}, and none of ours was there; activate it in the "
-            f"shop's settings, or let `connector webhooks register {store.name}` make it"
+    if missing:
+        parts.append(
+            f"the shop has no active webhook for {', '.join(missing)}; activate it in the shop's settings, or run "
+            f"`connector webhooks register {store.name}`"
         )
-    return f"store {store.name}: {'; also, '.join(said)}" if said else ""
+    return f"store {store.name}: {'; also, '.join(parts)}" if parts else ""

@@ -32,7 +32,7 @@ def run(tmp_path_factory):
     ("arguments", "why"),
     [
         (["snippet", "other"], "there is no snippet for MyShop; --plain prints what a pixel of your own needs"),
-        (["webhooks", "register", "other"], "the API of MyShop is not supported; make the webhooks by hand"),
+        (["webhooks", "register", "other"], "the API of MyShop is not supported; create the webhooks by hand"),
         (["simulate", "other"], "MyShop brings no sample webhooks"),
     ],
 )

@@ -51,7 +51,7 @@ def woocommerce() -> Iterator[Living]:
 
 
 def history(shop: Living, outbox: Outbox, **how: Any) -> HistoryImport:
-    values: dict[str, Any] = {"walk": "backfill", "go_live": ALWAYS, "clock": shop.clock.moment} | how
+    values: dict[str, Any] = {"kind": "backfill", "go_live": ALWAYS, "clock": shop.clock.moment} | how
     return HistoryImport(shop.store, PLATFORMS[shop.platform], outbox, KnownRecords(outbox.database), **values)
 
 
@@ -92,13 +92,13 @@ class TestWhatIsQueued:
     def test_orders_and_sign_ups_once_each(self, shop: Living, outbox: Outbox, engine: Engine) -> None:
         """With the event_ids that their webhooks would have had; a second walk finds them there."""
         orders, people = shop.place(3), shop.sign_up(2)
-        tally = walk(shop, outbox).tally
+        tally = walk(shop, outbox).summary
         assert names(engine) == sorted(
             [*of_orders(*orders), *(("CompleteRegistration", f"acme-customer-{number}") for number in people)]
         )
         assert (tally.found, tally.queued["order"], tally.queued["customer"], tally.events) == (5, 3, 2, 8)
-        again = walk(shop, outbox).tally
-        assert (again.found, again.there, again.queued.total()) == (5, 5, 0)
+        again = walk(shop, outbox).summary
+        assert (again.found, again.already_stored, again.queued.total()) == (5, 5, 0)
         assert len(rows(engine, ledger)) == 5
 
     def test_what_came_by_webhook_is_there(self, shop: Living, outbox: Outbox, engine: Engine) -> None:
@@ -106,11 +106,11 @@ class TestWhatIsQueued:
         with server(shop.store, outbox) as address:
             shop.register(engine, address)
             orders = shop.place(2)
-            tally = walk(shop, outbox).tally
-            assert (tally.there, tally.queued.total()) == (2, 0)
+            tally = walk(shop, outbox).summary
+            assert (tally.already_stored, tally.queued.total()) == (2, 0)
             shop.lose(1.0)
             late = shop.place()
-            assert walk(shop, outbox).tally.queued["order"] == 1
+            assert walk(shop, outbox).summary.queued["order"] == 1
             shop.lose(0.0)
             shop.fake.update(late[0], note="changed")
         assert names(engine) == of_orders(*orders, *late)
@@ -123,7 +123,7 @@ class TestWhatIsQueued:
         assert names(engine) == [("PlaceAnOrder", f"acme-order-{order}")]
         shop.clock.now += 3600
         shop.fake.pay(order)
-        assert walk(shop, outbox).tally.events == 1
+        assert walk(shop, outbox).summary.events == 1
         assert names(engine) == of_orders(order)
 
     def test_milestones_that_are_off_are_not_asked_for(self, shop: Living, outbox: Outbox) -> None:
@@ -131,7 +131,7 @@ class TestWhatIsQueued:
         shop.place()
         shop.sign_up()
         shop.store = replace(shop.store, events=dict.fromkeys(shop.store.events, ()))
-        assert walk(shop, outbox).tally.found == 0
+        assert walk(shop, outbox).summary.found == 0
         assert shop.asked() == 0
 
     def test_only_what_happened_in_the_time_asked_for(self, shop: Living, outbox: Outbox, engine: Engine) -> None:
@@ -141,7 +141,7 @@ class TestWhatIsQueued:
         shop.fake.update(old, note="changed")
         (new,) = shop.place()
         now = shop.clock.moment()
-        tally = walk(shop, outbox, between=(now - DAY, now)).tally
+        tally = walk(shop, outbox, between=(now - DAY, now)).summary
         assert (tally.found, tally.outside, tally.queued["order"]) == (2, 1, 1)
         assert names(engine) == of_orders(new)
 
@@ -150,7 +150,7 @@ class TestWhatIsQueued:
         shop.store = replace(shop.store, browser_pixel="own")
         shop.place()
         shop.clock.now += 2 * 86_400
-        tally = walk(shop, outbox, back=5 * DAY).tally
+        tally = walk(shop, outbox, back=5 * DAY).summary
         assert (tally.skipped, tally.queued.total()) == (1, 0)
         assert names(engine) == []
         (line,) = rows(engine, ledger)
@@ -163,9 +163,9 @@ class TestWhatIsQueued:
     def test_a_dry_run_says_the_same_and_stores_nothing(self, shop: Living, outbox: Outbox, engine: Engine) -> None:
         shop.place(2)
         shop.place(status="cancelled", cancelled_at=shop.clock.moment().isoformat(), date_paid_gmt=None)
-        dry = walk(shop, outbox, dry_run=True).tally
+        dry = walk(shop, outbox, dry_run=True).summary
         assert [rows(engine, table) for table in (events, ledger, parked, counters)] == [[], [], [], []]
-        wet = walk(shop, outbox).tally
+        wet = walk(shop, outbox).summary
         assert dry == wet
         assert (wet.queued["order"], wet.skipped) == (2, 1)
 
@@ -173,7 +173,7 @@ class TestWhatIsQueued:
         (order,) = shop.place()
         walk(shop, outbox)
         shop.store = replace(shop.store, pixels=(*shop.store.pixels, Pixel("CSECOND0000000000000", "t")))
-        assert walk(shop, outbox).tally.events == 2
+        assert walk(shop, outbox).summary.events == 2
         assert len(names(engine)) == 4
         assert set(names(engine)) == set(of_orders(order))
 
@@ -181,10 +181,10 @@ class TestWhatIsQueued:
 class TestWhatItLeaves:
     def test_it_is_told_where_an_event_came_from(self, shop: Living, outbox: Outbox, engine: Engine) -> None:
         shop.place()
-        walk(shop, outbox, walk="reconcile")
+        walk(shop, outbox, kind="reconcile")
         (line,) = rows(engine, ledger)
         assert (line.outcome, line.delivery) == ("relayed", "reconcile")
-        assert line.reason.startswith("from the shop's history: no webhook had brought it")
+        assert line.reason.startswith("from the shop's history: its webhook had not arrived")
 
     def test_it_is_no_arrival(self, shop: Living, outbox: Outbox, engine: Engine) -> None:
         """Or a shop whose webhooks have all gone would never count as silent."""
@@ -203,7 +203,7 @@ class TestWhatItLeaves:
         (bad, good) = shop.place(2)
         del shop.fake.orders[bad]["line_items"]
         for _ in range(2):
-            tally = walk(shop, outbox).tally
+            tally = walk(shop, outbox).summary
             assert tally.parked == 1
             assert any("expected an order body" in reason for reason in tally.reasons)
         assert names(engine) == of_orders(good)
@@ -213,7 +213,7 @@ class TestWhatItLeaves:
     def test_an_odd_body_is_parked(self, shop: Living, outbox: Outbox, engine: Engine, body: bytes) -> None:
         """Once, though two pages show it."""
         walked = offered(shop, outbox, body, body)
-        assert (walked.tally.found, walked.tally.parked) == (1, 1)
+        assert (walked.summary.found, walked.summary.parked) == (1, 1)
         assert len(rows(engine, parked)) == 1
 
     @settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -224,8 +224,8 @@ class TestWhatItLeaves:
         journey = fresh_journey(shop.store, shop.clock.moment(), random.Random(1))
         order = shop.samples.sample(topic, journey, shop.store)
         bodies = [json.dumps(each).encode() for each in (value, *({**order, name: value} for name in order))]
-        tally = offered(shop, outbox, *bodies, dry_run=True).tally
-        handled = tally.there + tally.queued.total() + tally.empty + tally.skipped + tally.parked
+        tally = offered(shop, outbox, *bodies, dry_run=True).summary
+        handled = tally.already_stored + tally.queued.total() + tally.empty + tally.skipped + tally.parked
         assert tally.found == handled == len(set(bodies))
 
 
@@ -241,14 +241,14 @@ class TestWhenItIsInterrupted:
         next(first)
         first.close()
         assert len(names(engine)) == 4
-        tally = walk(shopify, outbox).tally
-        assert (tally.there, tally.queued["order"]) == (2, 4)
+        tally = walk(shopify, outbox).summary
+        assert (tally.already_stored, tally.queued["order"]) == (2, 4)
         assert names(engine) == of_orders(*orders)
 
     def test_a_limit_is_waited_for(self, shop: Living, outbox: Outbox, engine: Engine) -> None:
         orders = shop.place(3)
         shop.fail(2, 429)
-        assert walk(shop, outbox).tally.queued["order"] == 3
+        assert walk(shop, outbox).summary.queued["order"] == 3
         assert shop.clock.pauses
         assert names(engine) == of_orders(*orders)
 
@@ -268,7 +268,7 @@ class TestWhenItIsInterrupted:
         shopify.fake.rules.page_size = 2
         orders = shopify.place(5)
         shopify.fake.fail(503, times=2, on="page_info")
-        assert walk(shopify, outbox).tally.queued["order"] == 5
+        assert walk(shopify, outbox).summary.queued["order"] == 5
         assert shopify.clock.pauses == [2.0, 10.0]
         assert names(engine) == of_orders(*orders)
 
@@ -282,7 +282,7 @@ class TestWhenItIsInterrupted:
                 woocommerce.fail(1, 502)
 
         woocommerce.fake.before = fail_once
-        assert walk(woocommerce, outbox).tally.queued["order"] == 120
+        assert walk(woocommerce, outbox).summary.queued["order"] == 120
         assert names(engine) == of_orders(*orders)
 
 
@@ -297,16 +297,16 @@ class TestWithheld:
             shopify.place()
         assert PERSONAL_DATA_WITHHELD in rows(engine, ledger)[0].reason
         shopify.place(2)
-        assert len(walk(shopify, outbox).tally.withheld) == 3
+        assert len(walk(shopify, outbox).summary.withheld) == 3
         assert all(PERSONAL_DATA_WITHHELD in line.reason for line in rows(engine, ledger) if line.outcome == "relayed")
         shopify.fake.withholding = False
         shopify.clock.now += 60
         shopify.place()
-        assert walk(shopify, outbox).tally.withheld == set()
+        assert walk(shopify, outbox).summary.withheld == set()
 
     def test_woocommerce_withholds_nothing(self, woocommerce: Living, outbox: Outbox) -> None:
         woocommerce.place()
-        assert walk(woocommerce, outbox).tally.withheld == set()
+        assert walk(woocommerce, outbox).summary.withheld == set()
 
 
 def test_dates_are_the_shops_and_not_ours(woocommerce: Living, outbox: Outbox) -> None:
@@ -318,5 +318,5 @@ def test_dates_are_the_shops_and_not_ours(woocommerce: Living, outbox: Outbox) -
     now = woocommerce.clock.moment()
     walked = history(woocommerce, outbox)
     list(walked.orders(woocommerce.connect(woocommerce.store), now - timedelta(hours=1), now))
-    assert walked.tally.found == 1
+    assert walked.summary.found == 1
     assert new in woocommerce.fake.orders

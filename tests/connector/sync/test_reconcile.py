@@ -233,7 +233,7 @@ class TestFaults:
         shop.store = replace(shop.store, api=keys)
         assert shop.later(engine)
         told = problems(engine)["shop:acme"]
-        assert told.startswith("store acme: missed orders cannot be fetched, it is tried again and again: ")
+        assert told.startswith("store acme: cannot fetch missed orders from the shop, will retry: ")
         assert "key" in told
         assert "wrong" not in told
         shop.store = right

@@ -78,7 +78,7 @@ class Shop:
         """Carry it out; what was done, as pairs of topic and deed."""
         admin, found = prepare(self.store, self.platform, base, action)
         lines = apply_plan(found.lines, admin, self.store.webhook_secrets[0])
-        return [(line.topic, line.deed) for line in lines if line.deed]
+        return [(line.topic, line.change) for line in lines if line.change]
 
     def states(self, base=BASE):
         _, found = prepare(self.store, self.platform, base, "list")
@@ -227,7 +227,7 @@ def test_signatures_that_would_be_refused_here_are_told_before_anything_is_made(
     """What an app registers is signed with its client secret; unless the store knows it, all would be answered 401."""
     keys = ApiKeys(client_id=shopify.fake.client_id, client_secret=shopify.fake.secret)
     shopify.store = replace(shopify.store, api=keys)
-    with pytest.raises(CannotRegister, match="list that in webhook_secrets"):
+    with pytest.raises(CannotRegister, match="add the client secret to webhook_secrets"):
         shopify.do("register")
     assert shopify.fake.requests == []
     shopify.store = replace(shopify.store, webhook_secrets=(shopify.fake.secret,))
@@ -263,11 +263,11 @@ def test_whatever_is_there_a_sync_leads_to_each_topic_once_and_then_rests(found)
     topics = TOPICS["shopify"]
     there = [Subscription(str(number), *one) for number, one in enumerate(found)]
     lines = plan(STORE, topics, there, "https://a.example/", "sync").lines
-    gone = {line.subscription.id for line in lines if line.deed == "deleted" and line.subscription}
+    gone = {line.subscription.id for line in lines if line.change == "deleted" and line.subscription}
     assert all(one.url.endswith(("/webhooks/acme", "/webhooks/shopify")) for one in there if one.id in gone)
-    made = [Subscription(f"new {line.topic}", line.topic, line.url) for line in lines if line.deed == "created"]
+    made = [Subscription(f"new {line.topic}", line.topic, line.url) for line in lines if line.change == "created"]
     after = plan(STORE, topics, [*made, *(one for one in there if one.id not in gone)], "https://a.example", "sync")
-    assert sorted((line.topic, line.state, line.deed) for line in after.lines) == [
+    assert sorted((line.topic, line.state, line.change) for line in after.lines) == [
         (topic, "in place", "") for topic in sorted(topics)
     ]
 
@@ -309,7 +309,7 @@ def test_a_store_without_keys_is_told_what_to_do():
     assert status == 1
     assert told.count("\n") == 1
     assert "has no [api]" in told
-    assert "or make the webhooks by hand" in told
+    assert "or create the webhooks by hand" in told
 
 
 def test_a_refused_address_changes_nothing(woocommerce):
@@ -356,7 +356,7 @@ def test_of_an_address_that_shops_reach_nothing_is_said(woocommerce):
 def test_no_address_at_all():
     assert run("list", "beans") == (
         1,
-        "connector: store beans: where shall the webhooks go? Set PUBLIC_URL or give --base-url https://HOST\n",
+        "connector: store beans: the address of this server is unknown: set PUBLIC_URL or give --base-url https://HOST\n",
     )
 
 

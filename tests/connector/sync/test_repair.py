@@ -26,7 +26,7 @@ class Watched(Living):
     def look(self, engine: Engine) -> str:
         self.clock.now += 900
         repair = WebhookRepair(Outbox(Database(engine)), RegisteredWebhooks(Database(engine)))
-        return repair.look(self.store, self.administration, self.connect(self.store), self.clock.now)
+        return repair.repair(self.store, self.administration, self.connect(self.store), self.clock.now)
 
     def by_hand(self, topic: str, url: str = ADDRESS) -> None:
         if self.platform == "woocommerce":
@@ -75,7 +75,7 @@ def test_what_we_made_and_the_shop_switched_off_is_made_again(shop: Watched, eng
     before, topic = shop.active(), PAID[shop.platform]
     shop.switch_off(topic)
     said = shop.look(engine)
-    assert said.startswith(f"store acme: the shop had removed or switched off its webhooks for {topic};")
+    assert said.startswith(f"store acme: the shop had removed or disabled its webhooks for {topic};")
     assert shop.active() == before
     (line,) = rows(engine, ledger)
     assert (line.topic, line.delivery, line.outcome) == (topic, "guardian", "recorded")
