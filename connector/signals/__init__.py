@@ -1,1 +1,1 @@
-"""What the browser of a checkout reports (beacons), matched with the events of the same checkout."""
+"""Beacons from the browser of a checkout, and their merge into the events of the same checkout."""

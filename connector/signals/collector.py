@@ -1,6 +1,7 @@
-"""A beacon: what the browser at a checkout tells us, from anybody who likes to send it. docs/signals.md has the form.
+"""Beacons: signals that the browser of a checkout sends. The format is in docs/signals.md.
 
-It never makes an event. Anything but a good beacon is answered alike, and costs no row.
+The endpoint is public, so anybody can send beacons. A beacon never creates an event. An invalid one gets the same
+response as a valid one, and stores no row.
 """
 
 import json
@@ -17,18 +18,20 @@ from connector.mapping.consent import CHECKOUT_TOKEN, home_page
 from connector.signals.matching import Beacon, SignalMatcher
 from connector.signals.merge import Signal
 
-MAX_BEACON = 8 * 1024  # bytes; a long click id, two addresses and a user agent are some 3 KB
-MAX_TTP = 256  # characters; a cookie of TikTok's has 30 to 40
-MAX_AGENT = 1024
-# A checkout sends a few beacons; a household, or an office behind one address, has a few checkouts a minute.
+MAX_BEACON = 8 * 1024  # bytes; a long click id, two URLs and a user agent have about 3 KB
+MAX_TTP = 256  # characters; TikTok's cookie has 30 to 40
+MAX_AGENT = 1024  # characters
+# Beacons per IP address: burst, and rate per second. A checkout sends a few; a household, or an office behind one
+# address, has a few checkouts a minute.
 ADDRESS_BURST, ADDRESS_RATE = 60, 1.0
-# In a process. A shop with an order a second, which is a large one on its best day, sends some ten beacons a second.
+# Beacons per store and process: burst, and rate per second. A large shop on its best day has one order and about ten
+# beacons a second.
 STORE_BURST, STORE_RATE = 500, 50.0
 
 
 @dataclass(frozen=True, slots=True)
 class BeaconRequest:
-    """A request to /collect: `peer` is the address of the connection, `forwarded` the X-Forwarded-For header."""
+    """A request to /collect: `peer` is the IP address of the connection, `forwarded` the X-Forwarded-For header."""
 
     peer: str
     forwarded: str
@@ -36,9 +39,9 @@ class BeaconRequest:
 
 
 class Collector:
-    """Takes beacons for any of the stores. Safe to share by threads; one per process.
+    """Rate-limits, parses and stores beacons for all stores. Thread-safe; one per process.
 
-    `clock` gives Unix seconds, `elapsed` seconds that never jump.
+    `clock` returns Unix seconds, `elapsed` monotonic seconds.
     """
 
     def __init__(
@@ -57,13 +60,13 @@ class Collector:
         self._shops = TokenBuckets(elapsed, STORE_RATE, STORE_BURST)
 
     def admits(self, store: Store, post: BeaconRequest) -> bool:
-        """Whether another beacon may come for this store, and from this address."""
+        """Return whether the rate limits of the store and of the sender's address allow another beacon."""
         ip = client_ip(post.peer, post.forwarded, self._hops)
-        # Without a public address we see only a proxy, which is everybody.
+        # An address that is not public belongs to a proxy, which all senders share.
         return (not ip or self._addresses.allow(rate_limit_key(ip))) and self._shops.allow(store.name)
 
     def take(self, store: Store, post: BeaconRequest, body: bytes) -> None:
-        """Keep a good beacon of a store that expects them; anything else is nothing. Raises CannotStore."""
+        """Store a valid beacon, if the store expects beacons; ignore any other. Raises CannotStore."""
         if store.signals is None:
             return
         found = parse_beacon(body, post.user_agent, client_ip(post.peer, post.forwarded, self._hops))
@@ -73,12 +76,12 @@ class Collector:
 
 
 def parse_beacon(body: bytes, user_agent: str, ip: str) -> tuple[str, Signal] | None:
-    """A beacon's token and signal, or None if it is none. A member that is wrong costs that member.
+    """Return a beacon's checkout token and signal, or None if it is invalid. Invalid optional members are left out.
 
-    `user_agent` is the request's own, for a beacon that names none.
+    `user_agent` is the request's header, used if the beacon has none.
     """
     try:
-        members = json.loads(body)  # the lenient one: half a character somewhere costs no beacon
+        members = json.loads(body)  # lenient: accepts unpaired surrogates, unlike msgspec
     except (ValueError, RecursionError):
         return None
     if not isinstance(members, dict):
@@ -87,14 +90,14 @@ def parse_beacon(body: bytes, user_agent: str, ip: str) -> tuple[str, Signal] | 
     if not CHECKOUT_TOKEN.fullmatch(token):
         return None
     answer = text(members.get("consent"))
-    if answer == "denied":  # then the rest is not ours to know
+    if answer == "denied":  # without consent nothing else is read
         return token, Signal(consent="denied")
     url, agent = text(members.get("url")), text(members.get("user_agent"))
     return token, Signal(
-        ttclid=_visible(text(members.get("ttclid")) or query_parameter(url, "ttclid")),
-        ttp=_visible(text(members.get("ttp")), MAX_TTP),
+        ttclid=_printable(text(members.get("ttclid")) or query_parameter(url, "ttclid")),
+        ttp=_printable(text(members.get("ttp")), MAX_TTP),
         ip=ip,
-        user_agent=_short(agent) or _short(text(user_agent)),
+        user_agent=_limited(agent) or _limited(text(user_agent)),
         url=hashing.page_url(url, ""),
         referrer=hashing.page_url(text(members.get("referrer")), ""),
         consent="granted" if answer == "granted" else "",
@@ -102,14 +105,14 @@ def parse_beacon(body: bytes, user_agent: str, ip: str) -> tuple[str, Signal] | 
 
 
 def client_ip(peer: str, forwarded: str, hops: int) -> str:
-    """The public address a request comes from, or ""; see `proxies.origin`."""
+    """Return the public IP address that a request comes from, or ""; see `client_address`."""
     return hashing.public_ip(client_address(peer, forwarded, hops))
 
 
-def _visible(value: str, most: int = MAX_BEACON) -> str:
-    """Click ids and cookies have neither gaps nor letters beyond ASCII."""
-    return value if len(value) <= most and value.isascii() and value.isprintable() and " " not in value else ""
+def _printable(value: str, limit: int = MAX_BEACON) -> str:
+    """Return a click id or cookie, or "" unless it is printable ASCII without spaces and not too long."""
+    return value if len(value) <= limit and value.isascii() and value.isprintable() and " " not in value else ""
 
 
-def _short(agent: str) -> str:
+def _limited(agent: str) -> str:
     return agent if len(agent) <= MAX_AGENT else ""

@@ -1,10 +1,11 @@
-"""Matching: signals of browsers are merged into the events of the same checkout that wait for them.
+"""Merges browser signals into the waiting events of the same checkout.
 
-A beacon and a webhook of one checkout may arrive in the same millisecond, in two processes. Each writes its own row
-first and then looks for the other's, under a lock on the checkout's token, so the second sees the first.
+A beacon and a webhook of one checkout can arrive in the same millisecond in two processes. Each writes its own row
+first and then reads the other's, under a lock on the checkout's token, so the second one sees the first.
 
-A waiting event is `due` in a little while if it could be sent as it is, else `held`: then no relay takes it, and only a
-signal, a later webhook or the end of its wait changes that. Times are Unix seconds. Raises CannotStore.
+A waiting event that can be sent as it is has the state `due` and a due time a few seconds ahead. Any other is `held`:
+no relay leases it until a signal, a later webhook or the end of its wait changes its state. Times are Unix seconds.
+Raises CannotStore.
 """
 
 import hashlib
@@ -25,8 +26,8 @@ from connector.storage.tables import events, signals
 _FIELDS = Signal.__struct_fields__
 _HASHES = ("email", "phone", "external_id")
 _STATE = ("id", "state", "payload", "consent", "due_at", "as_of", *_HASHES)
-# What no relay has and no request to TikTok has carried, nor anybody erased: only such bytes may still change.
-_UNCLAIMED = sa.and_(
+# Only the payload of an event that is neither leased, sent nor erased may still change.
+_UNSENT = sa.and_(
     events.c.state.in_(("held", "due")),
     events.c.lease_owner.is_(None),
     events.c.attempts == 0,
@@ -35,28 +36,28 @@ _UNCLAIMED = sa.and_(
 )
 
 
-_KNOWN = sa.select(signals).where(
+_STORED_SIGNALS = sa.select(signals).where(
     sa.tuple_(signals.c.store, signals.c.token).in_(sa.bindparam("tokens", expanding=True))
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Beacon:
-    """A signal, which checkout of which store it is of, and when it came.
+    """A signal with its store, the token of its checkout, and the time it arrived.
 
-    `home` is that store's page.url of last resort.
+    `home_page` is the page.url of events that know no better one.
     """
 
     store: str
     token: str
-    came_at: float
+    received_at: float
     home_page: str
     signal: Signal
 
 
 @dataclass(frozen=True, slots=True)
 class HeldEvent:
-    """A new event that may wait: its row for the table, the number of the webhook that brought it, its wait."""
+    """A new event that may wait for signals: its row, the number of its webhook in the batch, and its wait."""
 
     number: int
     row: dict[str, Any] = field(repr=False)
@@ -64,27 +65,29 @@ class HeldEvent:
 
 
 class SignalMatcher:
-    """Stores signals and the events that may wait for them, on SQLite and PostgreSQL alike."""
+    """Stores signals and the events that may wait for them."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._group_commit: GroupCommit[Beacon, None] = GroupCommit(self._collect, database.timeout, caused_by_one_row)
+        self._group_commit: GroupCommit[Beacon, None] = GroupCommit(
+            self._collect_batch, database.timeout, caused_by_one_row
+        )
         self._add_event = self._database.insert(events).on_conflict_do_nothing().returning(events.c.id)
         insert = self._database.insert(signals)
         self._upsert_signal = insert.on_conflict_do_update(
             index_elements=["store", "token"], set_={name: insert.excluded[name] for name in (*_FIELDS, "seen_at")}
         )
 
-    # --- a beacon has come ----------------------------------------------------------------------------------
+    # --- beacons --------------------------------------------------------------------------------------------
 
     def collect(self, beacon: Beacon) -> None:
-        """Store a signal, and merge it into the events of its checkout that still wait."""
+        """Store a signal and merge it into the waiting events of its checkout. Raises CannotStore."""
         try:
             self._group_commit.add(beacon)
         except WaitTimeout:
             raise CannotStore("other writers held the lock for too long") from None
 
-    def _collect(self, beacons: Sequence[Beacon]) -> list[None]:
+    def _collect_batch(self, beacons: Sequence[Beacon]) -> list[None]:
         with self._database.write() as connection:
             self._lock(connection, ((beacon.store, beacon.token) for beacon in beacons))
             for beacon in beacons:
@@ -93,30 +96,32 @@ class SignalMatcher:
 
     def _store_signal(self, connection: Connection, beacon: Beacon) -> Signal:
         """Merge a beacon into the stored signal of its checkout; return the result."""
-        known = self._known(connection, [(beacon.store, beacon.token)]).get((beacon.store, beacon.token), Signal())
+        known = self._stored_signals(connection, [(beacon.store, beacon.token)]).get(
+            (beacon.store, beacon.token), Signal()
+        )
         signal = known.then(beacon.signal)
         stored = {name: getattr(signal, name) for name in _FIELDS}
-        row = {"store": beacon.store, "token": beacon.token, "seen_at": beacon.came_at, **stored}
+        row = {"store": beacon.store, "token": beacon.token, "seen_at": beacon.received_at, **stored}
         connection.execute(self._upsert_signal, row)
         return signal
 
     def _update_events(self, connection: Connection, beacon: Beacon, signal: Signal) -> None:
-        mine = (events.c.store == beacon.store, events.c.checkout == beacon.token)
-        query = sa.select(*(events.c[name] for name in _STATE)).where(*mine, _UNCLAIMED)
+        of_checkout = (events.c.store == beacon.store, events.c.checkout == beacon.token)
+        query = sa.select(*(events.c[name] for name in _STATE)).where(*of_checkout, _UNSENT)
         for row in connection.execute(query.order_by(events.c.id)).all():
-            self._change(connection, row, _with_signal(row._asdict(), signal, beacon.home_page, beacon.came_at))
+            self._change(connection, row, _with_signal(row._asdict(), signal, beacon.home_page, beacon.received_at))
 
-    # --- a webhook has come ---------------------------------------------------------------------------------
+    # --- webhooks -------------------------------------------------------------------------------------------
 
     def admit(self, connection: Connection, arrivals: Sequence[HeldEvent]) -> Counter[int]:
-        """Store events that may wait; return how many are new, by the number of their webhook.
+        """Store events that may wait, in the caller's transaction; return the number of new ones by webhook.
 
-        Part of the caller's transaction. In an event that is stored already and still waits, absent fields are filled;
-        value and products follow the newest body. A skipped event becomes due once nothing is missing any more.
+        If an event is already stored and still waits, its absent fields are filled, and its value and products are
+        taken from the newest body. A skipped event becomes due once it can be sent.
         """
         tokens = {(arrival.row["store"], arrival.beacon_wait.token) for arrival in arrivals}
         self._lock(connection, tokens)
-        known = self._known(connection, tokens)
+        known = self._stored_signals(connection, tokens)
         new: Counter[int] = Counter()
         for arrival in sorted(arrivals, key=lambda arrival: _key(arrival.row)):
             signal = known.get((arrival.row["store"], arrival.beacon_wait.token))
@@ -124,32 +129,32 @@ class SignalMatcher:
         return new
 
     def _admit(self, connection: Connection, arrival: HeldEvent, signal: Signal | None) -> bool:
-        waits, came_at = arrival.beacon_wait, arrival.row["created_at"]
-        came = arrival.row | {
-            "checkout": waits.token,
-            "consent": waits.consent,
-            "as_of": came_at if waits.as_of is None else waits.as_of,
-            "due_at": came_at + waits.seconds,
+        wait, received_at = arrival.beacon_wait, arrival.row["created_at"]
+        new = arrival.row | {
+            "checkout": wait.token,
+            "consent": wait.consent,
+            "as_of": received_at if wait.as_of is None else wait.as_of,
+            "due_at": received_at + wait.seconds,
         }
-        row = came | _with_signal(came, signal, waits.home_page, came_at)
+        row = new | _with_signal(new, signal, wait.home_page, received_at)
         if connection.execute(self._add_event, row).first() is not None:
             return True
         same = [events.c[name] == row[name] for name in ("pixel", "event", "event_id")]
-        open_ = sa.or_(_UNCLAIMED, events.c.state == "skipped")
+        open_ = sa.or_(_UNSENT, events.c.state == "skipped")
         query = sa.select(*(events.c[name] for name in _STATE)).where(
-            *same, events.c.store == row["store"], events.c.checkout == waits.token, open_
+            *same, events.c.store == row["store"], events.c.checkout == wait.token, open_
         )
         old = connection.execute(query).first()
         if old is None:
             return False
         if old.state == "skipped":
             return self._revive(connection, old.id, row)
-        merged = _with_later_webhook(old, came, waits.home_page)
-        self._change(connection, old, merged | _with_signal(merged, signal, waits.home_page, came_at))
+        merged = _with_later_webhook(old, new, wait.home_page)
+        self._change(connection, old, merged | _with_signal(merged, signal, wait.home_page, received_at))
         return False
 
     def _revive(self, connection: Connection, number: int, row: Mapping[str, Any]) -> bool:
-        """Make a skipped event due: what it lacked has come. It was never sent, and has waited long enough."""
+        """Make a skipped event due if it can now be sent. Its wait is over, and it was never sent."""
         if row["state"] != "due":
             return False
         values = dict(row) | {"due_at": row["created_at"], "settled_at": None, "message": None}
@@ -159,18 +164,20 @@ class SignalMatcher:
     # --- details --------------------------------------------------------------------------------------------
 
     def _change(self, connection: Connection, row: sa.Row[Any], values: Mapping[str, Any]) -> None:
-        """Update an event, unless a relay has leased it meanwhile."""
+        """Update an event unless a relay has leased it meanwhile."""
         if any(row._mapping[name] != value for name, value in values.items()):
-            connection.execute(sa.update(events).where(events.c.id == row.id, _UNCLAIMED).values(values))
+            connection.execute(sa.update(events).where(events.c.id == row.id, _UNSENT).values(values))
 
-    def _known(self, connection: Connection, tokens: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Signal]:
-        found = connection.execute(_KNOWN, {"tokens": sorted(tokens)})
+    def _stored_signals(
+        self, connection: Connection, tokens: Iterable[tuple[str, str]]
+    ) -> dict[tuple[str, str], Signal]:
+        found = connection.execute(_STORED_SIGNALS, {"tokens": sorted(tokens)})
         return {(row.store, row.token): Signal(*(row._mapping[name] for name in _FIELDS)) for row in found}
 
     def _lock(self, connection: Connection, tokens: Iterable[tuple[str, str]]) -> None:
-        """Lock checkouts, in one order; SQLite has one writer at a time anyway.
+        """Lock checkouts on PostgreSQL, in a fixed order; SQLite has a single writer.
 
-        PostgreSQL's advisory locks end with the transaction, as pgbouncer requires.
+        The advisory locks end with the transaction, as pgbouncer requires.
         """
         if not self._database.is_postgresql:
             return
@@ -179,10 +186,10 @@ class SignalMatcher:
 
 
 def _with_signal(row: Mapping[str, Any], signal: Signal | None, home_page: str, now: float) -> dict[str, Any]:
-    """Return what changes in a waiting event by the signal of its browser, if there is one."""
+    """Return the columns of a waiting event after merging the signal of its browser, if there is one."""
     payload, consent, due_at = row["payload"], row["consent"], row["due_at"]
     if signal is not None and signal.consent == "denied":
-        consent = consent and "denied"  # without a consent requirement a refusal only leaves the signals out
+        consent = consent and "denied"  # if the store requires no consent, only the signals are left out
     elif signal is not None:
         consent = "granted" if consent and signal.consent == "granted" else consent
         payload = merge_signal(payload, signal, home_page)
@@ -192,16 +199,16 @@ def _with_signal(row: Mapping[str, Any], signal: Signal | None, home_page: str, 
     return {"payload": payload, "consent": consent, "due_at": due_at, "state": "held" if lacks else "due"}
 
 
-def _with_later_webhook(stored: sa.Row[Any], came: Mapping[str, Any], home_page: str) -> dict[str, Any]:
-    """Return what changes in a stored event by another webhook about it, whose body may be the older one."""
-    newer = came["as_of"] >= stored.as_of
-    payload, consent = fill_absent(stored.payload, came["payload"], home_page), stored.consent
+def _with_later_webhook(stored: sa.Row[Any], new: Mapping[str, Any], home_page: str) -> dict[str, Any]:
+    """Return the columns of a stored event after merging another webhook about it, which can be older or newer."""
+    newer = new["as_of"] >= stored.as_of
+    payload, consent = fill_absent(stored.payload, new["payload"], home_page), stored.consent
     if newer:
-        payload = update_properties(payload, came["payload"])
-    if came["consent"] == "granted" or (newer and consent in ("", "missing")):
-        consent = came["consent"]
-    hashes = {name: stored._mapping[name] or came[name] for name in _HASHES}
-    as_of = max(stored.as_of, came["as_of"])
+        payload = update_properties(payload, new["payload"])
+    if new["consent"] == "granted" or (newer and consent in ("", "missing")):
+        consent = new["consent"]
+    hashes = {name: stored._mapping[name] or new[name] for name in _HASHES}
+    as_of = max(stored.as_of, new["as_of"])
     return {"payload": payload, "consent": consent, "due_at": stored.due_at, "as_of": as_of, **hashes}
 
 

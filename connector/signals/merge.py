@@ -1,6 +1,6 @@
-"""An event's stored bytes, joined with what became known after they were made: pure, bytes to bytes.
+"""Merges later information into an event's stored JSON: pure functions from bytes to bytes.
 
-Only what is absent is filled; what is touched is written anew, all else keeps its very bytes.
+Only absent fields are filled. Parts that change are encoded again; the bytes of all others are kept.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ _encode = msgspec.json.encode
 
 
 class Signal(Struct, frozen=True):
-    """What the browser of a checkout told. "" is what it did not say; `consent` answers whether it may be used."""
+    """Signals from the browser of a checkout; "" is unknown. `consent` says whether they may be used."""
 
     ttclid: str = ""
     ttp: str = ""
@@ -29,44 +29,50 @@ class Signal(Struct, frozen=True):
     consent: Literal["", "granted", "denied"] = ""
 
     def __repr__(self) -> str:
-        """Without what is personal."""
+        """Return a representation without personal data."""
         return f"<Signal consent={self.consent!r}>"
 
     def then(self, newer: "Signal") -> "Signal":
-        """Both, one after the other: the newer fills, its answer replaces. After a no nothing else is kept."""
+        """Return this signal with absent fields filled from a newer one, whose consent replaces this one's.
+
+        After "denied" nothing else is kept.
+        """
         consent = newer.consent or self.consent
         if consent == "denied":
             return Signal(consent="denied")
-        told = {name: getattr(self, name) or getattr(newer, name) for name in self.__struct_fields__}
-        return Signal(**(told | {"consent": consent}))
+        merged = {name: getattr(self, name) or getattr(newer, name) for name in self.__struct_fields__}
+        return Signal(**(merged | {"consent": consent}))
 
     @property
     def user(self) -> dict[str, str]:
-        """In TikTok's words."""
-        return _said(ttclid=self.ttclid, ttp=self.ttp, ip=self.ip, user_agent=self.user_agent)
+        """Return the known fields of TikTok's `user` object."""
+        return _non_empty(ttclid=self.ttclid, ttp=self.ttp, ip=self.ip, user_agent=self.user_agent)
 
     @property
     def page(self) -> dict[str, str]:
-        """In TikTok's words."""
-        return _said(url=self.url, referrer=self.referrer)
+        """Return the known fields of TikTok's `page` object."""
+        return _non_empty(url=self.url, referrer=self.referrer)
 
 
 def merge_signal(payload: bytes, signal: Signal, home: str) -> bytes:
-    """An event with what its browser told. A page.url that is only the shop's `home` counts as absent."""
+    """Return an event with absent fields filled from its browser's signal.
+
+    A page.url that equals the shop's `home` page counts as absent.
+    """
     user = {name: Raw(_encode(value)) for name, value in signal.user.items()}
     return _fill(payload, user, signal.page, home)
 
 
 def fill_absent(payload: bytes, later: bytes, home: str) -> bytes:
-    """An event with what a later webhook about it knows and it does not."""
+    """Return an event with absent fields filled from a later webhook about it; `home` as in `merge_signal`."""
     parts = _PARTS.decode(later)
     return _fill(payload, _part(parts, "user"), _page(parts), home)
 
 
 def update_properties(payload: bytes, newer: bytes) -> bytes:
-    """An event worth what a newer body says, with its products; what that does not say stays.
+    """Return an event with the value and products of a newer body; properties that it lacks stay.
 
-    Nor is a shopper's Limited Data Use given up, once an address has shown that it applies.
+    Limited Data Use is never removed, once an address has shown that it applies.
     """
     parts, new = _PARTS.decode(payload), _PARTS.decode(newer)
     if "limited_data_use" in new:
@@ -77,7 +83,7 @@ def update_properties(payload: bytes, newer: bytes) -> bytes:
 
 
 def why_not_sendable(payload: bytes, consent: str) -> str:
-    """Why an event may not be sent as it is, or ""; `consent` as the events table has it."""
+    """Return why an event cannot be sent as it is, or ""; `consent` is the value in the events table."""
     if consent in ("missing", "denied"):
         return CONSENT_DENIED if consent == "denied" else CONSENT_MISSING
     parts = _PARTS.decode(payload)
@@ -94,7 +100,7 @@ def _fill(payload: bytes, user: Mapping[str, Raw], page: Mapping[str, str], home
         parts["user"] = Raw(_encode(filled))
     known = _page(parts)
     if known.get("url", home) == home and page.get("url"):
-        parts["page"] = Raw(_encode({**known, **page}))  # the referrer is of that page, so it comes with it only
+        parts["page"] = Raw(_encode({**known, **page}))  # the referrer belongs to the url
     return _encode(parts)
 
 
@@ -106,5 +112,5 @@ def _page(parts: Mapping[str, Raw]) -> dict[str, str]:
     return _TEXTS.decode(parts["page"]) if "page" in parts else {}
 
 
-def _said(**told: str) -> dict[str, str]:
-    return {name: value for name, value in told.items() if value}
+def _non_empty(**fields: str) -> dict[str, str]:
+    return {name: value for name, value in fields.items() if value}
