@@ -1,1 +1,1 @@
-"""The built-in platforms, a package each; connector/core/registry.py finds them by their place here."""
+"""The built-in platforms, one package each; `connector.core.registry` discovers them in this folder."""

@@ -1,4 +1,4 @@
-"""Shopify: its webhooks, its Admin API, the custom pixel for its shops, and sample webhooks."""
+"""Shopify: webhooks, Admin API, custom pixel and sample webhooks."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Shopify(Platform):
-    """https://shopify.dev/docs/apps/build/webhooks"""
+    """Shopify as a platform. https://shopify.dev/docs/apps/build/webhooks"""
 
     name = "shopify"
     title = "Shopify"
@@ -33,7 +33,7 @@ class Shopify(Platform):
         api_credentials=(("access_token",), ("client_id", "client_secret")),
         signals=True,
         shared_url=True,
-        lost_deliveries="what Shopify cannot deliver in 8 attempts within 4 hours is gone",
+        lost_deliveries="webhooks that Shopify cannot deliver in 8 attempts within 4 hours are lost",
         placed_when="it is placed, paid or not",
         paid_when="it is fully paid",
         paid_statuses=webhooks.PAID,
@@ -41,7 +41,7 @@ class Shopify(Platform):
             "Shopify withholds personal data, so its orders hardly match anybody; in the Dev Dashboard give the app "
             "access to protected customer data, with name, e-mail, phone and address, and release the version"
         ),
-        hidden_webhooks="leave it if you made them by hand, which Shopify does not show",
+        hidden_webhooks="ignore this if you created them by hand: Shopify does not list those",
     )
     event_topics = webhooks.TOPICS
     recorded_topics = webhooks.RECORDED
@@ -68,7 +68,7 @@ class Shopify(Platform):
 
     @property
     def shop_api(self) -> ShopApiModule:
-        """The Admin API; its client, ShopifyAPI, is only loaded by `connect`."""
+        """The Admin API; only `connect` loads its client, the package ShopifyAPI."""
         from platforms.shopify import shop_api
 
         return shop_api

@@ -27,21 +27,21 @@ ZERO = Decimal(0)
 
 
 class MoneyReader(Struct, frozen=True):
-    """Reads amounts in one currency; `plain`: amounts without a `_set` are in this currency too."""
+    """Reads amounts in one currency. `plain`: amounts without a `_set` are in this currency, too."""
 
     side: Literal["presentment", "shop"]
     currency: str
     plain: bool
 
     def amount(self, row: Json, name: str) -> Decimal | None:
-        """The amount of this name, or None if the shop does not give it in this currency."""
+        """Return the amount of this name, or None if the body does not have it in this currency."""
         shown = json_object(json_object(row.get(f"{name}_set")).get(f"{self.side}_money"))
         if text(shown.get("currency_code")).upper() == self.currency:
             return money(shown.get("amount"))
         return money(row.get(name)) if self.plain else None
 
     def paid(self, row: Json, price: Decimal | None) -> Decimal | None:
-        """The price of a whole line or shipping line after all discounts; with tax if the shop's prices include it."""
+        """Return the price of a whole line or shipping line after discounts, with tax if the shop's prices have it."""
         if price is None:
             return None
         cuts = json_objects(row.get("discount_allocations") or row.get("applied_discounts"))
@@ -50,14 +50,15 @@ class MoneyReader(Struct, frozen=True):
         )
 
     def tax(self, row: Json) -> Decimal | None:
-        """The tax included in, or added to, a line."""
+        """Return the tax included in, or added to, a line."""
         return added(self.amount(tax, "price") for tax in json_objects(row.get("tax_lines")))
 
 
 def order_money(body: Json, choice: MappingSettings) -> dict[str, Any]:
-    """`currency`, `total`, `breakdown` and `items` of an order, as fields of an Event.
+    """Return `currency`, `total`, `breakdown` and `items` of an order, as fields of an Event.
 
-    In the buyer's currency if the store chose it and the shop gives the total and all prices in it.
+    In the buyer's currency if the store chose it and the order has its total and all prices in it, otherwise in the
+    shop's.
     """
     shop, shown = text(body.get("currency")).upper(), text(body.get("presentment_currency")).upper()
     own = MoneyReader("shop", shop, plain=True)
@@ -69,7 +70,7 @@ def order_money(body: Json, choice: MappingSettings) -> dict[str, Any]:
 def read_money(
     body: Json, choice: MappingSettings, reader: MoneyReader, otherwise: MoneyReader | None = None
 ) -> dict[str, Any]:
-    """The same fields through one reader, or through `otherwise` if `reader` finds no total or not all prices."""
+    """Return the same fields read by `reader`, or by `otherwise` if `reader` lacks the total or a price."""
     lines = json_objects(body.get("line_items"))
     total, prices = reader.amount(body, "total_price"), [reader.amount(row, "price") for row in lines]
     if otherwise and None in (total, *prices):
@@ -83,7 +84,7 @@ def read_money(
 
 
 def _breakdown(body: Json, reader: MoneyReader, lines: list[Json]) -> TotalBreakdown:
-    """The amounts that make up a Shopify total."""
+    """Return the amounts that make up a Shopify total."""
     with_tax = body.get("taxes_included") is True
     goods = [row for row in lines if not _is_tip(row) and row.get("gift_card") is not True]
     cards = [row for row in lines if row.get("gift_card") is True]
@@ -91,9 +92,9 @@ def _breakdown(body: Json, reader: MoneyReader, lines: list[Json]) -> TotalBreak
     goods_tax = added(reader.tax(row) for row in goods + cards)
     shipping_tax = added(reader.tax(row) for row in shipping)
 
-    def net(found: list[Json]) -> Decimal | None:
-        paid = added(reader.paid(row, reader.amount(row, "price")) for row in found)
-        return added([paid, negative(added(reader.tax(row) for row in found))]) if with_tax else paid
+    def net(rows: list[Json]) -> Decimal | None:
+        paid = added(reader.paid(row, reader.amount(row, "price")) for row in rows)
+        return added([paid, negative(added(reader.tax(row) for row in rows))]) if with_tax else paid
 
     return TotalBreakdown(
         goods=net(goods),
@@ -104,17 +105,17 @@ def _breakdown(body: Json, reader: MoneyReader, lines: list[Json]) -> TotalBreak
         fees=_optional(reader, body, "original_total_additional_fees"),
         fees_tax=ZERO,
         tips=_optional(reader, body, "total_tip_received"),
-        # An order has the first, a checkout the second.
+        # Orders have the first name, checkouts the second.
         duties=added(_optional(reader, body, name) for name in ("original_total_duties", "total_duties")),
         priced_with_tax=with_tax,
     )
 
 
 def _optional(reader: MoneyReader, body: Json, name: str) -> Decimal | None:
-    """An amount most orders lack: zero if absent, None (unknown) if given only in another currency."""
-    found = reader.amount(body, name)
-    if found is not None:
-        return found
+    """Return an amount that most orders lack: zero if absent, None (unknown) if only in another currency."""
+    amount = reader.amount(body, name)
+    if amount is not None:
+        return amount
     elsewhere = money(body.get(name)) or body.get(f"{name}_set")
     return None if elsewhere else ZERO
 
@@ -133,17 +134,17 @@ def _item(row: Json, price: Decimal | None, reader: MoneyReader) -> Item:
 
 
 def _is_tip(row: Json) -> bool:
-    """True for a tip that comes as a line of its own; total_tip_received includes it already."""
+    """Return True for a tip in a line of its own, which total_tip_received already includes."""
     return bool(json_object(row.get("tip")))
 
 
 def per_unit(paid: Decimal, quantity: int, like: Decimal) -> Decimal:
-    """The price of one unit of a line, with the decimals of `like`."""
+    """Return the price of one unit of a line, rounded to the decimals of `like`."""
     return (paid / quantity).quantize(like, ROUND_HALF_UP)
 
 
 def added(amounts: Iterable[Decimal | None]) -> Decimal | None:
-    """The sum of the amounts; None if one of them is None (unknown)."""
+    """Return the sum of the amounts, or None if one of them is None (unknown)."""
     total = ZERO
     for amount in amounts:
         if amount is None:
@@ -153,5 +154,5 @@ def added(amounts: Iterable[Decimal | None]) -> Decimal | None:
 
 
 def negative(amount: Decimal | None) -> Decimal | None:
-    """The amount with its sign reversed; None stays None."""
+    """Return the amount with its sign reversed; None stays None."""
     return None if amount is None else -amount

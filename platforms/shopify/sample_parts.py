@@ -1,4 +1,4 @@
-"""Pieces that several of Shopify's sample webhooks have in common: money, articles, people, places, times."""
+"""Parts that Shopify's sample webhooks have in common: money, products, people, addresses, times."""
 
 import hashlib
 from collections.abc import Callable
@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 
-from connector.plugin import (
-    Store,
-)
+from connector.plugin import Store
 from connector.plugin.testing.shoppers import Basket, Journey, Line, rounded, shop_currency
 
 GID = "gid://shopify"
 
-# Shopify writes times with the shop's own offset; this shop is in New York, in winter.
+# Shopify writes times with the shop's UTC offset; this shop is in New York, in winter.
 _SHOP_TIME = timezone(timedelta(hours=-5))
 
 Body = dict[str, object]
@@ -21,49 +19,49 @@ Body = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class CurrencyPair:
-    """The basket twice: in the shop's own currency and in the one the shopper saw."""
+    """The basket in two currencies: the shop's and the one that the shopper sees."""
 
     shop: Basket
     shown: Basket
 
     def money(self, pick: Callable[[Basket], Decimal]) -> Body:
-        """One amount as Shopify's `…_set`."""
+        """Return an amount as Shopify's `…_set`."""
         return {
             name: {"amount": amount_text(pick(basket), basket.currency), "currency_code": basket.currency}
             for name, basket in (("shop_money", self.shop), ("presentment_money", self.shown))
         }
 
     def text(self, pick: Callable[[Basket], Decimal]) -> str:
-        """One amount in the shop's currency, as the fields without `_set` have it."""
+        """Return an amount in the shop's currency, as in the fields without `_set`."""
         return amount_text(pick(self.shop), self.shop.currency)
 
     def both(self, name: str, pick: Callable[[Basket], Decimal]) -> Body:
-        """The field and its `_set` beside it."""
+        """Return the field and its `_set`."""
         return {name: self.text(pick), f"{name}_set": self.money(pick)}
 
 
-def ring_up(journey: Journey, store: Store) -> CurrencyPair:
-    """The journey's basket in the store's currency and in the shopper's."""
+def price_basket(journey: Journey, store: Store) -> CurrencyPair:
+    """Return the journey's basket in the store's currency and in the shopper's."""
     return CurrencyPair(journey.basket(shop_currency(store.country)), journey.basket(journey.currency))
 
 
-def nothing(basket: Basket) -> Decimal:
-    """The amount of what this order has none of."""
+def zero(basket: Basket) -> Decimal:
+    """Return 0: the amount of what this order does not have."""
     return Decimal(0)
 
 
 def amount_text(amount: Decimal, currency: str) -> str:
-    """An amount as Shopify writes it: "12.50", but "1250" for yen."""
+    """Format an amount as Shopify does: "12.50", but "1250" for yen."""
     return str(rounded(amount, currency))
 
 
 def shop_time(moment: datetime) -> str:
-    """A time in whole seconds with the shop's offset."""
+    """Format a time in whole seconds with the shop's UTC offset."""
     return moment.astimezone(_SHOP_TIME).isoformat(timespec="seconds")
 
 
-def article(line: Line) -> Body:
-    """What says which article it is, the same in orders and checkouts."""
+def product_fields(line: Line) -> Body:
+    """Return the fields that identify a product, the same in orders and checkouts."""
     return {
         "product_id": 8_140_000_000_000 + line.product.number,
         "variant_id": 44_370_000_000_000 + line.product.number,
@@ -74,17 +72,17 @@ def article(line: Line) -> Body:
     }
 
 
-def tax_lines(journey: Journey, till: CurrencyPair, pick: Callable[[Basket], Decimal]) -> list[Body]:
-    """The one tax of the shopper's country, or none."""
+def tax_lines(journey: Journey, baskets: CurrencyPair, pick: Callable[[Basket], Decimal]) -> list[Body]:
+    """Return the tax of the shopper's country as the only line, or no line."""
     country = journey.person.country
     if not country.tax_rate:
         return []
     rate = {"rate": float(country.tax_rate), "title": country.tax_name, "channel_liable": False}
-    return [{"price": till.text(pick), "price_set": till.money(pick), **rate}]
+    return [{"price": baskets.text(pick), "price_set": baskets.money(pick), **rate}]
 
 
 def address(journey: Journey) -> Body:
-    """An address as inside orders and checkouts."""
+    """Return an address as orders and checkouts contain it."""
     person = journey.person
     return {
         "first_name": person.first_name,
@@ -106,7 +104,7 @@ def address(journey: Journey) -> Body:
 
 
 def saved_address(journey: Journey) -> Body:
-    """The same address as the customer's account keeps it."""
+    """Return the same address as the customer's account contains it."""
     person, place = journey.person, journey.person.place
     return {
         "id": journey.number("address"),
@@ -130,7 +128,7 @@ def saved_address(journey: Journey) -> Body:
 
 
 def customer(journey: Journey, store: Store) -> Body:
-    """A customer as inside orders and checkouts. This one has an account, opened at the end of the journey."""
+    """Return a customer as orders and checkouts contain it, with an account opened at the end of the journey."""
     person = journey.person
     return {
         "id": journey.customer_id,
@@ -153,7 +151,7 @@ def customer(journey: Journey, store: Store) -> Body:
 
 
 def origin(journey: Journey) -> Body:
-    """The page the shopper came in by and the site before it; the path is the shop's, without its host."""
+    """Return the landing page, as a path without the host, and the referring site."""
     path = f"/products/{journey.picks[0][0].handle}"
     return {
         "landing_site": f"{path}?{journey.landing_query}" if journey.ttclid else path,
@@ -162,23 +160,23 @@ def origin(journey: Journey) -> Body:
 
 
 def note_attributes(journey: Journey, store: Store) -> list[Body]:
-    """What a theme script leaves in the cart: click id, cookie and, where the store looks for it, consent."""
+    """Return what a theme's script stores in the cart: click id, cookie and, if the store reads it, consent."""
     attributes = {"ttclid": journey.ttclid, "_ttp": journey.ttp}
-    for yes in store.consent_source.granted[:1] if store.consent_source.key else ():
-        attributes[store.consent_source.key] = yes
+    for granted in store.consent_source.granted[:1] if store.consent_source.key else ():
+        attributes[store.consent_source.key] = granted
     return [{"name": name, "value": value} for name, value in attributes.items() if value]
 
 
 def shop_id(store: Store) -> int:
-    """An id that belongs to this shop's domain."""
+    """Return an id derived from this shop's domain."""
     return 50_000_000_000 + int(hashlib.sha256(store.shops[0].encode()).hexdigest(), 16) % 40_000_000_000
 
 
 def shop(journey: Journey, store: Store) -> Body:
-    """The Shop that app/uninstalled tells of; its own domains may be null, so only the header names it."""
+    """Return the body of app/uninstalled, the shop. Its domains can be null, so only the header names it."""
     currency = shop_currency(store.country)
     money = f"{{{{amount}}}} {currency}"
-    unsaid = (
+    null_fields = (
         *("address2", "auto_configure_tax_inclusivity", "county_taxes", "created_at", "domain"),
         *("google_apps_domain", "google_apps_login_enabled", "iana_timezone", "latitude", "longitude"),
         *("myshopify_domain", "password_enabled", "source", "tax_shipping", "taxes_included", "updated_at"),
@@ -213,5 +211,5 @@ def shop(journey: Journey, store: Store) -> Body:
         **dict.fromkeys(("has_discounts", "marketing_sms_consent_enabled_at_checkout"), False),
         **dict.fromkeys(("pre_launch_enabled", "requires_extra_payments_agreement"), False),
         **dict.fromkeys(("setup_required", "transactional_sms_disabled"), False),
-        **dict.fromkeys(unsaid),
+        **dict.fromkeys(null_fields),
     }

@@ -1,6 +1,6 @@
-"""Fresh Shopify webhooks of invented shoppers, in the shape of API version 2026-04, for trying a running server.
+"""Sample webhooks of invented shoppers in the shape of Shopify's API version 2026-04.
 
-That version has no checkout id any more, and its customers come without tags, order counts and marketing consent.
+That version has no checkout id, and its customers have no tags, order counts and marketing consent.
 """
 
 import json
@@ -9,9 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from connector.plugin import (
-    Store,
-)
+from connector.plugin import Store
 from connector.plugin.testing.samples import DemoShop, RequiredFields
 from connector.plugin.testing.shoppers import Journey, Line, shop_currency
 from platforms.shopify.sample_parts import (
@@ -20,17 +18,17 @@ from platforms.shopify.sample_parts import (
     CurrencyPair,
     address,
     amount_text,
-    article,
     customer,
     note_attributes,
-    nothing,
     origin,
-    ring_up,
+    price_basket,
+    product_fields,
     saved_address,
     shop,
     shop_id,
     shop_time,
     tax_lines,
+    zero,
 )
 
 API_VERSION = "2026-04"
@@ -50,23 +48,23 @@ _EMPTY_LISTS = (*("discount_applications", "discount_codes", "fulfillments", "re
 
 
 def sample(topic: str, journey: Journey, store: Store) -> dict[str, object]:
-    """The body Shopify would send for this topic of this journey. Raises ValueError for a topic not in TOPICS."""
+    """Return the body that Shopify would send for this topic. Raises ValueError for a topic not in TOPICS."""
     if topic not in _BODIES:
         raise ValueError(f"no Shopify sample of {topic!r}; there are {', '.join(TOPICS)}")
     return _BODIES[topic](journey, store)
 
 
 def encode(body: dict[str, object]) -> bytes:
-    """The bytes of a body as Shopify writes them: compact UTF-8."""
+    """Encode a body as Shopify does: compact UTF-8."""
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def headers(topic: str, journey: Journey, store: Store) -> dict[str, str]:
-    """Shopify's headers without the signature, which needs the final bytes.
+    """Return Shopify's headers without the signature, which depends on the final bytes.
 
-    A journey and a topic always give the same Webhook-Id, so that sending them twice looks like Shopify's retry.
+    A journey and a topic always have the same Webhook-Id, so that sending them twice looks like a retry of Shopify's.
     """
-    # Deliveries that stem from one action share their Event-Id: so do an order's create, paid and updated.
+    # Deliveries caused by one action share their Event-Id, such as an order's create, paid and updated.
     action = "orders" if topic.startswith("orders/") else topic
     return {
         "Content-Type": "application/json",
@@ -87,28 +85,28 @@ def _triggered(topic: str, journey: Journey) -> datetime:
         "orders/create": journey.order_at,
         "orders/paid": journey.paid_at,
     }
-    # Up to a second is added to this, and nothing may be triggered in the future.
+    # `headers` adds up to a second, and no time may be in the future.
     return moments.get(topic, journey.now - timedelta(seconds=1))
 
 
 def _order(journey: Journey, store: Store, *, updated_at: datetime, paid: bool) -> Body:
-    till = ring_up(journey, store)
+    baskets = price_basket(journey, store)
     return {
         "id": journey.order_id,
         "admin_graphql_api_id": f"{GID}/Order/{journey.order_id}",
-        **_provenance(journey, store),
+        **_origin_ids(journey, store),
         "created_at": shop_time(journey.order_at),
         "processed_at": shop_time(journey.order_at),
         "updated_at": shop_time(updated_at),
-        "currency": till.shop.currency,
-        "presentment_currency": till.shown.currency,
+        "currency": baskets.shop.currency,
+        "presentment_currency": baskets.shown.currency,
         "financial_status": "paid" if paid else "pending",
         "payment_gateway_names": ["shopify_payments"],
-        **_names(journey, store),
-        **_current_amounts(till),
-        **till.both("subtotal_price", lambda basket: basket.subtotal),
-        **_total_amounts(till, paid=paid),
-        "tax_lines": tax_lines(journey, till, lambda basket: basket.tax),
+        **_order_contact(journey, store),
+        **_current_amounts(baskets),
+        **baskets.both("subtotal_price", lambda basket: basket.subtotal),
+        **_total_amounts(baskets, paid=paid),
+        "tax_lines": tax_lines(journey, baskets, lambda basket: basket.tax),
         "taxes_included": False,
         "tax_exempt": False,
         "duties_included": False,
@@ -120,14 +118,14 @@ def _order(journey: Journey, store: Store, *, updated_at: datetime, paid: bool) 
         "billing_address": address(journey),
         "shipping_address": address(journey),
         "customer": customer(journey, store),
-        "line_items": [_line_item(journey, till, index) for index in range(len(till.shop.lines))],
-        "shipping_lines": [_shipping_line(journey, till)],
+        "line_items": [_line_item(journey, baskets, index) for index in range(len(baskets.shop.lines))],
+        "shipping_lines": [_shipping_line(journey, baskets)],
         **{name: [] for name in _EMPTY_LISTS},
     }
 
 
-def _provenance(journey: Journey, store: Store) -> Body:
-    """Which browser, cart and checkout the order came from."""
+def _origin_ids(journey: Journey, store: Store) -> Body:
+    """Return the browser, cart and checkout of the order."""
     return {
         "app_id": 580111,
         "browser_ip": journey.ip,
@@ -148,8 +146,8 @@ def _provenance(journey: Journey, store: Store) -> Body:
     }
 
 
-def _names(journey: Journey, store: Store) -> Body:
-    """The order's numbers, and how to reach who placed it."""
+def _order_contact(journey: Journey, store: Store) -> Body:
+    """Return the order's numbers and the shopper's contact data."""
     token = journey.code("order token")
     return {
         "name": f"#{journey.order_number}",
@@ -167,36 +165,36 @@ def _names(journey: Journey, store: Store) -> Body:
     }
 
 
-def _current_amounts(till: CurrencyPair) -> Body:
-    """The amounts after edits and refunds, of which there are none."""
+def _current_amounts(baskets: CurrencyPair) -> Body:
+    """Return the amounts after edits and refunds; this order has neither."""
     return {
-        "current_shipping_price_set": till.money(lambda basket: basket.shipping),
-        **till.both("current_subtotal_price", lambda basket: basket.subtotal),
+        "current_shipping_price_set": baskets.money(lambda basket: basket.shipping),
+        **baskets.both("current_subtotal_price", lambda basket: basket.subtotal),
         "current_total_additional_fees_set": None,
-        **till.both("current_total_discounts", nothing),
+        **baskets.both("current_total_discounts", zero),
         "current_total_duties_set": None,
-        **till.both("current_total_price", lambda basket: basket.total),
-        **till.both("current_total_tax", lambda basket: basket.tax),
+        **baskets.both("current_total_price", lambda basket: basket.total),
+        **baskets.both("current_total_tax", lambda basket: basket.tax),
     }
 
 
-def _total_amounts(till: CurrencyPair, *, paid: bool) -> Body:
+def _total_amounts(baskets: CurrencyPair, *, paid: bool) -> Body:
     return {
-        "total_cash_rounding_payment_adjustment_set": till.money(nothing),
-        "total_cash_rounding_refund_adjustment_set": till.money(nothing),
-        **till.both("total_discounts", nothing),
-        **till.both("total_line_items_price", lambda basket: basket.subtotal),
-        "total_outstanding": till.text(nothing if paid else lambda basket: basket.total),
-        **till.both("total_price", lambda basket: basket.total),
-        "total_shipping_price_set": till.money(lambda basket: basket.shipping),
-        **till.both("total_tax", lambda basket: basket.tax),
-        "total_tip_received": till.text(nothing),
-        "total_weight": till.shop.grams,
+        "total_cash_rounding_payment_adjustment_set": baskets.money(zero),
+        "total_cash_rounding_refund_adjustment_set": baskets.money(zero),
+        **baskets.both("total_discounts", zero),
+        **baskets.both("total_line_items_price", lambda basket: basket.subtotal),
+        "total_outstanding": baskets.text(zero if paid else lambda basket: basket.total),
+        **baskets.both("total_price", lambda basket: basket.total),
+        "total_shipping_price_set": baskets.money(lambda basket: basket.shipping),
+        **baskets.both("total_tax", lambda basket: basket.tax),
+        "total_tip_received": baskets.text(zero),
+        "total_weight": baskets.shop.grams,
     }
 
 
-def _line_item(journey: Journey, till: CurrencyPair, index: int) -> Body:
-    line = till.shop.lines[index]
+def _line_item(journey: Journey, baskets: CurrencyPair, index: int) -> Body:
+    line = baskets.shop.lines[index]
     line_id = journey.number(f"line {index}")
     return {
         "id": line_id,
@@ -209,32 +207,32 @@ def _line_item(journey: Journey, till: CurrencyPair, index: int) -> Body:
         "gift_card": False,
         "grams": line.product.grams,
         "name": " - ".join(filter(None, (line.product.title, line.product.option))),
-        **till.both("price", lambda basket: basket.lines[index].price),
+        **baskets.both("price", lambda basket: basket.lines[index].price),
         "product_exists": True,
-        **article(line),
+        **product_fields(line),
         "properties": [],
         "quantity": line.quantity,
         "requires_shipping": True,
         "sales_line_item_group_id": None,
         "taxable": True,
-        **till.both("total_discount", nothing),
+        **baskets.both("total_discount", zero),
         "variant_inventory_management": "shopify",
-        "tax_lines": tax_lines(journey, till, lambda basket: basket.lines[index].tax),
+        "tax_lines": tax_lines(journey, baskets, lambda basket: basket.lines[index].tax),
         "duties": [],
         "discount_allocations": [],
     }
 
 
-def _shipping_line(journey: Journey, till: CurrencyPair) -> Body:
+def _shipping_line(journey: Journey, baskets: CurrencyPair) -> Body:
     return {
         "id": journey.number("shipping"),
         "carrier_identifier": None,
         "code": "Standard",
-        "current_discounted_price_set": till.money(lambda basket: basket.shipping),
-        **till.both("discounted_price", lambda basket: basket.shipping),
+        "current_discounted_price_set": baskets.money(lambda basket: basket.shipping),
+        **baskets.both("discounted_price", lambda basket: basket.shipping),
         "is_removed": False,
         "phone": None,
-        **till.both("price", lambda basket: basket.shipping),
+        **baskets.both("price", lambda basket: basket.shipping),
         "requested_fulfillment_service_id": None,
         "source": "shopify",
         "title": "Standard",
@@ -244,8 +242,8 @@ def _shipping_line(journey: Journey, till: CurrencyPair) -> Body:
 
 
 def _checkout(journey: Journey, store: Store, *, updated_at: datetime) -> Body:
-    # Checkouts have no `_set`. Shopify does not say which currency their amounts are in; its older reference says
-    # the one the shopper sees, so that is what is written here.
+    # Checkouts have no `_set`. Shopify does not document the currency of their amounts; an older reference says the
+    # one that the shopper sees.
     basket = journey.basket(journey.currency)
 
     def text(amount: Decimal) -> str:
@@ -308,7 +306,7 @@ def _checkout_line(journey: Journey, line: Line, text: Callable[[Decimal], str])
         "origin_location_id": None,
         "presentment_title": line.product.title,
         "presentment_variant_title": line.product.option,
-        **article(line),
+        **product_fields(line),
         "properties": None,
         "quantity": line.quantity,
         "requires_shipping": True,
@@ -329,7 +327,7 @@ def _account(journey: Journey, store: Store) -> Body:
 
 
 def _privacy_request(journey: Journey, store: Store) -> Body:
-    """What the three compliance topics have in common."""
+    """Return the fields that the three privacy topics have in common."""
     return {"shop_id": shop_id(store), "shop_domain": store.shops[0]}
 
 

@@ -1,7 +1,7 @@
-"""Shopify's own API for one shop: its webhooks through GraphQL, its history through REST, whose orders have the
-webhook's shape (GraphQL's have no `client_details`).
+"""Shopify's Admin API for one shop: webhooks through GraphQL, orders and customers through REST.
 
-An app needs the scopes read_orders and read_customers, and access to protected customer data:
+Only REST returns orders in the shape of webhooks; GraphQL's have no `client_details`. An app needs the scopes
+read_orders and read_customers, and access to protected customer data:
 https://shopify.dev/docs/apps/launch/protected-customer-data
 """
 
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from platforms.shopify.api_client import Answer, ShopifyApi
 
 SETS_SECRET = False  # Shopify signs with the app's client secret
-SEES_ALL = False  # only those of this app that were made through the API
+SEES_ALL = False  # Shopify lists only webhooks that this app made through the API
 
 SCOPES = ("read_orders", "read_customers")
-PER_PAGE = 250  # https://shopify.dev/docs/api/usage/limits ; nor are more than 25,000 to be had page by page
-WINDOW = timedelta(days=1)  # so that a busy shop stays below that
-CLOCKS_APART = 60.0  # seconds
-STUMBLES = (2.0, 10.0)  # seconds before a page that failed is asked for again
+PER_PAGE = 250  # https://shopify.dev/docs/api/usage/limits ; a paged list ends after 25,000 resources
+WINDOW = timedelta(days=1)  # so that the lists of a busy shop stay below that limit
+MAX_CLOCK_DIFFERENCE = 60.0  # seconds
+RETRY_PAUSES = (2.0, 10.0)  # seconds before a page that failed is requested again
 
 SUBSCRIPTIONS = """
 query($after: String) {
@@ -57,53 +57,53 @@ mutation($id: ID!) {
 }"""
 ACCESS = "{ currentAppInstallation { accessScopes { handle } } }"
 
-# An order may be paid at once or later, and either may be what a store's own statuses and gateways wait for.
+# An order is paid at once or later, and the statuses and gateways of a store can wait for either.
 _ORDERS = ("orders/create", "orders/paid")
-_SHOWN_BY_PAID = frozenset({"paid", "partially_refunded", "refunded"})  # the last two only follow the first
+_SHOWN_BY_PAID = frozenset({"paid", "partially_refunded", "refunded"})  # the last two follow only after the first
 _NEEDED: Mapping[str, tuple[str, ...]] = {
     "order_placed": _ORDERS,
     "order_paid": _ORDERS,
-    # A checkout is created before the shopper has typed anything to match on; that comes with an update.
+    # A checkout is created before the shopper has entered any match key; those arrive with an update.
     "checkout_started": ("checkouts/create", "checkouts/update"),
-    # Since new customer accounts, who registers is created first and enabled at the first sign-in.
+    # With Shopify's new customer accounts, a customer is created first and enabled at the first sign-in.
     "customer_registered": ("customers/create", "customers/enable"),
 }
 
 
 def topics(store: Store) -> tuple[str, ...]:
-    """The topics that show what the store sends, and the app's removal.
+    """Return the topics needed for what the store sends, and that of the app's removal.
 
-    `orders/updated` comes with every tag and parcel, so it is only there where the store waits for a status that an
-    order reaches later than its creation, without being paid in full. The topics of privacy law
-    (`customers/data_request`, `customers/redact`, `shop/redact`) cannot be had through the API; they are settings of
-    the app: https://shopify.dev/docs/apps/build/compliance/privacy-law-compliance
+    `orders/updated` arrives with every tag and parcel, so it is included only if the store waits for a status that an
+    order reaches after its creation without being paid in full. The topics of privacy law (`customers/data_request`,
+    `customers/redact`, `shop/redact`) cannot be registered through the API; they are settings of the app:
+    https://shopify.dev/docs/apps/build/compliance/privacy-law-compliance
     """
-    needed = [topic for event, found in _NEEDED.items() if event in store.sent for topic in found]
+    needed = [topic for milestone, names in _NEEDED.items() if milestone in store.sent for topic in names]
     awaited = (("order_placed", store.orders.placed_statuses), ("order_paid", store.orders.paid_statuses))
-    if any(event in store.sent and set(statuses) - _SHOWN_BY_PAID for event, statuses in awaited):
+    if any(milestone in store.sent and set(statuses) - _SHOWN_BY_PAID for milestone, statuses in awaited):
         needed.append("orders/updated")
     return (*dict.fromkeys(needed), "app/uninstalled")
 
 
 def why_not_url(url: str) -> str:
-    """Why Shopify would not deliver to this URL, with what to do, or "".
+    """Return why Shopify would not deliver to this URL, with the remedy, or "".
 
     https://shopify.dev/docs/apps/build/webhooks/subscribe/https
     """
     try:
         parts = urlsplit(url)
         host = (parts.hostname or "").lower()
-        _ = parts.port  # raises if it is none
+        _ = parts.port  # raises ValueError if it is not a port
     except ValueError:
-        return "it is no URL; give the public https address of this server"
+        return "it is not a URL; give the public https address of this server"
     if parts.scheme != "https":
         return "Shopify delivers to https only; give the https address of this server"
     if parts.username is not None or parts.password is not None:
-        return "a user name or password does not belong into it; leave both out"
+        return "it contains a user name or password; leave both out"
     if not _is_public(host):
         return "Shopify cannot reach its host from outside; give this server's public host name (or a tunnel's)"
     if host.endswith((".myshopify.com", ".shopify.com")):
-        return "Shopify does not deliver to hosts of its own; give the address of this server, not the shop's"
+        return "Shopify does not deliver to its own hosts; give the address of this server, not the shop's"
     return ""
 
 
@@ -118,7 +118,7 @@ def _is_public(host: str) -> bool:
         return False
     if labels[-1] in ("localhost", "local", "localdomain", "internal", "lan", "home", "test", "invalid"):
         return False
-    return not re.fullmatch(r"\d+|0x[0-9a-f]*", labels[-1])  # 127.1 is a loopback address, too
+    return not re.fullmatch(r"\d+|0x[0-9a-f]*", labels[-1])  # such as 127.1, a loopback address
 
 
 def connect(
@@ -128,12 +128,12 @@ def connect(
     clock: Callable[[], float] = time.time,
     limit: float = 20.0,
 ) -> ShopApi:
-    """The API of the store's first shop, asked with the keys in `[api]`. Raises ShopApiError without any.
+    """Open the API of the store's first shop with the keys in `[api]`. Raises ShopApiError if there are no keys.
 
-    `pause` waits so many seconds, `clock` returns Unix seconds, `base` stands for https://SHOP in tests; the other side
-    may be silent for `limit` seconds.
+    `pause` sleeps for a number of seconds, `clock` returns Unix seconds, `base` replaces https://SHOP in tests, `limit`
+    is the longest time in seconds without a byte from Shopify.
     """
-    from platforms.shopify.api_client import ShopifyApi  # only here, for its package is slow to load
+    from platforms.shopify.api_client import ShopifyApi  # imported here because its package is slow to load
 
     if store.api is None:
         raise ShopApiError(
@@ -153,66 +153,66 @@ class ShopifyAdmin:
     # --- webhooks ---------------------------------------------------------------------------------------------
 
     def subscriptions(self) -> list[Subscription]:
-        """Those this app made in this shop; Shopify shows no others, and deletes one that keeps failing.
+        """Return the webhooks that this app made in this shop; Shopify lists no others, and deletes failing ones.
 
         https://shopify.dev/docs/api/admin-graphql/latest/queries/webhookSubscriptions
         """
-        found: list[Subscription] = []
-        after, passed = None, {""}
+        subscriptions: list[Subscription] = []
+        after, seen = None, {""}
         while True:
             page = self._part(self._api.graphql(SUBSCRIPTIONS, after=after), "webhookSubscriptions")
-            found += [self._subscription(node) for node in json_objects(page.get("nodes"))]
-            follows = json_object(page.get("pageInfo"))
-            after = follows.get("hasNextPage") and follows.get("endCursor")
+            subscriptions += [self._subscription(node) for node in json_objects(page.get("nodes"))]
+            page_info = json_object(page.get("pageInfo"))
+            after = page_info.get("hasNextPage") and page_info.get("endCursor")
             if not after:
-                return found
-            self._pass(after, passed)
+                return subscriptions
+            self._require_new_cursor(after, seen)
 
     def subscribe(self, topic: str, url: str, secret: str) -> Subscription:
-        """Make one, or find the one that is there already. `secret` is not used: the app's own signs.
+        """Create a webhook, or return the existing one. `secret` is ignored: Shopify signs with the app's secret.
 
         https://shopify.dev/docs/api/admin-graphql/latest/mutations/webhookSubscriptionCreate
         """
         wanted = {"uri": url, "format": "JSON"}
-        data = self._api.graphql(SUBSCRIBE, topic=_enum(topic), subscription=wanted)
-        made = self._part(data, "webhookSubscriptionCreate")
-        if not (errors := made.get("userErrors")):
-            return self._subscription(made.get("webhookSubscription"))
-        words = self._api.said(errors)
-        if "already been taken" in words:
-            for there in self.subscriptions():
-                if (there.topic, there.url) == (topic, url):
-                    return there
-        raise self._api.refusal(words, f"a webhook for {topic}")
+        data = self._api.graphql(SUBSCRIBE, topic=_enum_name(topic), subscription=wanted)
+        created = self._part(data, "webhookSubscriptionCreate")
+        if not (errors := created.get("userErrors")):
+            return self._subscription(created.get("webhookSubscription"))
+        reason = self._api.quotable(errors)
+        if "already been taken" in reason:
+            for existing in self.subscriptions():
+                if (existing.topic, existing.url) == (topic, url):
+                    return existing
+        raise self._api.refusal(reason, f"a webhook for {topic}")
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """Remove one; no fault if it is gone already.
+        """Delete a webhook; not an error if it is already gone.
 
         https://shopify.dev/docs/api/admin-graphql/latest/mutations/webhookSubscriptionDelete
         """
         removed = self._part(self._api.graphql(UNSUBSCRIBE, id=subscription.id), "webhookSubscriptionDelete")
         errors = removed.get("userErrors")
-        if errors and "does not exist" not in (words := self._api.said(errors)):
-            raise self._api.refusal(words, f"to remove the webhook for {subscription.topic}")
+        if errors and "does not exist" not in (reason := self._api.quotable(errors)):
+            raise self._api.refusal(reason, f"to remove the webhook for {subscription.topic}")
 
     def _subscription(self, node: object) -> Subscription:
-        found = json_object(node)
-        name, url = text(found.get("topic")), text(found.get("uri"))
-        if not text(found.get("id")) or not name:
-            raise self._api.broken()
-        return Subscription(text(found.get("id")), _BY_ENUM.get(name, name), url, by_us=True)
+        fields = json_object(node)
+        name, url = text(fields.get("topic")), text(fields.get("uri"))
+        if not text(fields.get("id")) or not name:
+            raise self._api.broken_answer()
+        return Subscription(text(fields.get("id")), _TOPIC_BY_ENUM.get(name, name), url, by_us=True)
 
     def _part(self, data: Json, name: str) -> Json:
         if not isinstance(data.get(name), dict):
-            raise self._api.broken()
+            raise self._api.broken_answer()
         return json_object(data[name])
 
     # --- history ----------------------------------------------------------------------------------------------
 
     def orders(self, since: datetime, until: datetime, by: Literal["created", "modified"]) -> Iterator[Page]:
-        """Orders of any status made or changed in [since, until], oldest first, one or two perhaps twice.
+        """Yield orders of any status created or changed in [since, until], oldest first; a few can repeat.
 
-        They come as `orders/updated`: none knows when it was paid, and all of them are read alike. An app sees the last
+        Their topic is `orders/updated`, because like its bodies they lack the time of payment. An app can read the last
         60 days. https://shopify.dev/docs/api/admin-rest/latest/resources/order#get-orders
         """
         column = {"created": "created_at", "modified": "updated_at"}[by]
@@ -224,9 +224,10 @@ class ShopifyAdmin:
                 yield Page("orders/updated", bodies, total)
 
     def customers(self, since: datetime, until: datetime) -> Iterator[Page]:
-        """Customers created in [since, until], guests too, some perhaps twice.
+        """Yield customers created in [since, until], guests included; some can repeat.
 
-        They come as `customers/enable`, so that whoever got an account long after is no registration here either.
+        Their topic is `customers/enable`, so that an account opened long after the customer's creation is not taken for
+        a registration.
         https://shopify.dev/docs/api/admin-rest/latest/resources/customer#get-customers
         """
         for start, end in _windows(since, until):
@@ -234,27 +235,27 @@ class ShopifyAdmin:
                 yield Page("customers/enable", bodies)
 
     def _pages(self, name: str, query: Mapping[str, str | int]) -> Iterator[list[bytes]]:
-        """All pages of a REST list. https://shopify.dev/docs/api/admin-rest/usage/pagination"""
-        query, passed = {**query, "limit": PER_PAGE}, {""}
+        """Yield the pages of a REST list. https://shopify.dev/docs/api/admin-rest/usage/pagination"""
+        query, seen = {**query, "limit": PER_PAGE}, {""}
         while True:
-            answer = self._steadily(f"{name}.json", query)
+            answer = self._get_with_retries(f"{name}.json", query)
             if bodies := self._bodies(answer, name):
                 yield bodies
             cursor = _next_page(answer.headers.get("link", ""))
             if not cursor:
                 return
-            self._pass(cursor, passed)
-            query = {"limit": PER_PAGE, "page_info": cursor}  # Shopify refuses any filter beside it
+            self._require_new_cursor(cursor, seen)
+            query = {"limit": PER_PAGE, "page_info": cursor}  # Shopify refuses filters together with it
 
-    def _pass(self, cursor: object, passed: set[str]) -> None:
-        """A list that leads back to where it was has no end."""
-        if text(cursor) in passed:
-            raise self._api.broken()
-        passed.add(text(cursor))
+    def _require_new_cursor(self, cursor: object, seen: set[str]) -> None:
+        """Raise ShopApiError for a cursor that was used before: such a list never ends."""
+        if text(cursor) in seen:
+            raise self._api.broken_answer()
+        seen.add(text(cursor))
 
-    def _steadily(self, path: str, query: Mapping[str, str | int]) -> "Answer":
-        """An answer; a long list shall not end because Shopify stumbles once in its middle."""
-        for seconds in STUMBLES:
+    def _get_with_retries(self, path: str, query: Mapping[str, str | int]) -> "Answer":
+        """Request a page, again if Shopify is unreachable: one failure must not end a list of many pages."""
+        for seconds in RETRY_PAUSES:
             try:
                 return self._api.get(path, query)
             except ShopApiError as fault:
@@ -264,16 +265,16 @@ class ShopifyAdmin:
         return self._api.get(path, query)
 
     def _bodies(self, answer: "Answer", name: str) -> list[bytes]:
-        """Each resource as its very bytes: reading and writing them again would lose digits."""
-        found = self._api.read(answer, dict[str, list[msgspec.Raw]])
-        if name not in found:
-            raise self._api.broken()
-        return [bytes(raw) for raw in found[name]]
+        """Return each resource as the bytes received: decoding and encoding would lose digits of numbers."""
+        resources = self._api.read(answer, dict[str, list[msgspec.Raw]])
+        if name not in resources:
+            raise self._api.broken_answer()
+        return [bytes(raw) for raw in resources[name]]
 
-    # --- examination ------------------------------------------------------------------------------------------
+    # --- checks -----------------------------------------------------------------------------------------------
 
     def check(self) -> Iterator[ApiCheck]:
-        """Key, scopes, personal data, clock; after a key that is not accepted there is nothing more to see."""
+        """Check key, scopes, personal data and clock; stop if the key is not accepted."""
         try:
             installation = self._part(self._api.graphql(ACCESS), "currentAppInstallation")
         except ShopApiError as fault:
@@ -282,13 +283,13 @@ class ShopifyAdmin:
         yield ApiCheck(True, f"{self._api.shop} accepts the key")
         yield self._scopes({text(row.get("handle")) for row in json_objects(installation.get("accessScopes"))})
         try:
-            yield self._personal()
+            yield self._personal_data()
         except ShopApiError as fault:
             yield ApiCheck(False, str(fault))
-        yield self._time()
+        yield self._clock_check()
 
-    def _scopes(self, given: set[str]) -> ApiCheck:
-        missing = [scope for scope in SCOPES if not {scope, scope.replace("read_", "write_")} & given]
+    def _scopes(self, granted: set[str]) -> ApiCheck:
+        missing = [scope for scope in SCOPES if not {scope, scope.replace("read_", "write_")} & granted]
         if not missing:
             return ApiCheck(True, f"the app has the scopes {' and '.join(SCOPES)}")
         return ApiCheck(
@@ -297,7 +298,7 @@ class ShopifyAdmin:
             "approve it in the shop",
         )
 
-    def _personal(self) -> ApiCheck:
+    def _personal_data(self) -> ApiCheck:
         latest: dict[str, str | int] = {"status": "any", "order": "created_at desc", "limit": 5}
         orders = [
             json_object(msgspec.json.decode(raw))
@@ -308,28 +309,31 @@ class ShopifyAdmin:
         if not any(
             json_object(order.get("customer")) or json_object(order.get("shipping_address")) for order in orders
         ):
-            return ApiCheck(True, "no order yet shows whether personal data may be read; look again after the first")
-        return ApiCheck(True, "the shoppers' e-mail addresses, phone numbers and addresses may be read")
+            return ApiCheck(True, "no order shows yet whether personal data can be read; check again after the first")
+        return ApiCheck(True, "the shoppers' e-mail addresses, phone numbers and addresses can be read")
 
-    def _time(self) -> ApiCheck:
+    def _clock_check(self) -> ApiCheck:
         if self._api.shop_time is None:
-            return ApiCheck(True, "Shopify's answer states no time to compare this clock with")
-        apart = self._clock() - self._api.shop_time
-        if abs(apart) <= CLOCKS_APART:
+            return ApiCheck(True, "Shopify's answer has no time to compare this machine's clock with")
+        difference = self._clock() - self._api.shop_time
+        if abs(difference) <= MAX_CLOCK_DIFFERENCE:
             return ApiCheck(True, "this machine's clock agrees with Shopify's")
-        how = f"{abs(apart):.0f} seconds {'ahead of' if apart > 0 else 'behind'} Shopify's"
-        return ApiCheck(False, f"this machine's clock is {how}; let it be set by a time server (NTP)")
+        offset = f"{abs(difference):.0f} seconds {'ahead of' if difference > 0 else 'behind'} Shopify's"
+        return ApiCheck(False, f"this machine's clock is {offset}; synchronise it with a time server (NTP)")
 
 
 # --- Shopify's spellings ------------------------------------------------------------------------------------------
 
 
-def _enum(topic: str) -> str:
-    """orders/create → ORDERS_CREATE. https://shopify.dev/docs/api/admin-graphql/latest/enums/WebhookSubscriptionTopic"""
+def _enum_name(topic: str) -> str:
+    """Return a topic as GraphQL spells it: orders/create → ORDERS_CREATE.
+
+    https://shopify.dev/docs/api/admin-graphql/latest/enums/WebhookSubscriptionTopic
+    """
     return re.sub(r"[/.]", "_", topic).upper()
 
 
-_BY_ENUM = {_enum(topic): topic for topic in TOPICS | RECORDED}  # any other topic keeps GraphQL's spelling
+_TOPIC_BY_ENUM = {_enum_name(topic): topic for topic in TOPICS | RECORDED}  # any other topic keeps GraphQL's spelling
 
 
 def _windows(since: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
@@ -340,7 +344,7 @@ def _windows(since: datetime, until: datetime) -> Iterator[tuple[datetime, datet
 
 
 def _between(column: str, since: datetime, until: datetime) -> dict[str, str | int]:
-    """Shopify's filter. It knows whole seconds only, as its own times do, and both ends belong to it."""
+    """Return Shopify's filter for a time range: whole seconds, as in Shopify's own times, both ends included."""
     return {f"{column}_min": _shop_time(since), f"{column}_max": _shop_time(until)}
 
 
@@ -349,7 +353,7 @@ def _shop_time(moment: datetime) -> str:
 
 
 def _next_page(link: str) -> str:
-    """The cursor of the next page. The header's URL itself is not followed: only its cursor is taken."""
+    """Return the cursor of the next page, or "". The URL in the header is not followed; it could lead anywhere."""
     for url, rel in re.findall(r'<([^<>]*)>\s*;\s*rel="?(\w+)"?', link):
         if rel == "next":
             return next(iter(parse_qs(url.partition("?")[2]).get("page_info", [])), "")

@@ -35,20 +35,20 @@ from connector.plugin import (
     texts,
     verify,
 )
-from platforms.shopify.data_requests import DEMANDS, data_request
+from platforms.shopify.data_requests import DATA_REQUEST_TOPICS, data_request
 from platforms.shopify.money import MoneyReader, order_money, read_money
 
 ORDER_TOPICS = frozenset({"orders/create", "orders/paid", "orders/updated"})
 CHECKOUT_TOPICS = frozenset({"checkouts/create", "checkouts/update"})
 CUSTOMER_TOPICS = frozenset({"customers/create", "customers/enable"})
 TOPICS = ORDER_TOPICS | CHECKOUT_TOPICS | CUSTOMER_TOPICS
-RECORDED = DEMANDS
+RECORDED = DATA_REQUEST_TOPICS
 
 PAID = frozenset({"paid", "partially_refunded"})
 GONE = frozenset({"voided", "refunded"})
 MARKETPLACES = ("tiktok", "amazon", "ebay", "etsy", "walmart", "google", "facebook", "instagram", "zalando")
-PAID_WEBHOOK_DELAY = timedelta(hours=1)  # from an order's last change to its orders/paid webhook, at most
-ENABLE_WINDOW = timedelta(hours=24)  # since 2026-10 old customers' first sign-ins send customers/enable as well
+PAID_WEBHOOK_DELAY = timedelta(hours=1)  # at most, from an order's last change to its orders/paid webhook
+ENABLE_WINDOW = timedelta(hours=24)  # since 2026-10 the first sign-in of an old customer sends customers/enable, too
 
 
 # --- receive ----------------------------------------------------------------------------------------------
@@ -71,22 +71,22 @@ def receive(request: Request, store: Store) -> Webhook:
 
 
 def topic_of(request: Request) -> str:
-    """The topic in the (unsigned) header."""
+    """Return the topic in the (unsigned) header."""
     return text(_header(request, "topic")).lower()
 
 
 def shop_of(request: Request) -> str:
-    """The *.myshopify.com host in the (unsigned) header."""
+    """Return the *.myshopify.com host in the (unsigned) header."""
     return host(_header(request, "shop-domain"))
 
 
 def signed_headers(body: bytes, secret: str) -> dict[str, str]:
-    """The signature header that a shop with this secret sends."""
+    """Return the signature header that a shop with this secret sends."""
     return {"X-Shopify-Hmac-Sha256": sign(body, secret.encode())}
 
 
 def _header(request: Request, name: str) -> str:
-    """A Shopify header's value, or "". Older names begin with X-, newer ones do not; official SDKs accept both."""
+    """Return a Shopify header, or "". Old names begin with X-, new ones do not; Shopify's SDKs accept both."""
     return request.headers.get(f"x-shopify-{name}") or request.headers.get(f"shopify-{name}") or ""
 
 
@@ -94,7 +94,10 @@ def _header(request: Request, name: str) -> str:
 
 
 def translate(webhook: Webhook, store: Store) -> Iterable[Event | Skipped | DataRequest]:
-    """The milestones in a body. All order topics are read alike: they arrive in any sequence and any state."""
+    """Translate a body by its topic. Raises InvalidPayload.
+
+    All order topics are read the same way: they arrive in any sequence, with the order in any state.
+    """
     body = webhook.data
     if not isinstance(body, dict):
         raise InvalidPayload("the body is not a JSON object")
@@ -117,12 +120,12 @@ def _order(webhook: Webhook, body: Json, store: Store) -> Iterator[Event | Skipp
     status = text(body.get("financial_status")).lower()
     gateways = texts(body.get("payment_gateway_names"))
     ids = _order_ids(body, order_id, store)
-    if reason := _why_no_order(body, status, store):
+    if reason := _skip_reason(body, status, store):
         yield Skipped("order_placed", reason, ids)
         return
     kind = _order_kind(body)
     customer = _order_customer(body, kind)
-    known = customer.emails or customer.phones or customer.first_name or customer.last_name
+    identified = customer.emails or customer.phones or customer.first_name or customer.last_name
     placed = Event(
         milestone="order_placed",
         occurred_at=created,
@@ -136,7 +139,7 @@ def _order(webhook: Webhook, body: Json, store: Store) -> Iterator[Event | Skipp
         page_url=text(body.get("landing_site")),
         referrer=text(body.get("referring_site")),
         changed_at=parse_time(body.get("updated_at")) if store.signals else None,
-        notes=() if known or not withholds(body) else (PERSONAL_DATA_WITHHELD,),
+        notes=() if identified or not withholds(body) else (PERSONAL_DATA_WITHHELD,),
     )
     yield placed
     # Shopify's own sample of orders/paid is voided; a merchant who sends it expects a payment.
@@ -148,10 +151,10 @@ def _order(webhook: Webhook, body: Json, store: Store) -> Iterator[Event | Skipp
 
 
 def _paid_at(webhook: Webhook, body: Json) -> datetime | None:
-    """The time of payment, from the headers of an orders/paid webhook; no field of the body has it.
+    """Return the time of payment, from the headers of an orders/paid webhook; no field of the body has it.
 
-    Topic and time are unsigned headers, so they are trusted only up to an hour after the body's own last change: an old
-    body that is sent again must not become a sale of today. Other topics' times are those of an edit.
+    Topic and time are unsigned headers, so they are trusted only up to an hour after the body's last change: an old
+    body that is sent again must not become a sale of today. The times of other topics are those of an edit.
     """
     if webhook.topic != "orders/paid" or webhook.triggered_at is None:
         return None
@@ -159,9 +162,9 @@ def _paid_at(webhook: Webhook, body: Json) -> datetime | None:
     return min(webhook.triggered_at, changed + PAID_WEBHOOK_DELAY) if changed else webhook.triggered_at
 
 
-def _why_no_order(body: Json, status: str, store: Store) -> str:
+def _skip_reason(body: Json, status: str, store: Store) -> str:
     if body.get("test") is True:
-        return ""  # Shopify's own samples are cancelled and voided; test orders reach Test Events only
+        return ""  # Shopify's samples are cancelled and voided; test orders reach Test Events only
     if body.get("cancelled_at"):
         return "the order was already cancelled when first seen"
     if store.orders.placed_statuses:
@@ -172,7 +175,7 @@ def _why_no_order(body: Json, status: str, store: Store) -> str:
 
 
 def _order_kind(body: Json) -> str:
-    """The order's kind, by its sales channel, or by who placed it where the channel does not decide."""
+    """Return the order's kind, by its sales channel, or by who placed it if the channel does not decide."""
     source = text(body.get("source_name")).lower()
     if source.startswith("subscription_contract"):
         return "renewal"
@@ -188,7 +191,7 @@ def _order_kind(body: Json) -> str:
         return "staff" if identifier(body.get("user_id")) and not body.get("cart_token") else "web"
     if any(name in source for name in MARKETPLACES):
         return "marketplace"
-    # An app's id, or a name that an API client chose: only a shopper tells a headless shop from an ERP.
+    # An app's id, or a name that an API client chose: a shopper's ip and user agent tell a headless shop from an ERP.
     if identifier(body.get("user_id")):
         return "staff"
     details = json_object(body.get("client_details"))
@@ -197,20 +200,20 @@ def _order_kind(body: Json) -> str:
 
 
 def withholds(body: Json) -> bool:
-    """True if Shopify removed every personal field from an order that has a shopper.
+    """Return True if Shopify has removed every personal field from an order that has a shopper.
 
-    The fields are null or absent; ip, user agent and country remain. Shopify does so for an app without access to
+    The fields are null or absent; ip, user agent and country remain. Shopify does this to apps without access to
     protected customer data: https://shopify.dev/docs/apps/launch/protected-customer-data
     """
     customer, shipping = json_object(body.get("customer")), json_object(body.get("shipping_address"))
     if not customer and not shipping:
-        return False  # an order without a shopper, as in a store
+        return False  # an order without a customer, as at a point of sale
     addresses = (shipping, json_object(body.get("billing_address")), json_object(customer.get("default_address")))
     personal = ("email", "contact_email", "phone", "first_name", "last_name")
     in_address = (*personal, "name", "address1", "address2", "city", "zip")
-    found = [part.get(name) for part in (body, customer) for name in personal]
-    found += [address.get(name) for address in addresses for name in in_address]
-    return not any(text(value) for value in found)
+    values = [part.get(name) for part in (body, customer) for name in personal]
+    values += [address.get(name) for address in addresses for name in in_address]
+    return not any(text(value) for value in values)
 
 
 def _order_ids(body: Json, order_id: str, store: Store) -> dict[str, str]:
@@ -331,20 +334,20 @@ def _registration(webhook: Webhook, body: Json) -> Iterator[Event | Skipped]:
 
 
 def _address(value: object) -> Address:
-    found = json_object(value)
+    fields = json_object(value)
     return Address(
-        first_name=text(found.get("first_name")),
-        last_name=text(found.get("last_name")),
-        city=text(found.get("city")),
-        state=text(found.get("province_code")) or text(found.get("province")),
-        postcode=text(found.get("zip")),
-        country=text(found.get("country_code")),
-        phone=text(found.get("phone")),
+        first_name=text(fields.get("first_name")),
+        last_name=text(fields.get("last_name")),
+        city=text(fields.get("city")),
+        state=text(fields.get("province_code")) or text(fields.get("province")),
+        postcode=text(fields.get("zip")),
+        country=text(fields.get("country_code")),
+        phone=text(fields.get("phone")),
     )
 
 
 def _attributes(body: Json) -> dict[str, str]:
-    """Cart attributes (note_attributes) by name: values that a theme passes to the server."""
+    """Return the cart attributes (note_attributes) by name: values that a theme passes to the server."""
     return {
         name: value
         for row in json_objects(body.get("note_attributes"))
@@ -353,12 +356,12 @@ def _attributes(body: Json) -> dict[str, str]:
 
 
 def _placeholder_values(body: Json, store: Store) -> dict[str, str]:
-    """Values of the cart attributes that the store's templates need."""
+    """Return the values of the cart attributes that the store's templates need."""
     return store.placeholder_values("attribute", lambda name: _attributes(body).get(name, ""))
 
 
-def _phones(*found: tuple[str, str]) -> tuple[tuple[str, str], ...]:
-    return tuple(dict.fromkeys(phone for phone in found if phone[0]))
+def _phones(*candidates: tuple[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple(dict.fromkeys(phone for phone in candidates if phone[0]))
 
 
 def _unique(*values: object) -> tuple[str, ...]:

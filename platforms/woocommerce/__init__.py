@@ -1,4 +1,4 @@
-"""WooCommerce: its webhooks, its REST API, the plugin for its shops, and sample webhooks."""
+"""WooCommerce: webhooks, REST API, plugin and sample webhooks."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 class WooCommerce(Platform):
-    """https://woocommerce.com/document/webhooks/"""
+    """WooCommerce as a platform. https://woocommerce.com/document/webhooks/"""
 
     name = "woocommerce"
     title = "WooCommerce"
     facts = PlatformFacts(
         content_id="sku",
         api_credentials=(("consumer_key", "consumer_secret"),),
-        lost_deliveries="what WooCommerce sends while we are down is gone",
+        lost_deliveries="webhooks that WooCommerce sends while this server is down are lost",
         placed_when="it is placed (on-hold, processing, …)",
         paid_when="the shop has its date of payment",
     )
@@ -57,7 +57,7 @@ class WooCommerce(Platform):
 
     @property
     def shop_api(self) -> ShopApiModule:
-        """The REST API; its client, woocommerce, is only loaded by `connect`."""
+        """The REST API; only `connect` loads its client, the package woocommerce."""
         from platforms.woocommerce import shop_api
 
         return shop_api

@@ -1,7 +1,7 @@
-"""What a WordPress answered: JSON, or one of the many other things that hosts, plugins and firewalls say instead.
+"""Answers of a WordPress, and errors from the many answers that hosts, plugins and firewalls send in place of JSON.
 
-Judged by statuses and WooCommerce's error codes, never by its messages: they are translated and may quote what was
-sent. Codes: includes/class-wc-rest-authentication.php and includes/rest-api/ of
+Errors are recognised by status and WooCommerce's error code, never by its message, which is translated and can quote
+the request. Codes: includes/class-wc-rest-authentication.php and includes/rest-api/ of
 https://github.com/woocommerce/woocommerce/tree/trunk/plugins/woocommerce
 """
 
@@ -14,23 +14,18 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from connector.plugin import (
-    ShopApiError,
-    host,
-    json_object,
-    text,
-)
+from connector.plugin import ShopApiError, host, json_object, text
 
 KEYS_PAGE = "WooCommerce › Settings › Advanced › REST API"
 BAD_KEYS = "woocommerce_rest_authentication_error"
-GATEWAYS = frozenset({502, 504, 520, 521, 522, 523, 524, 525, 526, 530})  # the last ones are Cloudflare's
+GATEWAYS = frozenset({502, 504, 520, 521, 522, 523, 524, 525, 526, 530})  # from 520 on: Cloudflare's
 _CODE = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _PHP_MESSAGE = re.compile(rb"\b(?:Warning|Notice|Deprecated|Fatal error|Parse error)(?:</b>)?:")
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP answer. Header names are looked up without regard to case if `headers` does so."""
+    """An HTTP answer. `headers` decides whether the case of names matters."""
 
     status: int
     headers: Mapping[str, str]
@@ -38,63 +33,62 @@ class Answer:
 
     @property
     def json(self) -> bytes:
-        """The body from its JSON on: a plugin's file saved with a byte order mark prints that first."""
+        """The body without a byte order mark, which PHP files saved with one print before the JSON."""
         return self.body.lstrip(b"\xef\xbb\xbf \t\r\n")
 
     @property
     def code(self) -> str:
-        """WordPress's own word for an error, or ""."""
+        """WordPress's error code, or ""."""
         try:
-            found = text(json_object(msgspec.json.decode(self.json)).get("code"))
+            code = text(json_object(msgspec.json.decode(self.json)).get("code"))
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             return ""
-        return found if _CODE.fullmatch(found) else ""
+        return code if _CODE.fullmatch(code) else ""
 
     @property
     def total(self) -> int | None:
-        """How many resources the query found (X-WP-Total), if the header came through."""
-        told = self.headers.get("X-WP-Total", "")
-        return int(told) if re.fullmatch(r"[0-9]{1,12}", told) else None
+        """The number of resources that match the query (X-WP-Total); None without the header."""
+        total = self.headers.get("X-WP-Total", "")
+        return int(total) if re.fullmatch(r"[0-9]{1,12}", total) else None
 
     @property
     def retry_after(self) -> float | None:
-        """Seconds to wait, as asked. A date is measured against the answer's own, not against our clock."""
-        asked = self.headers.get("Retry-After", "")
-        if re.fullmatch(r"[0-9]{1,9}", asked):
-            return float(asked)
+        """Seconds to wait (Retry-After), or None. A date is compared with the answer's, not this machine's clock."""
+        value = self.headers.get("Retry-After", "")
+        if re.fullmatch(r"[0-9]{1,9}", value):
+            return float(value)
         try:
-            wait = parsedate_to_datetime(asked) - parsedate_to_datetime(self.headers.get("Date", ""))
+            wait = parsedate_to_datetime(value) - parsedate_to_datetime(self.headers.get("Date", ""))
         except (ValueError, TypeError, OverflowError):
             return None
         return max(wait.total_seconds(), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """How it was asked: at which `url` of a shop, and whether `signed` by OAuth instead of HTTP Basic."""
+class RequestInfo:
+    """The shop's `url`, and True in `signed` if the request used OAuth, False for HTTP Basic."""
 
     url: str
     signed: bool
 
 
 def read(answer: Answer, kind: type[Any]) -> Any:
-    """The JSON of a good answer as `kind`, or AdminFault "broken"."""
-    fault = None
+    """Decode the JSON of a successful answer as `kind`. Raises ShopApiError (broken)."""
     try:
         return msgspec.json.decode(answer.json, type=kind)
     except (msgspec.DecodeError, UnicodeError, RecursionError):  # ValidationError is one of the first
-        fault = _not_json(answer)
-    raise fault
+        error = _not_json_error(answer)
+    raise error  # outside the except block, so that it does not carry the decoder's exception
 
 
-def fault(answer: Answer, asked: Asked) -> ShopApiError:
-    """What is wrong, of an answer whose status is not 2xx."""
+def error_of(answer: Answer, request: RequestInfo) -> ShopApiError:
+    """Return the error for an answer whose status is not 2xx."""
     if 300 <= answer.status < 400:
-        return _redirect(answer, asked)
+        return _redirect_error(answer, request)
     if answer.status in (401, 403):
-        return _refused_entry(answer, asked)
+        return _access_error(answer, request)
     if answer.status == 404:
-        return _not_there(answer)
+        return _not_found_error(answer)
     if answer.status in (429, 503):
         return ShopApiError(
             "throttled",
@@ -113,16 +107,16 @@ def fault(answer: Answer, asked: Asked) -> ShopApiError:
             f"WordPress failed with a PHP error (HTTP {answer.status}): look at WooCommerce › Status › Logs, "
             "fatal-errors, or at the host's PHP error log; mostly a plugin is the cause",
         )
-    told = f"HTTP {answer.status}" + (f", {answer.code}" if answer.code else "")
-    return ShopApiError("refused", f"the shop refused the request ({told}): update WooCommerce, or ask its developer")
+    reason = f"HTTP {answer.status}" + (f", {answer.code}" if answer.code else "")
+    return ShopApiError("refused", f"the shop refused the request ({reason}): update WooCommerce, or ask its developer")
 
 
-def _not_json(answer: Answer) -> ShopApiError:
+def _not_json_error(answer: Answer) -> ShopApiError:
     if _PHP_MESSAGE.search(answer.body[:100_000]):
         return ShopApiError(
             "broken",
             "WordPress prints PHP messages into its answers: set WP_DEBUG_DISPLAY to false in wp-config.php, then "
-            "repair what they complain about",
+            "fix what they report",
         )
     if answer.json[:1] == b"<":
         return ShopApiError(
@@ -131,15 +125,15 @@ def _not_json(answer: Answer) -> ShopApiError:
             "/wp-json/wc/v3/ through its firewall or bot check, and see that url is WordPress's own address",
         )
     return ShopApiError(
-        "broken", f"the shop's answer is no JSON of WooCommerce's (HTTP {answer.status}): update WooCommerce"
+        "broken", f"the shop's answer is not WooCommerce's JSON (HTTP {answer.status}): update WooCommerce"
     )
 
 
-def _redirect(answer: Answer, asked: Asked) -> ShopApiError:
-    """requests would follow, but without the keys on another host, and turn POST into GET."""
-    instead = _instead(answer.headers.get("Location", ""), asked.url)
-    if instead:
-        return ShopApiError("refused", f'the shop redirects its API to another address: set url = "{instead}"')
+def _redirect_error(answer: Answer, request: RequestInfo) -> ShopApiError:
+    """Return the error for a redirect, which the client does not follow."""
+    address = _new_address(answer.headers.get("Location", ""), request.url)
+    if address:
+        return ShopApiError("refused", f'the shop redirects its API to another address: set url = "{address}"')
     return ShopApiError(
         "refused",
         f"the shop redirects its API (HTTP {answer.status}): set url to the address WordPress has under Settings › "
@@ -147,27 +141,27 @@ def _redirect(answer: Answer, asked: Asked) -> ShopApiError:
     )
 
 
-def _instead(location: str, url: str) -> str:
-    """The address whose API the redirect leads to, without any query (it holds our key), or ""."""
+def _new_address(location: str, url: str) -> str:
+    """Return the shop's address in a redirect, without the query, which contains the key; "" if it is another host."""
     try:
         parts = urlsplit(location)
         path, api, _ = parts.path.partition("/wp-json/")
-        found = f"{parts.scheme}://{parts.netloc}{path}".rstrip("/")
+        address = f"{parts.scheme}://{parts.netloc}{path}".rstrip("/")
     except ValueError:
         return ""
-    wanted = parts.scheme in ("http", "https") and parts.netloc and api and "@" not in parts.netloc
-    # Somewhere else entirely (a parked domain, a login page) is nothing to recommend.
-    return found if wanted and found != url.rstrip("/") and host(found) == host(url) else ""
+    is_api = parts.scheme in ("http", "https") and parts.netloc and api and "@" not in parts.netloc
+    # Another host (a parked domain, a login page) must not be recommended.
+    return address if is_api and address != url.rstrip("/") and host(address) == host(url) else ""
 
 
-def _refused_entry(answer: Answer, asked: Asked) -> ShopApiError:
+def _access_error(answer: Answer, request: RequestInfo) -> ShopApiError:
     code = answer.code
     if code == BAD_KEYS:
-        return ShopApiError("keys", _bad_keys(asked))
+        return ShopApiError("keys", _bad_keys_sentence(request))
     if answer.status == 401 and code.startswith("woocommerce_rest_"):
         return ShopApiError(
             "keys",
-            "the shop knows nobody by these keys: copy consumer_key and consumer_secret again from "
+            "the shop knows no user with these keys: copy consumer_key and consumer_secret again from "
             f"{KEYS_PAGE}; if they are right, the host drops them on the way to PHP (pass on the Authorization header)",
         )
     if code.startswith("woocommerce_rest_"):
@@ -179,7 +173,7 @@ def _refused_entry(answer: Answer, asked: Asked) -> ShopApiError:
     if code:
         return ShopApiError(
             "refused",
-            f"a plugin closes the shop's REST API to others ({code}): make an exception for /wp-json/wc/v3/ in it",
+            f"a plugin blocks the shop's REST API ({code}): make an exception for /wp-json/wc/v3/ in it",
         )
     if answer.status == 401:
         return ShopApiError(
@@ -193,30 +187,30 @@ def _refused_entry(answer: Answer, asked: Asked) -> ShopApiError:
     )
 
 
-def _bad_keys(asked: Asked) -> str:
-    """One code for an unknown key, a wrong secret, a wrong signature and a missing permission."""
-    told = (
+def _bad_keys_sentence(request: RequestInfo) -> str:
+    """Return the sentence for BAD_KEYS: an unknown key, a wrong secret or signature, or a missing permission."""
+    sentence = (
         "the shop refuses the keys: copy consumer_key (ck_…) and consumer_secret (cs_…) again, or create new ones with "
         f"Read/Write under {KEYS_PAGE}"
     )
-    if not asked.signed:
-        return told
-    if asked.url.lower().startswith("https"):
-        return told + (
+    if not request.signed:
+        return sentence
+    if request.url.lower().startswith("https"):
+        return sentence + (
             "; if they are right, the host drops the Authorization header, or a proxy before it ends TLS without "
             "telling PHP (HTTPS=on)"
         )
-    return told + (
+    return sentence + (
         "; if they are right, url is not exactly the address under Settings › General, or this machine's clock is more "
         "than 15 minutes off"
     )
 
 
-def _not_there(answer: Answer) -> ShopApiError:
+def _not_found_error(answer: Answer) -> ShopApiError:
     if answer.code == "rest_no_route":
         return ShopApiError(
             "refused",
-            "WordPress answers, but WooCommerce's API v3 is not there: activate WooCommerce, and the REST API in the "
+            "WordPress answers, but WooCommerce's API v3 is missing: activate WooCommerce, and the REST API in the "
             "plugin that switches it off",
         )
     if answer.code:

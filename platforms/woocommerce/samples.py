@@ -1,4 +1,4 @@
-"""Fresh WooCommerce webhooks of invented shoppers, in the shape of its REST API v3, for trying a running server."""
+"""Sample webhooks of invented shoppers in the shape of WooCommerce's REST API v3."""
 
 import hashlib
 import json
@@ -6,39 +6,37 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
-from connector.plugin import (
-    Store,
-)
+from connector.plugin import Store
 from connector.plugin.testing.samples import DemoShop, RequiredFields
 from connector.plugin.testing.shoppers import Basket, Journey, Line
 
 _VERSION = "10.0.4"
 _WORDPRESS = "6.8.2"
 
-# Beside each `*_gmt` stands the shop's local time, both without an offset; this shop is in New York, in winter.
+# Each time has a `*_gmt` and a local variant, both without an offset; this shop is in New York, in winter.
 _SHOP_TIME = timezone(timedelta(hours=-5))
 
 Body = dict[str, object]
 
 
 def sample(topic: str, journey: Journey, store: Store) -> dict[str, object]:
-    """The body WooCommerce would send for this topic. Raises ValueError for a topic not in TOPICS."""
+    """Return the body that WooCommerce would send for this topic. Raises ValueError for a topic not in TOPICS."""
     if topic not in _BODIES:
         raise ValueError(f"no WooCommerce sample of {topic!r}; there are {', '.join(TOPICS)}")
     return _BODIES[topic](journey, store)
 
 
 def encode(body: dict[str, object]) -> bytes:
-    r"""The bytes of a body as PHP writes them: compact, ASCII, with `\u00e9` for "é" and `\/` for a slash."""
-    # A slash occurs in JSON only within strings, so it may be replaced in the finished text.
+    r"""Encode a body as PHP does: compact, ASCII, with `\u00e9` for "é" and `\/` for a slash."""
+    # A slash occurs in JSON only within strings, so it can be replaced in the encoded text.
     return json.dumps(body, separators=(",", ":")).replace("/", "\\/").encode("ascii")
 
 
 def headers(topic: str, journey: Journey, store: Store) -> dict[str, str]:
-    """WooCommerce's headers without the signature, which needs the final bytes."""
+    """Return WooCommerce's headers without the signature, which depends on the final bytes."""
     resource, event = topic.split(".", maxsplit=1)
     webhook = TOPICS.index(topic) + 1
-    # As in the shop, a webhook has one Delivery-ID per second: two journeys of the same second share it.
+    # As in a real shop, a webhook has one Delivery-ID per second, shared by two journeys of the same second.
     delivery = f"{store.shops[0]} {webhook} {int(journey.now.timestamp())}"
     return {
         "Content-Type": "application/json",
@@ -98,7 +96,7 @@ def _order(journey: Journey, store: Store, *, paid: bool) -> Body:
 
 
 def _totals(basket: Basket) -> Body:
-    """The amounts of the whole order; this shop taxes articles, not shipping."""
+    """Return the amounts of the whole order; this shop taxes products, not shipping."""
     return {
         "discount_total": _text(Decimal(0)),
         "discount_tax": _text(Decimal(0)),
@@ -174,7 +172,7 @@ def _shipping_line(journey: Journey, basket: Basket) -> Body:
 
 
 def _meta_data(journey: Journey, store: Store) -> list[Body]:
-    """What WooCommerce keeps of the visit, and what a snippet copies from the shopper's cookies."""
+    """Return WooCommerce's order attribution, and what the plugin copies from the shopper's cookies."""
     start = journey.checkout_at - timedelta(minutes=4)
     attribution = {
         "source_type": "utm" if journey.ttclid else "typein",
@@ -221,7 +219,7 @@ def _customer(journey: Journey, store: Store) -> Body:
 
 
 def _checkout_opened(journey: Journey, store: Store) -> Body:
-    """The action a snippet fires when the checkout page opens; WooCommerce itself has no webhook for that."""
+    """Return the body of the action that the plugin fires on the checkout page; core has no webhook for it."""
     basket = journey.basket(journey.currency)
     cart_hash = journey.code("cart hash")
     arg: Body = {
@@ -271,7 +269,7 @@ def _address(journey: Journey) -> Body:
 
 
 def _dates(name: str, moment: datetime | None) -> dict[str, str | None]:
-    """`date_…` in the shop's time and `date_…_gmt`, null while the thing has not happened."""
+    """Return `date_…` in the shop's time and `date_…_gmt`; null if it has not happened yet."""
     if moment is None:
         return {f"date_{name}": None, f"date_{name}_gmt": None}
     return {
@@ -289,7 +287,7 @@ def _meta(journey: Journey, values: dict[str, str]) -> list[Body]:
 
 
 def _consent(store: Store) -> dict[str, str]:
-    """The shopper's "yes", if this store looks for one in meta data."""
+    """Return the shopper's consent, if this store reads it from meta data."""
     source = store.consent_source
     return dict.fromkeys([source.key], source.granted[0]) if source.key and source.granted else {}
 
@@ -327,12 +325,12 @@ def _name(line: Line) -> str:
 
 
 def _text(amount: Decimal) -> str:
-    """An amount with the decimals of the shop's settings, which are two whatever the currency."""
+    """Format an amount with the decimals of the shop's settings: two in any currency."""
     return f"{amount:.2f}"
 
 
 def _number(amount: Decimal) -> int | float:
-    """A JSON number as PHP writes it: without decimals when it has none."""
+    """Return a JSON number as PHP writes it: an integer if the amount has no decimals."""
     return int(amount) if amount == amount.to_integral_value() else float(amount)
 
 

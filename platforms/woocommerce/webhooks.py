@@ -57,7 +57,7 @@ RENEWAL_KEYS = ("_subscription_renewal", "subscription_renewal")
 
 _PING = re.compile(rb"webhook_id=\d{1,20}")
 _TAG = re.compile(r"<[^>]{0,500}>")
-# wp_specialchars_decode(…, ENT_QUOTES): these entities and no others, one pass, any zero padding.
+# As wp_specialchars_decode(…, ENT_QUOTES): only these entities, in one pass, with any zero padding.
 _ENTITY = re.compile(r"&(?:(quot|lt|gt|amp)|#0*(39|34|60|62|38)|#[xX]0*(27|22|26));")
 _NAMED = {"quot": '"', "lt": "<", "gt": ">", "amp": "&"}
 
@@ -68,7 +68,7 @@ _NAMED = {"quot": '"', "lt": "<", "gt": ">", "amp": "&"}
 def receive(request: Request, store: Store) -> Webhook | None:
     """Verify a delivery and read its headers. Raises InvalidSignature.
 
-    None for the unsigned ping that WooCommerce sends when a webhook is saved.
+    Return None for the unsigned ping that WooCommerce sends when a webhook is saved.
     """
     if _is_ping(request):
         return None
@@ -79,29 +79,29 @@ def receive(request: Request, store: Store) -> Webhook | None:
         body=request.body,
         received_at=request.received_at,
         shop=shop_of(request),
-        # One value per webhook and second: different orders share it, so it finds a delivery but identifies none.
+        # One value per webhook and second, shared by different orders: it helps to find a delivery, but is not unique.
         delivery=text(request.headers.get("x-wc-webhook-delivery-id")),
     )
 
 
 def topic_of(request: Request) -> str:
-    """The topic in the (unsigned) header."""
+    """Return the topic in the (unsigned) header."""
     return text(request.headers.get("x-wc-webhook-topic")).lower()
 
 
 def shop_of(request: Request) -> str:
-    """The host in the (unsigned) X-WC-Webhook-Source header."""
+    """Return the host in the (unsigned) X-WC-Webhook-Source header."""
     return host(request.headers.get("x-wc-webhook-source", ""))
 
 
 def signed_headers(body: bytes, secret: str) -> dict[str, str]:
-    """The signature header that a shop with this secret sends."""
+    """Return the signature header that a shop with this secret sends."""
     return {"X-WC-Webhook-Signature": sign(body, decode_secret(secret).encode())}
 
 
 def decode_secret(secret: str) -> str:
-    """The key that WooCommerce signs with: the secret with five HTML entities decoded, as WordPress stores it."""
-    return _ENTITY.sub(lambda found: _NAMED.get(found[1]) or chr(int(found[2] or 0) or int(found[3], 16)), secret)
+    """Return the key that WooCommerce signs with: the secret with five HTML entities decoded, as in WordPress."""
+    return _ENTITY.sub(lambda match: _NAMED.get(match[1]) or chr(int(match[2] or 0) or int(match[3], 16)), secret)
 
 
 def _is_ping(request: Request) -> bool:
@@ -112,7 +112,7 @@ def _is_ping(request: Request) -> bool:
 
 
 def translate(webhook: Webhook, store: Store) -> Iterable[Event | Skipped]:
-    """The milestones in a body. An order's body is its state at delivery, whatever its topic."""
+    """Translate a body by its topic; an order's body is its state at delivery. Raises InvalidPayload."""
     body = webhook.data
     if not isinstance(body, dict):
         raise InvalidPayload("the body is not a JSON object")
@@ -137,16 +137,16 @@ def _order(topic: str, body: Json, store: Store) -> Iterator[Event | Skipped]:
         return  # a cart that WooCommerce stores as an order: no milestone yet
     paid_at = parse_time(body.get("date_paid_gmt"))
     placed = _placed(body, order_id, _placed_at(body, created, paid_at), store)
-    if reason := _why_no_order(status, paid_at, store):
+    if reason := _skip_reason(status, paid_at, store):
         yield Skipped("order_placed", reason, placed.ids)
         return
     yield placed
     if _is_paid(status, paid_at, placed.gateways, store):
-        # Without a time of payment the order's own is taken: an update's would make an old order a sale of today.
+        # Without a time of payment, use the order's: the time of an update would make an old order a sale of today.
         yield replace(placed, milestone="order_paid", occurred_at=paid_at or placed.occurred_at)
 
 
-def _why_no_order(status: str, paid: datetime | None, store: Store) -> str:
+def _skip_reason(status: str, paid: datetime | None, store: Store) -> str:
     if store.orders.placed_statuses:
         if status in {*store.orders.placed_statuses, *store.orders.paid_statuses}:
             return ""
@@ -168,7 +168,7 @@ def _is_paid(status: str, paid: datetime | None, gateways: tuple[str, ...], stor
 
 
 def _placed_at(body: Json, created: datetime, paid: datetime | None) -> datetime:
-    """The time the order was placed: a block checkout creates its order as a draft, up to a day earlier."""
+    """Return the time the order was placed; a block checkout creates its order as a draft up to a day earlier."""
     if text(body.get("created_via")) != "store-api":
         return created
     latest = created + STORE_API_DRAFT
@@ -220,7 +220,7 @@ def _placed(body: Json, order_id: str, placed_at: datetime, store: Store) -> Eve
 
 
 def _order_kind(body: Json, meta: Json) -> str:
-    """The order's kind, by created_via, which core and extensions set, or by who placed it where that is empty."""
+    """Return the order's kind, by created_via (set by core and extensions), or by who placed it if unknown."""
     via = text(body.get("created_via")).lower()
     if via == "subscription" or meta.keys() & RENEWAL_KEYS:
         return "renewal"
@@ -231,13 +231,13 @@ def _order_kind(body: Json, meta: Json) -> str:
 
 
 def _breakdown(body: Json) -> TotalBreakdown:
-    """The amounts that make up a WooCommerce total. Core has no duties; tips are fees with one of several names."""
+    """Return the amounts that make up a WooCommerce total. Core has no duties; tips are fees named as in TIPS."""
     lines, fees = json_objects(body.get("line_items")), json_objects(body.get("fee_lines"))
     tips = [fee for fee in fees if text(fee.get("name")).casefold() in TIPS]
     others = [fee for fee in fees if fee not in tips]
     return TotalBreakdown(
         goods=_sum(lines, "total"),
-        gift_cards=Decimal(0),  # core sells none; those of extensions count as goods
+        gift_cards=Decimal(0),  # not in core; those of extensions count as goods
         goods_tax=_sum(lines, "total_tax"),
         shipping=money(body.get("shipping_total")),
         shipping_tax=money(body.get("shipping_tax")),
@@ -249,13 +249,13 @@ def _breakdown(body: Json) -> TotalBreakdown:
     )
 
 
-def _sum(found: list[Json], name: str) -> Decimal | None:
-    amounts = [money(row.get(name)) for row in found]
+def _sum(rows: list[Json], name: str) -> Decimal | None:
+    amounts = [money(row.get(name)) for row in rows]
     return None if None in amounts else sum((amount for amount in amounts if amount is not None), Decimal(0))
 
 
 def _in_bundle(row: Json) -> bool:
-    """True for a line that is part of another (Product Bundles, Composite Products): its parent's line counts."""
+    """Return True for a part of another line (Product Bundles, Composite Products): its parent's line counts."""
     return bool(row.get("bundled_by") or row.get("composite_parent"))
 
 
@@ -263,7 +263,7 @@ def _order_item(row: Json, with_tax: bool) -> Item:
     quantity = whole_quantity(row.get("quantity"))
     total = money(row.get("total"))
     if with_tax and total is not None and (tax := money(row.get("total_tax"))) is not None:
-        total += tax  # what the shopper saw on the page
+        total += tax  # the price shown to the shopper
     return Item(
         product_id=numeric_id(row.get("product_id")),
         variant_id=numeric_id(row.get("variation_id")),
@@ -280,7 +280,7 @@ def _per_unit(total: Decimal, quantity: int) -> Decimal:
 
 
 def _checkout(body: Json, received_at: datetime, store: Store) -> Iterator[Event | Skipped]:
-    """A body that `do_action('wc_tiktok_initiate_checkout', $data)` sends; core has no checkout webhook."""
+    """Translate the body of `do_action('wc_tiktok_initiate_checkout', $data)`; core has no checkout webhook."""
     if text(body.get("action")) != "wc_tiktok_initiate_checkout":
         raise InvalidPayload(f"expected a checkout body for topic {CHECKOUT_TOPIC}")
     data = json_object(body.get("arg"))
@@ -334,7 +334,7 @@ def _checkout(body: Json, received_at: datetime, store: Store) -> Iterator[Event
 
 
 def _goods(data: Json) -> Decimal | None:
-    """The sum of a cart's items at the snippet's prices; the rest of its total is not itemised."""
+    """Return the sum of a cart's items at the prices of the snippet; it does not itemise the rest of the total."""
     prices = [
         (money(row.get("price")), whole_quantity(row.get("quantity"))) for row in json_objects(data.get("line_items"))
     ]
@@ -377,32 +377,32 @@ def _registration(body: Json, store: Store) -> Iterator[Event | Skipped]:
 
 
 def plain(name: str) -> str:
-    """A product name in plain text: without the tags and entities that WordPress allows in it."""
+    """Return a product name as plain text, without the tags and entities that WordPress allows."""
     return html.unescape(_TAG.sub("", name)).strip()
 
 
 def _address(value: object) -> Address:
-    found = json_object(value)
+    fields = json_object(value)
     return Address(
-        first_name=text(found.get("first_name")),
-        last_name=text(found.get("last_name")),
-        city=text(found.get("city")),
-        state=text(found.get("state")),
-        postcode=text(found.get("postcode")),
-        country=text(found.get("country")),
-        phone=text(found.get("phone")),
+        first_name=text(fields.get("first_name")),
+        last_name=text(fields.get("last_name")),
+        city=text(fields.get("city")),
+        state=text(fields.get("state")),
+        postcode=text(fields.get("postcode")),
+        country=text(fields.get("country")),
+        phone=text(fields.get("phone")),
     )
 
 
 def _meta(body: Json) -> Json:
-    """Order or customer meta by key; of a repeated key the last value, as WordPress reads a single value."""
+    """Return the meta of an order or customer by key; the last value of a repeated key, as in WordPress."""
     return {
         key: row.get("value") for row in json_objects(body.get("meta_data")) if isinstance(key := row.get("key"), str)
     }
 
 
 def _placeholder_values(meta: Json, store: Store) -> dict[str, str]:
-    """Values of the meta keys (of a checkout: of its own data) that the store's templates need; none over 255 chars."""
+    """Return the values (at most 255 characters) of the meta keys, or a checkout's keys, that the templates need."""
     return store.placeholder_values("meta", lambda key: identifier(scalar_text(meta.get(key))))
 
 

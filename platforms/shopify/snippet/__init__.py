@@ -28,39 +28,39 @@ KNOWN: KnownPlaceholders = {
     "checkout": ("checkout_token", "customer_id", "attribute:"),
     "order": ("order_id", "checkout_token", "customer_id", "attribute:"),
 }
-# Payment methods whose money is there when the thank-you page is. Others (paymentOnDelivery, manualPayment,
-# deferred; offsite and local ones such as bank transfers and vouchers) may be paid later or never.
+# Payment methods that have been paid when the thank-you page appears. Others (paymentOnDelivery, manualPayment,
+# deferred; offsite and local ones such as bank transfers and vouchers) are paid later or never.
 # https://shopify.dev/docs/api/checkout-ui-extensions/latest/target-apis/checkout-apis/payments-api
 PAID_AT_ONCE = ("creditCard", "wallet", "redeemable")
 
 
 def snippet(store: Store, base_url: str = "", options: Collection[str] = ()) -> str:
-    """Build the pixel. `base_url` is where this server is, for the browser's signals. Raises NoSnippet."""
+    """Build the pixel. `base_url` is this server's address, for the browser's signals. Raises NoSnippet."""
     if reasons := [*obstacles(store, KNOWN), *signal_obstacles(store, base_url)]:
         raise NoSnippet(reasons)
     settings = {**browser_settings(store), "collect": collect_url(store, base_url), **_order_states(store)}
-    own = (source(__package__, name) for name in ("custom_pixel.js", "checkout.js"))
-    return closed(settings, tiktok_js(), *own)
+    platform_js = (source(__package__, name) for name in ("custom_pixel.js", "checkout.js"))
+    return closed(settings, tiktok_js(), *platform_js)
 
 
 def where_to_paste(store: Store) -> tuple[str, str]:
-    """Return two lines for the person who has the code in front of them."""
+    """Return two lines of instructions for the person who pastes the code."""
     return (
-        "In Shopify's admin: Settings › Customer events › Add custom pixel; let this replace all that is in Code.",
+        "In Shopify's admin: Settings › Customer events › Add custom pixel; replace everything in Code with this.",
         "Permission: Required, Marketing and Analytics; Data sale as your policy says. Then Save and Connect.",
     )
 
 
 def snippet_warnings(store: Store, options: Collection[str] = ()) -> Iterator[str]:
-    """Yield a sentence for each thing that will not be as one might expect."""
+    """Yield a sentence for each way in which the pixel differs from the server."""
     yield from pixel_mismatch(store, "snippet")
     if store.orders.exclude_tags:
-        yield "a browser cannot see an order's tags: it also sends the orders that orders.exclude_tags leaves out here"
+        yield "a browser cannot see an order's tags: it also sends the orders that orders.exclude_tags leaves out"
     yield from test_code_ignored(store)
 
 
 def _order_states(store: Store) -> dict[str, Any]:
-    """Which of the two states of an order that its browser can tell count as placed and as paid."""
+    """Return which of the two order states known to a browser, paid and pending, count as placed and as paid."""
     orders, states = store.orders, ("paid", "pending")
     paid = set(orders.paid_statuses or PAID)
     placed = {*orders.placed_statuses, *paid} if orders.placed_statuses else set(states)

@@ -1,4 +1,4 @@
-// What a checkout of Shopify's pixel events says, as the server reads it in the checkout's and the order's webhooks.
+// Reads a checkout in Shopify's pixel events, by the rules that the server applies to webhooks of checkouts and orders.
 
 // --- ids ------------------------------------------------------------------------------------------------------
 
@@ -14,19 +14,19 @@ function idsOf(checkout) {
     checkout_token: text(checkout.token),
     customer_id: digits(customer.id),
   };
-  const told = attributes(checkout);
-  for (const name of Object.keys(told)) {
-    known["attribute:" + name] = told[name];
+  const given = attributes(checkout);
+  for (const name of Object.keys(given)) {
+    known["attribute:" + name] = given[name];
   }
   return known;
 }
 
 function attributes(checkout) {
-  const told = {};
+  const values = {};
   for (const attribute of checkout.attributes || []) {
-    told[attribute.key] = text(attribute.value);
+    values[attribute.key] = text(attribute.value);
   }
-  return told;
+  return values;
 }
 
 // Webhooks have plain numbers; here an id is a number, its digits, or the end of "gid://shopify/OrderIdentity/123".
@@ -38,7 +38,7 @@ function digits(id) {
   return found && Number(found[1]) ? found[1] : "";
 }
 
-// A template's texts and names by turns; "" if one of the names has no value here.
+// Fills a template; `pieces` alternates texts and names. "" if a name has no value.
 function fill(pieces, known) {
   let filled = "";
   for (let at = 0; at < pieces.length; at += 1) {
@@ -51,7 +51,7 @@ function fill(pieces, known) {
   return filled;
 }
 
-// --- what, and for how much -----------------------------------------------------------------------------------
+// --- products and value ---------------------------------------------------------------------------------------
 
 function propertiesOf(checkout) {
   const lines = checkout.lineItems || [];
@@ -92,8 +92,8 @@ function properties(items, currency, value, orderId) {
   });
 }
 
-// Only the shopper's currency is told here. Where the store wants its own and the two differ, the server's copy has the
-// value alone, and TikTok adds it to ours.
+// Shopify's pixel events have only the shopper's currency. If the store wants its own and the two differ, only the
+// server's copy has a value, and TikTok merges the two.
 function isWanted(currency) {
   const shop = (init.data && init.data.shop) || {};
   return settings.currency === "presentment" || currency === (shop.paymentSettings || {}).currencyCode;
@@ -107,7 +107,7 @@ function contentOf(line) {
   return content(line.variant || {}, quantity, each, line.title);
 }
 
-// What a line cost after all discounts, as the server counts it.
+// The price of a line after all discounts, by the server's rules.
 function paidFor(line) {
   const price = amount((line.variant || {}).price);
   if (price === null) {
@@ -140,9 +140,9 @@ function content(variant, quantity, price, title) {
   });
 }
 
-// The store's choice of value, or null where this object does not tell it: the server's copy has it then. It cannot tell
-// which lines are gift cards, what tax is in the prices of goods or comes with a shipping price, nor tips, fees and duties
-// other than by a sum that does not add up.
+// The store's choice of value, or null where the checkout does not contain it; then only the server's copy has it. It
+// does not show which lines are gift cards, the tax in the prices of goods or shipping, nor tips, fees and duties, except
+// that the sum is wrong.
 function valueOf(checkout) {
   const total = amount(checkout.totalPrice);
   const tax = amount(checkout.totalTax) || 0;
@@ -172,7 +172,7 @@ function valueOf(checkout) {
   if (!without.includes("shipping")) {
     return rest;
   }
-  // The tax on shipping is known where all tax comes off anyway, is part of the price, or is nothing.
+  // The tax on shipping is known if all tax is left out anyway, is part of the price, or is zero.
   const known = !tax || (onTop ? without.includes("tax") : !without.includes("tax"));
   return known ? rounded(rest - shipping) : null;
 }

@@ -1,12 +1,12 @@
-// Shopify custom pixel. The server makes the same events of the shop's webhooks; TikTok merges copies whose pixel code,
-// name and event_id are equal. Events: https://shopify.dev/docs/api/web-pixels-api/standard-events
+// Shopify custom pixel. The server sends the same events from the shop's webhooks; TikTok merges copies with the same
+// pixel code, name and event_id. Events: https://shopify.dev/docs/api/web-pixels-api/standard-events
 
 const REMEMBERED = 30 * 24 * 60 * 60; // seconds a click id is kept
 
 let privacy = init.customerPrivacy || {};
 let loaded = false;
-const waiting = []; // what happened on this page before the shopper agreed
-const refused = new Set(); // checkouts of which the server knows the refusal
+const waiting = []; // events on this page before the shopper's consent
+const refused = new Set(); // checkouts whose refusal was sent to the server
 
 const HANDLERS = {
   page_viewed: pageViewed,
@@ -16,43 +16,43 @@ const HANDLERS = {
   checkout_completed: checkoutCompleted,
 };
 for (const name of Object.keys(HANDLERS)) {
-  analytics.subscribe(name, happened);
+  analytics.subscribe(name, handle);
 }
 if (typeof api !== "undefined" && api.customerPrivacy) {
   api.customerPrivacy.subscribe("visitorConsentCollected", function (event) {
     privacy = event.customerPrivacy || {};
-    waiting.splice(0).forEach(happened);
+    waiting.splice(0).forEach(handle);
   });
 }
 
-async function happened(event) {
+async function handle(event) {
   const checkout = checkoutOf(event);
   const consent = consentOf(checkout);
   if (!isAllowed(consent, checkout)) {
     waiting.push(event);
-    tellRefusal(checkout, consent);
+    sendRefusal(checkout, consent);
     return;
   }
   const click = await clickId(event);
-  // The one must not wait for the other: an ad blocker stops TikTok's script, never what the server is told.
-  await Promise.all([tellServer(event, checkout, consent, click), tellTikTok(event, checkout)]);
+  // Neither waits for the other: an ad blocker stops TikTok's script, but not the signals to the server.
+  await Promise.all([sendSignals(event, checkout, consent, click), sendToTikTok(event, checkout)]);
 }
 
 // --- consent --------------------------------------------------------------------------------------------------
 
-// "granted", "denied", or "" if nothing is known. Shopify's no is a no whatever the store's own key says.
+// "granted", "denied", or "" if unknown. A refusal in Shopify's banner overrides the store's own key.
 function consentOf(checkout) {
   if (privacy.marketingAllowed === false || privacy.saleOfDataAllowed === false) {
     return "denied";
   }
-  const said = settings.consent.key ? attributes(checkout)[settings.consent.key] : "";
-  if (said) {
-    return settings.consent.granted.includes(said.toLowerCase()) ? "granted" : "denied";
+  const answer = settings.consent.key ? attributes(checkout)[settings.consent.key] : "";
+  if (answer) {
+    return settings.consent.granted.includes(answer.toLowerCase()) ? "granted" : "denied";
   }
   return privacy.marketingAllowed === true ? "granted" : "";
 }
 
-// As the server decides it: where a yes is needed, an absent one is a no.
+// By the server's rule: where consent is needed, no answer is a refusal.
 function isAllowed(consent, checkout) {
   if (consent) {
     return consent === "granted";
@@ -66,7 +66,7 @@ function isAllowed(consent, checkout) {
 
 // --- signals --------------------------------------------------------------------------------------------------
 
-function tellRefusal(checkout, consent) {
+function sendRefusal(checkout, consent) {
   const token = text(checkout.token);
   if (consent === "denied" && token && !refused.has(token)) {
     refused.add(token);
@@ -74,7 +74,7 @@ function tellRefusal(checkout, consent) {
   }
 }
 
-async function tellServer(event, checkout, consent, click) {
+async function sendSignals(event, checkout, consent, click) {
   const token = text(checkout.token);
   if (!token || !settings.collect) {
     return;
@@ -91,7 +91,7 @@ async function tellServer(event, checkout, consent, click) {
   }));
 }
 
-// A simple request, so that no preflight comes before it: this sandbox has no origin of its own ("null").
+// A simple request, without a preflight: this sandbox has the origin "null".
 function post(signals) {
   if (settings.collect) {
     fetch(settings.collect, {
@@ -111,8 +111,8 @@ async function clickId(event) {
   if (!found) {
     return cookie("ttclid");
   }
-  const kept = "ttclid=" + encodeURIComponent(found) + "; path=/; max-age=" + REMEMBERED + "; SameSite=Lax; Secure";
-  await browser.cookie.set(kept).catch(function () {});
+  const written = "ttclid=" + encodeURIComponent(found) + "; path=/; max-age=" + REMEMBERED + "; SameSite=Lax; Secure";
+  await browser.cookie.set(written).catch(function () {});
   return found;
 }
 
@@ -126,7 +126,7 @@ async function cookie(name) {
 
 // --- TikTok ---------------------------------------------------------------------------------------------------
 
-async function tellTikTok(event, checkout) {
+async function sendToTikTok(event, checkout) {
   if (!loaded) {
     loaded = true;
     loadPixels();
@@ -157,8 +157,8 @@ function checkoutStarted(event, checkout) {
   }
 }
 
-// The server decides by the order's financial status, which is not told here; how it was paid tells most of it. What may
-// be paid later, or never, is left to the server.
+// The server decides by the order's financial status, which pixel events do not have; the payment method stands in for
+// it. Orders that can be paid later, or never, are left to the server.
 function checkoutCompleted(event, checkout) {
   const status = isPaid(checkout) ? "paid" : "pending";
   if (isExcluded(checkout) || !settings.placed.includes(status)) {
@@ -189,20 +189,20 @@ function gateways(checkout) {
 
 function isExcluded(checkout) {
   const domain = text(checkout.email).toLowerCase().split("@").pop();
-  const atOne = settings.exclude.email_domains.some(function (end) {
+  const excludedDomain = settings.exclude.email_domains.some(function (end) {
     return domain === end || domain.endsWith("." + end);
   });
   const free = settings.exclude.zero && amount(checkout.totalPrice) === 0;
-  return atOne || free || among(gateways(checkout), settings.exclude.gateways);
+  return excludedDomain || free || among(gateways(checkout), settings.exclude.gateways);
 }
 
-// --- who ------------------------------------------------------------------------------------------------------
+// --- match keys -----------------------------------------------------------------------------------------------
 
-// Hashed here, by the server's rules, so that both copies say the same and TikTok's script never sees a plain address.
+// Hashed here by the server's rules: both copies have the same keys, and TikTok's script gets no plain personal data.
 async function userOf(checkout) {
   const visitor = (init.data && init.data.customer) || {};
   const email = text(checkout.email || visitor.email).toLowerCase();
-  // Only numbers that are E.164 as they are: what is typed in otherwise needs the server's library to be read.
+  // Only numbers that are E.164 already; any other form needs the server's library.
   const phones = [checkout.phone, visitor.phone].map(text).filter(function (phone) {
     return /^\+[1-9]\d{6,14}$/.test(phone);
   });

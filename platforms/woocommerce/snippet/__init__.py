@@ -1,4 +1,4 @@
-"""The plugin: PHP for wp-content/mu-plugins. It writes what the browser knows into orders, and feeds TikTok's pixel."""
+"""The plugin: PHP for wp-content/mu-plugins that adds the browser's signals to orders and runs TikTok's pixel."""
 
 from collections.abc import Collection, Iterator
 from typing import Any
@@ -23,7 +23,7 @@ from platforms.woocommerce.webhooks import DRAFTS, GONE, KINDS, RENEWAL_KEYS, TI
 WITH_OFFICIAL_PLUGIN, WITHOUT_PIXEL = "with_official_plugin", "without_pixel"
 OPTIONS = frozenset({WITH_OFFICIAL_PLUGIN, WITHOUT_PIXEL})
 
-# What the shop's own page knows of the placeholders of the event_id templates.
+# The placeholders of the event_id templates that the shop's pages can fill.
 KNOWN: KnownPlaceholders = {
     "checkout": ("checkout_token", "customer_id"),
     "order": ("order_id", "order_number", "order_name", "customer_id", "meta:"),
@@ -31,9 +31,10 @@ KNOWN: KnownPlaceholders = {
 
 
 def snippet(store: Store, base_url: str = "", options: Collection[str] = ()) -> str:
-    """Build the plugin. It needs no `base_url`: the shop sends the browser's signals with the order. Raises NoSnippet.
+    """Build the plugin. Raises NoSnippet.
 
-    Without the pixel it only tells the server, and the browser says nothing to TikTok.
+    `base_url` is not needed: the shop sends the browser's signals with the order. Without the pixel, the browser sends
+    nothing to TikTok.
     """
     if reasons := [*obstacles(store, KNOWN)]:
         raise NoSnippet(reasons)
@@ -51,35 +52,35 @@ def snippet(store: Store, base_url: str = "", options: Collection[str] = ()) -> 
 
 
 def where_to_paste(store: Store) -> tuple[str, str]:
-    """Return two lines for the person who has the code in front of them."""
+    """Return two lines of instructions for the person who installs the code."""
     return (
-        "Save it as wp-content/mu-plugins/tiktok-connector.php (make the folder if need be); it runs at once.",
-        "It takes the place of the checkout snippet of older versions: remove that.",
+        "Save it as wp-content/mu-plugins/tiktok-connector.php (create the folder if necessary); it runs at once.",
+        "It replaces the checkout snippet of older versions: remove that.",
     )
 
 
 def snippet_warnings(store: Store, options: Collection[str] = ()) -> Iterator[str]:
-    """Yield a sentence for each thing that will not be as one might expect."""
+    """Yield a sentence for each way in which the browser's events differ from the server's."""
     if WITHOUT_PIXEL not in options:
         yield from pixel_mismatch(store, "snippet")
     if store.consent != "not_required" and not store.consent_source.key:
         yield (
-            f'set key = "tiktok_consent" in [stores.{store.name}.consent_source] and make the plugin again: without it '
-            "the shopper's answer cannot be written to the order, and the server sends nothing"
+            f'set key = "tiktok_consent" in [stores.{store.name}.consent_source] and generate the plugin again: '
+            "without it the shopper's answer cannot be written to the order, and the server sends nothing"
         )
     if WITHOUT_PIXEL not in options:
         yield from test_code_ignored(store)
 
 
 def _tables(store: Store) -> dict[str, Any]:
-    """The tables that translation uses too, so that there is one truth."""
-    asked = PLACEHOLDER.findall(store.event_id.order + store.external_id)
+    """Return the tables that the translation of webhooks uses, so that both decide alike."""
+    placeholders = PLACEHOLDER.findall(store.event_id.order + store.external_id)
     value: dict[str, Any] = {"of": store.mapping.value, "excludes": store.mapping.value_excludes}
     return {
         "include": store.orders.include,
         "kinds": KINDS,
         "renewal_keys": RENEWAL_KEYS,
-        "meta": [name.removeprefix("meta:") for name in asked if name.startswith("meta:")],
+        "meta": [name.removeprefix("meta:") for name in placeholders if name.startswith("meta:")],
         "tips": sorted(TIPS),
         "statuses": {
             "drafts": sorted(DRAFTS),
@@ -92,7 +93,7 @@ def _tables(store: Store) -> dict[str, Any]:
 
 
 def _part(name: str) -> str:
-    """A PHP file of our namespace without the lines that say so."""
+    """Return a PHP file without its opening lines up to the namespace."""
     return _source(name).partition("namespace TikTok_Connector;")[2].strip()
 
 

@@ -6,7 +6,7 @@ namespace TikTok_Connector;
 // --- a checkout -----------------------------------------------------------------------------------------------
 
 /**
- * Tell the connector (WooCommerce has a webhook for an action, none for a checkout) and the pixel.
+ * Send the checkout to the connector (by an action, as WooCommerce has no webhook for checkouts) and to the pixel.
  */
 function start_checkout() {
 	static $started = false;
@@ -20,7 +20,7 @@ function start_checkout() {
 	$data = checkout_data();
 	do_action( 'wc_tiktok_initiate_checkout', fitted( $data ) );
 	if ( in_array( 'web', settings( 'include' ), true ) && ! is_excluded( $data['email'], $data['total'], array() ) ) {
-		tell_pixel(
+		set_pixel_events(
 			settings( 'events' )['checkout_started'],
 			fill(
 				settings( 'ids' )['checkout'],
@@ -72,7 +72,7 @@ function checkout_data() {
 }
 
 /**
- * Random, and the same until an order is placed: the cart's own hash is shared by all carts with the same content.
+ * Return a random token, the same until an order is placed; the cart's hash is the same in carts of equal content.
  */
 function checkout_token() {
 	$token = WC()->session->get( TOKEN );
@@ -90,7 +90,7 @@ function forget_checkout() {
 }
 
 /**
- * The data without what can be missed, until it fits into WordPress's queue; a longer argument is never sent at all.
+ * Shorten the data until it fits into WordPress's queue, which never sends a longer argument.
  */
 function fitted( $data ) {
 	if ( is_too_long( $data ) ) {
@@ -119,7 +119,7 @@ function cart_contents( $data ) {
 }
 
 /**
- * The cart's total, or its items as priced; null where the store wants something off that the connector is not told.
+ * Return the cart's total or the sum of its items; null if it excludes parts that the connector's webhook lacks.
  */
 function checkout_value( $data ) {
 	if ( 'total' === settings( 'value' )['of'] ) {

@@ -6,7 +6,7 @@ namespace TikTok_Connector;
 // --- an order -------------------------------------------------------------------------------------------------
 
 /**
- * The order's events for the pixel, each once however often the page is loaded.
+ * Give the order's events to the pixel, each only once even if the page is loaded again.
  */
 function thank_you( $order_id ) {
 	$order = wc_get_order( $order_id );
@@ -26,7 +26,7 @@ function thank_you( $order_id ) {
 	}
 	$order->update_meta_data( SENT, wp_json_encode( array_merge( $sent, $names ) ) );
 	$order->save();
-	tell_pixel(
+	set_pixel_events(
 		$names,
 		$id,
 		properties( order_contents( $order ), $order->get_currency(), order_value( $order ), (string) $order->get_id() ),
@@ -35,7 +35,7 @@ function thank_you( $order_id ) {
 }
 
 /**
- * What the connector leaves out, the browser must leave out too.
+ * Return true if the browser sends this order: it leaves out what the connector leaves out.
  */
 function is_for_browser( $order ) {
 	$country = $order->get_shipping_country() ? $order->get_shipping_country() : $order->get_billing_country();
@@ -63,7 +63,7 @@ function kind( $order ) {
 }
 
 /**
- * 'order_placed', 'order_paid', as the connector sees them in the order's webhook.
+ * Return 'order_placed' and 'order_paid' by the connector's rules for the order's webhook.
  */
 function milestones( $order ) {
 	$statuses = settings( 'statuses' );
@@ -78,8 +78,8 @@ function milestones( $order ) {
 		&& ( ! $paid || $statuses['paid'] || $gone ) ) {
 		return array();
 	}
-	$named = $is_paid || ( $statuses['placed'] && in_array( $status, $statuses['placed'], true ) );
-	if ( ! $named && ( $gone || ( 'pending' === $status && ! $paid ) ) ) {
+	$configured = $is_paid || ( $statuses['placed'] && in_array( $status, $statuses['placed'], true ) );
+	if ( ! $configured && ( $gone || ( 'pending' === $status && ! $paid ) ) ) {
 		return array();
 	}
 	$counts = among( gateways( $order ), settings( 'paid_when_placed' ) ) || ( $statuses['paid'] ? $is_paid : $paid );
@@ -135,7 +135,7 @@ function order_value( $order ) {
 }
 
 /**
- * What the total is made of; a tip is a fee by another name.
+ * Return the parts of the total; a tip is a fee with one of several names.
  */
 function order_parts( $order ) {
 	$parts = array_fill_keys( array( 'goods', 'goods_tax', 'fees', 'fees_tax', 'tips' ), 0.0 );
@@ -154,7 +154,7 @@ function order_parts( $order ) {
 	return $parts;
 }
 
-// --- what both have in common ---------------------------------------------------------------------------------
+// --- for orders and checkouts ---------------------------------------------------------------------------------
 
 function is_excluded( $email, $total, $gateways ) {
 	$exclude = settings( 'exclude' );
@@ -224,8 +224,8 @@ function content( $product_id, $variation_id, $sku, $name, $quantity, $price ) {
 }
 
 /**
- * Hashes by the connector's rules. Of phone numbers only those that need no library to be read: with a leading +, or of
- * the United States and Canada; the connector's own copy has the others.
+ * Hash match keys by the connector's rules. Phone numbers only with a leading + or of the United States and Canada;
+ * others need the connector's library and are in the connector's copy alone.
  */
 function user( $email, $phone, $country, $ids ) {
 	$email  = strtolower( trim( $email ) );
@@ -252,7 +252,7 @@ function hashed( $value ) {
 }
 
 /**
- * A template's texts and names by turns; '' if one of the names has no value here.
+ * Fill a template; $pieces alternates texts and names. '' if a name has no value.
  */
 function fill( $pieces, $known ) {
 	foreach ( $pieces as $at => $piece ) {

@@ -1,4 +1,4 @@
-// What a WooCommerce page tells TikTok's pixel; the plugin gives `settings`, made for this one page.
+// Runs TikTok's pixel on a WooCommerce page; the plugin fills `settings` for each page.
 
 if (loadPixels()) {
   window.ttq.page();

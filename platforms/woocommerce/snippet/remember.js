@@ -1,4 +1,4 @@
-// Keep TikTok's click id of the landing page for the checkout, also where the page comes from a cache and no PHP runs.
+// Stores TikTok's click id of the landing page for the checkout, also on cached pages, where no PHP runs.
 
 const click = new URLSearchParams(window.location.search).get("ttclid");
 
@@ -9,7 +9,7 @@ function keep() {
 }
 
 function ask() {
-  const type = window.wp_consent_type || (window.consent_api || {}).consent_type; // without one, all answers are yes
+  const type = window.wp_consent_type || (window.consent_api || {}).consent_type; // without a type, every answer is yes
   const answered = typeof window.wp_has_consent === "function" && type;
   if (answered ? window.wp_has_consent("marketing") : !settings.ask) {
     keep();

@@ -12,7 +12,7 @@ from connector.core.event import DataRequest
 from connector.core.store import EventIdTemplates, Pixel, Store
 from connector.core.webhook import InvalidPayload, Webhook
 from platforms.shopify import webhooks as shopify
-from platforms.shopify.data_requests import DEMANDS
+from platforms.shopify.data_requests import DATA_REQUEST_TOPICS
 
 STORE = Store(
     name="acme",
@@ -64,7 +64,7 @@ def test_each_topic_says_what_it_asks_for() -> None:
     assert asked("customers/data_request", BODIES["customers/data_request"]) == DataRequest("export", **ANN)
     assert asked("shop/redact", BODIES["shop/redact"]) == DataRequest("erase_store")
     assert asked("app/uninstalled", BODIES["app/uninstalled"]) == DataRequest("uninstalled")
-    assert set(BODIES) == DEMANDS
+    assert set(BODIES) == DATA_REQUEST_TOPICS
 
 
 @pytest.mark.parametrize("customer", [{"email": "ann@example.com"}, {"id": 8123, "email": None, "phone": None}, {}])
@@ -73,18 +73,18 @@ def test_a_customer_may_be_known_by_little(customer: dict[str, Any]) -> None:
     assert asked("customers/redact", changed("customers/redact", customer=customer)).what == "erase_person"
 
 
-@pytest.mark.parametrize("topic", sorted(DEMANDS - {"app/uninstalled"}))
+@pytest.mark.parametrize("topic", sorted(DATA_REQUEST_TOPICS - {"app/uninstalled"}))
 def test_a_field_more_or_less_is_not_believed(topic: str) -> None:
     """The topic is an unsigned header: another topic's signed body must never erase anything."""
     for key in BODIES[topic]:
-        with pytest.raises(InvalidPayload, match="not exactly"):
+        with pytest.raises(InvalidPayload, match=r"expected a .* body: "):
             asked(topic, {name: value for name, value in BODIES[topic].items() if name != key})
-    with pytest.raises(InvalidPayload, match="not exactly"):
+    with pytest.raises(InvalidPayload, match=r"expected a .* body: "):
         asked(topic, changed(topic, more=1))
 
 
-@pytest.mark.parametrize("topic", sorted(DEMANDS))
-@pytest.mark.parametrize("other", sorted(DEMANDS))
+@pytest.mark.parametrize("topic", sorted(DATA_REQUEST_TOPICS))
+@pytest.mark.parametrize("other", sorted(DATA_REQUEST_TOPICS))
 def test_no_topics_body_passes_for_anothers(topic: str, other: str) -> None:
     """Each asks for something else."""
     if topic != other:
@@ -92,7 +92,7 @@ def test_no_topics_body_passes_for_anothers(topic: str, other: str) -> None:
             asked(topic, BODIES[other])
 
 
-@pytest.mark.parametrize("topic", sorted(DEMANDS))
+@pytest.mark.parametrize("topic", sorted(DATA_REQUEST_TOPICS))
 def test_another_shops_body_is_not_believed(topic: str) -> None:
     """One app's secret signs for all of its shops, and the header that names the shop is not signed."""
     field = "myshopify_domain" if topic == "app/uninstalled" else "shop_domain"
@@ -134,7 +134,7 @@ ANY = st.recursive(
 )
 
 
-@given(topic=st.sampled_from(sorted(DEMANDS)), where=st.integers(0, 20), value=ANY)
+@given(topic=st.sampled_from(sorted(DATA_REQUEST_TOPICS)), where=st.integers(0, 20), value=ANY)
 def test_any_value_in_any_field_is_believed_or_parked(topic: str, where: int, value: Any) -> None:
     """A Misfit and nothing else, so that it is kept; and never a demand about nobody."""
     body = changed(topic)

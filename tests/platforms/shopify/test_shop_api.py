@@ -210,9 +210,9 @@ def test_a_public_https_address_will_do(url):
         ("https://connector..example/", "outside"),
         ("https://me:pass@connector.example/", "user name"),
         ("https://me@connector.example/", "user name"),
-        ("https://acme.myshopify.com/webhooks", "of its own"),
-        ("https://connector.example:port/", "no URL"),
-        ("https://[::1/", "no URL"),
+        ("https://acme.myshopify.com/webhooks", "its own hosts"),
+        ("https://connector.example:port/", "not a URL"),
+        ("https://[::1/", "not a URL"),
     ],
 )
 def test_any_other_address_is_refused_with_a_remedy(url, word):

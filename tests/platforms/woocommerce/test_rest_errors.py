@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.core.shop_api import ApiCheck, ShopApiError
-from platforms.woocommerce.rest_client import PATIENCE, Shop
-from platforms.woocommerce.rest_errors import Answer, Asked, fault, read
+from platforms.woocommerce.rest_client import MAX_WAIT, Shop
+from platforms.woocommerce.rest_errors import Answer, RequestInfo, error_of, read
 from tests.support.fakes import certificate
 from tests.support.woocommerce_shop import NOW, SINCE, UNTIL, connect, fake, impatient, put
 
@@ -50,7 +50,7 @@ def caught(api, method="subscriptions", *given):
         ("password", {}, "refused", "take the password off"),
         ("challenge", {}, "broken", "web page instead of JSON"),
         ("warning", {}, "broken", "WP_DEBUG_DISPLAY"),
-        ("cut", {}, "broken", "no JSON of WooCommerce's"),
+        ("cut", {}, "broken", "not WooCommerce's JSON"),
         ("fatal", {}, "broken", "PHP error"),
         ("critical", {}, "broken", "PHP error"),
         ("gateway", {"status": 502}, "unreachable", "no answer from WordPress"),
@@ -173,11 +173,11 @@ def test_patience_ends(shop):
     shop.fail("busy")
     found = caught(connect(shop, pauses=pauses))
     assert (found.kind, "HTTP 429" in str(found)) == ("throttled", True)
-    assert sum(pauses) <= PATIENCE
+    assert sum(pauses) <= MAX_WAIT
     shop.heal()
     shop.fail("busy", status=503, retry_after="86400")
     assert caught(connect(shop, pauses=pauses)).kind == "throttled"
-    assert sum(pauses) <= PATIENCE
+    assert sum(pauses) <= MAX_WAIT
 
 
 @pytest.mark.parametrize("kind", ["fatal", "gateway"])
@@ -197,7 +197,7 @@ def test_a_webhook_is_not_made_twice_by_trying_again(shop):
     assert len(shop.requests) == 1
     shop.fail("hang", 1)
     found = caught(impatient(shop), "subscribe", "order.created", URL, "s")
-    assert "look first" in str(found)
+    assert "check first" in str(found)
     shop.fail("busy", 1, retry_after="1")
     connect(shop).subscribe("order.created", URL, "s")
     assert len(shop.webhooks) == 1
@@ -229,7 +229,7 @@ def test_an_answer_that_trickles_for_ever_is_left(shop):
 def test_an_answer_without_end_is_left(shop):
     shop.fail("endless")
     found = caught(connect(shop))
-    assert (found.kind, "has no end" in str(found)) == ("broken", True)
+    assert (found.kind, "is too large" in str(found)) == ("broken", True)
 
 
 def test_nobody_there():
@@ -283,7 +283,7 @@ ANSWERS = st.builds(
 
 @given(ANSWERS, st.booleans())
 def test_any_answer_is_judged_without_an_error(answer, signed):
-    found = fault(answer, Asked("https://shop.example", signed))
+    found = error_of(answer, RequestInfo("https://shop.example", signed))
     assert str(found)
     assert answer.total is None or answer.total >= 0
     assert answer.retry_after is None or answer.retry_after >= 0
@@ -312,7 +312,7 @@ def bad(shop, **keys):
 def test_a_good_shop_has_only_good_verdicts_and_is_not_changed(shop):
     put(shop, 1, NOW, billing={"email": "jo@example.com"}, version="10.0.4")
     assert verdicts(shop) == [
-        ApiCheck(True, "the shop is on this machine, so http will do"),
+        ApiCheck(True, "the shop is on this machine, so http is enough"),
         ApiCheck(True, "the keys are valid"),
         ApiCheck(True, "the shop's clock and this one agree"),
         ApiCheck(True, "the keys may register webhooks"),
