@@ -1,4 +1,4 @@
-"""The web process's look at the relay: a dead relay cannot report itself."""
+"""The web process's check of the relay, because a dead relay cannot report itself."""
 
 import logging
 import time
@@ -18,9 +18,9 @@ LOOK_EVERY = 60.0  # seconds
 
 
 class RelayWatch:
-    """Logs, and calls `report`, when events are due and no relay is alive.
+    """Logs an error and calls `report` when events are due and no relay is running.
 
-    `clock` gives Unix seconds, `elapsed` seconds that never jump. `report` must not block.
+    `clock` returns Unix seconds, `elapsed` seconds that never jump. `report` must not block.
     """
 
     def __init__(
@@ -42,21 +42,21 @@ class RelayWatch:
         self._lock = Lock()
 
     def look(self) -> dict[str, str | int]:
-        """Return what /readyz says of the relay and of refused pixels. Raises CannotStore."""
+        """Return the state of the relay and the number of refused pixels, for /readyz. Raises CannotStore."""
         self._looked_at, now = self._elapsed(), self._clock()
-        if self._lanes:  # before the first relay starts nobody else has added them
+        if self._lanes:  # before the first relay starts, nothing else has added them
             self._outbox.add_lanes(self._lanes)
             self._lanes = []
         relay = _relay(self._queries.relay_seen(), now)
         body: dict[str, str | int] = {"relay": relay, "refused_pixels": self._queries.denied()}
         due = None if relay == "alive" else self._queries.oldest_due(now)
         if due is not None and now - due > OVERDUE:
-            body["overdue"] = f"events have been due for {now - due:.0f} s and no relay works"
+            body["overdue"] = f"events have been due for {now - due:.0f} s and no relay is running"
             self._report_overdue(f"{body['overdue']} ({relay}); start `connector serve` or `connector relay`")
         return body
 
     def look_now_and_then(self) -> None:
-        """Look at most once a minute. Never raises: a webhook is answered all the same."""
+        """Check at most once a minute. Never raises, so that the webhook is answered in any case."""
         with self._lock:
             if self._elapsed() - self._looked_at < LOOK_EVERY:
                 return
@@ -66,16 +66,16 @@ class RelayWatch:
         except CannotStore as error:
             log.warning("could not check the relay: %s", error)
 
-    def _report_overdue(self, words: str) -> None:
+    def _report_overdue(self, message: str) -> None:
         with self._lock:
             if self._elapsed() - self._logged_at < LOOK_EVERY:
                 return
             self._logged_at = self._elapsed()
-        log.error("%s", words)
+        log.error("%s", message)
         self._report()
 
 
 def _relay(seen: float | None, now: float) -> str:
     if not seen:
-        return "none was ever seen"
+        return "never seen"
     return "alive" if alive(seen, now) else f"silent for {abs(now - seen):.0f} s"

@@ -119,7 +119,7 @@ def test_not_knowing_when_a_store_was_started_is_no_bug(config, outbox, order, m
 def test_readyz_says_whether_a_relay_is_alive(client, outbox):
     """Ready to store it is without one."""
     body = {"status": "ready", "refused_pixels": 0}
-    assert client.get("/readyz").json == body | {"relay": "none was ever seen"}
+    assert client.get("/readyz").json == body | {"relay": "never seen"}
     outbox.heartbeat("one", datetime.now(UTC).timestamp())
     assert client.get("/readyz").json == body | {"relay": "alive"}
     outbox.heartbeat("one", datetime.now(UTC).timestamp() + 1800)
@@ -153,7 +153,7 @@ class TestWatch:
         assert "overdue" not in watch.look()
         for seconds in (62, 70, 121):
             now[0] = NOW + seconds
-            assert f"for {seconds - 1} s and no relay works" in watch.look()["overdue"]
+            assert f"for {seconds - 1} s and no relay is running" in watch.look()["overdue"]
         assert len(caplog.records) == 1
         now[0] = NOW + 130
         watch.look()
@@ -198,7 +198,7 @@ class TestWatch:
         watch.look()
         outbox.suspend(Lane("acme", ACME.code), NOW + 9999, NOW, "f", "40105 revoked")
         now[0] = NOW + 600
-        assert watch.look() == {"relay": "none was ever seen", "refused_pixels": 1}
+        assert watch.look() == {"relay": "never seen", "refused_pixels": 1}
 
     def test_webhooks_look_once_a_minute_and_never_fail_by_it(self, watch, waiting, now, caplog):
         """Even when the database has just gone away."""
@@ -225,7 +225,7 @@ class TestWatch:
         body, headers = order
         later[0] = 3600.0
         assert client.post("/webhooks/acme", data=body, headers=headers).status_code == 200
-        assert "no relay works" in caplog.text
+        assert "no relay is running" in caplog.text
 
 
 def test_refused_signatures_are_counted(client, outbox):
