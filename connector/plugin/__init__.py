@@ -1,6 +1,7 @@
-"""What a platform package may import of the connector: this, `connector.plugin.snippet` and `connector.plugin.testing`.
+"""The public interface for platform packages: this module, `connector.plugin.snippet` and `connector.plugin.testing`.
 
-Light to import, for it is loaded with every platform: no web framework, no database, no HTTP client.
+A platform imports nothing else of the connector. Every platform loads this module, so it imports no web framework, no
+database and no HTTP client.
 """
 
 from connector.core.event import (

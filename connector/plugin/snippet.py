@@ -1,4 +1,4 @@
-"""What a platform's snippet is built of. Loaded by `connector snippet` alone."""
+"""Functions for building a platform's snippet. Only `connector snippet` loads them."""
 
 from connector.core.snippet import NoSnippet, SnippetModule
 from connector.core.store import PLACEHOLDER

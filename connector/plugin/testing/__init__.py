@@ -1,1 +1,1 @@
-"""What the tests and samples of a platform package are made of."""
+"""Invented shoppers and interfaces for the tests and samples of a platform package."""

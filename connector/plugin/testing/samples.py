@@ -1,4 +1,4 @@
-"""Samples: the webhooks a platform sends of an invented shopper, for `simulate`, `demo` and the contract tests."""
+"""Samples: webhooks of an invented shopper, for `simulate`, `demo` and the contract tests."""
 
 import random
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ RequiredFields = frozenset[tuple[str, ...]]  # paths: ("arg", "token") is body["
 
 @dataclass(frozen=True, slots=True)
 class DemoShop:
-    """The shop that `demo` invents for a platform: the store's name, its storefront, and what the platform calls it."""
+    """The invented shop for `demo`: the store's name, the storefront's URL, and the shop's name on the platform."""
 
     store: str
     url: str
@@ -22,30 +22,30 @@ class DemoShop:
 
 
 class SamplesModule(Protocol):
-    """A platform's samples, as a module. The tables in capitals are what the contract tests go by."""
+    """A platform's samples, as a module. The contract tests read the constants."""
 
     TOPICS: tuple[str, ...]
-    FUNNEL: tuple[str, str, str, str]  # the topics of a registration, a checkout, an unpaid order, its payment
+    FUNNEL: tuple[str, str, str, str]  # topics of a registration, a checkout, an unpaid order, its payment
     DEMO_SHOP: DemoShop
 
-    TOPIC_HEADER: str  # in lower case, as are all header names here
+    TOPIC_HEADER: str  # in lower case, as is SHOP_HEADER
     SHOP_HEADER: str
-    HANDSHAKE: bytes  # an unsigned body that `receive` answers None; b"" if there is none
-    REQUIRED: Mapping[str, RequiredFields]  # by topic: fields without which a body is parked
-    DECISIVE: frozenset[str]  # keys anywhere in a body that decide whether there is an event, and of which kind
+    HANDSHAKE: bytes  # an unsigned body for which `receive` returns None; b"" without a handshake
+    REQUIRED: Mapping[str, RequiredFields]  # by topic: fields that a body must have, or it is parked
+    DECISIVE: frozenset[str]  # keys anywhere in a body that decide about the event and its kind
 
     def sample(self, topic: str, journey: Journey, store: Store) -> dict[str, Any]:
-        """Return the body the platform would send for this step of a shopper's journey."""
+        """Return the body that the platform would send for this step of a shopper's journey."""
 
     def encode(self, body: dict[str, Any]) -> bytes:
         """Serialise a body as the platform does."""
 
     def headers(self, topic: str, journey: Journey, store: Store) -> dict[str, str]:
-        """Return every header the platform sends but the signature."""
+        """Return the platform's headers without the signature."""
 
 
 def fresh_journey(store: Store, now: datetime, rng: random.Random) -> Journey:
-    """A new shopper who pays in the shop's own currency, so that amounts without a currency are unambiguous."""
+    """Return a new journey in the shop's currency, so that amounts without a currency are unambiguous."""
     while True:
         journey = Journey.random(rng, now)
         if journey.currency == shop_currency(store.country):

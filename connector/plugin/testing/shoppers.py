@@ -1,8 +1,8 @@
-"""Invented shoppers and what they bought: the stuff the sample webhooks of both platforms are made of.
+"""Invented shoppers and their purchases, from which platforms build sample webhooks.
 
-Nobody here exists. E-mail addresses are at the example domains of RFC 2606; phone numbers are of the ranges
-that regulators keep for fiction or, where a country keeps none (Japan, Brazil), of blocks full of zeros.
-Randomness and time are parameters: the same seed and the same moment give the same journey.
+Nobody here exists. E-mail addresses are at the example domains of RFC 2606; phone numbers are from the ranges that
+regulators reserve for fiction or, in countries without such a range (Japan, Brazil), from blocks full of zeros.
+Randomness and time are parameters: the same seed and time give the same journey.
 """
 
 import base64
@@ -15,16 +15,16 @@ from decimal import ROUND_HALF_UP, Decimal
 
 _EMAIL_DOMAINS = ("example.com", "example.org", "example.net")
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_TTCLID_SHARE = 0.6  # how many of the shoppers came through an ad
-_V6_SHARE = 0.15
+_TTCLID_SHARE = 0.6  # share of shoppers who came through an ad
+_V6_SHARE = 0.15  # share of shoppers with an IPv6 address
 _FREE_SHIPPING_FROM = Decimal("120")  # USD
 _SHIPPING = Decimal("5.99")  # USD
 
-# US dollars in each currency: plausible, not today's.
+# One US dollar in each currency; plausible rates, not current ones.
 _RATES = {"USD": "1", "CAD": "1.37", "GBP": "0.79", "EUR": "0.92", "JPY": "150", "BRL": "5.4"}
 _ZERO_DECIMAL = {"JPY"}
 
-# First octets and /16 prefixes of providers' customers; the rest of an address is random.
+# First octets and first /16 blocks of access providers; the rest of an address is random.
 _V4_FIRST = (24, 47, 67, 71, 73, 76, 81, 82, 86, 90, 91, 109, 126, 133, 177, 179, 187, 189, 201, 217)
 _V6_FIRST = (0x2600, 0x2601, 0x2607, 0x2A00, 0x2A01, 0x2A02, 0x2400, 0x2409, 0x2804)
 
@@ -43,7 +43,7 @@ _USER_AGENTS = (
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A city; its region's name and the two codes that shop systems write for it are empty where forms ask for none."""
+    """A city. The region's name and the codes used by shop systems are empty where forms do not ask for a region."""
 
     city: str
     zip: str
@@ -54,7 +54,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Country:
-    """A market: its money, its tax, and how people there are called, live and write their phone numbers."""
+    """A market: currency, tax, and typical addresses, names and phone numbers."""
 
     code: str
     name: str
@@ -190,12 +190,12 @@ COUNTRIES = (
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """An article of the invented shop: `price` in US dollars, `number` what platforms make ids of."""
+    """A product of the invented shop: `price` in US dollars; platforms derive ids from `number`."""
 
     number: int
     sku: str
     title: str
-    option: str  # the chosen variant, "" for an article without variants
+    option: str  # the chosen variant, "" for a product without variants
     handle: str
     price: Decimal
     grams: int
@@ -211,19 +211,19 @@ CATALOGUE = (
 
 
 def rounded(amount: Decimal, currency: str) -> Decimal:
-    """The amount in the smallest steps of this currency: whole yen, else hundredths."""
+    """Round an amount to the smallest unit of this currency: whole yen, otherwise hundredths."""
     step = Decimal("1") if currency in _ZERO_DECIMAL else Decimal("0.01")
     return amount.quantize(step, rounding=ROUND_HALF_UP)
 
 
 def shop_currency(country: str) -> str:
-    """The currency a shop of this country keeps its books in; dollars when the country is not one of ours."""
+    """Return the currency of a shop in this country; US dollars for a country not in COUNTRIES."""
     return next((known.currency for known in COUNTRIES if known.code == country), "USD")
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One article in the basket. `total` is price times quantity, before `tax`."""
+    """One product in the basket. `total` is price times quantity, before `tax`."""
 
     product: Product
     quantity: int
@@ -234,7 +234,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Basket:
-    """The journey's articles in one currency. `total` is exactly `subtotal` + `tax` + `shipping`."""
+    """The journey's products, priced in one currency. `total` is exactly `subtotal` + `tax` + `shipping`."""
 
     currency: str
     lines: tuple[Line, ...]
@@ -242,28 +242,28 @@ class Basket:
 
     @property
     def subtotal(self) -> Decimal:
-        """All lines before tax and shipping."""
+        """The sum of the lines before tax and shipping."""
         return sum((line.total for line in self.lines), Decimal(0))
 
     @property
     def tax(self) -> Decimal:
-        """The tax on the articles; shipping is not taxed in this shop."""
+        """The tax on the products; this shop does not tax shipping."""
         return sum((line.tax for line in self.lines), Decimal(0))
 
     @property
     def total(self) -> Decimal:
-        """What the shopper pays."""
+        """The amount that the shopper pays."""
         return self.subtotal + self.tax + self.shipping
 
     @property
     def grams(self) -> int:
-        """What it all weighs."""
+        """The weight of all products in grams."""
         return sum(line.product.grams * line.quantity for line in self.lines)
 
 
 @dataclass(frozen=True, slots=True)
 class Shopper:
-    """Who shops: name, how to reach them, where they live. `phone` is as a person there would type it."""
+    """A shopper: name, contact data and address. `phone` is in the format that people there enter."""
 
     first_name: str
     last_name: str
@@ -276,7 +276,7 @@ class Shopper:
 
 @dataclass(frozen=True, slots=True)
 class Journey:
-    """One shopper's way through one shop: every webhook made of the same journey carries the same ids."""
+    """One shopper's visit to one shop; all webhooks built from one journey have the same ids."""
 
     now: datetime
     checkout_at: datetime
@@ -296,10 +296,10 @@ class Journey:
 
     @classmethod
     def random(cls, rng: random.Random, now: datetime) -> "Journey":
-        """A new journey that ends at `now`. Raises ValueError when `now` has no time zone."""
+        """Return a new journey that ends at `now`. Raises ValueError if `now` has no time zone."""
         if now.tzinfo is None:
             raise ValueError("a journey needs an aware time")
-        # Platforms write whole seconds; rounded down so that nothing lies in the future.
+        # Platforms write whole seconds; rounded down so that no time is in the future.
         end = now.replace(microsecond=0)
         order_at = end - timedelta(seconds=rng.randint(4, 20))
         return cls(
@@ -309,7 +309,7 @@ class Journey:
             paid_at=order_at + timedelta(seconds=rng.randint(1, 3)),
             checkout_token=f"{rng.getrandbits(128):032x}",
             cart_token=base64.urlsafe_b64encode(f"gcp-us-east1:{_ulid(rng, end)}".encode()).decode(),
-            # Large and random: a second simulation must not meet the event ids of the first one.
+            # Large and random, so that a second simulation does not repeat event ids.
             order_id=rng.randint(5_100_000_000_000, 8_999_999_999_999),
             order_number=rng.randint(1_002, 99_999),
             customer_id=rng.randint(6_100_000_000_000, 9_899_999_999_999),
@@ -323,18 +323,18 @@ class Journey:
 
     @property
     def currency(self) -> str:
-        """The currency the shopper sees and pays in."""
+        """The currency that the shopper sees and pays in."""
         return self.person.country.currency
 
     @property
     def landing_query(self) -> str:
-        """The query of the first page: an ad's parameters, or nothing."""
+        """The query string of the landing page: an ad's parameters, or ""."""
         if not self.ttclid:
             return ""
         return f"utm_source=tiktok&utm_medium=paid&utm_campaign=autumn_looks&ttclid={self.ttclid}"
 
     def basket(self, currency: str) -> Basket:
-        """The same articles in this currency, each amount rounded by itself as shops do, then summed."""
+        """Return the products priced in this currency; each amount is rounded before the sum, as shops do."""
         rate, lines = Decimal(_RATES[currency]), []
         for product, quantity in self.picks:
             price = rounded(product.price * rate, currency)
@@ -345,16 +345,16 @@ class Journey:
         return Basket(currency, tuple(lines), rounded(shipping * rate, currency))
 
     def code(self, label: str, length: int = 32) -> str:
-        """A hexadecimal code of at most 64 characters that belongs to this journey and this label."""
+        """Return a hexadecimal code of at most 64 characters, the same for this journey and label."""
         return hashlib.sha256(f"{self.checkout_token} {label}".encode()).hexdigest()[:length]
 
     def number(self, label: str) -> int:
-        """A 14-digit id that belongs to this journey and this label."""
+        """Return a 14-digit id, the same for this journey and label."""
         return 10_000_000_000_000 + int(self.code(label), 16) % 90_000_000_000_000
 
 
 def _person(rng: random.Random) -> Shopper:
-    # Half of them at home, as in most shops: abroad, the shop's and the shopper's currencies differ.
+    # Half of the shoppers are from the first country; for the others, the shop's and the shopper's currencies differ.
     country = rng.choices(COUNTRIES, weights=[len(COUNTRIES) - 1] + [1] * (len(COUNTRIES) - 1))[0]
     first, _, first_ascii = rng.choice(country.first_names).partition("|")
     last, _, last_ascii = rng.choice(country.last_names).partition("|")
@@ -372,7 +372,7 @@ def _person(rng: random.Random) -> Shopper:
 
 
 def _public_ip(rng: random.Random) -> str:
-    """An address anyone on the internet could have: TikTok ignores private and reserved ones."""
+    """Return a public address, because TikTok ignores private and reserved ones."""
     while True:
         if rng.random() < _V6_SHARE:
             address: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.IPv6Address(
@@ -385,7 +385,7 @@ def _public_ip(rng: random.Random) -> str:
 
 
 def _ttclid(rng: random.Random) -> str:
-    """A click id: url-safe, and now and then longer than 300 characters, as ads really send them."""
+    """Return a click id: url-safe and, like real ones, sometimes longer than 300 characters."""
     size = rng.randint(230, 330) if rng.random() < 0.25 else rng.randint(48, 190)
     return "E.C.P." + base64.urlsafe_b64encode(rng.randbytes(size)).decode().rstrip("=")
 
