@@ -1,4 +1,4 @@
-"""`connector check`: what this configuration will do, in plain words, and what is wrong with it."""
+"""`connector check`: describes what this configuration does, and reports its errors."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -34,16 +34,16 @@ Mark = Literal["ok", "note", "warning", "fault"]
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One line of `check`. A fault makes the command exit 1."""
+    """One line of `check`. With a fault the command exits with code 1."""
 
     mark: Mark
     text: str
 
 
 def check(config: Config, live: bool, platforms: Mapping[str, Platform] | None = None) -> Iterator[CheckResult]:
-    """Everything there is to say, in the order a person reads it. `live`: also ask TikTok, ourselves and the shops.
+    """Yield all results in reading order. `live`: also send requests to TikTok, PUBLIC_URL and the shops.
 
-    `platforms` are those installed, unless given.
+    `platforms` defaults to the installed ones.
     """
     platforms = installed_platforms() if platforms is None else platforms
     titles = " or ".join(installed_platforms().title(name) for name in platforms)
@@ -59,8 +59,10 @@ def check(config: Config, live: bool, platforms: Mapping[str, Platform] | None =
         try:
             usable.append((store, platforms[store.platform]))
         except BrokenPlatform as error:
-            # No fault: `check && serve` is how containers start, and the stores of other platforms work.
-            yield CheckResult("warning", f"store {store.name}: {error}; its webhooks are answered 503 until mended")
+            # Not a fault: containers start by `check && serve`, and stores of other platforms work.
+            yield CheckResult(
+                "warning", f"store {store.name}: {error}; its webhooks are answered 503 until it is fixed"
+            )
         else:
             yield from _store(*usable[-1], config.public_url)
     if live:
@@ -77,13 +79,13 @@ def _settings(config: Config) -> Iterator[CheckResult]:
     if config.trusted_proxies == 0 and any(store.signals for store in config.stores.values()):
         yield CheckResult(
             "note",
-            "TRUSTED_PROXIES is 0: right if browsers reach this server without a proxy between; behind one the signals "
+            "TRUSTED_PROXIES is 0: right if browsers reach this server without a proxy; behind one the signals "
             "lack the shopper's ip (1 on most hosts)",
         )
     if not config.admin_password:
         yield CheckResult("warning", "/metrics is open to everybody, and the dashboard is off; set ADMIN_PASSWORD")
     elif len(config.admin_password) < SHORT_PASSWORD:
-        yield CheckResult("warning", f"ADMIN_PASSWORD is short; take {SHORT_PASSWORD} random characters or more")
+        yield CheckResult("warning", f"ADMIN_PASSWORD is short; use {SHORT_PASSWORD} random characters or more")
     if not config.events_api_url.startswith("https://"):
         yield CheckResult("note", f"events go to {config.events_api_url}, which is not TikTok")
 
@@ -91,7 +93,7 @@ def _settings(config: Config) -> Iterator[CheckResult]:
 def _database(config: Config) -> Iterator[CheckResult]:
     file = make_url(config.database_url).database or ""
     if config.database_url.startswith("sqlite") and not Path(file).exists():
-        yield CheckResult("note", "there is no database file yet; `connector serve` or `connector migrate` makes it")
+        yield CheckResult("note", "there is no database file yet; `connector serve` or `connector migrate` creates it")
         return
     engine = connect(config.database_url)
     try:
@@ -102,11 +104,11 @@ def _database(config: Config) -> Iterator[CheckResult]:
         yield CheckResult("ok", "the database answers and its schema is current")
         yield from _lanes(config, queries)
         for store, number in sorted(queries.skipped(NO_CONSENT).items()):
-            whom = how_many(number, "order, checkout or sign-up was", "orders, checkouts or sign-ups were")
-            yield CheckResult("note", f"store {store}: {whom} skipped without consent")
+            subjects = how_many(number, "order, checkout or sign-up was", "orders, checkouts or sign-ups were")
+            yield CheckResult("note", f"store {store}: {subjects} skipped without consent")
         yield from _parked(config, queries)
         yield from _problems(queries)
-        yield from _nobody(config, queries)
+        yield from _withheld(config, queries)
     except SchemaError as error:
         yield CheckResult("note", str(error))
     except CannotStore as error:
@@ -138,30 +140,30 @@ def _lanes(config: Config, queries: OutboxQueries) -> Iterator[CheckResult]:
 
 
 def _parked(config: Config, queries: OutboxQueries) -> Iterator[CheckResult]:
-    waiting = queries.parked(limit=10_000)
-    closed = 0
-    for item in waiting:
+    webhooks = queries.parked(limit=10_000)
+    undecryptable = 0
+    for webhook in webhooks:
         try:
-            decrypt(item.sealed, config.stores[item.store])
+            decrypt(webhook.sealed, config.stores[webhook.store])
         except (KeyError, CannotDecrypt):
-            closed += 1
-    if waiting:
-        number = how_many(len(waiting), "webhook is", "webhooks are")
+            undecryptable += 1
+    if webhooks:
+        number = how_many(len(webhooks), "webhook is", "webhooks are")
         yield CheckResult("warning", f"{number} parked: `connector events replay --parked` tries again")
-    if closed:
+    if undecryptable:
         yield CheckResult(
-            "warning", f"{closed} of them cannot be opened: no current webhook_secret of their store fits"
+            "warning", f"{undecryptable} of them cannot be decrypted: no current webhook_secret of their store fits"
         )
 
 
 def _problems(queries: OutboxQueries) -> Iterator[CheckResult]:
-    """What the watcher found; refused pixels and parked webhooks have been said above, fresher."""
+    """Yield the watcher's problems, without those that `_lanes`, `_parked` and `_withheld` report from current data."""
     for problem in queries.open_problems():
         if not problem.key.startswith(("denied:", "parked:", "withheld:")):
-            yield CheckResult("warning", f"{problem.sentence} (seen first {utc_minute(problem.since)})")
+            yield CheckResult("warning", f"{problem.sentence} (first seen {utc_minute(problem.since)})")
 
 
-def _nobody(config: Config, queries: OutboxQueries) -> Iterator[CheckResult]:
+def _withheld(config: Config, queries: OutboxQueries) -> Iterator[CheckResult]:
     for store in config.stores.values():
         reasons = queries.last_orders(store.name, LAST_ORDERS)
         if len(reasons) == LAST_ORDERS and all(PERSONAL_DATA_WITHHELD in reason for reason in reasons):
@@ -181,17 +183,17 @@ def _store(store: Store, platform: Platform, public_url: str) -> Iterator[CheckR
 
 
 def _protection(store: Store, platform: Platform) -> str:
-    """What becomes of orders whose webhooks do not arrive."""
+    """Say what happens to orders whose webhooks never arrive."""
     if store.reconcile:
         return (
-            f"Orders and sign-ups that no webhook brings are fetched from the shop every {_length(store.reconcile)} "
-            "(reconcile); checkouts cannot be."
+            f"Orders and sign-ups whose webhooks never arrived are fetched every {_length(store.reconcile)} "
+            "(reconcile); checkouts cannot be fetched."
         )
     lost = platform.facts.lost_deliveries
     if platform.shop_api is None:
-        return f"Nothing fetches what its webhooks miss: {lost}."
+        return f"Webhooks that never arrived are not backfilled: {lost}."
     remedy = 'set reconcile = "15m"' if store.api else f'give keys in [stores.{store.name}.api] and reconcile = "15m"'
-    return f"Nothing fetches what its webhooks miss: {lost}; {remedy}."
+    return f"Webhooks that never arrived are not backfilled: {lost}; {remedy}."
 
 
 def _length(span: timedelta) -> str:
@@ -207,21 +209,21 @@ def _live(config: Config) -> Iterator[CheckResult]:
         if config.public_url:
             yield _reachable(client, config.public_url)
         else:
-            yield CheckResult("note", "PUBLIC_URL is not set, so whether shops can reach this server was not tried")
+            yield CheckResult("note", "PUBLIC_URL is not set, so whether shops can reach this server was not checked")
 
 
 def _token(api: EventsApi, store: Store, pixel: Pixel) -> CheckResult:
     if not pixel.test_event_code:
         return CheckResult(
-            "note", f"store {store.name}: the token is only tried with a test_event_code, and none is set"
+            "note", f"store {store.name}: the token is checked only with a test_event_code, which is not set"
         )
     item = {"event": "ConnectorCheck", "event_time": int(datetime.now(UTC).timestamp()), "event_id": "connector-check"}
     item |= {"user": {"external_id": "0" * 64}, "page": {"url": store.url}}
     outcome = api.send(pixel, pixel.test_event_code, [msgspec.json.encode(item)])
     if outcome.verdict == "accepted":
         return CheckResult("ok", f"store {store.name}: TikTok accepts the token for pixel {pixel.code}")
-    told = f"{outcome.code or ''} {outcome.message}".strip()
-    return CheckResult("fault", f"store {store.name}: TikTok answers {told}; check pixel and access_token")
+    reason = f"{outcome.code or ''} {outcome.message}".strip()
+    return CheckResult("fault", f"store {store.name}: TikTok answers {reason}; check pixel and access_token")
 
 
 def _reachable(client: httpx.Client, url: str) -> CheckResult:
@@ -235,36 +237,36 @@ def _reachable(client: httpx.Client, url: str) -> CheckResult:
 
 
 def _shop(store: Store, platform: Platform, public_url: str) -> Iterator[CheckResult]:
-    """What the shop's own API says: whether our keys are of use, and whether it sends us what we need."""
+    """Check through the shop's API that the keys work and that the needed webhooks are registered."""
     if platform.shop_api is None:
         yield CheckResult("note", f"store {store.name}: the API of {platform.title} is not supported")
         return
     if store.api is None:
-        yield CheckResult("note", f"store {store.name}: the shop cannot be asked without [stores.{store.name}.api]")
+        yield CheckResult("note", f"store {store.name}: the shop is not checked without [stores.{store.name}.api]")
         return
-    said = set()
+    reported = set()
     try:
-        for found in platform.shop_api.connect(store).check():
-            said.add(found.sentence)
-            yield CheckResult("ok" if found.good else "fault", f"store {store.name}: {found.sentence}")
+        for result in platform.shop_api.connect(store).check():
+            reported.add(result.sentence)
+            yield CheckResult("ok" if result.good else "fault", f"store {store.name}: {result.sentence}")
         if not public_url:
-            yield CheckResult("note", f"store {store.name}: set PUBLIC_URL to see whether its webhooks are in place")
+            yield CheckResult("note", f"store {store.name}: set PUBLIC_URL to check its webhooks")
             return
         _, plan = prepare(store, platform, public_url, "list")
         yield _webhooks(store, platform, plan)
     except ShopApiError as fault:
-        if str(fault) not in said:
+        if str(fault) not in reported:
             yield CheckResult("fault", f"store {store.name}: {fault}")
 
 
 def _webhooks(store: Store, platform: Platform, plan: RegistrationPlan) -> CheckResult:
-    """Only a warning where some are missing, as a shop's API may not show those that were made by hand."""
-    lacking = [line.topic for line in plan.lines if line.state == "missing"]
-    if not lacking:
-        return CheckResult("ok", f"store {store.name}: the shop has all webhooks that are needed, and they are active")
+    """Return a warning, not a fault, for missing webhooks: a shop's API can hide those created by hand."""
+    missing = [line.topic for line in plan.lines if line.state == "missing"]
+    if not missing:
+        return CheckResult("ok", f"store {store.name}: all needed webhooks are registered and active")
     unseen = f"; {platform.facts.hidden_webhooks}" if platform.facts.hidden_webhooks else ""
     return CheckResult(
         "warning",
-        f"store {store.name}: no active webhook for {', '.join(lacking)}: `connector webhooks register {store.name}` "
-        f"makes what is missing{unseen}",
+        f"store {store.name}: no active webhook for {', '.join(missing)}: `connector webhooks register {store.name}` "
+        f"creates them{unseen}",
     )

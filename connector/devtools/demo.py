@@ -1,4 +1,4 @@
-"""`connector demo`: the main job before your eyes: sandbox, server, relay, and a shopper in a shop of each platform."""
+"""`connector demo`: runs sandbox, server and relay, and a shopper in a shop of each platform."""
 
 import json
 import os
@@ -33,12 +33,12 @@ access_token = "${DEMO_TOKEN}"
 """
 EXPECTED = ("PlaceAnOrder", "Purchase", "InitiateCheckout", "CompleteRegistration")
 MATCH_KEYS = ("email", "phone", "external_id", "ttclid", "ttp", "ip", "user_agent")
-PATIENCE = 40.0  # seconds; a slow machine's start included
+MAX_WAIT = 40.0  # seconds, enough for a slow machine's start
 
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """What runs: where it listens, and the configuration it runs with."""
+    """The running processes: their configuration, and the URLs of server and sandbox."""
 
     config: Config
     server: str
@@ -46,34 +46,37 @@ class Demo:
 
 
 def demo(once: bool, say: Callable[[str], None]) -> int:
-    """Run it; 0 when every expected event was accepted, else 1. Without `once` it stays up until interrupted."""
+    """Run the demo; without `once`, until interrupted. Return 0 if every expected event was accepted, otherwise 1."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="connector-demo-"))
         running = _start(stack, Path(folder), say)
         if running is None:
-            say("The server did not start; its lines above say why.")
+            say("The server did not start; the reason is in its log above.")
             return 1
-        complaint = _shop(running, say)
+        error = _send_webhooks(running, say)
         items = _wait_for(running)
         _table(items, say)
         missing = _missing(running.config, items)
-        if complaint or missing:
-            say(f"\nNot everything arrived: {complaint or ', '.join(missing)}")
+        if error or missing:
+            say(f"\nNot everything arrived: {error or ', '.join(missing)}")
             return 1
-        say(f"\nAll {len(items)} events arrived at the sandbox, each once.")
+        say(
+            f"\nAll {len(items)} events arrived at the sandbox. Delivery is at least once under one event_id; "
+            "TikTok drops copies for 48 hours."
+        )
         if not once:
-            _stay(running, say)
+            _wait_for_interrupt(running, say)
     return 0
 
 
 def demonstrable() -> list[Platform]:
-    """The installed platforms that bring sample webhooks."""
+    """Return the installed platforms that have sample webhooks."""
     registry = installed_platforms()
     return [registry[name] for name in registry if not registry.fault(name) and registry[name].samples]
 
 
 def _store(platform: Platform) -> str:
-    """A store of the platform's demo shop, for the stores file. Its pixel is 20 characters long, as real ones are."""
+    """Return the stores-file section of the platform's demo shop. Its pixel has 20 characters, like a real one."""
     shop = samples_of(platform).DEMO_SHOP
     return f"""
 [stores.{shop.store}]
@@ -85,7 +88,7 @@ pixel = "{f"CDEMO{platform.name.upper()}".ljust(20, "0")[:20]}"
 
 
 def _start(stack: ExitStack, folder: Path, say: Callable[[str], None]) -> Demo | None:
-    server_port, sandbox_port = _port(8000), _port(9090)
+    server_port, sandbox_port = _free_port(8000), _free_port(9090)
     environment = {name: value for name, value in os.environ.items() if name not in ("DYNO", "RENDER", "K_SERVICE")}
     environment |= {
         "STORES_TOML": DEFAULTS + "".join(map(_store, demonstrable())),
@@ -99,14 +102,14 @@ def _start(stack: ExitStack, folder: Path, say: Callable[[str], None]) -> Demo |
     }
     say("Starting the sandbox (a fake Events API), the server and the relay …")
     for arguments in (["sandbox", "--port", str(sandbox_port)], ["serve"]):
-        stack.callback(_end, subprocess.Popen([sys.executable, "-m", "connector", *arguments], env=environment))  # noqa: S603
+        stack.callback(_terminate, subprocess.Popen([sys.executable, "-m", "connector", *arguments], env=environment))  # noqa: S603
     running = Demo(load(environment), f"http://127.0.0.1:{server_port}", f"http://127.0.0.1:{sandbox_port}")
-    up = _until(lambda: _ok(f"{running.server}/readyz") and _ok(f"{running.sandbox}/counts"))
-    return running if up else None
+    started = _wait_until(lambda: _answers(f"{running.server}/readyz") and _answers(f"{running.sandbox}/counts"))
+    return running if started else None
 
 
-def _shop(running: Demo, say: Callable[[str], None]) -> str:
-    """One shopper a store: registers, opens the checkout, orders, pays. Every webhook twice, as shops do."""
+def _send_webhooks(running: Demo, say: Callable[[str], None]) -> str:
+    """Send the webhooks of one shopper per store, each twice, as shops do. Return an error, or ""."""
     rng = random.Random()  # noqa: S311 — invented people, no secrets
     for store in running.config.stores.values():
         url = f"{running.server}/webhooks/{store.name}"
@@ -115,7 +118,7 @@ def _shop(running: Demo, say: Callable[[str], None]) -> str:
         report = simulate(store, url, topics, 1, rng, lambda: None)
         say(f"{store.name} ({store.platform}): {len(topics) // 2} webhooks, each sent twice: {dict(report.statuses)}")
         if not report.good:
-            return f"the server answered {dict(report.statuses)}: {report.complaint}"
+            return f"the server answered {dict(report.statuses)}: {report.error}"
     store = next(iter(running.config.stores.values()))
     wrong = installed_platforms()[store.platform].signed_headers(b"{}", "another secret")
     refused = httpx.post(f"{running.server}/webhooks/{store.name}", content=b"{}", headers=wrong)
@@ -124,15 +127,15 @@ def _shop(running: Demo, say: Callable[[str], None]) -> str:
 
 
 def _wait_for(running: Demo) -> list[dict[str, Any]]:
-    def received() -> list[dict[str, Any]]:
+    def first_copies() -> list[dict[str, Any]]:
         return [row for row in _received(running.sandbox) if not row["duplicate"]]
 
-    _until(lambda: not _missing(running.config, received()))
-    return received()
+    _wait_until(lambda: not _missing(running.config, first_copies()))
+    return first_copies()
 
 
 def _received(sandbox: str) -> list[dict[str, Any]]:
-    # Decimal keeps the digits that were sent: 44.50, not 44.5.
+    # Decimal keeps the digits as sent: 44.50, not 44.5.
     return list(httpx.get(f"{sandbox}/received").json(parse_float=Decimal))
 
 
@@ -160,7 +163,7 @@ def _table(items: list[dict[str, Any]], say: Callable[[str], None]) -> None:
         say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _stay(running: Demo, say: Callable[[str], None]) -> None:
+def _wait_for_interrupt(running: Demo, say: Callable[[str], None]) -> None:
     say(f"\nThe sandbox's page:  {running.sandbox}/")
     say(f"The server:          {running.server}/readyz")
     say("Ctrl-C ends everything.")
@@ -170,7 +173,7 @@ def _stay(running: Demo, say: Callable[[str], None]) -> None:
     stop.wait()
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
+def _terminate(child: subprocess.Popen[bytes]) -> None:
     child.terminate()
     try:
         child.wait(15)
@@ -179,25 +182,25 @@ def _end(child: subprocess.Popen[bytes]) -> None:
         child.wait()
 
 
-def _until(met: Callable[[], bool]) -> bool:
-    deadline, pause = time.monotonic() + PATIENCE, threading.Event()
+def _wait_until(condition: Callable[[], bool]) -> bool:
+    deadline, pause = time.monotonic() + MAX_WAIT, threading.Event()
     while time.monotonic() < deadline:
-        if met():
+        if condition():
             return True
         pause.wait(0.1)
     return False
 
 
-def _ok(url: str) -> bool:
+def _answers(url: str) -> bool:
     try:
         return httpx.get(url, timeout=2).status_code == 200
     except (httpx.HTTPError, json.JSONDecodeError):
         return False
 
 
-def _port(wanted: int) -> int:
-    """The wanted port if it is free, else any."""
-    for port in (wanted, 0):
+def _free_port(preferred: int) -> int:
+    """Return the preferred port if it is free, otherwise any. Raises OSError."""
+    for port in (preferred, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

@@ -1,4 +1,4 @@
-"""`connector preview`: the events a body would yield; nothing is stored, sent or signed."""
+"""`connector preview`: shows the events that a body would yield, without storing or sending anything."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,12 +18,12 @@ NO_AGE = "preview ignores age limits: a real webhook older than max_event_age or
 
 
 def files(path: Path) -> list[Path]:
-    """The file itself, or a folder's *.json files in the order of their names."""
+    """Return the file itself, or a folder's *.json files sorted by name."""
     return sorted(path.glob("*.json")) if path.is_dir() else [path]
 
 
 def preview(body: bytes, topic: str, store: Store, platform: Platform) -> dict[str, Any]:
-    """Examine a body; the outcome as the command prints it, in the words of the server's counters."""
+    """Examine a body and return what the command prints; outcomes are named as in the server's metrics."""
     now = datetime.now(UTC)
     if topic in platform.recorded_topics:
         return _without_events("recorded", f"{topic} is recorded and yields no event")
@@ -36,7 +36,7 @@ def preview(body: bytes, topic: str, store: Store, platform: Platform) -> dict[s
     except InvalidPayload as error:
         return _without_events("parked", str(error))
     except NotJson as error:
-        return _without_events("unreadable", f"{error}: the server answers 400 and keeps nothing")
+        return _without_events("unreadable", f"{error}: the server answers 400 and stores nothing")
     return {
         "outcome": "relayed" if examination.events else "skipped",
         "events": [msgspec.Raw(event.payload) for event in examination.events],

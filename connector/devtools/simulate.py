@@ -1,4 +1,4 @@
-"""`connector simulate`: fresh sample webhooks, signed with the store's own secret, posted to a running server."""
+"""`connector simulate`: posts sample webhooks, signed with the store's secret, to a running server."""
 
 import random
 import threading
@@ -24,44 +24,44 @@ CONCURRENCY = 8
 
 @dataclass
 class Report:
-    """How the server answered: HTTP status (0: no answer) → how many, and each answer's milliseconds."""
+    """The server's answers: their number by HTTP status (0: no answer), durations in milliseconds, the first error."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     milliseconds: list[float] = field(default_factory=list)
-    complaint: str = ""
+    error: str = ""
 
     @property
     def good(self) -> bool:
-        """Whether every webhook was answered 200."""
+        """True if every webhook was answered 200."""
         return set(self.statuses) <= {200}
 
 
 class NoSamples(Exception):
-    """A platform brings no sample webhooks, so there is nothing to simulate."""
+    """A platform has no sample webhooks, so there is nothing to simulate."""
 
 
 def samples_of(platform: Platform) -> SamplesModule:
-    """Return the platform's samples. Raises NoSamples without any."""
+    """Return the platform's samples. Raises NoSamples."""
     if platform.samples is None:
-        raise NoSamples(f"{platform.title} brings no sample webhooks")
+        raise NoSamples(f"{platform.title} has no sample webhooks")
     return platform.samples
 
 
 def refusal(config: Config, store: Store) -> str:
-    """Why simulating would be wrong here, or "": invented orders must not reach a real pixel."""
+    """Return why simulating is refused, or "": invented orders must not count on a real pixel."""
     real = (urlsplit(config.events_api_url).hostname or "").endswith(TIKTOK)
     if not real or store.tests:
         return ""
     return (
         f"EVENTS_API_URL is TikTok's and store {store.name} has no test_event_code: invented orders would count. "
-        "Set a test_event_code, point EVENTS_API_URL at `connector sandbox`, or insist with --live-pixel"
+        "Set a test_event_code, point EVENTS_API_URL at `connector sandbox`, or override with --live-pixel"
     )
 
 
 def webhooks(
     store: Store, topics: Sequence[str], count: int, rng: random.Random
 ) -> Iterator[tuple[bytes, dict[str, str]]]:
-    """Signed bodies with their headers: per shopper one of each topic, in the given order."""
+    """Yield signed bodies with their headers: for each of `count` shoppers one of each topic, in this order."""
     platform = installed_platforms()[store.platform]
     samples = samples_of(platform)
     for _ in range(count):
@@ -75,25 +75,25 @@ def webhooks(
 def simulate(
     store: Store, url: str, topics: Sequence[str], count: int, rng: random.Random, tick: Callable[[], None]
 ) -> Report:
-    """Post `count` shoppers' webhooks to `url`, some at once, calling `tick` after each; how it went."""
+    """Post the webhooks of `count` shoppers to `url`, CONCURRENCY at a time, and call `tick` after each."""
     report, lock = Report(), threading.Lock()
     with httpx.Client(timeout=30) as client, ThreadPoolExecutor(CONCURRENCY) as pool:
 
         def post(body: bytes, headers: dict[str, str]) -> None:
-            begun = time.perf_counter()
+            started = time.perf_counter()
             try:
                 answer = client.post(url, content=body, headers=headers)
-                status, complaint = answer.status_code, answer.text[:200]
-            except httpx.HTTPError as error:
-                status, complaint = 0, f"{type(error).__name__}: {error}"
+                status, error = answer.status_code, answer.text[:200]
+            except httpx.HTTPError as exception:
+                status, error = 0, f"{type(exception).__name__}: {exception}"
             with lock:
                 report.statuses[status] += 1
-                report.milliseconds.append((time.perf_counter() - begun) * 1000)
+                report.milliseconds.append((time.perf_counter() - started) * 1000)
                 if status != 200:
-                    report.complaint = report.complaint or complaint
+                    report.error = report.error or error
                 tick()
 
-        # Little is made ahead of what is sent, so that a large count costs no memory.
+        # Only a few webhooks are created ahead of sending, so that a large count needs no memory.
         slots = threading.Semaphore(CONCURRENCY * 2)
         for body, headers in webhooks(store, topics, count, rng):
             slots.acquire()

@@ -93,7 +93,7 @@ def test_a_broken_platform_costs_only_its_own_stores(installed, tmp_path):
     )
     told, fine, broken, retry = python(code, path=[folder])
     why = "platform myshop (myshop:platform) cannot be loaded: RuntimeError: half installed"
-    assert told == [f"store other: {why}; its webhooks are answered 503 until mended"]
+    assert told == [f"store other: {why}; its webhooks are answered 503 until it is fixed"]
     assert (fine, broken, retry) == (200, 503, True)
 
 

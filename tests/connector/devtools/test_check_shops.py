@@ -64,10 +64,10 @@ def register(store):
 
 
 @pytest.mark.parametrize(
-    ("platform", "lost"), [("woocommerce", "sends while we are down is gone"), ("shopify", "within 4 hours")]
+    ("platform", "lost"), [("woocommerce", "sends while this server is down are lost"), ("shopify", "within 4 hours")]
 )
 def test_without_keys_a_note(tmp_path, platform, lost):
-    said = [line for line in told(config(tmp_path, platform=platform)) if "cannot be asked" in line[1]]
+    said = [line for line in told(config(tmp_path, platform=platform)) if "is not checked without" in line[1]]
     assert [mark for mark, _ in said] == ["note"]
     hint = "give keys in [stores.beans.api]"
     (gone,) = [each.text for each in check(config(tmp_path, platform=platform), False) if hint in each.text]
@@ -77,7 +77,7 @@ def test_without_keys_a_note(tmp_path, platform, lost):
 def test_keys_and_webhooks_in_place(tmp_path, fake):
     register(of(tmp_path, fake).stores["beans"])
     said = told(of(tmp_path, fake))
-    assert ("ok", "store beans: the shop has all webhooks that are needed, and they are active") in said
+    assert ("ok", "store beans: all needed webhooks are registered and active") in said
     assert any(mark == "ok" and text.startswith("store beans: the keys are valid") for mark, text in said)
 
 
@@ -107,17 +107,15 @@ def test_shopify_is_asked_too_and_hides_what_was_made_by_hand(tmp_path):
     assert ("ok", "store beans: the app has the scopes read_orders and read_customers") in lines
     (text,) = [text for mark, text in lines if mark == "warning" and "no active webhook" in text]
     assert "orders/paid" in text
-    assert text.endswith("leave it if you made them by hand, which Shopify does not show")
+    assert text.endswith("ignore this if you created them by hand: Shopify does not list those")
 
 
 def test_without_public_url_nobody_knows_which_webhooks_are_ours(tmp_path, fake):
-    assert ("note", "store beans: set PUBLIC_URL to see whether its webhooks are in place") in told(
-        of(tmp_path, fake, public="")
-    )
+    assert ("note", "store beans: set PUBLIC_URL to check its webhooks") in told(of(tmp_path, fake, public=""))
 
 
 def test_without_public_url_it_says_that_nobody_tried_to_reach_us(tmp_path):
-    untried = "PUBLIC_URL is not set, so whether shops can reach this server was not tried"
+    untried = "PUBLIC_URL is not set, so whether shops can reach this server was not checked"
     assert ("note", untried) in [(each.mark, each.text) for each in check(config(tmp_path), live=True)]
 
 

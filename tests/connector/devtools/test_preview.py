@@ -120,8 +120,8 @@ def test_a_topic_that_yields_nothing(tmp_path, shop):
 @pytest.mark.parametrize(
     ("raw", "outcome", "note"),
     [
-        (b"", "unreadable", "the body is not JSON: the server answers 400 and keeps nothing"),
-        (b"\xff\x00", "unreadable", "the body is not JSON: the server answers 400 and keeps nothing"),
+        (b"", "unreadable", "the body is not JSON: the server answers 400 and stores nothing"),
+        (b"\xff\x00", "unreadable", "the body is not JSON: the server answers 400 and stores nothing"),
         (b"[]", "parked", "the body is not a JSON object"),
         (b'{"id": 1}', "parked", "expected an order body for topic orders/paid"),
         (
