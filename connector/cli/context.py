@@ -1,4 +1,4 @@
-"""Functions that commands share: configuration, store lookup, database, times, progress, errors in one sentence."""
+"""Functions for several commands: configuration, store lookup, database, times, progress, errors in one sentence."""
 
 import os
 import sys
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from connector.storage.database import Database
 
 T = TypeVar("T")
-LONG = 500  # items of work from which on progress is shown
+LONG = 500  # items from which on progress is shown
 PROGRESS_INTERVAL = 10.0  # seconds between two lines of progress if stderr is not a terminal
 
 
@@ -44,7 +44,7 @@ def store_named(config: "Config", name: str) -> "Store":
 
 
 def platform_of(store: "Store") -> "Platform":
-    """The store's platform; a broken one ends the command."""
+    """Return the store's platform; if it cannot be loaded, exit with code 1."""
     from connector.core.registry import BrokenPlatform, installed_platforms
 
     try:

@@ -1,4 +1,4 @@
-"""The commands. Thin: each reads its settings, calls one module and prints. Exit 0 done, 1 failed, 2 wrong use."""
+"""The commands: each reads the settings, calls one module and prints. Exit codes: 0 done, 1 failed, 2 wrong usage."""
 
 import sys
 from pathlib import Path
@@ -16,7 +16,7 @@ from connector.cli.snippet import snippet
 from connector.cli.stats import stats
 from connector.cli.webhooks import webhooks
 
-# Modules are imported where they are used: `connector --help` shall not wait for the database's libraries.
+# Modules are imported where they are used, so that `connector --help` does not load the database's libraries.
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -24,13 +24,14 @@ from connector.cli.webhooks import webhooks
 def main() -> None:
     """Relay Shopify and WooCommerce webhooks to the TikTok Events API.
 
-    Settings come from the environment and a stores file (stores.toml); see stores.example.toml and the README.
+    Settings come from the environment and a stores file (stores.toml); see stores.example.toml and
+    docs/configuration.md.
     """
 
 
 @main.command()
 def serve() -> None:
-    """Run the server and a relay; what a PaaS starts. Migrates a SQLite database by itself."""
+    """Run the server and a relay, as on a PaaS. Migrates a SQLite database first."""
     from connector.server.supervisor import serve as run
 
     sys.exit(run())
@@ -38,13 +39,13 @@ def serve() -> None:
 
 @main.command(hidden=True)
 def ready() -> None:
-    """What `serve` does first: look at the configuration, and migrate a SQLite database."""
+    """Check the configuration and migrate a SQLite database, as `serve` does first."""
     ready_database(configuration(), migrate_sqlite=True)
 
 
 @main.command(hidden=True)
 def web() -> None:
-    """Only the server, as `serve` starts it."""
+    """Run only the server, as `serve` starts it."""
     from connector.server.web_process import run_web
 
     run_web(configuration())
@@ -52,7 +53,7 @@ def web() -> None:
 
 @main.command()
 def relay() -> None:
-    """Run a relay: it sends what is due to TikTok. Several may share one PostgreSQL."""
+    """Run a relay, which sends due events to TikTok. Several can share one PostgreSQL database."""
     from connector.server.relay_process import run_relay
 
     config = configuration()
@@ -62,7 +63,7 @@ def relay() -> None:
 
 @main.command()
 def migrate() -> None:
-    """Bring the database's tables to this release's version."""
+    """Migrate the database to this release's schema."""
     from connector.storage.engine import connect
     from connector.storage.engine import migrate as run
 
@@ -73,7 +74,7 @@ def migrate() -> None:
 @main.command()
 @click.option("--once", is_flag=True, help="End when all events have arrived; exit 1 if they do not.")
 def demo(once: bool) -> None:
-    """Show the main job on this machine: sandbox, server, relay and a shopper in a shop of each platform."""
+    """Run sandbox, server and relay on this machine, and a shopper in a shop of each platform."""
     from connector.devtools.demo import demo as run
 
     sys.exit(run(once, click.echo))
@@ -82,7 +83,7 @@ def demo(once: bool) -> None:
 @main.command()
 @click.option("--port", default=9090, show_default=True, type=click.IntRange(1, 65535))
 def sandbox(port: int) -> None:
-    """Run a fake Events API to try a set-up against: it checks, answers and remembers like TikTok's."""
+    """Run a fake Events API for trying a setup: it checks, answers and drops copies like TikTok's."""
     from connector.devtools.sandbox.server import serve as run
 
     click.echo(f"Set EVENTS_API_URL=http://127.0.0.1:{port}/open_api/v1.3 and open http://127.0.0.1:{port}/")
@@ -93,9 +94,11 @@ def sandbox(port: int) -> None:
 
 
 @main.command()
-@click.option("--live", is_flag=True, help="Also ask TikTok (with a test_event_code), our PUBLIC_URL and the shops.")
+@click.option(
+    "--live", is_flag=True, help="Also send requests to TikTok (with a test_event_code), PUBLIC_URL and the shops."
+)
 def check(live: bool) -> None:
-    """Say what this configuration will do, and what is wrong with it."""
+    """Describe what this configuration does, and report its errors."""
     from connector.devtools.check import check as run
 
     marks = {"ok": ("✓", "green"), "note": (" ", None), "warning": ("!", "yellow"), "fault": ("✗", "red")}
@@ -112,9 +115,9 @@ def check(live: bool) -> None:
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.option("--topic", required=True, help="The webhook's topic, e.g. orders/create or order.updated.")
 def preview(store: str, path: Path, topic: str) -> None:
-    """Show what the body in PATH (a file, or a folder of *.json) would become: one JSON line a file.
+    """Show the events that the body in PATH (a file, or a folder of *.json) yields: one JSON line per file.
 
-    No signature is needed, nothing is stored or sent.
+    No signature is needed; nothing is stored or sent.
     """
     import msgspec
 
@@ -134,7 +137,7 @@ def preview(store: str, path: Path, topic: str) -> None:
 @click.option("--count", default=1, show_default=True, type=click.IntRange(1, 1_000_000), help="How many shoppers.")
 @click.option("--live-pixel", is_flag=True, help="Send invented orders to TikTok even without a test_event_code.")
 def simulate(store: str, topics: tuple[str, ...], url: str | None, count: int, live_pixel: bool) -> None:
-    """Sign and post fresh sample webhooks of STORE to a running server."""
+    """Sign new sample webhooks of STORE and post them to a running server."""
     import random
 
     from connector.devtools.simulate import NoSamples, refusal, samples_of
@@ -156,12 +159,12 @@ def simulate(store: str, topics: tuple[str, ...], url: str | None, count: int, l
     rng = random.SystemRandom()
     with counting(f"webhooks to {address}") as show:
         report = run(chosen, address, topics, count, rng, lambda: show(1, count * len(topics)))
-    spread = sorted(report.milliseconds)
+    durations = sorted(report.milliseconds)
     for status, number in sorted(report.statuses.items()):
         click.echo(f"{number} × {status or 'no answer'}")
-    click.echo(f"median {spread[len(spread) // 2]:.0f} ms, slowest {spread[-1]:.0f} ms")
+    click.echo(f"median {durations[len(durations) // 2]:.0f} ms, slowest {durations[-1]:.0f} ms")
     if not report.good:
-        fail(f"not every webhook was taken: {report.complaint}")
+        fail(f"not every webhook was accepted: {report.error}")
 
 
 main.add_command(backfill)

@@ -1,4 +1,4 @@
-"""`connector snippet`: the code for a shop's pages."""
+"""`connector snippet`: prints the code for a shop's pages."""
 
 import sys
 
@@ -9,17 +9,21 @@ from connector.cli.context import configuration, fail, platform_of, store_named
 
 @click.command()
 @click.argument("store")
-@click.option("--plain", is_flag=True, help="For a shop that runs its own pixel: only what makes its event_ids ours.")
+@click.option(
+    "--plain", is_flag=True, help="For a shop that runs its own pixel: only gives its events the server's event_ids."
+)
 @click.option(
     "--with-official-plugin", is_flag=True,
-    help="WooCommerce: TikTok's own plugin stays, without its Purchase and InitiateCheckout.",
+    help="WooCommerce: keep TikTok's own plugin, without its Purchase and InitiateCheckout.",
 )  # fmt: skip
-@click.option("--without-pixel", is_flag=True, help="WooCommerce: only what the server needs; no pixel in the browser.")
-@click.option("--base-url", help="Where this server is. Default: PUBLIC_URL")
+@click.option(
+    "--without-pixel", is_flag=True, help="WooCommerce: only send signals to the server; no pixel in the browser."
+)
+@click.option("--base-url", help="This server's address. Default: PUBLIC_URL")
 def snippet(store: str, plain: bool, with_official_plugin: bool, without_pixel: bool, base_url: str | None) -> None:
-    """Print the code that makes STORE's browsers say what this server says.
+    """Print the code that lets STORE's browsers send the same events as this server.
 
-    The code goes to the standard output, ready for a file; where to paste it, and what to mind, to the error output.
+    The code goes to standard output, ready for a file; instructions and warnings go to standard error.
     """
     from connector.core.snippet import NoSnippet
     from connector.pixel import plain as plain_snippet
@@ -29,7 +33,7 @@ def snippet(store: str, plain: bool, with_official_plugin: bool, without_pixel: 
     platform = platform_of(chosen)
     module = plain_snippet if plain else platform.snippet
     if module is None:
-        fail(f"there is no snippet for {platform.title}; --plain prints what a pixel of your own needs")
+        fail(f"there is no snippet for {platform.title}; --plain prints the one for your own pixel")
     given = {"with_official_plugin": with_official_plugin, "without_pixel": without_pixel}
     options = {name for name, is_set in given.items() if is_set}
     if wrong := sorted(options - module.OPTIONS):
@@ -43,6 +47,6 @@ def snippet(store: str, plain: bool, with_official_plugin: bool, without_pixel: 
         fail(fault.reasons[-1])
     for line in module.where_to_paste(chosen):
         click.echo(f"# {line}", err=True)
-    for doubt in module.snippet_warnings(chosen, options):
-        click.echo(f"! {doubt}", err=True)
+    for warning in module.snippet_warnings(chosen, options):
+        click.echo(f"! {warning}", err=True)
     sys.stdout.write(code)

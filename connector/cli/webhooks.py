@@ -1,4 +1,4 @@
-"""`connector webhooks`: a shop's webhooks to this server, seen and changed through the shop's own API."""
+"""`connector webhooks`: lists and changes a shop's webhooks to this server through the shop's API."""
 
 import sys
 import time
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 @click.group()
 def webhooks() -> None:
-    """See and change a shop's webhooks to this server, through the shop's own API (keys: [stores.STORE.api])."""
+    """List and change a shop's webhooks to this server through the shop's API (keys: [stores.STORE.api])."""
 
 
-def _of_shops(command: Callable[..., None]) -> Callable[..., None]:
-    """Which shops, and where this server is."""
+def _shop_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that choose the shops and this server's address."""
     for option in (
-        click.option("--base-url", help="Where this server is. Default: PUBLIC_URL"),
+        click.option("--base-url", help="This server's address. Default: PUBLIC_URL"),
         click.option("--all", "every", is_flag=True, help="All stores."),
         click.argument("store", required=False),
     ):
@@ -34,37 +34,37 @@ def _of_shops(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-_dry_run = click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+_dry_run = click.option("--dry-run", is_flag=True, help="Only show what would be done.")
 
 
 @webhooks.command("list")
-@_of_shops
+@_shop_options
 def webhooks_list(store: str | None, every: bool, base_url: str | None) -> None:
-    """Show the webhooks that STORE's shop has for us, and those that are missing."""
+    """List the webhooks of STORE's shop to this server, and the missing ones."""
     _webhooks("list", store, every, base_url, dry_run=True)
 
 
 @webhooks.command()
-@_of_shops
+@_shop_options
 @_dry_run
 def register(store: str | None, every: bool, base_url: str | None, dry_run: bool) -> None:
-    """Make the webhooks that STORE's events need, and replace those that were switched off."""
+    """Create the webhooks that STORE's events need, and replace those that were switched off."""
     _webhooks("register", store, every, base_url, dry_run)
 
 
 @webhooks.command()
-@_of_shops
+@_shop_options
 @_dry_run
 def delete(store: str | None, every: bool, base_url: str | None, dry_run: bool) -> None:
-    """Remove all webhooks of ours from STORE's shop, and nobody else's."""
+    """Delete this server's webhooks from STORE's shop. Webhooks created by others are left alone."""
     _webhooks("delete", store, every, base_url, dry_run)
 
 
 @webhooks.command()
-@_of_shops
+@_shop_options
 @_dry_run
 def sync(store: str | None, every: bool, base_url: str | None, dry_run: bool) -> None:
-    """Like register, and remove those of ours that are not needed any more or go to another host."""
+    """Like register; also delete this server's webhooks that are no longer needed or point to another host."""
     _webhooks("sync", store, every, base_url, dry_run)
 
 
@@ -82,23 +82,23 @@ def _webhooks(action: "Action", store: str | None, every: bool, base_url: str | 
     from connector.sync.registration import CannotRegister
 
     if every == bool(store):
-        raise click.UsageError("say which: a STORE, or --all")
+        raise click.UsageError("give either a STORE or --all")
     config = configuration()
     chosen = list(config.stores.values()) if every else [store_named(config, store or "")]
     failed = False
-    memory = None if dry_run else _memory(config, any(one.reconcile for one in chosen))
+    registered = None if dry_run else _registered_webhooks(config, any(one.reconcile for one in chosen))
     for one in chosen:
         try:
-            _webhooks_of(one, action, config.public_url if base_url is None else base_url, dry_run, memory)
+            _webhooks_of(one, action, config.public_url if base_url is None else base_url, dry_run, registered)
         except (ShopApiError, CannotRegister, BrokenPlatform) as fault:
             failed = True
-            where = "" if f"store {one.name}" in str(fault) else f"store {one.name}: "
-            click.echo(f"connector: {where}{fault}", err=True)
+            prefix = "" if f"store {one.name}" in str(fault) else f"store {one.name}: "
+            click.echo(f"connector: {prefix}{fault}", err=True)
     sys.exit(1 if failed else 0)
 
 
-def _memory(config: "Config", needed: bool) -> "RegisteredWebhooks | None":
-    """Where it is remembered which webhooks are ours, for `reconcile` to look after; None if it cannot be."""
+def _registered_webhooks(config: "Config", needed: bool) -> "RegisteredWebhooks | None":
+    """Open the table of registered webhooks, which `reconcile` watches; None if the database cannot be used."""
     from pathlib import Path
 
     from sqlalchemy import make_url
@@ -118,15 +118,15 @@ def _memory(config: "Config", needed: bool) -> "RegisteredWebhooks | None":
     if not needed:
         return None
     click.echo(
-        f"Note: {why}, so it is not remembered which webhooks are ours, and `reconcile` does not make them again if "
-        "the shop removes them; register once more when `connector serve` runs",
+        f"Note: {why}, so the webhooks are not recorded, and `reconcile` does not create them again if the shop "
+        "removes them; register again when `connector serve` runs",
         err=True,
     )
     return None
 
 
 def _webhooks_of(
-    store: "Store", action: "Action", base: str, dry_run: bool, memory: "RegisteredWebhooks | None"
+    store: "Store", action: "Action", base: str, dry_run: bool, registered: "RegisteredWebhooks | None"
 ) -> None:
     from connector.core.registry import installed_platforms
     from connector.sync.registration import apply_plan, prepare, redact_url, why_not_to
@@ -137,10 +137,10 @@ def _webhooks_of(
         click.echo(f"! store {store.name}: {why}", err=True)
     click.echo(f"{store.name} ({store.platform})")
     for line in plan.lines if dry_run else apply_plan(plan.lines, shop_api, store.webhook_secrets[0]):
-        if memory:
-            database(partial(memory.note, store.name, line, time.time()))
+        if registered:
+            database(partial(registered.note, store.name, line, time.time()))
         done = f"{'would be ' if dry_run else ''}{line.change}" if line.change else ""
         click.echo(f"  {line.topic:<36}{line.state:<14}{done:<18}{redact_url(line.url)}")
     if plan.others:
-        theirs = how_many(plan.others, "more is not ours and stays as it is", "more are not ours and stay as they are")
-        click.echo(f"  {theirs}")
+        others = how_many(plan.others, "webhook", "webhooks")
+        click.echo(f"  {others} created by others, left alone")

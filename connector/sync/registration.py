@@ -22,7 +22,7 @@ _CHANGES: dict[Action, dict[State, Change]] = {
     "sync": {**_REGISTER, "old address": "deleted", "not needed": "deleted"},
     "delete": dict.fromkeys(("in place", "switched off", "double", "old address", "not needed"), "deleted"),
 }
-BY_HAND = "create the webhooks by hand, which needs no keys: see the quickstart in docs/"
+BY_HAND = "create the webhooks by hand, which needs no keys: see the quickstart of your platform in docs/"
 
 
 class CannotRegister(Exception):

@@ -31,9 +31,9 @@ def run(tmp_path_factory):
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (["snippet", "other"], "there is no snippet for MyShop; --plain prints what a pixel of your own needs"),
+        (["snippet", "other"], "there is no snippet for MyShop; --plain prints the one for your own pixel"),
         (["webhooks", "register", "other"], "the API of MyShop is not supported; create the webhooks by hand"),
-        (["simulate", "other"], "MyShop brings no sample webhooks"),
+        (["simulate", "other"], "MyShop has no sample webhooks"),
     ],
 )
 def test_what_it_lacks_is_said(run, arguments, why):
@@ -58,8 +58,10 @@ def test_check_says_what_holds_for_any_platform(run):
     """Without remedies that are of no use there."""
     done = run("check")
     assert done.returncode == 0, done.stdout
-    lost = "webhooks that cannot be delivered while this server is down are lost"
-    assert f"Nothing fetches what its webhooks miss: {lost}.\n" in done.stdout
+    assert (
+        "Webhooks that never arrived are not backfilled: what cannot be delivered while this server is down is lost.\n"
+        in (done.stdout)
+    )
     assert "is sent as PlaceAnOrder when it is placed, with value" in done.stdout
 
 

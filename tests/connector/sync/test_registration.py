@@ -377,7 +377,7 @@ def test_delete_on_the_command_line(woocommerce):
     status, told = run("delete", "beans", fake=woocommerce.fake)
     assert status == 0
     assert "deleted" in told
-    assert "1 more is not ours and stays as it is" in told
+    assert "1 webhook created by others, left alone" in told
     assert FOREIGN not in told
     assert woocommerce.there() == [("order.created", FOREIGN)]
 
@@ -389,7 +389,7 @@ def test_the_database_remembers_what_is_ours(woocommerce, sqlite_url):
     woocommerce.put("order.created", here)
     status, told = run("delete", "beans", fake=woocommerce.fake, STORES_TOML=guarded, DATABASE_URL=sqlite_url)
     assert (status, woocommerce.there()) == (0, [])
-    assert told.startswith("Note: there is no database file yet, so it is not remembered which webhooks are ours")
+    assert told.startswith("Note: there is no database file yet, so the webhooks are not recorded")
     engine = connect(sqlite_url)
     migrate(engine)
     woocommerce.put("order.created", here)
