@@ -1,16 +1,16 @@
-// For a page that runs TikTok's pixel already. Paste this once, then give each event the event_id that the server's copy
-// has, as the third argument of ttq.track:
+// For a page that already runs TikTok's pixel. Paste this once, then give each event the event_id of the server's copy, as
+// the third argument of ttq.track:
 //
 //   ttq.track(NAME, PROPERTIES, { event_id: connectorEventId("order", { order_id: "1001" }) });
 //
-// Where it returns "", a value that the template names is missing: do not send that event from the browser, the server
-// does. Values are the shop's own ids as plain digits, without "gid://…/" before them.
+// If it returns "", a value in the template is missing: do not send that event from the browser; the server sends it.
+// Values are the shop's ids as plain digits, without "gid://…/" before them.
 //
-// Or leave your pixel as it is, and write the form of its ids into the stores file, so that the server's become equal:
+// Or leave your pixel as it is, and set the form of its ids in the stores file, so that the server's ids are the same:
 //
 //   [stores.NAME.event_id]
 //   order = "order-{order_id}"          # if your pixel sends order-1001
-//   checkout = "{checkout_token}"       # if it sends the checkout's token, bare
+//   checkout = "{checkout_token}"       # if it sends only the checkout's token
 
 window.connectorEventId = function (kind, known) {
   const pieces = settings.ids[kind] || [];
@@ -25,8 +25,8 @@ window.connectorEventId = function (kind, known) {
   return id;
 };
 
-// What only the browser knows, for a checkout: { checkout_token, ttclid, ttp, url, referrer, user_agent, consent },
-// consent being "granted" or "denied"; leave out what you do not have. After a refusal send the token and "denied" alone.
+// Sends a checkout's signals to the server: { checkout_token, ttclid, ttp, url, referrer, user_agent, consent }, where
+// consent is "granted" or "denied"; omit what you do not have. After a refusal only the token and "denied" are sent.
 window.connectorSignals = function (signals) {
   const sent = signals.consent === "denied" ? { checkout_token: signals.checkout_token, consent: "denied" } : signals;
   if (settings.collect && sent.checkout_token) {

@@ -1,4 +1,4 @@
-"""The plain snippet, for a shop that runs a TikTok pixel of its own: it gives the pixel's events our event_ids."""
+"""The plain snippet, for a shop that runs its own TikTok pixel: gives the pixel's events the server's event_ids."""
 
 from collections.abc import Collection, Iterator
 
@@ -18,7 +18,7 @@ OPTIONS: frozenset[str] = frozenset()
 
 
 def snippet(store: Store, base_url: str = "", options: Collection[str] = ()) -> str:
-    """Build the code. Raises NoSnippet where signals are expected and `base_url` is not reachable for a browser."""
+    """Build the code. Raises NoSnippet if signals are expected and browsers cannot reach `base_url`."""
     if reasons := [*signal_obstacles(store, base_url)]:
         raise NoSnippet(reasons)
     settings = {"collect": collect_url(store, base_url), "ids": browser_settings(store)["ids"]}
@@ -26,15 +26,15 @@ def snippet(store: Store, base_url: str = "", options: Collection[str] = ()) -> 
 
 
 def where_to_paste(store: Store) -> tuple[str, str]:
-    """Return two lines for the person who has the code in front of them."""
+    """Return two lines of instructions for the person who pastes the code."""
     return (
         "Put it before your pixel's own code, between <script> and </script> unless it runs in a sandbox of the shop.",
-        f"Then give {_event_names(store)} their ids, as the comment at its top says.",
+        f"Then give {_event_names(store)} their ids, as the comment at the top of the code shows.",
     )
 
 
 def snippet_warnings(store: Store, options: Collection[str] = ()) -> Iterator[str]:
-    """Yield a sentence for each thing that will not be as one might expect."""
+    """Yield a sentence for each way in which the browser's events differ from the server's."""
     yield from pixel_mismatch(store, "own")
     yield from test_code_ignored(store)
 

@@ -1,7 +1,7 @@
-"""Pieces of a snippet: the code a shop pastes in so that its browsers and this server say the same.
+"""Functions for building a snippet: the code with which a shop's browsers send the same events as this server.
 
-The files beside this one and those of the platforms are real JavaScript and PHP. A store's choices go into them as one
-JSON object in a fixed place: nothing of a store becomes code, and no secret is among them.
+The files in this folder and in those of the platforms are complete JavaScript and PHP. A store's settings are inserted
+as one JSON object in a fixed place: they never become code, and contain no secret.
 """
 
 import json
@@ -14,7 +14,7 @@ from connector.core.store import BROWSER_MILESTONES, PLACEHOLDER, Milestone, Sto
 from connector.mapping.consent import EUROPE
 from connector.mapping.properties import CONTENT_ID_CHAINS, CURRENCIES, content_type
 
-# The placeholders of event_id.checkout and event_id.order that a browser can fill; "meta:" stands for any key.
+# Placeholders of event_id.checkout and event_id.order that a browser can fill; "meta:" matches any meta key.
 KnownPlaceholders = Mapping[Literal["checkout", "order"], tuple[str, ...]]
 
 MILESTONES_OF: Mapping[Literal["checkout", "order"], tuple[Milestone, ...]] = {
@@ -27,7 +27,7 @@ MILESTONES_OF: Mapping[Literal["checkout", "order"], tuple[Milestone, ...]] = {
 
 
 def obstacles(store: Store, known: KnownPlaceholders) -> Iterator[str]:
-    """Yield why a browser cannot send what the server sends, a sentence each with what to do."""
+    """Yield the reasons why a browser cannot send the server's events, each a sentence with the remedy."""
     if "web" not in store.orders.include:
         yield f'orders.include of store {store.name} has no "web", so the server leaves out what a browser would send'
     for name, milestones in MILESTONES_OF.items():
@@ -38,23 +38,23 @@ def obstacles(store: Store, known: KnownPlaceholders) -> Iterator[str]:
 def _unknown_placeholders(
     store: Store, name: Literal["checkout", "order"], known: tuple[str, ...], milestones: tuple[Milestone, ...]
 ) -> Iterator[str]:
-    for asked in PLACEHOLDER.findall(getattr(store.event_id, name)):
-        if asked not in known and not any(one.endswith(":") and asked.startswith(one) for one in known):
+    for used in PLACEHOLDER.findall(getattr(store.event_id, name)):
+        if used not in known and not any(one.endswith(":") and used.startswith(one) for one in known):
             listed = ", ".join(f"{{{one}KEY}}" if one.endswith(":") else f"{{{one}}}" for one in known)
             yield (
-                f"event_id.{name} of store {store.name} has {{{asked}}}, which the browser cannot know here; use "
+                f"event_id.{name} of store {store.name} has {{{used}}}, which the browser cannot know here; use "
                 f"one of {listed}, or switch off {' and '.join(f'events.{one}' for one in milestones)}"
             )
 
 
 def signal_obstacles(store: Store, base_url: str) -> Iterator[str]:
-    """Yield why the browser cannot send its signals to a server at `base_url`, where the store expects them."""
+    """Yield the reason why the browser cannot send its signals to `base_url`, if the store expects signals."""
     if store.signals and not _is_reachable(base_url):
-        yield "where shall the browser send its signals? Set PUBLIC_URL or give --base-url https://HOST"
+        yield "the browser needs an address for its signals: set PUBLIC_URL or give --base-url https://HOST"
 
 
 def _is_reachable(base_url: str) -> bool:
-    """A shop's page is https, and browsers send nothing from it to plain http but on the same machine."""
+    """Return True if an https page can send to this URL: https, or plain http on the same machine."""
     try:
         url = urlsplit(base_url)
     except ValueError:
@@ -63,25 +63,25 @@ def _is_reachable(base_url: str) -> bool:
 
 
 def pixel_mismatch(store: Store, wanted: Literal["snippet", "own"]) -> Iterator[str]:
-    """Yield a warning unless the store's browser_pixel is the one `wanted`."""
+    """Yield a warning unless the store's browser_pixel is `wanted`."""
     if store.browser_pixel != wanted:
         yield (
-            f'set browser_pixel = "{wanted}" in [stores.{store.name}], so that nothing is sent that TikTok could not '
-            f'tell from the browser\'s copy (now it is "{store.browser_pixel}")'
+            f'set browser_pixel = "{wanted}" in [stores.{store.name}], so that the server sends nothing that TikTok '
+            f'cannot merge with the browser\'s copy (now it is "{store.browser_pixel}")'
         )
 
 
 def test_code_ignored(store: Store) -> Iterator[str]:
-    """Yield a warning where a test_event_code is set."""
+    """Yield a warning if a test_event_code is set."""
     if any(pixel.test_event_code for pixel in store.pixels):
-        yield "test_event_code is the server's only: what the browser sends counts for real"
+        yield "test_event_code applies to the server only: events from the browser count as real"
 
 
 # --- the settings ---------------------------------------------------------------------------------------------
 
 
 def browser_settings(store: Store) -> dict[str, Any]:
-    """Return what any platform's code asks for: nothing but this is taken from a store."""
+    """Return the store's settings that every platform's code needs."""
     choice, consent = store.mapping, store.consent_source
     needed = {"required": "everywhere", "required_in_europe": "europe", "not_required": "nowhere"}[store.consent]
     chain = (
@@ -89,7 +89,7 @@ def browser_settings(store: Store) -> dict[str, Any]:
     )
     return {
         "pixels": [pixel.code for pixel in store.pixels],
-        # TikTok applies it where a law gives the right to it; which state the shopper is in shows only later.
+        # TikTok applies it where a law requires it; the shopper's state is known only later.
         "limited_data_use": bool(store.limited_data_use),
         "consent": {
             "needed": needed,
@@ -118,12 +118,12 @@ def browser_settings(store: Store) -> dict[str, Any]:
 
 
 def collect_url(store: Store, base_url: str) -> str:
-    """Return where the browser sends its signals, or "" where the store expects none."""
+    """Return the URL for the browser's signals, or "" if the store expects none."""
     return f"{base_url.rstrip('/')}/collect/{store.name}" if store.signals else ""
 
 
 def _pieces(template: str) -> list[str]:
-    """Texts and names of placeholders by turns."""
+    """Split a template into texts and names of placeholders, alternating."""
     return PLACEHOLDER.split(template)
 
 
@@ -135,7 +135,7 @@ def _lower(words: tuple[str, ...]) -> list[str]:
 
 
 def closed(settings: dict[str, Any], *sources: str) -> str:
-    """Return the sources as one function over the settings, so that no name of theirs meets one of the page's."""
+    """Return the sources as one function, called with the settings; its names cannot clash with the page's."""
     return f"{function(*sources)}({as_json(settings)});\n"
 
 
@@ -145,7 +145,7 @@ def function(*sources: str) -> str:
 
 
 def source(package: str, name: str) -> str:
-    """Return the text of a file that lies in a package."""
+    """Return the text of a file in a package."""
     return files(package).joinpath(name).read_text(encoding="utf-8")
 
 
@@ -155,6 +155,6 @@ def tiktok_js() -> str:
 
 
 def as_json(settings: object) -> str:
-    """Write one line of ASCII that is the same in JSON, JavaScript, a PHP nowdoc and between <script> and </script>."""
+    """Encode as one line of ASCII that is valid JSON, JavaScript, PHP nowdoc, and text inside a <script> element."""
     text = json.dumps(settings, ensure_ascii=True)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

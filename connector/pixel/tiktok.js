@@ -1,15 +1,15 @@
-// TikTok's pixel, beside whatever of it the page has already. It is what the base code of TikTok's Events Manager does:
-// calls wait in the array `ttq` until TikTok's script comes and works them off. ES2017.
+// Loads TikTok's pixel, next to one that the page may already have. Like the base code of TikTok's Events Manager, it
+// queues calls in the array `ttq` until TikTok's script has loaded and runs them. ES2017.
 
 const SDK = "https://analytics.tiktok.com/i18n/pixel/events.js";
 const METHODS = ("page track identify instances debug on off once ready alias group enableCookie disableCookie holdConsent " +
-  "revokeConsent grantConsent").split(" "); // all of the base code's: what TikTok's script looks for is not documented
-const LONGEST_ID = 512; // the server sends a hash of longer ones, which is not worth its code here
+  "revokeConsent grantConsent").split(" "); // as in the base code; which of them TikTok's script needs is not documented
+const LONGEST_ID = 512; // the server sends a hash of longer ids, which is too rare to repeat here
 
-// True if this made the page's `ttq`; false if the page has one of its own, whose base code then stays the only one.
+// Returns true if this created the page's `ttq`, false if the page had one already; then that base code is used.
 function loadPixels() {
-  const ours = !(window.ttq && window.ttq.track);
-  if (ours) {
+  const created = !(window.ttq && window.ttq.track);
+  if (created) {
     startQueue();
   }
   for (const code of settings.pixels) {
@@ -17,7 +17,7 @@ function loadPixels() {
       window.ttq.load(code, settings.limited_data_use ? { limited_data_use: true } : {});
     }
   }
-  return ours;
+  return created;
 }
 
 function startQueue() {
@@ -57,7 +57,8 @@ function defer(calls, method) {
   };
 }
 
-// To our pixels only: the page may have others. Without an id TikTok could not tell this copy from the server's.
+// Sends to the store's pixels only; the page may have others. Without an id TikTok cannot match this copy with the
+// server's.
 function track(names, properties, id) {
   if (!id || id.length > LONGEST_ID) {
     return;

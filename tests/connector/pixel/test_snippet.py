@@ -152,7 +152,7 @@ def test_a_woocommerce_order_knows_neither_checkout_nor_cart():
 def test_a_beacon_needs_an_https_address(base):
     """Only where signals are expected; a WooCommerce shop sends its own with the order."""
     assert refusal(SHOPIFY, "shopify", base) == (
-        "where shall the browser send its signals? Set PUBLIC_URL or give --base-url https://HOST"
+        "the browser needs an address for its signals: set PUBLIC_URL or give --base-url https://HOST"
     )
     assert '"collect": ""' in snippet(replace(SHOPIFY, signals=None), "shopify", base)
     assert snippet(WOOCOMMERCE, "woocommerce", base)
