@@ -2,7 +2,7 @@
 
 A session is a cookie signed with a key derived from ADMIN_PASSWORD, so a new password ends all sessions in every
 process. Wrong attempts are counted in each process's memory: per caller, and over all callers, so that many callers
-guess no faster than a few. A caller who has logged in before is limited only by his own attempts.
+guess no faster than a few. A caller who has logged in before is limited only by their own attempts.
 """
 
 import hashlib

@@ -28,7 +28,7 @@ class Rect:
 
 @dataclass(frozen=True, slots=True)
 class AxisLabel:
-    """A text beside an axis; `x` and `y` in SVG units."""
+    """A text at an axis; `x` and `y` in SVG units."""
 
     x: float
     y: float

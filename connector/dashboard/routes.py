@@ -32,7 +32,7 @@ HEADERS = {
 
 
 def pages(config: Config, database: Database, authenticator: Authenticator, intake: Intake) -> Blueprint:
-    """The blueprint with all routes; without ADMIN_PASSWORD only a 404 that says how to enable the dashboard."""
+    """Return the blueprint with all routes; without ADMIN_PASSWORD, one whose 404 says how to enable the dashboard."""
     if authenticator.disabled:
         return _disabled_blueprint()
     blueprint = Blueprint(

@@ -1,9 +1,9 @@
-"""The folder in which the web's processes count their requests together, in memory where possible.
+"""The folder in which all web processes of one server count requests, in shared memory if possible.
 
-A kill -9 cannot remove it, so the next web process to start on the machine does. A folder is in use as long as some
-process holds its lock: the kernel keeps the lock for gunicorn's master and every worker forked from it, and lets go of
-it when the last of them is gone, however it went. So a folder whose lock can be taken belongs to nobody, and one that
-belongs to another connector is never removed, whichever user or container that runs in.
+A server that is killed cannot remove its folder, so the next web process to start on the machine does. The master of
+gunicorn holds a lock on the folder, and the workers forked from it share that lock; the kernel releases it when the
+last of them has ended, for any reason. A folder whose lock can be taken is therefore abandoned, and the folder of
+another running connector is never removed, even if it belongs to another user or container.
 """
 
 import contextlib
@@ -18,12 +18,12 @@ SHARED_MEMORY = "/dev/shm"  # noqa: S108
 
 
 def default_location() -> Path:
-    """Shared memory where it can be written to, or the folder for temporary files."""
+    """Return shared memory if it is writable, otherwise the folder for temporary files."""
     return Path(SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else tempfile.gettempdir())
 
 
 def create_metrics_folder(location: Path) -> Path:
-    """A new, empty folder; its name has the process id, its lock is held until this process and its forks are gone."""
+    """Create an empty folder, named with the process id, and lock it until this process and its forks have ended."""
     while True:
         path = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=location))
         with contextlib.suppress(FileNotFoundError):  # removed as abandoned before it was locked
@@ -35,12 +35,12 @@ def create_metrics_folder(location: Path) -> Path:
 
 
 def remove_abandoned_folders(location: Path) -> None:
-    """Remove the folders whose processes are all gone. One that cannot be opened or removed is left alone."""
+    """Remove the folders whose processes have all ended. Those that cannot be opened or removed are left alone."""
     for path in location.glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(path)  # under the lock, so that whoever has just made it sees that it is gone
+                shutil.rmtree(path)  # under the lock, so that a process that has just created it notices
             finally:
                 os.close(descriptor)

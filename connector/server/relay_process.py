@@ -1,4 +1,4 @@
-"""The relay's process: the relay itself, and the periodic jobs that run in threads of their own next to it."""
+"""The relay process: the relay in the main thread, and periodic jobs in one thread each."""
 
 import signal
 import threading
@@ -22,24 +22,24 @@ from connector.storage.database import Database
 from connector.storage.engine import connect
 from connector.sync.reconcile import Reconciler
 
-JOB_GRACE = 5.0  # seconds a job may take to end; what it was doing is done again by the next process
+JOB_GRACE = 5.0  # seconds that a job has to end; the next process repeats unfinished work
 
 Run = Callable[[threading.Event], None]
 
 
 def run_relay(config: Config) -> None:
-    """Run the relay and its jobs until TERM or INT; returns when the requests under way are settled."""
+    """Run the relay and its jobs until SIGTERM or SIGINT; return after the requests in flight are settled."""
     end_with_parent()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    # Webhooks come first: the relay leaves the write lock of SQLite to them most of the time.
+    # Webhooks have priority: the relay leaves the write lock of SQLite to them most of the time.
     database = Database(connect(config.database_url, timeout=10.0), low_priority=True)
     limits = httpx.Limits(max_connections=LANES_AT_ONCE + SLOW_LANES_AT_ONCE, max_keepalive_connections=32)
     with httpx.Client(timeout=TIMEOUT, limits=limits) as tiktok, httpx.Client(timeout=alerts.TIMEOUT) as alert_client:
         relay = Relay(config.stores, Outbox(database), EventsApi(config.events_api_url, tiktok))
         jobs = _jobs(config, database, relay.name, alert_client)
-        _run_beside(relay.run, jobs, stop)
+        _run_with_jobs(relay.run, jobs, stop)
 
 
 def _jobs(config: Config, database: Database, owner: str, alert_client: httpx.Client) -> Mapping[str, Run]:
@@ -65,7 +65,7 @@ def _reconciler(config: Config, database: Database, owner: str) -> Reconciler:
     return Reconciler(usable, platforms, {name: api for name, api in shop_apis.items() if api}, database, owner)
 
 
-def _run_beside(relay: Run, jobs: Mapping[str, Run], stop: threading.Event) -> None:
+def _run_with_jobs(relay: Run, jobs: Mapping[str, Run], stop: threading.Event) -> None:
     """Run the relay in this thread and each job in its own; then give the jobs `JOB_GRACE` seconds each to end."""
     threads = [threading.Thread(target=run, args=(stop,), name=name, daemon=True) for name, run in jobs.items()]
     for thread in threads:

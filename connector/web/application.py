@@ -1,4 +1,4 @@
-"""The web application, put together: every route but that of webhooks (`web.webhook_endpoint`) is Flask's."""
+"""The web application. Flask serves every route except that of webhooks (`web.webhook_endpoint`)."""
 
 import atexit
 import logging
@@ -43,7 +43,7 @@ def wsgi(config: Config) -> Flask:
 def create_app(config: Config, database: Database, platforms: Mapping[str, Platform] | None = None) -> Flask:
     """Create the application of one process, by default with all platforms. The schema must be current."""
     platforms = installed_platforms() if platforms is None else platforms
-    _load(platforms, {store.platform for store in config.stores.values()})
+    _load_platforms(platforms, {store.platform for store in config.stores.values()})
     outbox = Outbox(database)
     intake = Intake(config.stores, platforms, outbox, DataRequestStore(database))
     report = _absence_reporter(config, database).report
@@ -59,7 +59,7 @@ def build_app(
     intake: Intake,
     watch: RelayWatch,
 ) -> Flask:
-    """Put the routes on these parts, and start intake."""
+    """Build the application from its parts, and start intake."""
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.url_map.strict_slashes = False  # a redirect is a failed delivery to every shop
@@ -81,13 +81,13 @@ def build_app(
     return app
 
 
-def _load(platforms: Mapping[str, Platform], names: Iterable[str]) -> None:
+def _load_platforms(platforms: Mapping[str, Platform], names: Iterable[str]) -> None:
     """Import the stores' platforms before the first webhook arrives; stores of a broken one are answered 503."""
     for name in names:
         try:
             _ = platforms[name]
         except BrokenPlatform as error:
-            log.error("%s; webhooks of its stores are answered 503 until this is mended", error)
+            log.error("%s; webhooks of its stores are answered 503 until this is fixed", error)
 
 
 def _start(intake: Intake, watch: RelayWatch) -> None:
@@ -95,7 +95,7 @@ def _start(intake: Intake, watch: RelayWatch) -> None:
         intake.start()
         watch.look()
     except CannotStore as error:
-        # A worker that fails to start takes gunicorn down with it; one that has started answers 503 meanwhile.
+        # If a worker fails to start, gunicorn stops; one that has started answers 503 until the database is back.
         log.error("the database does not answer: %s", error)
     atexit.register(_flush, intake)
 

@@ -1,4 +1,4 @@
-"""`POST /collect/<store>`: where browsers send their beacons."""
+"""`POST /collect/<store>`: receives the beacons of browsers."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from connector.core.store import Store
 from connector.signals.collector import MAX_BEACON, BeaconRequest, Collector
 from connector.web.errors import as_http_error
 
-# A custom pixel runs in a frame without an origin, so every origin may send; the answer has no body to read.
+# A custom pixel runs in a frame with the origin "null", so every origin is allowed; answers have no body.
 CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "POST",
@@ -19,7 +19,7 @@ CORS = {
 
 
 def pages(stores: Mapping[str, Store], collector: Collector) -> Blueprint:
-    """Return the route. Its answers are a status without a body."""
+    """Return the blueprint with the route. Its answers have no body."""
     page = Blueprint("collect", __name__)
 
     @page.route("/collect/<name>", methods=["POST", "OPTIONS"], provide_automatic_options=False)
@@ -32,7 +32,7 @@ def pages(stores: Mapping[str, Store], collector: Collector) -> Blueprint:
 
 
 def _status(collector: Collector, store: Store | None) -> int:
-    """Take a beacon and return its status. A page ignores it; it is for people who try the endpoint by hand."""
+    """Take a beacon and return the HTTP status, which pages ignore; it helps people who test the endpoint by hand."""
     if store is None:
         return 404
     if request.method == "OPTIONS":
@@ -44,7 +44,9 @@ def _status(collector: Collector, store: Store | None) -> int:
     )
     if not collector.admits(store, post):
         return 429
-    request.max_content_length = MAX_BEACON + 1  # reads this much of a body without a length, and raises nothing
+    request.max_content_length = (
+        MAX_BEACON + 1
+    )  # the limit also for a body without a length, which is cut without an error
     try:
         body = _body()
     except RequestEntityTooLarge:
