@@ -1,6 +1,7 @@
 """What every test shares: how it is run, the flag that rewrites recorded expectations, and the databases."""
 
 import fcntl
+import logging
 import os
 import platform
 import shutil
@@ -17,6 +18,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck
 from sqlalchemy import Engine, make_url
 
+from connector.core.registry import installed_platforms
 from connector.outbox.outbox import Outbox
 from connector.storage.database import Database
 from connector.storage.engine import connect, migrate
@@ -102,6 +104,33 @@ def _needs_a_process(item: pytest.Item) -> bool:
 def _forbid_processes(event: str, arguments: tuple[object, ...]) -> None:
     if event in STARTS_A_PROCESS and "PYTEST_CURRENT_TEST" in os.environ:
         raise AssertionError(f"a unit test starts no process ({event}): mark it with @pytest.mark.processes")
+
+
+@pytest.fixture(autouse=True)
+def _process_state() -> Iterator[None]:
+    """Restore what a command changes for its whole process: logging, the environment, the platforms found."""
+    root = logging.getLogger()
+    before = {logger: (logger.level, logger.disabled, logger.propagate) for logger in (root, *_loggers())}
+    handlers, environ, platforms = list(root.handlers), _environ(), installed_platforms()
+    yield
+    root.handlers[:] = handlers
+    for logger in (root, *_loggers()):
+        level, logger.disabled, logger.propagate = before.get(logger, (logging.NOTSET, False, True))
+        if logger.level != level:
+            logger.setLevel(level)  # also empties the caches of all loggers
+    for name in _environ().keys() - environ.keys():
+        del os.environ[name]
+    os.environ.update(environ)
+    if installed_platforms() is not platforms:
+        installed_platforms.cache_clear()
+
+
+def _environ() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}  # pytest's own
+
+
+def _loggers() -> list[logging.Logger]:
+    return [logger for logger in logging.Logger.manager.loggerDict.values() if isinstance(logger, logging.Logger)]
 
 
 @pytest.fixture(scope="session")

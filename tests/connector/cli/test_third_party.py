@@ -8,6 +8,8 @@ import pytest
 
 from tests.support.third_party import ROOT, STORES, install
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):

@@ -17,6 +17,7 @@ def installed(tmp_path):
     return partial(install, tmp_path)
 
 
+@pytest.mark.processes
 def test_the_built_in_platforms_are_found_where_nothing_is_installed(tmp_path):
     """As on a PaaS: the source tree and requirements.txt, no metadata of this project."""
     for package in ("connector", "platforms"):
@@ -43,6 +44,7 @@ def test_the_built_in_platforms_are_found_where_nothing_is_installed(tmp_path):
     assert file.startswith(str(tmp_path))
 
 
+@pytest.mark.processes
 def test_a_third_partys_platform_is_found_by_its_entry_point(installed):
     """It can be chosen in the stores file, and its facts count."""
     folder = installed(THIRD_PARTY)
@@ -55,6 +57,7 @@ def test_a_third_partys_platform_is_found_by_its_entry_point(installed):
     assert python(code, path=[folder]) == [["myshop", "shopify", "woocommerce"], "MyShop", "sku"]
 
 
+@pytest.mark.processes
 def test_finding_and_help_load_no_platform(installed):
     """Names are read from metadata and folders."""
     folder = installed("raise RuntimeError('not to be imported')")
@@ -70,6 +73,7 @@ def test_finding_and_help_load_no_platform(installed):
     assert python(code, path=[folder]) == []
 
 
+@pytest.mark.processes
 def test_a_broken_platform_costs_only_its_own_stores(installed, tmp_path):
     """The configuration is loaded, `check` says why, its webhooks are answered 503, and other stores go on."""
     folder = installed("raise RuntimeError('half installed')")
@@ -97,6 +101,7 @@ def test_a_broken_platform_costs_only_its_own_stores(installed, tmp_path):
     assert (fine, broken, retry) == (200, 503, True)
 
 
+@pytest.mark.processes
 def test_two_packages_of_one_name_are_told(installed):
     """Neither is taken by chance; the built-in one is not replaced silently either."""
     folder = installed(THIRD_PARTY, "shopify")
@@ -146,6 +151,7 @@ def test_names_are_in_alphabetical_order():
     assert found["shopify"] == ("platforms.shopify:platform",)
 
 
+@pytest.mark.processes
 def test_receiving_loads_no_client_no_samples_and_no_snippet():
     """Only what verifies and translates is loaded by the server."""
     code = (
@@ -162,6 +168,7 @@ def test_receiving_loads_no_client_no_samples_and_no_snippet():
     assert not {"shopify", "woocommerce", "pyactiveresource", "requests"} & set(loaded)
 
 
+@pytest.mark.processes
 def test_the_public_surface_is_light():
     """A platform loads neither web framework, database nor HTTP client by it."""
     loaded = python("import connector.plugin\nprint(json.dumps([*sys.modules]))")
