@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import httpx
@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from connector.core.units import HOUR
 from connector.monitoring.alerts import CALM, LEASE_SECONDS, AlertStore, AlertWebhook, notifier
-from connector.monitoring.problems import NO_RELAY, ProblemFinder
+from connector.monitoring.problems import NO_RELAY, Problem, ProblemFinder
 from connector.monitoring.watcher import SETTLING, RelayAbsenceReporter, Watcher
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
@@ -37,9 +37,9 @@ class Bench:
     def clock(self) -> float:
         return self.now
 
-    def watcher(self, name: str) -> Watcher:
-        finder = ProblemFinder(Database(self.engine), {"acme": STORE})
-        return Watcher(finder, self.alerts, self._notifier(name), self.clock, self.clock)
+    def watcher(self, name: str, finder: type[ProblemFinder] = ProblemFinder) -> Watcher:
+        found = finder(Database(self.engine), {"acme": STORE})
+        return Watcher(found, self.alerts, self._notifier(name), self.clock, self.clock)
 
     def no_relay(self, name: str) -> RelayAbsenceReporter:
         return RelayAbsenceReporter(self.alerts, self._notifier(name))
@@ -167,10 +167,13 @@ class TestNoRelay:
 def test_run_ends_when_told_and_gives_the_turn_back(bench: Bench) -> None:
     """So that the next release's watcher may begin at once."""
     stop, looked = threading.Event(), threading.Event()
-    watcher = bench.watcher("one")
-    finder = watcher._finder
-    find = finder.find_silent
-    finder.find_silent = lambda now: looked.set() or find(now)  # type: ignore[method-assign, func-returns-value]
+
+    class Noticed(ProblemFinder):
+        def find_silent(self, now: float) -> Iterable[Problem]:
+            looked.set()
+            return super().find_silent(now)
+
+    watcher = bench.watcher("one", Noticed)
     thread = threading.Thread(target=watcher.run, args=(stop, 0.0))
     thread.start()
     assert looked.wait(20)
@@ -184,18 +187,17 @@ def test_run_ends_when_told_and_gives_the_turn_back(bench: Bench) -> None:
 def test_watching_outlives_whatever_happens(bench: Bench, error: Exception, caplog: pytest.LogCaptureFixture) -> None:
     """The relay's work is more important."""
     caplog.set_level(logging.INFO)
-    watcher = bench.watcher("one")
     asked: list[float] = []
 
     class Twice(threading.Event):
         def wait(self, timeout: float | None = None) -> bool:
             return len(asked) >= 2
 
-    def broken(now: float) -> Any:
-        asked.append(now)
-        raise error
+    class Broken(ProblemFinder):
+        def find(self, now: float) -> Any:
+            asked.append(now)
+            raise error
 
-    watcher._finder.find = broken  # type: ignore[method-assign]
-    watcher.run(Twice())
+    bench.watcher("one", Broken).run(Twice())
     assert len(asked) == 2
     assert "watching" in caplog.text

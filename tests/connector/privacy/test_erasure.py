@@ -4,7 +4,7 @@ import json
 import random
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -76,13 +76,16 @@ class Bench:
         self.engine = engine
         self.now = NOW
         self.outbox = Outbox(Database(engine))
-        self.intake = Intake(
-            STORES, PLATFORMS, self.outbox, DataRequestStore(self.outbox.database), clock=lambda: self.now
-        )
-        self.intake.start()
+        self.serve(STORES)
         self.outbox.add_lanes([LANE])
         self.asked = DataRequestStore(Database(engine))
         self.eraser = self.hire("one")
+
+    def serve(self, stores: Mapping[str, Store]) -> None:
+        """Webhooks come to a process that was started with these stores."""
+        asked = DataRequestStore(self.outbox.database)
+        self.intake = Intake(stores, PLATFORMS, self.outbox, asked, clock=lambda: self.now)
+        self.intake.start()
 
     def hire(self, owner: str) -> ErasureJob:
         return erasure_job(Database(self.engine), STORES, owner, lambda: datetime.timestamp(self.now))
@@ -317,13 +320,13 @@ class TestParked:
         bench.take("orders/create", ANN)
         sample = shopify_samples.sample("customers/redact", ANN, ACME)
         other = replace(ACME, shops=("renamed.myshopify.com",))
-        bench.intake._stores = {"acme": other}
+        bench.serve({"acme": other})
         signed = PLATFORMS["shopify"].signed_headers(shopify_samples.encode(sample), "a-secret")
         headers = {
             k.lower(): v for k, v in {**shopify_samples.headers("customers/redact", ANN, ACME), **signed}.items()
         }
         assert bench.intake.take(other, Request(headers, shopify_samples.encode(sample), NOW)) == "parked"
-        bench.intake._stores = STORES
+        bench.serve(STORES)
         (item,) = OutboxQueries(Database(bench.engine)).parked()
         assert bench.intake.replay(item) == "recorded"
         assert bench.erase() == 1
@@ -509,7 +512,7 @@ class TestBrowser:
     def told(self, bench: Bench) -> Bench:
         """Both shoppers' browsers have told of their checkouts; the checkouts' webhooks name nobody."""
         store = replace(ACME, signals=SignalSettings())
-        bench.intake._stores = {"acme": store, "beans": BEANS}
+        bench.serve({"acme": store, "beans": BEANS})
         matcher = SignalMatcher(Database(bench.engine))
         for journey in (ANN, BOB):
             told = Signal(ip=journey.ip, user_agent=journey.user_agent)

@@ -217,7 +217,9 @@ class TestSchedule:
         orders = shopify.place(6)
         shopify.clock.now += EVERY
         healer = shopify.healer(engine)
-        healer._stop.set()  # as `run` does when the relay ends
+        ended = threading.Event()
+        ended.set()
+        healer.run(ended)  # the relay ends, and with it the walk that begins now
         assert healer.visit(shopify.store)
         assert 0 < len(names(engine)) < 12
         assert shopify.later(engine)
@@ -400,9 +402,10 @@ class TestRun:
             "one",
             shopify.clock,
         )
-        done = threading.Thread(target=healer.visit, args=(shopify.store,))
-        done.start()
+        stop = threading.Event()
+        relay = threading.Thread(target=healer.run, args=(stop, 0.0))
+        relay.start()
         self.wait(lambda: shopify.asked() > 0)
-        healer._stop.set()
-        done.join(5)
-        assert not done.is_alive()
+        stop.set()
+        relay.join(20)
+        self.wait(lambda: "reconcile-acme" not in {thread.name for thread in threading.enumerate()})

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -770,7 +771,8 @@ def test_no_session_is_left_behind(fake, clock, shop):
     fake.fail(500)
     fault_of(shop.subscriptions)
     assert package.ShopifyResource.site is None
-    assert package.ShopifyResource._site is None
+    with ThreadPoolExecutor(1) as fresh:  # a thread without a session of its own sees the one for the process
+        assert fresh.submit(lambda: package.ShopifyResource.site).result() is None
     assert "X-Shopify-Access-Token" not in package.ShopifyResource.headers
     assert package.ShopifyResource.timeout is None
 

@@ -98,7 +98,7 @@ class FakeShopify:
         self.deliveries: list[Delivery] = []
         self.tokens: dict[str, float] = {}  # granted ones and their ends
         self.api_version = "2026-07"
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._server = Server(self)
 
     # --- the server -------------------------------------------------------------------------------------------
@@ -177,7 +177,7 @@ class FakeShopify:
 
     def enable(self, customer_id: object) -> None:
         """A customer signs in for the first time."""
-        with self._lock:
+        with self.lock:
             customer = self.customers[int(str(customer_id))]
             customer |= {"state": "enabled", "updated_at": self.now()}
         self._tell("customers/enable", customer)
@@ -199,7 +199,7 @@ class FakeShopify:
 
     def retry(self) -> list[Delivery]:
         """Deliver once more, unchanged and under the same id, what failed last time; the new attempts."""
-        with self._lock:
+        with self.lock:
             last = {(each.subscription.id, each.headers["X-Shopify-Webhook-Id"]): each for each in self.deliveries}
         return [
             self._deliver(each.subscription, each.topic, each.headers, each.body)
@@ -216,11 +216,11 @@ class FakeShopify:
         return _without_persons(body) if self.withholding else body
 
     def _keep(self, place: dict[int, Body], body: Body) -> None:
-        with self._lock:
+        with self.lock:
             place[int(str(body["id"]))] = copy.deepcopy(body)
 
     def _changed(self, order_id: object, **changes: object) -> Body:
-        with self._lock:
+        with self.lock:
             order = self.orders[int(str(order_id))]
             order |= {**changes, "updated_at": self.now()}
             return copy.deepcopy(order)
@@ -267,7 +267,7 @@ class FakeShopify:
         except (URLError, OSError):
             status = 0
         delivery = Delivery(subscription, topic, headers, raw, status)
-        with self._lock:
+        with self.lock:
             self.deliveries.append(delivery)
             subscription.failures = subscription.failures + 1 if delivery.failed else 0
             if subscription.failures >= FAILURES and subscription in self.subscriptions:

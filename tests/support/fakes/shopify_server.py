@@ -104,7 +104,7 @@ class Server:
         if fault:
             self._suffer(request, fault)
             return
-        with self._shopify._lock:
+        with self._shopify.lock:
             reply = self._reply(request, sent)
         self._write(request, reply)
 

@@ -57,7 +57,7 @@ class FakeWooCommerce:
         self.takes_any_webhook = False  # a plugin has its own idea of topics
         self.closing = threading.Event()
         self._faults: list[tuple[str, dict[str, Any], int | None]] = []
-        self._hooks = Webhooks(self)
+        self.hooks = Webhooks(self)
         self._server = make_server(
             "127.0.0.1",
             0,
@@ -94,9 +94,9 @@ class FakeWooCommerce:
             self.orders[order_id] = body
             if deliver:
                 if body["status"] not in DRAFTS:
-                    self._hooks.notice("order.created", order_id)
-                self._hooks.notice("order.updated", order_id)
-        self._hooks.leave()
+                    self.hooks.notice("order.created", order_id)
+                self.hooks.notice("order.updated", order_id)
+        self.hooks.leave()
         return order_id
 
     def update(self, order_id: int, **changes: Any) -> None:
@@ -106,9 +106,9 @@ class FakeWooCommerce:
             was_draft = order["status"] in DRAFTS
             order |= {**self.dates("modified"), **changes}
             if was_draft and order["status"] not in DRAFTS:
-                self._hooks.notice("order.created", order_id)
-            self._hooks.notice("order.updated", order_id)
-        self._hooks.leave()
+                self.hooks.notice("order.created", order_id)
+            self.hooks.notice("order.updated", order_id)
+        self.hooks.leave()
 
     def pay(self, order_id: int) -> None:
         """The payment arrives."""
@@ -129,16 +129,16 @@ class FakeWooCommerce:
             body.setdefault("role", "customer")
             self.customers[customer_id] = body
             if deliver:
-                self._hooks.notice("customer.created", customer_id)
-                self._hooks.notice("customer.updated", customer_id)
-        self._hooks.leave()
+                self.hooks.notice("customer.created", customer_id)
+                self.hooks.notice("customer.updated", customer_id)
+        self.hooks.leave()
         return customer_id
 
     def act(self, action: str, argument: Any) -> None:
         """`do_action` of a hook: the topic action.<hook>."""
         with self.lock:
-            self._hooks.notice(f"action.{action}", argument)
-        self._hooks.leave()
+            self.hooks.notice(f"action.{action}", argument)
+        self.hooks.leave()
 
     def dates(self, name: str, at: datetime | None = None) -> dict[str, str]:
         """`date_…` in the shop's time and `date_…_gmt`, of now."""
@@ -153,43 +153,43 @@ class FakeWooCommerce:
     @property
     def webhooks(self) -> dict[int, Webhook]:
         """The webhooks by id, secrets and failure counters included."""
-        return self._hooks.all
+        return self.hooks.all
 
     def hook(self, topic: str, url: str, secret: str = "another's") -> Webhook:
         """A webhook that somebody makes in the shop's own settings."""
-        return self._hooks.create("By hand", topic, url, secret)
+        return self.hooks.create("By hand", topic, url, secret)
 
     @property
     def deliveries(self) -> list[Delivery]:
         """All that were tried, dropped ones with status None."""
-        return self._hooks.deliveries
+        return self.hooks.deliveries
 
     @property
     def pings(self) -> list[tuple[int, int | None]]:
         """Webhook id and the answer's status of each ping."""
-        return self._hooks.pings
+        return self.hooks.pings
 
     @property
     def drop(self) -> Callable[[str, Any], bool] | None:
         """Given a topic and the body: whether this delivery gets lost, as when the receiving host is down."""
-        return self._hooks.drop
+        return self.hooks.drop
 
     @drop.setter
     def drop(self, choice: Callable[[str, Any], bool] | None) -> None:
-        self._hooks.drop = choice
+        self.hooks.drop = choice
 
     @property
     def held(self) -> bool:
         """True: webhooks wait in the queue until `deliver()`; their bodies are made then."""
-        return self._hooks.held
+        return self.hooks.held
 
     @held.setter
     def held(self, value: bool) -> None:
-        self._hooks.held = value
+        self.hooks.held = value
 
     def deliver(self) -> None:
         """Run the queue: each waiting webhook is sent once, whatever comes of it."""
-        self._hooks.run()
+        self.hooks.run()
 
     # --- faults of the REST API
 

@@ -80,7 +80,7 @@ def _serve_webhooks(app: Flask, api: str, shop: Any) -> None:
         if not asked.get("secret"):
             asked["secret"] = "made up, and never told"
         with shop.lock:
-            made = shop._hooks.create(
+            made = shop.hooks.create(
                 asked.get("name", "Webhook"), asked["topic"], asked["delivery_url"], asked["secret"]
             )
         return _answer(_shown(shop, made), 201, Location=f"{shop.url}/wp-json/wc/v3/webhooks/{made.id}")
@@ -206,7 +206,7 @@ def _change(shop: Any, hook: Webhook, asked: dict[str, Any]) -> None:
             setattr(hook, name, asked[name])
     hook.dates |= shop.dates("modified")
     if hook.status == "active" and (moved or hook.pending):
-        shop._hooks.ping(hook)
+        shop.hooks.ping(hook)
 
 
 def _shown(shop: Any, hook: Webhook) -> dict[str, Any]:
