@@ -29,6 +29,7 @@ TESTS = Path(__file__).parent
 NOT_UNIT = [TESTS / name for name in ("benchmarks", "browser", "end_to_end", "faults")]
 STARTS_A_PROCESS = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system")
 RUN_FOLDER = pytest.StashKey[str]()
+RUN_PID = pytest.StashKey[int]()  # of the process that ends last: pytest-xdist's controller
 
 # No time limit decides, for both processors may be busy. In CI the examples are the same in every run, so that a change
 # is judged by itself; everywhere else they are new ones, and what they find is kept in .hypothesis.
@@ -55,6 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "processes: starts other processes, so it is no unit test")
     given = getattr(config, "workerinput", None)
     config.stash[RUN_FOLDER] = given["run_folder"] if given else tempfile.mkdtemp(prefix="tests")
+    config.stash[RUN_PID] = given["run_pid"] if given else os.getpid()
     if config.getoption("unit"):
         sys.addaudithook(_forbid_processes)
 
@@ -63,6 +65,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_configure_node(node: Any) -> None:
     """Called by pytest-xdist before it starts a worker."""
     node.workerinput["run_folder"] = node.config.stash[RUN_FOLDER]
+    node.workerinput["run_pid"] = node.config.stash[RUN_PID]
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -142,7 +145,8 @@ def postgresql_server(request: pytest.FixtureRequest) -> str:
     with started.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not started.exists():
-            started.write_text(str(PostgreSQL.create(durable=False).folder))
+            server = PostgreSQL.create(durable=False, owner=request.config.stash[RUN_PID])
+            started.write_text(str(server.folder))
         server = PostgreSQL(Path(started.read_text()))
     return server.url.render_as_string(hide_password=False)
 

