@@ -70,7 +70,7 @@ class System:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             check=False,
         )
 
@@ -85,7 +85,7 @@ class System:
         self.until(self.ready, "the server is ready")
 
     @staticmethod
-    def until(met: Callable[[], bool], what: str, seconds: float = 45) -> None:
+    def until(met: Callable[[], bool], what: str, seconds: float = 180) -> None:
         """Wait for something other processes do; fails with the name of what did not come."""
         deadline, pause = time.monotonic() + seconds, threading.Event()
         while not met():
@@ -117,7 +117,7 @@ class System:
             return 0
         if self.parent.poll() is None:
             self.parent.send_signal(signal.SIGTERM)
-        status = self.parent.wait(40)
+        status = self.parent.wait(120)
         self.parent = None
         return status
 

@@ -124,7 +124,7 @@ def test_what_was_answered_survives_a_kill(expecting):
     parent = expecting.parent
     for pid in [*expecting.children("web"), *expecting.children("relay"), parent.pid]:
         os.kill(pid, signal.SIGKILL)
-    parent.wait(30)
+    parent.wait(120)
     expecting.start()
     first.beacon(consent="granted")
     second.order()

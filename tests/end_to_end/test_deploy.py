@@ -53,7 +53,7 @@ def test_the_procfile_runs_from_a_read_only_tree(system, deployed):
     environment = system.environment | {"PATH": path, "PYTHONDONTWRITEBYTECODE": "1", "DYNO": "web.1"}
     commands = procfile()
     release = subprocess.run(
-        ["sh", "-c", commands["release"]], cwd=deployed, env=environment, capture_output=True, text=True, timeout=60,
+        ["sh", "-c", commands["release"]], cwd=deployed, env=environment, capture_output=True, text=True, timeout=120,
         check=False,
     )  # fmt: skip
     assert release.returncode == 0, release.stdout + release.stderr
@@ -64,7 +64,7 @@ def test_the_procfile_runs_from_a_read_only_tree(system, deployed):
     finally:
         for child in both:
             child.send_signal(signal.SIGTERM)
-        statuses = [child.wait(40) for child in both]
+        statuses = [child.wait(120) for child in both]
     assert statuses == [0, 0]
     assert sorted(deployed.rglob("*")) == before
 
@@ -74,7 +74,7 @@ def test_sqlite_on_a_disk_that_vanishes_is_refused(system, deployed):
     environment = {name: text for name, text in system.environment.items() if name != "DATABASE_URL"}
     ended = subprocess.run(
         [sys.executable, "-m", "connector", "serve"], cwd=deployed, env=environment | {"DYNO": "web.1"},
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert ended.returncode == 1
     assert "DATABASE_URL" in ended.stderr

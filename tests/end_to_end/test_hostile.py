@@ -14,7 +14,7 @@ SLOW = b"POST /webhooks/acme HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nx
 
 
 def opened(system, begin):
-    client = socket.create_connection(("127.0.0.1", system.port), timeout=40)
+    client = socket.create_connection(("127.0.0.1", system.port), timeout=120)
     client.sendall(begin)
     return client
 

@@ -85,7 +85,7 @@ class Run:
         body = samples.encode({**samples.sample(topic, way, shop), **changes})
         signed = platform.signed_headers(body, secret or shop.webhook_secrets[0])
         sent = samples.headers(topic, way, shop) | signed | (headers or {})
-        answer = httpx.post(f"{self.system.url}/webhooks/{store}", content=body, headers=sent, timeout=20)
+        answer = httpx.post(f"{self.system.url}/webhooks/{store}", content=body, headers=sent, timeout=120)
         self.printed.append((f"the answer to {topic}", answer.text))
         return answer.status_code
 
@@ -97,7 +97,7 @@ class Run:
             input=typed,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             check=False,
         )
         self.printed.append((" ".join(arguments), done.stderr if of_theirs else done.stdout + done.stderr))
@@ -168,7 +168,7 @@ def shop_with_everything(run: Run) -> dict[str, Journey]:
 def look_at_the_pages(run: Run) -> None:
     """The dashboard with a wrong password and the right one, a search by e-mail, and metrics."""
     url, secret = run.system.url, SECRETS["ADMIN_PASSWORD"]
-    with httpx.Client(base_url=url, follow_redirects=True, timeout=20) as browser:
+    with httpx.Client(base_url=url, follow_redirects=True, timeout=120) as browser:
         assert browser.post("/login", data={"password": PERSONAL["email"]}).status_code == 401
         found = browser.post("/login", data={"password": secret})
         assert found.status_code == 200

@@ -34,7 +34,7 @@ class Shops:
 
     def __exit__(self, *_):
         for sender in self._senders:
-            sender.join(60)
+            sender.join(120)
 
     def ids(self):
         return {f"acme-order-{json.loads(body)['id']}" for body, _ in self.orders}
@@ -45,7 +45,7 @@ class Shops:
             pace.wait(max(0.0, self._begun + number / RATE - time.monotonic()))
             if port != self.port:
                 port = self.port
-                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
             body, headers = self.orders[number]
             try:
                 connection.request("POST", "/webhooks/acme", body, dict(headers))

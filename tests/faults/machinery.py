@@ -161,7 +161,7 @@ class Machinery:
         for process in (self.parent, self.relay, self._sandbox):
             if process:
                 try:
-                    process.wait(30)
+                    process.wait(120)
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()

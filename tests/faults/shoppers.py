@@ -60,7 +60,7 @@ class Shoppers:
     def join(self) -> None:
         self.stop.set()
         for thread in self._threads:
-            thread.join(60)
+            thread.join(120)
 
     def _shop(self, name: str, rng: random.Random) -> None:
         store = self._machinery.config.stores[name]

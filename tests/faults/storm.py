@@ -143,7 +143,7 @@ class Storm:
             return
         self.report.done[f"{number.name.removeprefix('SIG')} {name}"] += 1
         if name in ("parent", "gunicorn") and self._machinery.parent:
-            self._machinery.parent.wait(60)
+            self._machinery.parent.wait(120)
 
     def _set_fault(self, fault: dict[str, object]) -> None:
         self.report.done[f"fault {fault['kind']}"] += 1

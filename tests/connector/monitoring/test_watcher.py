@@ -116,7 +116,7 @@ class TestNoRelay:
         for _ in range(5):
             for thread in [reporter.report() for reporter in reporters]:
                 assert thread
-                thread.join(20)
+                thread.join(120)
             bench.now += 60
         assert bench.server.texts == [f"Problem: {NO_RELAY.sentence}"]
         bench.now += LEASE_SECONDS + 1
@@ -139,11 +139,11 @@ class TestNoRelay:
         assert reporter.report() is None
         assert thread.is_alive()
         bench.server.free.set()
-        thread.join(20)
+        thread.join(120)
         bench.server.free.clear()
         again = reporter.report()
         assert again
-        again.join(20)
+        again.join(120)
 
     @pytest.mark.parametrize("error", [CannotStore("away"), RuntimeError("a bug")])
     def test_it_survives_whatever_happens(
@@ -160,7 +160,7 @@ class TestNoRelay:
         for _ in range(2):
             thread = reporter.report()
             assert thread
-            thread.join(20)
+            thread.join(120)
         assert "could not report that no relay is running" in caplog.text
 
 
@@ -176,9 +176,9 @@ def test_run_ends_when_told_and_gives_the_turn_back(bench: Bench) -> None:
     watcher = bench.watcher("one", Noticed)
     thread = threading.Thread(target=watcher.run, args=(stop, 0.0))
     thread.start()
-    assert looked.wait(20)
+    assert looked.wait(120)
     stop.set()
-    thread.join(20)
+    thread.join(40)  # less than the pause between two rounds
     assert not thread.is_alive()
     assert rows(bench.engine, leases) == []
 

@@ -155,7 +155,7 @@ def test_the_thread_works_until_it_is_stopped(asking, caplog):
     job = HeldEventsJob(Shaky(Database(asking.engine)), interval=0.001, clock=lambda: asking.now + 6)
     thread = threading.Thread(target=job.run, args=(stop,))
     thread.start()
-    thread.join(20)
+    thread.join(120)
     assert not thread.is_alive()
     assert asking.states() == {"PlaceAnOrder": "skipped"}
     assert "the database does not answer: away" in caplog.text

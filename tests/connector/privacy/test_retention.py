@@ -265,9 +265,9 @@ class TestTurn:
         bench.retention.erase_payloads = watched  # type: ignore[method-assign]
         thread = threading.Thread(target=bench.keeper.run, args=(stop,), kwargs={"first": 0})
         thread.start()
-        assert done.wait(20)
+        assert done.wait(120)
         stop.set()
-        thread.join(20)
+        thread.join(120)
         assert not thread.is_alive()
         assert "payloads erased: 1" in caplog.text
         assert rows(bench.engine, leases) == []

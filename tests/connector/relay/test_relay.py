@@ -24,10 +24,10 @@ class TestRun:
         thread = threading.Thread(target=world.relay.run, args=(stop,))
         thread.start()
         try:
-            assert until.wait(20)
+            assert until.wait(120)
         finally:
             stop.set()
-            thread.join(20)
+            thread.join(120)
         assert not thread.is_alive()
 
     def test_sends_beats_and_signs_off(self, both: World) -> None:
@@ -58,8 +58,8 @@ class TestRun:
 
         both.script = script
         thread.start()
-        assert asked.wait(20)
-        thread.join(20)
+        assert asked.wait(120)
+        thread.join(120)
         assert not thread.is_alive()
         assert both.states() == {"accepted": 100, "due": 150}
         left = [row for row in both.rows().values() if row.state == "due"]
@@ -94,9 +94,9 @@ class TestRun:
         def script(request: httpx.Request) -> None:
             if request.headers["Access-Token"] == "token-one":
                 hanging.set()
-                assert release.wait(20)
+                assert release.wait(120)
             else:
-                assert hanging.wait(20)
+                assert hanging.wait(120)
                 answered.set()
                 release.set()
 
@@ -122,7 +122,7 @@ class TestRun:
                 answered.set()
                 return None
             under_way.release()
-            assert release.wait(20)
+            assert release.wait(120)
             return hanging(request)
 
         world.script = script
@@ -131,15 +131,15 @@ class TestRun:
         running.start()
         try:
             for _ in range(module.SLOW_LANES_AT_ONCE):
-                assert under_way.acquire(timeout=20)
-            assert answered.wait(20)
+                assert under_way.acquire(timeout=120)
+            assert answered.wait(120)
             answered.clear()  # before there is anything more to answer
             world.put(2, store="two")  # and again, while as many as may hang do
-            assert answered.wait(20)
+            assert answered.wait(120)
         finally:
             stop.set()
             release.set()
-            running.join(20)
+            running.join(120)
         assert not running.is_alive()
         assert {world.row(number, "two").state for number in (1, 2)} == {"accepted"}
 
@@ -163,7 +163,7 @@ class TestRun:
 
         def script(_: httpx.Request) -> None:
             if not met.is_set():
-                meeting.wait(20)
+                meeting.wait(120)
                 met.set()
             if len(world.requests) == 4:
                 sent.set()
@@ -202,7 +202,7 @@ class TestRun:
                 overlapped.set()
             first.set()
             for _look in range(4):
-                looks.acquire(timeout=20)
+                looks.acquire(timeout=120)
             done.set()
             return coded(50002)
 
@@ -234,11 +234,11 @@ class TestRun:
         world.outbox.lanes_due = watched  # type: ignore[method-assign]
         running = threading.Thread(target=world.relay.run, args=(stop,))
         running.start()
-        assert idle.wait(20)
+        assert idle.wait(120)
         world.put(1)
-        assert seen.wait(20)
+        assert seen.wait(120)
         stop.set()
-        running.join(20)
+        running.join(120)
         assert world.row().state == "accepted"
 
     def test_outlives_a_database_that_is_away(self, world: World) -> None:
@@ -266,7 +266,7 @@ class TestRun:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(60)
+            thread.join(120)
         both.step(60)
         assert both.states() == {"accepted": 1500}
         assert set(both.taken().values()) == {1}

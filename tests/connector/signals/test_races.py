@@ -18,7 +18,7 @@ def together(*works):
     barrier, errors = threading.Barrier(len(works)), []
 
     def run(work):
-        barrier.wait(10)
+        barrier.wait(120)
         try:
             work()
         except Exception as error:
@@ -28,7 +28,7 @@ def together(*works):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(120)
     assert not errors, errors
     assert not any(thread.is_alive() for thread in threads)
 
@@ -118,7 +118,7 @@ class TestRaces:
 def _shop(url, numbers, start):
     """In a process of its own: webhooks of these checkouts."""
     engine = connect(url, timeout=10.0)
-    start.wait(30)
+    start.wait(120)
     for number in numbers:
         Way(engine).webhook("orders/create", id=1000 + number, checkout_token=f"checkout-token-{number}", **UNTOLD)
     engine.dispose()
@@ -128,7 +128,7 @@ def _browsers(url, numbers, start):
     """In another: their beacons."""
     engine = connect(url, timeout=10.0)
     way = Way(engine)
-    start.wait(30)
+    start.wait(120)
     for number in numbers:
         way.beacon(checkout_token=f"checkout-token-{number}")
     engine.dispose()
@@ -146,7 +146,7 @@ def test_two_processes(database_url):
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(120)
     assert [process.exitcode for process in processes] == [0, 0]
     rows = Way(engine).rows()
     assert len(rows) == 60

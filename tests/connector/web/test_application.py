@@ -183,7 +183,7 @@ class TestWatch:
             config = load({"STORES_TOML": STORES, "DATABASE_URL": sqlite_url, "ALERT_URL": server.url})
             watch = create_app(config, outbox.database).extensions["watch"]
             watch.look()
-            assert server.came.wait(20)
+            assert server.came.wait(120)
             assert server.texts == [f"Problem: {NO_RELAY.sentence}"]
 
     def test_a_live_relay_with_a_backlog_is_no_error(self, watch, waiting, now, outbox, caplog):
