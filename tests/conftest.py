@@ -190,17 +190,31 @@ def migrated_postgresql(postgresql_server: str) -> Iterator[Engine]:
         engine.dispose()
 
 
+@pytest.fixture
+def migrated_sqlite_url(migrated_sqlite: Path, sqlite_url: str, tmp_path: Path) -> str:
+    """An SQLite database with this release's tables, empty."""
+    shutil.copy(migrated_sqlite, tmp_path / "connector.db")
+    return sqlite_url
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+def migrated_url(request: pytest.FixtureRequest) -> str:
     """A database of each kind with this release's tables, empty."""
-    if request.param == "postgresql":
-        engine = request.getfixturevalue("migrated_postgresql")
-        with engine.begin() as connection:
-            connection.exec_driver_sql(f"TRUNCATE {', '.join(metadata.tables)} RESTART IDENTITY")
-        yield engine
+    if request.param == "sqlite":
+        return str(request.getfixturevalue("migrated_sqlite_url"))
+    engine: Engine = request.getfixturevalue("migrated_postgresql")
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"TRUNCATE {', '.join(metadata.tables)} RESTART IDENTITY")
+    return engine.url.render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def engine(migrated_url: str, request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """An engine over a database of each kind with this release's tables, empty."""
+    if migrated_url.startswith("postgresql"):
+        yield request.getfixturevalue("migrated_postgresql")
         return
-    shutil.copy(request.getfixturevalue("migrated_sqlite"), tmp_path / "connector.db")
-    engine = connect(f"sqlite:///{tmp_path / 'connector.db'}")
+    engine = connect(migrated_url)
     yield engine
     engine.dispose()
 

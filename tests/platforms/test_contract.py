@@ -33,7 +33,7 @@ from connector.outbox.queries import EventFilter, OutboxQueries
 from connector.plugin.testing.shoppers import Journey
 from connector.privacy.requests import DataRequestStore
 from connector.storage.database import Database
-from connector.storage.engine import connect, migrate
+from connector.storage.engine import connect
 from tests.support.platforms import PLATFORMS, SAMPLES
 
 NOW = datetime(2026, 11, 23, 15, 4, 5, tzinfo=UTC)
@@ -114,12 +114,8 @@ def bench_of(outbox: Outbox, name: str, platform: Any = None, store: Store | Non
 
 
 @pytest.fixture(scope="module")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    path = tmp_path_factory.mktemp("empty") / "connector.db"
-    engine = connect(f"sqlite:///{path}")
-    migrate(engine)
-    engine.dispose()
-    return path.read_bytes()
+def empty_database(migrated_sqlite: Path) -> bytes:
+    return migrated_sqlite.read_bytes()
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from connector.outbox.settlement import settled
 from connector.plugin.testing.shoppers import Journey
 from connector.privacy.requests import DataRequestStore
 from connector.storage.database import Database
-from connector.storage.engine import connect, migrate
+from connector.storage.engine import connect
 from connector.storage.tables import demands, events, ledger, parked
 from tests.support.factories import a_stores_file
 from tests.support.platforms import PLATFORMS, SAMPLES
@@ -37,7 +37,6 @@ class Bench:
         self.environment = {"STORES_TOML": STORES, "DATABASE_URL": url, "LOG_LEVEL": "WARNING"}
         self.stores = dict(load(self.environment).stores)
         self.engine = connect(url)
-        migrate(self.engine)
         self.outbox = Outbox(Database(self.engine))
         self.now = NOW
         self.intake = Intake(
@@ -70,8 +69,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(database_url: str) -> Iterator[Bench]:
-    bench = Bench(database_url)
+def bench(migrated_url: str) -> Iterator[Bench]:
+    bench = Bench(migrated_url)
     yield bench
     bench.engine.dispose()
 

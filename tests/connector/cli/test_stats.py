@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from connector.cli.main import main
 from connector.monitoring.event_stats import add_counts
-from connector.storage.engine import connect, migrate
+from connector.storage.engine import connect
 from tests.support.factories import a_pixel_code, a_section, a_stores_file
 
 PIXEL = a_pixel_code("acme")
@@ -23,7 +23,6 @@ class Bench:
     def __init__(self, url: str) -> None:
         self.environment = {"STORES_TOML": STORES, "SECRET": "s" * 32, "DATABASE_URL": url, "LOG_LEVEL": "ERROR"}
         self.engine: Engine = connect(url)
-        migrate(self.engine)
 
     def put(self, what: str, detail: str, number: int, days: float = 0, pixel: str = PIXEL) -> None:
         with self.engine.begin() as connection:
@@ -34,8 +33,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(database_url: str) -> Bench:
-    return Bench(database_url)
+def bench(migrated_url: str) -> Bench:
+    return Bench(migrated_url)
 
 
 def test_a_table_of_what_was_sent(bench: Bench) -> None:

@@ -23,7 +23,7 @@ from connector.outbox.outbox import Outbox, ParkedWebhook
 from connector.outbox.queries import EventFilter, OutboxQueries
 from connector.outbox.settlement import STATES, settled
 from connector.storage.database import Database
-from connector.storage.engine import connect, migrate
+from connector.storage.engine import connect
 from connector.storage.tables import events
 from connector.web.application import create_app
 from tests.support.filled import mapped
@@ -50,7 +50,6 @@ class Bench:
         self.environment = {"STORES_TOML": STORES, "DATABASE_URL": url, "LOG_LEVEL": "ERROR"}
         self.config = load(self.environment)
         self.engine = connect(url)
-        migrate(self.engine)
         self.outbox, self.queries = Outbox(Database(self.engine)), OutboxQueries(Database(self.engine))
 
     def run(self, *arguments: str) -> tuple[int, str]:
@@ -86,8 +85,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(database_url):
-    bench = Bench(database_url)
+def bench(migrated_url):
+    bench = Bench(migrated_url)
     yield bench
     bench.engine.dispose()
 

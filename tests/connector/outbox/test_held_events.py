@@ -14,7 +14,7 @@ from connector.outbox.held_events import TOO_FAR, HeldEvents, HeldEventsJob
 from connector.privacy.retention import RetentionStore
 from connector.relay.relay import MAX_AHEAD
 from connector.storage.database import CannotStore, Database
-from connector.storage.engine import connect, migrate
+from connector.storage.engine import connect
 from connector.storage.tables import events
 from platforms.shopify import samples as shopify_samples
 from tests.support.checkouts import ASKING, NOTHING_TO_MATCH, SHOP, UNTOLD, Way, shopper
@@ -30,9 +30,8 @@ def asking(engine):
 
 
 @pytest.fixture
-def way_on_sqlite(sqlite_url):
-    engine = connect(sqlite_url)
-    migrate(engine)
+def way_on_sqlite(migrated_sqlite_url):
+    engine = connect(migrated_sqlite_url)
     yield Way(engine, ASKING)
     engine.dispose()
 

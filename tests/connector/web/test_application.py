@@ -20,7 +20,7 @@ from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
 from connector.signals.collector import ADDRESS_BURST, MAX_BEACON
 from connector.storage.database import CannotStore, Database
-from connector.storage.engine import connect, migrate
+from connector.storage.engine import connect
 from connector.storage.tables import signals
 from connector.web import application
 from connector.web.application import RelayWatch, create_app
@@ -34,14 +34,13 @@ ACME = Pixel("CACME000000000000000", "token-app-test")
 
 
 @pytest.fixture
-def config(sqlite_url):
-    return load({"STORES_TOML": STORES, "DATABASE_URL": sqlite_url})
+def config(migrated_sqlite_url):
+    return load({"STORES_TOML": STORES, "DATABASE_URL": migrated_sqlite_url})
 
 
 @pytest.fixture
 def outbox(config):
     engine = connect(config.database_url, timeout=0.2)
-    migrate(engine)
     yield Outbox(Database(engine))
     engine.dispose()
 
@@ -74,10 +73,10 @@ def test_signed_but_not_json_is_400(client, config):
     assert (answer.status_code, answer.json) == (400, {"error": "the body is not JSON"})
 
 
-def test_a_locked_database_is_503_with_retry_after(client, order, sqlite_url):
+def test_a_locked_database_is_503_with_retry_after(client, order, migrated_sqlite_url):
     """Not stored, so not 200; the shop or a person tries again."""
     body, headers = order
-    holder = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
+    holder = sqlite3.connect(migrated_sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     try:
         answer = client.post("/webhooks/acme", data=body, headers=headers)
@@ -90,10 +89,10 @@ def test_a_locked_database_is_503_with_retry_after(client, order, sqlite_url):
     assert client.post("/webhooks/acme", data=body, headers=headers).json == {"outcome": "relayed"}
 
 
-def test_a_worker_starts_while_the_database_is_away(config, outbox, order, sqlite_url):
+def test_a_worker_starts_while_the_database_is_away(config, outbox, order, migrated_sqlite_url):
     """One that did not would take gunicorn down with it; so it answers 503 until the database is back."""
     body, headers = order
-    holder = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
+    holder = sqlite3.connect(migrated_sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     client = create_app(config, outbox.database).test_client()
     assert client.post("/webhooks/acme", data=body, headers=headers).status_code == 503
@@ -177,10 +176,10 @@ class TestWatch:
             watch.look()
         assert reports == [NOW + 62, NOW + 122]
 
-    def test_a_web_process_posts_the_alert_itself(self, sqlite_url, outbox, waiting):
+    def test_a_web_process_posts_the_alert_itself(self, migrated_sqlite_url, outbox, waiting):
         """A dead relay cannot, and there may be no log that anybody reads."""
         with receiver() as server:
-            config = load({"STORES_TOML": STORES, "DATABASE_URL": sqlite_url, "ALERT_URL": server.url})
+            config = load({"STORES_TOML": STORES, "DATABASE_URL": migrated_sqlite_url, "ALERT_URL": server.url})
             watch = create_app(config, outbox.database).extensions["watch"]
             watch.look()
             assert server.came.wait(120)
@@ -258,12 +257,11 @@ FROM_A_FRAME = {"Origin": "null", "Content-Type": "text/plain;charset=UTF-8", "U
 
 
 @pytest.fixture
-def expecting(sqlite_url):
+def expecting(migrated_sqlite_url):
     """The client of a server whose Shopify store expects beacons, behind one proxy; and its table of signals."""
     stores = STORES.replace("[stores.beans]", "signals = {}\n[stores.beans]")
-    config = load({"STORES_TOML": stores, "DATABASE_URL": sqlite_url, "TRUSTED_PROXIES": "1"})
+    config = load({"STORES_TOML": stores, "DATABASE_URL": migrated_sqlite_url, "TRUSTED_PROXIES": "1"})
     engine = connect(config.database_url, timeout=0.2)
-    migrate(engine)
 
     def kept():
         with engine.connect() as connection:
@@ -326,10 +324,10 @@ def test_too_many_beacons_are_429(expecting):
     assert collected(client, b"junk", **{"X-Forwarded-For": "198.51.99.8"}).status_code == 204
 
 
-def test_a_beacon_that_cannot_be_kept_is_503(expecting, sqlite_url):
+def test_a_beacon_that_cannot_be_kept_is_503(expecting, migrated_sqlite_url):
     """The browser does not care; whoever watches the server's statuses does."""
     client, kept = expecting
-    holder = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
+    holder = sqlite3.connect(migrated_sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     try:
         assert collected(client, json.dumps(BEACON)).status_code == 503

@@ -11,7 +11,7 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 from connector.config.settings import load
 from connector.devtools.simulate import webhooks
 from connector.storage.database import Database
-from connector.storage.engine import connect, migrate
+from connector.storage.engine import connect
 from connector.web.application import create_app
 from connector.web.webhook_endpoint import MAX_BODY
 from tests.support.factories import a_stores_file
@@ -20,14 +20,13 @@ STORES = a_stores_file(webhook_secrets=["whsec-reception-test"], access_token="t
 
 
 @pytest.fixture
-def config(sqlite_url):
-    return load({"STORES_TOML": STORES, "DATABASE_URL": sqlite_url})
+def config(migrated_sqlite_url):
+    return load({"STORES_TOML": STORES, "DATABASE_URL": migrated_sqlite_url})
 
 
 @pytest.fixture
 def client(config):
     engine = connect(config.database_url, timeout=0.2)
-    migrate(engine)
     yield create_app(config, Database(engine)).test_client()
     engine.dispose()
 
