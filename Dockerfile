@@ -1,4 +1,4 @@
-# Runs as an unprivileged user on a read-only root: docker run --read-only --tmpfs /tmp -p 8000:8000 --env-file .env IMAGE
+# Runs as an unprivileged user on a read-only root file system: docs/running.md, "A container", has the commands.
 FROM python:3.11-slim AS build
 COPY requirements.txt .
 RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --require-hashes -r requirements.txt
