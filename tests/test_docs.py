@@ -68,7 +68,7 @@ def test_paths_in_the_text_exist(page: Path) -> None:
 def test_the_reading_order_is_of_ten_files() -> None:
     """docs/architecture.md leads through an order in ten files or fewer, the HTTP entry first."""
     section = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").partition("## Reading order")[2]
-    files = re.findall(r"^\d+\. `([\w/.]+\.py)`", section.partition("\n## ")[0], re.MULTILINE)
+    files = re.findall(r"^\d+\. `([\w/.]+\.py)`", section.partition("\n##")[0], re.MULTILINE)
     assert 5 < len(files) <= 10
     assert files[0] == "connector/web/webhook_endpoint.py"
     assert files[-1] == "connector/relay/events_api.py"

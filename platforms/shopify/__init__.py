@@ -15,7 +15,7 @@ from connector.plugin import (
     Store,
     Webhook,
 )
-from platforms.shopify import webhooks
+from platforms.shopify import receive, translate
 
 if TYPE_CHECKING:
     from connector.plugin.testing.samples import SamplesModule
@@ -36,35 +36,30 @@ class Shopify(Platform):
         lost_deliveries="webhooks that Shopify cannot deliver in 8 attempts within 4 hours are lost",
         placed_when="it is placed, paid or not",
         paid_when="it is fully paid",
-        paid_statuses=webhooks.PAID,
+        paid_statuses=translate.PAID,
         withheld=(
             "Shopify withholds personal data, so its orders hardly match anybody; in the Dev Dashboard give the app "
             "access to protected customer data, with name, e-mail, phone and address, and release the version"
         ),
         hidden_webhooks="ignore this if you created them by hand: Shopify does not list those",
     )
-    event_topics = webhooks.TOPICS
-    recorded_topics = webhooks.RECORDED
+    event_topics = translate.TOPICS
+    recorded_topics = translate.RECORDED
 
     def receive(self, request: Request, store: Store) -> Webhook:
-        """Verify a delivery by its HMAC. Raises InvalidSignature."""
-        return webhooks.receive(request, store)
+        return receive.receive(request, store)
 
     def translate(self, webhook: Webhook, store: Store) -> Iterable[Event | Skipped | DataRequest]:
-        """Translate an order, a checkout, a customer or a data request. Raises InvalidPayload."""
-        return webhooks.translate(webhook, store)
+        return translate.translate(webhook, store)
 
     def topic_of(self, request: Request) -> str:
-        """Return the topic that the (unsigned) header names."""
-        return webhooks.topic_of(request)
+        return receive.topic_of(request)
 
     def shop_of(self, request: Request) -> str:
-        """Return the *.myshopify.com host that the (unsigned) header names."""
-        return webhooks.shop_of(request)
+        return receive.shop_of(request)
 
     def signed_headers(self, body: bytes, secret: str) -> dict[str, str]:
-        """Return the signature header of a shop with this secret."""
-        return webhooks.signed_headers(body, secret)
+        return receive.signed_headers(body, secret)
 
     @property
     def shop_api(self) -> ShopApiModule:

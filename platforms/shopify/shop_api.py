@@ -27,7 +27,7 @@ from connector.plugin import (
     json_objects,
     text,
 )
-from platforms.shopify.webhooks import RECORDED, TOPICS, withholds
+from platforms.shopify.translate import RECORDED, TOPICS, withholds
 
 if TYPE_CHECKING:
     from platforms.shopify.api_client import Answer, ShopifyApi

@@ -14,7 +14,7 @@ from connector.plugin import (
     Store,
     Webhook,
 )
-from platforms.woocommerce import webhooks
+from platforms.woocommerce import receive, translate
 
 if TYPE_CHECKING:
     from connector.plugin.testing.samples import SamplesModule
@@ -32,28 +32,22 @@ class WooCommerce(Platform):
         placed_when="it is placed (on-hold, processing, …)",
         paid_when="the shop has its date of payment",
     )
-    event_topics = webhooks.TOPICS
-    recorded_topics = webhooks.RECORDED
+    event_topics = translate.TOPICS
 
     def receive(self, request: Request, store: Store) -> Webhook | None:
-        """Verify a delivery by its HMAC; None for the ping of a saved webhook. Raises InvalidSignature."""
-        return webhooks.receive(request, store)
+        return receive.receive(request, store)
 
     def translate(self, webhook: Webhook, store: Store) -> Iterable[Event | Skipped]:
-        """Translate an order, a checkout or a customer. Raises InvalidPayload."""
-        return webhooks.translate(webhook, store)
+        return translate.translate(webhook, store)
 
     def topic_of(self, request: Request) -> str:
-        """Return the topic that the (unsigned) header names."""
-        return webhooks.topic_of(request)
+        return receive.topic_of(request)
 
     def shop_of(self, request: Request) -> str:
-        """Return the host of the (unsigned) X-WC-Webhook-Source header."""
-        return webhooks.shop_of(request)
+        return receive.shop_of(request)
 
     def signed_headers(self, body: bytes, secret: str) -> dict[str, str]:
-        """Return the signature header of a shop with this secret."""
-        return webhooks.signed_headers(body, secret)
+        return receive.signed_headers(body, secret)
 
     @property
     def shop_api(self) -> ShopApiModule:

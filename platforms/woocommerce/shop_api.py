@@ -28,7 +28,7 @@ from connector.plugin import (
     text,
 )
 from platforms.woocommerce.rest_errors import KEYS_PAGE, Answer, read
-from platforms.woocommerce.webhooks import CHECKOUT_TOPIC, DRAFTS
+from platforms.woocommerce.translate import CHECKOUT_TOPIC, DRAFTS
 
 if TYPE_CHECKING:
     from platforms.woocommerce.rest_client import Shop

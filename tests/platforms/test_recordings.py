@@ -18,8 +18,8 @@ import pytest
 from connector.core.store import EventIdTemplates, MappingSettings, Pixel, Store
 from connector.core.webhook import InvalidPayload, Request, Webhook
 from connector.intake.examine import examine
-from platforms.shopify import webhooks as shopify
-from platforms.woocommerce import webhooks as woocommerce
+from platforms.shopify import receive as shopify
+from platforms.woocommerce import receive as woocommerce
 from tests.support.platforms import PLATFORMS
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"

@@ -20,7 +20,7 @@ from connector.plugin.snippet import (
     test_code_ignored,
     tiktok_js,
 )
-from platforms.shopify.webhooks import PAID
+from platforms.shopify.translate import PAID
 
 OPTIONS: frozenset[str] = frozenset()
 

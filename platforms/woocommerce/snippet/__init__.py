@@ -18,7 +18,7 @@ from connector.plugin.snippet import (
     test_code_ignored,
     tiktok_js,
 )
-from platforms.woocommerce.webhooks import DRAFTS, GONE, KINDS, RENEWAL_KEYS, TIPS
+from platforms.woocommerce.translate import DRAFTS, GONE, KINDS, RENEWAL_KEYS, TIPS
 
 WITH_OFFICIAL_PLUGIN, WITHOUT_PIXEL = "with_official_plugin", "without_pixel"
 OPTIONS = frozenset({WITH_OFFICIAL_PLUGIN, WITHOUT_PIXEL})

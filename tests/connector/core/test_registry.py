@@ -161,7 +161,7 @@ def test_receiving_loads_no_client_no_samples_and_no_snippet():
         "print(json.dumps([each for each in sys.modules]))"
     )
     loaded = python(code)
-    assert {"platforms.shopify.webhooks", "platforms.woocommerce.webhooks"} <= set(loaded)
+    assert {"platforms.shopify.translate", "platforms.woocommerce.translate"} <= set(loaded)
     kinds = ("shop_api", "api_client", "rest_client", "samples", "snippet")
     assert not [name for name in loaded if name.startswith("platforms.") and name.endswith(kinds)]
     assert not [name for name in loaded if name.startswith("connector.plugin.")]

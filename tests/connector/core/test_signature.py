@@ -11,7 +11,7 @@ import pytest
 
 from connector.core.signature import HASH_STEP, body_sha256, sign, verify
 from connector.core.webhook import InvalidSignature
-from platforms.woocommerce.webhooks import decode_secret
+from platforms.woocommerce.receive import decode_secret
 
 BODY = b'{"id":1}'
 KEY = b"key"

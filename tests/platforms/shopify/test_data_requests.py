@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from connector.core.event import DataRequest
 from connector.core.store import EventIdTemplates, Pixel, Store
 from connector.core.webhook import InvalidPayload, Webhook
-from platforms.shopify import webhooks as shopify
+from platforms.shopify import translate
 from platforms.shopify.data_requests import DATA_REQUEST_TOPICS
 
 STORE = Store(
@@ -49,7 +49,7 @@ ANN = {"customer_id": "8123", "emails": ("Ann@Example.com",), "phones": ("+12025
 
 def asked(topic: str, body: Any, shop: str = "acme.myshopify.com") -> DataRequest:
     webhook = Webhook(topic, b"", datetime(2026, 11, 24, tzinfo=UTC), shop=shop, data=body)
-    (demand,) = shopify.translate(webhook, STORE)
+    (demand,) = translate.translate(webhook, STORE)
     assert isinstance(demand, DataRequest)
     return demand
 

@@ -13,8 +13,8 @@ from connector.core.shop_api import ShopApiError
 from connector.core.store import ApiKeys
 from connector.core.webhook import Request
 from connector.plugin.testing.samples import fresh_journey
+from platforms.shopify import receive
 from platforms.shopify import samples as shopify_samples
-from platforms.shopify import webhooks as shopify
 from platforms.shopify.shop_api import connect as connect_shop
 from platforms.shopify.shop_api import topics
 from tests.support.bodies import NOW, SHOPIFY
@@ -48,7 +48,7 @@ class Receiver:
 
     @property
     def topics(self) -> list[str]:
-        return [shopify.receive(request, STORE).topic for request in self.heard]
+        return [receive.receive(request, STORE).topic for request in self.heard]
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_a_shoppers_way_is_delivered_and_verifies(fake, receiver):
         *("customers/create", "customers/enable", "checkouts/create", "checkouts/update"),
         *("orders/create", "orders/paid"),
     ]
-    webhooks = [shopify.receive(request, STORE) for request in receiver.heard]
+    webhooks = [receive.receive(request, STORE) for request in receiver.heard]
     assert {webhook.shop for webhook in webhooks} == {"acme.myshopify.com"}
     assert len({webhook.delivery for webhook in webhooks}) == 6
     assert {webhook.triggered_at for webhook in webhooks} == {NOW}

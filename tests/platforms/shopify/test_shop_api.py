@@ -11,7 +11,7 @@ import pytest
 from connector.core.shop_api import ShopApi, ShopApiModule
 from connector.core.store import MILESTONES
 from platforms.shopify import shop_api as shopify_admin
-from platforms.shopify import webhooks as shopify
+from platforms.shopify import translate
 from platforms.shopify.shop_api import connect as connect_shop
 from platforms.shopify.shop_api import topics
 from tests.support.bodies import NOW, SHOPIFY
@@ -82,7 +82,7 @@ def test_a_status_that_is_neither_creation_nor_payment_needs_the_updates(milesto
 
 
 def test_every_topic_is_one_the_connector_receives():
-    assert set(topics(SHOPIFY)) <= shopify.TOPICS | shopify.RECORDED
+    assert set(topics(SHOPIFY)) <= translate.TOPICS | translate.RECORDED
 
 
 # --- webhooks -------------------------------------------------------------------------------------------------------
@@ -176,7 +176,7 @@ def test_orders_come_as_their_webhook_would_carry_them(fake, shop):
     (raw,) = page.bodies
     assert raw == json.dumps(body, ensure_ascii=False).encode()
     assert b'"client_details": {' in raw
-    assert page.topic in shopify.TOPICS
+    assert page.topic in translate.TOPICS
 
 
 def test_numbers_and_letters_stay_as_they_were_written(fake, shop):

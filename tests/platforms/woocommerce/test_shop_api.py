@@ -17,7 +17,7 @@ from connector.core.shop_api import ShopApiError, Subscription
 from connector.core.signature import new_secret
 from connector.core.store import MILESTONES
 from connector.core.webhook import Request
-from platforms.woocommerce import webhooks as woocommerce
+from platforms.woocommerce import receive, translate
 from platforms.woocommerce.rest_errors import Answer
 from platforms.woocommerce.shop_api import SETS_SECRET, WooCommerce, topics, why_not_url
 from platforms.woocommerce.shop_api import connect as connect_shop
@@ -76,14 +76,14 @@ def test_topics():
     assert of("checkout_started") == ("action.wc_tiktok_initiate_checkout",)
     assert of("customer_registered") == ("customer.created",)
     assert of() == ()
-    assert sorted(topics(WOOCOMMERCE)) == sorted(woocommerce.TOPICS)
+    assert sorted(topics(WOOCOMMERCE)) == sorted(translate.TOPICS)
 
 
 @given(st.binary(min_size=32, max_size=32))
 def test_a_secret_has_only_characters_that_wordpress_leaves_alone(noise):
     secret = new_secret(lambda count: noise[:count])
     assert re.fullmatch(r"[A-Za-z0-9_-]{43}", secret)
-    assert woocommerce.decode_secret(secret) == secret
+    assert receive.decode_secret(secret) == secret
 
 
 def test_the_secret_is_ours_to_say_and_differs():
@@ -171,7 +171,7 @@ def test_what_it_signs_with_the_new_secret_the_platform_accepts(shop):
         shop.place(sample(WOOCOMMERCE, PLACED))
         (got,) = receiver.webhooks
     store = replace(store_of(shop), webhook_secrets=(secret,))
-    webhook = woocommerce.receive(Request(got.headers, got.body, NOW), store)
+    webhook = receive.receive(Request(got.headers, got.body, NOW), store)
     assert (webhook.topic, webhook.shop) == ("order.created", "127.0.0.1")
 
 

@@ -1,6 +1,5 @@
-"""WooCommerce's webhooks: verification and translation.
+"""Translation of WooCommerce's orders, checkouts and customers into events.
 
-Delivery and signature: https://github.com/woocommerce/woocommerce/blob/trunk/plugins/woocommerce/includes/class-wc-webhook.php
 Bodies: https://woocommerce.github.io/woocommerce-rest-api-docs/ (orders, customers; API v3)
 """
 
@@ -19,12 +18,10 @@ from connector.plugin import (
     InvalidPayload,
     Item,
     Json,
-    Request,
     Skipped,
     Store,
     TotalBreakdown,
     Webhook,
-    host,
     identifier,
     json_object,
     json_objects,
@@ -34,16 +31,13 @@ from connector.plugin import (
     query_parameter,
     safe_to_quote,
     scalar_text,
-    sign,
     text,
-    verify,
     whole_quantity,
 )
 
 ORDER_TOPICS = frozenset({"order.created", "order.updated"})
 CHECKOUT_TOPIC = "action.wc_tiktok_initiate_checkout"
 TOPICS = ORDER_TOPICS | {CHECKOUT_TOPIC, "customer.created"}
-RECORDED: frozenset[str] = frozenset()
 
 DRAFTS = frozenset({"checkout-draft", "auto-draft", "draft", "new"})
 TIPS = frozenset({"tip", "tips", "gratuity", "trinkgeld", "pourboire", "propina"})
@@ -55,60 +49,7 @@ SESSION_ENTRY = "_wc_order_attribution_session_entry"
 KINDS = {"checkout": "web", "store-api": "web", "admin": "staff", "rest-api": "api", "pos-rest-api": "pos"}
 RENEWAL_KEYS = ("_subscription_renewal", "subscription_renewal")
 
-_PING = re.compile(rb"webhook_id=\d{1,20}")
 _TAG = re.compile(r"<[^>]{0,500}>")
-# As wp_specialchars_decode(…, ENT_QUOTES): only these entities, in one pass, with any zero padding.
-_ENTITY = re.compile(r"&(?:(quot|lt|gt|amp)|#0*(39|34|60|62|38)|#[xX]0*(27|22|26));")
-_NAMED = {"quot": '"', "lt": "<", "gt": ">", "amp": "&"}
-
-
-# --- receive -----------------------------------------------------------------------------------------
-
-
-def receive(request: Request, store: Store) -> Webhook | None:
-    """Verify a delivery and read its headers. Raises InvalidSignature.
-
-    Return None for the unsigned ping that WooCommerce sends when a webhook is saved.
-    """
-    if _is_ping(request):
-        return None
-    keys = (decode_secret(secret).encode() for secret in store.webhook_secrets)
-    verify(request.body, request.headers.get("x-wc-webhook-signature", ""), keys)
-    return Webhook(
-        topic=topic_of(request),
-        body=request.body,
-        received_at=request.received_at,
-        shop=shop_of(request),
-        # One value per webhook and second, shared by different orders: it helps to find a delivery, but is not unique.
-        delivery=text(request.headers.get("x-wc-webhook-delivery-id")),
-    )
-
-
-def topic_of(request: Request) -> str:
-    """Return the topic in the (unsigned) header."""
-    return text(request.headers.get("x-wc-webhook-topic")).lower()
-
-
-def shop_of(request: Request) -> str:
-    """Return the host in the (unsigned) X-WC-Webhook-Source header."""
-    return host(request.headers.get("x-wc-webhook-source", ""))
-
-
-def signed_headers(body: bytes, secret: str) -> dict[str, str]:
-    """Return the signature header that a shop with this secret sends."""
-    return {"X-WC-Webhook-Signature": sign(body, decode_secret(secret).encode())}
-
-
-def decode_secret(secret: str) -> str:
-    """Return the key that WooCommerce signs with: the secret with five HTML entities decoded, as in WordPress."""
-    return _ENTITY.sub(lambda match: _NAMED.get(match[1]) or chr(int(match[2] or 0) or int(match[3], 16)), secret)
-
-
-def _is_ping(request: Request) -> bool:
-    return "x-wc-webhook-topic" not in request.headers and _PING.fullmatch(request.body.strip()) is not None
-
-
-# --- translate ---------------------------------------------------------------------------------------
 
 
 def translate(webhook: Webhook, store: Store) -> Iterable[Event | Skipped]:

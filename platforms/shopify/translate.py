@@ -1,6 +1,5 @@
-"""Shopify's webhooks: verification and translation.
+"""Translation of Shopify's orders, checkouts and customers into events.
 
-Headers, signature and topics: https://shopify.dev/docs/apps/build/webhooks
 Bodies: https://shopify.dev/docs/api/admin-rest/latest/resources/order (checkout, customer alike)
 """
 
@@ -17,11 +16,9 @@ from connector.plugin import (
     Event,
     InvalidPayload,
     Json,
-    Request,
     Skipped,
     Store,
     Webhook,
-    host,
     identifier,
     json_object,
     json_objects,
@@ -30,10 +27,8 @@ from connector.plugin import (
     query_parameter,
     safe_to_quote,
     scalar_text,
-    sign,
     text,
     texts,
-    verify,
 )
 from platforms.shopify.data_requests import DATA_REQUEST_TOPICS, data_request
 from platforms.shopify.money import MoneyReader, order_money, read_money
@@ -49,48 +44,6 @@ GONE = frozenset({"voided", "refunded"})
 MARKETPLACES = ("tiktok", "amazon", "ebay", "etsy", "walmart", "google", "facebook", "instagram", "zalando")
 PAID_WEBHOOK_DELAY = timedelta(hours=1)  # at most, from an order's last change to its orders/paid webhook
 ENABLE_WINDOW = timedelta(hours=24)  # since 2026-10 the first sign-in of an old customer sends customers/enable, too
-
-
-# --- receive ----------------------------------------------------------------------------------------------
-
-
-def receive(request: Request, store: Store) -> Webhook:
-    """Verify a delivery and read its headers. Raises InvalidSignature.
-
-    https://shopify.dev/docs/apps/build/webhooks/verify-deliveries
-    """
-    verify(request.body, _header(request, "hmac-sha256"), (secret.encode() for secret in store.webhook_secrets))
-    return Webhook(
-        topic=topic_of(request),
-        body=request.body,
-        received_at=request.received_at,
-        shop=shop_of(request),
-        delivery=text(_header(request, "webhook-id")),
-        triggered_at=parse_time(_header(request, "triggered-at")),
-    )
-
-
-def topic_of(request: Request) -> str:
-    """Return the topic in the (unsigned) header."""
-    return text(_header(request, "topic")).lower()
-
-
-def shop_of(request: Request) -> str:
-    """Return the *.myshopify.com host in the (unsigned) header."""
-    return host(_header(request, "shop-domain"))
-
-
-def signed_headers(body: bytes, secret: str) -> dict[str, str]:
-    """Return the signature header that a shop with this secret sends."""
-    return {"X-Shopify-Hmac-Sha256": sign(body, secret.encode())}
-
-
-def _header(request: Request, name: str) -> str:
-    """Return a Shopify header, or "". Old names begin with X-, new ones do not; Shopify's SDKs accept both."""
-    return request.headers.get(f"x-shopify-{name}") or request.headers.get(f"shopify-{name}") or ""
-
-
-# --- translate --------------------------------------------------------------------------------------------
 
 
 def translate(webhook: Webhook, store: Store) -> Iterable[Event | Skipped | DataRequest]:
