@@ -13,7 +13,7 @@ from typing import Annotated, Literal, get_args
 
 from typing_extensions import TypedDict
 
-from connector.core.units import DEDUPLICATION_WINDOW
+from connector.core.units import SAFE_RESEND_WINDOW
 from connector.core.values import (
     ContentIdOrBlank,
     CountryOrBlank,
@@ -205,7 +205,7 @@ class Store:
     """Several pixels, instead of the single keys."""
     consent: Literal["required", "required_in_europe", "not_required"]
     """Whose consent is required; a legal choice, so there is no default."""
-    event_id: EventIdTemplates
+    event_id: EventIdTemplates  # templates, under the key of the stores file
     events: Annotated[EventNames, Keys(MilestoneEvents)] = field(default_factory=DEFAULT_EVENTS.copy)
     country: CountryOrBlank = ""
     """The shop's own country, like "US": the fallback for phone numbers and consent."""
@@ -251,14 +251,14 @@ class Store:
             event in self.events["customer_registered"]
             and not any(event in self.events[milestone] for milestone in BROWSER_MILESTONES)
         )
-        return self.max_event_age if server_only else min(self.max_event_age, DEDUPLICATION_WINDOW)
+        return self.max_event_age if server_only else min(self.max_event_age, SAFE_RESEND_WINDOW)
 
     @property
-    def sent(self) -> tuple[Milestone, ...]:
+    def sent_milestones(self) -> tuple[Milestone, ...]:
         """The milestones that are sent as an event."""
         return tuple(milestone for milestone, names in self.events.items() if any(names))
 
     @property
-    def tests(self) -> bool:
+    def only_tests(self) -> bool:
         """True if every pixel has a test_event_code; then the shop's test orders and old orders are sent, too."""
         return all(pixel.test_event_code for pixel in self.pixels)

@@ -50,7 +50,7 @@ def samples_of(platform: Platform) -> SamplesModule:
 def refusal(config: Config, store: Store) -> str:
     """Return why simulating is refused, or "": invented orders must not count on a real pixel."""
     real = (urlsplit(config.events_api_url).hostname or "").endswith(TIKTOK)
-    if not real or store.tests:
+    if not real or store.only_tests:
         return ""
     return (
         f"EVENTS_API_URL is TikTok's and store {store.name} has no test_event_code: invented orders would count. "

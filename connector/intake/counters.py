@@ -52,7 +52,7 @@ class OutcomeCounters:
                 return
         self._write()
 
-    def limited(self, topic: str) -> str:
+    def bounded_topic(self, topic: str) -> str:
         """Return an unknown topic, or "(others)" after the first 100: anyone can invent topics."""
         if len(self._unknown_topics) < TOPICS_COUNTED:
             self._unknown_topics.add(topic)

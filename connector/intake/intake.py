@@ -21,9 +21,10 @@ from connector.outbox.outbox import Outbox, ParkedWebhook
 from connector.privacy.data_subject import data_subject_of
 from connector.privacy.requests import DataRequestStore
 
-log = logging.getLogger("connector.intake.intake")
+log = logging.getLogger(__name__)
 
-RECENT = timedelta(minutes=15)  # before a store's first start; newer orders are not history
+# Orders up to 15 minutes older than a store's first start still count: their checkouts were under way.
+START_GRACE = timedelta(minutes=15)
 
 DATA_REQUEST_MESSAGES = {
     "erase_person": "erasure of a shopper requested; it is done within a minute (demand {0})",
@@ -64,7 +65,7 @@ class Intake:
         """Record each store's first start. Raises CannotStore; the first webhook then tries again."""
         self._started = self._outbox.start_stores(self._stores, self._clock().timestamp())
 
-    def choose(self, platform: str, request: Request) -> Store:
+    def find_store(self, platform: str, request: Request) -> Store:
         """Find the store of a request to a platform's shared URL, by shop and secret. Raises InvalidSignature."""
         shop = self._platforms[platform].shop_of(request)
         for store in self._stores.values():
@@ -115,7 +116,7 @@ class Intake:
 
     def _handle(self, webhook: Webhook, platform: Platform, store: Store) -> Handled:
         if webhook.topic not in platform.event_topics and webhook.topic not in platform.recorded_topics:
-            self._counters.add(store.name, self._counters.limited(webhook.topic[:100]) or "(none)", "ignored")
+            self._counters.add(store.name, self._counters.bounded_topic(webhook.topic[:100]) or "(none)", "ignored")
             return Handled("ignored")
         with self._outbox.expecting():
             go_live = self._go_live(store)
@@ -156,12 +157,12 @@ class Intake:
     def _go_live(self, store: Store) -> datetime:
         if not store.go_live and not self._started:
             self.start()
-        return store.go_live or history_before(self._started[store.name])
+        return store.go_live or history_ends(self._started[store.name])
 
 
-def history_before(started: float) -> datetime:
+def history_ends(started: float) -> datetime:
     """Return the time before which orders are history, for a store first started at `started` (Unix seconds)."""
-    return datetime.fromtimestamp(started, UTC) - RECENT
+    return datetime.fromtimestamp(started, UTC) - START_GRACE
 
 
 def _log(handled: Handled, webhook: Webhook, store: Store, begun: float) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from connector.config.settings import Config
-from connector.core.units import DEDUPLICATION_WINDOW
+from connector.core.units import SAFE_RESEND_WINDOW
 from connector.core.webhook import NotJson
 from connector.intake.intake import Intake
 from connector.outbox.encryption import CannotDecrypt
@@ -82,7 +82,7 @@ def _why_not(config: Config, row: Any, now: float) -> str:
         return ""
     if now - row.occurred_at > config.stores[row.store].max_event_age.total_seconds():
         return "it is older than the store's max_event_age (which may be set to 28d at most)"
-    if row.sent_at is not None and now - row.sent_at > DEDUPLICATION_WINDOW.total_seconds():
+    if row.sent_at is not None and now - row.sent_at > SAFE_RESEND_WINDOW.total_seconds():
         return PAST_DEDUPLICATION
     return ""
 

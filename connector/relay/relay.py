@@ -28,7 +28,7 @@ from msgspec import structs
 from connector.core.rate_limit import TokenBuckets
 from connector.core.store import Pixel, Store
 from connector.core.text import how_long
-from connector.core.units import DEDUPLICATION_WINDOW
+from connector.core.units import SAFE_RESEND_WINDOW
 from connector.monitoring.event_stats import SettlementStats
 from connector.outbox.lanes import Lane, LaneState
 from connector.outbox.outbox import MAX_AHEAD, Outbox
@@ -328,7 +328,7 @@ class Relay:
         now = self._clock()
         if item.test_code:
             return ""
-        if now - item.sent_at > DEDUPLICATION_WINDOW.total_seconds():
+        if now - item.sent_at > SAFE_RESEND_WINDOW.total_seconds():
             return "may have reached TikTok more than 47 hours ago, so a copy could count twice"
         limit = store.age_limit(item.event)
         if now - item.occurred_at > limit.total_seconds():

@@ -121,14 +121,14 @@ class HistoryImport:
 
         By modification time, because an order paid today can be a month old.
         """
-        if {"order_placed", "order_paid"} & set(self._store.sent):
+        if {"order_placed", "order_paid"} & set(self._store.sent_milestones):
             for page in shop_api.orders(since, until, "modified"):
                 self._import(page)
                 yield page
 
     def customers(self, shop_api: ShopApi, since: datetime, until: datetime) -> Iterator[Page]:
         """Import the customers registered in [since, until], if the store sends them; yield each page when done."""
-        if "customer_registered" in self._store.sent:
+        if "customer_registered" in self._store.sent_milestones:
             for page in shop_api.customers(since, until):
                 self._import(page)
                 yield page

@@ -22,7 +22,7 @@ from connector.core.platform import Platform
 from connector.core.shop_api import ShopApi, ShopApiError, ShopApiModule
 from connector.core.store import Store
 from connector.core.text import how_many, utc_minute
-from connector.intake.intake import history_before
+from connector.intake.intake import history_ends
 from connector.monitoring.alerts import AlertStore, Problem
 from connector.monitoring.problems import LAST_ORDERS, withheld
 from connector.outbox.outbox import Outbox
@@ -153,7 +153,7 @@ class Reconciler:
     def _round(self, store: Store, begun: Checkpoint, lease: Lease) -> None:
         now = begun.tried_at
         started = self._outbox.start_stores([store.name], now)[store.name]
-        go_live = store.go_live or history_before(started)
+        go_live = store.go_live or history_ends(started)
         until = now - UNDER_WAY
         # Not further back than events are sent; the checkpoint is in the future if a clock had jumped.
         oldest = max(go_live.timestamp(), now - store.max_event_age.total_seconds())

@@ -81,7 +81,7 @@ class WebhookEndpoint:
         name = path.removeprefix(PATH_PREFIX).removesuffix("/")
         store = self._stores.get(name)
         if store is None and name in self._platforms and self._platforms[name].facts.shared_url:
-            return self._intake.choose(name, request)  # one URL may serve several shops; the request names the shop
+            return self._intake.find_store(name, request)  # one URL may serve several shops; the request names the shop
         if store is None:
             name = name.encode("latin-1").decode(errors="replace")[:64]  # WSGI decodes a path's bytes as Latin-1
             log.warning("webhook for a store that is not configured: %r", name)

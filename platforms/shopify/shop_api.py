@@ -78,9 +78,9 @@ def topics(store: Store) -> tuple[str, ...]:
     `customers/redact`, `shop/redact`) cannot be registered through the API; they are settings of the app:
     https://shopify.dev/docs/apps/build/compliance/privacy-law-compliance
     """
-    needed = [topic for milestone, names in _NEEDED.items() if milestone in store.sent for topic in names]
+    needed = [topic for milestone, names in _NEEDED.items() if milestone in store.sent_milestones for topic in names]
     awaited = (("order_placed", store.orders.placed_statuses), ("order_paid", store.orders.paid_statuses))
-    if any(milestone in store.sent and set(statuses) - _SHOWN_BY_PAID for milestone, statuses in awaited):
+    if any(milestone in store.sent_milestones and set(statuses) - _SHOWN_BY_PAID for milestone, statuses in awaited):
         needed.append("orders/updated")
     return (*dict.fromkeys(needed), "app/uninstalled")
 

@@ -67,7 +67,7 @@ _ADMINISTRATOR_KEYS = f"create the keys for an administrator under {KEYS_PAGE}"
 
 def topics(store: Store) -> tuple[str, ...]:
     """Return the topics needed for what the store sends; order.updated has the later states of orders."""
-    return tuple(dict.fromkeys(topic for milestone in store.sent for topic in _TOPICS[milestone]))
+    return tuple(dict.fromkeys(topic for milestone in store.sent_milestones for topic in _TOPICS[milestone]))
 
 
 def why_not_url(url: str) -> str:

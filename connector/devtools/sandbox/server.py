@@ -30,7 +30,7 @@ from connector.devtools.sandbox.rules import (
 )
 
 TRACK = "/open_api/v1.3/event/track/"
-DEDUPLICATION_WINDOW = 48 * 60 * 60  # seconds
+TIKTOK_DEDUPLICATES = 48 * 60 * 60  # seconds; stated here again, as the sandbox imports no rule of the sender
 MAX_RECEIPTS = 10_000  # received events kept in memory
 MAX_BODY = 64 * 1024 * 1024  # bytes
 
@@ -217,7 +217,7 @@ class Sandbox:
                 self._totals["refused"] += 1
                 return
             now = self._clock()
-            self._expire_before(now - DEDUPLICATION_WINDOW)
+            self._expire_before(now - TIKTOK_DEDUPLICATES)
             for event in batch.events:
                 key = (batch.source, event.name, event.event_id)
                 duplicate = key in self._first_seen

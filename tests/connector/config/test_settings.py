@@ -116,7 +116,7 @@ def test_all_problems_at_once():
         ("limited_data_use", "[]", "limited_data_use", ()),
         ("external_id", '"{meta:crm_id}"', "external_id", "{meta:crm_id}"),
         ("external_id", '""', "external_id", ""),
-        ("test_event_code", '"TEST123"', "tests", True),
+        ("test_event_code", '"TEST123"', "only_tests", True),
     ],
 )
 def test_good_value(key, value, attribute, expected):

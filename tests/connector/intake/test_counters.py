@@ -23,8 +23,8 @@ def test_what_was_counted_last_is_written_though_nothing_more_comes(outbox):
 def test_of_unknown_topics_only_so_many_are_counted_by_name(outbox):
     """The header is not signed, and a name of its own for each would fill the table."""
     counters = OutcomeCounters(outbox, lambda: NOW)
-    named = [counters.limited(f"topic/{number}") for number in range(200)]
+    named = [counters.bounded_topic(f"topic/{number}") for number in range(200)]
     assert named[:2] == ["topic/0", "topic/1"]
     assert len(set(named)) == 101
-    assert counters.limited("topic/1") == "topic/1"
-    assert counters.limited("topic/150") == "(others)"
+    assert counters.bounded_topic("topic/1") == "topic/1"
+    assert counters.bounded_topic("topic/150") == "(others)"

@@ -275,5 +275,5 @@ def test_limits_agree_with_each_other() -> None:
     """A lease is longer than a request, a claim a multiple of a batch, and a retry ends before TikTok forgets."""
     assert LEASE > 2 * LONGEST_REQUEST
     assert BACKLOG % BATCH == 0
-    assert RETRY_WINDOW + PAUSES[1] < module.DEDUPLICATION_WINDOW.total_seconds()
-    assert replace(shop(), max_event_age=timedelta(hours=47)).max_event_age <= module.DEDUPLICATION_WINDOW
+    assert RETRY_WINDOW + PAUSES[1] < module.SAFE_RESEND_WINDOW.total_seconds()
+    assert replace(shop(), max_event_age=timedelta(hours=47)).max_event_age <= module.SAFE_RESEND_WINDOW
