@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 # Orders up to 15 minutes older than a store's first start still count: their checkouts were under way.
 START_GRACE = timedelta(minutes=15)
+NO_TOPIC = "(none)"  # counted if a webhook has no topic or, with a wrong signature, can claim any
 
 DATA_REQUEST_MESSAGES = {
     "erase_person": "erasure of a shopper requested; it is done within a minute (demand {0})",
@@ -75,9 +76,9 @@ class Intake:
                 except InvalidSignature:
                     continue
                 return store
-        log.warning("signature refused: no %s store of this shop has a secret that fits", platform)
-        self._counters.add(platform, "", "refused")
-        raise InvalidSignature("no configured shop of this name has a secret that fits")
+        why = "no configured shop of this name has a secret that fits"
+        self._count_refusal(platform, why)
+        raise InvalidSignature(why)
 
     def take(self, store: Store, request: Request) -> str:
         """Handle one request; return its outcome. Raises InvalidSignature, NotJson, CannotStore."""
@@ -86,8 +87,7 @@ class Intake:
         try:
             webhook = platform.receive(request, store)
         except InvalidSignature as error:
-            self._counters.add(store.name, "(none)", "refused")
-            log.warning("refused: %s", error, extra={"store": store.name})
+            self._count_refusal(store.name, str(error))
             raise
         if webhook is None:
             log.info("handshake answered", extra={"store": store.name})
@@ -112,11 +112,16 @@ class Intake:
         """Write the counters at the end of a process. Raises CannotStore."""
         self._counters.flush()
 
+    def _count_refusal(self, name: str, why: str) -> None:
+        """Count and log a request of unknown origin, under the name in its URL: a store's or a platform's."""
+        self._counters.add(name, NO_TOPIC, "refused")
+        log.warning("signature refused: %s", why, extra={"store": name})
+
     # --- a verified webhook ---------------------------------------------------------------------------------
 
     def _handle(self, webhook: Webhook, platform: Platform, store: Store) -> Handled:
         if webhook.topic not in platform.event_topics and webhook.topic not in platform.recorded_topics:
-            self._counters.add(store.name, self._counters.bounded_topic(webhook.topic[:100]) or "(none)", "ignored")
+            self._counters.add(store.name, self._counters.bounded_topic(webhook.topic[:100]) or NO_TOPIC, "ignored")
             return Handled("ignored")
         with self._outbox.expecting():
             go_live = self._go_live(store)

@@ -20,7 +20,7 @@ from connector.outbox.outbox import Outbox
 from connector.privacy.requests import DataRequestStore
 from connector.storage.database import Database
 from connector.storage.engine import connect
-from connector.storage.tables import metadata
+from connector.storage.tables import counters, metadata
 from tests.support.platforms import PLATFORMS
 
 STORES = """
@@ -102,6 +102,21 @@ def test_unsigned_requests_cost_the_database_next_to_nothing(bench: Bench, name:
                 bench.intake.find_store("shopify", forged)
     assert bench.begun < 60
     assert bench.rows() - before == {"counters": 2 if name == "acme" else 1}
+
+
+def test_refusals_are_counted_alike_under_either_url(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """A request can claim any topic, so none is counted, for a store or for a platform's shared URL."""
+    request = bench.request(bench.stores["acme"])
+    forged = Request(request.headers, request.body + b" ", NOW)
+    with pytest.raises(InvalidSignature):
+        bench.intake.find_store("shopify", forged)
+    with pytest.raises(InvalidSignature):
+        bench.intake.take(bench.stores["acme"], forged)
+    bench.intake.flush()
+    with bench.engine.connect() as connection:
+        rows = connection.execute(sa.select(counters.c.store, counters.c.topic, counters.c.what)).all()
+    assert sorted(map(tuple, rows)) == [("acme", "(none)", "refused"), ("shopify", "(none)", "refused")]
+    assert [record.message.partition(":")[0] for record in caplog.records] == ["signature refused"] * 2
 
 
 @pytest.mark.parametrize("name", ["acme", "beans"])
