@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
+from connector.core.event import Milestone
 from connector.core.registry import installed_platforms
-from connector.core.store import Milestone, Store
+from connector.core.store import Store
 
 # Standard web events of TikTok, the only ones that campaigns can optimise on.
 # https://ads.tiktok.com/help/article/supported-standard-events

@@ -7,13 +7,15 @@ tenth of the time of frozen dataclasses.
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, get_args
 
 from msgspec import Struct
 
-from connector.core.store import Milestone
+Milestone = Literal["order_placed", "order_paid", "checkout_started", "customer_registered"]
+MILESTONES: tuple[Milestone, ...] = get_args(Milestone)
+OrderKind = Literal["web", "app", "pos", "draft", "staff", "api", "renewal", "marketplace", "exchange"]
 
-# The note on events for which the shop withholds the shopper's personal data.
+# Note on an event whose customer the shop hides from its apps.
 PERSONAL_DATA_WITHHELD = "the shop withholds personal data"
 
 
@@ -97,7 +99,7 @@ class Event(Struct, frozen=True):
     occurred_at: datetime
     ids: dict[str, str]
     customer: Customer
-    kind: str = "web"
+    kind: OrderKind = "web"
     currency: str = ""
     total: Decimal | None = None
     breakdown: TotalBreakdown | None = None

@@ -9,10 +9,11 @@ import re
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from typing_extensions import TypedDict
 
+from connector.core.event import Milestone, OrderKind
 from connector.core.units import SAFE_RESEND_WINDOW
 from connector.core.values import (
     ContentIdOrBlank,
@@ -36,9 +37,6 @@ from connector.core.values import (
     duration,
 )
 
-Milestone = Literal["order_placed", "order_paid", "checkout_started", "customer_registered"]
-MILESTONES: tuple[Milestone, ...] = ("order_placed", "order_paid", "checkout_started", "customer_registered")
-
 BROWSER_MILESTONES: tuple[Milestone, ...] = ("order_placed", "order_paid", "checkout_started")
 EventNames = dict[Milestone, tuple[str, ...]]
 DEFAULT_EVENTS: EventNames = {
@@ -48,11 +46,8 @@ DEFAULT_EVENTS: EventNames = {
     "customer_registered": ("CompleteRegistration",),
 }
 
-OrderKind = Literal["web", "app", "pos", "draft", "staff", "api", "renewal", "marketplace", "exchange"]
-ORDER_KINDS: tuple[OrderKind, ...] = get_args(OrderKind)
 PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 ValuePart = Literal["tax", "shipping", "tips", "fees", "duties", "gift_cards"]
-VALUE_PARTS: tuple[ValuePart, ...] = get_args(ValuePart)
 
 
 def first_match(found: Iterable[str], chosen: Collection[str]) -> str:

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from connector.core.event import Event
-from connector.core.store import PLACEHOLDER, Milestone, Store
+from connector.core.event import Event, Milestone
+from connector.core.store import PLACEHOLDER, Store
 from connector.mapping import hashing
 
 MAX_EVENT_ID = 512  # characters; longer texts do not fit into an index

@@ -11,8 +11,8 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from connector.core.event import Customer, Event, Skipped
-from connector.core.store import Milestone, Pixel, Store
+from connector.core.event import Customer, Event, Milestone, Skipped
+from connector.core.store import Pixel, Store
 from connector.mapping import hashing
 from connector.mapping.consent import BeaconWait, beacon_wait, home_page
 from connector.mapping.event_id import event_id_of, fill_template, object_key

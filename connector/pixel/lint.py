@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Literal
 
+from connector.core.event import MILESTONES, Milestone
 from connector.core.json_fields import Json, json_object, json_objects
-from connector.core.store import MILESTONES, PLACEHOLDER, Milestone, Store
+from connector.core.store import PLACEHOLDER, Store
 from connector.mapping.event_id import PLACEHOLDER_PATTERNS, template_pattern
 from connector.mapping.properties import CURRENCIES, content_type
 from connector.pixel.captured_requests import PixelEvent

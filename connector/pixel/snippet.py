@@ -10,7 +10,8 @@ from importlib.resources import files
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from connector.core.store import BROWSER_MILESTONES, PLACEHOLDER, Milestone, Store
+from connector.core.event import Milestone
+from connector.core.store import BROWSER_MILESTONES, PLACEHOLDER, Store
 from connector.mapping.consent import EUROPE
 from connector.mapping.properties import CONTENT_ID_CHAINS, CURRENCIES, content_type
 

@@ -11,6 +11,7 @@ from connector.core.event import (
     DataRequest,
     Event,
     Item,
+    OrderKind,
     Skipped,
     TotalBreakdown,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "Item",
     "Json",
     "MappingSettings",
+    "OrderKind",
     "Page",
     "Platform",
     "PlatformFacts",

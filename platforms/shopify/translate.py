@@ -16,6 +16,7 @@ from connector.plugin import (
     Event,
     InvalidPayload,
     Json,
+    OrderKind,
     Skipped,
     Store,
     Webhook,
@@ -73,7 +74,7 @@ def _order(webhook: Webhook, body: Json, store: Store) -> Iterator[Event | Skipp
     status = text(body.get("financial_status")).lower()
     gateways = texts(body.get("payment_gateway_names"))
     ids = _order_ids(body, order_id, store)
-    if reason := _skip_reason(body, status, store):
+    if reason := _why_not_placed(body, status, store):
         yield Skipped("order_placed", reason, ids)
         return
     kind = _order_kind(body)
@@ -115,7 +116,7 @@ def _paid_at(webhook: Webhook, body: Json) -> datetime | None:
     return min(webhook.triggered_at, changed + PAID_WEBHOOK_DELAY) if changed else webhook.triggered_at
 
 
-def _skip_reason(body: Json, status: str, store: Store) -> str:
+def _why_not_placed(body: Json, status: str, store: Store) -> str:
     if body.get("test") is True:
         return ""  # Shopify's samples are cancelled and voided; test orders reach Test Events only
     if body.get("cancelled_at"):
@@ -127,7 +128,7 @@ def _skip_reason(body: Json, status: str, store: Store) -> str:
     return f"the order was already {status} when first seen" if status in GONE else ""
 
 
-def _order_kind(body: Json) -> str:
+def _order_kind(body: Json) -> OrderKind:
     """Return the order's kind, by its sales channel, or by who placed it if the channel does not decide."""
     source = text(body.get("source_name")).lower()
     if source.startswith("subscription_contract"):
@@ -181,7 +182,7 @@ def _order_ids(body: Json, order_id: str, store: Store) -> dict[str, str]:
     )
 
 
-def _order_customer(body: Json, kind: str) -> Customer:
+def _order_customer(body: Json, kind: OrderKind) -> Customer:
     details = json_object(body.get("client_details"))
     # On orders entered by staff, ip and user agent are the staff member's.
     by_shopper = kind in ("web", "app", "marketplace")

@@ -5,7 +5,7 @@ Bodies: https://woocommerce.github.io/woocommerce-rest-api-docs/ (orders, custom
 
 import html
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 
@@ -18,6 +18,7 @@ from connector.plugin import (
     InvalidPayload,
     Item,
     Json,
+    OrderKind,
     Skipped,
     Store,
     TotalBreakdown,
@@ -46,7 +47,13 @@ STORE_API_DRAFT = timedelta(hours=24)  # WooCommerce deletes older drafts daily
 TTCLID_KEYS = ("_tiktok_ttclid", "tiktok_ttclid", "_ttclid", "ttclid")
 TTP_KEYS = ("_tiktok_ttp", "tiktok_ttp", "_ttp", "ttp")
 SESSION_ENTRY = "_wc_order_attribution_session_entry"
-KINDS = {"checkout": "web", "store-api": "web", "admin": "staff", "rest-api": "api", "pos-rest-api": "pos"}
+KINDS: Mapping[str, OrderKind] = {
+    "checkout": "web",
+    "store-api": "web",
+    "admin": "staff",
+    "rest-api": "api",
+    "pos-rest-api": "pos",
+}
 RENEWAL_KEYS = ("_subscription_renewal", "subscription_renewal")
 
 _TAG = re.compile(r"<[^>]{0,500}>")
@@ -78,7 +85,7 @@ def _order(topic: str, body: Json, store: Store) -> Iterator[Event | Skipped]:
         return  # a cart that WooCommerce stores as an order: no milestone yet
     paid_at = parse_time(body.get("date_paid_gmt"))
     placed = _placed(body, order_id, _placed_at(body, created, paid_at), store)
-    if reason := _skip_reason(status, paid_at, store):
+    if reason := _why_not_placed(status, paid_at, store):
         yield Skipped("order_placed", reason, placed.ids)
         return
     yield placed
@@ -87,7 +94,7 @@ def _order(topic: str, body: Json, store: Store) -> Iterator[Event | Skipped]:
         yield replace(placed, milestone="order_paid", occurred_at=paid_at or placed.occurred_at)
 
 
-def _skip_reason(status: str, paid: datetime | None, store: Store) -> str:
+def _why_not_placed(status: str, paid: datetime | None, store: Store) -> str:
     if store.orders.placed_statuses:
         if status in {*store.orders.placed_statuses, *store.orders.paid_statuses}:
             return ""
@@ -160,7 +167,7 @@ def _placed(body: Json, order_id: str, placed_at: datetime, store: Store) -> Eve
     )
 
 
-def _order_kind(body: Json, meta: Json) -> str:
+def _order_kind(body: Json, meta: Json) -> OrderKind:
     """Return the order's kind, by created_via (set by core and extensions), or by who placed it if unknown."""
     via = text(body.get("created_via")).lower()
     if via == "subscription" or meta.keys() & RENEWAL_KEYS:

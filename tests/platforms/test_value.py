@@ -3,10 +3,11 @@
 import json
 from decimal import Decimal
 from itertools import combinations
+from typing import get_args
 
 import pytest
 
-from connector.core.store import VALUE_PARTS
+from connector.core.store import ValuePart
 from connector.core.webhook import Webhook
 from connector.intake.examine import parse
 from tests.support.bodies import (
@@ -34,6 +35,7 @@ from tests.support.platforms import PLATFORMS
 
 # Two shirts at 20.00, of which an order-level discount takes 4.00; tax 2.88 (two kinds). A gift card at 25.00, untaxed.
 # Shipping 8.00 less a shipping discount of 3.00, tax 0.40. Tip 3.00, duties 6.50, a fee of 1.20.
+VALUE_PARTS = get_args(ValuePart)
 LINES = (row("20.00", 2, ["2.50", "1.50"], ["2.16", "0.72"]), row("25.00", gift_card=True))
 SHIPPING = (row("8.00", 1, ["3.00"], ["0.40"]),)
 EXTRAS = {"tip": "3.00", "duties": "6.50", "fees": "1.20"}

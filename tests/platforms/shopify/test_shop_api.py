@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from connector.core.event import MILESTONES
 from connector.core.shop_api import ShopApi, ShopApiModule
-from connector.core.store import MILESTONES
 from platforms.shopify import shop_api as shopify_admin
 from platforms.shopify import translate
 from platforms.shopify.shop_api import connect as connect_shop

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connector.core.event import MILESTONES
 from connector.core.shop_api import ShopApiError, Subscription
 from connector.core.signature import new_secret
-from connector.core.store import MILESTONES
 from connector.core.webhook import Request
 from platforms.woocommerce import receive, translate
 from platforms.woocommerce.rest_errors import Answer
