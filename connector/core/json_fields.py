@@ -7,10 +7,11 @@ import re
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote_plus, urlsplit
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
 MAX_TEXT = 4096  # longer than any real value; click ids are the longest
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -132,3 +133,8 @@ def query_parameter(url: str, name: str) -> str:
         if key == name and (found := text(unquote_plus(value))):
             return found
     return ""
+
+
+def present(**fields: T) -> dict[str, T]:
+    """The fields that have a value: without None, False, "" and empty collections. A number of 0 is a value."""
+    return {name: value for name, value in fields.items() if value or type(value) in _NUMBERS}

@@ -1,6 +1,7 @@
 """Consent: the rules that require it, the shopper's answer, and the wait for the browser's beacon."""
 
 import re
+from datetime import timedelta
 from typing import Literal
 
 from msgspec import Struct
@@ -61,23 +62,16 @@ def why_no_consent(event: Event, store: Store) -> str:
     answer = consent_answer(event, store)
     if answer == "denied":
         return CONSENT_DENIED
-    if answer != "missing" or expects_beacon(event, store):
+    if answer != "missing" or _longest_wait(event, store) is not None:
         return ""
     return CONSENT_MISSING if store.consent_source.key else f"{NO_CONSENT}: consent_source.key is not set (consent)"
 
 
-def expects_beacon(event: Event, store: Store) -> bool:
-    """Return True if a beacon may arrive for an event: the store expects beacons, and the checkout's token is known."""
-    if store.signals is None or event.milestone not in BROWSER_MILESTONES:
-        return False
-    return CHECKOUT_TOKEN.fullmatch(event.ids.get("checkout_token", "")) is not None
-
-
 def beacon_wait(event: Event, store: Store) -> BeaconWait | None:
     """Return the wait of an event for its beacon, or None if it is sent at once."""
-    if store.signals is None or not expects_beacon(event, store):
+    hold = _longest_wait(event, store)
+    if hold is None:
         return None
-    hold = store.signals.hold_checkout if event.milestone == "checkout_started" else store.signals.hold_order
     return BeaconWait(
         token=event.ids["checkout_token"],
         seconds=hold.total_seconds(),
@@ -85,6 +79,15 @@ def beacon_wait(event: Event, store: Store) -> BeaconWait | None:
         home_page=home_page(store),
         as_of=event.changed_at.timestamp() if event.changed_at else None,
     )
+
+
+def _longest_wait(event: Event, store: Store) -> timedelta | None:
+    """Return how long a beacon may take, or None if none can come: signals are off, or the checkout has no token."""
+    if store.signals is None or event.milestone not in BROWSER_MILESTONES:
+        return None
+    if not CHECKOUT_TOKEN.fullmatch(event.ids.get("checkout_token", "")):
+        return None
+    return store.signals.hold_checkout if event.milestone == "checkout_started" else store.signals.hold_order
 
 
 def home_page(store: Store) -> str:

@@ -19,7 +19,7 @@ PUBLIC_IP_MISSING = "limited_data_use applies and TikTok honours it only with a 
 
 
 def why_filtered(event: Event, event_id: str, store: Store) -> str:
-    """Apply the rules that need only the event and its event_id: milestone off, exclusions, consent, no event_id."""
+    """Return why the event is not sent by rules that precede its mapping, or "": off, excluded, no consent, no id."""
     if not store.events[event.milestone]:
         return f"events.{event.milestone} is off"
     if reason := _why_excluded(event, store) or why_no_consent(event, store):
@@ -28,7 +28,7 @@ def why_filtered(event: Event, event_id: str, store: Store) -> str:
 
 
 def _why_excluded(event: Event, store: Store) -> str:
-    """Apply the store's own exclusions to an order or checkout; to a registration only its e-mail's domain."""
+    """Return why the event is not sent by the store's exclusions, or "". Of a registration only the e-mail counts."""
     orders = store.orders
     if domain := _excluded_domain(event.customer.emails, orders.exclude_email_domains):
         return f"excluded e-mail domain {domain} (orders.exclude_email_domains)"
@@ -54,17 +54,15 @@ def _excluded_domain(emails: Iterable[str], excluded: Sequence[str]) -> str:
     return next((end for domain in domains for end in barred if domain == end or domain.endswith(f".{end}")), "")
 
 
-def why_unmatchable(event: Event, user: Mapping[str, Any], store: Store) -> str:
-    """Require data by which TikTok can identify the shopper; under Limited Data Use a public ip, too."""
-    if not matchable(user):
-        return NOTHING_TO_MATCH
-    return PUBLIC_IP_MISSING if "ip" not in user and data_use_is_limited(event, store) else ""
+def why_user_unusable(user: Mapping[str, Any], limited: bool) -> str:
+    """Return why TikTok cannot use an item's `user`, or "".
 
-
-def matchable(user: Mapping[str, Any]) -> bool:
-    """Return True if TikTok can identify a shopper by an item's `user`."""
+    It needs something to match on and, if Limited Data Use applies (`limited`), a public ip.
+    """
     single = any(key in user for key in ("email", "phone", "external_id", "ttclid", "ttp"))
-    return single or ("ip" in user and "user_agent" in user)
+    if not single and not ("ip" in user and "user_agent" in user):
+        return NOTHING_TO_MATCH
+    return PUBLIC_IP_MISSING if limited and "ip" not in user else ""
 
 
 def data_use_is_limited(event: Event, store: Store) -> bool:

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from connector.core.event import Event, Item, TotalBreakdown
-from connector.core.json_fields import safe_to_quote
+from connector.core.json_fields import present, safe_to_quote
 from connector.core.store import Store
 from connector.mapping.event_id import fill_template
 
@@ -32,7 +32,6 @@ CONTENT_ID_CHAINS: dict[str, tuple[str, ...]] = {
     "product_id": ("product_id", "sku"),
     "sku": ("sku", "variant_id", "product_id"),
 }
-_NUMBERS = (int, Decimal)
 
 
 def properties_of(event: Event, store: Store) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -110,8 +109,3 @@ def content_type(choice: str) -> str:
     """Return TikTok's type of such ids: product_group if an id names a product with all its variants, else product."""
     grouped = choice == "product_id" or ("{product_id}" in choice and not re.search(r"\{(variant_id|sku)\}", choice))
     return "product_group" if grouped else "product"
-
-
-def present(**fields: object) -> dict[str, Any]:
-    """Return the fields without None, "", [] and {}; a value of 0 stays."""
-    return {name: value for name, value in fields.items() if value or isinstance(value, _NUMBERS)}

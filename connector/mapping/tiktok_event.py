@@ -12,12 +12,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from connector.core.event import Customer, Event, Milestone, Skipped
+from connector.core.json_fields import present
 from connector.core.store import Pixel, Store
 from connector.mapping import hashing
 from connector.mapping.consent import BeaconWait, beacon_wait, home_page
 from connector.mapping.event_id import event_id_of, fill_template, object_key
-from connector.mapping.filters import data_use_is_limited, why_filtered, why_not_to_pixel, why_unmatchable
-from connector.mapping.properties import present, properties_of
+from connector.mapping.filters import data_use_is_limited, why_filtered, why_not_to_pixel, why_user_unusable
+from connector.mapping.properties import properties_of
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
@@ -83,7 +84,7 @@ def _outbound_events(
     event: Event, event_id: str, details: EventDetails, store: Store, now: datetime, go_live: datetime | None
 ) -> Iterator[OutboundEvent | Skipped]:
     waiting = beacon_wait(event, store)
-    if waiting is None and (reason := why_unmatchable(event, details.user, store)):
+    if waiting is None and (reason := why_user_unusable(details.user, "limited_data_use" in details.fields)):
         yield Skipped(event.milestone, reason, event.ids)
         return
     occurred_at = min(event.occurred_at, now)
@@ -126,7 +127,7 @@ def _describe(event: Event, store: Store) -> EventDetails:
         url=hashing.page_url(event.page_url, store.url) or home_page(store),
         referrer=hashing.page_url(event.referrer, "") if event.referrer else "",
     )
-    limited = data_use_is_limited(event, store) or None
+    limited = data_use_is_limited(event, store)
     return EventDetails(user, present(user=user, properties=properties, page=page, limited_data_use=limited), notes)
 
 

@@ -9,8 +9,9 @@ from typing import Literal
 import msgspec
 from msgspec import Raw, Struct
 
+from connector.core.json_fields import present
 from connector.mapping.consent import CONSENT_DENIED, CONSENT_MISSING
-from connector.mapping.filters import NOTHING_TO_MATCH, PUBLIC_IP_MISSING, matchable
+from connector.mapping.filters import why_user_unusable
 
 _PARTS = msgspec.json.Decoder(dict[str, Raw])
 _TEXTS = msgspec.json.Decoder(dict[str, str])
@@ -46,12 +47,12 @@ class Signal(Struct, frozen=True):
     @property
     def user(self) -> dict[str, str]:
         """Return the known fields of TikTok's `user` object."""
-        return _non_empty(ttclid=self.ttclid, ttp=self.ttp, ip=self.ip, user_agent=self.user_agent)
+        return present(ttclid=self.ttclid, ttp=self.ttp, ip=self.ip, user_agent=self.user_agent)
 
     @property
     def page(self) -> dict[str, str]:
         """Return the known fields of TikTok's `page` object."""
-        return _non_empty(url=self.url, referrer=self.referrer)
+        return present(url=self.url, referrer=self.referrer)
 
 
 def merge_signal(payload: bytes, signal: Signal, home: str) -> bytes:
@@ -87,10 +88,7 @@ def why_not_sendable(payload: bytes, consent: str) -> str:
     if consent in ("missing", "denied"):
         return CONSENT_DENIED if consent == "denied" else CONSENT_MISSING
     parts = _PARTS.decode(payload)
-    user = _part(parts, "user")
-    if not matchable(user):
-        return NOTHING_TO_MATCH
-    return PUBLIC_IP_MISSING if "limited_data_use" in parts and "ip" not in user else ""
+    return why_user_unusable(_part(parts, "user"), "limited_data_use" in parts)
 
 
 def _fill(payload: bytes, user: Mapping[str, Raw], page: Mapping[str, str], home: str) -> bytes:
@@ -110,7 +108,3 @@ def _part(parts: Mapping[str, Raw], name: str) -> dict[str, Raw]:
 
 def _page(parts: Mapping[str, Raw]) -> dict[str, str]:
     return _TEXTS.decode(parts["page"]) if "page" in parts else {}
-
-
-def _non_empty(**fields: str) -> dict[str, str]:
-    return {name: value for name, value in fields.items() if value}

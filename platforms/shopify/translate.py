@@ -25,6 +25,7 @@ from connector.plugin import (
     json_objects,
     numeric_id,
     parse_time,
+    present,
     query_parameter,
     safe_to_quote,
     scalar_text,
@@ -171,7 +172,7 @@ def withholds(body: Json) -> bool:
 
 
 def _order_ids(body: Json, order_id: str, store: Store) -> dict[str, str]:
-    return _present(
+    return present(
         order_id=order_id,
         order_number=identifier(body.get("order_number")),
         order_name=text(body.get("name")),
@@ -244,7 +245,7 @@ def _checkout(body: Json, store: Store) -> Iterator[Event | Skipped]:
     yield Event(
         milestone="checkout_started",
         occurred_at=created,
-        ids=_present(
+        ids=present(
             checkout_token=token,
             cart_token=identifier(body.get("cart_token")),
             customer_id=numeric_id(json_object(body.get("customer")).get("id")),
@@ -320,7 +321,3 @@ def _phones(*candidates: tuple[str, str]) -> tuple[tuple[str, str], ...]:
 
 def _unique(*values: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, map(text, values))))
-
-
-def _present(**ids: str) -> dict[str, str]:
-    return {name: value for name, value in ids.items() if value}

@@ -29,6 +29,7 @@ from connector.plugin import (
     money,
     numeric_id,
     parse_time,
+    present,
     query_parameter,
     safe_to_quote,
     scalar_text,
@@ -148,7 +149,7 @@ def _placed(body: Json, order_id: str, placed_at: datetime, store: Store) -> Eve
     return Event(
         milestone="order_placed",
         occurred_at=placed_at,
-        ids=_present(
+        ids=present(
             order_id=order_id,
             order_number=number,
             order_name=number,
@@ -245,7 +246,7 @@ def _checkout(body: Json, received_at: datetime, store: Store) -> Iterator[Event
     yield Event(
         milestone="checkout_started",
         occurred_at=started_at,
-        ids=_present(
+        ids=present(
             checkout_token=token,
             customer_id=numeric_id(data.get("customer_id")),
             **_placeholder_values(data, store),
@@ -253,7 +254,7 @@ def _checkout(body: Json, received_at: datetime, store: Store) -> Iterator[Event
         customer=Customer(
             id=numeric_id(data.get("customer_id")),
             emails=_unique(text(data.get("email"))),
-            phones=_unique_phone(text(data.get("phone")), text(data.get("country"))),
+            phones=_phones(Address(phone=text(data.get("phone")), country=text(data.get("country")))),
             destination=Address(country=text(data.get("country"))),
             ip=text(data.get("ip")),
             user_agent=text(data.get("user_agent")),
@@ -350,7 +351,10 @@ def _meta(body: Json) -> Json:
 
 
 def _placeholder_values(meta: Json, store: Store) -> dict[str, str]:
-    """Return the values (at most 255 characters) of the meta keys, or a checkout's keys, that the templates need."""
+    """Return the values (at most 255 characters) that the templates need.
+
+    `meta`: the order's or customer's meta, or a checkout's `data`.
+    """
     return store.placeholder_values("meta", lambda key: identifier(scalar_text(meta.get(key))))
 
 
@@ -365,13 +369,5 @@ def _phones(*addresses: Address) -> tuple[tuple[str, str], ...]:
     return tuple(dict.fromkeys((a.phone, a.country) for a in addresses if a.phone))
 
 
-def _unique_phone(phone: str, country: str) -> tuple[tuple[str, str], ...]:
-    return ((phone, country),) if phone else ()
-
-
 def _unique(*values: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, values)))
-
-
-def _present(**ids: str) -> dict[str, str]:
-    return {name: value for name, value in ids.items() if value}

@@ -168,3 +168,10 @@ def test_a_plain_word_may_be_quoted(word):
 )
 def test_what_may_be_a_persons_is_not_quoted(word):
     assert json_fields.safe_to_quote(word) == "(not shown)"
+
+
+def test_fields_without_a_value_are_left_out():
+    """A price of 0 is a value; False is not, as TikTok's flags are absent unless they are set."""
+    empty = {"text": "", "none": None, "list": [], "tuple": (), "object": {}, "flag": False}
+    kept = {"price": Decimal("0.00"), "quantity": 0, "name": "x", "set": True}
+    assert json_fields.present(**empty, **kept) == kept
