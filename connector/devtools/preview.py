@@ -23,7 +23,10 @@ def files(path: Path) -> list[Path]:
 
 
 def preview(body: bytes, topic: str, store: Store, platform: Platform) -> dict[str, Any]:
-    """Examine a body and return what the command prints; outcomes are named as in the server's metrics."""
+    """Examine a body and return what the command prints.
+
+    Outcomes are the server's, except that a body without any milestone yet is "skipped", too.
+    """
     now = datetime.now(UTC)
     if topic in platform.recorded_topics:
         return _without_events("recorded", f"{topic} is recorded and yields no event")

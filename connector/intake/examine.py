@@ -1,4 +1,4 @@
-"""Examine a verified webhook: parse, translate, map. Pure functions: nothing is stored or sent."""
+"""Examine a verified webhook: parse, translate, map. Nothing is stored or sent."""
 
 import json
 import traceback
@@ -69,28 +69,6 @@ def examine(webhook: Webhook, platform: Platform, store: Store, now: datetime, g
     )
 
 
-def _without_duplicates(mapped: Iterable[OutboundEvent]) -> tuple[OutboundEvent, ...]:
-    """Keep only the first of two milestones under one event name."""
-    found: dict[tuple[str, str, str], OutboundEvent] = {}
-    for item in mapped:
-        found.setdefault((item.pixel.code, item.event, item.event_id), item)
-    return tuple(found.values())
-
-
-# --- JSON -----------------------------------------------------------------------------------------------------
-
-
-def _decimal(number: str) -> Decimal | None:
-    """Return a JSON number with its original digits; None for a number beyond Decimal (1e99999999999999999999)."""
-    try:
-        return Decimal(number)
-    except InvalidOperation:
-        return None
-
-
-_DECODER = msgspec.json.Decoder(float_hook=_decimal)
-
-
 def parse(body: bytes) -> Any:
     """Parse JSON, with fractions as Decimal.
 
@@ -107,6 +85,25 @@ def parse(body: bytes) -> Any:
     except (RecursionError, ValueError):
         raise InvalidPayload("the body is nested too deeply, or has a number that is too long") from None
     raise InvalidPayload("the body is JSON that only a lenient parser accepts (NaN, a lone surrogate)")
+
+
+def _decimal(number: str) -> Decimal | None:
+    """Return a JSON number with its original digits; None for a number beyond Decimal (1e99999999999999999999)."""
+    try:
+        return Decimal(number)
+    except InvalidOperation:
+        return None
+
+
+_DECODER = msgspec.json.Decoder(float_hook=_decimal)
+
+
+def _without_duplicates(mapped: Iterable[OutboundEvent]) -> tuple[OutboundEvent, ...]:
+    """Keep only the first of two milestones under one event name."""
+    found: dict[tuple[str, str, str], OutboundEvent] = {}
+    for item in mapped:
+        found.setdefault((item.pixel.code, item.event, item.event_id), item)
+    return tuple(found.values())
 
 
 # --- for the outbox -------------------------------------------------------------------------------------------

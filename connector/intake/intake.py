@@ -67,7 +67,10 @@ class Intake:
         self._started = self._outbox.start_stores(self._stores, self._clock().timestamp())
 
     def find_store(self, platform: str, request: Request) -> Store:
-        """Find the store of a request to a platform's shared URL, by shop and secret. Raises InvalidSignature."""
+        """Find the store of a request to a platform's shared URL, by shop and secret; `take` verifies it again.
+
+        Raises InvalidSignature.
+        """
         shop = self._platforms[platform].shop_of(request)
         for store in self._stores.values():
             if store.platform == platform and shop in store.shops:

@@ -90,7 +90,10 @@ class WebhookEndpoint:
 
 
 def _read_headers(environ: Mapping[str, Any]) -> dict[str, str]:
-    """Return the headers by lower-case name; WSGI writes `HTTP_X_TOPIC` for `X-Topic`."""
+    """Return the headers by lower-case name, without Content-Type and Content-Length, which WSGI keeps apart.
+
+    WSGI writes `HTTP_X_TOPIC` for `X-Topic`.
+    """
     return {name[5:].lower().replace("_", "-"): text for name, text in environ.items() if name.startswith("HTTP_")}
 
 
