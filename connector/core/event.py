@@ -14,6 +14,7 @@ from msgspec import Struct
 Milestone = Literal["order_placed", "order_paid", "checkout_started", "customer_registered"]
 MILESTONES: tuple[Milestone, ...] = get_args(Milestone)
 OrderKind = Literal["web", "app", "pos", "draft", "staff", "api", "renewal", "marketplace", "exchange"]
+ORDER_KINDS: tuple[OrderKind, ...] = get_args(OrderKind)
 
 # Note on an event whose customer the shop hides from its apps.
 PERSONAL_DATA_WITHHELD = "the shop withholds personal data"
