@@ -24,6 +24,8 @@ STATUS: dict[type[Exception], tuple[int, dict[str, str]]] = {
     CannotStore: (503, {"Retry-After": "10"}),
     BrokenPlatform: (503, {"Retry-After": "10"}),
 }
+# Instead of the exception's text, which may name internals.
+SERVER_ERRORS = {500: "internal error", 503: "cannot store now, try again"}
 
 
 def json_response(code: int, **fields: str | int) -> Response:
@@ -40,7 +42,7 @@ def error_response(error: Exception) -> Response:
         log.error("%s", error)
     elif status == 500:
         log.error("%s", type(error).__name__, exc_info=error)
-    response = json_response(status, error=str(error) if status < 500 else "cannot store now, try again")
+    response = json_response(status, error=SERVER_ERRORS.get(status) or str(error))
     response.headers.update(headers)
     return response
 
