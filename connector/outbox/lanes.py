@@ -18,7 +18,10 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class LaneState:
-    """The suspension of a lane whose token TikTok refuses: its start and its next probe, in Unix seconds."""
+    """The suspension of a lane whose token TikTok denies: its start and its next probe, in Unix seconds.
+
+    `resumed_at` is the end of the last suspension, or None while the lane is suspended or if it never was.
+    """
 
     lane: Lane
     suspended_until: float | None = None
@@ -26,11 +29,14 @@ class LaneState:
     suspended_token: str = ""
     refusals: int = 0
     reason: str = ""
+    resumed_at: float | None = None
 
 
 def lane_state(row: sa.Row[Any]) -> LaneState:
     """Read a row of `lanes`."""
     lane = Lane(row.store, row.pixel)
+    if row.denied_since is None:
+        return LaneState(lane, resumed_at=row.denied_until)
     return LaneState(lane, row.denied_until, row.denied_since, row.denied_token or "", row.denials, row.reason)
 
 

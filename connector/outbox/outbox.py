@@ -251,9 +251,9 @@ class Outbox:
             row = connection.execute(sa.select(lanes).where(*is_lane(lane))).first()
         return lane_state(row) if row else LaneState(lane)
 
-    def open(self, lane: Lane) -> None:
+    def resume(self, lane: Lane, now: float) -> None:
         """End a lane's suspension: TikTok accepts its token."""
-        values = {"denied_until": None, "denied_since": None, "denied_token": None, "denials": 0, "reason": ""}
+        values = {"denied_until": now, "denied_since": None, "denied_token": None, "denials": 0, "reason": ""}
         with self.database.write() as connection:
             connection.execute(sa.update(lanes).where(*is_lane(lane)).values(values))
 

@@ -283,7 +283,7 @@ class OutboxQueries:
 
     def oldest_due(self, now: float) -> float | None:
         """Return the due time of the longest waiting event of the open lanes, or None."""
-        open_lanes = sa.or_(lanes.c.denied_until.is_(None), lanes.c.denied_until < now)
+        open_lanes = sa.or_(lanes.c.denied_since.is_(None), lanes.c.denied_until < now)
         first = (
             sa.select(sa.func.min(events.c.due_at))
             .where(events.c.store == lanes.c.store, events.c.pixel == lanes.c.pixel, events.c.state == "due")

@@ -51,7 +51,7 @@ WORKERS = 2  # for a lane with a backlog
 SLOW_LANES_AT_ONCE = 16
 SLOW = 3.0  # seconds; TikTok usually responds in less than one
 TIME_SLICE = 30.0  # seconds after which a lane with a backlog returns its thread to the pool
-RETRY_WINDOW = 24 * 3600.0  # seconds after the first attempt
+RETRY_WINDOW = 24 * 3600.0  # seconds after the first attempt, or after the end of a later suspension
 SAME_REJECTIONS = 10  # equal rejections, without an accepted event, after which the configuration is at fault
 PAUSES = (5.0, 600.0)  # seconds: first and longest pause between attempts, and between probes of a suspended lane
 CLOCK_CHECK_INTERVAL = 60.0  # seconds between searches for due times written by a clock that had jumped
@@ -69,6 +69,8 @@ class _Work:
     store: Store
     pixel: Pixel
     probing: bool  # the lane is suspended; one event is sent to test whether TikTok accepts events again
+    resumed_at: float = float("-inf")  # end of the lane's last suspension, in Unix seconds
+    new_token: bool = False  # the access token is not the one that was denied
     proven: bool = False  # TikTok has accepted an event, so the configuration is not at fault
     lease_ends: float = 0.0  # end of the current lease, by `elapsed`
 
@@ -126,11 +128,11 @@ class Relay:
                     if not ready:
                         self._outbox.add_lanes(self._lanes)
                         ready = True
-                    if time.monotonic() - heartbeat_at >= HEARTBEAT:
+                    if self._elapsed() - heartbeat_at >= HEARTBEAT:
                         self._outbox.heartbeat(self.name, self._clock())
-                        heartbeat_at = time.monotonic()
-                    for lane, mode in self._open_lanes():
-                        (slow if lane in self._slow else fast).submit(self._drain, lane, mode)
+                        heartbeat_at = self._elapsed()
+                    for work in self._assign_workers():
+                        (slow if work.lane in self._slow else fast).submit(self._drain, work)
                 except CannotStore as error:
                     log.error("the database is not available: %s", error)
                     stop.wait(1.0)
@@ -143,12 +145,12 @@ class Relay:
     def step(self) -> int:
         """Drain the lanes that are open now once, in this thread; return the number of events leased."""
         self._outbox.add_lanes(self._lanes)
-        return sum(self._drain(lane, mode) for lane, mode in self._open_lanes())
+        return sum(self._drain(work) for work in self._assign_workers())
 
     # --- which lanes ----------------------------------------------------------------------------------------
 
-    def _open_lanes(self) -> Iterator[tuple[Lane, LaneMode]]:
-        """Yield the lanes with due events that can take another worker, and count the worker as started."""
+    def _assign_workers(self) -> Iterator[_Work]:
+        """Reserve a worker for each lane with due events that can take another one; yield its work."""
         now = self._clock()
         if self._elapsed() - self._clock_checked_at >= CLOCK_CHECK_INTERVAL:
             self._clock_checked_at = self._elapsed()
@@ -162,7 +164,7 @@ class Relay:
                 if self._workers[state.lane] >= wanted or self._is_paused(state.lane):
                     continue
                 self._workers[state.lane] += 1
-            yield state.lane, mode
+            yield self._work(state, mode)
 
     def _is_paused(self, lane: Lane) -> bool:
         return self._paused.get(lane, 0) > self._elapsed()
@@ -170,20 +172,25 @@ class Relay:
     def _mode(self, state: LaneState, now: float) -> LaneMode:
         if state.suspended_until is None:
             return "open"
-        if state.suspended_token != fingerprint(self._lanes[state.lane][1].access_token):
-            log.info(
-                "the access token has changed; trying the new one",
-                extra={"store": state.lane.store, "pixel": state.lane.pixel},
-            )
-            return "probe"
         # An end further ahead than a suspension can last was written by a clock that had jumped.
-        return "suspended" if now < state.suspended_until <= now + MAX_AHEAD else "probe"
+        waits = now < state.suspended_until <= now + MAX_AHEAD
+        return "suspended" if waits and not self._has_new_token(state) else "probe"
 
-    def _drain(self, lane: Lane, mode: LaneMode) -> int:
+    def _has_new_token(self, state: LaneState) -> bool:
+        return state.suspended_token != fingerprint(self._lanes[state.lane][1].access_token)
+
+    def _work(self, state: LaneState, mode: LaneMode) -> _Work:
+        work = _Work(state.lane, *self._lanes[state.lane], probing=mode == "probe")
+        work.new_token = work.probing and self._has_new_token(state)
+        if state.resumed_at is not None:
+            work.resumed_at = state.resumed_at
+        return work
+
+    def _drain(self, work: _Work) -> int:
         """Send the due events of a lane for at most one time slice; return the number of events leased."""
         taken = 0
         begun = self._elapsed()
-        work = _Work(lane, *self._lanes[lane], probing=mode == "probe")
+        lane = work.lane
         try:
             while not self._stop.is_set() and not self._is_paused(lane) and self._elapsed() - begun < TIME_SLICE:
                 work.lease_ends = self._elapsed() + LEASE
@@ -192,6 +199,12 @@ class Relay:
                 taken += len(claimed)
                 with self._lock:
                     _set_membership(self._backlogs, lane, len(claimed) == BACKLOG)
+                if claimed and work.new_token:
+                    work.new_token = False
+                    log.info(
+                        "the access token has changed; trying the new one",
+                        extra={"store": lane.store, "pixel": lane.pixel},
+                    )
                 if not claimed or not self._deliver(work, claimed):
                     break
         except CannotStore as error:
@@ -208,7 +221,7 @@ class Relay:
 
     # --- one lease ------------------------------------------------------------------------------------------
 
-    def _deliver(self, work: "_Work", claimed: list[LeasedEvent]) -> bool:
+    def _deliver(self, work: _Work, claimed: list[LeasedEvent]) -> bool:
         """Send and settle leased events; return False if the lane must pause."""
         lease_until = claimed[0].lease_until
         begun = lease_until - LEASE
@@ -225,12 +238,12 @@ class Relay:
             answers = self._send(work, batch)
             keep_going = self._update_lane(work, answers)
             for group, outcome in answers:
-                results += self._settlements(group, outcome, begun)
+                results += self._settlements(work, group, outcome, begun)
         tally = SettlementStats(work.lane.store, work.lane.pixel, claimed, results, self._clock())
         self._outbox.settle(self.name, lease_until, results, tally.write)
         return keep_going
 
-    def _send(self, work: "_Work", batch: Batch) -> list[Answer]:
+    def _send(self, work: _Work, batch: Batch) -> list[Answer]:
         """Send a batch; if TikTok rejects it, isolate the events at fault and send the others.
 
         If TikTok rejects all events for the same reason, and has not just accepted others of this lane, the
@@ -252,7 +265,7 @@ class Relay:
         """Return whether the lane was suspended for the same reason."""
         return without_numbers(self._outbox.lane(lane).reason) == without_numbers(rejection_text(outcome))
 
-    def _request(self, work: "_Work", part: list[LeasedEvent]) -> Outcome:
+    def _request(self, work: _Work, part: list[LeasedEvent]) -> Outcome:
         """Send one request as soon as the rate limit of its token allows."""
         if (seconds := self._rate_limit.reserve(work.pixel.access_token)) > 0:
             self._wait(self._stop, seconds)
@@ -264,7 +277,7 @@ class Relay:
         self._log(work.lane, part, outcome, took)
         return outcome
 
-    def _update_lane(self, work: "_Work", answers: Sequence[Answer]) -> bool:
+    def _update_lane(self, work: _Work, answers: Sequence[Answer]) -> bool:
         """Suspend, resume or pause the lane according to the outcomes; return False if it must pause."""
         now = self._clock()
         denied = next((outcome for _, outcome in answers if outcome.verdict == "denied"), None)
@@ -273,8 +286,8 @@ class Relay:
             self._pause_lanes(work, POLL, whole_token=False)
             return False
         if work.probing and any(outcome.verdict in ("accepted", "rejected") for _, outcome in answers):
-            self._outbox.open(work.lane)
-            work.probing = False
+            self._outbox.resume(work.lane, now)
+            work.probing, work.resumed_at = False, now
             log.info(
                 "TikTok accepts this store's token or pixel again",
                 extra={"store": work.store.name, "pixel": work.pixel.code},
@@ -287,7 +300,7 @@ class Relay:
             return False
         return True
 
-    def _pause_lanes(self, work: "_Work", seconds: float, whole_token: bool) -> None:
+    def _pause_lanes(self, work: _Work, seconds: float, whole_token: bool) -> None:
         """Pause the lane, or all lanes of its token (`whole_token`), for at least this many seconds."""
         token, until = work.pixel.access_token, self._elapsed() + seconds
         with self._lock:
@@ -305,7 +318,7 @@ class Relay:
 
     # --- the settlement of an event -------------------------------------------------------------------------
 
-    def _settlements(self, group: list[LeasedEvent], outcome: Outcome, begun: float) -> Iterator[Settlement]:
+    def _settlements(self, work: _Work, group: Batch, outcome: Outcome, begun: float) -> Iterator[Settlement]:
         now = self._clock()
         for item in group:
             match outcome.verdict:
@@ -316,7 +329,7 @@ class Relay:
                 case "denied":
                     sent_at = self._sent_at(item, outcome, begun)
                     yield due_again(item, now, sent_at, outcome.code, outcome.message, counts=False)
-                case "retry" if now - item.tried_at > RETRY_WINDOW:
+                case "retry" if not work.probing and now - max(item.tried_at, work.resumed_at) > RETRY_WINDOW:
                     message = f"not accepted within 24 hours; last response: {outcome.message}"
                     yield settled(item, "expired", now, outcome.code, message, outcome.request_id)
                 case "retry":
@@ -352,7 +365,7 @@ class Relay:
         first, longest = PAUSES
         return min(first * 2.0 ** min(attempts - 1, 20), longest) * self._rng.uniform(0.5, 1.0)
 
-    def _may_send(self, work: "_Work") -> bool:
+    def _may_send(self, work: _Work) -> bool:
         """Return whether a request started now ends before the lease does, and the process is not stopping."""
         return not self._stop.is_set() and work.lease_ends - self._elapsed() > LONGEST_REQUEST
 

@@ -166,7 +166,7 @@ lanes = Table(
     metadata,
     Column("store", StorableText, primary_key=True),
     Column("pixel", StorableText, primary_key=True),
-    Column("denied_until", Double),  # no event before; then one as a probe
+    Column("denied_until", Double),  # no event before, then one as a probe; after the suspension, the time of its end
     Column("denied_since", Double),
     Column("denied_token", StorableText),  # fingerprint of the token that was refused
     Column("denials", Integer, nullable=False),

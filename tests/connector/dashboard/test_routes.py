@@ -215,7 +215,7 @@ class TestPages:
             "is parked",
         ):
             assert words in inside.get("/?store=acme").text
-        site.outbox.open(ACME)
+        site.outbox.resume(ACME, time.time())
         with site.engine.begin() as connection:
             connection.execute(sa.update(events).values(state="accepted"))
             connection.execute(sa.delete(parked))

@@ -70,7 +70,7 @@ def test_a_refused_pixel_is_a_problem_until_it_opens(bench: Bench) -> None:
     )
     assert "(40105 no permission)" in found[1]
     assert PIXEL.access_token not in found[1]
-    bench.outbox.open(LANE)
+    bench.outbox.resume(LANE, NOW + DAY)
     assert f"denied:acme:{PIXEL.code}" not in bench.found(NOW + DAY)
 
 

@@ -72,7 +72,7 @@ def test_two_relays_tell_once(bench: Bench) -> None:
             bench.outbox.heartbeat("one", bench.now)
             watcher.round()
         bench.now += 60
-    bench.outbox.open(LANE)
+    bench.outbox.resume(LANE, bench.now)
     with bench.engine.begin() as connection:
         connection.execute(sa.text("DELETE FROM events"))
     for _ in range(15):

@@ -220,7 +220,7 @@ class TestLanes:
             LANE: 2,
             Lane("idle", "C"): 0,
         }
-        outbox.open(LANE)
+        outbox.resume(LANE, NOW + 25)
         (state,) = outbox.lanes_due(NOW + 30)
         assert (state.suspended_until, state.suspended_since, state.suspended_token) == (None, None, "")
         assert (state.refusals, state.reason) == (0, "")

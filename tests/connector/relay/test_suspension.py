@@ -69,6 +69,21 @@ class TestDenied:
         assert both.states() == {"accepted": 30}
         assert [len(request) for request in both.requests] == [30, 1, 29]
 
+    def test_another_token_is_logged_once_when_it_is_tried(
+        self, world: World, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Not at each look at the lane, such as while another worker has it or the lane pauses."""
+        world.put(1, 2)
+        world.script = always(lambda: coded(40105), lambda: coded(40100))
+        world.step()
+        world.start(shop(token="token-new"))
+        with caplog.at_level(logging.INFO):
+            world.step(1)
+            for _ in range(10):
+                world.step(0.01)
+        assert len([record for record in caplog.records if "token has changed" in record.getMessage()]) == 1
+        assert [len(request) for request in world.requests] == [2, 1]
+
     def test_another_wrong_token_waits_as_well(self, world: World) -> None:
         """Asked once, then refused under its own fingerprint."""
         world.put(1, 2)
@@ -113,6 +128,31 @@ class TestDenied:
         assert world.row().state == "due"
         world.step(HOUR)
         assert world.row().state == "accepted"
+
+    def test_the_24_hours_begin_anew_after_a_suspension(self, both: World) -> None:
+        """Also for events that were tried before it and not probed during it."""
+        both.put(1, 2, 3)
+        both.script = always(lambda: coded(40100))
+        both.step()
+        both.script = always(lambda: coded(40105))
+        for _ in range(26):
+            both.step(HOUR)
+        both.script = always(lambda: coded(0, "OK"), lambda: coded(40100))
+        both.step(HOUR)
+        both.put(9)
+        both.step(HOUR)
+        assert "expired" not in both.states()
+        both.step(25 * HOUR)
+        assert {row.state for row in both.rows().values()} <= {"accepted", "expired"}
+
+    def test_a_retry_while_suspended_expires_nothing(self, world: World) -> None:
+        """A throttled probe says nothing about the event."""
+        world.put(1)
+        world.script = always(lambda: coded(40100), lambda: coded(40105), lambda: coded(40100))
+        world.step()
+        world.step(HOUR)
+        world.step(25 * HOUR)
+        assert world.row().state == "due"
 
     def test_waits_until_the_age_limit(self, world: World) -> None:
         """Then expired, visibly."""
