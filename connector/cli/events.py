@@ -172,7 +172,7 @@ def _replay_events(config: "Config", choice: "EventFilter", dry_run: bool, force
 
     queries = database(open_queries)
     plan = database(lambda: plan_replay(config, queries, choice, force))
-    for reason, number in sorted(plan.refused.items()):
+    for reason, number in sorted(plan.left_out.items()):
         click.echo(f"{number} not replayed: {reason}")
     if plan.forced:
         copies = "it, it counts" if len(plan.forced) == 1 else "them, they count"
@@ -183,7 +183,7 @@ def _replay_events(config: "Config", choice: "EventFilter", dry_run: bool, force
             replayed = database(lambda: replay_events(queries, plan, tick))
     due = ("event would be", "events would be") if dry_run else ("event is", "events are")
     click.echo(f"{how_many(replayed, *due)} due again")
-    if plan.refused and not replayed:
+    if plan.left_out and not replayed:
         sys.exit(1)
 
 

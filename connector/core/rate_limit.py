@@ -10,7 +10,7 @@ BURST = 50.0
 REMEMBERED = 10_000  # keys, about 2 MB; a forgotten key starts again with a full burst
 
 
-class TokenBuckets:
+class RateLimiter:
     """Token buckets by key. `elapsed` returns monotonic seconds. Safe to share between threads."""
 
     def __init__(

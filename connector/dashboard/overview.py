@@ -16,9 +16,8 @@ from connector.dashboard.labels import HEALTH, WORST
 from connector.monitoring.event_stats import EventStats, Statistic, amount, match_key_counts, median
 from connector.monitoring.problems import ProblemFinder, alive, current_problems
 from connector.monitoring.webhook_stats import WebhookStats
-from connector.outbox.lanes import Lane, LaneState
+from connector.outbox.lanes import Lane, LaneState, fingerprint
 from connector.outbox.queries import LaneQueue, OpenProblem, OutboxQueries
-from connector.relay.relay import fingerprint
 from connector.storage.database import Database
 
 MAX_COUNTED = 10_000  # events of a lane that are counted; the page shows "10,000 or more"

@@ -44,8 +44,8 @@ def _replay_events(config: Config, queries: OutboxQueries, choice: EventFilter) 
     plan = plan_replay(config, queries, choice, force=False, most=MAX_EVENTS)
     replayed = replay_events(queries, plan)
     sentences = [f"{how_many(replayed, 'event is', 'events are')} due again."]
-    sentences += [f"{number} not replayed: {reason}." for reason, number in plan.refused.most_common(5)]
-    if replayed + plan.refused.total() == MAX_EVENTS:
+    sentences += [f"{number} not replayed: {reason}." for reason, number in plan.left_out.most_common(5)]
+    if replayed + plan.left_out.total() == MAX_EVENTS:
         sentences.append(f"One request handles {MAX_EVENTS} events; press again for the rest.")
     return " ".join(sentences)
 

@@ -28,8 +28,8 @@ START_GRACE = timedelta(minutes=15)
 NO_TOPIC = "(none)"  # counted if a webhook has no topic or, with a wrong signature, can claim any
 
 DATA_REQUEST_MESSAGES = {
-    "erase_person": "erasure of a shopper requested; it is done within a minute (demand {0})",
-    "erase_store": "erasure of this store requested; it is done within a minute (demand {0})",
+    "erase_person": "erasure of a shopper requested; it is done within a minute (data request {0})",
+    "erase_store": "erasure of this store requested; it is done within a minute (data request {0})",
     "export": "a shopper requests a copy of their data: run `connector events export --demand {0}`",
     "uninstalled": "the shop has uninstalled the app; queued events are still sent",
 }
@@ -126,7 +126,7 @@ class Intake:
         if webhook.topic not in platform.event_topics and webhook.topic not in platform.recorded_topics:
             self._counters.add(store.name, self._counters.bounded_topic(webhook.topic[:100]) or NO_TOPIC, "ignored")
             return Handled("ignored")
-        with self._outbox.expecting():
+        with self._outbox.announce_write():
             go_live = self._go_live(store)
             try:
                 examination = examine(webhook, platform, store, self._clock(), go_live)

@@ -30,7 +30,7 @@ class ReplayPlan:
 
     ready: list[int] = field(default_factory=list)
     forced: list[int] = field(default_factory=list)
-    refused: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
 
     @property
     def total(self) -> int:
@@ -48,7 +48,7 @@ def plan_replay(
         if reason == PAST_DEDUPLICATION and force:
             plan.forced.append(row.id)
         elif reason:
-            plan.refused[reason] += 1
+            plan.left_out[reason] += 1
         else:
             plan.ready.append(row.id)
     return plan

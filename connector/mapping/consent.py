@@ -35,7 +35,7 @@ class BeaconWait(Struct, frozen=True):
     written; None if the shop does not say.
     """
 
-    token: str
+    checkout_token: str
     seconds: float
     consent: ConsentAnswer
     home_page: str
@@ -73,7 +73,7 @@ def beacon_wait(event: Event, store: Store) -> BeaconWait | None:
     if hold is None:
         return None
     return BeaconWait(
-        token=event.ids["checkout_token"],
+        checkout_token=event.ids["checkout_token"],
         seconds=hold.total_seconds(),
         consent=consent_answer(event, store),
         home_page=home_page(store),

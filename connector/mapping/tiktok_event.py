@@ -38,9 +38,9 @@ class OutboundEvent(Struct, frozen=True):
     occurred_at: datetime
     object_key: str
     payload: bytes
-    email: str = ""
-    phone: str = ""
-    external_id: str = ""
+    email_hash: str = ""
+    phone_hash: str = ""
+    external_id_hash: str = ""
     notes: tuple[str, ...] = ()
     beacon_wait: BeaconWait | None = None
     more_hashes: tuple[str, ...] = ()  # of the e-mails and phones after the first
@@ -102,9 +102,9 @@ def _outbound_events(
                 occurred_at=occurred_at,
                 object_key=object_key(event.milestone, event.ids),
                 payload=_ENCODER.encode(head | details.fields),
-                email=_first(details.user.get("email")),
-                phone=_first(details.user.get("phone")),
-                external_id=_first(details.user.get("external_id")),
+                email_hash=_first(details.user.get("email")),
+                phone_hash=_first(details.user.get("phone")),
+                external_id_hash=_first(details.user.get("external_id")),
                 notes=details.notes,
                 beacon_wait=waiting,
                 more_hashes=_others(details.user.get("email")) + _others(details.user.get("phone")),

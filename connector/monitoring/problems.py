@@ -193,7 +193,9 @@ class ProblemFinder:
                 )
             else:
                 since = utc_minute(row.asked_at)
-                sentence = f"the erasure requested on {since} (demand {row.id}) is not done; look in the relay's log"
+                sentence = (
+                    f"the erasure requested on {since} (data request {row.id}) is not done; look in the relay's log"
+                )
             kind = row.what if row.what in KINDS else "erasing"
             yield Problem(f"{kind}:{row.store}:{row.id}", f"store {row.store}: {sentence}")
 

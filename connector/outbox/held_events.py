@@ -1,6 +1,7 @@
-"""Expiry of held events: an event that still lacks consent, or anything to match on, is skipped when its wait ends.
+"""Expiry of holds: a held event whose wait is over becomes due if it can now be sent, and is skipped otherwise.
 
-Its payload is erased with the hashes of the person, and the ledger records the reason. Any number of processes can run
+A skipped event still lacks consent, or anything to match on. Its payload is erased with the hashes of the person, and
+the ledger records the reason. Any number of processes can run
 this; they take turns.
 """
 
@@ -20,7 +21,7 @@ from connector.storage.database import Database
 from connector.storage.periodic import run_periodically
 from connector.storage.tables import events, ledger
 
-log = logging.getLogger("connector.outbox.held_events")
+log = logging.getLogger(__name__)
 
 EVERY = 1.0  # seconds between two runs
 SELDOM = 60.0  # seconds; if no store expects signals: events can still wait from before a change of settings
@@ -31,14 +32,14 @@ ADVISORY_LOCK = 7_316_920_115  # any number that no other application uses
 _HELD = sa.text("events.state = 'held'")
 
 
-class HeldEvents:
-    """Ends the waits of held events. Times are Unix seconds. Raises CannotStore."""
+class HoldExpiry:
+    """Settles holds that are over: due if now sendable, else skipped. Times are Unix seconds. Raises CannotStore."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def end(self, now: float) -> int:
-        """End the waits that are over; return the number of events, at most BATCH. Costs one index look-up if none."""
+        """Settle the holds that are over; return their number, at most BATCH. Costs one index look-up if none is."""
         over = sa.or_(events.c.due_at <= now, events.c.due_at > now + TOO_FAR)
         with self._database.read() as connection:
             if connection.execute(sa.select(events.c.id).where(_HELD, over).limit(1)).first() is None:
@@ -61,7 +62,7 @@ class HeldEvents:
         return len(rows)
 
     def _end_waits(self, connection: Connection, rows: Sequence[sa.Row[Any]], now: float) -> Counter[tuple[str, str]]:
-        """End the waits of `rows`; return the numbers of skipped events by store and reason."""
+        """Settle the holds of `rows`; return the numbers of skipped events by store and reason."""
         ids_by_reason: dict[str, list[int]] = defaultdict(list)
         ledger_reasons: dict[tuple[str, str], list[str]] = defaultdict(list)
         skipped: Counter[tuple[str, str]] = Counter()
@@ -74,7 +75,7 @@ class HeldEvents:
         erased = dict.fromkeys(("payload", "email", "phone", "external_id"))
         for reason, ids in ids_by_reason.items():
             ended = {"state": "skipped", "settled_at": now, "message": reason, **erased}
-            # No reason: an update of the connector may have relaxed a rule.
+            # No reason: a newer version may have fewer conditions.
             values = ended if reason else {"state": "due", "due_at": now}
             connection.execute(sa.update(events).where(events.c.id.in_(ids)).values(values))
             delete_hashes(connection, ids)
@@ -98,7 +99,7 @@ class HeldEvents:
 class HeldEventsJob:
     """Ends expired waits every `interval` seconds. `clock` returns Unix seconds."""
 
-    def __init__(self, held: HeldEvents, interval: float = EVERY, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, held: HoldExpiry, interval: float = EVERY, clock: Callable[[], float] = time.time) -> None:
         self._held = held
         self._interval = interval
         self._clock = clock

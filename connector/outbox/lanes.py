@@ -1,5 +1,6 @@
 """Lanes: the queue of one store and pixel, and its suspension while TikTok refuses the access token."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +28,7 @@ class LaneState:
     suspended_until: float | None = None
     suspended_since: float | None = None
     suspended_token: str = ""
-    refusals: int = 0
+    denials: int = 0
     reason: str = ""
     resumed_at: float | None = None
 
@@ -43,3 +44,8 @@ def lane_state(row: sa.Row[Any]) -> LaneState:
 def is_lane(lane: Lane) -> tuple[sa.ColumnElement[bool], ...]:
     """Return the conditions that choose a lane's row."""
     return lanes.c.store == lane.store, lanes.c.pixel == lane.pixel
+
+
+def fingerprint(token: str) -> str:
+    """Return the first 16 hex digits of a token's SHA-256, enough to detect a changed token."""
+    return hashlib.sha256(token.encode(errors="backslashreplace")).hexdigest()[:16]

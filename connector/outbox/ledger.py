@@ -78,7 +78,7 @@ class Ledger:
 
     def note(self, connection: Connection, decisions: Sequence[Decision], new: Sequence[int]) -> None:
         """Write a line or a count for each decision; `new` is the number of its new events."""
-        pairs = [*zip(decisions, self._nothing_new(connection, decisions, new), strict=True)]
+        pairs = [*zip(decisions, self._repeats(connection, decisions, new), strict=True)]
         known = [decision for decision, is_known in pairs if is_known]
         self.count(connection, Counter((d.store, d.topic, "duplicate", hour_at(d.received_at)) for d in known))
         self._update_parked_lines(connection, known)
@@ -91,18 +91,18 @@ class Ledger:
         if once:
             self._new_lines.run(connection, [_line(once[body]) for body in sorted(once)])
 
-    def count(self, connection: Connection, numbers: Mapping[tuple[str, str, str, int], int]) -> None:
+    def count(self, connection: Connection, counts: Mapping[tuple[str, str, str, int], int]) -> None:
         """Add to the counters, by (store, topic, what, hour)."""
         names = ("store", "topic", "what", "hour")
-        if numbers:
+        if counts:
             # Always in the same order, or two transactions could deadlock.
-            rows = [dict(zip(names, key, strict=True), count=number) for key, number in sorted(numbers.items())]
+            rows = [dict(zip(names, key, strict=True), count=number) for key, number in sorted(counts.items())]
             connection.execute(self._add_to_counter, rows)
 
-    def _nothing_new(self, connection: Connection, decisions: Sequence[Decision], new: Sequence[int]) -> Sequence[bool]:
-        """Return for each decision True if the outbox and the ledger know its content already.
+    def _repeats(self, connection: Connection, decisions: Sequence[Decision], new: Sequence[int]) -> Sequence[bool]:
+        """Return for each decision whether it repeats what the ledger already says.
 
-        If an order was sent and is then cancelled, the reason not to send it now is not worth a line.
+        A skip of an order that was sent counts as a repeat.
         """
         skipped = [(d.store, storable(d.object_key)) for d in decisions if d.object_key and not d.events]
         values = _distinct_values(("store", "object_key"), skipped)

@@ -1,6 +1,7 @@
 """The outbox: events that wait to be sent to TikTok, from intake to the relay.
 
-Every method is one transaction. Times are Unix seconds. Raises CannotStore when the database does not answer in time.
+Every method is one transaction, except that `record` can join that of other webhooks. Times are Unix seconds. Raises
+CannotStore when the database does not answer in time.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from connector.outbox.identity_hashes import store_hashes
 from connector.outbox.lanes import Lane, LaneState, is_lane, lane_state
 from connector.outbox.ledger import Decision, Ledger
 from connector.outbox.settlement import LeasedEvent, Settlement, settlement_parameters, settlement_update
-from connector.signals.matching import HeldEvent, SignalMatcher
+from connector.signals.matching import SignalMatcher, WaitingEvent
 from connector.storage.bulk_insert import BulkInsert
 from connector.storage.database import CannotStore, Database, caused_by_one_row
 from connector.storage.group_commit import GroupCommit, WaitTimeout
@@ -43,7 +44,7 @@ _ROW = (
     "store", "pixel", "event", "event_id", "object_key", "test_code", "state", "due_at", "attempts", "occurred_at",
     "created_at", "payload", "email", "phone", "external_id",
 )  # fmt: skip
-_LEASED = LeasedEvent.__struct_fields__
+_LEASED = [events.c["sent_at" if name == "maybe_sent_at" else name] for name in LeasedEvent.__struct_fields__]
 _NewRow = tuple[int, dict[str, Any]]  # the index of an event's decision, and its row
 
 
@@ -55,7 +56,7 @@ class Outbox:
         self.group_commit: GroupCommit[Decision, int] = GroupCommit(
             self.record_all, database.timeout, caused_by_one_row
         )
-        self.expecting = self.group_commit.expecting
+        self.announce_write = self.group_commit.announce_write
         self._matcher = SignalMatcher(database)
         ending = f"ON CONFLICT DO NOTHING RETURNING {', '.join(column.name for column in _KEY)}"
         self._new_events = BulkInsert(events, _ROW, ending, database.engine.dialect)
@@ -77,20 +78,20 @@ class Outbox:
     def record_all(self, decisions: Sequence[Decision]) -> list[int]:
         """Store several webhooks' decisions in one transaction; return the number of new events of each."""
         rows: list[_NewRow] = []
-        held: list[HeldEvent] = []
+        waiting: list[WaitingEvent] = []
         more_hashes: list[tuple[str, str, str]] = []
         for number, decision in enumerate(decisions):
             for event in decision.events:
                 row = _row(event, decision)
                 if event.beacon_wait:
-                    held.append(HeldEvent(number, row, event.beacon_wait))
+                    waiting.append(WaitingEvent(number, row, event.beacon_wait))
                 else:
                     rows.append((number, row))
                 more_hashes += [(decision.store, event.object_key, digest) for digest in event.more_hashes]
         new = [0] * len(decisions)
         with self.database.write() as connection:
-            if held:
-                for number, added in self._matcher.admit(connection, held).items():
+            if waiting:
+                for number, added in self._matcher.store_waiting(connection, waiting).items():
                     new[number] += added
             if rows:
                 for number in self._insert_events(connection, rows):
@@ -125,10 +126,10 @@ class Outbox:
         with self.database.write() as connection:
             connection.execute(sa.delete(parked).where(parked.c.id == item.id))
 
-    def count(self, tallies: Mapping[tuple[str, str, str, int], int]) -> None:
+    def count(self, counts: Mapping[tuple[str, str, str, int], int]) -> None:
         """Add to the counters, by (store, topic, what, hour)."""
         with self.database.write() as connection:
-            self._ledger.count(connection, tallies)
+            self._ledger.count(connection, counts)
 
     def ping(self) -> None:
         """Raise CannotStore unless a write would succeed: takes the write lock, writes, and rolls back."""
@@ -163,8 +164,8 @@ class Outbox:
     def claim(self, lane: Lane, limit: int, owner: str, now: float, lease: float) -> list[LeasedEvent]:
         """Lease up to `limit` due events of a lane to `owner` for `lease` seconds, the longest due first.
 
-        From now on an event may have reached TikTok, so the time of its first possible delivery is stored. No written
-        column is in an index, so PostgreSQL updates no index.
+        An event may reach TikTok from now on, so `sent_at` is set here, before the request. None of the written columns
+        is indexed, so PostgreSQL updates the row in place.
         https://www.postgresql.org/docs/current/storage-hot.html
         """
         in_lane = (events.c.store == lane.store, events.c.pixel == lane.pixel, events.c.state == "due")
@@ -185,7 +186,7 @@ class Outbox:
                     for name in ("tried_at", "sent_at")
                 },
             )
-            .returning(*(events.c[name] for name in _LEASED))
+            .returning(*_LEASED)
         )
         with self.database.write() as connection:
             rows = connection.execute(update).all()
@@ -196,12 +197,12 @@ class Outbox:
         owner: str,
         lease_until: float,
         settlements: Sequence[Settlement],
-        count: Callable[[Connection, Sequence[int]], None] = lambda _connection, _rows: None,
+        in_same_transaction: Callable[[Connection, Sequence[int]], None] = lambda _connection, _rows: None,
     ) -> int:
         """Write the results of leased events; return the number of rows still leased to `owner`.
 
-        A row whose lease has expired and that another relay has leased is left alone. `count` is called with the
-        written rows, in the same transaction.
+        A row whose lease has expired and that another relay has leased is left alone. `in_same_transaction` is
+        called with the ids of the written rows.
         """
         if not settlements:
             return 0
@@ -210,7 +211,7 @@ class Outbox:
         with self.database.write() as connection:
             for parameters in settlement_parameters(settlements):
                 written += connection.execute(update, parameters).scalars()
-            count(connection, written)
+            in_same_transaction(connection, written)
         return len(written)
 
     def correct_clock_jumps(self, now: float, bound: float) -> int:
@@ -286,9 +287,9 @@ def _row(event: OutboundEvent, decision: Decision) -> dict[str, Any]:
         "occurred_at": event.occurred_at.timestamp(),
         "created_at": decision.received_at,
         "payload": event.payload,
-        "email": bytes.fromhex(event.email) or None,
-        "phone": bytes.fromhex(event.phone) or None,
-        "external_id": bytes.fromhex(event.external_id) or None,
+        "email": bytes.fromhex(event.email_hash) or None,
+        "phone": bytes.fromhex(event.phone_hash) or None,
+        "external_id": bytes.fromhex(event.external_id_hash) or None,
     }
 
 
@@ -313,5 +314,5 @@ def unleased(now: float) -> sa.ColumnElement[bool]:
 
 
 def _corrected(column: sa.Column[Any], bound: float) -> sa.ColumnElement[Any]:
-    """Return the column's time, or the event's creation, the earliest possible time, if it is beyond `bound`."""
+    """Return the column's time. A time beyond `bound` comes from a wrong clock: `created_at` replaces it."""
     return sa.case((column > bound, events.c.created_at), else_=column)

@@ -275,7 +275,7 @@ class OutboxQueries:
         with self._database.read() as connection:
             return {name: int(connection.execute(_count_parked(name, most)).scalar() or 0) for name in names}
 
-    def denied(self) -> int:
+    def suspended_lanes(self) -> int:
         """Return the number of suspended lanes."""
         query = sa.select(sa.func.count()).select_from(lanes).where(lanes.c.denied_since.is_not(None))
         with self._database.read() as connection:

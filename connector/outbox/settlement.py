@@ -5,7 +5,6 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 from msgspec import Struct
-from msgspec.structs import astuple
 
 from connector.storage.tables import events
 
@@ -14,7 +13,10 @@ STATES: tuple[State, ...] = ("held", "due", "accepted", "rejected", "expired", "
 
 
 class LeasedEvent(Struct, frozen=True):
-    """An event leased to one relay until `lease_until`. Times are Unix seconds."""
+    """An event leased to one relay until `lease_until`. Times are Unix seconds.
+
+    `maybe_sent_at` (the column `sent_at`) is the first moment at which it may have reached TikTok.
+    """
 
     id: int
     event: str
@@ -23,7 +25,7 @@ class LeasedEvent(Struct, frozen=True):
     payload: bytes
     attempts: int
     tried_at: float
-    sent_at: float
+    maybe_sent_at: float
     occurred_at: float
     lease_until: float
 
@@ -35,14 +37,14 @@ class LeasedEvent(Struct, frozen=True):
 class Settlement(Struct, frozen=True):
     """The new state of one leased event, by its row id. Times are Unix seconds.
 
-    `sent_at` is None if TikTok certainly did not receive the event. An attempt with `counts` False is taken back: the
-    event was not sent, or the lane is at fault.
+    `maybe_sent_at` is None if TikTok certainly did not receive the event. An attempt with `counts` False is taken back:
+    the event was not sent, or the lane is at fault.
     """
 
     row: int
     state: State
     due_at: float
-    sent_at: float | None
+    maybe_sent_at: float | None
     settled_at: float | None = None
     code: int | None = None
     message: str = ""
@@ -59,14 +61,14 @@ def settled(
     event: LeasedEvent, state: State, now: float, code: int | None, message: str, request_id: str
 ) -> Settlement:
     """Settle an event for good."""
-    return Settlement(event.id, state, now, event.sent_at, now, code, message, request_id)
+    return Settlement(event.id, state, now, event.maybe_sent_at, now, code, message, request_id)
 
 
 def due_again(
-    event: LeasedEvent, due_at: float, sent_at: float | None, code: int | None, message: str, counts: bool = True
+    event: LeasedEvent, due_at: float, maybe_sent_at: float | None, code: int | None, message: str, counts: bool = True
 ) -> Settlement:
     """Make an event due for another attempt at `due_at`."""
-    return Settlement(event.id, "due", due_at, sent_at, None, code, message, "", counts)
+    return Settlement(event.id, "due", due_at, maybe_sent_at, None, code, message, "", counts)
 
 
 def settlement_update(owner: str, lease_until: float) -> sa.Executable:
@@ -102,14 +104,14 @@ def settlement_parameters(settlements: Iterable[Settlement]) -> Iterator[dict[st
     """Yield the parameters of an UPDATE for each group of rows with the same result, such as those of one request."""
     groups: dict[tuple[object, ...], list[Settlement]] = {}
     for settlement in settlements:
-        groups.setdefault(astuple(settlement)[1:], []).append(settlement)
+        groups.setdefault(_result(settlement), []).append(settlement)
     for group in groups.values():
         first = group[0]
         yield {
             "rows": [settlement.row for settlement in group],
             "new_state": first.state,
             "new_due_at": first.due_at,
-            "new_sent_at": first.sent_at,
+            "new_sent_at": first.maybe_sent_at,
             "new_settled_at": first.settled_at,
             "new_code": first.code,
             "new_message": first.message or None,
@@ -117,3 +119,8 @@ def settlement_parameters(settlements: Iterable[Settlement]) -> Iterator[dict[st
             "kept": int(not first.has_answer),
             "uncounted": int(not first.counts),
         }
+
+
+def _result(settlement: Settlement) -> tuple[object, ...]:
+    """Return all fields but the row."""
+    return tuple(getattr(settlement, name) for name in Settlement.__struct_fields__ if name != "row")

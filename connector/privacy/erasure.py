@@ -171,7 +171,7 @@ class ErasureJob:
             erased = self._carry_out(request, partial(self._rest, stop))
             self._requests.finish(request.id, self._clock())
             counts = ", ".join(f"{what}: {number}" for what, number in erased.items() if number) or "no data was stored"
-            log.info("demand %s is done (%s)", request.id, counts, extra={"store": request.store})
+            log.info("data request %s is done (%s)", request.id, counts, extra={"store": request.store})
             done += 1
             stop.wait(PAUSE)
         return done

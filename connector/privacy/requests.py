@@ -1,4 +1,6 @@
-"""Data-subject requests from shops: stored with their webhook and carried out by the erasure job.
+"""Data requests from shops: stored with their webhook, in the table `demands`, and carried out by the erasure job.
+
+The option `--demand` takes the number of a data request, its id in that table.
 
 Each body counts as one request. Its SHA-256, the kind of request and the time are kept for good, so that a replayed
 body is recognised and the erasure can be proved. Times are Unix seconds. Raises CannotStore.

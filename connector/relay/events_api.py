@@ -23,7 +23,7 @@ LONGEST_REQUEST = ANSWERED_WITHIN + 10.0
 MAX_ANSWER = 256 * 1024
 MAX_MESSAGE = 2000  # characters of TikTok's message; _ECHOED takes quadratic time in the length of a word
 
-Disposition = Literal["accepted", "retry", "rejected", "denied"]
+Verdict = Literal["accepted", "retry", "rejected", "denied"]
 
 THROTTLED = frozenset({40100, 40132, 61000})
 RETRIED = frozenset({40016, 50000, 50002, 60001}) | THROTTLED
@@ -44,17 +44,17 @@ class Outcome:
 
     `verdict` "denied" means that TikTok rejects the token, the pixel or the request as a whole, not a single event.
     `definite` is False if the events may have reached TikTok although the request failed. `indexes` are the positions
-    of the events that the message names, `pause` is TikTok's Retry-After in seconds, and `throttled` says that the
-    token has exceeded its rate limit.
+    of the events that the message names; with the code PARTLY they are rejected although the verdict is "accepted".
+    `retry_after` is TikTok's Retry-After in seconds. `throttled` says that the token has exceeded its rate limit.
     """
 
-    verdict: Disposition
+    verdict: Verdict
     code: int | None = None
     message: str = ""
     request_id: str = ""
     definite: bool = True
     indexes: tuple[int, ...] = ()
-    pause: float = 0.0
+    retry_after: float = 0.0
     throttled: bool = False
 
 
@@ -106,10 +106,10 @@ def parse_response(status: int, headers: Mapping[str, str], body: bytes, sent: i
         answer = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         answer = None
-    pause = _pause(headers)
+    retry_after = _retry_after(headers)
     code = answer.get("code") if isinstance(answer, dict) else None
     if not isinstance(answer, dict) or type(code) is not int or abs(code) >= 2**31:
-        return _classify_status(status, pause)
+        return _classify_status(status, retry_after)
     message = str(answer.get("message") or "")
     verdict = _verdict(code, message)
     return Outcome(
@@ -120,12 +120,12 @@ def parse_response(status: int, headers: Mapping[str, str], body: bytes, sent: i
         # TikTok may have accepted the events before an internal error or timeout.
         definite=verdict != "retry" or code in THROTTLED,
         indexes=_indexes(message, sent) if verdict == "rejected" or code == PARTLY else (),
-        pause=pause,
+        retry_after=retry_after,
         throttled=code in THROTTLED,
     )
 
 
-def _verdict(code: int, message: str) -> Disposition:
+def _verdict(code: int, message: str) -> Verdict:
     if code in DONE or code == PARTLY:
         return "accepted"
     if code in RETRIED or 50000 <= code < 60000:
@@ -135,7 +135,7 @@ def _verdict(code: int, message: str) -> Disposition:
     return "rejected"
 
 
-def _classify_status(status: int, pause: float) -> Outcome:
+def _classify_status(status: int, retry_after: float) -> Outcome:
     """Classify a response without a code (HTML, a truncated body, a redirect). The default is to retry."""
     message = f"HTTP {status} without TikTok's code"
     if status in (401, 403):
@@ -146,7 +146,7 @@ def _classify_status(status: int, pause: float) -> Outcome:
         return Outcome("denied", message=f"{message}: check EVENTS_API_URL")
     if status == 413:
         return Outcome("rejected", message=f"{message}: too large")  # the batch is then halved
-    return Outcome("retry", message=message, definite=status == 429, pause=pause, throttled=status == 429)
+    return Outcome("retry", message=message, definite=status == 429, retry_after=retry_after, throttled=status == 429)
 
 
 def _indexes(message: str, sent: int) -> tuple[int, ...]:
@@ -154,7 +154,7 @@ def _indexes(message: str, sent: int) -> tuple[int, ...]:
     return tuple(sorted(index for index in found if index < sent))
 
 
-def _pause(headers: Mapping[str, str]) -> float:
+def _retry_after(headers: Mapping[str, str]) -> float:
     """Return Retry-After in seconds, at most 600. A date is compared with the Date header, not with the local clock."""
     value = headers.get("Retry-After", "0")
     try:

@@ -15,10 +15,11 @@ def isolate(batch: Batch, send: Callable[[Batch], Outcome], may_send: Callable[[
     """Send a batch; yield each of its events exactly once, with its final outcome.
 
     A rejected batch is halved and sent again until the rejected event is alone. An event that TikTok names by its index
-    is sent alone to confirm the rejection. `may_send` is called before each request but the first.
+    is sent alone to confirm the rejection, except with code 20001, which is believed at once. `may_send` is called
+    before each request but the first.
 
-    TikTok does not document whether it keeps the valid events of a rejected batch, so a later failure of an event that
-    is sent again is never definite.
+    TikTok does not document whether it keeps the valid events of a rejected batch. Once an event was sent again, only a
+    rejection proves that TikTok does not have it.
     """
     waiting = [(batch, False)]
     while waiting:
@@ -42,7 +43,7 @@ def isolate(batch: Batch, send: Callable[[Batch], Outcome], may_send: Callable[[
             waiting += [(smaller, True) for smaller in reversed(parts) if smaller]
 
 
-def is_same_rejection(answers: Sequence[Answer]) -> bool:
+def all_rejected_alike(answers: Sequence[Answer]) -> bool:
     """Return whether all of these events were rejected with the same code and message."""
     if any(outcome.verdict != "rejected" for _, outcome in answers):
         return False

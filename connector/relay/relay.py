@@ -1,59 +1,57 @@
 """The relay leases due events, sends them in batches and settles them. Several relays can share a database.
 
 A lane is one pixel of one store. Lanes are drained in parallel, so a suspended or slow lane does not delay the others.
-A lane occupies one worker, or two while it has a backlog: one sends while the other leases and settles. A lane whose
-last response was slow gets a single worker, from a small pool of its own.
+A lane occupies one worker, or two while it has a backlog, so that one can send while the other writes. A lane whose
+last response was slow gets a single worker, from a small pool of its own, until a response is fast again.
 
-Two clocks are used: times in the database are Unix time, which can jump; pauses and the remaining lease are measured
+Two clocks are used: times in the database are Unix time, which can jump; waits and the remaining lease are measured
 with a monotonic clock.
 """
 
-import hashlib
 import logging
 import os
 import random
 import secrets
 import socket
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from threading import Event, Lock
 from typing import Literal
 
 from msgspec import structs
 
-from connector.core.rate_limit import TokenBuckets
+from connector.core.rate_limit import RateLimiter
 from connector.core.store import Pixel, Store
-from connector.core.text import how_long
+from connector.core.text import duration, how_long
 from connector.core.units import SAFE_RESEND_WINDOW
 from connector.monitoring.event_stats import SettlementStats
-from connector.outbox.lanes import Lane, LaneState
+from connector.outbox.lanes import Lane, LaneState, fingerprint
 from connector.outbox.outbox import MAX_AHEAD, Outbox
 from connector.outbox.settlement import LeasedEvent, Settlement, due_again, settled
+from connector.relay.batches import split_into_batches
 from connector.relay.events_api import LONGEST_REQUEST, EventsApi, Outcome
-from connector.relay.isolation import Answer, Batch, is_same_rejection, isolate, rejection_text, without_numbers
+from connector.relay.isolation import Answer, Batch, all_rejected_alike, isolate, rejection_text, without_numbers
 from connector.storage.database import CannotStore
 
-log = logging.getLogger("connector.relay.relay")
+log = logging.getLogger(__name__)
 
-BATCH = 100  # events per request; TikTok accepts 1,000 and recommends fewer
-BATCH_BYTES = 512 * 1024
-BACKLOG = 1000  # a claim of this many events is a backlog, sent in requests of TikTok's maximum size
-BACKLOG_BYTES = 2 * 1024 * 1024
+CLAIM_LIMIT = 1000  # events leased at once; a lane has a backlog while its claims are full
 LEASE = 120.0  # seconds; after this the events of a dead relay are due again
 POLL = 0.2
 HEARTBEAT = 10.0
-LANES_AT_ONCE = 128  # threads are started as needed
-WORKERS = 2  # for a lane with a backlog
-SLOW_LANES_AT_ONCE = 16
+WORKERS_AT_ONCE = 128  # threads are started as needed
+WORKERS_PER_BACKLOG = 2  # for a lane with a backlog
+SLOW_WORKERS_AT_ONCE = 16
 SLOW = 3.0  # seconds; TikTok usually responds in less than one
 TIME_SLICE = 30.0  # seconds after which a lane with a backlog returns its thread to the pool
 RETRY_WINDOW = 24 * 3600.0  # seconds after the first attempt, or after the end of a later suspension
 SAME_REJECTIONS = 10  # equal rejections, without an accepted event, after which the configuration is at fault
 PAUSES = (5.0, 600.0)  # seconds: first and longest pause between attempts, and between probes of a suspended lane
+LONGEST_REST = 30.0  # seconds that a lane rests after a failed request, unless Retry-After is longer
 CLOCK_CHECK_INTERVAL = 60.0  # seconds between searches for due times written by a clock that had jumped
 
 
@@ -78,7 +76,7 @@ class _Work:
 class Relay:
     """Sends due events of the configured stores.
 
-    `clock` returns Unix seconds, `elapsed` monotonic seconds; `rng` provides the jitter. `pause` waits for a number of
+    `clock` returns Unix seconds, `elapsed` monotonic seconds; `rng` provides the jitter. `wait` waits for a number of
     seconds or until the event is set.
     """
 
@@ -90,38 +88,38 @@ class Relay:
         clock: Callable[[], float] = time.time,
         rng: random.Random | None = None,
         elapsed: Callable[[], float] = time.monotonic,
-        pause: Callable[[Event, float], object] = Event.wait,
+        wait: Callable[[threading.Event, float], object] = threading.Event.wait,
     ) -> None:
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._outbox = outbox
         self._api = api
         self._clock = clock
         self._elapsed = elapsed
-        self._wait = pause
-        self._rate_limit = TokenBuckets(elapsed)
+        self._wait = wait
+        self._rate_limit = RateLimiter(elapsed)
         self._rng = rng or random.Random()  # noqa: S311 — jitter, not a secret
         self._lanes = {Lane(s.name, pixel.code): (s, pixel) for s in stores.values() for pixel in s.pixels}
         self._workers: Counter[Lane] = Counter()
         self._backlogs: set[Lane] = set()  # lanes whose last claim was full
-        self._paused: dict[Lane, float] = {}  # end of each pause, by `elapsed`
+        self._resting_until: dict[Lane, float] = {}  # by `elapsed`
         self._slow: set[Lane] = set()
         self._clock_checked_at = float("-inf")
-        self._lock = Lock()
-        self._stop = Event()
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
 
     @property
     def slow_lanes(self) -> frozenset[Lane]:
         """Return the lanes whose last response took longer than `SLOW` seconds."""
         return frozenset(self._slow)
 
-    def run(self, stop: Event) -> None:
+    def run(self, stop: threading.Event) -> None:
         """Run until `stop` is set; then finish and settle the requests in flight, and return."""
         self._stop = stop
         heartbeat_at = float("-inf")
         ready = False
         with (
-            ThreadPoolExecutor(LANES_AT_ONCE, thread_name_prefix="lane") as fast,
-            ThreadPoolExecutor(SLOW_LANES_AT_ONCE, thread_name_prefix="slow-lane") as slow,
+            ThreadPoolExecutor(WORKERS_AT_ONCE, thread_name_prefix="lane") as fast,
+            ThreadPoolExecutor(SLOW_WORKERS_AT_ONCE, thread_name_prefix="slow-lane") as slow,
         ):
             while not stop.is_set():
                 try:
@@ -160,14 +158,14 @@ class Relay:
             if state.lane not in self._lanes or (mode := self._mode(state, now)) == "suspended":
                 continue
             with self._lock:
-                wanted = WORKERS if state.lane in self._backlogs - self._slow and mode == "open" else 1
-                if self._workers[state.lane] >= wanted or self._is_paused(state.lane):
+                wanted = WORKERS_PER_BACKLOG if state.lane in self._backlogs - self._slow and mode == "open" else 1
+                if self._workers[state.lane] >= wanted or self._is_resting(state.lane):
                     continue
                 self._workers[state.lane] += 1
             yield self._work(state, mode)
 
-    def _is_paused(self, lane: Lane) -> bool:
-        return self._paused.get(lane, 0) > self._elapsed()
+    def _is_resting(self, lane: Lane) -> bool:
+        return self._resting_until.get(lane, 0) > self._elapsed()
 
     def _mode(self, state: LaneState, now: float) -> LaneMode:
         if state.suspended_until is None:
@@ -192,20 +190,20 @@ class Relay:
         begun = self._elapsed()
         lane = work.lane
         try:
-            while not self._stop.is_set() and not self._is_paused(lane) and self._elapsed() - begun < TIME_SLICE:
+            while not self._stop.is_set() and not self._is_resting(lane) and self._elapsed() - begun < TIME_SLICE:
                 work.lease_ends = self._elapsed() + LEASE
-                number = 1 if work.probing else BACKLOG
+                number = 1 if work.probing else CLAIM_LIMIT
                 claimed = self._outbox.claim(lane, number, self.name, self._clock(), LEASE)
                 taken += len(claimed)
                 with self._lock:
-                    _set_membership(self._backlogs, lane, len(claimed) == BACKLOG)
+                    _set_membership(self._backlogs, lane, len(claimed) == CLAIM_LIMIT)
                 if claimed and work.new_token:
                     work.new_token = False
                     log.info(
                         "the access token has changed; trying the new one",
                         extra={"store": lane.store, "pixel": lane.pixel},
                     )
-                if not claimed or not self._deliver(work, claimed):
+                if not claimed or not self._send_claim(work, claimed):
                     break
         except CannotStore as error:
             # Events already sent are due again when their lease ends; TikTok drops the copies by event_id.
@@ -213,7 +211,7 @@ class Relay:
         except Exception:
             log.exception("internal error while draining a lane", extra={"store": lane.store, "pixel": lane.pixel})
             with self._lock:
-                self._paused[lane] = self._elapsed() + 30
+                self._resting_until[lane] = self._elapsed() + LONGEST_REST
         finally:
             with self._lock:
                 self._workers[lane] -= 1
@@ -221,8 +219,8 @@ class Relay:
 
     # --- one lease ------------------------------------------------------------------------------------------
 
-    def _deliver(self, work: _Work, claimed: list[LeasedEvent]) -> bool:
-        """Send and settle leased events; return False if the lane must pause."""
+    def _send_claim(self, work: _Work, claimed: list[LeasedEvent]) -> bool:
+        """Send and settle leased events; return False if the lane must rest."""
         lease_until = claimed[0].lease_until
         begun = lease_until - LEASE
         results: list[Settlement] = []
@@ -231,11 +229,11 @@ class Relay:
             settled(item, "expired", self._clock(), None, late[item.id], "") for item in claimed if item.id in late
         ]
         keep_going = True
-        for batch in _batches([item for item in claimed if item.id not in late], len(claimed) >= BACKLOG):
+        for batch in split_into_batches([item for item in claimed if item.id not in late], len(claimed) >= CLAIM_LIMIT):
             if not keep_going or not self._may_send(work):
                 results += [self._unsent(item, begun) for item in batch]
                 continue
-            answers = self._send(work, batch)
+            answers = self._send_batch(work, batch)
             keep_going = self._update_lane(work, answers)
             for group, outcome in answers:
                 results += self._settlements(work, group, outcome, begun)
@@ -243,19 +241,19 @@ class Relay:
         self._outbox.settle(self.name, lease_until, results, tally.write)
         return keep_going
 
-    def _send(self, work: _Work, batch: Batch) -> list[Answer]:
+    def _send_batch(self, work: _Work, batch: Batch) -> list[Answer]:
         """Send a batch; if TikTok rejects it, isolate the events at fault and send the others.
 
         If TikTok rejects all events for the same reason, and has not just accepted others of this lane, the
         configuration is at fault: the verdict of the batch is "denied", which suspends the lane and rejects no event.
         """
         answers: list[Answer] = []
-        for group, outcome in isolate(batch, partial(self._request, work), partial(self._may_send, work)):
+        for group, outcome in isolate(batch, partial(self._post, work), partial(self._may_send, work)):
             answers.append((group, outcome))
             work.proven |= outcome.verdict == "accepted"
-            if not work.proven and len(batch) > 1 and len(answers) >= SAME_REJECTIONS and is_same_rejection(answers):
+            if not work.proven and len(batch) > 1 and len(answers) >= SAME_REJECTIONS and all_rejected_alike(answers):
                 break
-        if not work.proven and is_same_rejection(answers):
+        if not work.proven and all_rejected_alike(answers):
             rejection = answers[0][1]
             if len(batch) > 1 or (work.probing and self._suspended_for_same(work.lane, rejection)):
                 return [(batch, replace(rejection, verdict="denied"))]
@@ -265,7 +263,7 @@ class Relay:
         """Return whether the lane was suspended for the same reason."""
         return without_numbers(self._outbox.lane(lane).reason) == without_numbers(rejection_text(outcome))
 
-    def _request(self, work: _Work, part: list[LeasedEvent]) -> Outcome:
+    def _post(self, work: _Work, part: list[LeasedEvent]) -> Outcome:
         """Send one request as soon as the rate limit of its token allows."""
         if (seconds := self._rate_limit.reserve(work.pixel.access_token)) > 0:
             self._wait(self._stop, seconds)
@@ -278,12 +276,12 @@ class Relay:
         return outcome
 
     def _update_lane(self, work: _Work, answers: Sequence[Answer]) -> bool:
-        """Suspend, resume or pause the lane according to the outcomes; return False if it must pause."""
+        """Suspend, resume or rest the lane according to the outcomes; return False if it must rest."""
         now = self._clock()
         denied = next((outcome for _, outcome in answers if outcome.verdict == "denied"), None)
         if denied:
             self._suspend(work.lane, work.pixel, denied, now)
-            self._pause_lanes(work, POLL, whole_token=False)
+            self._rest(work, POLL, whole_token=False)
             return False
         if work.probing and any(outcome.verdict in ("accepted", "rejected") for _, outcome in answers):
             self._outbox.resume(work.lane, now)
@@ -295,22 +293,22 @@ class Relay:
         retried = [(group, outcome) for group, outcome in answers if outcome.verdict == "retry"]
         if retried:
             attempts = max(item.attempts for group, _ in retried for item in group)
-            pause = max(min(self._backoff(attempts), 30.0), max(outcome.pause for _, outcome in retried))
-            self._pause_lanes(work, pause, whole_token=any(outcome.throttled for _, outcome in retried))
+            wait = max(min(self._backoff(attempts), LONGEST_REST), max(outcome.retry_after for _, outcome in retried))
+            self._rest(work, wait, whole_token=any(outcome.throttled for _, outcome in retried))
             return False
         return True
 
-    def _pause_lanes(self, work: _Work, seconds: float, whole_token: bool) -> None:
-        """Pause the lane, or all lanes of its token (`whole_token`), for at least this many seconds."""
+    def _rest(self, work: _Work, seconds: float, whole_token: bool) -> None:
+        """Let the lane, or all lanes of its token (`whole_token`), rest for at least this many seconds."""
         token, until = work.pixel.access_token, self._elapsed() + seconds
         with self._lock:
             for lane, (_, pixel) in self._lanes.items():
                 if lane == work.lane or (whole_token and pixel.access_token == token):
-                    self._paused[lane] = max(until, self._paused.get(lane, 0))
+                    self._resting_until[lane] = max(until, self._resting_until.get(lane, 0))
 
     def _suspend(self, lane: Lane, pixel: Pixel, outcome: Outcome, now: float) -> None:
-        pause = self._backoff(1 + self._outbox.lane(lane).refusals)
-        self._outbox.suspend(lane, now + pause, now, fingerprint(pixel.access_token), rejection_text(outcome))
+        wait = self._backoff(1 + self._outbox.lane(lane).denials)
+        self._outbox.suspend(lane, now + wait, now, fingerprint(pixel.access_token), rejection_text(outcome))
         log.error(
             "TikTok rejects this store's token or pixel; its events wait. Check pixel and access_token",
             extra={"store": lane.store, "pixel": lane.pixel, "code": outcome.code, "reason": rejection_text(outcome)},
@@ -321,28 +319,28 @@ class Relay:
     def _settlements(self, work: _Work, group: Batch, outcome: Outcome, begun: float) -> Iterator[Settlement]:
         now = self._clock()
         for item in group:
+            maybe_sent_at = self._maybe_sent_after(item, outcome, begun)
             match outcome.verdict:
                 case "accepted" | "rejected":
-                    sent_at = item.sent_at if outcome.verdict == "accepted" else self._sent_at(item, outcome, begun)
                     final = settled(item, outcome.verdict, now, outcome.code, outcome.message, outcome.request_id)
-                    yield structs.replace(final, sent_at=sent_at)
+                    yield structs.replace(final, maybe_sent_at=maybe_sent_at)
                 case "denied":
-                    sent_at = self._sent_at(item, outcome, begun)
-                    yield due_again(item, now, sent_at, outcome.code, outcome.message, counts=False)
+                    yield due_again(item, now, maybe_sent_at, outcome.code, outcome.message, counts=False)
                 case "retry" if not work.probing and now - max(item.tried_at, work.resumed_at) > RETRY_WINDOW:
-                    message = f"not accepted within 24 hours; last response: {outcome.message}"
+                    message = f"not accepted within {duration(RETRY_WINDOW)}; last response: {outcome.message}"
                     yield settled(item, "expired", now, outcome.code, message, outcome.request_id)
                 case "retry":
-                    due = now + max(self._backoff(item.attempts), outcome.pause)
-                    yield due_again(item, due, self._sent_at(item, outcome, begun), outcome.code, outcome.message)
+                    due = now + max(self._backoff(item.attempts), outcome.retry_after)
+                    yield due_again(item, due, maybe_sent_at, outcome.code, outcome.message)
 
     def _expiry_reason(self, item: LeasedEvent, store: Store) -> str:
         """Return why an event can no longer be sent, or ""."""
         now = self._clock()
         if item.test_code:
             return ""
-        if now - item.sent_at > SAFE_RESEND_WINDOW.total_seconds():
-            return "may have reached TikTok more than 47 hours ago, so a copy could count twice"
+        if now - item.maybe_sent_at > SAFE_RESEND_WINDOW.total_seconds():
+            window = duration(SAFE_RESEND_WINDOW.total_seconds())
+            return f"may have reached TikTok more than {window} ago, so a copy could count twice"
         limit = store.age_limit(item.event)
         if now - item.occurred_at > limit.total_seconds():
             return f"older than {how_long(limit)} before it could be sent (max_event_age, browser_pixel)"
@@ -350,15 +348,16 @@ class Relay:
 
     def _unsent(self, item: LeasedEvent, begun: float) -> Settlement:
         """Return the settlement of an event that was leased but not sent: due again, attempt not counted."""
-        sent_at = None if _first_sent_in(item, begun) else item.sent_at
-        return due_again(item, self._clock(), sent_at, None, "", counts=False)
+        maybe_sent_at = None if _first_sent_in(item, begun) else item.maybe_sent_at
+        return due_again(item, self._clock(), maybe_sent_at, None, "", counts=False)
 
-    def _sent_at(self, item: LeasedEvent, outcome: Outcome, begun: float) -> float | None:
-        """Return the time at which the event may first have been sent, in Unix seconds.
+    def _maybe_sent_after(self, item: LeasedEvent, outcome: Outcome, begun: float) -> float | None:
+        """Return the first time at which the event may have reached TikTok, in Unix seconds.
 
         None if the failure is definite and no earlier lease may have sent it.
         """
-        return None if outcome.definite and _first_sent_in(item, begun) else item.sent_at
+        is_unsent = outcome.verdict != "accepted" and outcome.definite and _first_sent_in(item, begun)
+        return None if is_unsent else item.maybe_sent_at
 
     def _backoff(self, attempts: int) -> float:
         """Return an exponential pause with jitter, in seconds: up to 5, 10, 20 … at most 600."""
@@ -388,11 +387,6 @@ class Relay:
         )
 
 
-def fingerprint(token: str) -> str:
-    """Return the first 16 hex digits of a token's SHA-256, enough to detect a changed token."""
-    return hashlib.sha256(token.encode(errors="backslashreplace")).hexdigest()[:16]
-
-
 def _set_membership(lanes: set[Lane], lane: Lane, belongs: bool) -> None:
     if belongs:
         lanes.add(lane)
@@ -400,22 +394,6 @@ def _set_membership(lanes: set[Lane], lane: Lane, belongs: bool) -> None:
         lanes.discard(lane)
 
 
-def _batches(claimed: list[LeasedEvent], backlog: bool) -> Iterator[list[LeasedEvent]]:
-    """Split events into requests of one test code each, limited in events and bytes."""
-    most, most_bytes = (BACKLOG, BACKLOG_BYTES) if backlog else (BATCH, BATCH_BYTES)
-    for code in dict.fromkeys(item.test_code for item in claimed):
-        batch: list[LeasedEvent] = []
-        size = 0
-        for item in (item for item in claimed if item.test_code == code):
-            if batch and (len(batch) == most or size + len(item.payload) > most_bytes):
-                yield batch
-                batch, size = [], 0
-            batch.append(item)
-            size += len(item.payload) + 1
-        if batch:
-            yield batch
-
-
 def _first_sent_in(item: LeasedEvent, begun: float) -> bool:
     """Return whether no lease before the one that began at `begun` may have sent the event."""
-    return item.sent_at >= begun - 0.001
+    return item.maybe_sent_at >= begun - 0.001

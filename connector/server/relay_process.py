@@ -11,12 +11,12 @@ from connector.core.registry import installed_platforms
 from connector.monitoring import alerts
 from connector.monitoring.problems import ProblemFinder
 from connector.monitoring.watcher import Watcher
-from connector.outbox.held_events import EVERY, SELDOM, HeldEvents, HeldEventsJob
+from connector.outbox.held_events import EVERY, SELDOM, HeldEventsJob, HoldExpiry
 from connector.outbox.outbox import Outbox
 from connector.privacy.erasure import erasure_job
 from connector.privacy.retention import RetentionJob, RetentionPolicy, RetentionStore
 from connector.relay.events_api import TIMEOUT, EventsApi
-from connector.relay.relay import LANES_AT_ONCE, SLOW_LANES_AT_ONCE, Relay
+from connector.relay.relay import SLOW_WORKERS_AT_ONCE, WORKERS_AT_ONCE, Relay
 from connector.server.supervisor import end_with_parent
 from connector.storage.database import Database
 from connector.storage.engine import connect
@@ -35,7 +35,7 @@ def run_relay(config: Config) -> None:
         signal.signal(number, lambda *_: stop.set())
     # Webhooks have priority: the relay leaves the write lock of SQLite to them most of the time.
     database = Database(connect(config.database_url, timeout=10.0), low_priority=True)
-    limits = httpx.Limits(max_connections=LANES_AT_ONCE + SLOW_LANES_AT_ONCE, max_keepalive_connections=32)
+    limits = httpx.Limits(max_connections=WORKERS_AT_ONCE + SLOW_WORKERS_AT_ONCE, max_keepalive_connections=32)
     with httpx.Client(timeout=TIMEOUT, limits=limits) as tiktok, httpx.Client(timeout=alerts.TIMEOUT) as alert_client:
         relay = Relay(config.stores, Outbox(database), EventsApi(config.events_api_url, tiktok))
         jobs = _jobs(config, database, relay.name, alert_client)
@@ -52,7 +52,7 @@ def _jobs(config: Config, database: Database, owner: str, alert_client: httpx.Cl
     return {
         "housekeeping": RetentionJob(RetentionStore(database), RetentionPolicy.of(config), config.stores, owner).run,
         "watching": watcher.run,
-        "holding": HeldEventsJob(HeldEvents(database), interval=EVERY if expects_signals else SELDOM).run,
+        "holding": HeldEventsJob(HoldExpiry(database), interval=EVERY if expects_signals else SELDOM).run,
         "reconciliation": _reconciler(config, database, owner).run,
         "erasing": erasure_job(database, config.stores, owner).run,
     }

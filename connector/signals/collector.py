@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from connector.core.client_ip import client_address, rate_limit_key
 from connector.core.json_fields import query_parameter, text
-from connector.core.rate_limit import TokenBuckets
+from connector.core.rate_limit import RateLimiter
 from connector.core.store import Store
 from connector.mapping import hashing
 from connector.mapping.consent import CHECKOUT_TOKEN, home_page
@@ -53,23 +53,23 @@ class Collector:
         elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stores = stores
-        self._hops = trusted_proxies
+        self._trusted_proxies = trusted_proxies
         self._matcher = matcher
         self._clock = clock
-        self._addresses = TokenBuckets(elapsed, ADDRESS_RATE, ADDRESS_BURST)
-        self._shops = TokenBuckets(elapsed, STORE_RATE, STORE_BURST)
+        self._address_limit = RateLimiter(elapsed, ADDRESS_RATE, ADDRESS_BURST)
+        self._store_limit = RateLimiter(elapsed, STORE_RATE, STORE_BURST)
 
-    def admits(self, store: Store, post: BeaconRequest) -> bool:
+    def take_permit(self, store: Store, post: BeaconRequest) -> bool:
         """Return whether the rate limits of the store and of the sender's address allow another beacon."""
-        ip = client_ip(post.peer, post.forwarded, self._hops)
+        ip = client_ip(post.peer, post.forwarded, self._trusted_proxies)
         # An address that is not public belongs to a proxy, which all senders share.
-        return (not ip or self._addresses.allow(rate_limit_key(ip))) and self._shops.allow(store.name)
+        return (not ip or self._address_limit.allow(rate_limit_key(ip))) and self._store_limit.allow(store.name)
 
     def take(self, store: Store, post: BeaconRequest, body: bytes) -> None:
         """Store a valid beacon, if the store expects beacons; ignore any other. Raises CannotStore."""
         if store.signals is None:
             return
-        found = parse_beacon(body, post.user_agent, client_ip(post.peer, post.forwarded, self._hops))
+        found = parse_beacon(body, post.user_agent, client_ip(post.peer, post.forwarded, self._trusted_proxies))
         if found is not None:
             token, signal = found
             self._matcher.collect(Beacon(store.name, token, self._clock(), home_page(store), signal))
@@ -104,9 +104,9 @@ def parse_beacon(body: bytes, user_agent: str, ip: str) -> tuple[str, Signal] | 
     )
 
 
-def client_ip(peer: str, forwarded: str, hops: int) -> str:
-    """Return the public IP address that a request comes from, or ""; see `client_address`."""
-    return hashing.public_ip(client_address(peer, forwarded, hops))
+def client_ip(peer: str, forwarded: str, trusted_proxies: int) -> str:
+    """Return the public IP address that a request comes from, or ""; see `connector.core.client_ip.client_address`."""
+    return hashing.public_ip(client_address(peer, forwarded, trusted_proxies))
 
 
 def _printable(value: str, limit: int = MAX_BEACON) -> str:

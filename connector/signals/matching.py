@@ -1,7 +1,7 @@
 """Merges browser signals into the waiting events of the same checkout.
 
-A beacon and a webhook of one checkout can arrive in the same millisecond in two processes. Each writes its own row
-first and then reads the other's, under a lock on the checkout's token, so the second one sees the first.
+A beacon and a webhook of one checkout can arrive in the same millisecond in two processes. Each holds the lock on the
+checkout's token from its first read to its commit, so the second sees the first.
 
 A waiting event that can be sent as it is has the state `due` and a due time a few seconds ahead. Any other is `held`:
 no relay leases it until a signal, a later webhook or the end of its wait changes its state. Times are Unix seconds.
@@ -45,19 +45,22 @@ _STORED_SIGNALS = sa.select(signals).where(
 class Beacon:
     """A signal with its store, the token of its checkout, and the time it arrived.
 
-    `home_page` is the page.url of events that know no better one.
+    `home_page` is the page.url of events without a page of their own.
     """
 
     store: str
-    token: str
+    checkout_token: str
     received_at: float
     home_page: str
     signal: Signal
 
 
 @dataclass(frozen=True, slots=True)
-class HeldEvent:
-    """A new event that may wait for signals: its row, the number of its webhook in the batch, and its wait."""
+class WaitingEvent:
+    """A new event that may wait for signals: its row, the number of its webhook in the batch, and its wait.
+
+    It is stored as `held`, or as `due` a few seconds ahead if it can be sent as it is.
+    """
 
     number: int
     row: dict[str, Any] = field(repr=False)
@@ -89,49 +92,49 @@ class SignalMatcher:
 
     def _collect_batch(self, beacons: Sequence[Beacon]) -> list[None]:
         with self._database.write() as connection:
-            self._lock(connection, ((beacon.store, beacon.token) for beacon in beacons))
+            self._lock(connection, ((beacon.store, beacon.checkout_token) for beacon in beacons))
             for beacon in beacons:
                 self._update_events(connection, beacon, self._store_signal(connection, beacon))
         return [None] * len(beacons)
 
     def _store_signal(self, connection: Connection, beacon: Beacon) -> Signal:
         """Merge a beacon into the stored signal of its checkout; return the result."""
-        known = self._stored_signals(connection, [(beacon.store, beacon.token)]).get(
-            (beacon.store, beacon.token), Signal()
+        known = self._stored_signals(connection, [(beacon.store, beacon.checkout_token)]).get(
+            (beacon.store, beacon.checkout_token), Signal()
         )
         signal = known.then(beacon.signal)
         stored = {name: getattr(signal, name) for name in _FIELDS}
-        row = {"store": beacon.store, "token": beacon.token, "seen_at": beacon.received_at, **stored}
+        row = {"store": beacon.store, "token": beacon.checkout_token, "seen_at": beacon.received_at, **stored}
         connection.execute(self._upsert_signal, row)
         return signal
 
     def _update_events(self, connection: Connection, beacon: Beacon, signal: Signal) -> None:
-        of_checkout = (events.c.store == beacon.store, events.c.checkout == beacon.token)
+        of_checkout = (events.c.store == beacon.store, events.c.checkout == beacon.checkout_token)
         query = sa.select(*(events.c[name] for name in _STATE)).where(*of_checkout, _UNSENT)
         for row in connection.execute(query.order_by(events.c.id)).all():
             self._change(connection, row, _with_signal(row._asdict(), signal, beacon.home_page, beacon.received_at))
 
     # --- webhooks -------------------------------------------------------------------------------------------
 
-    def admit(self, connection: Connection, arrivals: Sequence[HeldEvent]) -> Counter[int]:
+    def store_waiting(self, connection: Connection, waiting: Sequence[WaitingEvent]) -> Counter[int]:
         """Store events that may wait, in the caller's transaction; return the number of new ones by webhook.
 
         If an event is already stored and still waits, its absent fields are filled, and its value and products are
         taken from the newest body. A skipped event becomes due once it can be sent.
         """
-        tokens = {(arrival.row["store"], arrival.beacon_wait.token) for arrival in arrivals}
+        tokens = {(item.row["store"], item.beacon_wait.checkout_token) for item in waiting}
         self._lock(connection, tokens)
         known = self._stored_signals(connection, tokens)
         new: Counter[int] = Counter()
-        for arrival in sorted(arrivals, key=lambda arrival: _key(arrival.row)):
-            signal = known.get((arrival.row["store"], arrival.beacon_wait.token))
-            new[arrival.number] += self._admit(connection, arrival, signal)
+        for item in sorted(waiting, key=lambda item: _key(item.row)):
+            signal = known.get((item.row["store"], item.beacon_wait.checkout_token))
+            new[item.number] += self._store_one(connection, item, signal)
         return new
 
-    def _admit(self, connection: Connection, arrival: HeldEvent, signal: Signal | None) -> bool:
-        wait, received_at = arrival.beacon_wait, arrival.row["created_at"]
-        new = arrival.row | {
-            "checkout": wait.token,
+    def _store_one(self, connection: Connection, item: WaitingEvent, signal: Signal | None) -> bool:
+        wait, received_at = item.beacon_wait, item.row["created_at"]
+        new = item.row | {
+            "checkout": wait.checkout_token,
             "consent": wait.consent,
             "as_of": received_at if wait.as_of is None else wait.as_of,
             "due_at": received_at + wait.seconds,
@@ -142,7 +145,7 @@ class SignalMatcher:
         same = [events.c[name] == row[name] for name in ("pixel", "event", "event_id")]
         open_ = sa.or_(_UNSENT, events.c.state == "skipped")
         query = sa.select(*(events.c[name] for name in _STATE)).where(
-            *same, events.c.store == row["store"], events.c.checkout == wait.token, open_
+            *same, events.c.store == row["store"], events.c.checkout == wait.checkout_token, open_
         )
         old = connection.execute(query).first()
         if old is None:

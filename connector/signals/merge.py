@@ -71,10 +71,7 @@ def fill_absent(payload: bytes, later: bytes, home: str) -> bytes:
 
 
 def update_properties(payload: bytes, newer: bytes) -> bytes:
-    """Return an event with the value and products of a newer body; properties that it lacks stay.
-
-    Limited Data Use is never removed, once an address has shown that it applies.
-    """
+    """Take value and products from a newer body; fields it lacks stay. `limited_data_use` is never removed."""
     parts, new = _PARTS.decode(payload), _PARTS.decode(newer)
     if "limited_data_use" in new:
         parts["limited_data_use"] = new["limited_data_use"]

@@ -66,8 +66,8 @@ class GroupCommit(Generic[Item, Result]):
         return self._writing
 
     @contextmanager
-    def expecting(self) -> Iterator[None]:
-        """Announce an item: a transaction that is about to begin waits for it, `MAX_LINGER` seconds at most.
+    def announce_write(self) -> Iterator[None]:
+        """Announce that an item is coming: the next transaction lingers for it, `MAX_LINGER` seconds at most.
 
         Threads that compete for the processor thus write together, not one after the other. A single thread waits for
         no other. Waiting for 4 or 20 ms was no faster. The block may end without an item.

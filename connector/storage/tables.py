@@ -16,7 +16,7 @@ signals     browser signals of a checkout, kept for a day
 tallies     outcomes of webhooks and events, by the hour; see `connector.monitoring.event_stats`
 totals      the same since the first start, as metrics need counters that only grow
 identities  further hashes of an event's person, when its payload has several e-mails or phones
-demands     data-subject requests and uninstall notices: kind, time, and whether they are done
+demands     data requests and uninstall notices: kind, time, and whether they are done
 """
 
 import re

@@ -213,7 +213,7 @@ class HistoryImport:
     def _note_withheld(self, examination: Examination) -> None:
         if PERSONAL_DATA_WITHHELD in examination.reason:
             self.summary.withheld.add(examination.object_key)
-        elif any(item.email or item.phone for item in examination.events):
+        elif any(item.email_hash or item.phone_hash for item in examination.events):
             self.summary.withheld.clear()
 
 

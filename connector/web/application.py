@@ -72,7 +72,7 @@ def build_app(
     collector = Collector(config.stores, config.trusted_proxies, SignalMatcher(database))
     app.register_blueprint(dashboard.pages(config, database, authenticator, intake))
     app.register_blueprint(metrics.pages(config, database, request_metrics, authenticator))
-    app.register_blueprint(beacon_endpoint.pages(config.stores, collector))
+    app.register_blueprint(beacon_endpoint.blueprint(config.stores, collector))
     _add_health(app, outbox, watch)
     app.register_error_handler(Exception, error_response)
     app.wsgi_app = WebhookEndpoint(  # type: ignore[method-assign] # as Flask's documentation has it

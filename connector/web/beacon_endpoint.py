@@ -18,20 +18,20 @@ CORS = {
 }
 
 
-def pages(stores: Mapping[str, Store], collector: Collector) -> Blueprint:
+def blueprint(stores: Mapping[str, Store], collector: Collector) -> Blueprint:
     """Return the blueprint with the route. Its answers have no body."""
     page = Blueprint("collect", __name__)
 
     @page.route("/collect/<name>", methods=["POST", "OPTIONS"], provide_automatic_options=False)
     def collect(name: str) -> Response:
-        answer = Response(status=_status(collector, stores.get(name)), headers=CORS)
+        answer = Response(status=_take_beacon(collector, stores.get(name)), headers=CORS)
         del answer.headers["Content-Type"]
         return answer
 
     return page
 
 
-def _status(collector: Collector, store: Store | None) -> int:
+def _take_beacon(collector: Collector, store: Store | None) -> int:
     """Take a beacon and return the HTTP status, which pages ignore; it helps people who test the endpoint by hand."""
     if store is None:
         return 404
@@ -42,11 +42,10 @@ def _status(collector: Collector, store: Store | None) -> int:
         forwarded=request.headers.get("X-Forwarded-For", ""),
         user_agent=request.headers.get("User-Agent", ""),
     )
-    if not collector.admits(store, post):
+    if not collector.take_permit(store, post):
         return 429
-    request.max_content_length = (
-        MAX_BEACON + 1
-    )  # the limit also for a body without a length, which is cut without an error
+    # A larger Content-Length raises 413; a body without one is read up to this.
+    request.max_content_length = MAX_BEACON + 1
     try:
         body = _body()
     except RequestEntityTooLarge:

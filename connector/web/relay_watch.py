@@ -48,7 +48,7 @@ class RelayWatch:
             self._outbox.add_lanes(self._lanes)
             self._lanes = []
         relay = _relay(self._queries.relay_seen(), now)
-        body: dict[str, str | int] = {"relay": relay, "refused_pixels": self._queries.denied()}
+        body: dict[str, str | int] = {"relay": relay, "refused_pixels": self._queries.suspended_lanes()}
         due = None if relay == "alive" else self._queries.oldest_due(now)
         if due is not None and now - due > OVERDUE:
             body["overdue"] = f"events have been due for {now - due:.0f} s and no relay is running"

@@ -14,7 +14,7 @@ from connector.core.store import ConsentSource, EventIdTemplates, MappingSetting
 from connector.core.webhook import Request
 from connector.devtools.sandbox.server import Sandbox
 from connector.intake.intake import Intake
-from connector.outbox.held_events import HeldEvents
+from connector.outbox.held_events import HoldExpiry
 from connector.outbox.outbox import Outbox
 from connector.plugin.testing.shoppers import Journey
 from connector.privacy.requests import DataRequestStore
@@ -73,7 +73,7 @@ class Way:
         self.intake.start()
         self.matcher = SignalMatcher(Database(engine))
         self.collector = Collector(self.stores, 0, self.matcher, clock=lambda: self.now, elapsed=lambda: self.now)
-        self.holds = HeldEvents(Database(engine))
+        self.holds = HoldExpiry(Database(engine))
         self.sandbox = Sandbox(clock=lambda: self.now, pause=lambda _event, _seconds: None)
         client = httpx.Client(transport=httpx.MockTransport(self._answer))
         self.relay = Relay(

@@ -73,7 +73,7 @@ class World:
             clock=lambda: self.now + self.jump,
             rng=random.Random(1),
             elapsed=lambda: self.now,
-            pause=lambda _event, seconds: self.pass_by(seconds),
+            wait=lambda _event, seconds: self.pass_by(seconds),
         )
         return self.relay
 

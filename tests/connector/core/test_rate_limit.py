@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.core.rate_limit import BURST, PER_SECOND, TokenBuckets
+from connector.core.rate_limit import BURST, PER_SECOND, RateLimiter
 
 
 def test_a_burst_is_free_and_then_they_come_steadily() -> None:
     """Each promised permit is one interval later than the last."""
-    pace = TokenBuckets(lambda: 0.0, per_second=10, burst=3)
+    pace = RateLimiter(lambda: 0.0, per_second=10, burst=3)
     assert [round(pace.reserve("a"), 6) for _ in range(6)] == [0, 0, 0, 0.1, 0.2, 0.3]
     assert pace.reserve("b") == 0  # another token is another bucket
 
@@ -19,7 +19,7 @@ def test_a_burst_is_free_and_then_they_come_steadily() -> None:
 def test_time_refills_no_more_than_the_burst() -> None:
     """An idle night is no licence."""
     now = [0.0]
-    pace = TokenBuckets(lambda: now[0], per_second=10, burst=3)
+    pace = RateLimiter(lambda: now[0], per_second=10, burst=3)
     for _ in range(3):
         pace.reserve("a")
     now[0] = 1e6
@@ -31,7 +31,7 @@ def test_never_faster_than_promised(gaps: list[float]) -> None:
     """In any second after any gaps: no more than the burst and a second's worth."""
     now, times = 0.0, []
     clock = [now]
-    pace = TokenBuckets(lambda: clock[0], per_second=5, burst=4)
+    pace = RateLimiter(lambda: clock[0], per_second=5, burst=4)
     for gap in gaps:
         clock[0] += gap
         times.append(clock[0] + pace.reserve("a"))
@@ -41,7 +41,7 @@ def test_never_faster_than_promised(gaps: list[float]) -> None:
 
 def test_threads_share_a_bucket() -> None:
     """No permit is given twice."""
-    pace = TokenBuckets(lambda: 0.0, per_second=1, burst=1)
+    pace = RateLimiter(lambda: 0.0, per_second=1, burst=1)
     waits: list[float] = []
     threads = [threading.Thread(target=lambda: waits.append(pace.reserve("a"))) for _ in range(20)]
     for thread in threads:
@@ -59,7 +59,7 @@ def test_far_below_what_tiktok_allows() -> None:
 def test_a_limit_fills_again_with_time() -> None:
     """A burst, then so many a second; a key that is quiet has its burst again."""
     now = [0.0]
-    limit = TokenBuckets(lambda: now[0], per_second=0.5, burst=3)
+    limit = RateLimiter(lambda: now[0], per_second=0.5, burst=3)
     assert [limit.allow("a") for _ in range(4)] == [True, True, True, False]
     assert limit.allow("b")
     now[0] = 2.0
@@ -70,7 +70,7 @@ def test_a_limit_fills_again_with_time() -> None:
 
 def test_a_limit_remembers_so_many_keys_and_no_more() -> None:
     """A flood from ever new addresses must not fill the memory; those heard last are remembered."""
-    limit = TokenBuckets(lambda: 0.0, per_second=0.0, burst=1, remembered=10)
+    limit = RateLimiter(lambda: 0.0, per_second=0.0, burst=1, remembered=10)
     assert limit.allow("kept")
     for number in range(1000):
         assert limit.allow(f"new {number}")

@@ -19,11 +19,10 @@ from connector.dashboard.list_routes import PAGE
 from connector.dashboard.routes import HEADERS
 from connector.monitoring.alerts import AlertStore
 from connector.monitoring.problems import ProblemFinder
-from connector.outbox.lanes import Lane
+from connector.outbox.lanes import Lane, fingerprint
 from connector.outbox.ledger import Decision
 from connector.outbox.outbox import ParkedWebhook
 from connector.outbox.queries import EventFilter
-from connector.relay.relay import fingerprint
 from connector.storage.database import Database
 from connector.storage.tables import events, parked
 from connector.web.application import create_app

@@ -26,22 +26,22 @@ class TestClaim:
         fill(outbox, 1)
         (item,) = claim(outbox, "one", NOW + 100)
         assert (item.event, item.event_id, item.payload) == ("Purchase", "acme-order-1", b'{"event_id":"acme-order-1"}')
-        assert (item.attempts, item.tried_at, item.sent_at) == (1, NOW + 100, NOW + 100)
+        assert (item.attempts, item.tried_at, item.maybe_sent_at) == (1, NOW + 100, NOW + 100)
         assert (item.lease_until, item.occurred_at, item.test_code) == (NOW + 160, NOW - 60, "")
         assert claim(outbox, "two", NOW + 159) == []
         assert claim(outbox, "one", NOW + 159) == []
         (stolen,) = claim(outbox, "two", NOW + 160)
         assert stolen.attempts == 2
-        assert (stolen.tried_at, stolen.sent_at) == (NOW + 100, NOW + 100)  # the first time stays
+        assert (stolen.tried_at, stolen.maybe_sent_at) == (NOW + 100, NOW + 100)  # the first time stays
         assert [row.lease_owner for row in rows(engine)] == ["two"]
 
     def test_a_clock_a_little_behind_keeps_the_first_time(self, outbox: Outbox) -> None:
         """Hosts differ by moments; an event would else seem as old as when it was stored, and expire for that."""
         fill(outbox, 1)
         (item,) = claim(outbox, "ahead", NOW + 200)
-        outbox.settle("ahead", item.lease_until, [due_again(item, NOW + 100, item.sent_at, None, "time-out")])
+        outbox.settle("ahead", item.lease_until, [due_again(item, NOW + 100, item.maybe_sent_at, None, "time-out")])
         (later,) = claim(outbox, "behind", NOW + 150)
-        assert (later.tried_at, later.sent_at) == (NOW + 200, NOW + 200)
+        assert (later.tried_at, later.maybe_sent_at) == (NOW + 200, NOW + 200)
 
     def test_takes_the_longest_due_first_and_no_more_than_asked(self, outbox: Outbox) -> None:
         """However many there are."""
@@ -146,7 +146,7 @@ class TestSettle:
         fill(outbox, 1, 2)
         one, two = claim(outbox)
         results = [
-            due_again(one, NOW + 200, one.sent_at, None, "time-out"),
+            due_again(one, NOW + 200, one.maybe_sent_at, None, "time-out"),
             due_again(two, NOW + 300, None, 40100, "slow down"),
         ]
         assert outbox.settle("one", one.lease_until, results) == 2
@@ -215,22 +215,22 @@ class TestLanes:
         outbox.suspend(LANE, NOW + 40, NOW + 20, "bbbb", "40001 no permission")
         (state,) = outbox.lanes_due(NOW + 30)  # named all the same: the relay decides
         assert (state.suspended_until, state.suspended_since, state.suspended_token) == (NOW + 40, NOW + 5, "bbbb")
-        assert (state.refusals, state.reason) == (2, "40001 no permission")
-        assert {s.lane: s.refusals for s in OutboxQueries(outbox.database).lane_states()} == {
+        assert (state.denials, state.reason) == (2, "40001 no permission")
+        assert {s.lane: s.denials for s in OutboxQueries(outbox.database).lane_states()} == {
             LANE: 2,
             Lane("idle", "C"): 0,
         }
         outbox.resume(LANE, NOW + 25)
         (state,) = outbox.lanes_due(NOW + 30)
         assert (state.suspended_until, state.suspended_since, state.suspended_token) == (None, None, "")
-        assert (state.refusals, state.reason) == (0, "")
+        assert (state.denials, state.reason) == (0, "")
 
     def test_adding_a_lane_again_keeps_its_state(self, outbox: Outbox) -> None:
         """A restarted relay does not open a refused lane."""
         outbox.add_lanes([LANE])
         outbox.suspend(LANE, NOW, NOW, "aaaa", "revoked")
         outbox.add_lanes([LANE])
-        assert OutboxQueries(outbox.database).lane_states()[0].refusals == 1
+        assert OutboxQueries(outbox.database).lane_states()[0].denials == 1
 
 
 class TestRelays:

@@ -10,7 +10,7 @@ from sqlalchemy import event
 from connector.devtools.preview import preview
 from connector.mapping.consent import CONSENT_MISSING
 from connector.outbox import held_events as module
-from connector.outbox.held_events import TOO_FAR, HeldEvents, HeldEventsJob
+from connector.outbox.held_events import TOO_FAR, HeldEventsJob, HoldExpiry
 from connector.privacy.retention import RetentionStore
 from connector.relay.relay import MAX_AHEAD
 from connector.storage.database import CannotStore, Database
@@ -139,7 +139,7 @@ def test_the_thread_works_until_it_is_stopped(asking, caplog):
     caplog.set_level("INFO")
     stop, ended = threading.Event(), []
 
-    class Shaky(HeldEvents):
+    class Shaky(HoldExpiry):
         def end(self, now):
             ended.append(now)
             if len(ended) == 1:

@@ -23,7 +23,7 @@ class TestRecord:
     def test_a_new_event_is_stored_as_mapped(self, outbox: Outbox, engine: Engine) -> None:
         """Row and ledger line hold what the decision says; the payload is the very bytes."""
         digest = hashlib.sha256(b"ann@example.com")
-        item = mapped(1, pixel=OTHER_PIXEL, email=digest.hexdigest(), payload=b'{"value":44.50,"x":"\xc3\xbc"}')
+        item = mapped(1, pixel=OTHER_PIXEL, email_hash=digest.hexdigest(), payload=b'{"value":44.50,"x":"\xc3\xbc"}')
         assert outbox.record(decision("body", item, delivery="d-1")) == 1
         (row,) = rows(engine)
         assert row.payload == b'{"value":44.50,"x":"\xc3\xbc"}'

@@ -257,8 +257,8 @@ def test_a_redirect_is_never_followed(status: int) -> None:
 )
 def test_retry_after_is_read_within_reason(header: str, pause: float) -> None:
     """Seconds, ten minutes at most; anything else is as if it were not there."""
-    assert answered(HTML, 429, Retry_After=header).pause == pause
-    assert answered({"code": 40100, "message": "slow down"}, Retry_After=header).pause == pause
+    assert answered(HTML, 429, Retry_After=header).retry_after == pause
+    assert answered({"code": 40100, "message": "slow down"}, Retry_After=header).retry_after == pause
 
 
 @pytest.mark.parametrize(
@@ -274,7 +274,7 @@ def test_retry_after_is_read_within_reason(header: str, pause: float) -> None:
 )
 def test_retry_after_as_a_date_is_measured_by_the_answers_own_clock(asked: str, date: str, pause: float) -> None:
     """Ours may be wrong; without a date to compare with there is nothing to wait for."""
-    assert answered(HTML, 429, Retry_After=asked, Date=date).pause == pause
+    assert answered(HTML, 429, Retry_After=asked, Date=date).retry_after == pause
 
 
 def test_only_a_rate_limit_is_one() -> None:

@@ -9,10 +9,10 @@ from sqlalchemy import Engine
 from connector.core import rate_limit
 from connector.core.store import Pixel
 from connector.devtools.sandbox.rules import Fault
-from connector.outbox.lanes import Lane
+from connector.outbox.lanes import Lane, fingerprint
 from connector.relay import relay as module
 from connector.relay.events_api import LONGEST_REQUEST
-from connector.relay.relay import LEASE, PAUSES, fingerprint
+from connector.relay.relay import LEASE, PAUSES
 from connector.storage.database import CannotStore
 from tests.support.relay_world import BAD_ID, HOUR, START, World, always, blaming, coded, shop
 

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from connector.outbox.lanes import Lane
 from connector.outbox.queries import OutboxQueries
 from connector.relay import relay as module
-from connector.relay.relay import BACKLOG
+from connector.relay.relay import CLAIM_LIMIT
 from connector.storage.database import CannotStore
 from tests.support.relay_world import START, World, blaming, coded, shop
 
@@ -106,7 +106,7 @@ class TestRun:
 
     def test_many_hanging_lanes_delay_no_other(self, sqlite_engine: Engine) -> None:
         """More than there are threads: once they were slow, they share a few that are set aside for such lanes."""
-        names = [f"slow{number}" for number in range(module.LANES_AT_ONCE + 20)]
+        names = [f"slow{number}" for number in range(module.WORKERS_AT_ONCE + 20)]
         world = World(sqlite_engine, shop("two", "token-two"), *(shop(name, "token-slow") for name in names))
         for name in names:
             world.put(1, store=name)
@@ -130,7 +130,7 @@ class TestRun:
         running = threading.Thread(target=world.relay.run, args=(stop,))
         running.start()
         try:
-            for _ in range(module.SLOW_LANES_AT_ONCE):
+            for _ in range(module.SLOW_WORKERS_AT_ONCE):
                 assert under_way.acquire(timeout=120)
             assert answered.wait(120)
             answered.clear()  # before there is anything more to answer
@@ -158,7 +158,7 @@ class TestRun:
     def test_a_backlog_has_two_workers(self, sqlite_engine: Engine) -> None:
         """While one waits for TikTok's answer, the other claims, and sends in its turn."""
         world = World(sqlite_engine)
-        world.put(*range(4 * BACKLOG))
+        world.put(*range(4 * CLAIM_LIMIT))
         meeting, met, sent = threading.Barrier(2), threading.Event(), threading.Event()
 
         def script(_: httpx.Request) -> None:
@@ -170,15 +170,15 @@ class TestRun:
 
         world.script = script
         self.run(world, sent)
-        assert world.states() == {"accepted": 4 * BACKLOG}
-        assert sorted(map(len, world.requests)) == [BACKLOG] * 4
+        assert world.states() == {"accepted": 4 * CLAIM_LIMIT}
+        assert sorted(map(len, world.requests)) == [CLAIM_LIMIT] * 4
 
     @pytest.mark.parametrize("already", ["few", "slow", "refused"])
     def test_any_other_lane_has_one(self, sqlite_engine: Engine, already: str) -> None:
         """If few events wait, TikTok is slow, or it refuses the token: no second request while one is under way."""
         world = World(sqlite_engine)
         first = threading.Event()
-        world.put(*range(2 if already == "few" else 3 * BACKLOG))
+        world.put(*range(2 if already == "few" else 3 * CLAIM_LIMIT))
         if already == "refused":
             world.script = lambda _: coded(40105)
             world.step()
@@ -214,10 +214,10 @@ class TestRun:
 
     def test_a_backlog_gives_its_thread_back(self, world: World) -> None:
         """After its turn others may have it; the rest is still due."""
-        world.put(*range(3 * BACKLOG))
+        world.put(*range(3 * CLAIM_LIMIT))
         world.script = lambda _: world.pass_by(module.TIME_SLICE / 2)
-        assert world.step() == 2 * BACKLOG
-        assert world.step() == BACKLOG
+        assert world.step() == 2 * CLAIM_LIMIT
+        assert world.step() == CLAIM_LIMIT
 
     def test_a_lone_event_goes_out_at_once(self, world: World) -> None:
         """An idle relay looks several times a second; no batch is waited for."""

@@ -15,10 +15,11 @@ from sqlalchemy import Engine
 
 from connector.core.store import Pixel
 from connector.devtools.sandbox.rules import Fault
-from connector.outbox.lanes import Lane
+from connector.outbox.lanes import Lane, fingerprint
 from connector.relay import relay as module
+from connector.relay.batches import BATCH, BATCH_BYTES
 from connector.relay.events_api import LONGEST_REQUEST
-from connector.relay.relay import BACKLOG, BATCH, BATCH_BYTES, LEASE, PAUSES, RETRY_WINDOW, fingerprint
+from connector.relay.relay import CLAIM_LIMIT, LEASE, PAUSES, RETRY_WINDOW
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import events, lanes
 from tests.support.relay_world import BAD_ID, HOUR, START, World, always, coded, shop
@@ -85,10 +86,10 @@ class TestBatches:
 
     def test_a_backlog_goes_in_tiktoks_maximum(self, world: World) -> None:
         """A thousand at once when there are that many."""
-        world.put(*range(1, BACKLOG + 151))
+        world.put(*range(1, CLAIM_LIMIT + 151))
         world.step()
-        assert [len(request) for request in world.requests] == [BACKLOG, BATCH, 50]
-        assert world.states() == {"accepted": BACKLOG + 150}
+        assert [len(request) for request in world.requests] == [CLAIM_LIMIT, BATCH, 50]
+        assert world.states() == {"accepted": CLAIM_LIMIT + 150}
 
     def test_test_codes_never_share_a_request(self, world: World) -> None:
         """Events are sent under the code they were stored with, even after it was changed."""
@@ -274,6 +275,6 @@ def test_nothing_is_ever_gone(
 def test_limits_agree_with_each_other() -> None:
     """A lease is longer than a request, a claim a multiple of a batch, and a retry ends before TikTok forgets."""
     assert LEASE > 2 * LONGEST_REQUEST
-    assert BACKLOG % BATCH == 0
+    assert CLAIM_LIMIT % BATCH == 0
     assert RETRY_WINDOW + PAUSES[1] < module.SAFE_RESEND_WINDOW.total_seconds()
     assert replace(shop(), max_event_age=timedelta(hours=47)).max_event_age <= module.SAFE_RESEND_WINDOW

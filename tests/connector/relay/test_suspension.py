@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from connector.devtools.sandbox.rules import Fault
-from connector.relay.relay import fingerprint
+from connector.outbox.lanes import fingerprint
 from connector.storage.tables import events
 from tests.support.relay_world import HOUR, START, World, always, coded, shop
 
@@ -44,7 +44,7 @@ class TestDenied:
         assert len({request[0] for request in both.requests[1:]}) == 13
         assert all(earlier < later * 1.01 or later > 300 for earlier, later in zip(pauses, pauses[2:], strict=False))
         assert 300 <= pauses[-1] <= 600
-        assert (both.lane().refusals, both.lane().suspended_since) == (14, START)
+        assert (both.lane().denials, both.lane().suspended_since) == (14, START)
 
     def test_opens_by_itself_when_tiktok_accepts(self, both: World) -> None:
         """The probe is accepted, and all the rest flows in the same round."""
@@ -55,7 +55,7 @@ class TestDenied:
         both.step(600)
         assert both.states() == {"accepted": 30}
         assert [len(request) for request in both.requests] == [30, 1, 29]
-        assert (both.lane().suspended_until, both.lane().refusals) == (None, 0)
+        assert (both.lane().suspended_until, both.lane().denials) == (None, 0)
 
     def test_opens_at_once_with_another_token(self, both: World) -> None:
         """A restart with a new token does not wait for the pause."""
@@ -171,7 +171,7 @@ class TestDenied:
         world.sandbox.set_fault(Fault("revoke", allow=["token-two"]))
         world.step()
         assert (world.row().state, world.row(store="two").state) == ("due", "accepted")
-        assert (world.lane().refusals, world.lane("two").refusals) == (1, 0)
+        assert (world.lane().denials, world.lane("two").denials) == (1, 0)
 
     @pytest.mark.parametrize("token", ["", "tok\nen", "tøken", "a\udc80"])
     def test_an_unusable_token_is_a_refused_one(self, world: World, token: str) -> None:
@@ -180,7 +180,7 @@ class TestDenied:
         world.put(1)
         for _ in range(2):
             world.step(600)
-        assert (world.row().state, world.lane().refusals, world.requests) == ("due", 2, [])
+        assert (world.row().state, world.lane().denials, world.requests) == ("due", 2, [])
         world.start(shop())
         world.step(1)
         assert world.row().state == "accepted"

@@ -227,22 +227,24 @@ def test_one_address_may_send_so_many():
     """And another one as many; an IPv6 address is as good as any other of its line."""
     _, taker = collector()
     for peer in ("198.51.99.7", "198.51.99.8"):
-        assert sum(taker.admits(SHOP, BeaconRequest(peer, "", "")) for _ in range(ADDRESS_BURST + 5)) == ADDRESS_BURST
+        assert (
+            sum(taker.take_permit(SHOP, BeaconRequest(peer, "", "")) for _ in range(ADDRESS_BURST + 5)) == ADDRESS_BURST
+        )
     line = [BeaconRequest(f"2606:4700:0:1::{number:x}", "", "") for number in range(1, ADDRESS_BURST + 6)]
-    assert sum(taker.admits(SHOP, post) for post in line) == ADDRESS_BURST
-    assert taker.admits(SHOP, BeaconRequest("2606:4700:0:2::1", "", ""))
+    assert sum(taker.take_permit(SHOP, post) for post in line) == ADDRESS_BURST
+    assert taker.take_permit(SHOP, BeaconRequest("2606:4700:0:2::1", "", ""))
 
 
 def test_behind_a_proxy_nobody_is_taken_for_everybody():
     """If all we see is a proxy's private address, only the store's own limit is left."""
     _, taker = collector()
-    assert all(taker.admits(SHOP, BeaconRequest("10.0.0.1", "", "")) for _ in range(ADDRESS_BURST + 50))
+    assert all(taker.take_permit(SHOP, BeaconRequest("10.0.0.1", "", "")) for _ in range(ADDRESS_BURST + 50))
 
 
 def test_one_store_may_get_so_many():
     """From however many addresses; then so many a second."""
     clock, taker = collector()
     flood = [BeaconRequest(f"198.51.{number % 90}.{number // 90}", "", "") for number in range(STORE_BURST + 100)]
-    assert sum(taker.admits(SHOP, post) for post in flood) == STORE_BURST
+    assert sum(taker.take_permit(SHOP, post) for post in flood) == STORE_BURST
     clock.now = 1.0
-    assert sum(taker.admits(SHOP, post) for post in flood) == STORE_RATE
+    assert sum(taker.take_permit(SHOP, post) for post in flood) == STORE_RATE

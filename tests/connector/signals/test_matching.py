@@ -146,7 +146,9 @@ class TestJoin:
         lane = Lane("acme", SHOP.pixels[0].code)
         way.outbox.add_lanes([lane])
         (claimed,) = way.outbox.claim(lane, 10, "r", way.now + 6, 60)
-        way.outbox.settle("r", claimed.lease_until, [due_again(claimed, way.now + 8, claimed.sent_at, 50000, "busy")])
+        way.outbox.settle(
+            "r", claimed.lease_until, [due_again(claimed, way.now + 8, claimed.maybe_sent_at, 50000, "busy")]
+        )
         way.beacon()
         (row,) = way.rows()
         assert (row.payload, row.due_at) == (claimed.payload, way.now + 8)

@@ -116,7 +116,7 @@ def lined_up(group_commit, item):
     """A thread that adds an item it has announced, and has come so far as to wait."""
 
     def add():
-        with contextlib.suppress(SystemExit), group_commit.expecting():
+        with contextlib.suppress(SystemExit), group_commit.announce_write():
             group_commit.add(item)
 
     thread = threading.Thread(target=add)
@@ -132,7 +132,7 @@ def test_a_transaction_waits_for_those_under_way():
     writer = Writer()
     writer.gate.set()
     group_commit = GroupCommit(writer, LONG, lambda error: True, linger=LONG)
-    with group_commit.expecting():
+    with group_commit.announce_write():
         first = lined_up(group_commit, 1)
         assert group_commit.add(2) == 20
     first.join(LONG)
@@ -144,7 +144,7 @@ def test_nobody_waits_for_one_who_turned_back():
     writer = Writer()
     writer.gate.set()
     group_commit = GroupCommit(writer, LONG, lambda error: True, linger=LONG)
-    with group_commit.expecting():
+    with group_commit.announce_write():
         first = lined_up(group_commit, 1)
         assert writer.groups == []
     first.join(LONG)
@@ -156,14 +156,14 @@ def test_waiting_for_others_has_an_end():
     writer = Writer()
     writer.gate.set()
     group_commit = GroupCommit(writer, LONG, lambda error: True, linger=0.01)
-    with group_commit.expecting():
+    with group_commit.announce_write():
         assert group_commit.add(1) == 10
 
 
 def test_nothing_counts_as_stored_when_its_writer_is_ended():
     """Whoever waited for a thread that was told to exit learns that it was in vain."""
     group_commit = GroupCommit(lambda items: sys.exit(), LONG, lambda error: True, linger=LONG)
-    with group_commit.expecting():
+    with group_commit.announce_write():
         first = lined_up(group_commit, 1)
         with pytest.raises(WaitTimeout):
             group_commit.add(2)
