@@ -23,7 +23,7 @@ from connector.storage.database import Database
 from connector.storage.lease import Lease
 from connector.storage.tables import alerts
 
-log = logging.getLogger("connector.monitoring.alerts")
+log = logging.getLogger(__name__)
 
 CALM = 600.0  # seconds without a report after which a problem is over
 LEASE_SECONDS = 120.0  # longer than a request to ALERT_URL takes

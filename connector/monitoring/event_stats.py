@@ -37,7 +37,7 @@ from connector.outbox.settlement import LeasedEvent, Settlement
 from connector.storage.database import Database
 from connector.storage.tables import tallies, totals
 
-log = logging.getLogger("connector.monitoring.event_stats")
+log = logging.getLogger(__name__)
 
 BOUNDS = (1, 2, 5, 10, 30, 60, MERGE_WINDOW, 900, 3600, 6 * 3600, 24 * 3600, 48 * 3600)  # seconds
 BEYOND = "+Inf"

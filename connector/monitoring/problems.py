@@ -1,6 +1,6 @@
 """Finds the current problems in the database. The cost of each query is bounded, whatever the number of rows.
 
-    denied       TikTok rejects a pixel's token, so its lane is suspended
+    denied       TikTok denies a pixel's token, so its lane is suspended
     lag          events of a pixel have waited longer than TikTok merges copies
     rejected     TikTok rejected single events within the last day
     parked       webhooks that could not be processed, within the last day
@@ -88,7 +88,7 @@ class ProblemFinder:
                 if state and state.suspended_since is not None:
                     yield Problem(
                         f"denied:{store.name}:{pixel.code}",
-                        f"{place}: TikTok has been rejecting the token or pixel since "
+                        f"{place}: TikTok has denied the token or pixel since "
                         f"{utc_minute(state.suspended_since)} ({state.reason}), so its events wait; "
                         "check pixel and access_token, then restart",
                     )

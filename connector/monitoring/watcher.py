@@ -13,7 +13,7 @@ from connector.monitoring.problems import KINDS, NO_RELAY, SILENT, ProblemFinder
 from connector.storage.database import CannotStore
 from connector.storage.periodic import run_periodically
 
-log = logging.getLogger("connector.monitoring.watcher")
+log = logging.getLogger(__name__)
 
 EVERY = 60.0  # seconds between rounds
 SETTLING = 1800.0  # seconds after the start during which a silent store is not reported: shops retry with delays

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from connector.outbox.identity_hashes import delete_hashes
+from connector.outbox.outbox import MAX_AHEAD
 from connector.signals.merge import why_not_sendable
 from connector.storage.database import Database
 from connector.storage.periodic import run_periodically
@@ -26,7 +27,6 @@ log = logging.getLogger(__name__)
 EVERY = 1.0  # seconds between two runs
 SELDOM = 60.0  # seconds; if no store expects signals: events can still wait from before a change of settings
 BATCH = 500  # events in a transaction
-TOO_FAR = 900.0  # seconds, longer than any wait: a wrong clock wrote such a time
 ADVISORY_LOCK = 7_316_920_115  # any number that no other application uses
 # SQLite uses a partial index only if the query repeats its condition literally.
 _HELD = sa.text("events.state = 'held'")
@@ -40,7 +40,7 @@ class HoldExpiry:
 
     def end(self, now: float) -> int:
         """Settle the holds that are over; return their number, at most BATCH. Costs one index look-up if none is."""
-        over = sa.or_(events.c.due_at <= now, events.c.due_at > now + TOO_FAR)
+        over = sa.or_(events.c.due_at <= now, events.c.due_at > now + MAX_AHEAD)
         with self._database.read() as connection:
             if connection.execute(sa.select(events.c.id).where(_HELD, over).limit(1)).first() is None:
                 return 0

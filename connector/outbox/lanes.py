@@ -33,7 +33,7 @@ class LaneState:
     resumed_at: float | None = None
 
 
-def lane_state(row: sa.Row[Any]) -> LaneState:
+def read_lane_state(row: sa.Row[Any]) -> LaneState:
     """Read a row of `lanes`."""
     lane = Lane(row.store, row.pixel)
     if row.denied_since is None:

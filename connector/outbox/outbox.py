@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from connector.core.units import HOUR
 from connector.mapping.tiktok_event import OutboundEvent
 from connector.outbox.identity_hashes import store_hashes
-from connector.outbox.lanes import Lane, LaneState, is_lane, lane_state
+from connector.outbox.lanes import Lane, LaneState, is_lane, read_lane_state
 from connector.outbox.ledger import Decision, Ledger
 from connector.outbox.settlement import LeasedEvent, Settlement, settlement_parameters, settlement_update
 from connector.signals.matching import SignalMatcher, WaitingEvent
@@ -23,7 +23,7 @@ from connector.storage.database import CannotStore, Database, caused_by_one_row
 from connector.storage.group_commit import GroupCommit, WaitTimeout
 from connector.storage.tables import events, lanes, parked, relays, storable, stores
 
-MAX_AHEAD = 900.0  # seconds, longer than any lease or pause: a wrong clock wrote a time further ahead
+MAX_AHEAD = 900.0  # seconds, longer than any lease, pause or hold: a wrong clock wrote a time further ahead
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +72,8 @@ class Outbox:
         """
         try:
             return self.group_commit.add(decision)
-        except WaitTimeout:
-            raise CannotStore("other writers held the lock for too long") from None
+        except WaitTimeout as error:
+            raise CannotStore(str(error)) from None
 
     def record_all(self, decisions: Sequence[Decision]) -> list[int]:
         """Store several webhooks' decisions in one transaction; return the number of new events of each."""
@@ -159,7 +159,7 @@ class Outbox:
         """Return the lanes that have an event due, suspended ones too. Costs one index look-up a lane."""
         with self.database.read() as connection:
             rows = connection.execute(sa.select(lanes).where(_has_due(now))).all()
-        return [lane_state(row) for row in rows]
+        return [read_lane_state(row) for row in rows]
 
     def claim(self, lane: Lane, limit: int, owner: str, now: float, lease: float) -> list[LeasedEvent]:
         """Lease up to `limit` due events of a lane to `owner` for `lease` seconds, the longest due first.
@@ -246,11 +246,11 @@ class Outbox:
         with self.database.write() as connection:
             connection.execute(sa.update(lanes).where(*is_lane(lane)).values(values))
 
-    def lane(self, lane: Lane) -> LaneState:
+    def lane_state(self, lane: Lane) -> LaneState:
         """Return the state of a lane: its suspension, if any, and the reason."""
         with self.database.read() as connection:
             row = connection.execute(sa.select(lanes).where(*is_lane(lane))).first()
-        return lane_state(row) if row else LaneState(lane)
+        return read_lane_state(row) if row else LaneState(lane)
 
     def resume(self, lane: Lane, now: float) -> None:
         """End a lane's suspension: TikTok accepts its token."""

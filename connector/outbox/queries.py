@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from connector.core.units import HOUR
-from connector.outbox.lanes import Lane, LaneState, lane_state
+from connector.outbox.lanes import Lane, LaneState, read_lane_state
 from connector.outbox.outbox import ParkedWebhook
 from connector.storage.database import Database
 from connector.storage.tables import alerts, counters, events, identities, lanes, ledger, parked, relays
@@ -249,7 +249,7 @@ class OutboxQueries:
     def lane_states(self) -> list[LaneState]:
         """Return the state of every lane that has ever been configured."""
         with self._database.read() as connection:
-            return [lane_state(row) for row in connection.execute(sa.select(lanes)).all()]
+            return [read_lane_state(row) for row in connection.execute(sa.select(lanes)).all()]
 
     def waiting(self) -> dict[Lane, int]:
         """Return the number of due events by lane, including stores that are no longer configured."""

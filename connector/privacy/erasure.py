@@ -24,7 +24,7 @@ from connector.storage.lease import Lease
 from connector.storage.periodic import run_periodically
 from connector.storage.tables import events, ledger, parked, signals
 
-log = logging.getLogger("connector.privacy.erasure")
+log = logging.getLogger(__name__)
 
 EVERY = 10.0  # seconds between searches for new requests
 LEASE_SECONDS = 600.0

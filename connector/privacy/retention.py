@@ -35,7 +35,7 @@ from connector.storage.lease import Lease
 from connector.storage.periodic import run_periodically
 from connector.storage.tables import arrivals, counters, events, lanes, ledger, parked, signals
 
-log = logging.getLogger("connector.privacy.retention")
+log = logging.getLogger(__name__)
 
 BATCH = 500  # rows per transaction
 PAUSE = 0.2  # seconds between transactions, so that webhooks get the write lock
@@ -47,7 +47,7 @@ SIGNALS_KEPT = 24 * 3600.0  # seconds
 # Limits a flood to about 2 GB, if all signals are of the largest size. Events wait for minutes at most, and in minutes
 # the limits of `connector.signals.collector` admit a tenth of this number.
 MOST_SIGNALS = 250_000
-TOO_OLD = "older than max_event_age while TikTok rejected this pixel"
+TOO_OLD = "older than max_event_age while this pixel was suspended"
 BODY_DELETED = " (its body is no longer kept)"
 
 

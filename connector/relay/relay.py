@@ -261,7 +261,7 @@ class Relay:
 
     def _suspended_for_same(self, lane: Lane, outcome: Outcome) -> bool:
         """Return whether the lane was suspended for the same reason."""
-        return without_numbers(self._outbox.lane(lane).reason) == without_numbers(rejection_text(outcome))
+        return without_numbers(self._outbox.lane_state(lane).reason) == without_numbers(rejection_text(outcome))
 
     def _post(self, work: _Work, part: list[LeasedEvent]) -> Outcome:
         """Send one request as soon as the rate limit of its token allows."""
@@ -307,10 +307,10 @@ class Relay:
                     self._resting_until[lane] = max(until, self._resting_until.get(lane, 0))
 
     def _suspend(self, lane: Lane, pixel: Pixel, outcome: Outcome, now: float) -> None:
-        wait = self._backoff(1 + self._outbox.lane(lane).denials)
+        wait = self._backoff(1 + self._outbox.lane_state(lane).denials)
         self._outbox.suspend(lane, now + wait, now, fingerprint(pixel.access_token), rejection_text(outcome))
         log.error(
-            "TikTok rejects this store's token or pixel; its events wait. Check pixel and access_token",
+            "TikTok denies this store's token or pixel; its events wait. Check pixel and access_token",
             extra={"store": lane.store, "pixel": lane.pixel, "code": outcome.code, "reason": rejection_text(outcome)},
         )
 

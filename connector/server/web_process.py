@@ -7,7 +7,7 @@ import shutil
 from connector.config.settings import Config, load
 from connector.server.metrics_folder import create_metrics_folder, default_location, remove_abandoned_folders
 from connector.server.supervisor import end_with_parent
-from connector.web.metrics_folder import METRICS_FOLDER
+from connector.web.metrics_variable import METRICS_FOLDER
 
 THREADS = 16  # per worker; while some wait for a commit, others read, verify and map
 

@@ -87,8 +87,8 @@ class SignalMatcher:
         """Store a signal and merge it into the waiting events of its checkout. Raises CannotStore."""
         try:
             self._group_commit.add(beacon)
-        except WaitTimeout:
-            raise CannotStore("other writers held the lock for too long") from None
+        except WaitTimeout as error:
+            raise CannotStore(str(error)) from None
 
     def _collect_batch(self, beacons: Sequence[Beacon]) -> list[None]:
         with self._database.write() as connection:

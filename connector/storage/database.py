@@ -77,8 +77,8 @@ def _as_cannot_store() -> Iterator[None]:
         yield
     except SQLAlchemyError as error:
         raise CannotStore(_cause(error)) from error
-    except WaitTimeout:
-        raise CannotStore("other writers held the lock for too long") from None
+    except WaitTimeout as error:
+        raise CannotStore(str(error)) from None
     except OSError as error:
         raise CannotStore(f"{type(error).__name__}: {error.strerror}") from error
 

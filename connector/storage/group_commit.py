@@ -16,6 +16,10 @@ MAX_LINGER = 0.01  # seconds that a transaction waits at most for expected items
 class WaitTimeout(Exception):
     """A lock or a place in a group was not obtained within the time-out."""
 
+    def __str__(self) -> str:
+        """Return the message, the same everywhere."""
+        return "other writers held the lock for too long"
+
 
 @dataclass(eq=False, slots=True)
 class _Pending(Generic[Item, Result]):

@@ -6,7 +6,7 @@ from threading import Event
 
 from connector.storage.database import CannotStore
 
-log = logging.getLogger("connector.storage.periodic")
+log = logging.getLogger(__name__)
 
 
 def run_periodically(

@@ -31,7 +31,7 @@ from connector.web.relay_watch import RelayWatch
 from connector.web.request_metrics import RequestMetrics
 from connector.web.webhook_endpoint import MAX_BODY, WebhookEndpoint
 
-log = logging.getLogger("connector.web.application")
+log = logging.getLogger(__name__)
 
 
 def wsgi(config: Config) -> Flask:

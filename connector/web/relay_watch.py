@@ -12,7 +12,7 @@ from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
 from connector.storage.database import CannotStore
 
-log = logging.getLogger("connector.web.relay_watch")
+log = logging.getLogger(__name__)
 
 LOOK_EVERY = 60.0  # seconds
 

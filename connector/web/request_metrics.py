@@ -17,7 +17,7 @@ from connector.core.platform import Platform
 from connector.core.store import Store
 from connector.core.webhook import InvalidSignature, NotJson, Request
 from connector.storage.database import CannotStore
-from connector.web.metrics_folder import METRICS_FOLDER
+from connector.web.metrics_variable import METRICS_FOLDER
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 OTHER = "other"  # for every unknown topic, so that arbitrary header values do not create time series

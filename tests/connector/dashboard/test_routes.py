@@ -208,7 +208,7 @@ class TestPages:
             ProblemFinder(Database(site.engine), site.config.stores).find(time.time()), ()
         )
         for words in (
-            "TikTok has been rejecting the token",
+            "TikTok has denied the token",
             "token or permission refused",
             "has rejected",
             "is parked",

@@ -66,7 +66,7 @@ def test_a_refused_pixel_is_a_problem_until_it_opens(bench: Bench) -> None:
     (found,) = bench.found(NOW + DAY).items()
     assert found[0] == f"denied:acme:{PIXEL.code}"
     assert found[1].startswith(
-        f"store acme, pixel {PIXEL.code}: TikTok has been rejecting the token or pixel since 2026-05-28 20:26"
+        f"store acme, pixel {PIXEL.code}: TikTok has denied the token or pixel since 2026-05-28 20:26"
     )
     assert "(40105 no permission)" in found[1]
     assert PIXEL.access_token not in found[1]

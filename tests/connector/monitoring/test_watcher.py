@@ -80,8 +80,8 @@ def test_two_relays_tell_once(bench: Bench) -> None:
             watcher.round()
         bench.now += 60
     first, last = bench.server.texts
-    assert first.startswith(f"Problem: store acme, pixel {PIXEL.code}: TikTok has been rejecting")
-    assert last.startswith(f"Over after 10 minutes: store acme, pixel {PIXEL.code}: TikTok has been rejecting")
+    assert first.startswith(f"Problem: store acme, pixel {PIXEL.code}: TikTok has denied")
+    assert last.startswith(f"Over after 10 minutes: store acme, pixel {PIXEL.code}: TikTok has denied")
 
 
 def test_a_silence_is_told_when_the_watcher_has_watched_for_a_while(bench: Bench) -> None:

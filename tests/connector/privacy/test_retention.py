@@ -87,7 +87,7 @@ class TestEvents:
 
     def test_a_payload_goes_with_all_that_is_personal_and_the_key_stays(self, bench: Bench) -> None:
         """Also hashes are about a person."""
-        hashes = {"email": "aa", "phone": "bb", "external_id": "cc"}
+        hashes = {"email_hash": "aa", "phone_hash": "bb", "external_id_hash": "cc"}
         bench.outbox.record(decision("body", mapped(1, **hashes)))
         (item,) = claim(bench.outbox)
         bench.outbox.settle("one", item.lease_until, [settled(item, "accepted", NOW, 0, "OK", "r")])
