@@ -78,7 +78,10 @@ def _merged(sources: Mapping[str, Table], reading: Reading) -> dict[str, Table]:
 
 
 def dereferenced(raw: str, environ: Mapping[str, str]) -> str:
-    """Return a text, or the value of a text that is exactly `${NAME}` or `${file:PATH}`. Raises ValueError."""
+    """Return a text, or the value of a text that is exactly `${NAME}` or `${file:PATH}`.
+
+    Raises ValueError, also for a text with a reference inside: it would reach the shop or TikTok as it is written.
+    """
     if name := re.fullmatch(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", raw):
         if value := environ.get(name[1], "").strip():
             return value
@@ -91,6 +94,8 @@ def dereferenced(raw: str, environ: Mapping[str, str]) -> str:
         if value:
             return value
         raise ValueError(f"the file {_quoted(file[1])} is empty")
+    if "${" in raw:
+        raise ValueError('a reference must be the whole value, like "${NAME}" or "${file:PATH}"')
     return raw
 
 

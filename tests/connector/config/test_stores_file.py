@@ -141,13 +141,31 @@ def test_bad_default_is_told_once():
 
 
 def test_references(tmp_path):
-    """`${NAME}` and `${file:PATH}` are replaced in texts and lists and stripped; anything else is literal."""
+    """`${NAME}` and `${file:PATH}` are replaced in texts and lists and stripped; `$` without a brace is literal."""
     (tmp_path / "secret").write_text(" from file\n")
-    secrets = f'["${{SECRET}}", "${{file:{tmp_path}/secret}}", "x${{SECRET}}"]'
+    secrets = f'["${{SECRET}}", "${{file:{tmp_path}/secret}}", "x$SECRET"]'
     toml = store(webhook_secrets=secrets, country='"${COUNTRY}"')
     found = loaded(toml, SECRET=" padded \n", COUNTRY="de").stores["acme"]
-    assert found.webhook_secrets == ("padded", "from file", "x${SECRET}")
+    assert found.webhook_secrets == ("padded", "from file", "x$SECRET")
     assert found.country == "DE"
+
+
+@pytest.mark.parametrize(
+    "text", ["https://${HOST}", "${HOST}/shop", "${A}${B}", "${no-name}", "${}", "${HOST", "x${file:a}"]
+)
+def test_a_reference_inside_a_text(text):
+    """Nothing would replace it, so it is a problem wherever it is: in a text, in a list, in a table."""
+    told = 'a reference must be the whole value, like "${NAME}" or "${file:PATH}"'
+    assert only_problem(store(url=f'"{text}"'), HOST="acme.example") == f"stores.acme.url: {told}"
+    line = only_problem(store(webhook_secrets=f'["${{SECRET}}", "{text}"]'))
+    assert line == f"stores.acme.webhook_secrets[1]: {told}"
+    line = only_problem(store(more=f'api = {{ access_token = "{text}" }}'))
+    assert line == f"stores.acme.api.access_token: {told}"
+
+
+def test_a_referenced_value_is_taken_as_it_is():
+    """A secret may hold the two characters."""
+    assert loaded(store(), SECRET="a${b}").stores["acme"].webhook_secrets == ("a${b}",)
 
 
 @pytest.mark.parametrize(("environ", "why"), [({}, "not set"), ({"NAME": ""}, "empty"), ({"NAME": " \n"}, "empty")])
