@@ -10,6 +10,8 @@ from connector.config.model import STORE_NAME, joined
 from connector.config.section import Section
 from connector.config.stores_file import Reading
 from connector.config.wording import one_of
+from connector.core.json_fields import host
+from connector.core.platform import PlatformFacts
 from connector.core.registry import installed_platforms
 from connector.core.store import ApiKeys, Store
 
@@ -56,8 +58,8 @@ def _check_platform(store: Store, section: Section) -> None:
         return
     facts = registry.facts(platform)
     for number, shop in enumerate(store.shops, 1):
-        if not shop.endswith(facts.shop_suffix):
-            section.problem(f"entry {number} {facts.shop_error}" if number > 1 else facts.shop_error, "shop")
+        if wrong := _shop_error(shop, store, facts):
+            section.problem(f"entry {number} {wrong}" if number > 1 else wrong, "shop")
     keys = api_keys(section)
     if keys and keys not in [set(accepted) for accepted in facts.api_credentials]:
         allowed = ", or ".join(" and ".join(accepted) for accepted in facts.api_credentials) or "no [api]"
@@ -68,6 +70,15 @@ def _check_platform(store: Store, section: Section) -> None:
             "move it from [defaults] to the stores of other platforms",
             "signals",
         )
+
+
+def _shop_error(shop: str, store: Store, facts: PlatformFacts) -> str:
+    """Return why no webhook can come from this shop, or ""."""
+    if facts.shop_suffix:
+        return "" if shop.endswith(facts.shop_suffix) else facts.shop_error
+    if "." in shop or shop in ("localhost", host(store.url)):  # a shop under development can have any host
+        return ""
+    return "must be the shop's domain, like shop.example: webhooks name it, and a host without a dot matches none"
 
 
 def _refuse_double_senders(store: Store, section: Section) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import make_url
 from connector.config.settings import Config
 from connector.config.summary import plain_words, warnings
 from connector.core.event import PERSONAL_DATA_WITHHELD
+from connector.core.json_fields import host
 from connector.core.platform import Platform
 from connector.core.registry import BrokenPlatform, installed_platforms
 from connector.core.shop_api import ShopApiError
@@ -175,6 +176,12 @@ def _store(store: Store, platform: Platform, public_url: str) -> Iterator[CheckR
     yield CheckResult("ok", f"store {store.name} ({store.platform}, {', '.join(store.shops)}): webhooks to {address}")
     if public_url and (why := why_not_to(public_url, store, platform)):
         yield CheckResult("warning", f"  {why}")
+    if not platform.facts.shop_suffix and host(store.url) not in store.shops:
+        yield CheckResult(
+            "note",
+            f"  shop is {', '.join(store.shops)}, but url is at {host(store.url)}: webhooks that do not name "
+            "the shop are parked",
+        )
     for sentence in plain_words(store):
         yield CheckResult("note", f"  {sentence}")
     yield CheckResult("note", f"  {_protection(store, platform)}")

@@ -42,6 +42,20 @@ def test_api_keys_fit_the_platform(keys, api, good):
         assert only_problem(toml).startswith("stores.acme.api: platform ")
 
 
+@pytest.mark.parametrize(("shop", "entry"), [('"beans"', ""), ('["beans.example", "beans"]', "entry 2 ")])
+def test_a_shop_without_a_domain_matches_no_webhook(shop, entry):
+    """Where a shop is named by its own domain, a bare name is a problem, in [defaults] too."""
+    line = only_problem(store(**{**WOO, "shop": shop}))
+    assert line.startswith(f"stores.acme.shop: {entry}must be the shop's domain, like shop.example")
+
+
+@pytest.mark.parametrize(("shop", "url"), [("localhost", "https://acme.example"), ("wordpress", "http://wordpress:80")])
+def test_a_shop_under_development_has_any_host(shop, url):
+    """This machine, or the host that url names."""
+    toml = store(**{**WOO, "shop": f'"{shop}"', "url": f'"{url}"'})
+    assert loaded(toml).stores["acme"].shops == (shop,)
+
+
 def test_reconcile_needs_api():
     """Reconciling without keys to the shop's API is a problem."""
     assert only_problem(store(reconcile='"15m"')) == "stores.acme.reconcile: needs the shop's keys in [stores.acme.api]"

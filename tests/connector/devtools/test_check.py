@@ -112,6 +112,17 @@ def test_an_address_that_shops_cannot_deliver_to_is_warned_of(url, platform, add
         assert not any("cannot go" in line for line in texts(url, toml, PUBLIC_URL=good))
 
 
+@pytest.mark.parametrize(
+    ("platform", "shop", "noted"),
+    [("woocommerce", "beans.example", True), ("woocommerce", "www.acme.example", False), ("shopify", "", False)],
+)
+def test_a_shop_elsewhere_than_its_url_is_noted(url, platform, shop, noted):
+    """Only where a shop is named by its own domain."""
+    toml = TOML.replace('"shopify"', f'"{platform}"').replace("acme.myshopify.com", shop or "acme.myshopify.com")
+    told = [line for line in texts(url, toml, mark="note") if "but url is at" in line]
+    assert [line.startswith("  shop is beans.example, but url is at acme.example") for line in told] == [True] * noted
+
+
 def test_doubts_are_warnings(url):
     toml = TOML.replace('order_placed = ""', 'order_paid = "purchase"')
     told = texts(url, toml, mark="warning")
