@@ -6,7 +6,7 @@ top-level package `platforms` is one, under its own name.
 """
 
 import pkgutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
@@ -97,6 +97,20 @@ def _load(name: str, references: tuple[str, ...]) -> Platform | BrokenPlatform:
         found = EntryPoint(name, references[0], GROUP).load()
     except Exception as error:
         return BrokenPlatform(f"platform {name} ({references[0]}) cannot be loaded: {type(error).__name__}: {error}")
-    if not isinstance(found, Platform) or found.name != name:
+    if not isinstance(found, Platform) or getattr(found, "name", "") != name:
         return BrokenPlatform(f"platform {name} ({references[0]}) is not a Platform object of that name")
+    if wrong := _wrong_attribute(found):
+        return BrokenPlatform(f"platform {name} ({references[0]}) has a fault: {wrong}")
     return found
+
+
+def _wrong_attribute(platform: Platform) -> str:
+    """Return which attribute of a platform is missing or of the wrong type, or ""; Python itself checks neither."""
+    title = getattr(platform, "title", None)
+    if not (isinstance(title, str) and title.strip()):
+        return "title must be a text"
+    for attribute in ("event_topics", "recorded_topics"):
+        topics = getattr(platform, attribute, None)
+        if not (isinstance(topics, Set) and all(isinstance(topic, str) for topic in topics)):
+            return f"{attribute} must be a set of texts"
+    return "" if isinstance(platform.facts, PlatformFacts) else "facts must be PlatformFacts"

@@ -24,8 +24,10 @@ STATUS: dict[type[Exception], tuple[int, dict[str, str]]] = {
     CannotStore: (503, {"Retry-After": "10"}),
     BrokenPlatform: (503, {"Retry-After": "10"}),
 }
-# Instead of the exception's text, which may name internals.
-SERVER_ERRORS = {500: "internal error", 503: "cannot store now, try again"}
+SERVER_ERRORS: dict[type[Exception], str] = {  # instead of the message, which can name internals of this server
+    BrokenPlatform: "the platform of this store cannot be loaded; this server's log and `connector check` say why",
+    CannotStore: "cannot store now, try again",
+}
 
 
 def json_response(code: int, **fields: str | int) -> Response:
@@ -42,7 +44,8 @@ def error_response(error: Exception) -> Response:
         log.error("%s", error)
     elif status == 500:
         log.error("%s", type(error).__name__, exc_info=error)
-    response = json_response(status, error=SERVER_ERRORS.get(status) or str(error))
+    text = str(error) if status < 500 else SERVER_ERRORS.get(type(error), "internal error")
+    response = json_response(status, error=text)
     response.headers.update(headers)
     return response
 

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from connector.core.platform import Platform
+from connector.core.registry import BrokenPlatform
 from connector.core.store import Store
 from connector.core.webhook import InvalidSignature, NotJson, Request
 from connector.storage.database import CannotStore
@@ -25,6 +26,7 @@ _OUTCOME_OF_ERROR: dict[type[Exception], str] = {
     InvalidSignature: "refused",
     NotJson: "unreadable",
     CannotStore: "unavailable",
+    BrokenPlatform: "unavailable",
 }
 
 
@@ -47,7 +49,7 @@ class RequestMetrics:
         self._received = Counter(
             "connector_webhooks_received",
             "Webhooks by outcome: relayed, skipped, recorded, parked, ignored, duplicate, handshake, refused (wrong "
-            "signature), unreadable, unavailable (could not be stored), failed.",
+            "signature), unreadable, unavailable (could not be stored, or the platform is broken), failed.",
             ("store", "platform", "topic", "outcome"),
             registry=self._registry,
         )
@@ -81,11 +83,16 @@ class RequestMetrics:
         return registry
 
     def _counter(self, store: Store, request: Request, outcome: str) -> Counter:
-        platform = self._platforms[store.platform]
-        topic = platform.topic_of(request)
-        if topic not in platform.event_topics and topic not in platform.recorded_topics:
-            topic = OTHER
+        topic = self._topic(store.platform, request)
         key = (store.name, topic, outcome)
         if key not in self._bound:
             self._bound[key] = self._received.labels(store.name, store.platform, topic, outcome)
         return self._bound[key]
+
+    def _topic(self, name: str, request: Request) -> str:
+        try:
+            platform = self._platforms[name]
+        except BrokenPlatform:
+            return OTHER
+        topic = platform.topic_of(request)
+        return topic if topic in platform.event_topics or topic in platform.recorded_topics else OTHER

@@ -93,12 +93,18 @@ def test_a_broken_platform_costs_only_its_own_stores(installed, tmp_path):
         "headers = all()['shopify'].signed_headers(b'{}', 'shh') | {'X-Shopify-Topic': 'products/update'}\n"
         "fine = client.post('/webhooks/acme', data=b'{}', headers=headers)\n"
         "broken = client.post('/webhooks/other', data=b'{}')\n"
-        "print(json.dumps([told, fine.status_code, broken.status_code, 'Retry-After' in broken.headers]))"
+        "counted = [line for line in client.get('/metrics').text.splitlines() if 'store=\"other\"' in line]\n"
+        "print(json.dumps([told, fine.status_code, broken.status_code, 'Retry-After' in broken.headers,"
+        " broken.json, [line for line in counted if line.startswith('connector_webhooks_received_total')]]))"
     )
-    told, fine, broken, retry = python(code, path=[folder])
+    told, fine, broken, retry, body, counted = python(code, path=[folder])
     why = "platform myshop (myshop:platform) cannot be loaded: RuntimeError: half installed"
     assert told == [f"store other: {why}; its webhooks are answered 503 until it is fixed"]
     assert (fine, broken, retry) == (200, 503, True)
+    remedy = "this server's log and `connector check` say why"
+    assert body == {"error": f"the platform of this store cannot be loaded; {remedy}"}
+    labels = 'outcome="unavailable",platform="myshop",store="other",topic="other"'
+    assert counted == [f"connector_webhooks_received_total{{{labels}}} 1.0"]
 
 
 @pytest.mark.processes
@@ -133,6 +139,30 @@ def test_a_platform_that_is_none(reference, why):
     assert registry.facts("x") == PlatformFacts()
     assert registry.title("x") == "x"
     assert "x" in registry
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("", ""),
+        ("del MyShop.name", "is not a Platform object of that name"),
+        ("del MyShop.title", "title must be a text"),
+        ("MyShop.title = ' '", "title must be a text"),
+        ("del MyShop.event_topics", "event_topics must be a set of texts"),
+        ("MyShop.event_topics = 'sold'", "event_topics must be a set of texts"),
+        ("MyShop.event_topics = {1}", "event_topics must be a set of texts"),
+        ("MyShop.recorded_topics = ['erase']", "recorded_topics must be a set of texts"),
+        ("MyShop.facts = {}", "facts must be PlatformFacts"),
+    ],
+)
+def test_a_platform_with_a_wrong_attribute_is_broken(tmp_path, monkeypatch, line, why):
+    """Told when it is loaded, not by the first webhook or command that needs the attribute."""
+    (tmp_path / "faulty.py").write_text(f"{THIRD_PARTY}{line}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "faulty", raising=False)
+    fault = PlatformRegistry({"myshop": ("faulty:platform",)}).fault("myshop")
+    assert fault.endswith(why)
+    assert bool(fault) == bool(why)
 
 
 def test_an_unknown_platform():
