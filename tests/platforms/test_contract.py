@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from connector.core.registry import installed_platforms
 from connector.core.store import Store
 from connector.core.webhook import InvalidSignature, Request, Webhook
 from connector.outbox.encryption import decrypt
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
-from tests.support.platforms import PLATFORMS, SAMPLES
+from tests.support.platforms import LEFT_OUT, PLATFORMS, SAMPLES
 from tests.support.webhook_bench import (
     EVENT_TOPICS,
     HANDSHAKES,
@@ -34,6 +35,15 @@ from tests.support.webhook_bench import (
     sample_request,
     signature_header,
 )
+
+
+@pytest.mark.parametrize("name", installed_platforms())
+def test_every_installed_platform_is_tested(name: str) -> None:
+    """Or it is said why it is not."""
+    if name in LEFT_OUT:
+        pytest.skip(LEFT_OUT[name])
+    assert name in PLATFORM_NAMES
+
 
 # --- signatures --------------------------------------------------------------------------------------
 

@@ -108,6 +108,30 @@ def test_a_broken_platform_costs_only_its_own_stores(installed, tmp_path):
 
 
 @pytest.mark.processes
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("raise RuntimeError('half written')", "cannot be loaded: RuntimeError: half written"),
+        (THIRD_PARTY, "platform myshop has no samples, which the tests send"),
+        (
+            f"{THIRD_PARTY}MyShop.samples = property(lambda self: 1 / 0)",
+            "the samples of platform myshop cannot be loaded: ZeroDivisionError: division by zero",
+        ),
+    ],
+)
+def test_a_half_written_platform_does_not_stop_the_tests_of_others(installed, source, why):
+    """The tests of all platforms leave it out, and say why."""
+    code = (
+        "from tests.support.platforms import LEFT_OUT, PLATFORMS, SAMPLES\n"
+        "print(json.dumps([LEFT_OUT, list(PLATFORMS), list(SAMPLES)]))"
+    )
+    told, platforms, samples = python(code, path=[installed(source)])
+    assert list(told) == ["myshop"]
+    assert told["myshop"].endswith(why)
+    assert platforms == samples == ["shopify", "woocommerce"]
+
+
+@pytest.mark.processes
 def test_two_packages_of_one_name_are_told(installed):
     """Neither is taken by chance; the built-in one is not replaced silently either."""
     folder = installed(THIRD_PARTY, "shopify")
