@@ -47,7 +47,8 @@ def check(config: Config, live: bool, platforms: Mapping[str, Platform] | None =
     `platforms` defaults to the installed ones.
     """
     platforms = installed_platforms() if platforms is None else platforms
-    titles = " or ".join(installed_platforms().title(name) for name in platforms)
+    used = dict.fromkeys(store.platform for store in config.stores.values())
+    titles = " or ".join(installed_platforms().title(name) for name in used)
     yield CheckResult(
         "warning",
         f"switch off TikTok's own {titles} app on every pixel below, or orders count twice: "

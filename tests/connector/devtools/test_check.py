@@ -63,7 +63,15 @@ def outbox(url):
 def test_it_begins_with_the_warning_everybody_needs(url):
     mark, first = found(url)[0]
     assert mark == "warning"
-    assert first.startswith("switch off TikTok's own Shopify or WooCommerce app on every pixel below, or orders count")
+    assert first.startswith("switch off TikTok's own Shopify app on every pixel below, or orders count")
+
+
+def test_it_names_the_apps_of_the_platforms_in_use(url):
+    """Each once, however many stores use it."""
+    second = TOML.replace("stores.acme", "stores.beans").replace("shopify", "woocommerce")
+    toml = TOML + second + second.replace("stores.beans", "stores.tea").replace("R0", "R1")
+    assert found(url, toml)[0][1].startswith("switch off TikTok's own Shopify or WooCommerce app on every pixel below,")
+    assert found(url, second)[0][1].startswith("switch off TikTok's own WooCommerce app on every pixel below,")
 
 
 def test_a_good_configuration_has_no_fault_and_says_what_it_does(url):
