@@ -29,7 +29,7 @@ from connector.storage.database import CannotStore, Database
 from connector.storage.engine import SchemaError, connect, require_current
 from connector.sync.registration import RegistrationPlan, prepare, why_not_to
 
-SHORT_PASSWORD = 16
+SHORT_PASSWORD = SHORT_SECRET = 16  # characters
 Mark = Literal["ok", "note", "warning", "fault"]
 
 
@@ -186,6 +186,12 @@ def _store(store: Store, platform: Platform, public_url: str) -> Iterator[CheckR
     for sentence in plain_words(store):
         yield CheckResult("note", f"  {sentence}")
     yield CheckResult("note", f"  {_protection(store, platform)}")
+    if any(len(secret) < SHORT_SECRET for secret in store.webhook_secrets):
+        yield CheckResult(
+            "warning",
+            f"  webhook_secrets: fewer than {SHORT_SECRET} characters can be guessed, and orders forged; "
+            "`connector webhooks secret` prints a good one",
+        )
     for sentence in warnings(store):
         yield CheckResult("warning", f"  {sentence}")
 

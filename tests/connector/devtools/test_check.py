@@ -131,6 +131,17 @@ def test_a_shop_elsewhere_than_its_url_is_noted(url, platform, shop, noted):
     assert [line.startswith("  shop is beans.example, but url is at acme.example") for line in told] == [True] * noted
 
 
+@pytest.mark.parametrize(("secrets", "warned"), [("x" * 15, 1), ("x" * 16, 0)])
+def test_a_short_webhook_secret_is_warned_of(url, secrets, warned):
+    """Of one is enough, and the secret itself is not said."""
+    toml = TOML.replace('["${SECRET}"]', '["${LONG}", "${SECRET}"]')
+    said = texts(url, toml, mark="warning", LONG="y" * 32, SECRET=secrets)
+    told = [line for line in said if "webhook_secrets" in line]
+    assert len(told) == warned
+    assert all("fewer than 16 characters" in line and "`connector webhooks secret`" in line for line in told)
+    assert not any("x" * 15 in line or "y" * 32 in line for line in said)
+
+
 def test_doubts_are_warnings(url):
     toml = TOML.replace('order_placed = ""', 'order_paid = "purchase"')
     told = texts(url, toml, mark="warning")
