@@ -53,7 +53,9 @@ def _check_platform(store: Store, section: Section) -> None:
     """Require an installed platform, and settings that its facts allow."""
     registry, platform = installed_platforms(), store.platform
     if platform and platform not in registry:
-        section.problem(one_of(registry) + section.shown("platform"), "platform")
+        section.problem(
+            one_of(registry) + section.shown("platform") + section.guessed("platform", registry), "platform"
+        )
     if registry.fault(platform):
         return
     facts = registry.facts(platform)

@@ -1,7 +1,7 @@
 """One table of the stores file with inherited values: references resolved, values validated, faults noted by path."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from functools import reduce
 from operator import getitem
@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from connector.config.model import Loc, Table, joined, validate
 from connector.config.stores_file import Reading, dereferenced
-from connector.config.wording import UNKNOWN, unknown_key, wording
+from connector.config.wording import UNKNOWN, did_you_mean, unknown_key, wording
 from connector.core.store import ApiKeys
 
 SECRET_KEYS = {"webhook_secrets", *(field.name for field in fields(ApiKeys))}
@@ -59,6 +59,11 @@ class Section:
             return ""
         value = self._value(*loc)
         return f", not {value!r}" if isinstance(value, str) and re.fullmatch("[a-z_]{1,20}", value) else ""
+
+    def guessed(self, key: str, known: Iterable[str]) -> str:
+        """Return the end of a message that suggests what was meant by a value, or "" if it can be a secret."""
+        guess = did_you_mean(str(self.values[key]), known) if (key,) not in self._referenced else ""
+        return f"; {guess}" if guess else ""
 
     def _value(self, *loc: int | str) -> Any:
         return reduce(getitem, loc, self.values)  # type: ignore[arg-type] # tables and lists by turns

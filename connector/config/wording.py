@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from pydantic_core import ErrorDetails
 
 UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")  # pydantic's error types for an unknown key
+SIMILAR = 0.05  # difference of difflib's ratios below which neither of two words is the better guess
 
 
 def one_of(allowed: Iterable[str]) -> str:
@@ -31,8 +32,17 @@ def wording(fault: ErrorDetails) -> str:
 
 def suggestion(key: str, known: Iterable[str]) -> str:
     """Suggest a known key for an unknown one."""
-    near = difflib.get_close_matches(key, sorted(known), n=1)
-    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(sorted(known))}"
+    known = sorted(known)
+    return did_you_mean(key, known) or f"known here: {', '.join(known)}"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Ask whether the known word most like `word` was meant, or all that are about as like it; "" if none is."""
+    word = word.lower()
+    near = difflib.get_close_matches(word, known)  # the best three, best first
+    likeness = {found: difflib.SequenceMatcher(None, found, word).ratio() for found in near}
+    close = sorted(found for found in near if likeness[found] > likeness[near[0]] - SIMILAR)
+    return f"did you mean {' or '.join(close)}?" if close else ""
 
 
 def missing(key: str) -> str:

@@ -261,3 +261,34 @@ def test_unknown_keys():
         "stores.acme.events.order_pay: unknown key; did you mean order_paid?",
         "connector.keep_ledgers: unknown key; did you mean keep_ledger?",
     ]
+
+
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        ("order_payed", "did you mean order_paid or order_placed?"),
+        ("order_paied", "did you mean order_paid?"),
+        ("order_place", "did you mean order_placed?"),
+        ("Order_Paid", "did you mean order_paid?"),
+        ("refunded", "known here: checkout_started, customer_registered, order_paid, order_placed"),
+    ],
+)
+def test_keys_about_as_likely_are_all_suggested(key, told):
+    """One is not preferred by chance."""
+    line = only_problem(store(more=f'events = {{ {key} = "x" }}'))
+    assert line == f"stores.acme.events.{key}: unknown key; {told}"
+
+
+@pytest.mark.parametrize(
+    ("platform", "told"),
+    [
+        ("WooCommerce", "; did you mean woocommerce?"),
+        ("shopfy", ", not 'shopfy'; did you mean shopify?"),
+        ("Magento", ""),
+        ("${NAME}", ""),
+    ],
+)
+def test_a_platform_written_otherwise_is_suggested(platform, told):
+    """Also one in capitals; what a variable holds is not hinted at."""
+    line = only_problem(store(platform=f'"{platform}"'), NAME="WooCommerce")
+    assert line == f'stores.acme.platform: must be one of "shopify", "woocommerce"{told}'
