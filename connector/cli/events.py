@@ -70,6 +70,10 @@ def list_(
     rows = database(lambda: open_queries().find(choice, limit))
     if store and not rows:
         store_named(config, store)
+    if rows:  # not on stdout, where a line is an event
+        click.echo(
+            f"{'created (UTC)':19}  {'row':>8}  store  pixel  event  event_id  [test_event_code]  state", err=True
+        )
     for row in reversed(rows):
         result = f"{row.state} {row.code or ''} {row.message or ''}".rstrip()
         if row.state == "due" and row.store not in config.stores:
@@ -133,7 +137,9 @@ def _unknown(key: str, candidates: "Sequence[EventSubject]") -> str:
         if candidate.key
         else f"it may belong to {candidate}, but does not contain its id: use the order's number or id instead"
         for candidate in candidates
-    ] or ["no webhook or event with this id or number is on record"]
+    ]
+    if not reasons:
+        return f"no webhook or event with the id or number {key!r} is on record"
     return f"nothing is on record for {key!r}: {'; '.join(reasons)}"
 
 

@@ -9,7 +9,7 @@ import msgspec
 from connector.core.platform import Platform
 from connector.core.store import Store
 from connector.core.webhook import InvalidPayload, NotJson, Webhook
-from connector.intake.examine import Examination, examine
+from connector.intake.examine import Examination, examine, internal_error
 from connector.mapping.consent import BeaconWait
 from connector.mapping.tiktok_event import OutboundEvent
 from connector.signals.merge import why_not_sendable
@@ -40,6 +40,8 @@ def preview(body: bytes, topic: str, store: Store, platform: Platform) -> dict[s
         return _without_events("parked", str(error))
     except NotJson as error:
         return _without_events("unreadable", f"{error}: the server answers 400 and stores nothing")
+    except Exception as error:
+        return _without_events("parked", internal_error(error))
     return {
         "outcome": "relayed" if examination.events else "skipped",
         "events": [msgspec.Raw(event.payload) for event in examination.events],

@@ -11,7 +11,7 @@ from connector.cli.main import main
 from connector.plugin.testing.samples import fresh_journey
 from connector.plugin.testing.shoppers import Journey
 from platforms.shopify import samples as shopify_samples
-from tests.support.platforms import SAMPLES
+from tests.support.platforms import PLATFORMS, SAMPLES
 
 TOML = """
 [stores.acme]
@@ -134,6 +134,19 @@ def test_a_topic_that_yields_nothing(tmp_path, shop):
 def test_garbage_is_parked_or_refused_and_says_why(tmp_path, raw, outcome, note):
     found = only(written(tmp_path, raw), "orders/paid")
     assert (found["outcome"], found["events"], found["notes"]) == (outcome, [], [note])
+
+
+def test_a_bug_of_the_platform_parks_as_on_the_server(tmp_path, shop, monkeypatch):
+    """Its type and place are told, without a traceback; other files of the folder follow."""
+    monkeypatch.setattr(type(PLATFORMS["shopify"]), "translate", lambda self, webhook, store: [webhook.data["x"]])
+    folder = tmp_path / "bodies"
+    folder.mkdir()
+    written(folder, shop.body("orders/paid"), "a.json")
+    written(folder, b"{", "b.json")
+    bug, other = lines(folder, "orders/paid")
+    assert (bug["outcome"], bug["events"]) == ("parked", [])
+    assert bug["notes"][0].startswith("internal error: KeyError in <lambda> (test_preview.py:")
+    assert other["outcome"] == "unreadable"
 
 
 def test_notes_of_what_was_left_out(tmp_path, shop):

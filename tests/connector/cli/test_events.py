@@ -1,0 +1,46 @@
+"""connector.cli.events: what `list` and `show` print; tests/connector/intake/test_replay.py has the replay."""
+
+import shutil
+
+import pytest
+from click.testing import CliRunner
+
+from connector.cli.main import main
+from connector.outbox.outbox import Outbox
+from connector.storage.database import Database
+from connector.storage.engine import connect
+from tests.support.filled import decision, mapped
+from tests.support.stores_file import BASE, store
+
+
+@pytest.fixture
+def url(migrated_sqlite, tmp_path):
+    shutil.copy(migrated_sqlite, tmp_path / "connector.db")
+    return f"sqlite:///{tmp_path / 'connector.db'}"
+
+
+def run(url, *arguments):
+    return CliRunner().invoke(main, ["events", *arguments], env={**BASE, "STORES_TOML": store(), "DATABASE_URL": url})
+
+
+def test_the_list_has_a_head_outside_its_output(url):
+    """What is piped on has one line for each event; an empty list has no head."""
+    assert run(url, "list").stderr == "0 events\n"
+    engine = connect(url)
+    Outbox(Database(engine)).record(decision("1", mapped(1), mapped(2)))
+    engine.dispose()
+    result = run(url, "list")
+    head, count = result.stderr.splitlines()
+    assert head.split("  ")[-6:] == ["store", "pixel", "event", "event_id", "[test_event_code]", "state"]
+    assert count == "2 events"
+    rows = result.stdout.splitlines()
+    assert len(rows) == 2
+    assert all(len(row.split("  ")[0]) == len(head[:19]) for row in rows)
+    assert head.index("row") + len("row") == rows[0].index("  acme")
+
+
+def test_an_unknown_key_is_told_once(url):
+    """And with exit code 1."""
+    result = run(url, "show", "x")
+    assert result.exit_code == 1
+    assert result.output.strip() == "connector: no webhook or event with the id or number 'x' is on record"
