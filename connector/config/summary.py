@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from connector.core.event import Milestone
 from connector.core.registry import installed_platforms
-from connector.core.store import Store
+from connector.core.store import PLACEHOLDER, EventIdTemplates, Store
 
 # Standard web events of TikTok, the only ones that campaigns can optimise on.
 # https://ads.tiktok.com/help/article/supported-standard-events
@@ -122,8 +122,22 @@ def warnings(store: Store) -> Iterator[str]:
     if store.orders.paid_statuses and missing:
         rule = f"{platforms.title(store.platform)}'s own rule"
         yield f"orders.paid_statuses replaces {rule} and leaves out {', '.join(sorted(missing))}"
+    yield from _placeholder_doubts(store)
     if not store.country:
         yield "country is not set: phone numbers typed without country code and address are left out"
+
+
+def _placeholder_doubts(store: Store) -> Iterator[str]:
+    """Yield a warning for each placeholder of event_id that has no value on the store's platform."""
+    registry = installed_platforms()
+    usual = EventIdTemplates.of_store("")
+    for kind, known in registry.facts(store.platform).placeholders.items():
+        for name in dict.fromkeys(PLACEHOLDER.findall(getattr(store.event_id, kind))):
+            any_key, colon, _ = name.partition(":")
+            if (f"{any_key}:KEY" if colon else name) not in known:
+                subject = f"a {registry.title(store.platform)} {kind}"
+                remedy = "".join(f"{{{one}}}" for one in PLACEHOLDER.findall(getattr(usual, kind)))
+                yield f"event_id.{kind}: {subject} has no {{{name}}}, so none is sent; use {remedy}"
 
 
 def _name_doubt(name: str) -> str:

@@ -5,8 +5,8 @@ shop's API, the snippet, the samples) are properties that import their module on
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from connector.core.event import DataRequest, Event, Skipped
@@ -55,6 +55,12 @@ class PlatformFacts:
 
     paid_statuses: frozenset[str] = frozenset()
     """Statuses that count as paid, without orders.paid_statuses; empty if the platform does not decide by status."""
+
+    placeholders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Placeholders of event_id that can have a value, by "order", "checkout" and "customer"; missing: not known.
+
+    "meta:KEY" and "attribute:KEY" stand for any key.
+    """
 
     withheld: str = "the shop withholds personal data, so TikTok can match few of its orders"
     """Cause and remedy, shown when no recent order names its customer."""

@@ -20,6 +20,8 @@ from platforms.shopify import receive, translate
 if TYPE_CHECKING:
     from connector.plugin.testing.samples import SamplesModule
 
+_CHECKOUT_IDS = ("checkout_token", "cart_token", "customer_id", "attribute:KEY")
+
 
 class Shopify(Platform):
     """Shopify as a platform. https://shopify.dev/docs/apps/build/webhooks"""
@@ -37,6 +39,11 @@ class Shopify(Platform):
         placed_when="it is placed, paid or not",
         paid_when="it is fully paid",
         paid_statuses=translate.PAID,
+        placeholders={
+            "order": ("order_id", "order_number", "order_name", *_CHECKOUT_IDS),
+            "checkout": _CHECKOUT_IDS,
+            "customer": ("customer_id",),
+        },
         withheld=(
             "Shopify withholds personal data, so its orders hardly match anybody; in the Dev Dashboard give the app "
             "access to protected customer data, with name, e-mail, phone and address, and release the version"

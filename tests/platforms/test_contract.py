@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from connector.core.event import Event, Skipped
 from connector.core.registry import installed_platforms
 from connector.core.store import Store
 from connector.core.webhook import InvalidSignature, Request, Webhook
+from connector.intake.examine import parse
+from connector.mapping.event_id import object_key
 from connector.outbox.encryption import decrypt
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
@@ -43,6 +46,20 @@ def test_every_installed_platform_is_tested(name: str) -> None:
     if name in LEFT_OUT:
         pytest.skip(LEFT_OUT[name])
     assert name in PLATFORM_NAMES
+
+
+@pytest.mark.parametrize(("name", "topic"), EVENT_TOPICS)
+def test_the_placeholders_of_the_facts_are_those_of_the_events(name: str, topic: str) -> None:
+    """`check` warns of others in a store's templates, so none may be missing."""
+    platform, store = PLATFORMS[name], STORES[name]
+    webhook = platform.receive(sample_request(name, topic), store)
+    assert webhook
+    for item in platform.translate(structs.replace(webhook, data=parse(webhook.body)), store):
+        assert isinstance(item, Event | Skipped)
+        kind = object_key(item.milestone, item.ids).partition(":")[0]
+        assert kind
+        known = platform.facts.placeholders.get(kind)
+        assert known is None or set(item.ids) <= set(known)
 
 
 # --- signatures --------------------------------------------------------------------------------------

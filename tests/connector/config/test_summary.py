@@ -198,3 +198,31 @@ def test_a_store_without_a_country():
     assert list(warnings(replace(named(order_placed=()), country=""))) == [
         "country is not set: phone numbers typed without country code and address are left out"
     ]
+
+
+@pytest.mark.parametrize(
+    ("store", "templates", "told"),
+    [
+        (WOOCOMMERCE, {"order": "{cart_token}"}, ["order: a WooCommerce order has no {cart_token}"]),
+        (WOOCOMMERCE, {"order": "{attribute:x}-{order_id}"}, ["order: a WooCommerce order has no {attribute:x}"]),
+        (WOOCOMMERCE, {"order": "{meta:x}{order_name}{order_number}{customer_id}"}, []),
+        (WOOCOMMERCE, {"checkout": "{cart_token}"}, ["checkout: a WooCommerce checkout has no {cart_token}"]),
+        (WOOCOMMERCE, {"checkout": "{meta:x}{customer_id}", "customer": "{meta:x}"}, []),
+        (SHOPIFY, {"order": "{meta:x}"}, ["order: a Shopify order has no {meta:x}"]),
+        (SHOPIFY, {"order": "{attribute:x}{checkout_token}{cart_token}{order_name}{order_number}{customer_id}"}, []),
+        (SHOPIFY, {"checkout": "{order_id}{cart_token}"}, ["checkout: a Shopify checkout has no {order_id}"]),
+        (SHOPIFY, {"customer": "{attribute:x}"}, ["customer: a Shopify customer has no {attribute:x}"]),
+        (replace(SHOPIFY, platform="unknown"), {"order": "{meta:x}{cart_token}"}, []),
+    ],
+)
+def test_placeholders_that_have_no_value_on_the_platform(store, templates, told):
+    """Its events could never be sent; the placeholder of the default is the remedy."""
+    changed = replace(store, event_id=replace(store.event_id, **templates))
+    usual = {"order": "{order_id}", "checkout": "{checkout_token}", "customer": "{customer_id}"}
+    doubts = [doubt for doubt in warnings(changed) if doubt.startswith("event_id.")]
+    assert doubts == [f"event_id.{start}, so none is sent; use {usual[start.partition(':')[0]]}" for start in told]
+
+
+@pytest.mark.parametrize("store", [SHOPIFY, WOOCOMMERCE], ids=["shopify", "woocommerce"])
+def test_the_default_templates_have_a_value_everywhere(store):
+    assert not [doubt for doubt in warnings(store) if doubt.startswith("event_id.")]
