@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from connector.core.event import Milestone
 from connector.core.registry import installed_platforms
-from connector.core.store import PLACEHOLDER, EventIdTemplates, Store
+from connector.core.store import PLACEHOLDER, EventIdTemplates, OrderSettings, Store
 
 # Standard web events of TikTok, the only ones that campaigns can optimise on.
 # https://ads.tiktok.com/help/article/supported-standard-events
@@ -35,8 +35,11 @@ _SUBJECTS: dict[Milestone, str] = {
 
 def plain_words(store: Store) -> Iterator[str]:
     """Yield the effects of the settings, one sentence a line."""
+    registry = installed_platforms()
     for milestone, names in store.events.items():
-        if names:
+        if milestone not in registry.facts(store.platform).milestones:
+            yield f"{milestone} is not sent: {registry.title(store.platform)} has no webhook for it."
+        elif names:
             sent = f"{_SUBJECTS[milestone]} is sent as {' and as '.join(names)}"
             yield f"{sent} when {_when(milestone, store)}{_value(milestone, store)}."
         else:
@@ -122,9 +125,22 @@ def warnings(store: Store) -> Iterator[str]:
     if store.orders.paid_statuses and missing:
         rule = f"{platforms.title(store.platform)}'s own rule"
         yield f"orders.paid_statuses replaces {rule} and leaves out {', '.join(sorted(missing))}"
+    yield from _meaningless(store)
     yield from _placeholder_doubts(store)
     if not store.country:
         yield "country is not set: phone numbers typed without country code and address are left out"
+
+
+def _meaningless(store: Store) -> Iterator[str]:
+    """Yield a warning for each setting that changes nothing on the store's platform; defaults are not warned of."""
+    facts, title = installed_platforms().facts(store.platform), installed_platforms().title(store.platform)
+    chosen = [kind for kind in store.orders.include if kind not in OrderSettings().include]
+    if absent := [kind for kind in chosen if kind not in facts.order_kinds]:
+        yield f"orders.include: {title} has no orders of kind {', '.join(absent)}"
+    if store.orders.exclude_tags and not facts.order_tags:
+        yield f"orders.exclude_tags: {title}'s orders have no tags, so none is excluded"
+    if store.mapping.currency == "shop" and not facts.shop_currency:
+        yield f"mapping.currency: {title}'s orders have one currency, which is sent in any case"
 
 
 def _placeholder_doubts(store: Store) -> Iterator[str]:

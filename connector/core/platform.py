@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from connector.core.event import DataRequest, Event, Skipped
 from connector.core.shop_api import ShopApiModule
 from connector.core.snippet import SnippetModule
-from connector.core.store import Store
+from connector.core.store import MILESTONES, ORDER_KINDS, Milestone, OrderKind, Store
 from connector.core.webhook import Request, Webhook
 
 if TYPE_CHECKING:
@@ -61,6 +61,18 @@ class PlatformFacts:
 
     "meta:KEY" and "attribute:KEY" stand for any key.
     """
+
+    milestones: tuple[Milestone, ...] = MILESTONES
+    """Milestones that the platform's webhooks can report."""
+
+    order_kinds: tuple[OrderKind, ...] = ORDER_KINDS
+    """Kinds that an order can be of."""
+
+    order_tags: bool = True
+    """True if orders have tags."""
+
+    shop_currency: bool = True
+    """True if an order can have another currency than the shop's, and states both."""
 
     withheld: str = "the shop withholds personal data, so TikTok can match few of its orders"
     """Cause and remedy, shown when no recent order names its customer."""

@@ -31,6 +31,9 @@ class WooCommerce(Platform):
         lost_deliveries="webhooks that WooCommerce sends while this server is down are lost",
         placed_when="it is placed (on-hold, processing, …)",
         paid_when="the shop has its date of payment",
+        order_kinds=("web", "staff", "api", "pos", "renewal"),
+        order_tags=False,
+        shop_currency=False,
         placeholders={
             "order": ("order_id", "order_number", "order_name", "customer_id", "meta:KEY"),
             "checkout": ("checkout_token", "customer_id", "meta:KEY"),

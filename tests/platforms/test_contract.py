@@ -49,13 +49,16 @@ def test_every_installed_platform_is_tested(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "topic"), EVENT_TOPICS)
-def test_the_placeholders_of_the_facts_are_those_of_the_events(name: str, topic: str) -> None:
-    """`check` warns of others in a store's templates, so none may be missing."""
+def test_the_facts_cover_what_the_events_have(name: str, topic: str) -> None:
+    """`check` warns of other placeholders, kinds and milestones, so none may be missing."""
     platform, store = PLATFORMS[name], STORES[name]
     webhook = platform.receive(sample_request(name, topic), store)
     assert webhook
     for item in platform.translate(structs.replace(webhook, data=parse(webhook.body)), store):
         assert isinstance(item, Event | Skipped)
+        assert item.milestone in platform.facts.milestones
+        if isinstance(item, Event) and item.kind:
+            assert item.kind in platform.facts.order_kinds
         kind = object_key(item.milestone, item.ids).partition(":")[0]
         assert kind
         known = platform.facts.placeholders.get(kind)

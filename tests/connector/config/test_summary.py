@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from connector.config.summary import STANDARD, plain_words, warnings
+from connector.core.registry import installed_platforms
 from connector.core.store import (
     ConsentSource,
     EventIdTemplates,
@@ -226,3 +227,36 @@ def test_placeholders_that_have_no_value_on_the_platform(store, templates, told)
 @pytest.mark.parametrize("store", [SHOPIFY, WOOCOMMERCE], ids=["shopify", "woocommerce"])
 def test_the_default_templates_have_a_value_everywhere(store):
     assert not [doubt for doubt in warnings(store) if doubt.startswith("event_id.")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"orders": OrderSettings(include=("web", "draft", "exchange", "renewal"))},
+         "orders.include: WooCommerce has no orders of kind draft, exchange"),
+        ({"orders": OrderSettings(exclude_tags=("vip",))},
+         "orders.exclude_tags: WooCommerce's orders have no tags, so none is excluded"),
+        ({"mapping": MappingSettings(currency="shop", content_id="sku")},
+         "mapping.currency: WooCommerce's orders have one currency, which is sent in any case"),
+    ],
+)  # fmt: skip
+def test_settings_that_mean_nothing_on_the_platform(changes, told):
+    """A default is not warned of, nor what another platform has."""
+    assert told in list(warnings(replace(WOOCOMMERCE, **changes)))
+    other = replace(SHOPIFY, **changes)
+    assert not [doubt for doubt in warnings(other) if doubt.startswith(("orders.", "mapping."))]
+    assert not [doubt for doubt in warnings(WOOCOMMERCE) if doubt.startswith(("orders.", "mapping."))]
+
+
+def test_a_milestone_without_a_webhook_is_not_promised(monkeypatch):
+    """Whether it has an event's name or not."""
+    platform = type(installed_platforms()["woocommerce"])
+    monkeypatch.setattr(platform, "facts", replace(platform.facts, milestones=("order_placed", "order_paid")))
+    for store in (WOOCOMMERCE, named(WOOCOMMERCE, checkout_started=())):
+        said = list(plain_words(store))
+        assert said[0].startswith("An order is sent as PlaceAnOrder when ")
+        assert said[2:4] == [
+            "checkout_started is not sent: WooCommerce has no webhook for it.",
+            "customer_registered is not sent: WooCommerce has no webhook for it.",
+        ]
+    assert not [line for line in plain_words(SHOPIFY) if "no webhook" in line]
