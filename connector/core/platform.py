@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from connector.core.event import DataRequest, Event, Skipped
+from connector.core.event import MILESTONES, ORDER_KINDS, DataRequest, Event, Milestone, OrderKind, Skipped
 from connector.core.shop_api import ShopApiModule
 from connector.core.snippet import SnippetModule
-from connector.core.store import MILESTONES, ORDER_KINDS, Milestone, OrderKind, Store
+from connector.core.store import Store
 from connector.core.webhook import Request, Webhook
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class PlatformFacts:
     Each default holds for any platform; the defaults are also used where a platform cannot be loaded.
     """
 
-    content_id: Literal["", "product_id", "variant_id", "sku"] = ""
+    content_id: Literal["product_id", "variant_id", "sku"] = "variant_id"
     """Default of mapping.content_id: the id that the platform's product feeds use."""
 
     shop_suffix: str = ""
