@@ -1,4 +1,4 @@
-"""What every test shares: how it is run, the flag that rewrites recorded expectations, and the databases."""
+"""Shared by all tests: command-line options, the databases, and what is restored after each test."""
 
 import fcntl
 import logging
