@@ -15,7 +15,8 @@ from connector.monitoring.inactivity import WEEKS
 from connector.storage.database import Database
 from connector.storage.tables import arrivals, counters, ledger, tallies
 
-NO_ARRIVAL = ("backfill", "reconcile", "guardian")  # deliveries of ledger lines that no webhook caused
+# in the column delivery: lines that no webhook caused; the last is the old name of "repair"
+NO_ARRIVAL = ("backfill", "reconcile", "repair", "guardian")
 LATE = 300  # seconds after its end during which an hour is still counted: ledger and counters are written with a delay
 STEP = 24 * HOUR  # seconds counted by one query
 LOOK_BACK = WEEKS * WEEK + 2 * HOUR

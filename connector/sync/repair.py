@@ -57,9 +57,9 @@ class WebhookRepair:
             Decision(
                 store=store.name,
                 topic=recorded.topic,
-                body_sha256=hashlib.sha256(f"guardian {fresh.id} {now}".encode()).digest(),
+                body_sha256=hashlib.sha256(f"repair {fresh.id} {now}".encode()).digest(),
                 received_at=now,
-                delivery="guardian",
+                delivery="repair",
                 outcome="recorded",
                 reason=f"the webhook was registered again: {why}",
             )

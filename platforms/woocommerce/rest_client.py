@@ -29,7 +29,7 @@ MAX_ATTEMPTS = 3  # of a request that fails while the shop does not ask the clie
 Method = Literal["get", "post", "delete"]
 
 
-class Shop:
+class RestClient:
     """The API `/wp-json/wc/v3/` at `url`. Methods raise ShopApiError, without keys or answers in its text."""
 
     def __init__(

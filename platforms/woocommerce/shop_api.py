@@ -31,7 +31,7 @@ from platforms.woocommerce.rest_errors import KEYS_PAGE, Answer, read
 from platforms.woocommerce.translate import CHECKOUT_TOPIC, DRAFTS
 
 if TYPE_CHECKING:
-    from platforms.woocommerce.rest_client import Shop
+    from platforms.woocommerce.rest_client import RestClient
 
 SETS_SECRET = True  # REST does not expose a webhook's secret, so the connector sets it
 SEES_ALL = True
@@ -122,7 +122,7 @@ def connect(
     `pause` sleeps for a number of seconds, `clock` returns the time in UTC, `elapsed` seconds that never jump.
     """
     # Imported here because nothing else needs the vendor's package and requests.
-    from platforms.woocommerce.rest_client import Shop
+    from platforms.woocommerce.rest_client import RestClient
 
     if not store.api or not store.api.consumer_key or not store.api.consumer_secret:
         raise ShopApiError(
@@ -130,8 +130,8 @@ def connect(
             f"store {store.name} has no consumer_key and consumer_secret in its [api]: create them with Read/Write "
             f"under {KEYS_PAGE}",
         )
-    shop = Shop(store.url, store.api.consumer_key, store.api.consumer_secret, pause, elapsed)
-    return WooCommerce(shop, clock)
+    shop = RestClient(store.url, store.api.consumer_key, store.api.consumer_secret, pause, elapsed)
+    return WooCommerceApi(shop, clock)
 
 
 class _Row(msgspec.Struct):
@@ -167,10 +167,10 @@ class _RepeatedPageGuard:
         self._previous = page
 
 
-class WooCommerce:
+class WooCommerceApi:
     """`connector.core.shop_api.ShopApi` for one WooCommerce shop."""
 
-    def __init__(self, shop: "Shop", clock: Callable[[], datetime]) -> None:
+    def __init__(self, shop: "RestClient", clock: Callable[[], datetime]) -> None:
         self._shop = shop
         self._clock = clock
 

@@ -44,7 +44,7 @@ TOPICS = ORDER_TOPICS | {CHECKOUT_TOPIC, "customer.created"}
 DRAFTS = frozenset({"checkout-draft", "auto-draft", "draft", "new"})
 TIPS = frozenset({"tip", "tips", "gratuity", "trinkgeld", "pourboire", "propina"})
 GONE = frozenset({"trash", "failed", "cancelled", "refunded"})
-STORE_API_DRAFT = timedelta(hours=24)  # WooCommerce deletes older drafts daily
+MAX_DRAFT_AGE = timedelta(hours=24)  # of a block checkout: WooCommerce deletes older drafts daily
 TTCLID_KEYS = ("_tiktok_ttclid", "tiktok_ttclid", "_ttclid", "ttclid")
 TTP_KEYS = ("_tiktok_ttp", "tiktok_ttp", "_ttp", "ttp")
 SESSION_ENTRY = "_wc_order_attribution_session_entry"
@@ -96,6 +96,11 @@ def _order(topic: str, body: Json, store: Store) -> Iterator[Event | Skipped]:
 
 
 def _why_not_placed(status: str, paid: datetime | None, store: Store) -> str:
+    """Return why the order does not count as placed, or "".
+
+    A status in paid_statuses always counts. With placed_statuses, these count, too, and (without paid_statuses) a paid
+    order that is not GONE. Otherwise every order counts, except one that is GONE, or pending and unpaid.
+    """
     if store.orders.placed_statuses:
         if status in {*store.orders.placed_statuses, *store.orders.paid_statuses}:
             return ""
@@ -120,7 +125,7 @@ def _placed_at(body: Json, created: datetime, paid: datetime | None) -> datetime
     """Return the time the order was placed; a block checkout creates its order as a draft up to a day earlier."""
     if text(body.get("created_via")) != "store-api":
         return created
-    latest = created + STORE_API_DRAFT
+    latest = created + MAX_DRAFT_AGE
     stated = (paid, parse_time(body.get("date_modified_gmt")))
     return min((at for at in stated if at and created <= at <= latest), default=created)
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from connector.core.store import ApiKeys
-from platforms.woocommerce.rest_client import Shop
-from platforms.woocommerce.shop_api import WooCommerce
+from platforms.woocommerce.rest_client import RestClient
+from platforms.woocommerce.shop_api import WooCommerceApi
 from platforms.woocommerce.shop_api import connect as connect_shop
 from tests.support.bodies import WOOCOMMERCE
 from tests.support.fakes.woocommerce import FakeWooCommerce
@@ -33,7 +33,7 @@ def connect(shop, key=None, secret=None, pauses=None):
 def impatient(shop, timeout=0.2, elapsed=lambda: 0.0, pauses=None):
     """One that waits less than a real one for a byte."""
     pause = (pauses if pauses is not None else []).append
-    return WooCommerce(Shop(shop.url, shop.key, shop.secret, pause, elapsed, timeout), lambda: NOW)
+    return WooCommerceApi(RestClient(shop.url, shop.key, shop.secret, pause, elapsed, timeout), lambda: NOW)
 
 
 def put(shop, number, modified, created=None, **changes):

@@ -383,7 +383,7 @@ def test_delete_on_the_command_line(woocommerce):
 
 
 def test_the_database_remembers_what_is_ours(woocommerce, sqlite_url):
-    """Without it the guardian knows nothing, which whoever has one is told; the command does its work all the same."""
+    """Without it the repair knows nothing, which whoever has one is told; the command does its work all the same."""
     guarded = TOML.replace("api = {", 'reconcile = "15m"\napi = {').replace("BEANS", woocommerce.fake.url)
     here = "http://127.0.0.1:9/webhooks/beans"
     woocommerce.put("order.created", here)

@@ -78,7 +78,7 @@ def test_what_we_made_and_the_shop_switched_off_is_made_again(shop: Watched, eng
     assert said.startswith(f"store acme: the shop had removed or disabled its webhooks for {topic};")
     assert shop.active() == before
     (line,) = rows(engine, ledger)
-    assert (line.topic, line.delivery, line.outcome) == (topic, "guardian", "recorded")
+    assert (line.topic, line.delivery, line.outcome) == (topic, "repair", "recorded")
     assert shop.look(engine) == ""
 
 
@@ -92,7 +92,7 @@ def test_a_switched_off_one_is_replaced_and_not_woken(woocommerce: Watched, engi
 
 
 def test_it_happens_again(shop: Watched, engine: Engine) -> None:
-    """The one made by the guardian is ours like the first."""
+    """The one made by the repair is ours like the first."""
     shop.do(engine, "register")
     before = shop.active()
     for _ in range(2):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.core.shop_api import ApiCheck, ShopApiError
-from platforms.woocommerce.rest_client import MAX_WAIT, Shop
+from platforms.woocommerce.rest_client import MAX_WAIT, RestClient
 from platforms.woocommerce.rest_errors import Answer, RequestInfo, error_of, read
 from tests.support.fakes import certificate
 from tests.support.woocommerce_shop import NOW, SINCE, UNTIL, connect, fake, impatient, put
@@ -150,7 +150,7 @@ def test_a_compressed_answer_is_read():
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        shop = Shop(f"http://127.0.0.1:{server.server_port}", "ck_1", "cs_1", [].append)
+        shop = RestClient(f"http://127.0.0.1:{server.server_port}", "ck_1", "cs_1", [].append)
         assert read(shop.get("webhooks"), list) == []
         server.shutdown()
 
@@ -235,7 +235,7 @@ def test_an_answer_without_end_is_left(shop):
 def test_nobody_there():
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        nowhere = Shop(f"http://127.0.0.1:{unused.getsockname()[1]}", "ck_1", "cs_1", [].append)
+        nowhere = RestClient(f"http://127.0.0.1:{unused.getsockname()[1]}", "ck_1", "cs_1", [].append)
         with pytest.raises(ShopApiError, match="cannot be reached") as raised:
             nowhere.get("webhooks")
     assert raised.value.kind == "unreachable"
@@ -250,7 +250,7 @@ def test_a_certificate_nobody_vouches_for(pem):
 @pytest.mark.parametrize(("url", "key"), [("http://127.0.0.1:9\x00", "ck_1"), ("https://127.0.0.1:9", "ck_\u2713")])
 def test_url_and_keys_of_which_no_request_can_be_made(url, key):
     with pytest.raises(ShopApiError) as raised:
-        Shop(url, key, "cs_1", [].append).get("webhooks")
+        RestClient(url, key, "cs_1", [].append).get("webhooks")
     assert key not in str(raised.value)
 
 
@@ -371,9 +371,9 @@ def test_an_old_woocommerce(shop):
 
 
 def test_a_shop_asked_in_plain_http_over_the_internet():
-    from platforms.woocommerce.shop_api import WooCommerce
+    from platforms.woocommerce.shop_api import WooCommerceApi
 
-    api = WooCommerce(Shop("http://shop.example.invalid", "ck_1", "cs_1", [].append), lambda: NOW)
+    api = WooCommerceApi(RestClient("http://shop.example.invalid", "ck_1", "cs_1", [].append), lambda: NOW)
     assert "https" in next(api.check()).sentence
     assert not next(api.check()).good
 

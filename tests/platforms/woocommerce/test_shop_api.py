@@ -19,7 +19,7 @@ from connector.core.signature import new_secret
 from connector.core.webhook import Request
 from platforms.woocommerce import receive, translate
 from platforms.woocommerce.rest_errors import Answer
-from platforms.woocommerce.shop_api import SETS_SECRET, WooCommerce, topics, why_not_url
+from platforms.woocommerce.shop_api import SETS_SECRET, WooCommerceApi, topics, why_not_url
 from platforms.woocommerce.shop_api import connect as connect_shop
 from tests.support.bodies import PLACED, REGISTERED, WOOCOMMERCE, sample
 from tests.support.fakes import certificate
@@ -370,13 +370,13 @@ def test_a_list_whose_pages_do_not_turn_has_an_end(ask):
     at = f"{NOW - SECOND:%Y-%m-%dT%H:%M:%S}"
     rows = [{"id": number, "date_created_gmt": at, "date_modified_gmt": at} for number in range(1, 101)]
     with pytest.raises(ShopApiError, match="no cache") as told:
-        ask(WooCommerce(Cached(*rows), lambda: NOW))
+        ask(WooCommerceApi(Cached(*rows), lambda: NOW))
     assert told.value.kind == "broken"
 
 
 def test_what_is_no_order_costs_no_other():
     """A plugin's row is passed on like the others, to be parked."""
-    admin = WooCommerce(Cached(1, "x", {"id": 5, "date_modified_gmt": 5}, None), lambda: NOW)
+    admin = WooCommerceApi(Cached(1, "x", {"id": 5, "date_modified_gmt": 5}, None), lambda: NOW)
     assert bodies(admin.orders(SINCE, UNTIL, "modified")) == [b"1", b'"x"', b'{"id":5,"date_modified_gmt":5}', b"null"]
 
 
