@@ -29,7 +29,7 @@ class Retention:
     keep_payloads: Annotated[timedelta, duration()] = timedelta(days=7)
     """How long the payloads of finished events are kept."""
     keep_ledger: Annotated[timedelta, duration()] = timedelta(days=90)
-    """How long the ledger line of each webhook is kept."""
+    """How long the lines of the ledger are kept."""
     keep_parked: Annotated[timedelta, duration()] = timedelta(days=14)
     """How long parked webhooks and failed events are kept, which need someone's attention."""
 

@@ -13,7 +13,10 @@ from connector.config.wording import suggestion
 
 
 class Reading:
-    """The problems that one load has found. Dicts serve as ordered sets: each store repeats a fault of [defaults]."""
+    """One load of the configuration: the environment it reads, the problems found, and where secrets are written out.
+
+    Dicts serve as ordered sets: each store repeats a fault of [defaults].
+    """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.environ = environ

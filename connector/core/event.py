@@ -35,8 +35,8 @@ class Address(Struct, frozen=True):
 class Customer(Struct, frozen=True):
     """The shopper as the shop knows them, in plain text; `connector.mapping` hashes it.
 
-    `address` is the most complete one (billing first); `destination` is where the order goes (shipping first); it
-    decides which privacy law applies.
+    `address` is the billing address, or the next one if it is empty; `destination` is where the order goes (shipping
+    first); it decides which privacy law applies.
     """
 
     id: str = ""

@@ -47,8 +47,9 @@ class Examination(msgspec.Struct, frozen=True):
 
 
 def examine(webhook: Webhook, platform: Platform, store: Store, now: datetime, go_live: datetime | None) -> Examination:
-    """Parse, translate and map a webhook. `go_live` is when the store started; with None, no age limit applies.
+    """Parse, translate and map a webhook.
 
+    `go_live` is the time before which orders are history; with None, no age limit applies.
     Raises InvalidPayload or NotJson; any other exception is a fault of the connector.
     """
     data = parse(webhook.body)
@@ -99,7 +100,10 @@ _DECODER = msgspec.json.Decoder(float_hook=_decimal)
 
 
 def _without_duplicates(mapped: Iterable[OutboundEvent]) -> tuple[OutboundEvent, ...]:
-    """Keep only the first of two milestones under one event name."""
+    """Keep the first of two events with one pixel, event name and event_id.
+
+    Two milestones can be sent under one name.
+    """
     found: dict[tuple[str, str, str], OutboundEvent] = {}
     for item in mapped:
         found.setdefault((item.pixel.code, item.event, item.event_id), item)

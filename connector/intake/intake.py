@@ -1,6 +1,7 @@
 """Intake of webhooks inside the HTTP request: verify → examine → store. No network access.
 
-A signed webhook that cannot be handled is parked, so that no order is lost through a fault of the connector.
+A signed webhook that cannot be handled is parked, so that no order is lost through a fault of the connector. Only a
+body that is not JSON is not: it is answered 400.
 """
 
 import logging
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 
 # Orders up to 15 minutes older than a store's first start still count: their checkouts were under way.
 START_GRACE = timedelta(minutes=15)
-NO_TOPIC = "(none)"  # counted if a webhook has no topic or, with a wrong signature, can claim any
+NO_TOPIC = "(none)"  # counted as the topic if there is none, or if the signature is wrong and any could be claimed
 
 DATA_REQUEST_MESSAGES = {
     "erase_person": "erasure of a shopper requested; it is done within a minute (data request {0})",
@@ -84,7 +85,7 @@ class Intake:
         raise InvalidSignature(why)
 
     def take(self, store: Store, request: Request) -> str:
-        """Handle one request; return its outcome. Raises InvalidSignature, NotJson, CannotStore."""
+        """Handle one request; return its outcome. Raises InvalidSignature, NotJson, CannotStore, BrokenPlatform."""
         begun = time.perf_counter()
         platform = self._platforms[store.platform]
         try:
@@ -126,7 +127,7 @@ class Intake:
         if webhook.topic not in platform.event_topics and webhook.topic not in platform.recorded_topics:
             self._counters.add(store.name, self._counters.bounded_topic(webhook.topic[:100]) or NO_TOPIC, "ignored")
             return Handled("ignored")
-        with self._outbox.announce_write():
+        with self._outbox.announce_write():  # so that simultaneous webhooks share a transaction
             go_live = self._go_live(store)
             try:
                 examination = examine(webhook, platform, store, self._clock(), go_live)
@@ -139,6 +140,7 @@ class Intake:
             return self._store(webhook, platform, store, examination)
 
     def _store(self, webhook: Webhook, platform: Platform, store: Store, examination: Examination) -> Handled:
+        # A body that tells nothing, such as a draft cart, is counted like one that brings nothing new.
         if not examination.events and not examination.skipped and webhook.topic not in platform.recorded_topics:
             self._counters.add(store.name, webhook.topic, "duplicate")
             return Handled("duplicate", examination)

@@ -26,9 +26,9 @@ _ENCODER = msgspec.json.Encoder(decimal_format="number")
 class OutboundEvent(Struct, frozen=True):
     """An event ready to send: the payload's bytes, and what the outbox stores with them.
 
-    `object_key` names the order, checkout or customer ("order:123"); `hashes` are the SHA-256 hex digests of e-mail,
-    phone and external_id, for search and erasure. With a `beacon_wait` it may lack what the browser has yet to report:
-    consent, or something to match on.
+    `object_key` names the order, checkout or customer ("order:123"). `email_hash`, `phone_hash`, `external_id_hash` and
+    `more_hashes` are SHA-256 hex digests, for search and erasure. With a `beacon_wait` the payload may lack what the
+    browser has yet to report: consent, or something to match on.
     """
 
     pixel: Pixel
@@ -63,8 +63,8 @@ def map_events(
 ) -> Iterator[OutboundEvent | Skipped]:
     """Map each event of a webhook to one item per pixel and event name, or to the reason why it is not sent.
 
-    `go_live` is when the store started (older orders are history); with None, no age limit applies. A webhook often has
-    two milestones of one order in a row; their shared details are computed once. Skipped milestones are passed on.
+    `go_live` is the time before which orders are history; with None, no age limit applies. A webhook often has two
+    milestones of one order in a row; their shared details are computed once. Skipped milestones are passed on.
     """
     described, details = None, None
     for event in milestones:

@@ -10,7 +10,7 @@
     uninstalled  a shop has uninstalled the app within the last day
     export       a shopper's request for their data has not been answered
     erasing      an erasure that a shop requested is not done after an hour
-    relay        no relay is running (also reported by the web processes)
+    relay        events are due, but no relay is running (also reported by the web processes)
 
 Problems found through a shop's API (shop, webhooks, gaps, withheld) are reported by `connector.sync.reconcile`.
 

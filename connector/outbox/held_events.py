@@ -1,8 +1,7 @@
 """Expiry of holds: a held event whose wait is over becomes due if it can now be sent, and is skipped otherwise.
 
 A skipped event still lacks consent, or anything to match on. Its payload is erased with the hashes of the person, and
-the ledger records the reason. Any number of processes can run
-this; they take turns.
+the ledger records the reason. Any number of processes can run this; they take turns.
 """
 
 import logging
@@ -75,7 +74,7 @@ class HoldExpiry:
         erased = dict.fromkeys(("payload", "email", "phone", "external_id"))
         for reason, ids in ids_by_reason.items():
             ended = {"state": "skipped", "settled_at": now, "message": reason, **erased}
-            # No reason: a newer version may have fewer conditions.
+            # Held without a reason: by an older version, whose conditions were stricter.
             values = ended if reason else {"state": "due", "due_at": now}
             connection.execute(sa.update(events).where(events.c.id.in_(ids)).values(values))
             delete_hashes(connection, ids)

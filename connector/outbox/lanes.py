@@ -1,4 +1,4 @@
-"""Lanes: the queue of one store and pixel, and its suspension while TikTok refuses the access token."""
+"""Lanes: the queue of one store and pixel, and its suspension while TikTok denies its token or pixel."""
 
 import hashlib
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class LaneState:
-    """The suspension of a lane whose token TikTok denies: its start and its next probe, in Unix seconds.
+    """The suspension of a lane whose token or pixel TikTok denies: its start and its next probe, in Unix seconds.
 
     `resumed_at` is the end of the last suspension, or None while the lane is suspended or if it never was.
     """

@@ -21,7 +21,10 @@ from connector.storage.tables import counters, events, ledger, storable
 
 
 class Decision(Struct, frozen=True):
-    """The decision of intake about one webhook: the ledger's line and the events to send."""
+    """The decision of intake about one webhook: the ledger's line and the events to send.
+
+    `received_at` (Unix seconds) is the time of the decision: for a replay, that of the replay.
+    """
 
     store: str
     topic: str
@@ -47,7 +50,10 @@ _UPDATED = ("object_key", "order_number", "outcome", "reason")
 
 
 def _in_any(*columns: sa.Column[Any]) -> list[sa.ColumnElement[bool]]:
-    """Match any value of each column, which uses an index. For tuples of values SQLite would scan the whole table."""
+    """Return conditions that each column has any of its values.
+
+    The caller compares the tuples, for which SQLite would scan the whole table.
+    """
     return [column.in_(sa.bindparam(column.name, expanding=True)) for column in columns]
 
 

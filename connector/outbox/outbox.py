@@ -65,7 +65,7 @@ class Outbox:
     # --- intake ---------------------------------------------------------------------------------------------
 
     def record(self, decision: Decision) -> int:
-        """Store a decision's new events and its ledger line; return the number of new events.
+        """Store a decision's new events and its ledger line, by `record_all`; return the number of new events.
 
         An event whose (pixel, event, event_id) is known changes nothing. A webhook that brings nothing new is only
         counted, and a body that was recorded before adds no second line.
@@ -181,7 +181,9 @@ class Outbox:
                 lease_owner=owner,
                 lease_until=now + lease,
                 attempts=events.c.attempts + 1,
-                **{  # the clocks of hosts may differ a little
+                # the first attempt's time stays, unless a clock that had jumped wrote it;
+                # clocks of hosts may differ a little
+                **{
                     name: sa.func.coalesce(_corrected(events.c[name], now + MAX_AHEAD), now)
                     for name in ("tried_at", "sent_at")
                 },
@@ -199,7 +201,7 @@ class Outbox:
         settlements: Sequence[Settlement],
         in_same_transaction: Callable[[Connection, Sequence[int]], None] = lambda _connection, _rows: None,
     ) -> int:
-        """Write the results of leased events; return the number of rows still leased to `owner`.
+        """Write the results of leased events; return the number of rows written: those whose lease is still this one.
 
         A row whose lease has expired and that another relay has leased is left alone. `in_same_transaction` is
         called with the ids of the written rows.
@@ -235,7 +237,7 @@ class Outbox:
             return connection.execute(sa.update(events).where(*wrong).values(values)).rowcount
 
     def suspend(self, lane: Lane, until: float, now: float, token: str, reason: str) -> None:
-        """Suspend a lane until its next probe; `token` is the fingerprint of the token that TikTok refuses."""
+        """Suspend a lane until its next probe; `token` is the fingerprint of the token that TikTok denies."""
         values = {
             "denied_until": until,
             "denied_since": sa.func.coalesce(lanes.c.denied_since, now),

@@ -1,7 +1,7 @@
 """Queries and replay for the dashboard, the metrics and the CLI.
 
-Every query uses an index, however many rows there are. Neither intake nor relay waits for these queries. Times are Unix
-seconds. Every method raises CannotStore.
+Queries use an index, except `skipped` and `find` by `ids`, which read a whole table. Neither intake nor relay waits for
+the reading ones. Times are Unix seconds. Every method raises CannotStore.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

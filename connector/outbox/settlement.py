@@ -1,4 +1,4 @@
-"""Settlement: the result of an attempt at a leased event, a final state or another attempt."""
+"""Settlement: what an attempt at a leased event leads to: a final state, or another attempt."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
@@ -72,7 +72,10 @@ def due_again(
 
 
 def settlement_update(owner: str, lease_until: float) -> sa.Executable:
-    """Return the UPDATE for `settlement_parameters`; it returns the ids of the rows still leased to `owner`."""
+    """Return the UPDATE for `settlement_parameters`.
+
+    It returns the ids of the rows written: those whose lease is still this one.
+    """
     attempts = events.c.attempts - sa.bindparam("uncounted")
     kept = sa.bindparam("kept", type_=sa.Integer) == 1
     return (

@@ -2,7 +2,7 @@
 
 A lane is one pixel of one store. Lanes are drained in parallel, so a suspended or slow lane does not delay the others.
 A lane occupies one worker, or two while it has a backlog, so that one can send while the other writes. A lane whose
-last response was slow gets a single worker, from a small pool of its own, until a response is fast again.
+last response was slow gets a single worker, from a small pool that such lanes share, until a response is fast again.
 
 Two clocks are used: times in the database are Unix time, which can jump; waits and the remaining lease are measured
 with a monotonic clock.
@@ -141,7 +141,7 @@ class Relay:
             log.warning("could not record the end of this relay: %s", error)
 
     def step(self) -> int:
-        """Drain the lanes that are open now once, in this thread; return the number of events leased."""
+        """Drain each lane with due events once, in this thread, unless suspended or resting; return events leased."""
         self._outbox.add_lanes(self._lanes)
         return sum(self._drain(work) for work in self._assign_workers())
 
@@ -396,4 +396,4 @@ def _set_membership(lanes: set[Lane], lane: Lane, belongs: bool) -> None:
 
 def _first_sent_in(item: LeasedEvent, begun: float) -> bool:
     """Return whether no lease before the one that began at `begun` may have sent the event."""
-    return item.maybe_sent_at >= begun - 0.001
+    return item.maybe_sent_at >= begun - 0.001  # rounding: begun is computed from the lease's end

@@ -1,10 +1,10 @@
 """The database's tables for SQLAlchemy; `migrations/` creates them. Times are Unix seconds, UTC.
 
 events      one row per (pixel, event, event_id): the queue, and the record that keeps events from being sent twice
-ledger      one line per decided webhook: the answer to "what happened to order 1001?"
+ledger      one line per webhook that brought something new: the answer to "what happened to order 1001?"
 parked      signed bodies that could not be handled, encrypted, replayable
 counters    webhooks that are only counted, per hour: ignored topics, refused signatures, updates with nothing new
-lanes       per store and pixel: the suspension while TikTok refuses the access token
+lanes       per store and pixel: the suspension while TikTok denies its token or pixel
 stores      the first start of each store: older orders are history
 relays      heartbeats of relays
 leases      work that only one process at a time may do, on any host: owner and expiry
@@ -168,7 +168,7 @@ lanes = Table(
     Column("pixel", StorableText, primary_key=True),
     Column("denied_until", Double),  # no event before, then one as a probe; after the suspension, the time of its end
     Column("denied_since", Double),
-    Column("denied_token", StorableText),  # fingerprint of the token that was refused
+    Column("denied_token", StorableText),  # fingerprint of the token that was denied
     Column("denials", Integer, nullable=False),
     Column("reason", StorableText, nullable=False),
 )

@@ -3,8 +3,8 @@
 Each request is read, matched with a store, handed to `Intake.take` (which verifies, translates and commits it) and
 answered. A webhook is answered 200 only after its events are committed; the relay delivers them afterwards.
 
-The endpoint is plain WSGI because Flask took 135 of 420 µs of a webhook before it is stored. All other paths go on to
-Flask (`connector.web.application`).
+The endpoint is plain WSGI because Flask took 135 of the 420 µs between a webhook's arrival and its storage. All other
+paths go on to Flask (`connector.web.application`).
 """
 
 import logging

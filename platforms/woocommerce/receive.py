@@ -27,7 +27,8 @@ def receive(request: Request, store: Store) -> Webhook | None:
         body=request.body,
         received_at=request.received_at,
         shop=shop_of(request),
-        # One value per webhook and second, shared by different orders: it helps to find a delivery, but is not unique.
+        # One value per subscription of the shop and second, so different orders can share it: it helps to find a
+        # delivery.
         delivery=text(request.headers.get("x-wc-webhook-delivery-id")),
     )
 

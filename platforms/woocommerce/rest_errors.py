@@ -33,7 +33,7 @@ class Answer:
 
     @property
     def json(self) -> bytes:
-        """The body without a byte order mark, which PHP files saved with one print before the JSON."""
+        """The body without the byte order mark that some PHP files print before the JSON."""
         return self.body.lstrip(b"\xef\xbb\xbf \t\r\n")
 
     @property
