@@ -124,6 +124,7 @@ def settlement_parameters(settlements: Iterable[Settlement]) -> Iterator[dict[st
         }
 
 
-def _result(settlement: Settlement) -> tuple[object, ...]:
+def _result(one: Settlement) -> tuple[object, ...]:
     """Return all fields but the row."""
-    return tuple(getattr(settlement, name) for name in Settlement.__struct_fields__ if name != "row")
+    answer = (one.code, one.message, one.request_id, one.counts)
+    return (one.state, one.due_at, one.maybe_sent_at, one.settled_at, *answer)

@@ -22,8 +22,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
-from msgspec import structs
-
 from connector.core.rate_limit import RateLimiter
 from connector.core.store import Pixel, Store
 from connector.core.text import duration, how_long
@@ -322,8 +320,8 @@ class Relay:
             maybe_sent_at = self._maybe_sent_after(item, outcome, begun)
             match outcome.verdict:
                 case "accepted" | "rejected":
-                    final = settled(item, outcome.verdict, now, outcome.code, outcome.message, outcome.request_id)
-                    yield structs.replace(final, maybe_sent_at=maybe_sent_at)
+                    answer = (outcome.code, outcome.message, outcome.request_id)
+                    yield Settlement(item.id, outcome.verdict, now, maybe_sent_at, now, *answer)
                 case "denied":
                     yield due_again(item, now, maybe_sent_at, outcome.code, outcome.message, counts=False)
                 case "retry" if not work.probing and now - max(item.tried_at, work.resumed_at) > RETRY_WINDOW:
