@@ -24,7 +24,7 @@ def run(url, *arguments):
 
 
 def test_the_list_has_a_head_outside_its_output(url):
-    """What is piped on has one line for each event; an empty list has no head."""
+    """Standard output has one line for each event; an empty list has no head."""
     assert run(url, "list").stderr == "0 events\n"
     engine = connect(url)
     Outbox(Database(engine)).record(decision("1", mapped(1), mapped(2)))

@@ -137,5 +137,5 @@ def test_database_in_memory(url):
 
 
 def test_database_file_as_host():
-    """SQLite with two slashes, which names a host, is told the spelling with three."""
+    """The error for SQLite with two slashes, which names a host, gives the spelling with three."""
     assert "memory" not in only_problem(store(), DATABASE_URL="sqlite://connector.db")

@@ -122,7 +122,7 @@ def test_official_refuses_the_app_s_names_for_any_milestone(name, milestone, for
 
 
 def test_official_is_taken_with_these_off():
-    """What the app does not send is ours to send; without the app nothing is refused."""
+    """The connector may send what the app does not send; without the app nothing is refused."""
     assert loaded(official(OFF)).stores["acme"].browser_pixel == "official"
     assert loaded(official(f'{OFF}, order_placed = ["PlaceAnOrder", "Subscribe"]'))
     for other in ("none", "snippet", "own"):

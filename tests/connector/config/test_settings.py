@@ -223,7 +223,7 @@ def test_bad_value(key, value, told):
     "table", ["events", "orders", "mapping", "event_id", "consent_source", "signals", "api", "pixels", "connector"]
 )
 def test_wrong_type_for_a_table(table, value):
-    """What should be a table and is not is a problem at its path, never a traceback."""
+    """Another value in place of a table is a problem at its path, never a traceback."""
     if table == "connector":
         toml = f"connector = {value}\n" + store()
     else:

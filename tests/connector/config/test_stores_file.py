@@ -66,7 +66,7 @@ def test_folder_is_merged(tmp_path):
     ("a", "path"), [(store(), "stores.acme"), ("[defaults]", "defaults"), ("[connector]", "connector")]
 )
 def test_folder_defines_twice(tmp_path, a, path):
-    """What two files of a folder define is a problem naming both."""
+    """A store defined in two files of a folder is a problem naming both."""
     more = a if a != store() else ""
     with pytest.raises(ConfigError) as caught:
         load(folder(tmp_path, a=a, b=store() + more))

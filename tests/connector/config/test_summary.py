@@ -249,7 +249,7 @@ def test_settings_that_mean_nothing_on_the_platform(changes, told):
 
 
 def test_a_milestone_without_a_webhook_is_not_promised(monkeypatch):
-    """Whether it has an event's name or not."""
+    """With the name of an event or without."""
     platform = type(installed_platforms()["woocommerce"])
     monkeypatch.setattr(platform, "facts", replace(platform.facts, milestones=("order_placed", "order_paid")))
     for store in (WOOCOMMERCE, named(WOOCOMMERCE, checkout_started=())):

@@ -23,7 +23,7 @@ from connector.dashboard.auth import (
 
 
 class Clock:
-    """Time that passes when it is told to."""
+    """A clock that the test moves."""
 
     def __init__(self) -> None:
         self.now = 1_780_000_000.0

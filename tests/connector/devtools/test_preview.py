@@ -137,7 +137,7 @@ def test_garbage_is_parked_or_refused_and_says_why(tmp_path, raw, outcome, note)
 
 
 def test_a_bug_of_the_platform_parks_as_on_the_server(tmp_path, shop, monkeypatch):
-    """Its type and place are told, without a traceback; other files of the folder follow."""
+    """The note names its type and place, without a traceback; other files of the folder follow."""
     monkeypatch.setattr(type(PLATFORMS["shopify"]), "translate", lambda self, webhook, store: [webhook.data["x"]])
     folder = tmp_path / "bodies"
     folder.mkdir()

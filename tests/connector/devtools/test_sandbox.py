@@ -111,7 +111,7 @@ def test_any_body_gets_an_answer_with_a_code(raw: bytes) -> None:
 
 
 def test_an_item_nested_too_deep_for_the_page_does_not_break_it(sandbox: Sandbox) -> None:
-    """What is just readable here is not from within a web framework's deeper stack."""
+    """A depth that is just readable here is not readable in a web framework's deeper stack."""
     for depth in range(500, sys.getrecursionlimit(), 5):
         deep = json.dumps(event(f"deep-{depth}")).replace('"page"', f'"x": {"[" * depth}{"]" * depth}, "page"')
         sandbox.answer(HEADERS, body("here").replace(b'"here"', deep.encode()))

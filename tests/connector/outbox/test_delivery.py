@@ -22,7 +22,7 @@ class TestClaim:
     """The relay's first verb."""
 
     def test_leases_an_event_to_one_owner(self, outbox: Outbox, engine: Engine) -> None:
-        """What is claimed is seen by nobody else until the lease ends, and then by anyone."""
+        """Nobody else sees a claimed event until its lease ends; then anyone does."""
         fill(outbox, 1)
         (item,) = claim(outbox, "one", NOW + 100)
         assert (item.event, item.event_id, item.payload) == ("Purchase", "acme-order-1", b'{"event_id":"acme-order-1"}')
@@ -128,7 +128,7 @@ def _pages(engine: Engine) -> dict[int, str]:
 
 
 class TestSettle:
-    """What became of claimed events."""
+    """The results of claimed events."""
 
     def test_a_final_state_is_kept_with_tiktoks_words(self, outbox: Outbox, engine: Engine) -> None:
         """State, code, message, request and time."""
