@@ -231,14 +231,14 @@ from connector.core.registry import installed_platforms
 from connector.outbox.queries import EventFilter, OutboxQueries
 from connector.storage.database import Database
 from connector.storage.engine import connect, migrate
-from connector.web.application import create_app
+from tests.support.web import client_of
 
 url = 'sqlite:///{documented_platform}/connector.db'
 config = load({{'STORES_TOML': {stores!r}, 'DATABASE_URL': url}} | {SECRETS!r})
 engine = connect(url)
 migrate(engine)
 database = Database(engine)
-client = create_app(config, database).test_client()
+client = client_of(config, database, installed_platforms())
 now = datetime.now(UTC).isoformat()
 order = json.load(open('{documented_platform}/order.json')) | {{'created_at': now, 'paid_at': now}}
 

@@ -18,8 +18,7 @@ from connector.core.webhook import InvalidPayload, NotJson, Webhook
 from connector.mapping.event_id import object_key
 from connector.mapping.tiktok_event import OutboundEvent, map_events
 from connector.outbox.encryption import encrypt
-from connector.outbox.ledger import Decision
-from connector.outbox.outbox import ParkedWebhook
+from connector.outbox.ledger import Decision, ParkedWebhook
 
 MAX_REASON = 1000  # characters of a reason in the ledger
 

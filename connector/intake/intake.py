@@ -1,14 +1,15 @@
-"""Intake of webhooks inside the HTTP request: verify → examine → store. No network access.
+"""Intake of webhooks: verify → examine → store. No network access; only `write` and `start` use the database.
 
 A signed webhook that cannot be handled is parked, so that no order is lost through a fault of the connector. Only a
 body that is not JSON is not: it is answered 400.
 """
 
 import logging
-import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from connector.core.event import DataRequest
 from connector.core.platform import Platform
@@ -16,9 +17,10 @@ from connector.core.signature import body_sha256
 from connector.core.store import Store
 from connector.core.webhook import InvalidPayload, InvalidSignature, NotJson, Request, Webhook
 from connector.intake.counters import OutcomeCounters
-from connector.intake.examine import Examination, decision, examine, internal_error, parked_webhook
+from connector.intake.examine import decision, examine, internal_error, parked_webhook
 from connector.outbox.encryption import decrypt
-from connector.outbox.outbox import Outbox, ParkedWebhook
+from connector.outbox.ledger import Decision, ParkedWebhook, park_decision
+from connector.outbox.outbox import Outbox
 from connector.privacy.data_subject import data_subject_of
 from connector.privacy.requests import DataRequestStore
 
@@ -36,16 +38,21 @@ DATA_REQUEST_MESSAGES = {
 }
 
 
-class Handled(NamedTuple):
-    """The outcome of a verified webhook, its examination, and the reason of a skip or fault."""
+class Examined(Struct, frozen=True):
+    """A verified webhook with its outcome, and the decision that must be stored before it is answered, if any."""
 
     outcome: str
-    examination: Examination = Examination()
-    reason: str = ""
+    decision: Decision | None = None
+    data_requests: tuple[DataRequest, ...] = ()
+
+    def stored(self, new: int) -> "Examined":
+        """Return the result after `decision` was stored; a webhook whose events were all known is a duplicate."""
+        known = self.decision is not None and bool(self.decision.events) and not new
+        return replace(self, outcome="duplicate") if known else self
 
 
 class Intake:
-    """Handles the requests for all stores. Safe to share between threads; one for each process."""
+    """Handles the webhooks of all stores; one for each process."""
 
     def __init__(
         self,
@@ -60,15 +67,52 @@ class Intake:
         self._outbox = outbox
         self._data_requests = data_requests
         self._clock = clock
-        self._counters = OutcomeCounters(outbox, clock)
+        self.counters = OutcomeCounters(outbox, clock)
         self._started: dict[str, float] = {}
 
     def start(self) -> None:
-        """Record each store's first start. Raises CannotStore; the first webhook then tries again."""
+        """Record each store's first start, before the first webhook. Raises CannotStore."""
         self._started = self._outbox.start_stores(self._stores, self._clock().timestamp())
 
+    @property
+    def started(self) -> bool:
+        """True after `start` has succeeded."""
+        return bool(self._started) or not self._stores
+
+    def take(self, store: Store, request: Request) -> str:
+        """Handle one request and return its outcome, as the web process does with `verify`, `examine` and `write`.
+
+        Raises InvalidSignature, NotJson, CannotStore, BrokenPlatform.
+        """
+        webhook = self.verify(store, request)
+        return self._handle(webhook, store) if webhook else "handshake"
+
+    def replay(self, parked: ParkedWebhook) -> str:
+        """Handle a parked webhook with the current code; return the outcome, "parked" if it still fails.
+
+        Raises KeyError if the store is no longer configured, CannotDecrypt, NotJson, CannotStore.
+        """
+        store = self._stores[parked.store]
+        outcome = self._handle(decrypt(parked.sealed, store), store)
+        if outcome != "parked":
+            self._outbox.unpark(parked)
+        return outcome
+
+    def _handle(self, webhook: Webhook, store: Store) -> str:
+        if not self.started:
+            self.start()
+        examined = self.examine(webhook, store)
+        if examined.data_requests:
+            self.write_data_requests(examined, webhook, store)
+        if examined.decision:
+            examined = examined.stored(self._outbox.record(examined.decision))
+        log_webhook(examined, webhook, store)
+        return examined.outcome
+
+    # --- the steps, without database ------------------------------------------------------------------------
+
     def find_store(self, platform: str, request: Request) -> Store:
-        """Find the store of a request to a platform's shared URL, by shop and secret; `take` verifies it again.
+        """Find the store of a request to a platform's shared URL, by shop and secret; `verify` verifies it again.
 
         Raises InvalidSignature.
         """
@@ -84,90 +128,62 @@ class Intake:
         self._count_refusal(platform, why)
         raise InvalidSignature(why)
 
-    def take(self, store: Store, request: Request) -> str:
-        """Handle one request; return its outcome. Raises InvalidSignature, NotJson, CannotStore, BrokenPlatform."""
-        begun = time.perf_counter()
-        platform = self._platforms[store.platform]
+    def verify(self, store: Store, request: Request) -> Webhook | None:
+        """Return the verified webhook, or None for a handshake. Raises InvalidSignature, BrokenPlatform."""
         try:
-            webhook = platform.receive(request, store)
+            webhook = self._platforms[store.platform].receive(request, store)
         except InvalidSignature as error:
             self._count_refusal(store.name, str(error))
             raise
         if webhook is None:
             log.info("handshake answered", extra={"store": store.name})
-            return "handshake"
-        handled = self._handle(webhook, platform, store)
-        _log(handled, webhook, store, begun)
-        return handled.outcome
+        return webhook
 
-    def replay(self, parked: ParkedWebhook) -> str:
-        """Handle a parked webhook with the current code; return the outcome, "parked" if it still fails.
-
-        Raises KeyError if the store is no longer configured, CannotDecrypt, NotJson, CannotStore.
-        """
-        store = self._stores[parked.store]
-        webhook = decrypt(parked.sealed, store)
-        outcome = self._handle(webhook, self._platforms[store.platform], store).outcome
-        if outcome != "parked":
-            self._outbox.unpark(parked)
-        return outcome
-
-    def flush(self) -> None:
-        """Write the counters at the end of a process. Raises CannotStore."""
-        self._counters.flush()
+    def examine(self, webhook: Webhook, store: Store) -> Examined:
+        """Parse, translate and map a verified webhook, after `start`. Raises NotJson."""
+        platform = self._platforms[store.platform]
+        if webhook.topic not in platform.event_topics and webhook.topic not in platform.recorded_topics:
+            self.counters.add(store.name, self.counters.bounded_topic(webhook.topic[:100]) or NO_TOPIC, "ignored")
+            return Examined("ignored")
+        now = self._clock()
+        try:
+            examination = examine(webhook, platform, store, now, self._go_live(store))
+        except NotJson:
+            raise
+        except InvalidPayload as error:
+            return _parked(webhook, store, str(error))
+        except Exception as error:
+            return _parked(webhook, store, internal_error(error))
+        # A body that tells nothing, such as a draft cart, is counted like one that brings nothing new.
+        if not examination.events and not examination.skipped and webhook.topic not in platform.recorded_topics:
+            self.counters.add(store.name, webhook.topic, "duplicate")
+            return Examined("duplicate")
+        made = decision(webhook, store, examination, now.timestamp())
+        return Examined(examination.outcome, made, examination.data_requests)
 
     def _count_refusal(self, name: str, why: str) -> None:
         """Count and log a request of unknown origin, under the name in its URL: a store's or a platform's."""
-        self._counters.add(name, NO_TOPIC, "refused")
+        self.counters.add(name, NO_TOPIC, "refused")
         log.warning("signature refused: %s", why, extra={"store": name})
 
-    # --- a verified webhook ---------------------------------------------------------------------------------
-
-    def _handle(self, webhook: Webhook, platform: Platform, store: Store) -> Handled:
-        if webhook.topic not in platform.event_topics and webhook.topic not in platform.recorded_topics:
-            self._counters.add(store.name, self._counters.bounded_topic(webhook.topic[:100]) or NO_TOPIC, "ignored")
-            return Handled("ignored")
-        with self._outbox.announce_write():  # so that simultaneous webhooks share a transaction
-            go_live = self._go_live(store)
-            try:
-                examination = examine(webhook, platform, store, self._clock(), go_live)
-            except NotJson:
-                raise
-            except InvalidPayload as error:
-                return self._park(webhook, store, str(error))
-            except Exception as error:
-                return self._park(webhook, store, internal_error(error))
-            return self._store(webhook, platform, store, examination)
-
-    def _store(self, webhook: Webhook, platform: Platform, store: Store, examination: Examination) -> Handled:
-        # A body that tells nothing, such as a draft cart, is counted like one that brings nothing new.
-        if not examination.events and not examination.skipped and webhook.topic not in platform.recorded_topics:
-            self._counters.add(store.name, webhook.topic, "duplicate")
-            return Handled("duplicate", examination)
-        for data_request in examination.data_requests:
-            self._store_data_request(data_request, webhook, store)
-        new = self._outbox.record(decision(webhook, store, examination, self._clock().timestamp()))
-        outcome = examination.outcome if new or not examination.events else "duplicate"
-        return Handled(outcome, examination, examination.reason)
-
-    def _store_data_request(self, data_request: DataRequest, webhook: Webhook, store: Store) -> None:
-        """Store a data-subject request. The relay's process fulfils it, because that takes longer than a shop waits."""
-        digest, person = body_sha256(webhook.body), data_subject_of(data_request, store)
-        number = self._data_requests.note(store.name, data_request.what, person, digest, self._clock().timestamp())
-        extra = {"store": store.name, "topic": webhook.topic}
-        if number is None:
-            log.info("data-subject request received before; nothing to do", extra=extra)
-        else:
-            log.warning("%s", DATA_REQUEST_MESSAGES[data_request.what].format(number), extra=extra)
-
-    def _park(self, webhook: Webhook, store: Store, reason: str) -> Handled:
-        self._outbox.park(parked_webhook(webhook, store, reason), webhook.delivery)
-        return Handled("parked", reason=reason)
-
     def _go_live(self, store: Store) -> datetime:
-        if not store.go_live and not self._started:
-            self.start()
         return store.go_live or history_ends(self._started[store.name])
+
+    # --- data-subject requests ------------------------------------------------------------------------------
+
+    def write_data_requests(self, examined: Examined, webhook: Webhook, store: Store) -> None:
+        """Store data-subject requests. The relay's process fulfils them, because that takes longer than a shop waits.
+
+        Raises CannotStore.
+        """
+        for data_request in examined.data_requests:
+            person, digest = data_subject_of(data_request, store), body_sha256(webhook.body)
+            number = self._data_requests.note(store.name, data_request.what, person, digest, self._clock().timestamp())
+            extra = {"store": store.name, "topic": webhook.topic}
+            if number is None:
+                log.info("data-subject request received before; nothing to do", extra=extra)
+            else:
+                log.warning("%s", DATA_REQUEST_MESSAGES[data_request.what].format(number), extra=extra)
 
 
 def history_ends(started: float) -> datetime:
@@ -175,18 +191,24 @@ def history_ends(started: float) -> datetime:
     return datetime.fromtimestamp(started, UTC) - START_GRACE
 
 
-def _log(handled: Handled, webhook: Webhook, store: Store, begun: float) -> None:
+def log_webhook(examined: Examined, webhook: Webhook, store: Store, milliseconds: float | None = None) -> None:
+    """Log what became of a webhook; `milliseconds` is how long that took."""
+    stored = examined.decision
     log.log(
-        logging.ERROR if handled.outcome == "parked" else logging.INFO,
+        logging.ERROR if examined.outcome == "parked" else logging.INFO,
         "webhook %s",
-        handled.outcome,
+        examined.outcome,
         extra={
             "store": store.name,
             "topic": webhook.topic[:100],
             "delivery": webhook.delivery[:64],
-            "object": handled.examination.object_key,
-            "event_ids": ",".join(dict.fromkeys(event.event_id for event in handled.examination.events)),
-            "reason": handled.reason,
-            "ms": round((time.perf_counter() - begun) * 1000, 1),
+            "object": stored.object_key if stored else "",
+            "event_ids": ",".join(dict.fromkeys(event.event_id for event in stored.events)) if stored else "",
+            "reason": stored.reason if stored else "",
+            "ms": milliseconds,
         },
     )
+
+
+def _parked(webhook: Webhook, store: Store, reason: str) -> Examined:
+    return Examined("parked", park_decision(parked_webhook(webhook, store, reason), webhook.delivery))

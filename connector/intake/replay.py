@@ -11,7 +11,7 @@ from connector.core.units import SAFE_RESEND_WINDOW
 from connector.core.webhook import NotJson
 from connector.intake.intake import Intake
 from connector.outbox.encryption import CannotDecrypt
-from connector.outbox.outbox import ParkedWebhook
+from connector.outbox.ledger import ParkedWebhook
 from connector.outbox.queries import EventFilter, OutboxQueries
 
 MAX_EVENTS = 1_000_000
@@ -107,7 +107,7 @@ def replay_parked(
             outcomes[_planned(item) if dry_run else _outcome(intake, item)] += 1
             tick(1)
         last = page[-1].id
-    intake.flush()
+    intake.counters.flush()
     return outcomes
 
 

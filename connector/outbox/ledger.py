@@ -20,8 +20,24 @@ from connector.storage.database import Database
 from connector.storage.tables import counters, events, ledger, storable
 
 
+class ParkedWebhook(Struct, frozen=True):
+    """A signed webhook that could not be handled, encrypted with a key from the store's own secrets."""
+
+    store: str
+    topic: str
+    body_sha256: bytes
+    reason: str
+    parked_at: float
+    sealed: bytes
+    id: int = 0
+
+    def __repr__(self) -> str:
+        """Leave out the encrypted body."""
+        return f"<ParkedWebhook {self.id} of {self.store}: {self.reason}>"
+
+
 class Decision(Struct, frozen=True):
-    """The decision of intake about one webhook: the ledger's line and the events to send.
+    """The decision of intake about one webhook: the ledger's line and the events to send, or the body to park.
 
     `received_at` (Unix seconds) is the time of the decision: for a replay, that of the replay.
     """
@@ -36,11 +52,18 @@ class Decision(Struct, frozen=True):
     outcome: str = "relayed"
     reason: str = ""
     events: tuple[OutboundEvent, ...] = ()
+    parked: ParkedWebhook | None = None
 
     @property
     def body(self) -> tuple[str, str, bytes]:
         """The key that a repeated delivery of the webhook shares."""
         return self.store, self.topic, self.body_sha256
+
+
+def park_decision(item: ParkedWebhook, delivery: str = "") -> Decision:
+    """Return the decision to park a webhook."""
+    line = (item.store, item.topic, item.body_sha256, item.parked_at, delivery)
+    return Decision(*line, outcome="parked", reason=item.reason, parked=item)
 
 
 _COLUMNS = (

@@ -1,11 +1,10 @@
 """The outbox: events that wait to be sent to TikTok, from intake to the relay.
 
-Every method is one transaction, except that `record` can join that of other webhooks. Times are Unix seconds. Raises
-CannotStore when the database does not answer in time.
+Every method is one transaction, except `write`, which runs in the caller's. Times are Unix seconds. Raises CannotStore
+when the database does not answer in time.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,28 +14,14 @@ from connector.core.units import HOUR
 from connector.mapping.tiktok_event import OutboundEvent
 from connector.outbox.identity_hashes import store_hashes
 from connector.outbox.lanes import Lane, LaneState, is_lane, read_lane_state
-from connector.outbox.ledger import Decision, Ledger
+from connector.outbox.ledger import Decision, Ledger, ParkedWebhook, park_decision
 from connector.outbox.settlement import LeasedEvent, Settlement, settlement_parameters, settlement_update
 from connector.signals.matching import SignalMatcher, WaitingEvent
 from connector.storage.bulk_insert import BulkInsert
-from connector.storage.database import CannotStore, Database, caused_by_one_row
-from connector.storage.group_commit import GroupCommit, WaitTimeout
+from connector.storage.database import Database
 from connector.storage.tables import events, lanes, parked, relays, storable, stores
 
 MAX_AHEAD = 900.0  # seconds, longer than any lease, pause or hold: a wrong clock wrote a time further ahead
-
-
-@dataclass(frozen=True, slots=True)
-class ParkedWebhook:
-    """A signed webhook that could not be handled, encrypted with a key from the store's own secrets."""
-
-    store: str
-    topic: str
-    body_sha256: bytes
-    reason: str
-    parked_at: float
-    sealed: bytes = field(repr=False)
-    id: int = 0
 
 
 _KEY = (events.c.pixel, events.c.event, events.c.event_id)
@@ -45,6 +30,7 @@ _ROW = (
     "created_at", "payload", "email", "phone", "external_id",
 )  # fmt: skip
 _LEASED = [events.c["sent_at" if name == "maybe_sent_at" else name] for name in LeasedEvent.__struct_fields__]
+_PARKED = ("store", "topic", "body_sha256", "reason", "parked_at", "sealed")
 _NewRow = tuple[int, dict[str, Any]]  # the index of an event's decision, and its row
 
 
@@ -53,10 +39,6 @@ class Outbox:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self.group_commit: GroupCommit[Decision, int] = GroupCommit(
-            self.record_all, database.timeout, caused_by_one_row
-        )
-        self.announce_write = self.group_commit.announce_write
         self._matcher = SignalMatcher(database)
         ending = f"ON CONFLICT DO NOTHING RETURNING {', '.join(column.name for column in _KEY)}"
         self._new_events = BulkInsert(events, _ROW, ending, database.engine.dialect)
@@ -65,18 +47,20 @@ class Outbox:
     # --- intake ---------------------------------------------------------------------------------------------
 
     def record(self, decision: Decision) -> int:
-        """Store a decision's new events and its ledger line, by `record_all`; return the number of new events.
-
-        An event whose (pixel, event, event_id) is known changes nothing. A webhook that brings nothing new is only
-        counted, and a body that was recorded before adds no second line.
-        """
-        try:
-            return self.group_commit.add(decision)
-        except WaitTimeout as error:
-            raise CannotStore(str(error)) from None
+        """Store one webhook's decision; return the number of its new events. See `write`."""
+        return self.record_all([decision])[0]
 
     def record_all(self, decisions: Sequence[Decision]) -> list[int]:
         """Store several webhooks' decisions in one transaction; return the number of new events of each."""
+        with self.database.write() as connection:
+            return self.write(connection, decisions)
+
+    def write(self, connection: Connection, decisions: Sequence[Decision]) -> list[int]:
+        """Store the decisions' new events, parked bodies and ledger lines, in the caller's transaction.
+
+        Returns the number of new events of each. An event whose (pixel, event, event_id) is known changes nothing. A
+        webhook that brings nothing new is only counted, and a body that was recorded before adds no second line.
+        """
         rows: list[_NewRow] = []
         waiting: list[WaitingEvent] = []
         more_hashes: list[tuple[str, str, str]] = []
@@ -89,15 +73,15 @@ class Outbox:
                     rows.append((number, row))
                 more_hashes += [(decision.store, event.object_key, digest) for digest in event.more_hashes]
         new = [0] * len(decisions)
-        with self.database.write() as connection:
-            if waiting:
-                for number, added in self._matcher.store_waiting(connection, waiting).items():
-                    new[number] += added
-            if rows:
-                for number in self._insert_events(connection, rows):
-                    new[number] += 1
-            store_hashes(connection, self.database.insert, more_hashes)
-            self._ledger.note(connection, decisions, new)
+        if waiting:
+            for number, added in self._matcher.store_waiting(connection, waiting).items():
+                new[number] += added
+        if rows:
+            for number in self._insert_events(connection, rows):
+                new[number] += 1
+        store_hashes(connection, self.database.insert, more_hashes)
+        self._park(connection, [decision.parked for decision in decisions if decision.parked])
+        self._ledger.note(connection, decisions, new)
         return new
 
     def _insert_events(self, connection: Connection, rows: list[_NewRow]) -> Iterator[int]:
@@ -113,13 +97,12 @@ class Outbox:
 
     def park(self, item: ParkedWebhook, delivery: str = "") -> None:
         """Store an encrypted body for a replay, with its ledger line. The same body again changes nothing."""
-        line = Decision(
-            item.store, item.topic, item.body_sha256, item.parked_at, delivery, outcome="parked", reason=item.reason
-        )
-        row = {name: getattr(item, name) for name in ("store", "topic", "body_sha256", "reason", "parked_at", "sealed")}
-        with self.database.write() as connection:
+        self.record(park_decision(item, delivery))
+
+    def _park(self, connection: Connection, items: Sequence[ParkedWebhook]) -> None:
+        for item in items:
+            row = {name: getattr(item, name) for name in _PARKED}
             connection.execute(self.database.insert(parked).values(row).on_conflict_do_nothing())
-            self._ledger.write(connection, [line])
 
     def unpark(self, item: ParkedWebhook) -> None:
         """Delete a parked body that has been handled."""

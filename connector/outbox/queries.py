@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from connector.core.units import HOUR
 from connector.outbox.lanes import Lane, LaneState, read_lane_state
-from connector.outbox.outbox import ParkedWebhook
+from connector.outbox.ledger import ParkedWebhook
 from connector.storage.database import Database
 from connector.storage.tables import alerts, counters, events, identities, lanes, ledger, parked, relays
 

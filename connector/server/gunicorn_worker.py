@@ -1,17 +1,18 @@
-"""Gunicorn's threaded worker, with a limit on the time that a client may take to send a request."""
+"""Gunicorn's worker: an event loop that serves all connections, with limits on what a client may take to send."""
 
+import asyncio
 import contextlib
-import os
-import socket
-import threading
-import time
-from typing import Any
+import resource
+from typing import ClassVar
 
 from gunicorn.glogging import Logger
-from gunicorn.workers.gthread import ThreadWorker
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn_worker import UvicornWorker
 
-READ_TIMEOUT = 10.0  # seconds for a request; shops take milliseconds
-CHECK_INTERVAL = 0.5  # seconds
+READ_TIMEOUT = 10.0  # seconds for a request from its first byte; shops take milliseconds
+MAX_HEAD = 64 * 1024  # bytes of a request line and its headers
+LINGER = 2.0  # seconds for which idle connections stay open at the end: their next request may be on its way
+OPEN_FILES = 65_536  # connections and files of a process, if the system's limit allows
 
 
 class Log(Logger):  # type: ignore[misc] # gunicorn has no types
@@ -21,35 +22,100 @@ class Log(Logger):  # type: ignore[misc] # gunicorn has no types
         """Do nothing; the connector itself logs one line per webhook, without query and address."""
 
 
-class SlowClientWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
-    """Threaded worker that stops reading from clients after READ_TIMEOUT.
+class LimitedProtocol(HttpToolsProtocol):
+    """HTTP on one connection: a request must be complete within READ_TIMEOUT, its head within MAX_HEAD bytes."""
 
-    Without it, as many silent connections as there are threads would block all webhooks.
+    _complete = True  # no request is being received
+    _head: int | None = 0  # bytes of the head so far; None while a body is read
+    _deadline: asyncio.TimerHandle | None = None
+    _ending = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for the first request as long as for any other."""
+        super().connection_made(transport)
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def data_received(self, data: bytes) -> None:
+        """Take a part of a request, or of several."""
+        if self._head is not None:
+            self._head += len(data)
+        super().data_received(data)
+        if self._head is not None and self._head > MAX_HEAD:
+            self._refuse(b"431 Request Header Fields Too Large")
+        if self._complete and self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        elif not self._complete and self._deadline is None:
+            self._deadline = self.loop.call_later(READ_TIMEOUT, self._refuse, b"408 Request Timeout")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        super().connection_lost(exc)
+        if self._deadline is not None:
+            self._deadline.cancel()
+
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        self._complete = False
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Start the application with a request whose body may follow."""
+        self._head = None
+        super().on_headers_complete()
+        if self._ending:
+            self.cycle.keep_alive = False
+
+    def on_message_complete(self) -> None:
+        """End a request."""
+        self._complete, self._head = True, 0
+        super().on_message_complete()
+
+    def _refuse(self, status: bytes) -> None:
+        """Answer with this status, unless an answer has begun, and close the connection."""
+        if not self.transport.is_closing():
+            if self.cycle is None or not self.cycle.response_started:
+                self.transport.write(b"HTTP/1.1 " + status + b"\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+            self.transport.close()
+
+    def shutdown(self) -> None:
+        """End the connection with its next answer, or after LINGER seconds without a request.
+
+        A request may be on its way over a connection that looks idle, and closing that would lose it.
+        """
+        self._ending = True
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+        else:
+            self.loop.call_later(LINGER, self._close_if_idle)
+
+    def _close_if_idle(self) -> None:
+        if not self.transport.is_closing() and (self.cycle is None or self.cycle.response_complete):
+            self.transport.close()
+
+
+class EventLoopWorker(UvicornWorker):  # type: ignore[misc] # gunicorn has no types
+    """Uvicorn in a worker of gunicorn.
+
+    Gunicorn's own asgi worker took 19 % less of the load in a measurement with 32 connections (2,808 instead of 3,358
+    webhooks a second).
     """
 
+    CONFIG_KWARGS: ClassVar[dict[str, object]] = {
+        "loop": "uvloop",
+        "http": LimitedProtocol,
+        "ws": "none",
+        "lifespan": "on",
+        "access_log": False,
+        "proxy_headers": False,  # the collector trusts as many proxies as TRUSTED_PROXIES says
+        "server_header": False,
+        "timeout_graceful_shutdown": 20,
+    }
+
     def init_process(self) -> None:
-        """Start the thread that looks for slow clients, in the worker process."""
-        # The threads hand the GIL over many times per webhook. SCHED_BATCH keeps a thread that is woken by it from
-        # preempting the thread that is about to release it. https://man7.org/linux/man-pages/man7/sched.7.html
-        with contextlib.suppress(AttributeError, OSError):  # not Linux, or forbidden by the container
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-        self._started: dict[socket.socket, float] = {}  # connection → monotonic seconds
-        threading.Thread(target=self._stop_slow_clients, daemon=True, name="slow-clients").start()
+        """Raise the limit on open files in the worker process: each connection is one."""
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
         super().init_process()
-
-    def handle(self, conn: Any) -> Any:
-        """Handle one request, from its first byte to the answer."""
-        self._started[conn.sock] = time.monotonic()
-        try:
-            return super().handle(conn)
-        finally:
-            self._started.pop(conn.sock, None)
-
-    def _stop_slow_clients(self) -> None:
-        pause = threading.Event()
-        while not pause.wait(CHECK_INTERVAL):
-            latest_start = time.monotonic() - READ_TIMEOUT
-            for client, start in list(self._started.items()):
-                if start < latest_start:
-                    with contextlib.suppress(OSError):  # already closed
-                        client.shutdown(socket.SHUT_RD)  # a blocked read returns end of file at once

@@ -9,23 +9,18 @@ from connector.server.metrics_folder import create_metrics_folder, default_locat
 from connector.server.supervisor import end_with_parent
 from connector.web.metrics_variable import METRICS_FOLDER
 
-THREADS = 16  # per worker; while some wait for a commit, others read, verify and map
-
 
 def gunicorn_settings(config: Config) -> dict[str, object]:
-    """Return gunicorn's settings: threads, keep-alive, timeouts, logging, and no files in a home directory."""
+    """Return gunicorn's settings: event loops, keep-alive, timeouts, logging, and no files in a home directory."""
     return {
         "bind": f"0.0.0.0:{config.port}",
         "workers": config.web_concurrency,
-        "worker_class": "connector.server.gunicorn_worker.SlowClientWorker",
-        "threads": THREADS,
+        "worker_class": "connector.server.gunicorn_worker.EventLoopWorker",
         "keepalive": 75,  # seconds; shops reuse connections, and common load balancers close idle ones earlier
         "timeout": 30,
         "graceful_timeout": 20,
         "worker_tmp_dir": "/dev/shm" if os.path.isdir("/dev/shm") else None,  # noqa: S108
         "control_socket_disable": True,
-        "limit_request_line": 4094,
-        "limit_request_fields": 100,
         # Gunicorn logs with the connector's format and level.
         "logconfig_dict": {
             "formatters": {"connector": {"()": "connector.core.logs.formatter", "form": config.log_format}},
@@ -48,7 +43,7 @@ def run_web(config: Config) -> None:
     from gunicorn.app.base import BaseApplication  # noqa: PLC0415
     from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415
 
-    from connector.web.application import wsgi  # noqa: PLC0415
+    from connector.web.application import create_application  # noqa: PLC0415
 
     gc.collect()
     gc.freeze()
@@ -65,7 +60,7 @@ def run_web(config: Config) -> None:
             self.cfg.set("on_exit", lambda _server: shutil.rmtree(os.environ[METRICS_FOLDER], ignore_errors=True))
 
         def load(self) -> object:
-            return wsgi(self.settings)
+            return create_application(self.settings)
 
     Web().run()
 

@@ -15,7 +15,7 @@ from connector.core.rate_limit import RateLimiter
 from connector.core.store import Store
 from connector.mapping import hashing
 from connector.mapping.consent import CHECKOUT_TOKEN, home_page
-from connector.signals.matching import Beacon, SignalMatcher
+from connector.signals.matching import Beacon
 from connector.signals.merge import Signal
 
 MAX_BEACON = 8 * 1024  # bytes; a long click id, two URLs and a user agent have about 3 KB
@@ -39,7 +39,7 @@ class BeaconRequest:
 
 
 class Collector:
-    """Rate-limits, parses and stores beacons for all stores. Thread-safe; one per process.
+    """Rate-limits and parses the beacons of all stores; one per process.
 
     `clock` returns Unix seconds, `elapsed` monotonic seconds.
     """
@@ -48,13 +48,11 @@ class Collector:
         self,
         stores: Mapping[str, Store],
         trusted_proxies: int,
-        matcher: SignalMatcher,
         clock: Callable[[], float] = time.time,
         elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stores = stores
         self._trusted_proxies = trusted_proxies
-        self._matcher = matcher
         self._clock = clock
         self._address_limit = RateLimiter(elapsed, ADDRESS_RATE, ADDRESS_BURST)
         self._store_limit = RateLimiter(elapsed, STORE_RATE, STORE_BURST)
@@ -65,14 +63,15 @@ class Collector:
         # An address that is not public belongs to a proxy, which all senders share.
         return (not ip or self._address_limit.allow(rate_limit_key(ip))) and self._store_limit.allow(store.name)
 
-    def take(self, store: Store, post: BeaconRequest, body: bytes) -> None:
-        """Store a valid beacon, if the store expects beacons; ignore any other. Raises CannotStore."""
+    def read(self, store: Store, post: BeaconRequest, body: bytes) -> Beacon | None:
+        """Return a beacon to be stored, or None if it is invalid or the store expects none."""
         if store.signals is None:
-            return
+            return None
         found = parse_beacon(body, post.user_agent, client_ip(post.peer, post.forwarded, self._trusted_proxies))
-        if found is not None:
-            token, signal = found
-            self._matcher.collect(Beacon(store.name, token, self._clock(), home_page(store), signal))
+        if found is None:
+            return None
+        token, signal = found
+        return Beacon(store.name, token, self._clock(), home_page(store), signal)
 
 
 def parse_beacon(body: bytes, user_agent: str, ip: str) -> tuple[str, Signal] | None:

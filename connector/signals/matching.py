@@ -19,8 +19,7 @@ from sqlalchemy import Connection
 
 from connector.mapping.consent import BeaconWait
 from connector.signals.merge import Signal, fill_absent, merge_signal, update_properties, why_not_sendable
-from connector.storage.database import CannotStore, Database, caused_by_one_row
-from connector.storage.group_commit import GroupCommit, WaitTimeout
+from connector.storage.database import Database
 from connector.storage.tables import events, signals
 
 _FIELDS = Signal.__struct_fields__
@@ -72,9 +71,6 @@ class SignalMatcher:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._group_commit: GroupCommit[Beacon, None] = GroupCommit(
-            self._collect_batch, database.timeout, caused_by_one_row
-        )
         self._add_event = self._database.insert(events).on_conflict_do_nothing().returning(events.c.id)
         insert = self._database.insert(signals)
         self._upsert_signal = insert.on_conflict_do_update(
@@ -85,16 +81,14 @@ class SignalMatcher:
 
     def collect(self, beacon: Beacon) -> None:
         """Store a signal and merge it into the waiting events of its checkout. Raises CannotStore."""
-        try:
-            self._group_commit.add(beacon)
-        except WaitTimeout as error:
-            raise CannotStore(str(error)) from None
-
-    def _collect_batch(self, beacons: Sequence[Beacon]) -> list[None]:
         with self._database.write() as connection:
-            self._lock(connection, ((beacon.store, beacon.checkout_token) for beacon in beacons))
-            for beacon in beacons:
-                self._update_events(connection, beacon, self._store_signal(connection, beacon))
+            self.write(connection, [beacon])
+
+    def write(self, connection: Connection, beacons: Sequence[Beacon]) -> list[None]:
+        """Store signals like `collect`, in the caller's transaction."""
+        self._lock(connection, ((beacon.store, beacon.checkout_token) for beacon in beacons))
+        for beacon in beacons:
+            self._update_events(connection, beacon, self._store_signal(connection, beacon))
         return [None] * len(beacons)
 
     def _store_signal(self, connection: Connection, beacon: Beacon) -> Signal:

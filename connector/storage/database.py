@@ -10,8 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from connector.storage.engine import timeout_of
-from connector.storage.group_commit import WaitTimeout
-from connector.storage.write_lock import exclusive_writer
+from connector.storage.write_lock import WaitTimeout, exclusive_writer
 
 
 class CannotStore(Exception):
@@ -44,7 +43,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Open a transaction that only reads. Raises CannotStore."""
-        with _as_cannot_store(), self.engine.connect().execution_options(reading=True) as connection:
+        with as_cannot_store(), self.engine.connect().execution_options(reading=True) as connection:
             yield connection
             connection.commit()
 
@@ -52,7 +51,7 @@ class Database:
     def write(self) -> Iterator[Connection]:
         """Open a transaction that writes; it is committed at the end of the block. Raises CannotStore."""
         with (
-            _as_cannot_store(),
+            as_cannot_store(),
             self._write_lock(),
             self.engine.connect().execution_options(reading=False) as connection,
         ):
@@ -72,7 +71,8 @@ class Database:
 
 
 @contextmanager
-def _as_cannot_store() -> Iterator[None]:
+def as_cannot_store() -> Iterator[None]:
+    """Raise CannotStore for every failure of the database in the block."""
     try:
         yield
     except SQLAlchemyError as error:

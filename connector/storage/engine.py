@@ -3,7 +3,7 @@
 import select
 import sqlite3
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import psycopg
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url
 from sqlalchemy.exc import DisconnectionError
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry, ManagesConnection, QueuePool
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATION_LOCK = 7_316_920_114  # any number that no other application uses
@@ -75,49 +76,70 @@ def _write_ahead(connection: sqlite3.Connection, timeout: float) -> None:
             time.sleep(0.01)
 
 
-def _postgresql(url: str, timeout: float, pool_size: int) -> Engine:
-    # With autocommit the driver sends no BEGIN; _begin sends it together with the time-outs.
-    arguments: dict[str, Any] = {
-        "connect_timeout": max(1, round(timeout)),
-        "prepare_threshold": None,
-        "autocommit": True,
-    }
-    engine = create_engine(
-        url, pool_size=pool_size, max_overflow=0, pool_timeout=timeout, pool_use_lifo=True, connect_args=arguments
+def connect_async(url: str, timeout: float = 1.0) -> AsyncEngine:
+    """Create an engine for PostgreSQL whose statements leave the event loop free; otherwise like `connect`'s."""
+    engine = create_async_engine(
+        make_url(url).set(drivername="postgresql+psycopg_async"),
+        **_postgresql_settings(timeout, pool_size=2, async_creator_fn=_AsyncConnection.connect),
     )
-    milliseconds = int(timeout * 1000)
+    _listen(engine.sync_engine, timeout)
+    return engine
+
+
+def _postgresql(url: str, timeout: float, pool_size: int) -> Engine:
+    engine = create_engine(url, **_postgresql_settings(timeout, pool_size))
 
     @event.listens_for(engine, "do_connect")
     def _connect(_dialect: object, _record: object, positional: Any, named: dict[str, Any]) -> psycopg.Connection[Any]:
-        opened = _Connection.connect(*positional, **named)
-        opened.idle_timeout = timeout
-        return opened
+        return _Connection.connect(*positional, **named)
+
+    _listen(engine, timeout)
+    return engine
+
+
+def _postgresql_settings(timeout: float, pool_size: int, **arguments: Any) -> dict[str, Any]:
+    return {
+        "pool_size": pool_size,
+        "max_overflow": 0,
+        "pool_timeout": timeout,
+        "pool_use_lifo": True,
+        # With autocommit the driver sends no BEGIN; _begin sends it together with the time-outs.
+        "connect_args": {"connect_timeout": max(1, round(timeout)), "prepare_threshold": None, "autocommit": True}
+        | arguments,
+    }
+
+
+def _listen(engine: Engine, timeout: float) -> None:
+    """Begin each transaction with its time-outs, and replace connections that the server has closed."""
+    milliseconds = int(timeout * 1000)
+
+    @event.listens_for(engine, "connect")
+    def _connected(_connection: object, record: ConnectionPoolEntry) -> None:
+        _deadline(record).idle_timeout = timeout
 
     @event.listens_for(engine, "checkout")
-    def _checkout(connection: _Connection, _record: object, _proxy: object) -> None:
+    def _checkout(_connection: object, record: ConnectionPoolEntry, _proxy: object) -> None:
         # The pool then replaces it. pool_pre_ping would cost each transaction a round trip: a group of webhooks takes
         # four round trips, and took six with a ping and with BEGIN and the time-outs sent separately.
-        if connection.closed or connection.ended():
+        if _deadline(record).ended():
             raise DisconnectionError
 
     @event.listens_for(engine, "checkin")
-    def _checkin(connection: _Connection | None, _record: object) -> None:
-        if connection is not None:
-            connection.deadline = None
+    def _checkin(_connection: object, record: ConnectionPoolEntry) -> None:
+        if record.driver_connection is not None:
+            _deadline(record).deadline = None
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         # The server's own time-outs are shorter, because they leave the connection usable.
-        _driver(connection).deadline = time.monotonic() + timeout + 0.25
+        _deadline(connection.connection).deadline = time.monotonic() + timeout + 0.25
         connection.exec_driver_sql(
             f"BEGIN; SET LOCAL statement_timeout = {milliseconds}; SET LOCAL lock_timeout = {milliseconds}"
         )
 
-    return engine
 
-
-class _Connection(psycopg.Connection[Any]):
-    """A connection with a deadline, for a server that no longer answers.
+class _Deadline:
+    """A driver's connection with a deadline, for a server that no longer answers.
 
     The server's own time-outs do not work then, and TCP waits for minutes.
     """
@@ -125,17 +147,20 @@ class _Connection(psycopg.Connection[Any]):
     idle_timeout = 2.5  # seconds for statements outside a transaction, which SQLAlchemy sends first
     deadline: float | None = None  # of the current transaction, by time.monotonic()
 
+    closed: bool  # this and what follows is psycopg's
+    fileno: Callable[[], int]
+    pgconn: Any
+
     def ended(self) -> bool:
         """Return True if the server has sent data unasked, which it does only to close the connection."""
+        if self.closed:
+            return True
         poll = select.poll()
         poll.register(self.fileno(), select.POLLIN)
         return bool(poll.poll(0))
 
-    def wait(self, gen: Generator[Any, Any, T], *arguments: Any, **named: Any) -> T:
-        """Wait as psycopg does, which polls several times a second, but not beyond the deadline."""
-        return super().wait(self._until_deadline(gen), *arguments, **named)
-
-    def _until_deadline(self, gen: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
+    def until_deadline(self, gen: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
+        """Run psycopg's generator, which is resumed several times a second, but not beyond the deadline."""
         deadline = time.monotonic() + self.idle_timeout if self.deadline is None else self.deadline
         try:
             state = next(gen)
@@ -149,9 +174,21 @@ class _Connection(psycopg.Connection[Any]):
             return end.value  # type: ignore[no-any-return]
 
 
-def _driver(connection: Connection) -> _Connection:
-    found = connection.connection.driver_connection
-    assert isinstance(found, _Connection)
+class _Connection(_Deadline, psycopg.Connection[Any]):
+    def wait(self, gen: Generator[Any, Any, T], *arguments: Any, **named: Any) -> T:
+        """Wait as psycopg does, but not beyond the deadline."""
+        return super().wait(self.until_deadline(gen), *arguments, **named)
+
+
+class _AsyncConnection(_Deadline, psycopg.AsyncConnection[Any]):
+    async def wait(self, gen: Generator[Any, Any, T], *arguments: Any, **named: Any) -> T:
+        """Wait as psycopg does, but not beyond the deadline."""
+        return await super().wait(self.until_deadline(gen), *arguments, **named)
+
+
+def _deadline(connection: ManagesConnection) -> _Deadline:
+    found = connection.driver_connection
+    assert isinstance(found, _Deadline)
     return found
 
 
@@ -168,7 +205,7 @@ def migrate(engine: Engine) -> tuple[str | None, str]:
 
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
-            _driver(connection).deadline = float("inf")
+            _deadline(connection.connection).deadline = float("inf")
             connection.exec_driver_sql("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
         before = _revision(connection)

@@ -1,154 +1,83 @@
-"""Group commit: many threads' writes in few transactions."""
+"""Group commit: what arrives while a transaction is committed is stored together in the next one."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from threading import Condition, Lock
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
+
+from connector.storage.database import CannotStore
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-MAX_BATCH = 64  # items in a transaction; more would make others wait
-MAX_LINGER = 0.01  # seconds that a transaction waits at most for expected items
-
-
-class WaitTimeout(Exception):
-    """A lock or a place in a group was not obtained within the time-out."""
-
-    def __str__(self) -> str:
-        """Return the message, the same everywhere."""
-        return "other writers held the lock for too long"
-
-
-@dataclass(eq=False, slots=True)
-class _Pending(Generic[Item, Result]):
-    """An item that waits to be written, and its result."""
-
-    item: Item
-    leads: bool = False  # its thread writes the next batch, including its own item
-    result: Result | None = None
-    error: Exception | None = field(default_factory=WaitTimeout)  # until the item is known to be stored
-    wakeup: Lock = field(default_factory=Lock)  # its thread waits here and is woken once, when written or to lead
+MAX_BATCH = 128  # items in a transaction; more would make those behind them wait
+MAX_WAITING = 2000  # items; a shop repeats what is answered 503, so a longer queue would only be answered too late
 
 
 class GroupCommit(Generic[Item, Result]):
-    """Group commit: the first thread in line writes the whole batch, in one transaction with one sync of the disk.
+    """Stores items in groups, one transaction after another, from one event loop.
 
     `write` stores items in one transaction and returns a result for each. If it fails and `caused_by_one_row` says that
     one item can be the cause, each item is tried alone, so that one bad item fails no other.
 
-    A transaction costs as much as ten items, so the batch size determines the rate. Without group commit, SQLite's busy
-    waiting led to answers of 503 with 32 concurrent connections; with it, to none.
+    A transaction costs as much as ten items, so the group's size determines the rate. No timer delays an item: with
+    little traffic it is written at once, alone.
     """
 
     def __init__(
         self,
-        write: Callable[[Sequence[Item]], Sequence[Result]],
-        timeout: float,
+        write: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]],
         caused_by_one_row: Callable[[Exception], bool],
-        linger: float = MAX_LINGER,
     ) -> None:
         self._write = write
-        self._linger = linger
-        self._timeout = timeout
         self._caused_by_one_row = caused_by_one_row
-        self._waiting: list[_Pending[Item, Result]] = []
-        self._expected = 0
-        self._writing = False
-        self._lock = Lock()
-        self._complete = Condition(self._lock)  # notified when every expected item has arrived
+        self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
+        self._writer: asyncio.Task[None] | None = None
 
-    @property
-    def waiting(self) -> int:
-        """The number of items that wait for the next transaction."""
-        return len(self._waiting)
+    async def add(self, item: Item) -> Result:
+        """Store an item; return when it is committed. Raises what `write` raised for it, or CannotStore."""
+        if len(self._waiting) >= MAX_WAITING:
+            raise CannotStore("too many webhooks wait for the database")
+        stored: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, stored))
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write_all())
+        return await stored
 
-    @property
-    def writing(self) -> bool:
-        """True if a thread leads: it is writing, or about to."""
-        return self._writing
-
-    @contextmanager
-    def announce_write(self) -> Iterator[None]:
-        """Announce that an item is coming: the next transaction lingers for it, `MAX_LINGER` seconds at most.
-
-        Threads that compete for the processor thus write together, not one after the other. A single thread waits for
-        no other. Waiting for 4 or 20 ms was no faster. The block may end without an item.
-        """
-        with self._lock:
-            self._expected += 1
+    async def _write_all(self) -> None:
         try:
-            yield
-        finally:
-            with self._lock:
-                self._expected -= 1
-                self._notify_if_complete()
-
-    def add(self, item: Item) -> Result:
-        """Store an item; return when it is committed. Raises what `write` raised for it, or WaitTimeout."""
-        pending: _Pending[Item, Result] = _Pending(item)
-        pending.wakeup.acquire()
-        with self._lock:
-            self._waiting.append(pending)
-            pending.leads, self._writing = not self._writing, True
-            self._notify_if_complete()
-        if not pending.leads and not pending.wakeup.acquire(timeout=self._timeout):
-            self._withdraw(pending)
-        if pending.leads:
-            self._lead()
-        if pending.error is not None:
-            raise pending.error
-        return pending.result  # type: ignore[return-value] # set whenever there is no error
-
-    def _withdraw(self, pending: _Pending[Item, Result]) -> None:
-        """Give up, unless the item is being written: then the result arrives within the database's own time-out."""
-        with self._lock:
-            if pending in self._waiting and not pending.leads:
-                self._waiting.remove(pending)
-                raise WaitTimeout
-        pending.wakeup.acquire()
-
-    def _lead(self) -> None:
-        """Write a batch that includes this thread's item, and pass the lead on."""
-        batch: list[_Pending[Item, Result]] = []
-        failed = True
-        try:
-            with self._lock:
-                self._complete.wait_for(self._is_complete, self._linger)
+            while self._waiting:
+                await asyncio.sleep(0)  # lets the requests that are complete by now join the group
                 batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
-            error = self._try(batch)
-            failed = error is not None and not self._caused_by_one_row(error)
-            for pending in batch if error is not None and not failed else ():
-                self._try([pending])
+                await self._write_batch(batch)
         finally:
-            with self._lock:
-                if failed:
-                    # The database failed while these waited; another try would double their wait.
-                    batch, self._waiting = batch + self._waiting, []
-                next_leader = self._waiting[:1]
-                self._writing = bool(next_leader)
-                for pending in next_leader:
-                    pending.leads = True
-            # Each thread has its own wakeup and never wakes for another's result: 14 context switches a webhook
-            # instead of 17 with one shared condition.
-            for pending in next_leader + batch:
-                pending.wakeup.release()
+            self._writer = None
 
-    def _is_complete(self) -> bool:
-        return len(self._waiting) >= min(self._expected, MAX_BATCH)
+    async def _write_batch(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
+        error = await self._try(batch)
+        if error is None:
+            return
+        if self._caused_by_one_row(error):
+            for one in batch:
+                if (own := await self._try([one])) is not None:
+                    _fail([one], own)
+            return
+        # The database failed while the others waited, too; another try would double their wait.
+        waiting, self._waiting = self._waiting, []
+        _fail(batch + waiting, error)
 
-    def _notify_if_complete(self) -> None:
-        if self._is_complete():
-            self._complete.notify()
-
-    def _try(self, batch: list[_Pending[Item, Result]]) -> Exception | None:
+    async def _try(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> Exception | None:
+        """Write a batch and hand out the results; return the exception if that fails."""
         try:
-            results = self._write([pending.item for pending in batch])
-        except Exception as error:  # handed to the threads it belongs to
-            for pending in batch:
-                pending.error = error
+            results = await self._write([item for item, _ in batch])
+        except Exception as error:  # handed to the requests it belongs to
             return error
-        for pending, result in zip(batch, results, strict=True):
-            pending.result, pending.error = result, None
+        for (_, stored), result in zip(batch, results, strict=True):
+            if not stored.done():  # cancelled: nobody waits for it any more
+                stored.set_result(result)
         return None
+
+
+def _fail(batch: list[tuple[Item, asyncio.Future[Result]]], error: Exception) -> None:
+    for _, stored in batch:
+        if not stored.done():
+            stored.set_exception(error)

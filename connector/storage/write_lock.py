@@ -8,16 +8,21 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from threading import Lock
-
-from connector.storage.group_commit import WaitTimeout
 
 POLL_INTERVAL = 0.001  # seconds between two tries of a lock that another process holds
 YIELD_FACTOR = 3  # a low-priority writer that made others wait pauses this many times as long as it wrote
 MAX_YIELD = 0.25  # seconds; the longest such pause
-_LOW_PRIORITY = Lock()
-_not_before = 0.0
+_LOW_PRIORITY = Lock()  # one low-priority writer of a process at a time, with its pause
+
+
+class WaitTimeout(Exception):
+    """The lock was not obtained within the time-out."""
+
+    def __str__(self) -> str:
+        """Return the message, the same everywhere."""
+        return "other writers held the lock for too long"
 
 
 @contextmanager
@@ -28,29 +33,21 @@ def exclusive_writer(path: str, timeout: float, low_priority: bool = False) -> I
     events a second, intake kept 0.58 of its rate without a relay; with equal priority, 0.28.
     """
     deadline = time.monotonic() + timeout
-    with _opened(path) as lock, _opened(f"{path}.wanted") as wanted:
-        if low_priority:
-            with _yielding(lock, wanted, deadline):
-                yield
-            return
-        _take(lock, deadline, wanted=wanted)
-        yield
+    with _one_at_a_time(deadline) if low_priority else nullcontext(), _opened(f"{path}.wanted") as wanted:
+        with _opened(path) as lock:
+            _take(lock, deadline, wanted=None if low_priority else wanted)
+            begun = time.monotonic()
+            yield
+        if low_priority and not _try_lock(wanted, fcntl.LOCK_EX):
+            time.sleep(min(YIELD_FACTOR * (time.monotonic() - begun), MAX_YIELD))
 
 
 @contextmanager
-def _yielding(lock: int, wanted: int, deadline: float) -> Iterator[None]:
-    """Let one thread of this process write at a time, with a pause after a write that made others wait."""
-    global _not_before  # noqa: PLW0603 # a process writes to one file, and one lock guards this
+def _one_at_a_time(deadline: float) -> Iterator[None]:
     if not _LOW_PRIORITY.acquire(timeout=max(0.0, deadline - time.monotonic())):
         raise WaitTimeout
     try:
-        time.sleep(max(0.0, min(_not_before, deadline) - time.monotonic()))
-        _take(lock, deadline)
-        begun = time.monotonic()
         yield
-        if not _try_lock(wanted, fcntl.LOCK_EX):
-            ended = time.monotonic()
-            _not_before = ended + min(YIELD_FACTOR * (ended - begun), MAX_YIELD)
     finally:
         _LOW_PRIORITY.release()
 

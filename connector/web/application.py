@@ -1,13 +1,20 @@
-"""The web application. Flask serves every route except that of webhooks (`web.webhook_endpoint`)."""
+"""The web application of one process, and its composition root.
 
-import atexit
+An ASGI application answers webhooks, beacons and health checks in the event loop. Everything else, the dashboard and
+the metrics, is a Flask application in threads of its own, so that a slow page delays no webhook.
+"""
+
+import asyncio
 import logging
 import os
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from threading import Event, Thread
 
 import httpx
-from flask import Flask, Response
+from a2wsgi import WSGIMiddleware
+from flask import Flask
+from sqlalchemy import Connection
 
 from connector.config.settings import Config
 from connector.core import logs
@@ -23,61 +30,152 @@ from connector.outbox.queries import OutboxQueries
 from connector.privacy.requests import DataRequestStore
 from connector.signals.collector import Collector
 from connector.signals.matching import SignalMatcher
-from connector.storage.database import CannotStore, Database
+from connector.storage.async_database import AsyncDatabase, open_async
+from connector.storage.database import CannotStore, Database, caused_by_one_row
 from connector.storage.engine import connect
-from connector.web import beacon_endpoint, metrics
-from connector.web.errors import error_response, json_response
-from connector.web.relay_watch import RelayWatch
+from connector.storage.group_commit import GroupCommit, Item, Result
+from connector.storage.periodic import run_periodically
+from connector.web import metrics
+from connector.web.asgi import BodyReader, Receive, Scope, Send, read_headers, received, respond
+from connector.web.beacon_endpoint import PATH_PREFIX as BEACONS
+from connector.web.beacon_endpoint import BeaconEndpoint
+from connector.web.errors import error_answer, error_response
+from connector.web.health import Health
+from connector.web.relay_watch import LOOK_EVERY, RelayWatch
 from connector.web.request_metrics import RequestMetrics
-from connector.web.webhook_endpoint import MAX_BODY, WebhookEndpoint
+from connector.web.webhook_endpoint import PATH_PREFIX as WEBHOOKS
+from connector.web.webhook_endpoint import WebhookEndpoint
 
 log = logging.getLogger(__name__)
 
+MAX_FORM = 1024 * 1024  # bytes of a form of the dashboard
+BODY_MEMORY = 64 * 1024 * 1024  # bytes of large bodies that a process holds at one time
+FLUSH_EVERY = 1.0  # seconds between two writes of the counters
+PAGE_THREADS = 4
 
-def wsgi(config: Config) -> Flask:
-    """Create the application of one of gunicorn's workers, after the fork."""
+
+class Application:
+    """The ASGI application of one process. The schema must be current."""
+
+    def __init__(
+        self, config: Config, database: Database, async_database: AsyncDatabase, platforms: Mapping[str, Platform]
+    ) -> None:
+        _load_platforms(platforms, {store.platform for store in config.stores.values()})
+        outbox, matcher = Outbox(database), SignalMatcher(database)
+        request_metrics = RequestMetrics(platforms)
+        self._bodies = bodies = BodyReader(BODY_MEMORY)
+        self._async_database = async_database
+        self._stop = Event()
+        self.intake = Intake(config.stores, platforms, outbox, DataRequestStore(database))
+        report = _absence_reporter(config, database).report
+        self.watch = RelayWatch(config, outbox, OutboxQueries(database), report=report)
+        self._health = Health(outbox, self.watch)
+        self._webhooks = WebhookEndpoint(
+            config.stores,
+            platforms,
+            self.intake,
+            _commits(async_database, outbox.write),
+            bodies,
+            request_metrics,
+        )
+        self._beacons = BeaconEndpoint(
+            config.stores,
+            Collector(config.stores, config.trusted_proxies),
+            _commits(async_database, matcher.write),
+            bodies,
+        )
+        self.pages = _pages(config, database, platforms, request_metrics)
+        self._pages = WSGIMiddleware(self.pages, workers=PAGE_THREADS)  # type: ignore[arg-type] # types of its own
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or the start and end of the process."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "http":
+            await self._serve(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        try:
+            if path.startswith(WEBHOOKS):
+                answer = await self._webhooks.answer(scope, receive)
+            elif path.startswith(BEACONS):
+                answer = await self._beacons.answer(scope, receive)
+            elif path.rstrip("/") == "/healthz":
+                answer = self._health.alive()
+            elif path.rstrip("/") == "/readyz":
+                answer = await self._health.ready()
+            else:
+                body = await self._bodies.read(receive, read_headers(scope), MAX_FORM)  # so that no thread waits for it
+                await self._pages(scope, received(body), send)  # type: ignore[arg-type] # types of its own
+                return
+        except Exception as error:
+            answer = error_answer(error)
+        await respond(answer, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """Start and end with the server: https://asgi.readthedocs.io/en/latest/specs/lifespan.html"""
+        await receive()
+        await asyncio.to_thread(self.start)
+        self._start_jobs()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await asyncio.to_thread(self._end)
+        await self._async_database.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    def start(self) -> None:
+        """Start intake and look at the relay; if the database is away, the first webhook starts intake."""
+        try:
+            self.intake.start()
+            self.watch.look()
+        except CannotStore as error:
+            # If a worker fails to start, gunicorn stops; one that has started answers 503 until the database is back.
+            log.error("the database does not answer: %s", error)
+
+    def _start_jobs(self) -> None:
+        for work, name, interval in (
+            (self.intake.counters.flush, "counting", FLUSH_EVERY),
+            (self.watch.look, "the look at the relay", LOOK_EVERY),
+        ):
+            settings = {"name": name, "interval": interval}
+            Thread(target=run_periodically, args=(work, self._stop), kwargs=settings, daemon=True, name=name).start()
+
+    def _end(self) -> None:
+        self._stop.set()
+        try:
+            self.intake.counters.flush()
+        except CannotStore as error:
+            log.warning("the last counts were lost: %s", error)
+
+
+def create_application(config: Config) -> Application:
+    """Create the application of one of gunicorn's workers, after the fork, with all platforms."""
     logs.set_up(config.log_format, config.log_level)
-    return create_app(config, Database(connect(config.database_url)))
+    url = config.database_url
+    return Application(config, Database(connect(url)), open_async(url), installed_platforms())
 
 
-def create_app(config: Config, database: Database, platforms: Mapping[str, Platform] | None = None) -> Flask:
-    """Create the application of one process, by default with all platforms. The schema must be current."""
-    platforms = installed_platforms() if platforms is None else platforms
-    _load_platforms(platforms, {store.platform for store in config.stores.values()})
-    outbox = Outbox(database)
-    intake = Intake(config.stores, platforms, outbox, DataRequestStore(database))
-    report = _absence_reporter(config, database).report
-    watch = RelayWatch(config, outbox, OutboxQueries(database), report=report)
-    return build_app(config, database, platforms, outbox, intake, watch)
+def _commits(
+    database: AsyncDatabase, write: Callable[[Connection, Sequence[Item]], Sequence[Result]]
+) -> GroupCommit[Item, Result]:
+    return GroupCommit(lambda items: database.write(lambda connection: write(connection, items)), caused_by_one_row)
 
 
-def build_app(
-    config: Config,
-    database: Database,
-    platforms: Mapping[str, Platform],
-    outbox: Outbox,
-    intake: Intake,
-    watch: RelayWatch,
+def _pages(
+    config: Config, database: Database, platforms: Mapping[str, Platform], request_metrics: RequestMetrics
 ) -> Flask:
-    """Build the application from its parts, and start intake."""
+    """Create the Flask application of dashboard and metrics."""
     app = Flask(__name__, static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
-    app.url_map.strict_slashes = False  # a redirect is a failed delivery to every shop
+    app.config["MAX_CONTENT_LENGTH"] = MAX_FORM
+    app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
-    app.extensions["intake"] = intake
-    app.extensions["watch"] = watch
-    _start(intake, watch)
-
-    authenticator, request_metrics = Authenticator(config.admin_password), RequestMetrics(platforms)
-    collector = Collector(config.stores, config.trusted_proxies, SignalMatcher(database))
+    authenticator = Authenticator(config.admin_password)
+    # Of its own, because pages run in threads: this one replays parked webhooks.
+    intake = Intake(config.stores, platforms, Outbox(database), DataRequestStore(database))
     app.register_blueprint(dashboard.pages(config, database, authenticator, intake))
     app.register_blueprint(metrics.pages(config, database, request_metrics, authenticator))
-    app.register_blueprint(beacon_endpoint.blueprint(config.stores, collector))
-    _add_health(app, outbox, watch)
     app.register_error_handler(Exception, error_response)
-    app.wsgi_app = WebhookEndpoint(  # type: ignore[method-assign] # as Flask's documentation has it
-        app.wsgi_app, config.stores, platforms, intake, request_metrics, afterwards=watch.look_now_and_then
-    )
     return app
 
 
@@ -90,38 +188,7 @@ def _load_platforms(platforms: Mapping[str, Platform], names: Iterable[str]) -> 
             log.error("%s; webhooks of its stores are answered 503 until this is fixed", error)
 
 
-def _start(intake: Intake, watch: RelayWatch) -> None:
-    try:
-        intake.start()
-        watch.look()
-    except CannotStore as error:
-        # If a worker fails to start, gunicorn stops; one that has started answers 503 until the database is back.
-        log.error("the database does not answer: %s", error)
-    atexit.register(_flush, intake)
-
-
-def _add_health(app: Flask, outbox: Outbox, watch: RelayWatch) -> None:
-    @app.get("/healthz")
-    def healthz() -> Response:
-        return json_response(200, status="alive")
-
-    @app.get("/readyz")
-    def readyz() -> Response:
-        try:
-            outbox.ping()
-            return json_response(200, status="ready", **watch.look())
-        except CannotStore:
-            return json_response(503, status="cannot store", relay="unknown")
-
-
 def _absence_reporter(config: Config, database: Database) -> RelayAbsenceReporter:
     hook = alerts.AlertWebhook(config.alert_url, httpx.Client(timeout=alerts.TIMEOUT)) if config.alert_url else None
     owner = f"web-{socket.gethostname()}-{os.getpid()}"
     return RelayAbsenceReporter(alerts.AlertStore(database), alerts.notifier(database, hook, owner))
-
-
-def _flush(intake: Intake) -> None:
-    try:
-        intake.flush()
-    except CannotStore as error:
-        log.warning("the last counts were lost: %s", error)

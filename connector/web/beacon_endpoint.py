@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 
-from flask import Blueprint, Response, request
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import MethodNotAllowed, RequestEntityTooLarge
 
 from connector.core.store import Store
 from connector.signals.collector import MAX_BEACON, BeaconRequest, Collector
-from connector.web.errors import as_http_error
+from connector.signals.matching import Beacon
+from connector.storage.group_commit import GroupCommit
+from connector.web.asgi import Answer, BodyReader, Receive, Scope, read_headers
 
+PATH_PREFIX = "/collect/"
 # A custom pixel runs in a frame with the origin "null", so every origin is allowed; answers have no body.
 CORS = {
     "Access-Control-Allow-Origin": "*",
@@ -18,46 +20,46 @@ CORS = {
 }
 
 
-def blueprint(stores: Mapping[str, Store], collector: Collector) -> Blueprint:
-    """Return the blueprint with the route. Its answers have no body."""
-    page = Blueprint("collect", __name__)
+class BeaconEndpoint:
+    """Answers beacons. Pages ignore the status; it helps people who test the endpoint by hand."""
 
-    @page.route("/collect/<name>", methods=["POST", "OPTIONS"], provide_automatic_options=False)
-    def collect(name: str) -> Response:
-        answer = Response(status=_take_beacon(collector, stores.get(name)), headers=CORS)
-        del answer.headers["Content-Type"]
-        return answer
+    def __init__(
+        self,
+        stores: Mapping[str, Store],
+        collector: Collector,
+        commits: GroupCommit[Beacon, None],
+        bodies: BodyReader,
+    ) -> None:
+        self._stores = stores
+        self._collector = collector
+        self._commits = commits
+        self._bodies = bodies
 
-    return page
+    async def answer(self, scope: Scope, receive: Receive) -> Answer:
+        """Answer one request. Raises MethodNotAllowed, BadRequest, CannotStore."""
+        if scope["method"] not in ("POST", "OPTIONS"):
+            raise MethodNotAllowed(["POST", "OPTIONS"])
+        return Answer(await self._take(scope, receive), headers=CORS)
 
-
-def _take_beacon(collector: Collector, store: Store | None) -> int:
-    """Take a beacon and return the HTTP status, which pages ignore; it helps people who test the endpoint by hand."""
-    if store is None:
-        return 404
-    if request.method == "OPTIONS":
+    async def _take(self, scope: Scope, receive: Receive) -> int:
+        """Take a beacon and return the HTTP status."""
+        store = self._stores.get(scope["path"].removeprefix(PATH_PREFIX).removesuffix("/"))
+        if store is None:
+            return 404
+        if scope["method"] == "OPTIONS":
+            return 204
+        headers = read_headers(scope)
+        post = BeaconRequest(
+            peer=scope["client"][0] if scope.get("client") else "",
+            forwarded=headers.get("x-forwarded-for", ""),
+            user_agent=headers.get("user-agent", ""),
+        )
+        if not self._collector.take_permit(store, post):
+            return 429
+        try:
+            body = await self._bodies.read(receive, headers, MAX_BEACON)
+        except RequestEntityTooLarge:
+            return 413
+        if beacon := self._collector.read(store, post, body):
+            await self._commits.add(beacon)
         return 204
-    post = BeaconRequest(
-        peer=request.remote_addr or "",
-        forwarded=request.headers.get("X-Forwarded-For", ""),
-        user_agent=request.headers.get("User-Agent", ""),
-    )
-    if not collector.take_permit(store, post):
-        return 429
-    # A larger Content-Length raises 413; a body without one is read up to this.
-    request.max_content_length = MAX_BEACON + 1
-    try:
-        body = _body()
-    except RequestEntityTooLarge:
-        return 413
-    if len(body) > MAX_BEACON:
-        return 413
-    collector.take(store, post, body)
-    return 204
-
-
-def _body() -> bytes:
-    try:
-        return request.get_data(cache=False)
-    except Exception as error:
-        raise as_http_error(error) from error

@@ -1,14 +1,14 @@
-"""JSON responses, and the table from exceptions to HTTP statuses."""
+"""The table from exceptions to HTTP statuses."""
 
 import logging
 
-import msgspec
 from flask import Response
-from werkzeug.exceptions import BadRequest, HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from connector.core.registry import BrokenPlatform
 from connector.core.webhook import InvalidSignature, NotJson
 from connector.storage.database import CannotStore
+from connector.web.asgi import Answer, json_answer
 
 log = logging.getLogger(__name__)
 
@@ -30,29 +30,21 @@ SERVER_ERRORS: dict[type[Exception], str] = {  # instead of the message, which c
 }
 
 
-def json_response(code: int, **fields: str | int) -> Response:
-    """Return a response with this HTTP status and the fields as one line of JSON."""
-    return Response(msgspec.json.encode(fields) + b"\n", code, mimetype="application/json")
-
-
-def error_response(error: Exception) -> Response:
-    """Return the response for an exception; 503 is logged, an unexpected exception (500) with its traceback."""
+def error_answer(error: Exception) -> Answer:
+    """Return the answer for an exception; 503 is logged, an unexpected exception (500) with its traceback."""
     if isinstance(error, HTTPException) and error.code:
-        return json_response(error.code, error=error.name)
+        allowed = isinstance(error, MethodNotAllowed) and error.valid_methods
+        return json_answer(error.code, {"Allow": ", ".join(allowed)} if allowed else {}, error=error.name)
     status, headers = STATUS.get(type(error), (500, {}))
     if status == 503:
         log.error("%s", error)
     elif status == 500:
         log.error("%s", type(error).__name__, exc_info=error)
     text = str(error) if status < 500 else SERVER_ERRORS.get(type(error), "internal error")
-    response = json_response(status, error=text)
-    response.headers.update(headers)
-    return response
+    return json_answer(status, headers, error=text)
 
 
-def as_http_error(error: Exception) -> HTTPException:
-    """Return an HTTP error for a body that could not be read: 400, unless the exception is one already.
-
-    Gunicorn raises exceptions of its own for malformed chunks and closed connections.
-    """
-    return error if isinstance(error, HTTPException) else BadRequest("the body cannot be read")
+def error_response(error: Exception) -> Response:
+    """Return `error_answer` as Flask's response."""
+    answer = error_answer(error)
+    return Response(answer.body, answer.status, dict(answer.headers))

@@ -10,7 +10,6 @@ from connector.monitoring.problems import OVERDUE, alive
 from connector.outbox.lanes import Lane
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
-from connector.storage.database import CannotStore
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +37,12 @@ class RelayWatch:
         self._clock = clock
         self._elapsed = elapsed
         self._report = report
-        self._looked_at = self._logged_at = float("-inf")
+        self._logged_at = float("-inf")
         self._lock = Lock()
 
     def look(self) -> dict[str, str | int]:
         """Return the state of the relay and the number of refused pixels, for /readyz. Raises CannotStore."""
-        self._looked_at, now = self._elapsed(), self._clock()
+        now = self._clock()
         if self._lanes:  # before the first relay starts, nothing else has added them
             self._outbox.add_lanes(self._lanes)
             self._lanes = []
@@ -54,17 +53,6 @@ class RelayWatch:
             body["overdue"] = f"events have been due for {now - due:.0f} s and no relay is running"
             self._report_overdue(f"{body['overdue']} ({relay}); start `connector serve` or `connector relay`")
         return body
-
-    def look_now_and_then(self) -> None:
-        """Check at most once a minute. Never raises, so that the webhook is answered in any case."""
-        with self._lock:
-            if self._elapsed() - self._looked_at < LOOK_EVERY:
-                return
-            self._looked_at = self._elapsed()
-        try:
-            self.look()
-        except CannotStore as error:
-            log.warning("could not check the relay: %s", error)
 
     def _report_overdue(self, message: str) -> None:
         with self._lock:

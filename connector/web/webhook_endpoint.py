@@ -1,80 +1,68 @@
 """The webhook endpoint, `POST /webhooks/<store>`: the first code that reads an order.
 
-Each request is read, matched with a store, handed to `Intake.take` (which verifies, translates and commits it) and
-answered. A webhook is answered 200 only after its events are committed; the relay delivers them afterwards.
-
-The endpoint is plain WSGI because Flask took 135 of the 420 µs between a webhook's arrival and its storage. All other
-paths go on to Flask (`connector.web.application`).
+Each request is read, matched with a store, handed to `Intake` (which verifies, translates and maps it), stored together
+with the others that have come meanwhile, and answered. A webhook is answered 200 only after its events are committed;
+the relay delivers them afterwards.
 """
 
+import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
 
 import msgspec
-from werkzeug.exceptions import MethodNotAllowed, RequestEntityTooLarge
-from werkzeug.wsgi import get_input_stream
+from werkzeug.exceptions import MethodNotAllowed
 
 from connector.core.platform import Platform
 from connector.core.store import Store
 from connector.core.webhook import Request
-from connector.intake.intake import Intake
-from connector.web.errors import UnknownStore, as_http_error, error_response
+from connector.intake.intake import Intake, log_webhook
+from connector.outbox.ledger import Decision
+from connector.storage.group_commit import GroupCommit
+from connector.web.asgi import Answer, BodyReader, Receive, Scope, read_headers
+from connector.web.errors import UnknownStore
 from connector.web.request_metrics import RequestMetrics
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication
 
 log = logging.getLogger(__name__)
 
 PATH_PREFIX = "/webhooks/"
 MAX_BODY = 10 * 1024 * 1024  # bytes; shops send bodies of more than a megabyte, and a rejected body is a lost order
+JSON = {"Content-Type": "application/json"}
 
 
 class WebhookEndpoint:
-    """WSGI middleware: answers webhooks and passes all other requests to `flask_app`.
-
-    `afterwards` is called after each webhook that was taken; it must not raise.
-    """
+    """Answers webhooks. It runs in the event loop: nothing here may block, except for computing."""
 
     def __init__(
         self,
-        flask_app: "WSGIApplication",
         stores: Mapping[str, Store],
         platforms: Mapping[str, Platform],
         intake: Intake,
+        commits: GroupCommit[Decision, int],
+        bodies: BodyReader,
         request_metrics: RequestMetrics,
-        afterwards: Callable[[], None],
     ) -> None:
-        self._flask_app = flask_app
         self._stores = stores
         self._platforms = platforms
         self._intake = intake
+        self._commits = commits
+        self._bodies = bodies
         self._request_metrics = request_metrics
-        self._afterwards = afterwards
+        self._starting: asyncio.Task[None] | None = None
 
-    def __call__(self, environ: dict[str, Any], start_response: "StartResponse") -> Iterable[bytes]:
-        """Answer one request: 200 with the outcome, or the status of the exception (`connector.web.errors`)."""
-        if not environ["PATH_INFO"].startswith(PATH_PREFIX):
-            return self._flask_app(environ, start_response)
-        try:
-            body = msgspec.json.encode({"outcome": self._receive(environ)}) + b"\n"
-        except Exception as error:
-            return error_response(error)(environ, start_response)
-        start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
-        return (body,)
-
-    def _receive(self, environ: dict[str, Any]) -> str:
-        if environ["REQUEST_METHOD"] != "POST":
+    async def answer(self, scope: Scope, receive: Receive) -> Answer:
+        """Answer one request: 200 with the outcome, or raise an exception for `connector.web.errors`."""
+        if scope["method"] != "POST":
             raise MethodNotAllowed(["POST"])
+        headers = read_headers(scope)
+        body = await self._bodies.read(receive, headers, MAX_BODY)
         # The signature covers the body byte for byte, so nothing may parse it before it is verified.
-        request = Request(headers=_read_headers(environ), body=_read_body(environ), received_at=datetime.now(UTC))
-        store = self._find_store(environ["PATH_INFO"], request)
+        request = Request(headers=headers, body=body, received_at=datetime.now(UTC))
+        store = self._find_store(scope["path"], request)
         with self._request_metrics.measure(store, request) as measurement:
-            outcome = measurement.outcome = self._intake.take(store, request)
-        self._afterwards()
-        return outcome
+            outcome = measurement.outcome = await self._take(store, request)
+        return Answer(200, msgspec.json.encode({"outcome": outcome}) + b"\n", JSON)
 
     def _find_store(self, path: str, request: Request) -> Store:
         # A trailing slash is accepted: shops count a redirect as a failed delivery.
@@ -83,26 +71,29 @@ class WebhookEndpoint:
         if store is None and name in self._platforms and self._platforms[name].facts.shared_url:
             return self._intake.find_store(name, request)  # one URL may serve several shops; the request names the shop
         if store is None:
-            name = name.encode("latin-1").decode(errors="replace")[:64]  # WSGI decodes a path's bytes as Latin-1
+            name = name[:64]
             log.warning("webhook for a store that is not configured: %r", name)
             raise UnknownStore(f"there is no store {name!r} here; the URL ends in the store's name")
         return store
 
+    async def _take(self, store: Store, request: Request) -> str:
+        """Verify, examine and store a webhook; return its outcome."""
+        begun = time.perf_counter()
+        webhook = self._intake.verify(store, request)
+        if webhook is None:
+            return "handshake"
+        if not self._intake.started:
+            await self._start()
+        examined = self._intake.examine(webhook, store)
+        if examined.data_requests:  # seldom
+            await asyncio.to_thread(self._intake.write_data_requests, examined, webhook, store)
+        if examined.decision:
+            examined = examined.stored(await self._commits.add(examined.decision))
+        log_webhook(examined, webhook, store, round((time.perf_counter() - begun) * 1000, 1))
+        return examined.outcome
 
-def _read_headers(environ: Mapping[str, Any]) -> dict[str, str]:
-    """Return the headers by lower-case name, without Content-Type and Content-Length, which WSGI keeps apart.
-
-    WSGI writes `HTTP_X_TOPIC` for `X-Topic`.
-    """
-    return {name[5:].lower().replace("_", "-"): text for name, text in environ.items() if name.startswith("HTTP_")}
-
-
-def _read_body(environ: dict[str, Any]) -> bytes:
-    try:
-        # One byte over the limit, so that an oversized body without a Content-Length can be told from a full one.
-        body = get_input_stream(environ, max_content_length=MAX_BODY + 1).read()
-    except Exception as error:
-        raise as_http_error(error) from error
-    if len(body) > MAX_BODY:
-        raise RequestEntityTooLarge
-    return body
+    async def _start(self) -> None:
+        """Start intake if the database was away when the process began; all who wait share one attempt."""
+        if self._starting is None or self._starting.done():
+            self._starting = asyncio.create_task(asyncio.to_thread(self._intake.start))
+        await asyncio.shield(self._starting)

@@ -135,6 +135,7 @@ def run(environment: dict[str, str], databases: dict[str, str], folder: Path, sa
         "import os\nfrom connector.config.settings import load\n"
         "from connector.server.web_process import gunicorn_settings\n"
         "globals().update(gunicorn_settings(load(os.environ)))\n"
+        "worker_class, threads = 'gthread', 16\n"
     )
     bare = [sys.executable, "-m", "gunicorn", "-c", str(settings), "--pythonpath", str(folder), "bare:app"]
     web = [sys.executable, "-m", "connector", "web"]

@@ -3,27 +3,25 @@
 import json
 import random
 import shutil
-import threading
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import httpx
 import pytest
 import sqlalchemy as sa
-from werkzeug.serving import make_server
 
 from connector.config.settings import load
 from connector.plugin.testing.samples import fresh_journey
 from connector.storage.database import Database
 from connector.storage.engine import connect
 from connector.storage.tables import events
-from connector.web.application import create_app
 from platforms.shopify import samples as shopify_samples
 from tests.browser.plugin import Plugin, order, told
 from tests.browser.shopify_checkout import checkout
 from tests.support.factories import CODE, OTHER_CODE, a_section, a_stores_file
 from tests.support.platforms import PLATFORMS
 from tests.support.snippets import snippet
+from tests.support.web import application, served
 
 CLICK, IP = "E.C.P.CtoBExample_0123", "8.8.4.4"
 STORES = a_stores_file(
@@ -43,14 +41,8 @@ class Connector:
 
     @contextmanager
     def running(self):
-        server = make_server("127.0.0.1", 0, create_app(self.config, Database(self.engine)), threaded=True)
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
-        self.url = f"http://127.0.0.1:{server.server_port}"
-        yield self
-        server.shutdown()
-        thread.join()
-        server.server_close()
+        with served(application(self.config, Database(self.engine))) as self.url:
+            yield self
         self.engine.dispose()
 
     def receive(self, store, topic, body):

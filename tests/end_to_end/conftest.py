@@ -84,12 +84,17 @@ class System:
             )
         self.until(self.ready, "the server is ready")
 
-    @staticmethod
-    def until(met: Callable[[], bool], what: str, seconds: float = 180) -> None:
-        """Wait for something other processes do; fails with the name of what did not come."""
+    def until(self, met: Callable[[], bool], what: str, seconds: float = 180) -> None:
+        """Wait for something other processes do; fails with the name of what did not come, and the end of the log."""
         deadline, pause = time.monotonic() + seconds, threading.Event()
         while not met():
-            assert time.monotonic() < deadline, f"in {seconds} s it did not come to pass that {what}"
+            if time.monotonic() > deadline:
+                lines = [
+                    line
+                    for line in self.log.read_text().splitlines()
+                    if '"level":"info","logger":"connector.' not in line
+                ]
+                pytest.fail("\n".join([f"in {seconds} s it did not come to pass that {what}", *lines[-30:]]))
             pause.wait(0.05)
 
     def ready(self) -> bool:

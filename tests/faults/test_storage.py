@@ -10,7 +10,6 @@ from contextlib import contextmanager
 
 import pytest
 import sqlalchemy as sa
-from flask import Flask
 
 from connector.config.settings import Config, load
 from connector.devtools.simulate import webhooks
@@ -18,9 +17,9 @@ from connector.outbox.queries import EventFilter, OutboxQueries
 from connector.server.web_process import THREADS
 from connector.storage.database import Database
 from connector.storage.engine import connect, migrate
-from connector.web.application import create_app
 from tests.faults.machinery import STORES
 from tests.support.postgresql import PostgreSQL
+from tests.support.web import client_of
 
 PROMISED = 3.0  # seconds
 SLACK = 0.5  # for what is done after the wait
@@ -61,7 +60,7 @@ class Shop:
         self.url = url
         self.engine = connect(url)
         migrate(self.engine)
-        self.app: Flask = create_app(self.config, Database(self.engine))
+        self.web = client_of(self.config, Database(self.engine))
         self._orders = webhooks(self.config.stores["acme"], ["orders/create"], 10_000, random.Random(1))
         self.post()
 
@@ -92,7 +91,7 @@ class Shop:
 
     def _send(self, body: bytes, headers: dict[str, str]) -> tuple[int, float]:
         begun = time.perf_counter()
-        answer = self.app.test_client().post("/webhooks/acme", data=body, headers=headers)
+        answer = self.web.post("/webhooks/acme", data=body, headers=headers)
         return answer.status_code, time.perf_counter() - begun
 
 

@@ -7,7 +7,6 @@ from collections import Counter
 
 import httpx
 import sqlalchemy as sa
-from flask import Flask
 from jinja2 import BytecodeCache
 from jinja2.bccache import Bucket
 from sqlalchemy import Engine
@@ -23,9 +22,9 @@ from connector.relay.events_api import EventsApi
 from connector.relay.relay import Relay
 from connector.storage.database import Database
 from connector.storage.tables import arrivals
-from connector.web.application import create_app
 from tests.support.factories import a_section, a_stores_file
 from tests.support.platforms import PLATFORMS
+from tests.support.web import client_of
 
 PASSWORD = "correct horse battery"
 LONGEST_PAUSE = 3600.0  # seconds; no lane rests longer
@@ -64,7 +63,8 @@ class Site:
         self.engine = engine
         self.config = load({"STORES_TOML": STORES, "ADMIN_PASSWORD": PASSWORD, **environ})
         self.outbox, self.queries = Outbox(Database(engine)), OutboxQueries(Database(engine))
-        self.app: Flask = create_app(self.config, self.outbox.database)
+        self.web = client_of(self.config, self.outbox.database)
+        self.app = self.web.application.pages
         self.app.jinja_env.bytecode_cache = COMPILED
         self.sandbox, self.healthy = Sandbox(), False
         client = httpx.Client(transport=httpx.MockTransport(self._answer))
@@ -75,28 +75,27 @@ class Site:
 
     def live(self, shoppers: int = 2, seed: int = 5) -> "Site":
         """Shoppers of both shops, a parked webhook, refused signatures, a relay at work, a look of the watcher."""
-        browser = self.app.test_client()
         topics = {
             "acme": ["checkouts/create", "orders/create", "orders/paid"],
             "beans": ["action.wc_tiktok_initiate_checkout", "order.created", "order.updated"],
         }
         for place, (name, wanted) in enumerate(topics.items()):
             for body, headers in webhooks(self.config.stores[name], wanted, shoppers, random.Random(seed + place)):
-                assert browser.post(f"/webhooks/{name}", data=body, headers=headers).status_code == 200
+                assert self.web.post(f"/webhooks/{name}", data=body, headers=headers).status_code == 200
                 self.bodies.setdefault(name, []).append(json.loads(body))
-        self.park(browser)
+        self.park()
         self.work()
         self.outbox.heartbeat("one", time.time())
-        self.app.extensions["intake"].flush()
+        self.web.application.intake.counters.flush()
         with self.engine.begin() as connection:  # a watcher that has counted before looks back for hours, not for weeks
             connection.execute(sa.insert(arrivals).values(store="gone", hour=HOURS_AGO, count=1, last_at=HOURS_AGO))
         WebhookStats(Database(self.engine)).count_up(time.time())
         return self
 
-    def park(self, browser, body: bytes = b'{"no": "id"}') -> None:
+    def park(self, body: bytes = b'{"no": "id"}') -> None:
         headers = {"X-Shopify-Topic": "orders/create", "X-Shopify-Shop-Domain": "acme.myshopify.com"}
         headers |= PLATFORMS["shopify"].signed_headers(body, SECRET)
-        assert browser.post("/webhooks/acme", data=body, headers=headers).json == {"outcome": "parked"}
+        assert self.web.post("/webhooks/acme", data=body, headers=headers).json == {"outcome": "parked"}
 
     def work(self) -> None:
         self.elapsed += LONGEST_PAUSE

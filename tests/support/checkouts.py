@@ -72,7 +72,7 @@ class Way:
         self.intake = Intake(self.stores, PLATFORMS, self.outbox, DataRequestStore(self.outbox.database), self.moment)
         self.intake.start()
         self.matcher = SignalMatcher(Database(engine))
-        self.collector = Collector(self.stores, 0, self.matcher, clock=lambda: self.now, elapsed=lambda: self.now)
+        self.collector = Collector(self.stores, 0, clock=lambda: self.now, elapsed=lambda: self.now)
         self.holds = HoldExpiry(Database(engine))
         self.sandbox = Sandbox(clock=lambda: self.now, pause=lambda _event, _seconds: None)
         client = httpx.Client(transport=httpx.MockTransport(self._answer))
@@ -107,7 +107,12 @@ class Way:
         told = {"checkout_token": self.token, "ttclid": "E.C.P.click", "ttp": "ttp-cookie", "user_agent": AGENT}
         told |= {"url": "https://acme.example/checkouts/cn/secret", "referrer": "https://acme.example/cart"}
         body = json.dumps({name: value for name, value in (told | members).items() if value is not None}).encode()
-        self.collector.take(self.store, BeaconRequest(ip, "", AGENT), body)
+        self.collect(self.store, BeaconRequest(ip, "", AGENT), body)
+
+    def collect(self, store: Store, post: BeaconRequest, body: bytes) -> None:
+        """A beacon on its whole way in."""
+        if beacon := self.collector.read(store, post, body):
+            self.matcher.collect(beacon)
 
     def step(self, seconds: float = 0) -> None:
         """So much later, what works beside the web has done its round."""

@@ -72,7 +72,7 @@ class Bench:
         return [line.outcome for line in OutboxQueries(self.outbox.database).show(key)[0]]
 
     def counted(self, what: str) -> int:
-        self.intake.flush()
+        self.intake.counters.flush()
         return sum(row.count for row in OutboxQueries(self.outbox.database).counted() if row.what == what)
 
     def is_empty(self) -> bool:

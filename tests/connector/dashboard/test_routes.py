@@ -25,9 +25,9 @@ from connector.outbox.outbox import ParkedWebhook
 from connector.outbox.queries import EventFilter
 from connector.storage.database import Database
 from connector.storage.tables import events, parked
-from connector.web.application import create_app
 from tests.support.admin_site import PASSWORD, REASON, STORES, Site
 from tests.support.filled import fill
+from tests.support.web import application
 
 ACME, TOKEN = Lane("acme", "CACME000000000000000"), "token-of-the-pages"
 PAGES = ["/", "/search", "/failed", "/failed?state=expired", "/parked", "/story?store=acme&key=order:1"]
@@ -275,7 +275,7 @@ class TestPages:
 
         engine = connect(f"{sqlite_url}/no/such/folder", timeout=0.1)
         config = load({"STORES_TOML": STORES, "ADMIN_PASSWORD": PASSWORD})
-        browser = create_app(config, Database(engine)).test_client()
+        browser = application(config, Database(engine)).pages.test_client()
         browser.post("/login", data={"password": PASSWORD})
         answer = browser.get("/")
         assert answer.status_code == 503
@@ -371,7 +371,7 @@ class TestReplay:
 
     def test_parked_webhooks(self, site: Site, inside: FlaskClient) -> None:
         """One, or all; what still does not fit stays."""
-        site.park(site.app.test_client(), b"[]")
+        site.park(b"[]")
         newest, oldest = site.queries.parked_lines()
         page = press(inside, "/replay-parked", id=str(newest.id), page="parked")
         assert "1 × still parked" in page

@@ -2,21 +2,31 @@
 
 from datetime import UTC, datetime
 
+import pytest
+
 from connector.intake.counters import OutcomeCounters
 from connector.outbox.queries import OutboxQueries
+from connector.storage.database import CannotStore
 
 NOW = datetime(2026, 11, 23, 15, 0, tzinfo=UTC)
 
 
-def test_what_was_counted_last_is_written_though_nothing_more_comes(outbox):
-    """An alert shall not wait for the next webhook, nor a flood cost a write each."""
-    waiting = []
-    counters = OutcomeCounters(outbox, lambda: NOW, lambda seconds, work: waiting.append((seconds, work)))
+def test_counts_are_written_by_a_flush_and_kept_when_it_fails(outbox, monkeypatch):
+    """A flood costs no write each, and a database that is away for a moment no number."""
+    counters = OutcomeCounters(outbox, lambda: NOW)
     for _ in range(4):
         counters.add("acme", "(none)", "refused")
-    ((seconds, work),) = waiting
-    work()
-    assert seconds <= 1
+    assert OutboxQueries(outbox.database).counted() == []
+
+    def away(_counts):
+        raise CannotStore("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(outbox, "count", away)
+        with pytest.raises(CannotStore):
+            counters.flush()
+    counters.flush()
+    counters.flush()
     assert {row.count for row in OutboxQueries(outbox.database).counted()} == {4}
 
 

@@ -65,7 +65,7 @@ class Bench:
             self.begun += 1
 
     def rows(self) -> Counter[str]:
-        self.intake.flush()
+        self.intake.counters.flush()
         with self.engine.connect() as connection:
             count = sa.func.count()
             return Counter(
@@ -112,7 +112,7 @@ def test_refusals_are_counted_alike_under_either_url(bench: Bench, caplog: pytes
         bench.intake.find_store("shopify", forged)
     with pytest.raises(InvalidSignature):
         bench.intake.take(bench.stores["acme"], forged)
-    bench.intake.flush()
+    bench.intake.counters.flush()
     with bench.engine.connect() as connection:
         rows = connection.execute(sa.select(counters.c.store, counters.c.topic, counters.c.what)).all()
     assert sorted(map(tuple, rows)) == [("acme", "(none)", "refused"), ("shopify", "(none)", "refused")]

@@ -25,8 +25,8 @@ from connector.outbox.settlement import STATES, settled
 from connector.storage.database import Database
 from connector.storage.engine import connect
 from connector.storage.tables import events
-from connector.web.application import create_app
 from tests.support.filled import mapped
+from tests.support.web import client_of
 
 HOUR = 3600.0
 PIXEL = Pixel("CACME000000000000000", "token-one")
@@ -285,12 +285,12 @@ class TestList:
 
     def test_an_order_can_be_shown_by_its_number(self, bench):
         """With what TikTok said."""
-        app = create_app(bench.config, bench.outbox.database)
+        client = client_of(bench.config, bench.outbox.database)
         body, headers = next(webhooks(bench.config.stores["acme"], ["orders/create"], 1, random.Random(2)))
         from tests.support.platforms import PLATFORMS
 
         headers |= PLATFORMS["shopify"].signed_headers(body, "whsec-new")
-        assert app.test_client().post("/webhooks/acme", data=body, headers=headers).status_code == 200
+        assert client.post("/webhooks/acme", data=body, headers=headers).status_code == 200
         (row,) = bench.queries.find(EventFilter(), 10)
         status, said = bench.run("show", row.event_id)
         assert status == 0

@@ -175,7 +175,7 @@ class TestJoin:
         way.webhook("orders/create", **UNTOLD)
         way.beacon(checkout_token="another-checkout")
         other = replace(SHOP, name="other")
-        way.collector.take(other, *_post(way.token))
+        way.collect(other, *_post(way.token))
         (row,) = way.rows()
         assert (row.state, "ttclid" in way.stored("PlaceAnOrder")["user"]) == ("due", False)
         assert row.due_at == way.now + 5

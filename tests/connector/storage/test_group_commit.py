@@ -1,170 +1,129 @@
-"""Many threads' writes in few transactions."""
+"""What arrives while a transaction is committed shares the next one, and one bad item fails no other."""
 
-import contextlib
-import sys
-import threading
+import asyncio
 
 import pytest
 
-from connector.storage.group_commit import MAX_BATCH, GroupCommit, WaitTimeout
-
-LONG = 30.0
+from connector.storage.database import CannotStore
+from connector.storage.group_commit import MAX_BATCH, MAX_WAITING, GroupCommit
 
 
 class Writer:
-    """Writes nothing; waits at a gate, remembers what came in which group, and fails for what it is told."""
+    """Writes ten times each number; which numbers were written together is kept. Some numbers cannot be written."""
 
-    def __init__(self, faulty=()):
-        self.groups = []
-        self.gate = threading.Event()
-        self.entered = threading.Event()
-        self.faulty = faulty
+    def __init__(self, bad=()):
+        self.batches, self.bad = [], set(bad)
+        self.may_go_on = asyncio.Event()
+        self.may_go_on.set()
 
-    def __call__(self, items):
-        self.entered.set()
-        assert self.gate.wait(LONG)
-        self.groups.append(list(items))
-        if bad := [item for item in items if item in self.faulty]:
-            raise ValueError(bad)
-        return [item * 10 for item in items]
+    async def __call__(self, items):
+        self.batches.append(list(items))
+        await self.may_go_on.wait()
+        if self.bad & set(items):
+            raise ValueError(f"bad {sorted(self.bad & set(items))}")
+        return [10 * item for item in items]
 
 
-def together(group_commit, items, writer):
-    """Each item added by a thread of its own, the first alone in the writer while the others line up."""
-    outcomes = {}
+def outcomes(items, writer, by_one_row=True):
+    """What each of these gets that arrive at once, with the first one being written meanwhile."""
 
-    def add(item):
-        try:
-            outcomes[item] = group_commit.add(item)
-        except Exception as error:
-            outcomes[item] = error
+    async def all_at_once():
+        commits = GroupCommit(writer, lambda error: by_one_row)
+        writer.may_go_on.clear()
+        tasks = [asyncio.create_task(commits.add(items[0]))]
+        while not writer.batches:
+            await asyncio.sleep(0)
+        tasks += [asyncio.create_task(commits.add(item)) for item in items[1:]]
+        await asyncio.sleep(0)
+        writer.may_go_on.set()
+        return await asyncio.gather(*tasks, return_exceptions=True)
 
-    threads = [threading.Thread(target=add, args=(item,)) for item in items]
-    threads[0].start()
-    assert writer.entered.wait(LONG)
-    for thread in threads[1:]:
-        thread.start()
-    pause = threading.Event()
-    while group_commit.waiting < len(items) - 1:
-        pause.wait(0.001)
-    writer.gate.set()
-    for thread in threads:
-        thread.join(LONG)
-    return outcomes
+    return asyncio.run(all_at_once())
 
 
-def test_those_who_wait_are_written_in_one_go():
-    """The first goes alone; all that came meanwhile share the next transaction, and each gets its own result."""
+def test_what_arrives_meanwhile_is_written_together():
     writer = Writer()
-    outcomes = together(GroupCommit(writer, LONG, lambda error: True), list(range(1, 21)), writer)
-    assert outcomes == {item: item * 10 for item in range(1, 21)}
-    assert [len(group) for group in writer.groups] == [1, 19]
+    assert outcomes([1, 2, 3, 4], writer) == [10, 20, 30, 40]
+    assert writer.batches == [[1], [2, 3, 4]]
 
 
-def test_a_group_has_an_end():
-    """Nobody waits for more than so many others."""
+def test_a_single_item_is_written_at_once():
+    """No timer delays it, so that a quiet shop is answered as fast as a busy one."""
+
+    async def one():
+        begun = asyncio.get_running_loop().time()
+        assert await GroupCommit(Writer(), lambda error: True).add(1) == 10
+        return asyncio.get_running_loop().time() - begun
+
+    loop = asyncio.new_event_loop()
+    loop.time = lambda: 0.0  # a timer would never fire
+    assert loop.run_until_complete(one()) == 0.0
+    loop.close()
+
+
+def test_a_group_has_a_limit():
     writer = Writer()
-    together(GroupCommit(writer, LONG, lambda error: True), list(range(MAX_BATCH + 6)), writer)
-    assert [len(group) for group in writer.groups] == [1, MAX_BATCH, 5]
+    outcomes([*range(MAX_BATCH + 6)], writer)
+    assert [len(batch) for batch in writer.batches] == [1, MAX_BATCH, 5]
 
 
-def test_one_bad_item_costs_no_other():
-    """The group is tried again one by one; only the culprit gets the error."""
-    writer = Writer(faulty={7})
-    outcomes = together(GroupCommit(writer, LONG, lambda error: True), list(range(1, 11)), writer)
-    assert isinstance(outcomes.pop(7), ValueError)
-    assert outcomes == {item: item * 10 for item in (1, 2, 3, 4, 5, 6, 8, 9, 10)}
+def test_a_bad_item_costs_no_other():
+    writer = Writer(bad=[3])
+    found = outcomes([1, 2, 3, 4], writer)
+    assert isinstance(found.pop(2), ValueError)
+    assert found == [10, 20, 40]
+    assert writer.batches == [[1], [2, 3, 4], [2], [3], [4]]
 
 
-def test_a_fault_of_the_whole_is_not_tried_again():
-    """A database that is away fails all at once, not each after a time-out of its own."""
-    writer = Writer(faulty={7})
-    outcomes = together(GroupCommit(writer, LONG, lambda error: False), list(range(1, 11)), writer)
-    assert [len(group) for group in writer.groups] == [1, 9]
-    assert {item for item, outcome in outcomes.items() if isinstance(outcome, ValueError)} == set(range(2, 11))
+def test_a_database_that_fails_fails_all_who_wait_at_once():
+    """Another try would double their wait, and a shop waits five seconds."""
+    writer = Writer(bad=[1])
+    found = outcomes([1, 2, 3], writer, by_one_row=False)
+    assert [type(error) for error in found] == [ValueError] * 3
+    assert writer.batches == [[1]]
 
 
-def test_a_failure_of_the_whole_is_shared_by_those_who_waited_for_it():
-    """They do not ask again one after the other; whoever comes later does."""
-    writer = Writer(faulty={1})
-    group_commit = GroupCommit(writer, LONG, lambda error: False)
-    outcomes = together(group_commit, [1, 2, 3], writer)
-    assert {item: type(outcome) for item, outcome in outcomes.items()} == {
-        1: ValueError,
-        2: WaitTimeout,
-        3: WaitTimeout,
-    }
-    assert writer.groups == [[1]]
-    assert group_commit.add(5) == 50
+def test_it_goes_on_after_a_failure():
+    async def twice():
+        writer = Writer(bad=[1])
+        commits = GroupCommit(writer, lambda error: False)
+        with pytest.raises(ValueError, match="bad"):
+            await commits.add(1)
+        return await commits.add(2)
+
+    assert asyncio.run(twice()) == 20
 
 
-def test_a_wish_whose_turn_does_not_come_is_withdrawn():
-    """After the patience it is not written any more, by nobody."""
-    writer = Writer()
-    group_commit = GroupCommit(writer, 0.01, lambda error: True)
-    first = threading.Thread(target=group_commit.add, args=(1,))
-    first.start()
-    assert writer.entered.wait(LONG)
-    with pytest.raises(WaitTimeout):
-        group_commit.add(2)
-    writer.gate.set()
-    first.join(LONG)
-    assert writer.groups == [[1]]
+def test_a_queue_that_is_too_long_is_refused_at_once():
+    """Memory is bounded, and the shop comes again."""
+
+    async def many():
+        writer = Writer()
+        commits = GroupCommit(writer, lambda error: True)
+        writer.may_go_on.clear()
+        tasks = [asyncio.create_task(commits.add(0))]
+        while not writer.batches:
+            await asyncio.sleep(0)
+        tasks += [asyncio.create_task(commits.add(number)) for number in range(MAX_WAITING)]
+        await asyncio.sleep(0)
+        with pytest.raises(CannotStore, match="too many"):
+            await commits.add(1)
+        writer.may_go_on.set()
+        return await asyncio.gather(*tasks)
+
+    assert len(asyncio.run(many())) == MAX_WAITING + 1
 
 
-def lined_up(group_commit, item):
-    """A thread that adds an item it has announced, and has come so far as to wait."""
+def test_a_client_that_gives_up_fails_no_other():
+    async def some():
+        writer = Writer()
+        commits = GroupCommit(writer, lambda error: True)
+        writer.may_go_on.clear()
+        tasks = [asyncio.create_task(commits.add(number)) for number in (1, 2, 3)]
+        while not writer.batches:
+            await asyncio.sleep(0)
+        tasks[1].cancel()
+        writer.may_go_on.set()
+        return await asyncio.gather(tasks[0], tasks[2])
 
-    def add():
-        with contextlib.suppress(SystemExit), group_commit.announce_write():
-            group_commit.add(item)
-
-    thread = threading.Thread(target=add)
-    thread.start()
-    pause = threading.Event()
-    while not group_commit.waiting:
-        pause.wait(0.001)
-    return thread
-
-
-def test_a_transaction_waits_for_those_under_way():
-    """Threads that keep each other from the processor write together."""
-    writer = Writer()
-    writer.gate.set()
-    group_commit = GroupCommit(writer, LONG, lambda error: True, linger=LONG)
-    with group_commit.announce_write():
-        first = lined_up(group_commit, 1)
-        assert group_commit.add(2) == 20
-    first.join(LONG)
-    assert writer.groups == [[1, 2]]
-
-
-def test_nobody_waits_for_one_who_turned_back():
-    """What was under way may come to nothing, as a webhook of an ignored topic does."""
-    writer = Writer()
-    writer.gate.set()
-    group_commit = GroupCommit(writer, LONG, lambda error: True, linger=LONG)
-    with group_commit.announce_write():
-        first = lined_up(group_commit, 1)
-        assert writer.groups == []
-    first.join(LONG)
-    assert writer.groups == [[1]]
-
-
-def test_waiting_for_others_has_an_end():
-    """One that takes long holds nobody up."""
-    writer = Writer()
-    writer.gate.set()
-    group_commit = GroupCommit(writer, LONG, lambda error: True, linger=0.01)
-    with group_commit.announce_write():
-        assert group_commit.add(1) == 10
-
-
-def test_nothing_counts_as_stored_when_its_writer_is_ended():
-    """Whoever waited for a thread that was told to exit learns that it was in vain."""
-    group_commit = GroupCommit(lambda items: sys.exit(), LONG, lambda error: True, linger=LONG)
-    with group_commit.announce_write():
-        first = lined_up(group_commit, 1)
-        with pytest.raises(WaitTimeout):
-            group_commit.add(2)
-    first.join(LONG)
+    assert asyncio.run(some()) == [10, 30]

@@ -4,8 +4,8 @@ import json
 import random
 import sqlite3
 from datetime import UTC, datetime
-from functools import partial
 
+import httpx
 import pytest
 import sqlalchemy as sa
 from hypothesis import given, settings
@@ -22,11 +22,12 @@ from connector.signals.collector import ADDRESS_BURST, MAX_BEACON
 from connector.storage.database import CannotStore, Database
 from connector.storage.engine import connect
 from connector.storage.tables import signals
-from connector.web import application
-from connector.web.application import RelayWatch, create_app
+from connector.web.relay_watch import RelayWatch
 from tests.support.alert_receiver import receiver
 from tests.support.factories import a_stores_file
 from tests.support.filled import NOW, fill
+from tests.support.web import application as an_application
+from tests.support.web import client_of, served
 
 STORES = a_stores_file(webhook_secrets=["whsec-app-test"], access_token="token-app-test", country=None)
 
@@ -47,7 +48,7 @@ def outbox(config):
 
 @pytest.fixture
 def client(config, outbox):
-    return create_app(config, outbox.database).test_client()
+    return client_of(config, outbox.database)
 
 
 @pytest.fixture
@@ -94,7 +95,7 @@ def test_a_worker_starts_while_the_database_is_away(config, outbox, order, migra
     body, headers = order
     holder = sqlite3.connect(migrated_sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
-    client = create_app(config, outbox.database).test_client()
+    client = client_of(config, outbox.database)
     assert client.post("/webhooks/acme", data=body, headers=headers).status_code == 503
     holder.close()
     assert client.post("/webhooks/acme", data=body, headers=headers).json == {"outcome": "relayed"}
@@ -109,7 +110,7 @@ def test_not_knowing_when_a_store_was_started_is_no_bug(config, outbox, order, m
 
     with monkeypatch.context() as patch:
         patch.setattr(Outbox, "start_stores", away)
-        client = create_app(config, outbox.database).test_client()
+        client = client_of(config, outbox.database)
         assert client.post("/webhooks/acme", data=body, headers=headers).status_code == 503
     assert OutboxQueries(outbox.database).parked() == []
     assert client.post("/webhooks/acme", data=body, headers=headers).json == {"outcome": "relayed"}
@@ -180,8 +181,7 @@ class TestWatch:
         """A dead relay cannot, and there may be no log that anybody reads."""
         with receiver() as server:
             config = load({"STORES_TOML": STORES, "DATABASE_URL": migrated_sqlite_url, "ALERT_URL": server.url})
-            watch = create_app(config, outbox.database).extensions["watch"]
-            watch.look()
+            an_application(config, outbox.database).watch.look()
             assert server.came.wait(120)
             assert server.texts == [f"Problem: {NO_RELAY.sentence}"]
 
@@ -199,46 +199,34 @@ class TestWatch:
         now[0] = NOW + 600
         assert watch.look() == {"relay": "never seen", "refused_pixels": 1}
 
-    def test_webhooks_look_once_a_minute_and_never_fail_by_it(self, watch, waiting, now, caplog):
-        """Even when the database has just gone away."""
-        looks = []
+    def test_a_process_looks_by_itself(self, config, outbox, waiting, caplog):
+        """Nobody may be asking for readyz: a process looks when it starts, and again every minute."""
+        with served(an_application(config, outbox.database)):
+            assert "no relay is running" in caplog.text
 
-        def look():
-            looks.append(now[0])
-            raise CannotStore("away")
-
-        watch.look = look
-        for seconds in (0, 30, 59, 60, 61, 125):
-            now[0] = NOW + seconds
-            watch.look_now_and_then()
-        assert looks == [NOW, NOW + 60, NOW + 125]
-        assert "away" in caplog.text
-
-    def test_a_webhook_is_what_looks(self, config, order, outbox, caplog, monkeypatch):
-        """Nobody may be asking for readyz."""
-        later = [0.0]
-        clocks = {"clock": lambda: datetime.now(UTC).timestamp() + later[0], "elapsed": lambda: later[0]}
-        monkeypatch.setattr(application, "RelayWatch", partial(RelayWatch, **clocks))
-        client = create_app(config, outbox.database).test_client()
-        fill(outbox, 1, pixel=ACME)
-        body, headers = order
-        later[0] = 3600.0
-        assert client.post("/webhooks/acme", data=body, headers=headers).status_code == 200
-        assert "no relay is running" in caplog.text
+    def test_a_process_starts_while_the_database_is_away(self, config, outbox, migrated_sqlite_url, caplog):
+        """Its server answers that it is alive; a worker that ended would take gunicorn down with it."""
+        holder = sqlite3.connect(migrated_sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
+        holder.execute("BEGIN IMMEDIATE")
+        with served(an_application(config, outbox.database)) as url:
+            assert httpx.get(f"{url}/healthz").status_code == 200
+            assert httpx.get(f"{url}/readyz").status_code == 503
+        holder.close()
+        assert "the database does not answer" in caplog.text
 
 
 def test_refused_signatures_are_counted(client, outbox):
     """Per store and hour, and not one row a request."""
     for _ in range(3):
         client.post("/webhooks/acme", data=b"{}")
-    client.application.extensions["intake"].flush()
+    client.application.intake.counters.flush()
     counted = {(row.store, row.what): row.count for row in OutboxQueries(outbox.database).counted()}
     assert counted == {("acme", "refused"): 3}
 
 
 def test_the_ping_is_200_and_changes_nothing(client, outbox):
     """WooCommerce's unsigned ping when a webhook is saved."""
-    answer = client.post("/webhooks/beans", data=b"webhook_id=7", content_type="application/x-www-form-urlencoded")
+    answer = client.post("/webhooks/beans", data=b"webhook_id=7")
     assert (answer.status_code, answer.json) == (200, {"outcome": "handshake"})
     assert OutboxQueries(outbox.database).counted() == []
 
@@ -267,7 +255,7 @@ def expecting(migrated_sqlite_url):
         with engine.connect() as connection:
             return connection.execute(sa.select(signals)).all()
 
-    yield create_app(config, Database(engine)).test_client(), kept
+    yield client_of(config, Database(engine)), kept
     engine.dispose()
 
 
@@ -290,7 +278,9 @@ def test_a_beacon_is_answered_204_and_kept(expecting):
 def test_a_preflight_is_answered(expecting):
     """Harmless: somebody's own beacon may be of another content type."""
     client, kept = expecting
-    answer = client.options("/collect/acme", headers={"Origin": "null", "Access-Control-Request-Method": "POST"})
+    answer = client.open(
+        "/collect/acme", "OPTIONS", headers={"Origin": "null", "Access-Control-Request-Method": "POST"}
+    )
     assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (204, "*")
     assert (answer.headers["Access-Control-Allow-Methods"], kept()) == ("POST", [])
 
@@ -300,7 +290,7 @@ def test_a_store_without_signals_and_one_that_is_not_there(expecting):
     client, kept = expecting
     assert collected(client, json.dumps(BEACON), store="beans").status_code == 204
     assert collected(client, json.dumps(BEACON), store="nobody").status_code == 404
-    assert client.options("/collect/nobody").status_code == 404
+    assert client.open("/collect/nobody", "OPTIONS").status_code == 404
     assert client.get("/collect/acme").status_code == 405
     assert kept() == []
 

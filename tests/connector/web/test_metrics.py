@@ -20,12 +20,12 @@ from connector.monitoring.event_stats import SettlementStats
 from connector.outbox.outbox import Outbox, ParkedWebhook
 from connector.outbox.settlement import settled
 from connector.storage.database import Database
-from connector.web.application import create_app
 from connector.web.metrics import DatabaseMetrics
 from connector.web.request_metrics import RequestMetrics
 from tests.support.factories import a_section, a_stores_file
 from tests.support.filled import LANE, NOW, claim, decision, fill, mapped, sha
 from tests.support.platforms import PLATFORMS
+from tests.support.web import WebClient, client_of
 
 STORES = a_stores_file(a_section(pixel="CTESTPIXEL0000000001"), webhook_secrets=["whsec-app-test"], country=None)
 PASSWORD = "correct horse"
@@ -35,8 +35,8 @@ def configured(**environ: str) -> Config:
     return load({"STORES_TOML": STORES, **environ})
 
 
-def client(outbox: Outbox, **environ: str) -> FlaskClient:
-    return create_app(configured(**environ), outbox.database).test_client()
+def client(outbox: Outbox, **environ: str) -> WebClient:
+    return client_of(configured(**environ), outbox.database)
 
 
 def read(text: str) -> dict[tuple[str, ...], float]:

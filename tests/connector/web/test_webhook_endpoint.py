@@ -1,20 +1,19 @@
 """Where webhooks come in: what is taken for one, and what a hostile request gets."""
 
-import io
 import random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from connector.config.settings import load
 from connector.devtools.simulate import webhooks
-from connector.storage.database import Database
+from connector.storage.database import CannotStore, Database
 from connector.storage.engine import connect
-from connector.web.application import create_app
+from connector.web.asgi import FREE_BYTES, BodyReader
 from connector.web.webhook_endpoint import MAX_BODY
 from tests.support.factories import a_stores_file
+from tests.support.web import client_of
 
 STORES = a_stores_file(webhook_secrets=["whsec-reception-test"], access_token="token-reception-test", country=None)
 
@@ -27,7 +26,7 @@ def config(migrated_sqlite_url):
 @pytest.fixture
 def client(config):
     engine = connect(config.database_url, timeout=0.2)
-    yield create_app(config, Database(engine)).test_client()
+    yield client_of(config, Database(engine))
     engine.dispose()
 
 
@@ -36,29 +35,12 @@ def order(config):
     return next(webhooks(config.stores["acme"], ["orders/create"], 1, random.Random(1)))
 
 
-class Stream(io.RawIOBase):
-    """A body of unknown length, or one that breaks off as gunicorn's do: with an exception of its own."""
-
-    def __init__(self, size, error=None):
-        self.left, self.error = size, error
-
-    def readable(self):
-        return True
-
-    def readinto(self, place):
-        number = min(len(place), self.left)
-        if not number and self.error:
-            raise self.error
-        place[:number] = b"x" * number
-        self.left -= number
-        return number
-
-
-def post(client, stream, **environ):
-    """Straight through WSGI, as a server would hand it over."""
-    built = EnvironBuilder("/webhooks/acme", method="POST").get_environ()
-    said, status, _ = run_wsgi_app(client.application, {**built, "wsgi.input": stream, **environ}, buffered=True)
-    return status, b"".join(said)
+def parts(*sizes, ended=True):
+    """A body without a length, in parts of these sizes; one that is not `ended` breaks off."""
+    last = len(sizes) - 1 if ended else -1
+    return [
+        {"type": "http.request", "body": b"x" * size, "more_body": number != last} for number, size in enumerate(sizes)
+    ]
 
 
 def test_a_wrong_signature_is_401_and_an_unknown_store_404(client, order):
@@ -101,17 +83,62 @@ def test_a_body_beyond_ten_megabytes_is_413(client):
 
 def test_a_body_beyond_ten_megabytes_without_a_length_is_413(client):
     """Chunks do not say how many will come; no more is read than may be kept."""
-    stream = Stream(MAX_BODY * 3)
-    assert post(client, stream, **{"wsgi.input_terminated": True})[0] == "413 REQUEST ENTITY TOO LARGE"
-    assert stream.left > MAX_BODY
+    sent = iter(parts(*[MAX_BODY // 2 + 1] * 5))
+    assert client.open("/webhooks/acme", "POST", parts=sent).status_code == 413
+    assert len([*sent]) == 3
 
 
-@pytest.mark.parametrize("error", [ValueError("no chunk"), OSError("reset"), TimeoutError()])
-def test_a_body_that_breaks_off_is_400(client, error):
-    """No fault of ours, and nothing of it is kept."""
-    refused = ("400 BAD REQUEST", b'{"error":"Bad Request"}\n')
-    assert post(client, Stream(10, error), CONTENT_LENGTH="100") == refused
-    assert post(client, Stream(10), CONTENT_LENGTH="100") == refused
+def test_a_body_that_breaks_off_is_400(client):
+    """The client has gone; nothing of the body is kept."""
+    answer = client.open("/webhooks/acme", "POST", parts=parts(10, ended=False))
+    assert (answer.status_code, answer.json) == (400, {"error": "Bad Request"})
+
+
+def test_large_bodies_keep_no_ordinary_webhook_out(order):
+    """While they fill the memory that is meant for them, another large one is 503, and an order is taken."""
+    body, _ = order
+    bodies = BodyReader(1_000_000)
+    held = [bodies.read(receive_never_ending(900_000), {}, MAX_BODY)]
+    held[0].send(None)
+    with pytest.raises(CannotStore, match="too many large requests"):
+        finish(bodies.read(receive_parts(parts(FREE_BYTES, 200_000)), {}, MAX_BODY))
+    assert finish(bodies.read(receive_parts(parts(1000, len(body))), {}, MAX_BODY)) == b"x" * (1000 + len(body))
+    held[0].close()
+    assert len(finish(bodies.read(receive_parts(parts(FREE_BYTES, 200_000)), {}, MAX_BODY))) == FREE_BYTES + 200_000
+
+
+def receive_parts(messages):
+    arriving = iter(messages)
+
+    async def receive():
+        return next(arriving)
+
+    return receive
+
+
+class Pause:
+    """Something to wait for that never comes."""
+
+    def __await__(self):
+        yield
+
+
+def receive_never_ending(size):
+    sent = []
+
+    async def receive():
+        if sent:
+            await Pause()
+        sent.append(size)
+        return {"type": "http.request", "body": b"x" * size, "more_body": True}
+
+    return receive
+
+
+def finish(coroutine):
+    with pytest.raises(StopIteration) as ended:
+        coroutine.send(None)
+    return ended.value.value
 
 
 @given(

@@ -5,7 +5,6 @@ Time stands still but for what a test or a pause adds to it.
 
 import json
 import random
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +14,6 @@ from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import Engine
-from werkzeug.serving import make_server
 
 from connector.config.settings import load
 from connector.core.platform import Platform
@@ -25,7 +23,6 @@ from connector.plugin.testing.samples import fresh_journey
 from connector.storage.database import Database
 from connector.sync.registered_webhooks import RegisteredWebhooks
 from connector.sync.registration import apply_plan, prepare
-from connector.web.application import create_app
 from platforms.shopify import samples as shopify_samples
 from platforms.shopify import shop_api as shopify_admin
 from platforms.woocommerce import samples as woocommerce_samples
@@ -33,6 +30,7 @@ from platforms.woocommerce import shop_api as woocommerce_admin
 from tests.support.fakes.shopify import FakeShopify
 from tests.support.fakes.woocommerce import FakeWooCommerce
 from tests.support.platforms import with_shop_api
+from tests.support.web import application, served
 
 SECRET = "whsec_example_0123456789"
 NOTHING_TO_MATCH = "http://127.0.0.1:9"  # where nothing listens
@@ -187,16 +185,8 @@ class Living:
 def server(store: Store, outbox: Outbox) -> Iterator[str]:
     """The real application on a loopback socket."""
     config = load({"STORES_TOML": CONFIG, "SECRET": SECRET})
-    app = create_app(replace(config, stores={store.name: store}), outbox.database)
-    listening = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listening.server_port}"
-    finally:
-        listening.shutdown()
-        thread.join()
-        listening.server_close()
+    with served(application(replace(config, stores={store.name: store}), outbox.database)) as url:
+        yield url
 
 
 def sent_ids(receipts: Any) -> list[tuple[str, str]]:
