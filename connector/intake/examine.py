@@ -15,6 +15,7 @@ from connector.core.platform import Platform
 from connector.core.signature import body_sha256
 from connector.core.store import Store
 from connector.core.webhook import InvalidPayload, NotJson, Webhook
+from connector.mapping.consent import order_checkout
 from connector.mapping.event_id import object_key
 from connector.mapping.tiktok_event import OutboundEvent, map_events
 from connector.outbox.encryption import encrypt
@@ -24,12 +25,16 @@ MAX_REASON = 1000  # characters of a reason in the ledger
 
 
 class Examination(msgspec.Struct, frozen=True):
-    """The result of examining a webhook: events to send, skipped milestones, data-subject requests, and the order."""
+    """The result of examining a webhook: events to send, skipped milestones, data-subject requests, and the order.
+
+    `checkout_token` is that of the order's checkout, "" if no browser sends beacons about it.
+    """
 
     events: tuple[OutboundEvent, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     object_key: str = ""
     order_number: str = ""
+    checkout_token: str = ""
     data_requests: tuple[DataRequest, ...] = ()
 
     @property
@@ -65,6 +70,7 @@ def examine(webhook: Webhook, platform: Platform, store: Store, now: datetime, g
         skipped=tuple(dict.fromkeys(item for item in mapped if isinstance(item, Skipped))),
         object_key=object_key(subject.milestone, ids) if subject else "",
         order_number=ids.get("order_name") or ids.get("order_number", ""),
+        checkout_token=order_checkout(subject.milestone, ids, store) if subject else "",
         data_requests=tuple(item for item in translated if isinstance(item, DataRequest)),
     )
 
@@ -122,6 +128,7 @@ def decision(webhook: Webhook, store: Store, examination: Examination, now: floa
         delivery=webhook.delivery[:64],
         object_key=examination.object_key,
         order_number=examination.order_number,
+        checkout_token=examination.checkout_token,
         outcome=examination.outcome,
         reason=examination.reason,
         events=examination.events,

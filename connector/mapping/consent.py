@@ -1,13 +1,14 @@
 """Consent: the rules that require it, the shopper's answer, and the wait for the browser's beacon."""
 
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Literal
 
 from msgspec import Struct
 from phonenumbers import SUPPORTED_REGIONS
 
-from connector.core.event import Event
+from connector.core.event import Event, Milestone
 from connector.core.store import BROWSER_MILESTONES, Store, first_match
 from connector.mapping import hashing
 
@@ -88,6 +89,13 @@ def _longest_wait(event: Event, store: Store) -> timedelta | None:
     if not CHECKOUT_TOKEN.fullmatch(event.ids.get("checkout_token", "")):
         return None
     return store.signals.hold_checkout if event.milestone == "checkout_started" else store.signals.hold_order
+
+
+def order_checkout(milestone: Milestone, ids: Mapping[str, str], store: Store) -> str:
+    """Return the token of an order's checkout, if its browser may send beacons; "" otherwise."""
+    token = ids.get("checkout_token", "")
+    expected = store.signals is not None and milestone in ("order_placed", "order_paid")
+    return token if expected and CHECKOUT_TOKEN.fullmatch(token) else ""
 
 
 def home_page(store: Store) -> str:

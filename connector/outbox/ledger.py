@@ -40,6 +40,7 @@ class Decision(Struct, frozen=True):
     """The decision of intake about one webhook: the ledger's line and the events to send, or the body to park.
 
     `received_at` (Unix seconds) is the time of the decision: for a replay, that of the replay.
+    `checkout_token` is that of the order's checkout, if its browser may send beacons.
     """
 
     store: str
@@ -49,6 +50,7 @@ class Decision(Struct, frozen=True):
     delivery: str = ""
     object_key: str = ""
     order_number: str = ""
+    checkout_token: str = ""
     outcome: str = "relayed"
     reason: str = ""
     events: tuple[OutboundEvent, ...] = ()

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from connector.mapping.consent import CONSENT_DENIED, CONSENT_MISSING
+from connector.mapping.consent import CONSENT_DENIED, CONSENT_MISSING, order_checkout
 from connector.outbox.queries import OutboxQueries
 from connector.storage.database import Database
 from tests.support.checkouts import ASKING, NOTHING_TO_MATCH, SHOP, UNTOLD, Way, joined
@@ -201,3 +201,19 @@ class TestReplay:
         asking.step(6)
         assert OutboxQueries(Database(asking.engine)).replay([row.id], asking.now) == 0
         assert asking.states() == {"PlaceAnOrder": "skipped"}
+
+
+@pytest.mark.parametrize(
+    ("milestone", "token", "signals", "found"),
+    [
+        ("order_placed", "a-checkout-token", SHOP.signals, "a-checkout-token"),
+        ("order_paid", "a-checkout-token", SHOP.signals, "a-checkout-token"),
+        ("checkout_started", "a-checkout-token", SHOP.signals, ""),
+        ("order_placed", "short", SHOP.signals, ""),
+        ("order_placed", "", SHOP.signals, ""),
+        ("order_placed", "a-checkout-token", None, ""),
+    ],
+)
+def test_the_checkout_of_an_order(milestone, token, signals, found):
+    """Only of orders whose browser may send beacons."""
+    assert order_checkout(milestone, {"checkout_token": token}, replace(SHOP, signals=signals)) == found
