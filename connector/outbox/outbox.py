@@ -16,7 +16,7 @@ from connector.outbox.identity_hashes import store_hashes
 from connector.outbox.lanes import Lane, LaneState, is_lane, read_lane_state
 from connector.outbox.ledger import Decision, Ledger, ParkedWebhook, park_decision
 from connector.outbox.settlement import LeasedEvent, Settlement, settlement_parameters, settlement_update
-from connector.signals.matching import SignalMatcher, WaitingEvent
+from connector.signals.matching import KnownOrder, SignalMatcher, WaitingEvent
 from connector.storage.bulk_insert import BulkInsert
 from connector.storage.database import Database
 from connector.storage.tables import events, lanes, parked, relays, storable, stores
@@ -64,6 +64,11 @@ class Outbox:
         rows: list[_NewRow] = []
         waiting: list[WaitingEvent] = []
         more_hashes: list[tuple[str, str, str]] = []
+        orders = [
+            KnownOrder(decision.store, decision.checkout_token, decision.object_key, decision.received_at)
+            for decision in decisions
+            if decision.checkout_token
+        ]
         for number, decision in enumerate(decisions):
             for event in decision.events:
                 row = _row(event, decision)
@@ -73,8 +78,8 @@ class Outbox:
                     rows.append((number, row))
                 more_hashes += [(decision.store, event.object_key, digest) for digest in event.more_hashes]
         new = [0] * len(decisions)
-        if waiting:
-            for number, added in self._matcher.store_waiting(connection, waiting).items():
+        if waiting or orders:
+            for number, added in self._matcher.store_waiting(connection, waiting, orders).items():
                 new[number] += added
         if rows:
             for number in self._insert_events(connection, rows):

@@ -1,6 +1,7 @@
 """Erasure of a person or of all data of a store, at a shop's request or by `connector erase`.
 
-An event's key (pixel, name, event_id) and outcome are kept, so that no event is sent twice. Waiting events end as
+An event's key (pixel, name, event_id) and outcome are kept, so that no event is sent twice; so is a person's refusal of
+consent to an order, so that no event is sent against it. Waiting events end as
 expired. Times are Unix seconds. Raises CannotStore; an interrupted erasure can be repeated.
 """
 
@@ -16,7 +17,7 @@ import sqlalchemy as sa
 from connector.core.store import Store
 from connector.outbox.identity_hashes import delete_hashes as forget_identities
 from connector.privacy.data_subject import DataSubject
-from connector.privacy.lookup import PERSONAL, PersonalData, PersonalDataLookup, in_chunks, something_left
+from connector.privacy.lookup import PERSONAL, PersonalData, PersonalDataLookup, in_chunks, is_refusal, something_left
 from connector.privacy.requests import DataRequestStore, StoredDataRequest
 from connector.privacy.retention import BATCH, BODY_DELETED, PAUSE
 from connector.storage.database import Database
@@ -46,7 +47,7 @@ class Erasure:
         for ids in in_chunks([*found.parked, *found.unopenable]):
             self._delete_parked(ids)
         for tokens in in_chunks(found.checkouts):
-            self._delete_signals(signals.c.store == store, signals.c.token.in_(tokens))
+            self._delete_signals(signals.c.store == store, signals.c.token.in_(tokens), ~is_refusal())
 
     def erase_store(self, store: str, until: float, now: float, rest: Callable[[], object]) -> dict[str, int]:
         """Erase all data received from a store until then; return the number of rows by type.

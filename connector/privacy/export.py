@@ -46,7 +46,7 @@ class Export:
             query = sa.select(signals).where(signals.c.store == store, signals.c.token.in_(tokens))
             with self._database.read() as connection:
                 rows = connection.execute(query).all()
-            yield from ({"kind": "browser", **row._mapping, "seen_at": _iso(row.seen_at)} for row in rows)
+            yield from (_browser(row) for row in rows)
         for number in found.parked if shop else ():
             with self._database.read() as connection:
                 item = connection.execute(sa.select(parked).where(parked.c.id == number)).first()
@@ -71,6 +71,11 @@ def exported(database: Database, records: PersonalDataLookup, store: str, person
 def _event(row: sa.Row[Any]) -> dict[str, Any]:
     columns = {name: getattr(row, name) for name in _EVENT} | {name: _iso(getattr(row, name)) for name in _TIMES}
     return {"kind": "event", **columns, "payload": msgspec.Raw(row.payload) if row.payload else None}
+
+
+def _browser(row: sa.Row[Any]) -> dict[str, Any]:
+    times = {name: _iso(getattr(row, name) or None) for name in ("seen_at", "order_seen_at")}
+    return {"kind": "browser", **row._mapping, **times}
 
 
 def _line(row: sa.Row[Any]) -> dict[str, Any]:

@@ -71,6 +71,9 @@ class PersonalDataLookup:
             about = (events.c.store == store, events.c.object_key.in_(object_keys))
             ids |= set(connection.execute(sa.select(events.c.id).where(*about)).scalars())
         tokens = {key.removeprefix("checkout:") for key in keys if key.startswith("checkout:")}
+        for object_keys in in_chunks(sorted(keys - {""})):
+            of_orders = sa.select(signals.c.token).where(signals.c.store == store, signals.c.order_key.in_(object_keys))
+            tokens |= set(connection.execute(of_orders).scalars())
         for numbers in in_chunks(sorted(ids)):
             known = sa.select(events.c.checkout).where(events.c.id.in_(numbers), events.c.checkout.is_not(None))
             tokens |= set(connection.execute(known).scalars())
@@ -89,11 +92,11 @@ class PersonalDataLookup:
         return found
 
     def _with_signals(self, connection: sa.Connection, store: str, tokens: set[str]) -> list[str]:
-        """Return those of the checkouts that have browser signals."""
+        """Return those of the checkouts that have browser signals to erase."""
         found: list[str] = []
         for chunk in in_chunks(sorted(tokens)):
-            query = sa.select(signals.c.token).where(signals.c.store == store, signals.c.token.in_(chunk))
-            found += connection.execute(query).scalars()
+            of_store = (signals.c.store == store, signals.c.token.in_(chunk))
+            found += connection.execute(sa.select(signals.c.token).where(*of_store, ~is_refusal())).scalars()
         return found
 
     def _keys_by_more_hashes(self, connection: sa.Connection, store: str, person: DataSubject) -> Iterator[str]:
@@ -131,6 +134,14 @@ class PersonalDataLookup:
 def something_left() -> sa.ColumnElement[bool]:
     """Return the condition that an event waits or has personal data."""
     return sa.or_(events.c.settled_at.is_(None), *(events.c[name].is_not(None) for name in PERSONAL))
+
+
+def is_refusal() -> sa.ColumnElement[bool]:
+    """Return the condition that of an order's signals only the no is left.
+
+    It is kept like the key of an event, so that no later webhook sends what the shopper has refused.
+    """
+    return sa.and_(signals.c.order_key.is_not(None), signals.c.consent == "denied")
 
 
 def in_chunks(rows: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -7,6 +7,8 @@
     parked     bodies after keep_parked; their ledger line says so
     arrivals   hourly numbers of webhooks, after 400 days
     signals    of browsers, a day after the last one; at most the latest MOST_SIGNALS, because anybody can send them
+    orders     signals of a checkout that became an order: the browser's keys with the last payload of the order, the
+               answer with the last event of the order, and not before the order's webhooks ended as long ago
     overdue    events of a suspended lane that have become too old to be sent, end as expired
 
 Events that wait to be sent are never erased, even if their store is no longer configured.
@@ -49,6 +51,8 @@ SIGNALS_KEPT = 24 * 3600.0  # seconds
 MOST_SIGNALS = 250_000
 TOO_OLD = "older than max_event_age while this pixel was suspended"
 BODY_DELETED = " (its body is no longer kept)"
+NO_SIGNAL = dict.fromkeys(("ttclid", "ttp", "ip", "user_agent", "url", "referrer"), "") | {"seen_at": 0.0}
+_SIGNAL_KEY = sa.tuple_(signals.c.store, signals.c.token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,23 +130,45 @@ class RetentionStore:
         return self._forget_hours(arrivals, before)
 
     def forget_signals(self, before: float, after: float = 0) -> int:
-        """Delete signals last seen in this period (Unix seconds)."""
-        key = sa.tuple_(signals.c.store, signals.c.token)
-        old = sa.and_(signals.c.seen_at < before, signals.c.seen_at > after)
+        """Delete signals last seen in this period (Unix seconds), unless their checkout became an order."""
+        old = sa.and_(signals.c.seen_at < before, signals.c.seen_at > after, signals.c.order_key.is_(None))
         with self._database.write() as connection:
-            query = sa.select(signals.c.store, signals.c.token).where(old)
-            found = connection.execute(query.order_by(signals.c.seen_at).limit(BATCH)).all()
+            keys = self._signal_batch(connection, old, signals.c.seen_at)
             # Checked again, because another beacon may have arrived meanwhile.
-            still = (key.in_([tuple(row) for row in found]), old)
-            connection.execute(sa.delete(signals).where(*still))
-        return len(found)
+            connection.execute(sa.delete(signals).where(_SIGNAL_KEY.in_(keys), old))
+        return len(keys)
 
     def forget_signals_beyond(self, most: int) -> int:
-        """Delete all signals but the latest `most`."""
-        query = sa.select(signals.c.seen_at).order_by(signals.c.seen_at.desc())
+        """Delete all signals but the latest `most`; those of orders do not count."""
+        query = sa.select(signals.c.seen_at).where(signals.c.order_key.is_(None)).order_by(signals.c.seen_at.desc())
         with self._database.read() as connection:
             first = connection.execute(query.offset(most).limit(1)).scalar()
         return 0 if first is None else self.forget_signals(math.nextafter(first, math.inf))
+
+    def erase_order_signals(self, before: float, future: float) -> int:
+        """Erase the browser's keys of orders, last seen before or in the `future`, whose payloads are all erased."""
+        seen = sa.or_(signals.c.seen_at < before, signals.c.seen_at > future)
+        old = sa.and_(signals.c.order_key.is_not(None), signals.c.seen_at > 0, seen, ~_has_event(with_payload=True))
+        with self._database.write() as connection:
+            keys = self._signal_batch(connection, old, signals.c.seen_at)
+            erased = sa.update(signals).where(_SIGNAL_KEY.in_(keys), old)
+            connection.execute(erased.values(NO_SIGNAL))
+        return len(keys)
+
+    def forget_orders(self, before: float, future: float) -> int:
+        """Delete the answers of orders that have no event left and no webhook since `before`."""
+        seen = sa.or_(signals.c.order_seen_at < before, signals.c.order_seen_at > future)
+        old = sa.and_(signals.c.order_key.is_not(None), seen, ~_has_event(with_payload=False))
+        with self._database.write() as connection:
+            keys = self._signal_batch(connection, old, signals.c.order_seen_at)
+            connection.execute(sa.delete(signals).where(_SIGNAL_KEY.in_(keys), old))
+        return len(keys)
+
+    def _signal_batch(
+        self, connection: sa.Connection, old: sa.ColumnElement[bool], order: sa.Column[float]
+    ) -> list[tuple[str, str]]:
+        query = sa.select(signals.c.store, signals.c.token).where(old).order_by(order).limit(BATCH)
+        return [tuple(row) for row in connection.execute(query)]
 
     def _forget_hours(self, table: sa.Table, before: float) -> int:
         with self._database.write() as connection:
@@ -174,6 +200,13 @@ class RetentionStore:
         if self._database.is_postgresql:  # rows locked by a relay or a webhook are left for the next batch
             query = query.with_for_update(skip_locked=True)
         return list(connection.execute(query).scalars())
+
+
+def _has_event(*, with_payload: bool) -> sa.Exists:
+    """Return the condition that a checkout has an event, of the checkout or of its order, in the outbox."""
+    same = (events.c.store == signals.c.store, events.c.checkout == signals.c.token)
+    kept = (events.c.payload.is_not(None),) if with_payload else ()
+    return sa.select(events.c.id).where(*same, *kept).exists()
 
 
 class RetentionJob:
@@ -233,3 +266,7 @@ class RetentionJob:
         # Written by a clock that had jumped; without this they would be kept for ever.
         yield "signals of the future dropped", partial(retention.forget_signals, math.inf, now + SIGNALS_KEPT)
         yield "signals of a flood dropped", partial(retention.forget_signals_beyond, MOST_SIGNALS)
+        future = now + SIGNALS_KEPT
+        yield "signals of orders erased", partial(retention.erase_order_signals, now - policy.payloads, future)
+        forgotten = now - policy.payloads - KEY_OUTLIVES
+        yield "answers of orders forgotten", partial(retention.forget_orders, forgotten, future)

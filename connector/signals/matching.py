@@ -17,6 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from connector.core.units import DAY
 from connector.mapping.consent import BeaconWait
 from connector.signals.merge import Signal, fill_absent, merge_signal, update_properties, why_not_sendable
 from connector.storage.database import Database
@@ -66,6 +67,16 @@ class WaitingEvent:
     beacon_wait: BeaconWait
 
 
+@dataclass(frozen=True, slots=True)
+class KnownOrder:
+    """The order that came from a checkout, by a webhook received at `seen_at`; it takes over the checkout's signals."""
+
+    store: str
+    checkout_token: str
+    object_key: str
+    seen_at: float
+
+
 class SignalMatcher:
     """Stores signals and the events that may wait for them."""
 
@@ -75,6 +86,10 @@ class SignalMatcher:
         insert = self._database.insert(signals)
         self._upsert_signal = insert.on_conflict_do_update(
             index_elements=["store", "token"], set_={name: insert.excluded[name] for name in (*_FIELDS, "seen_at")}
+        )
+        self._upsert_order = insert.on_conflict_do_update(
+            index_elements=["store", "token"],
+            set_={name: insert.excluded[name] for name in ("order_key", "order_seen_at")},
         )
 
     # --- beacons --------------------------------------------------------------------------------------------
@@ -93,12 +108,11 @@ class SignalMatcher:
 
     def _store_signal(self, connection: Connection, beacon: Beacon) -> Signal:
         """Merge a beacon into the stored signal of its checkout; return the result."""
-        known = self._stored_signals(connection, [(beacon.store, beacon.checkout_token)]).get(
-            (beacon.store, beacon.checkout_token), Signal()
-        )
+        stored = self._stored_signals(connection, [(beacon.store, beacon.checkout_token)])
+        known = _signal(stored.get((beacon.store, beacon.checkout_token))) or Signal()
         signal = known.then(beacon.signal)
-        stored = {name: getattr(signal, name) for name in _FIELDS}
-        row = {"store": beacon.store, "token": beacon.checkout_token, "seen_at": beacon.received_at, **stored}
+        fields = {name: getattr(signal, name) for name in _FIELDS}
+        row = {"store": beacon.store, "token": beacon.checkout_token, "seen_at": beacon.received_at, **fields}
         connection.execute(self._upsert_signal, row)
         return signal
 
@@ -110,20 +124,44 @@ class SignalMatcher:
 
     # --- webhooks -------------------------------------------------------------------------------------------
 
-    def store_waiting(self, connection: Connection, waiting: Sequence[WaitingEvent]) -> Counter[int]:
+    def store_waiting(
+        self, connection: Connection, waiting: Sequence[WaitingEvent], orders: Sequence[KnownOrder] = ()
+    ) -> Counter[int]:
         """Store events that may wait, in the caller's transaction; return the number of new ones by webhook.
 
         If an event is already stored and still waits, its absent fields are filled, and its value and products are
-        taken from the newest body. A skipped event becomes due once it can be sent.
+        taken from the newest body. A skipped event becomes due once it can be sent. The `orders` take over the
+        signals of their checkouts.
         """
         tokens = {(item.row["store"], item.beacon_wait.checkout_token) for item in waiting}
+        tokens |= {(order.store, order.checkout_token) for order in orders}
         self._lock(connection, tokens)
         known = self._stored_signals(connection, tokens)
         new: Counter[int] = Counter()
         for item in sorted(waiting, key=lambda item: _key(item.row)):
-            signal = known.get((item.row["store"], item.beacon_wait.checkout_token))
+            signal = _signal(known.get((item.row["store"], item.beacon_wait.checkout_token)))
             new[item.number] += self._store_one(connection, item, signal)
+        self._store_orders(connection, orders, known)
         return new
+
+    def _store_orders(
+        self, connection: Connection, orders: Sequence[KnownOrder], known: Mapping[tuple[str, str], sa.Row[Any]]
+    ) -> None:
+        """Assign the signals of checkouts to their orders, with or without a beacon so far."""
+        rows = {}
+        for order in orders:
+            key = order.store, order.checkout_token
+            stored = known.get(key)
+            if stored is None or stored.order_key is None or stored.order_seen_at + DAY <= order.seen_at:
+                rows[key] = dict.fromkeys(_FIELDS, "") | {
+                    "store": order.store,
+                    "token": order.checkout_token,
+                    "seen_at": 0.0,
+                    "order_key": order.object_key,
+                    "order_seen_at": order.seen_at,
+                }
+        if rows:
+            connection.execute(self._upsert_order, [rows[key] for key in sorted(rows)])
 
     def _store_one(self, connection: Connection, item: WaitingEvent, signal: Signal | None) -> bool:
         wait, received_at = item.beacon_wait, item.row["created_at"]
@@ -167,9 +205,9 @@ class SignalMatcher:
 
     def _stored_signals(
         self, connection: Connection, tokens: Iterable[tuple[str, str]]
-    ) -> dict[tuple[str, str], Signal]:
+    ) -> dict[tuple[str, str], sa.Row[Any]]:
         found = connection.execute(_STORED_SIGNALS, {"tokens": sorted(tokens)})
-        return {(row.store, row.token): Signal(*(row._mapping[name] for name in _FIELDS)) for row in found}
+        return {(row.store, row.token): row for row in found}
 
     def _lock(self, connection: Connection, tokens: Iterable[tuple[str, str]]) -> None:
         """Lock checkouts on PostgreSQL, in a fixed order; SQLite has a single writer.
@@ -180,6 +218,13 @@ class SignalMatcher:
             return
         for number in sorted({_lock_number(*token) for token in tokens}):
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(number)))
+
+
+def _signal(row: sa.Row[Any] | None) -> Signal | None:
+    """Return a stored signal, or None if no beacon has come or nothing of it is kept."""
+    if row is None or not (row.seen_at or row.consent):
+        return None
+    return Signal(*(row._mapping[name] for name in _FIELDS))
 
 
 def _with_signal(row: Mapping[str, Any], signal: Signal | None, home_page: str, now: float) -> dict[str, Any]:

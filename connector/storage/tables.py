@@ -12,7 +12,7 @@ alerts      problems, and whether an alert was sent for them
 arrivals    the number of webhooks per store and hour, by which an inactive shop is noticed
 registered  webhooks that the connector created in the shops, so that a deleted one can be created again
 reconciled  per store: the time up to which the shop's history has been compared with its webhooks
-signals     browser signals of a checkout, kept for a day
+signals     browser signals of a checkout, kept for a day, or as long as the events of its order
 tallies     outcomes of webhooks and events, by the hour; see `connector.monitoring.event_stats`
 totals      the same since the first start, as metrics need counters that only grow
 identities  further hashes of an event's person, when its payload has several e-mails or phones
@@ -230,9 +230,17 @@ signals = Table(
     Column("url", StorableText, nullable=False),
     Column("referrer", StorableText, nullable=False),
     Column("consent", StorableText, nullable=False),  # granted, denied, or "" if unknown
-    Column("seen_at", Double, nullable=False),  # time of the last beacon
+    Column("seen_at", Double, nullable=False),  # time of the last beacon; 0 when nothing but its answer is kept
+    Column("order_key", StorableText),  # object_key of the checkout's order, once a webhook has named both
+    Column("order_seen_at", Double),  # time of the order's last webhook, updated once a day
 )
 Index("signals_seen", signals.c.seen_at)
+_OF_ORDER = text("order_key IS NOT NULL")
+for _name, _columns in (
+    ("signals_order", (signals.c.store, signals.c.order_key)),
+    ("signals_order_seen", (signals.c.order_seen_at,)),
+):
+    Index(_name, *_columns, sqlite_where=_OF_ORDER, postgresql_where=_OF_ORDER)
 
 registered = Table(
     "registered",

@@ -1,5 +1,6 @@
 """Erasing what was parked, what browsers told, and all of a store; and the job around it."""
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,10 +11,14 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from connector.core.event import DataRequest
 from connector.core.store import SignalSettings
 from connector.core.webhook import Request
 from connector.outbox.queries import OutboxQueries
+from connector.plugin.testing.shoppers import Journey
+from connector.privacy.data_subject import DataSubject, data_subject_of
 from connector.privacy.erasure import LEASE_SECONDS
+from connector.privacy.export import exported
 from connector.privacy.lookup import PersonalDataLookup
 from connector.privacy.retention import RetentionStore
 from connector.signals.matching import Beacon, SignalMatcher
@@ -24,6 +29,10 @@ from connector.storage.tables import demands, events, identities, ledger, parked
 from platforms.shopify import samples as shopify_samples
 from tests.support.erasure_bench import ACME, ANN, BEANS, BOB, HOUR, NOW, STORES, Bench, Quick, ids
 from tests.support.platforms import PLATFORMS, SAMPLES
+
+
+def person_of(journey: Journey) -> DataSubject:
+    return data_subject_of(DataRequest("export", emails=(journey.person.email,)), ACME)
 
 
 @pytest.fixture
@@ -252,6 +261,38 @@ class TestBrowser:
         assert told.erase() == 1
         assert told.kept() == ids(BOB)
         assert [row.token for row in told.rows(signals)] == [BOB.checkout_token]
+
+    def test_it_is_found_by_the_order_when_no_event_is_left(self, told: Bench) -> None:
+        """An order keeps what its browser told; a shop may name nothing but the order's number."""
+        with told.engine.begin() as connection:
+            connection.execute(sa.delete(events))
+        request = {**shopify_samples.sample("customers/redact", BOB, ACME), "orders_to_redact": [int(ANN.order_id)]}
+        told.post("customers/redact", shopify_samples.encode(request), BOB)
+        told.erase()
+        assert [row.token for row in told.rows(signals)] == [BOB.checkout_token]
+
+    def test_of_a_refusal_the_no_stays(self, told: Bench) -> None:
+        """Like the key of an event, and nothing else, so that no later webhook sends what the shopper refused."""
+        SignalMatcher(Database(told.engine)).collect(
+            Beacon("acme", ANN.checkout_token, NOW.timestamp(), "https://acme.example", Signal(consent="denied"))
+        )
+        told.take("customers/redact", ANN)
+        told.erase()
+        (row,) = [row for row in told.rows(signals) if row.token == ANN.checkout_token]
+        assert (row.consent, row.ip, row.user_agent) == ("denied", "", "")
+        found = PersonalDataLookup(Database(told.engine), STORES).find("acme", person_of(ANN))
+        assert not found.checkouts
+        told.take("shop/redact", ANN)
+        told.erase()
+        assert told.rows(signals) == []
+
+    def test_an_export_has_it(self, told: Bench) -> None:
+        """With the order it belongs to."""
+        lookup = PersonalDataLookup(Database(told.engine), STORES)
+        found = [json.loads(line) for line in exported(Database(told.engine), lookup, "acme", person_of(ANN))]
+        (browser,) = [item for item in found if item["kind"] == "browser"]
+        assert (browser["ip"], browser["order_key"]) == (ANN.ip, f"order:{ANN.order_id}")
+        assert browser["order_seen_at"] == browser["seen_at"] == "2026-11-24T12:00:00+00:00"
 
     def test_it_goes_with_the_store(self, told: Bench) -> None:
         """All of it, of everybody."""

@@ -312,6 +312,9 @@ def test_the_old_is_found_by_an_index(engine: Engine) -> None:
         "parked_at": "SELECT id FROM parked WHERE parked_at < 1",
         "counters_hour": "SELECT hour FROM counters WHERE hour < 1",
         "tallies_hour": "SELECT hour FROM tallies WHERE hour < 1",
+        "signals_order_seen": (
+            "SELECT token FROM signals WHERE order_key IS NOT NULL AND (order_seen_at < 1 OR order_seen_at > 9)"
+        ),
     }
     with engine.connect() as connection:
         for index, query in queries.items():

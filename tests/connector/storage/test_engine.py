@@ -10,14 +10,16 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine
 
-from connector.storage.engine import SchemaError, connect, migrate, require_current
-from connector.storage.tables import metadata
+from connector.storage.engine import MIGRATIONS, SchemaError, connect, migrate, require_current
+from connector.storage.tables import metadata, signals
 
-REVISION = "0008"
+REVISION = "0009"
 
 
 @pytest.fixture
@@ -41,6 +43,42 @@ def test_migrating_again_keeps_what_is_stored(engine: Engine) -> None:
     migrate(engine)
     with engine.connect() as connection:
         assert connection.execute(sa.text("SELECT name, started_at FROM stores")).all() == [("acme", 1.0)]
+
+
+def test_signals_of_orders_are_assigned_to_them(empty: Engine) -> None:
+    """A no that was given before the update lasts, whether its signal is still there or only the event knows it."""
+    settings = Config()
+    settings.set_main_option("script_location", str(MIGRATIONS))
+    with empty.begin() as connection:
+        settings.attributes["connection"] = connection
+        command.upgrade(settings, "0008")
+        for number, (checkout, key, consent) in enumerate(
+            (
+                ("one-of-today", "order:1", ""),
+                ("denied-long-ago", "order:2", "denied"),
+                ("denied-long-ago", "order:2", "granted"),
+                ("granted-long-ago", "order:3", "granted"),
+                ("no-order", "checkout:no-order", "denied"),
+                ("asked-nothing", "order:4", ""),
+            )
+        ):
+            row = f"'acme', 'C', 'E', '{number}', '{key}', '', 'skipped', 0, 0, 0, 50, '{checkout}', '{consent}'"
+            names = "store, pixel, event, event_id, object_key, test_code, state, due_at, attempts, occurred_at"
+            connection.exec_driver_sql(f"INSERT INTO events ({names}, created_at, checkout, consent) VALUES ({row})")
+        for token in ("one-of-today", "no-order"):
+            connection.exec_driver_sql(
+                f"INSERT INTO signals VALUES ('acme', '{token}', 'E.C.P.x', '', '', '', '', '', 'granted', 60)"
+            )
+    assert migrate(empty) == ("0008", REVISION)
+    columns = (signals.c.ttclid, signals.c.consent, signals.c.seen_at, signals.c.order_key, signals.c.order_seen_at)
+    with empty.connect() as connection:
+        found = {row.token: tuple(row[1:]) for row in connection.execute(sa.select(signals.c.token, *columns))}
+    assert found == {
+        "one-of-today": ("E.C.P.x", "granted", 60, "order:1", 60),
+        "no-order": ("E.C.P.x", "granted", 60, None, None),
+        "denied-long-ago": ("", "denied", 0, "order:2", 50),
+        "granted-long-ago": ("", "granted", 0, "order:3", 50),
+    }
 
 
 def test_two_threads_migrate_one_after_the_other(database_url: str) -> None:
