@@ -10,6 +10,7 @@
     uninstalled  a shop has uninstalled the app within the last day
     export       a shopper's request for their data has not been answered
     erasing      an erasure that a shop requested is not done after an hour
+    reconcile    a store's round of reconciliation is overdue
     relay        events are due, but no relay is running (also reported by the web processes)
 
 Problems found through a shop's API (shop, webhooks, gaps, withheld) are reported by `connector.sync.reconcile`.
@@ -29,19 +30,21 @@ from connector.core.text import utc_minute
 from connector.core.units import DAY, HOUR, MERGE_WINDOW
 from connector.monitoring.alerts import Problem
 from connector.monitoring.inactivity import SHORTEST, Inactivity, detect_inactivity
+from connector.monitoring.rounds import MISSED, RoundWatch
 from connector.monitoring.webhook_stats import WebhookStats
 from connector.outbox.queries import OpenProblem, OutboxQueries
 from connector.storage.database import Database
 from connector.storage.tables import counters, demands, events, parked
 
 KINDS = frozenset({"denied", "lag", "rejected", "parked", "signatures", "testing", "relay"})
-KINDS |= {"uninstalled", "export", "erasing"}
+KINDS |= {"uninstalled", "export", "erasing", "reconcile"}
 SILENT = "silent"
 
 INVALID_SIGNATURES = 3
 RELAY_SILENT = 60.0  # seconds without a heartbeat after which a relay counts as dead
 OVERDUE = 60.0  # seconds that events can be due without a relay before it is a problem
 MAX_ROWS = 100  # events read per lane, the longest due first
+ROUND_BEGINS = 90.0  # seconds in which a relay that has just started begins the rounds that are due
 LAST_ORDERS = 5  # orders in a row without personal data, after which the app's permissions are at fault
 COUNTED = 1000  # rows counted; above that the text says "1000 or more"
 NO_RELAY = Problem(
@@ -57,6 +60,7 @@ class ProblemFinder:
         self._stores = stores
         self._queries = OutboxQueries(database)
         self._webhook_stats = WebhookStats(database)
+        self._rounds = RoundWatch(database, stores)
 
     def find(self, now: float) -> Iterator[Problem]:
         """Yield all problems of KINDS."""
@@ -66,6 +70,13 @@ class ProblemFinder:
         yield from self._signatures(now)
         yield from self._testing()
         yield from self._data_requests(now)
+        for store, since in self._rounds.overdue(now).items():
+            yield Problem(
+                f"reconcile:{store}",
+                f"store {store}: missed orders have not been fetched since {utc_minute(since)}, more than "
+                f"{MISSED} intervals late (reconcile); the relay's log says why, and a restart begins a round",
+                after=ROUND_BEGINS,
+            )
         if overdue(self._queries, now) is not None:
             yield NO_RELAY
 

@@ -261,6 +261,7 @@ reconciled = Table(
     Column("gaps", BigInteger, nullable=False),  # orders and registrations without a webhook since `gaps_since`
     Column("gaps_since", Double),
     Column("gap_at", Double),  # when the last one was found
+    Column("done_at", Double),  # when the last run that was not interrupted ended
 )
 
 tallies = Table(

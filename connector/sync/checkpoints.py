@@ -12,7 +12,8 @@ from connector.storage.tables import reconciled
 class Checkpoint:
     """The start of a store's last round, the time up to which it is reconciled, and its recent gaps.
 
-    A gap is an order or sign-up whose webhook had not arrived; `gaps` counts them since `gaps_since`.
+    `done_at` is the end of the last round that was not interrupted. A gap is an order or sign-up whose webhook had not
+    arrived; `gaps` counts them since `gaps_since`.
     """
 
     tried_at: float
@@ -20,6 +21,12 @@ class Checkpoint:
     gaps: int = 0
     gaps_since: float | None = None
     gap_at: float | None = None
+    done_at: float | None = None
+
+    @property
+    def interrupted(self) -> bool:
+        """True if the last round has not ended, because its process ended first or it is still going on."""
+        return self.done_at is None or self.done_at < self.tried_at
 
 
 class Checkpoints:
@@ -42,6 +49,10 @@ class Checkpoints:
         columns = [reconciled.c[name] for name in Checkpoint.__dataclass_fields__]
         with self._database.write() as connection:
             return Checkpoint(*connection.execute(begun.returning(*columns)).one())
+
+    def finish(self, store: str, now: float) -> None:
+        """Store the end of a round, with or without errors."""
+        self._set(store, done_at=now)
 
     def reach(self, store: str, upto: float) -> None:
         """Store that everything modified before `upto` is reconciled."""

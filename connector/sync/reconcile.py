@@ -6,8 +6,9 @@ and counted as gaps. The last five minutes are left out: their webhooks may stil
 time of payment.
 
 A store is reconciled by one process at a time, and a process reconciles at most four stores at once. The progress is in
-the database. A shop that does not respond does not delay the others: its round ends with an error, and the next one
-begins when it is due. Times are Unix seconds.
+the database. A process that ends gives its leases back, and the lease of one that was killed expires within a minute;
+the next process then repeats the interrupted round at once. A shop that does not respond does not delay the others: its
+round ends with an error, and the next one begins when it is due. Times are Unix seconds.
 """
 
 import logging
@@ -40,7 +41,9 @@ log = logging.getLogger("connector.sync.reconcile")
 KINDS = frozenset({"shop", "webhooks", "gaps", "withheld"})  # of the problems reported here
 TICK = 10.0  # seconds between searches for due stores
 MAX_STORES = 4  # reconciled at once by a process
-LEASE_SECONDS = 900.0  # renewed after every page; a slow shop can take most of this time for one
+LEASE_SECONDS = 60.0  # renewed after every page and with every tick, because a slow shop can take minutes for a page
+STALLED = 900.0  # seconds without a page after which the lease is no longer renewed
+END_GRACE = 3.0  # seconds that the rounds have to end with the process; less than `server.relay_process.JOB_GRACE`
 UNDER_WAY = 300.0  # seconds that a webhook can take to arrive
 OVERLAP = 3600.0  # seconds between two rounds: clocks differ, and a shop's pages are not read at one moment
 FIRST = 86_400.0  # seconds that the first round goes back
@@ -79,17 +82,24 @@ class Reconciler:
         self._alerts = AlertStore(database, clock)
         self._repair = WebhookRepair(self._outbox, RegisteredWebhooks(database))
         self._withheld: dict[str, set[str]] = {}  # a store's latest orders without personal data
-        self._busy: set[str] = set()
+        self._busy: dict[str, Thread] = {}
+        self._held: dict[str, tuple[Lease, float]] = {}  # by store: the lease of a round, and the time of its last page
         self._tidied = False
         self._lock = Lock()
         self._stop = Event()
 
     def run(self, stop: Event, first: float = 5.0) -> None:
-        """Run until `stop` is set; does not wait for rounds in progress. The first begins after `first` seconds."""
+        """Run until `stop` is set; then give rounds in progress END_GRACE seconds, and their leases back.
+
+        The first round begins after `first` seconds.
+        """
         self._stop = stop
-        run_periodically(self._begin_due, stop, name="reconciliation", interval=TICK, first=first)
+        run_periodically(
+            self._begin_due, stop, name="reconciliation", interval=TICK, first=first, release=self._end_rounds
+        )
 
     def _begin_due(self) -> None:
+        self._renew_leases()
         if not self._tidied:
             self.tidy()
             self._tidied = True
@@ -113,8 +123,9 @@ class Reconciler:
         with self._lock:
             if store.name in self._busy or len(self._busy) >= MAX_STORES:
                 return
-            self._busy.add(store.name)
-        Thread(target=self._run, args=(store,), name=f"reconcile-{store.name}", daemon=True).start()
+            thread = Thread(target=self._run, args=(store,), name=f"reconcile-{store.name}", daemon=True)
+            self._busy[store.name] = thread
+        thread.start()
 
     def _run(self, store: Store) -> None:
         try:
@@ -127,7 +138,33 @@ class Reconciler:
             log.exception("internal error in a round", extra={"store": store.name})
         finally:
             with self._lock:
-                self._busy.discard(store.name)
+                self._busy.pop(store.name, None)
+
+    # --- leases of the rounds in progress -------------------------------------------------------------------
+
+    def _renew_leases(self) -> None:
+        """Renew the leases of rounds in progress, unless their shop has not sent a page for STALLED seconds."""
+        now = self._clock()
+        with self._lock:  # so that no lease is renewed that its round has just released
+            for lease, seen_at in self._held.values():
+                if now - seen_at <= STALLED:
+                    lease.take(self._owner, now)
+
+    def _end_rounds(self) -> None:
+        """Wait for the rounds in progress, END_GRACE seconds at most, and release the leases of the others.
+
+        A round whose shop does not answer ends with the process; it writes nothing more, as `_renew` raises Stopped.
+        """
+        deadline = time.monotonic() + END_GRACE
+        with self._lock:
+            threads = list(self._busy.values())
+        for thread in threads:
+            thread.join(max(deadline - time.monotonic(), 0.0))
+        with self._lock:
+            for store, (lease, _) in self._held.items():
+                lease.release(self._owner)
+                log.info("the round was interrupted; the next process repeats it", extra={"store": store})
+            self._held.clear()
 
     # --- one round of one store -----------------------------------------------------------------------------
 
@@ -139,15 +176,23 @@ class Reconciler:
         lease = Lease(self._database, f"reconcile:{store.name}", LEASE_SECONDS)
         if not lease.take(self._owner, self._clock()):
             return False
+        now = self._clock()
+        self._held[store.name] = lease, now
         try:
-            now = self._clock()
             if not _is_due(self._checkpoints.last(store.name), store, now):  # done by another process
                 return False
             self._round(store, self._checkpoints.begin(store.name, now, FIRST), lease)
         except Stopped:
             log.info("the round was interrupted; the next process continues it", extra={"store": store.name})
+        except Exception:
+            self._checkpoints.finish(store.name, self._clock())  # otherwise the shop would be asked again in seconds
+            raise
+        else:
+            self._checkpoints.finish(store.name, self._clock())
         finally:
-            lease.release(self._owner)
+            with self._lock:
+                self._held.pop(store.name, None)
+                lease.release(self._owner)
         return True
 
     def _round(self, store: Store, begun: Checkpoint, lease: Lease) -> None:
@@ -186,7 +231,7 @@ class Reconciler:
             return error
         parts: tuple[Callable[[], None], ...] = (
             partial(self._repair_webhooks, store, shop_api),
-            partial(self._import_customers, history, shop_api, since, until, lease),
+            partial(self._import_customers, store, history, shop_api, since, until, lease),
             partial(self._import_orders, store, history, shop_api, since, until, lease),
         )
         for part in parts:
@@ -205,10 +250,10 @@ class Reconciler:
             self._alerts.resolve(f"webhooks:{store.name}")
 
     def _import_customers(
-        self, history: HistoryImport, shop_api: ShopApi, since: float, until: float, lease: Lease
+        self, store: Store, history: HistoryImport, shop_api: ShopApi, since: float, until: float, lease: Lease
     ) -> None:
         for _ in history.customers(shop_api, _moment(since), _moment(until)):
-            self._renew(lease)
+            self._renew(store, lease)
 
     def _import_orders(
         self, store: Store, history: HistoryImport, shop_api: ShopApi, since: float, until: float, lease: Lease
@@ -217,17 +262,20 @@ class Reconciler:
         while since < until:
             end = min(since + PIECE, until)
             for _ in history.orders(shop_api, _moment(since), _moment(end)):
-                self._renew(lease)
+                self._renew(store, lease)
             self._checkpoints.reach(store.name, end)
             since = end
 
     def _time(self) -> datetime:
         return _moment(self._clock())
 
-    def _renew(self, lease: Lease) -> None:
-        """Renew the lease. Raises Stopped if the process is stopping or the lease is lost."""
-        if self._stop.is_set() or not lease.take(self._owner, self._clock()):
+    def _renew(self, store: Store, lease: Lease) -> None:
+        """Renew the lease after a page. Raises Stopped if the process is stopping or the lease is lost."""
+        now = self._clock()
+        if self._stop.is_set() or not lease.take(self._owner, now):
             raise Stopped
+        with self._lock:
+            self._held[store.name] = lease, now
 
     def _pause(self, seconds: float) -> None:
         """Wait as long as the shop demands. Raises Stopped if the process stops meanwhile."""
@@ -277,9 +325,12 @@ class Reconciler:
 
 
 def _is_due(last: Checkpoint | None, store: Store, now: float) -> bool:
-    """Return whether a round is due. A last round in the future was started by a clock that had jumped."""
+    """Return whether a round is due. An interrupted one is, as soon as its lease is free.
+
+    A last round in the future was started by a clock that had jumped.
+    """
     return store.reconcile is not None and (
-        last is None or not 0 <= now - last.tried_at < store.reconcile.total_seconds()
+        last is None or last.interrupted or not 0 <= now - last.tried_at < store.reconcile.total_seconds()
     )
 
 

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from threading import Lock
 
 from connector.config.settings import Config
+from connector.core.text import utc_minute
 from connector.monitoring.problems import OVERDUE, alive
+from connector.monitoring.rounds import RoundWatch
 from connector.outbox.lanes import Lane
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
@@ -34,6 +36,7 @@ class RelayWatch:
         self._lanes = [Lane(store.name, pixel.code) for store in config.stores.values() for pixel in store.pixels]
         self._outbox = outbox
         self._queries = queries
+        self._rounds = RoundWatch(outbox.database, config.stores)
         self._clock = clock
         self._elapsed = elapsed
         self._report = report
@@ -52,6 +55,9 @@ class RelayWatch:
         if due is not None and now - due > OVERDUE:
             body["overdue"] = f"events have been due for {now - due:.0f} s and no relay is running"
             self._report_overdue(f"{body['overdue']} ({relay}); start `connector serve` or `connector relay`")
+        if late := self._rounds.overdue(now):
+            last = ", ".join(f"{store} ({utc_minute(since)})" for store, since in late.items())
+            body["reconcile_overdue"] = f"missed orders have not been fetched since: {last}"
         return body
 
     def _report_overdue(self, message: str) -> None:

@@ -4,6 +4,7 @@ Registered through the vendors' packages, delivered to the real application over
 the sandbox, which must have got every order exactly once and nothing else.
 """
 
+import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -88,6 +89,41 @@ def test_one_round_heals_lost_deliveries_and_a_webhook_that_was_switched_off(sho
     assert f"{len([n for n in lost if n in orders]) + 10} orders" in problems["gaps:acme"]
 
 
+def healing_system(system: Any, shop: Living) -> None:
+    """A connector with the shop as its store beans, reconciled; not started."""
+    keys = {"KEY": shop.fake.key, "KEY_SECRET": shop.fake.secret}
+    beans = a_section(
+        "woocommerce",
+        "beans",
+        url=shop.fake.url,
+        shop=shop.fake.url,
+        go_live="2020-01-01",
+        reconcile="15m",
+        api={"consumer_key": "${KEY}", "consumer_secret": "${KEY_SECRET}"},
+    )
+    toml = a_stores_file(beans, webhook_secrets=["${SECRET}"], access_token="${TOKEN}")
+    system.environment |= {"STORES_TOML": toml, **keys}
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_reload_in_the_middle_of_a_round_does_not_stop_the_healing(system: Any) -> None:
+    """The shop does not answer, and the settings are read anew: the new relay repeats the round at once."""
+    clock = Clock()
+    clock.now -= 1200
+    shop = Living("woocommerce", clock)
+    with shop.fake:
+        shop.place(3)
+        healing_system(system, shop)
+        shop.fake.fail("hang", times=1)
+        system.start()
+        system.until(lambda: shop.asked() > 0, "a round has begun")
+        relay = system.children("relay")
+        system.parent.send_signal(signal.SIGHUP)
+        system.until(lambda: set(relay).isdisjoint(system.children("relay")), "the relay is new")
+        system.until(lambda: len(system.received()) >= 6, "six events arrive", 30)
+    assert system.stop() == 0
+
+
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_running_connector_heals_by_itself(system: Any) -> None:
     """`connector serve` alone: its relay finds what no webhook brought, and sends it; `backfill` has nothing to add."""
@@ -96,18 +132,7 @@ def test_a_running_connector_heals_by_itself(system: Any) -> None:
     shop = Living("woocommerce", clock)
     with shop.fake:
         orders = shop.place(3)
-        keys = {"KEY": shop.fake.key, "KEY_SECRET": shop.fake.secret}
-        beans = a_section(
-            "woocommerce",
-            "beans",
-            url=shop.fake.url,
-            shop=shop.fake.url,
-            go_live="2020-01-01",
-            reconcile="15m",
-            api={"consumer_key": "${KEY}", "consumer_secret": "${KEY_SECRET}"},
-        )
-        toml = a_stores_file(beans, webhook_secrets=["${SECRET}"], access_token="${TOKEN}")
-        system.environment |= {"STORES_TOML": toml, **keys}
+        healing_system(system, shop)
         system.start()
         system.until(lambda: len(system.received()) >= 6, "six events arrive")
         assert {row["item"]["event_id"] for row in system.received()} == {f"beans-order-{order}" for order in orders}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -17,7 +18,10 @@ from connector.outbox.settlement import due_again, settled
 from connector.privacy.data_subject import DataSubject
 from connector.privacy.requests import DataRequestStore
 from connector.storage.database import Database
+from connector.storage.lease import Lease
 from connector.storage.tables import arrivals
+from connector.sync.checkpoints import Checkpoints
+from connector.sync.reconcile import TICK
 from tests.support.filled import LANE, NOW, OTHER_PIXEL, PIXEL, claim, decision, fill, mapped, sha
 
 STORE = Store(
@@ -72,6 +76,51 @@ def test_a_refused_pixel_is_a_problem_until_it_opens(bench: Bench) -> None:
     assert PIXEL.access_token not in found[1]
     bench.outbox.resume(LANE, NOW + DAY)
     assert f"denied:acme:{PIXEL.code}" not in bench.found(NOW + DAY)
+
+
+class TestRounds:
+    """A round of reconciliation that does not come is told of; one that is under way is not late."""
+
+    EVERY = 900.0
+
+    @pytest.fixture
+    def rounds(self, bench: Bench) -> Checkpoints:
+        store = replace(STORE, reconcile=timedelta(seconds=self.EVERY))
+        bench.outbox.start_stores(["acme", "other"], NOW)
+        bench.finder = ProblemFinder(Database(bench.engine), {"acme": store, "other": replace(STORE, name="other")})
+        return Checkpoints(Database(bench.engine))
+
+    def test_by_three_intervals(self, bench: Bench, rounds: Checkpoints) -> None:
+        """After the time when it was due; it ends with the next round."""
+        rounds.begin("acme", NOW, 0)
+        rounds.finish("acme", NOW + 10)
+        late = NOW + 10 + 4 * self.EVERY
+        assert bench.found(late) == {}
+        told = bench.found(late + 1)
+        assert set(told) == {"reconcile:acme"}
+        assert "missed orders have not been fetched since 2026-05-28 20:26 UTC" in told["reconcile:acme"]
+        rounds.begin("acme", late + 1, 0)
+        rounds.finish("acme", late + 1)
+        assert bench.found(late + 2) == {}
+
+    def test_one_that_never_came(self, bench: Bench, rounds: Checkpoints) -> None:
+        """Counted from the store's first start."""
+        assert bench.found(NOW + 3 * self.EVERY) == {}
+        assert set(bench.found(NOW + 5 * self.EVERY)) == {"reconcile:acme"}
+
+    def test_a_long_one_is_not_late_and_one_that_died_is(self, bench: Bench, rounds: Checkpoints) -> None:
+        """As long as its process renews the lease."""
+        rounds.begin("acme", NOW, 0)
+        lease = Lease(Database(bench.engine), "reconcile:acme", 60)
+        lease.take("one", NOW + 5 * self.EVERY)
+        assert bench.found(NOW + 5 * self.EVERY + 1) == {}
+        assert set(bench.found(NOW + 5 * self.EVERY + 61)) == {"reconcile:acme"}
+
+    def test_a_start_after_a_long_outage_has_time_to_begin_one(self, bench: Bench, rounds: Checkpoints) -> None:
+        """The problem counts only when it lasts."""
+        bench.outbox.heartbeat("one", NOW + DAY)
+        (found,) = [problem for problem in bench.finder.find(NOW + DAY) if problem.kind == "reconcile"]
+        assert found.after > TICK
 
 
 class TestLag:
@@ -205,7 +254,9 @@ def test_all_kinds_are_known(bench: Bench) -> None:
         DataRequestStore(Database(bench.engine)).note(
             "acme", what, DataSubject(order_ids=frozenset({"1"})), sha(what), NOW - 2 * HOUR
         )
-    finder = ProblemFinder(Database(bench.engine), {"acme": replace(STORE, pixels=(PIXEL, OTHER_PIXEL))})
+    store = replace(STORE, pixels=(PIXEL, OTHER_PIXEL), reconcile=timedelta(minutes=1))
+    bench.outbox.start_stores(["acme"], NOW)
+    finder = ProblemFinder(Database(bench.engine), {"acme": store})
     assert {problem.kind for problem in finder.find(NOW + 400)} == KINDS
 
 

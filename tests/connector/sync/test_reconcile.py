@@ -16,9 +16,9 @@ from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
 from connector.storage.database import Database
 from connector.storage.lease import Lease
-from connector.storage.tables import events, ledger
+from connector.storage.tables import events, leases, ledger
 from connector.sync.checkpoints import Checkpoints
-from connector.sync.reconcile import FIRST, GAPS_END, OVERLAP, PIECE, UNDER_WAY, Reconciler
+from connector.sync.reconcile import FIRST, GAPS_END, LEASE_SECONDS, OVERLAP, PIECE, STALLED, UNDER_WAY, Reconciler
 from tests.support.fakes.living import NOTHING_TO_MATCH, Clock, Living, server
 from tests.support.filled import rows
 from tests.support.platforms import PLATFORMS
@@ -206,10 +206,17 @@ class TestSchedule:
         assert sorted(visited) == [False, True]
         assert len(names(engine)) == 8
 
-    def test_the_turn_of_one_that_died_ends_by_itself(self, shop: Healed, engine: Engine) -> None:
-        Lease(Database(engine), "reconcile:acme", 900).take("dead", shop.clock.now)
+    def test_a_round_whose_process_died_is_done_within_a_minute(self, shop: Healed, engine: Engine) -> None:
+        """Its lease ends by itself, and a round that was begun and never ended is due."""
+        orders = shop.place()
+        shop.clock.now += EVERY
+        Checkpoints(Database(engine)).begin("acme", shop.clock.now, FIRST)
+        Lease(Database(engine), "reconcile:acme", LEASE_SECONDS).take("dead", shop.clock.now)
         assert not shop.visit(engine)
-        assert shop.later(engine, 901)
+        assert LEASE_SECONDS <= 60
+        assert shop.later(engine, 61)
+        assert names(engine) == of_orders(*orders)
+        assert not shop.later(engine, 61)
 
     def test_a_walk_that_was_left_goes_on(self, shopify: Healed, engine: Engine) -> None:
         """Ended in the middle, it has queued what it saw, and the next round queues the rest."""
@@ -222,8 +229,23 @@ class TestSchedule:
         healer.run(ended)  # the relay ends, and with it the walk that begins now
         assert healer.visit(shopify.store)
         assert 0 < len(names(engine)) < 12
-        assert shopify.later(engine)
+        assert [store.name for store in shopify.healer(engine, "two").due()] == ["acme"]
+        assert shopify.visit(engine, "two")  # at once, not after the interval
         assert names(engine) == of_orders(*orders)
+        assert shopify.healer(engine).due() == []
+
+    def test_a_round_that_fails_is_not_repeated_at_once(
+        self, shopify: Healed, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A fault of ours would call the shop every ten seconds."""
+        shopify.clock.now += EVERY
+        healer = shopify.healer(engine)
+        monkeypatch.setattr(healer, "_read", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            healer.visit(shopify.store)
+        assert healer.due() == []
+        shopify.clock.now += EVERY
+        assert healer.due()
 
 
 class TestFaults:
@@ -386,6 +408,50 @@ class TestRun:
             stop.set()
             thread.join(20)  # less than the shop is silent
             assert not thread.is_alive()
+
+    def test_a_process_that_ends_gives_its_rounds_back(self, shop: Healed, engine: Engine) -> None:
+        """In the middle of a request that the shop does not answer: the next process begins the round anew at once."""
+        orders = shop.place()
+        shop.fake.fail("hang", times=1)
+        shop.clock.now += EVERY
+        stop = threading.Event()
+        thread = threading.Thread(target=shop.healer(engine).run, args=(stop, 0.01))
+        thread.start()
+        self.wait(lambda: [row.name for row in rows(engine, leases)] == ["reconcile:acme"])
+        self.wait(lambda: shop.asked() > 0)
+        assert not shop.visit(engine, "two")
+        stop.set()
+        thread.join(20)
+        assert not thread.is_alive()
+        assert rows(engine, leases) == []
+        assert shop.visit(engine, "two")
+        assert names(engine) == of_orders(*orders)
+
+    def test_a_round_keeps_its_lease_while_a_shop_is_slow(
+        self, shop: Healed, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Longer than the lease; but not for ever, or a hung request would stop the healing."""
+        monkeypatch.setattr("connector.sync.reconcile.TICK", 0.05)
+        shop.fake.fail("hang", times=1)
+        shop.clock.now += EVERY
+        stop = threading.Event()
+        thread = threading.Thread(target=shop.healer(engine).run, args=(stop, 0.01))
+        thread.start()
+
+        def lease_until() -> float:
+            return max((row.until for row in rows(engine, leases)), default=0.0)
+
+        try:
+            self.wait(lambda: shop.asked() > 0)
+            for _ in range(3):
+                shop.clock.now += LEASE_SECONDS / 2
+                self.wait(lambda: lease_until() >= shop.clock.now + LEASE_SECONDS)
+                assert not shop.visit(engine, "two")
+            shop.clock.now += STALLED + 1
+            assert shop.visit(engine, "two")
+        finally:
+            stop.set()
+            thread.join(20)
 
     def test_a_pause_the_shop_asks_for_ends_with_the_process(self, shopify: Healed, engine: Engine) -> None:
         """A minute's wait is not waited for."""

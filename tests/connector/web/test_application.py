@@ -3,7 +3,8 @@
 import json
 import random
 import sqlite3
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -22,6 +23,7 @@ from connector.signals.collector import ADDRESS_BURST, MAX_BEACON
 from connector.storage.database import CannotStore, Database
 from connector.storage.engine import connect
 from connector.storage.tables import signals
+from connector.sync.checkpoints import Checkpoints
 from connector.web.relay_watch import RelayWatch
 from tests.support.alert_receiver import receiver
 from tests.support.factories import a_stores_file
@@ -159,6 +161,18 @@ class TestWatch:
         watch.look()
         assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
         outbox.heartbeat("one", now[0])
+        assert watch.look() == {"relay": "alive", "refused_pixels": 0}
+
+    def test_a_round_of_reconciliation_that_is_overdue(self, config, outbox):
+        """Said in readyz's body: orders whose webhooks are lost are not fetched any more."""
+        store = replace(config.stores["acme"], reconcile=timedelta(minutes=15))
+        config = replace(config, stores={"acme": store})
+        outbox.start_stores(["acme"], NOW)
+        outbox.heartbeat("one", NOW + 3700)
+        watch = RelayWatch(config, outbox, OutboxQueries(outbox.database), clock=lambda: NOW + 3700)
+        assert watch.look()["reconcile_overdue"].startswith("missed orders have not been fetched since: acme (2026-")
+        Checkpoints(outbox.database).begin("acme", NOW, 0)
+        Checkpoints(outbox.database).finish("acme", NOW + 3600)
         assert watch.look() == {"relay": "alive", "refused_pixels": 0}
 
     def test_it_reports_as_often_as_it_logs(self, config, outbox, now, waiting):
