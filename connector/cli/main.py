@@ -38,9 +38,15 @@ def serve() -> None:
 
 
 @main.command(hidden=True)
-def ready() -> None:
+@click.option("--port-free", is_flag=True, help="Also check that nobody else listens on the port.")
+def ready(port_free: bool) -> None:
     """Check the configuration and migrate a SQLite database, as `serve` does first."""
-    ready_database(configuration(), migrate_sqlite=True)
+    from connector.server.supervisor import why_port_unusable
+
+    config = configuration()
+    if port_free and (why := why_port_unusable(config.port)):
+        fail(why)
+    ready_database(config, migrate_sqlite=True)
 
 
 @main.command(hidden=True)

@@ -6,9 +6,11 @@ supervisor, because they watch a pipe whose write end only the supervisor holds.
 """
 
 import contextlib
+import errno
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -43,7 +45,8 @@ def end_with_parent() -> None:
 class Supervisor:
     """Starts, watches and ends the child processes, given as command lines.
 
-    `ready` checks and prepares the database; it exits with 0 if `web` and `relay` can be started.
+    `ready` checks and prepares the database; it exits with 0 if `web` and `relay` can be started. At the start it also
+    gets the option `--port-free`: a second server started by mistake must end before its relay sends anything.
     """
 
     def __init__(self, ready: Sequence[str], web: Sequence[str], relay: Sequence[str]) -> None:
@@ -66,7 +69,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Start both children and watch them until a signal or a failure; return the exit status."""
-        if unready := self._run_ready():
+        if unready := self._run_ready("--port-free"):
             return 0 if self._ending else unready
         for name in self._commands:
             if not self._ending:
@@ -84,9 +87,9 @@ class Supervisor:
                 return 1
         return self._end_all()
 
-    def _run_ready(self) -> int:
+    def _run_ready(self, *options: str) -> int:
         """Run `ready` and return its exit status; a child process, so that its libraries do not stay in memory here."""
-        child = subprocess.Popen(self._ready, start_new_session=True)  # noqa: S603 (a fixed command)
+        child = subprocess.Popen([*self._ready, *options], start_new_session=True)  # noqa: S603 (a fixed command)
         _wait(lambda: 0 if self._ending else child.poll(), float("inf"))
         if self._ending and child.poll() is None:
             child.send_signal(signal.SIGTERM)
@@ -164,6 +167,19 @@ def serve() -> int:
     supervisor = Supervisor([*command, "ready"], [*command, "web"], [*command, "relay"])
     supervisor.listen()
     return supervisor.run()
+
+
+def why_port_unusable(port: int) -> str:
+    """Return why the web process could not listen on a port, or "". Binds it like gunicorn, for a moment."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("0.0.0.0", port))  # noqa: S104 (as in `web_process.gunicorn_settings`)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return f"port {port} is in use: another server runs here, perhaps this one; end it or set PORT"
+            return f"port {port} cannot be used ({error.strerror}): set PORT"
+    return ""
 
 
 def _wait(done: Callable[[], int | None], seconds: float) -> None:

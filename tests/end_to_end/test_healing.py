@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -122,6 +123,24 @@ def test_a_reload_in_the_middle_of_a_round_does_not_stop_the_healing(system: Any
         system.until(lambda: set(relay).isdisjoint(system.children("relay")), "the relay is new")
         system.until(lambda: len(system.received()) >= 6, "six events arrive", 30)
     assert system.stop() == 0
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_second_serve_ends_before_it_works(system: Any, tmp_path: Path) -> None:
+    """Started by mistake, on another database: it finds its port taken, and neither heals nor sends."""
+    clock = Clock()
+    clock.now -= 1200
+    shop = Living("woocommerce", clock)
+    with shop.fake:
+        shop.place(3)
+        system.start()
+        healing_system(system, shop)
+        system.environment |= {"DATABASE_URL": f"sqlite:///{tmp_path / 'another.db'}"}
+        second = system.command("serve")
+        assert second.returncode == 1
+        assert f"port {system.port} is in use" in second.stderr
+        assert (shop.asked(), system.received()) == (0, [])
+        assert not (tmp_path / "another.db").exists()
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
