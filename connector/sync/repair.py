@@ -45,13 +45,18 @@ class WebhookRepair:
     def _replace(
         self, store: Store, recorded: Subscription, existing: Sequence[Subscription], shop_api: ShopApi, now: float
     ) -> None:
-        """Create a webhook, then delete the old one: reactivating it would keep its count of failures."""
+        """Create a webhook, then delete the old one: reactivating it would keep its count of failures.
+
+        One whose address or topic was changed in the shop is no longer the connector's, and is not deleted.
+        """
         fresh = shop_api.subscribe(recorded.topic, recorded.url, store.webhook_secrets[0])
         self._registered.remember(store.name, fresh, now)
         old = next((webhook for webhook in existing if webhook.id == recorded.id), None)
-        if old:
-            shop_api.unsubscribe(old)
         why = "the shop had disabled it" if old else "the shop had removed it"
+        if old and (old.topic != recorded.topic or not same_url(old.url, recorded.url)):
+            why = "somebody had changed its address or topic; left as it is"
+        elif old:
+            shop_api.unsubscribe(old)
         log.warning("webhook registered again: %s", why, extra={"store": store.name, "topic": recorded.topic})
         self._outbox.record(
             Decision(
@@ -75,9 +80,9 @@ def _sentence(store: Store, repaired: Sequence[str], missing: Sequence[str]) -> 
     parts = []
     if repaired:
         parts.append(
-            f"the shop had removed or disabled its webhooks for {', '.join(repaired)}; they were registered again, and "
-            "the events they missed are fetched; if it happens again, check that the shop reaches the connector "
-            "and gets status 200"
+            f"the shop had removed, disabled or changed its webhooks for {', '.join(repaired)}; they were registered "
+            "again, and the events they missed are fetched; if it happens again, check that the shop reaches the "
+            "connector and gets status 200"
         )
     if missing:
         parts.append(

@@ -75,7 +75,7 @@ def test_what_we_made_and_the_shop_switched_off_is_made_again(shop: Watched, eng
     before, topic = shop.active(), PAID[shop.platform]
     shop.switch_off(topic)
     said = shop.look(engine)
-    assert said.startswith(f"store acme: the shop had removed or disabled its webhooks for {topic};")
+    assert said.startswith(f"store acme: the shop had removed, disabled or changed its webhooks for {topic};")
     assert shop.active() == before
     (line,) = rows(engine, ledger)
     assert (line.topic, line.delivery, line.outcome) == (topic, "repair", "recorded")
@@ -100,6 +100,25 @@ def test_it_happens_again(shop: Watched, engine: Engine) -> None:
         assert shop.look(engine) != ""
     assert shop.active() == before
     assert len(rows(engine, ledger)) == 2
+
+
+@pytest.mark.parametrize("change", [{"delivery_url": "https://another.example/hook"}, {"topic": "product.updated"}])
+def test_one_that_somebody_made_theirs_is_left_alone(
+    woocommerce: Watched, engine: Engine, change: dict[str, str]
+) -> None:
+    """Pointed elsewhere in the shop's settings: ours is made anew, theirs is never touched."""
+    woocommerce.do(engine, "register")
+    before = woocommerce.active()
+    theirs = next(each for each in woocommerce.fake.webhooks.values() if each.topic == "order.updated")
+    for name, value in change.items():
+        setattr(theirs, name, value)
+    assert "order.updated" in woocommerce.look(engine)
+    assert woocommerce.fake.webhooks[theirs.id] is theirs
+    assert theirs.status == "active"
+    assert woocommerce.active() == before | {(theirs.topic, theirs.delivery_url)}
+    (line,) = rows(engine, ledger)
+    assert line.reason == "the webhook was registered again: somebody had changed its address or topic; left as it is"
+    assert woocommerce.look(engine) == ""
 
 
 def test_what_was_made_by_hand_is_only_reported(woocommerce: Watched, engine: Engine) -> None:
