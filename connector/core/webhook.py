@@ -15,6 +15,18 @@ class InvalidPayload(Exception):
     """Signed, but the body does not fit its topic; the message says why. Answered 200 and parked."""
 
 
+class BrokenWebhook(InvalidPayload):
+    """Signed, but an error of the shop's in place of the data, and so will be every body until the webhook is replaced.
+
+    Parked under a reason that begins with PREFIX, so that it is reported and the webhook registered again.
+    """
+
+    PREFIX = "the shop's webhook is broken: "
+
+    def __init__(self, why: str) -> None:
+        super().__init__(self.PREFIX + why)
+
+
 class NotJson(Exception):
     """Signed, but not JSON. Answered 400."""
 

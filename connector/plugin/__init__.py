@@ -37,13 +37,14 @@ from connector.core.shop_api import ApiCheck, Page, ShopApi, ShopApiError, ShopA
 from connector.core.signature import sign, verify
 from connector.core.snippet import SnippetModule
 from connector.core.store import ApiKeys, MappingSettings, Store
-from connector.core.webhook import InvalidPayload, InvalidSignature, Request, Webhook
+from connector.core.webhook import BrokenWebhook, InvalidPayload, InvalidSignature, Request, Webhook
 
 __all__ = [
     "PERSONAL_DATA_WITHHELD",
     "Address",
     "ApiCheck",
     "ApiKeys",
+    "BrokenWebhook",
     "Customer",
     "DataRequest",
     "Event",

@@ -14,10 +14,14 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from connector.plugin import ShopApiError, host, json_object, text
+from connector.plugin import BrokenWebhook, InvalidPayload, ShopApiError, Skipped, host, json_object, text
 
 KEYS_PAGE = "WooCommerce › Settings › Advanced › REST API"
 BAD_KEYS = "woocommerce_rest_authentication_error"
+# The codes of bodies that WooCommerce delivers in place of a resource: includes/class-wc-webhook.php builds a payload by
+# an internal request of the webhook's owner.
+DELETED = "_invalid_id"  # woocommerce_rest_shop_order_invalid_id, woocommerce_rest_invalid_id (a customer)
+NO_ACCESS = "woocommerce_rest_cannot_"
 GATEWAYS = frozenset({502, 504, 520, 521, 522, 523, 524, 525, 526, 530})  # from 520 on: Cloudflare's
 _CODE = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _PHP_MESSAGE = re.compile(rb"\b(?:Warning|Notice|Deprecated|Fatal error|Parse error)(?:</b>)?:")
@@ -109,6 +113,23 @@ def error_of(answer: Answer, request: RequestInfo) -> ShopApiError:
         )
     reason = f"HTTP {answer.status}" + (f", {answer.code}" if answer.code else "")
     return ShopApiError("refused", f"the shop refused the request ({reason}): update WooCommerce, or ask its developer")
+
+
+def read_delivered_error(code: str, topic: str) -> Skipped:
+    """Return the skip for a body that is an error, because its order or customer was deleted before the delivery.
+
+    Raises BrokenWebhook if the webhook's owner has no access, InvalidPayload for any other error.
+    """
+    if code.endswith(DELETED) and topic.startswith("customer."):
+        return Skipped("customer_registered", "the customer was deleted before WooCommerce delivered the webhook")
+    if code.endswith(DELETED):
+        return Skipped("order_placed", "the order was deleted before WooCommerce delivered the webhook")
+    if code.startswith(NO_ACCESS):
+        raise BrokenWebhook(
+            f"WooCommerce sent an error in place of the body ({code}): the user who owns the webhook was deleted or "
+            "lost their rights"
+        )
+    raise InvalidPayload(f"WooCommerce sent an error in place of the body: {code}")
 
 
 def _not_json_error(answer: Answer) -> ShopApiError:

@@ -36,6 +36,7 @@ from connector.plugin import (
     text,
     whole_quantity,
 )
+from platforms.woocommerce.rest_errors import read_delivered_error
 
 ORDER_TOPICS = frozenset({"order.created", "order.updated"})
 CHECKOUT_TOPIC = "action.wc_tiktok_initiate_checkout"
@@ -66,7 +67,7 @@ def translate(webhook: Webhook, store: Store) -> Iterable[Event | Skipped]:
     if not isinstance(body, dict):
         raise InvalidPayload("the body is not a JSON object")
     if "code" in body and "id" not in body:
-        raise InvalidPayload(f"WooCommerce sent an error in place of the body: {text(body['code'])[:80]}")
+        return [read_delivered_error(text(body["code"])[:80], webhook.topic)]
     if webhook.topic in ORDER_TOPICS:
         return _order(webhook.topic, body, store)
     if webhook.topic == CHECKOUT_TOPIC:
