@@ -86,7 +86,7 @@ def _webhooks(action: "Action", store: str | None, every: bool, base_url: str | 
     config = configuration()
     chosen = list(config.stores.values()) if every else [store_named(config, store or "")]
     failed = False
-    registered = None if dry_run else _registered_webhooks(config, any(one.reconcile for one in chosen))
+    registered = _registered_webhooks(config, not dry_run and any(one.reconcile for one in chosen))
     for one in chosen:
         try:
             _webhooks_of(one, action, config.public_url if base_url is None else base_url, dry_run, registered)
@@ -132,12 +132,13 @@ def _webhooks_of(
     from connector.sync.registration import apply_plan, prepare, redact_url, why_not_to
 
     platform = installed_platforms()[store.platform]
-    shop_api, plan = prepare(store, platform, base, action)
+    broken = database(lambda: registered.broken(store.name, time.time())) if registered else {}
+    shop_api, plan = prepare(store, platform, base, action, broken)
     if action == "list" and (why := why_not_to(base, store, platform)):
         click.echo(f"! store {store.name}: {why}", err=True)
     click.echo(f"{store.name} ({store.platform})")
     for line in plan.lines if dry_run else apply_plan(plan.lines, shop_api, store.webhook_secrets[0]):
-        if registered:
+        if registered and not dry_run:
             database(partial(registered.note, store.name, line, time.time()))
         done = f"{'would be ' if dry_run else ''}{line.change}" if line.change else ""
         click.echo(f"  {line.topic:<36}{line.state:<14}{done:<18}{redact_url(line.url)}")

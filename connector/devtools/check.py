@@ -1,6 +1,6 @@
 """`connector check`: describes what this configuration does, and reports its errors."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +19,7 @@ from connector.core.registry import BrokenPlatform, installed_platforms
 from connector.core.shop_api import ShopApiError
 from connector.core.store import Pixel, Store
 from connector.core.text import how_many, utc_minute
+from connector.core.units import DAY
 from connector.mapping.consent import NO_CONSENT
 from connector.monitoring.problems import LAST_ORDERS, withheld
 from connector.outbox.encryption import CannotDecrypt, decrypt
@@ -69,8 +70,10 @@ def check(config: Config, live: bool, platforms: Mapping[str, Platform] | None =
             yield from _store(*usable[-1], config.public_url)
     if live:
         yield from _live(config)
+        broken = _broken_webhooks(config)
         for store, platform in usable:
-            yield from _shop(store, platform, config.public_url)
+            topics = {topic for name, topic in broken if name == store.name}
+            yield from _shop(store, platform, config.public_url, topics)
 
 
 def _settings(config: Config) -> Iterator[CheckResult]:
@@ -117,6 +120,20 @@ def _database(config: Config) -> Iterator[CheckResult]:
         yield CheckResult("fault", f"the database does not take writes: {error}")
     except Exception as error:
         yield CheckResult("fault", f"the database cannot be reached ({type(error).__name__}); check DATABASE_URL")
+    finally:
+        engine.dispose()
+
+
+def _broken_webhooks(config: Config) -> Collection[tuple[str, str]]:
+    """Return store and topic of the webhooks that deliver errors; none if the database cannot be read."""
+    file = make_url(config.database_url).database or ""
+    if config.database_url.startswith("sqlite") and not Path(file).exists():
+        return ()
+    engine = connect(config.database_url)
+    try:
+        return OutboxQueries(Database(engine)).broken_webhooks(datetime.now(UTC).timestamp() - DAY).keys()
+    except Exception:  # already reported by `_database`
+        return ()
     finally:
         engine.dispose()
 
@@ -250,7 +267,7 @@ def _reachable(client: httpx.Client, url: str) -> CheckResult:
     return CheckResult("ok", f"PUBLIC_URL {url} answers")
 
 
-def _shop(store: Store, platform: Platform, public_url: str) -> Iterator[CheckResult]:
+def _shop(store: Store, platform: Platform, public_url: str, broken: Collection[str]) -> Iterator[CheckResult]:
     """Check through the shop's API that the keys work and that the needed webhooks are registered."""
     if platform.shop_api is None:
         yield CheckResult("note", f"store {store.name}: the API of {platform.title} is not supported")
@@ -266,7 +283,7 @@ def _shop(store: Store, platform: Platform, public_url: str) -> Iterator[CheckRe
         if not public_url:
             yield CheckResult("note", f"store {store.name}: set PUBLIC_URL to check its webhooks")
             return
-        _, plan = prepare(store, platform, public_url, "list")
+        _, plan = prepare(store, platform, public_url, "list", broken)
         yield _webhooks(store, platform, plan)
     except ShopApiError as fault:
         if str(fault) not in reported:
@@ -276,6 +293,13 @@ def _shop(store: Store, platform: Platform, public_url: str) -> Iterator[CheckRe
 def _webhooks(store: Store, platform: Platform, plan: RegistrationPlan) -> CheckResult:
     """Return a warning, not a fault, for missing webhooks: a shop's API can hide those created by hand."""
     missing = [line.topic for line in plan.lines if line.state == "missing"]
+    errors = [line.topic for line in plan.lines if line.state == "broken"]
+    if errors:
+        return CheckResult(
+            "warning",
+            f"store {store.name}: the webhooks for {', '.join(dict.fromkeys(errors))} deliver errors in place of data: "
+            f"`connector webhooks register {store.name}` replaces them",
+        )
     if not missing:
         return CheckResult("ok", f"store {store.name}: all needed webhooks are registered and active")
     unseen = f"; {platform.facts.hidden_webhooks}" if platform.facts.hidden_webhooks else ""

@@ -4,6 +4,7 @@
     lag          events of a pixel have waited longer than TikTok merges copies
     rejected     TikTok rejected single events within the last day
     parked       webhooks that could not be processed, within the last day
+    broken       a shop's webhook delivers errors in place of data, since the last data within the last day
     signatures   several invalid signatures within this hour and the previous one
     testing      a test_event_code has been set for a day
     silent       a store has sent no webhooks for longer than its history explains
@@ -28,6 +29,7 @@ from connector.core.registry import installed_platforms
 from connector.core.store import Store
 from connector.core.text import utc_minute
 from connector.core.units import DAY, HOUR, MERGE_WINDOW
+from connector.core.webhook import BrokenWebhook
 from connector.monitoring.alerts import Problem
 from connector.monitoring.inactivity import SHORTEST, Inactivity, detect_inactivity
 from connector.monitoring.rounds import MISSED, RoundWatch
@@ -37,7 +39,7 @@ from connector.storage.database import Database
 from connector.storage.tables import counters, demands, events, parked
 
 KINDS = frozenset({"denied", "lag", "rejected", "parked", "signatures", "testing", "relay"})
-KINDS |= {"uninstalled", "export", "erasing", "reconcile"}
+KINDS |= {"uninstalled", "export", "erasing", "reconcile", "broken"}
 SILENT = "silent"
 
 INVALID_SIGNATURES = 3
@@ -67,6 +69,7 @@ class ProblemFinder:
         yield from self._lanes(now)
         yield from self._rejected(now)
         yield from self._parked(now)
+        yield from self._broken(now)
         yield from self._signatures(now)
         yield from self._testing()
         yield from self._data_requests(now)
@@ -139,7 +142,8 @@ class ProblemFinder:
             )
 
     def _parked(self, now: float) -> Iterator[Problem]:
-        query = sa.select(parked.c.store).where(parked.c.parked_at > now - DAY)
+        errors = parked.c.reason.startswith(BrokenWebhook.PREFIX, autoescape=True)
+        query = sa.select(parked.c.store).where(parked.c.parked_at > now - DAY, ~errors)
         with self._database.read() as connection:
             rows = connection.execute(query.order_by(parked.c.parked_at.desc()).limit(COUNTED)).all()
         for store, number in self._count_by_store(row.store for row in rows):
@@ -149,6 +153,19 @@ class ProblemFinder:
                 f"processed and {'is' if number == '1' else 'are'} parked; "
                 "`connector events replay --parked --dry-run` shows why",
             )
+
+    def _broken(self, now: float) -> Iterator[Problem]:
+        topics: dict[str, dict[str, str]] = {}
+        for (store, topic), reason in sorted(self._queries.broken_webhooks(now - DAY).items()):
+            topics.setdefault(store, {})[topic] = reason
+        for store, found in topics.items():
+            if store in self._stores:
+                yield Problem(
+                    f"broken:{store}",
+                    f"store {store}: the shop's webhooks for {', '.join(found)} deliver no data: "
+                    f"{next(iter(found.values()))}; `connector webhooks register {store}` replaces them, and "
+                    f"`connector backfill {store} --since 2d` fetches what was missed (`reconcile` does both)",
+                )
 
     def _signatures(self, now: float) -> Iterator[Problem]:
         moment = int(now)  # PostgreSQL does not use the index for a comparison with a fraction

@@ -12,11 +12,10 @@ import sqlalchemy as sa
 
 from connector.core.units import HOUR, WEEK
 from connector.monitoring.inactivity import WEEKS
+from connector.outbox.ledger import NO_ARRIVAL
 from connector.storage.database import Database
 from connector.storage.tables import arrivals, counters, ledger, tallies
 
-# in the column delivery: lines that no webhook caused; the last is the old name of "repair"
-NO_ARRIVAL = ("backfill", "reconcile", "repair", "guardian")
 LATE = 300  # seconds after its end during which an hour is still counted: ledger and counters are written with a delay
 STEP = 24 * HOUR  # seconds counted by one query
 LOOK_BACK = WEEKS * WEEK + 2 * HOUR

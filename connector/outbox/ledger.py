@@ -19,6 +19,9 @@ from connector.storage.bulk_insert import BulkInsert
 from connector.storage.database import Database
 from connector.storage.tables import counters, events, ledger, storable
 
+# in the column delivery: lines that no webhook caused; the last is the old name of "repair"
+NO_ARRIVAL = ("backfill", "reconcile", "repair", "guardian")
+
 
 class ParkedWebhook(Struct, frozen=True):
     """A signed webhook that could not be handled, encrypted with a key from the store's own secrets."""

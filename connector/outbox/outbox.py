@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from connector.core.units import HOUR
+from connector.core.webhook import BrokenWebhook
 from connector.mapping.tiktok_event import OutboundEvent
 from connector.outbox.identity_hashes import store_hashes
 from connector.outbox.lanes import Lane, LaneState, is_lane, read_lane_state
@@ -101,13 +102,21 @@ class Outbox:
                 yield number
 
     def park(self, item: ParkedWebhook, delivery: str = "") -> None:
-        """Store an encrypted body for a replay, with its ledger line. The same body again changes nothing."""
+        """Store an encrypted body for a replay, with its ledger line.
+
+        The same body again changes nothing, except for the time of an error that a broken webhook repeats.
+        """
         self.record(park_decision(item, delivery))
 
     def _park(self, connection: Connection, items: Sequence[ParkedWebhook]) -> None:
         for item in items:
-            row = {name: getattr(item, name) for name in _PARKED}
-            connection.execute(self.database.insert(parked).values(row).on_conflict_do_nothing())
+            insert = self.database.insert(parked).values({name: getattr(item, name) for name in _PARKED})
+            if item.reason.startswith(BrokenWebhook.PREFIX):
+                latest = {"reason": item.reason, "parked_at": item.parked_at}
+                insert = insert.on_conflict_do_update(index_elements=["store", "topic", "body_sha256"], set_=latest)
+            else:
+                insert = insert.on_conflict_do_nothing()
+            connection.execute(insert)
 
     def unpark(self, item: ParkedWebhook) -> None:
         """Delete a parked body that has been handled."""

@@ -11,8 +11,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from connector.core.units import HOUR
+from connector.core.webhook import BrokenWebhook
 from connector.outbox.lanes import Lane, LaneState, read_lane_state
-from connector.outbox.ledger import ParkedWebhook
+from connector.outbox.ledger import NO_ARRIVAL, ParkedWebhook
 from connector.storage.database import Database
 from connector.storage.tables import alerts, counters, events, identities, lanes, ledger, parked, relays
 
@@ -224,6 +225,18 @@ class OutboxQueries:
         with self._database.read() as connection:
             return int(connection.execute(query).scalar() or 0)
 
+    def broken_webhooks(self, since: float) -> dict[tuple[str, str], str]:
+        """Return by store and topic why its webhook has delivered errors since then, and no data after them."""
+        broken = (parked.c.parked_at > since, parked.c.reason.startswith(BrokenWebhook.PREFIX, autoescape=True))
+        query = sa.select(parked.c.store, parked.c.topic, parked.c.reason, parked.c.parked_at).where(*broken)
+        found = {}
+        with self._database.read() as connection:
+            rows = connection.execute(query.order_by(parked.c.parked_at)).all()
+            for row in {(row.store, row.topic): row for row in rows}.values():  # the latest of each
+                if not _data_since(connection, row.store, row.topic, row.parked_at):
+                    found[row.store, row.topic] = row.reason.removeprefix(BrokenWebhook.PREFIX)
+        return found
+
     def counted(self, since: float = 0) -> list[sa.Row[Any]]:
         """Return the counters since `since`, summed by store, topic and what."""
         key = (counters.c.store, counters.c.topic, counters.c.what)
@@ -309,6 +322,16 @@ class OutboxQueries:
 def _rows_of(connection: sa.Connection, table: sa.Table, subject: tuple[str, str]) -> list[sa.Row[Any]]:
     is_about = (table.c.store == subject[0], table.c.object_key == subject[1])
     return [*connection.execute(sa.select(table).where(*is_about).order_by(table.c.id).limit(MOST))]
+
+
+def _data_since(connection: sa.Connection, store: str, topic: str, at: float) -> bool:
+    """Return whether a webhook of this topic has brought data since then; one without news counts by the hour."""
+    of_topic = (ledger.c.store == store, ledger.c.topic == topic)
+    arrived = (ledger.c.outcome != "parked", ledger.c.delivery.not_in(NO_ARRIVAL))
+    new = sa.select(ledger.c.id).where(ledger.c.received_at > at, *of_topic, *arrived)
+    same = (counters.c.store == store, counters.c.topic == topic, counters.c.what == "duplicate")
+    known = sa.select(counters.c.hour).where(counters.c.hour > at, *same)
+    return any(connection.execute(query.limit(1)).first() for query in (new, known))
 
 
 def _count_parked(store: str, most: int) -> sa.Select[Any]:

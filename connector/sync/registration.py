@@ -1,6 +1,6 @@
 """Registration of a shop's webhooks: compares those it has with those it needs, and creates or deletes them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
@@ -11,16 +11,17 @@ from connector.core.shop_api import ShopApi, ShopApiError, ShopApiModule, Subscr
 from connector.core.store import Store
 
 Action = Literal["list", "register", "delete", "sync"]
-State = Literal["in place", "missing", "switched off", "double", "old address", "not needed"]
+State = Literal["in place", "missing", "switched off", "broken", "double", "old address", "not needed"]
 Change = Literal["", "created", "deleted"]
 
 # The changes that register all webhooks without touching those of another connector, such as a staging server.
-_REGISTER: dict[State, Change] = {"missing": "created", "switched off": "deleted", "double": "deleted"}
+_REGISTER: dict[State, Change] = {"missing": "created"}
+_REGISTER |= dict.fromkeys(("switched off", "broken", "double"), "deleted")
 _CHANGES: dict[Action, dict[State, Change]] = {
     "list": {},
     "register": _REGISTER,
     "sync": {**_REGISTER, "old address": "deleted", "not needed": "deleted"},
-    "delete": dict.fromkeys(("in place", "switched off", "double", "old address", "not needed"), "deleted"),
+    "delete": dict.fromkeys(("in place", "switched off", "broken", "double", "old address", "not needed"), "deleted"),
 }
 BY_HAND = "create the webhooks by hand, which needs no keys: see the quickstart of your platform in docs/"
 
@@ -49,9 +50,17 @@ class RegistrationPlan:
 
 
 def plan(
-    store: Store, topics: Sequence[str], existing: Sequence[Subscription], base: str, action: Action
+    store: Store,
+    topics: Sequence[str],
+    existing: Sequence[Subscription],
+    base: str,
+    action: Action,
+    broken: Collection[str] = (),
 ) -> RegistrationPlan:
-    """Return what `action` changes if the shop has the webhooks `existing` and this server is at the URL `base`."""
+    """Return what `action` changes if the shop has the webhooks `existing` and this server is at the URL `base`.
+
+    Webhooks of the topics in `broken` are known to deliver errors.
+    """
     base = base.rstrip("/")
     wanted = f"{base}/webhooks/{store.name}"
     # An app in several shops can use the address that they share; the store's own address is preferred.
@@ -63,6 +72,8 @@ def plan(
     found: list[PlannedWebhook] = []
     for webhook in own:
         state = _state(webhook, topics, addresses, in_place)
+        if state in ("in place", "double") and webhook.topic in broken:
+            state = "broken"
         if state == "in place":
             in_place.add(webhook.topic)
         found.append(PlannedWebhook(webhook.topic, webhook.url, state, subscription=webhook))
@@ -140,8 +151,10 @@ def connect(store: Store, platform: Platform) -> ShopApi:
         raise
 
 
-def prepare(store: Store, platform: Platform, base: str, action: Action) -> tuple[ShopApi, RegistrationPlan]:
-    """Read the shop's webhooks and plan the changes, without making them.
+def prepare(
+    store: Store, platform: Platform, base: str, action: Action, broken: Collection[str] = ()
+) -> tuple[ShopApi, RegistrationPlan]:
+    """Read the shop's webhooks and plan the changes, without making them; `broken` as in `plan`.
 
     Raises CannotRegister without keys, if the shop does not deliver to `base`, or if this server would refuse the
     signatures of what it delivers; ShopApiError if the API fails.
@@ -158,7 +171,7 @@ def prepare(store: Store, platform: Platform, base: str, action: Action) -> tupl
                 f"store {store.name}: webhooks that the app registers are signed with its client secret, and would be "
                 "answered 401; add the client secret to webhook_secrets"
             )
-    return shop_api, plan(store, module.topics(store), shop_api.subscriptions(), base, action)
+    return shop_api, plan(store, module.topics(store), shop_api.subscriptions(), base, action, broken)
 
 
 def _module(store: Store, platform: Platform) -> ShopApiModule:

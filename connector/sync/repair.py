@@ -1,4 +1,4 @@
-"""Repair of webhooks: those that the connector created and the shop has removed or disabled are created again.
+"""Repair of webhooks: those that the connector created and the shop has removed, disabled or broken are created again.
 
 Webhooks created by hand, or by an app's configuration file, are only reported. Raises ShopApiError, CannotStore.
 """
@@ -27,32 +27,42 @@ class WebhookRepair:
     def repair(self, store: Store, module: ShopApiModule, shop_api: ShopApi, now: float) -> str:
         """Repair a store's webhooks; return what was or is wrong in a sentence, or "". `now` is Unix seconds."""
         existing = shop_api.subscriptions()
-        registered = self._registered.of(store.name)
+        registered, errors = self._registered.of(store.name), self._registered.broken(store.name, now)
         repaired: list[str] = []
         missing: list[str] = []
+        broken: list[str] = []
         for topic in module.topics(store):
             recorded = registered.get(topic)
             of_topic = [webhook for webhook in existing if webhook.topic == topic]
-            if any(webhook.active and _is_for(webhook, store, recorded) for webhook in of_topic):
+            in_place = any(webhook.active and _is_for(webhook, store, recorded) for webhook in of_topic)
+            if in_place and topic not in errors:
                 continue
             if recorded:
-                self._replace(store, recorded, existing, shop_api, now)
+                self._replace(store, recorded, existing, shop_api, now, errors.get(topic, "") if in_place else "")
                 repaired.append(topic)
+            elif in_place:
+                broken.append(topic)
             elif module.SEES_ALL or any(goes_to(webhook.url, store) for webhook in of_topic):
                 missing.append(topic)
-        return _sentence(store, repaired, missing)
+        return _sentence(store, repaired, missing, broken)
 
     def _replace(
-        self, store: Store, recorded: Subscription, existing: Sequence[Subscription], shop_api: ShopApi, now: float
+        self,
+        store: Store,
+        recorded: Subscription,
+        existing: Sequence[Subscription],
+        shop_api: ShopApi,
+        now: float,
+        error: str,
     ) -> None:
-        """Create a webhook, then delete the old one: reactivating it would keep its count of failures.
+        """Create a webhook, then delete the old one: reactivating it would keep its count of failures, or its `error`.
 
         One whose address or topic was changed in the shop is no longer the connector's, and is not deleted.
         """
         fresh = shop_api.subscribe(recorded.topic, recorded.url, store.webhook_secrets[0])
         self._registered.remember(store.name, fresh, now)
         old = next((webhook for webhook in existing if webhook.id == recorded.id), None)
-        why = "the shop had disabled it" if old else "the shop had removed it"
+        why = error or ("the shop had disabled it" if old else "the shop had removed it")
         if old and (old.topic != recorded.topic or not same_url(old.url, recorded.url)):
             why = "somebody had changed its address or topic; left as it is"
         elif old:
@@ -76,17 +86,22 @@ def _is_for(webhook: Subscription, store: Store, recorded: Subscription | None) 
     return same_url(webhook.url, recorded.url) if recorded else goes_to(webhook.url, store)
 
 
-def _sentence(store: Store, repaired: Sequence[str], missing: Sequence[str]) -> str:
+def _sentence(store: Store, repaired: Sequence[str], missing: Sequence[str], broken: Sequence[str]) -> str:
     parts = []
     if repaired:
         parts.append(
-            f"the shop had removed, disabled or changed its webhooks for {', '.join(repaired)}; they were registered "
-            "again, and the events they missed are fetched; if it happens again, check that the shop reaches the "
-            "connector and gets status 200"
+            f"the shop had removed, disabled, changed or broken its webhooks for {', '.join(repaired)}; they were "
+            "registered again, and the events they missed are fetched; if it happens again, check that the shop "
+            "reaches the connector and gets status 200"
         )
     if missing:
         parts.append(
             f"the shop has no active webhook for {', '.join(missing)}; activate it in the shop's settings, or run "
             f"`connector webhooks register {store.name}`"
+        )
+    if broken:
+        parts.append(
+            f"the shop's webhooks for {', '.join(broken)} deliver errors; run `connector webhooks register "
+            f"{store.name}`, which replaces them"
         )
     return f"store {store.name}: {'; also, '.join(parts)}" if parts else ""

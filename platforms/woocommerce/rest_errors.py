@@ -18,8 +18,8 @@ from connector.plugin import BrokenWebhook, InvalidPayload, ShopApiError, Skippe
 
 KEYS_PAGE = "WooCommerce › Settings › Advanced › REST API"
 BAD_KEYS = "woocommerce_rest_authentication_error"
-# The codes of bodies that WooCommerce delivers in place of a resource: includes/class-wc-webhook.php builds a payload by
-# an internal request of the webhook's owner.
+# The codes of bodies that WooCommerce delivers in place of a resource: it builds a payload by an internal request that
+# the webhook's owner makes (includes/class-wc-webhook.php).
 DELETED = "_invalid_id"  # woocommerce_rest_shop_order_invalid_id, woocommerce_rest_invalid_id (a customer)
 NO_ACCESS = "woocommerce_rest_cannot_"
 GATEWAYS = frozenset({502, 504, 520, 521, 522, 523, 524, 525, 526, 530})  # from 520 on: Cloudflare's

@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from connector.core.store import EventIdTemplates, Store
 from connector.core.units import DAY, HOUR, MERGE_WINDOW
+from connector.core.webhook import BrokenWebhook
 from connector.monitoring.problems import COUNTED, KINDS, NO_RELAY, ProblemFinder
 from connector.outbox.lanes import Lane
 from connector.outbox.outbox import Outbox, ParkedWebhook
@@ -249,6 +250,7 @@ def test_all_kinds_are_known(bench: Bench) -> None:
     bench.outbox.settle("one", item.lease_until, [settled(item, "rejected", NOW, 40002, "bad", "r")])
     bench.outbox.suspend(Lane("acme", OTHER_PIXEL.code), NOW, NOW, "f", "no")
     bench.outbox.park(ParkedWebhook("acme", "t", sha("x"), "no id", NOW, b"sealed"))
+    bench.outbox.park(ParkedWebhook("acme", "t", sha("y"), str(BrokenWebhook("gone")), NOW, b"sealed"))
     bench.outbox.count({("acme", "", "refused", int(NOW) // HOUR * HOUR): 5})
     for what in ("uninstalled", "export", "erase_person"):
         DataRequestStore(Database(bench.engine)).note(

@@ -75,7 +75,7 @@ def test_what_we_made_and_the_shop_switched_off_is_made_again(shop: Watched, eng
     before, topic = shop.active(), PAID[shop.platform]
     shop.switch_off(topic)
     said = shop.look(engine)
-    assert said.startswith(f"store acme: the shop had removed, disabled or changed its webhooks for {topic};")
+    assert said.startswith(f"store acme: the shop had removed, disabled, changed or broken its webhooks for {topic};")
     assert shop.active() == before
     (line,) = rows(engine, ledger)
     assert (line.topic, line.delivery, line.outcome) == (topic, "repair", "recorded")

@@ -19,6 +19,12 @@ SILENT = {"draft", "auto-draft", "new"}  # checkout-draft is not among them
 _ENTITY = re.compile(r"&(?:(quot|lt|gt|amp)|#0*(39|34|60|62|38)|#[xX]0*(27|22|26));")
 _NAMED = {"quot": '"', "lt": "<", "gt": ">", "amp": "&"}
 
+NO_ACCESS = {
+    "code": "woocommerce_rest_cannot_view",
+    "message": "Sorry, you cannot view this resource.",
+    "data": {"status": 401},
+}
+
 
 @dataclass
 class Webhook:
@@ -33,6 +39,7 @@ class Webhook:
     status: str = "active"
     failures: int = 0
     pending: bool = True  # no ping has been answered 200 yet
+    orphaned: bool = False  # its owner was deleted (user_id 0), so nothing may be seen in its name
 
 
 @dataclass(frozen=True)
@@ -98,7 +105,7 @@ class Webhooks:
                 self._deliver(self.all[webhook_id], argument)
 
     def _deliver(self, webhook: Webhook, argument: Any) -> None:
-        data = self._payload(webhook.topic, argument)
+        data = NO_ACCESS if webhook.orphaned else self._payload(webhook.topic, argument)
         body = encode(data)
         headers = self._headers(webhook, body)
         lost = self.drop is not None and self.drop(webhook.topic, data)
