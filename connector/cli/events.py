@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from connector.outbox.queries import EventFilter, OutboxQueries
 
 
+_ROW = click.IntRange(1, 2**63 - 1)
 # Copied from connector.outbox.outbox, because importing it would load the database libraries.
 STATES = ("held", "due", "accepted", "rejected", "expired", "skipped")
 
@@ -88,19 +89,34 @@ def list_(
 
 
 @events.command()
-@click.argument("key")
-def show(key: str) -> None:
-    """Show all records of KEY: an event_id, an order number or id, or a row number of `events list`."""
-    from connector.mapping.event_id import subjects_of
-    from connector.mapping.redaction import redacted
-
+@click.argument("key", required=False)
+@click.option("--row", type=_ROW, help="A row number of `events list`, in place of KEY.")
+def show(key: str | None, row: int | None) -> None:
+    """Show all records of KEY: an event_id, or an order number or id."""
+    if (key is None) == (row is None):
+        raise click.UsageError("give either a KEY or --row")
     queries = database(open_queries)
+    webhooks, rows = _find_by_key(queries, key) if key is not None else database(lambda: queries.show_row(row or 0))
+    if not webhooks and not rows:
+        fail(f"no event has the row number {row}")
+    _print_records(webhooks, rows)
+
+
+def _find_by_key(queries: "OutboxQueries", key: str) -> "tuple[list[Row[Any]], list[Row[Any]]]":
+    from connector.mapping.event_id import subjects_of
+
     webhooks, rows = database(lambda: queries.show(key))
     if not webhooks and not rows:
         candidates = list(subjects_of(key, configuration().stores.values()))
         webhooks, rows = _find_by_future_event_id(queries, key, candidates)
         if not webhooks and not rows:
             fail(_unknown(key, candidates))
+    return webhooks, rows
+
+
+def _print_records(webhooks: "list[Row[Any]]", rows: "list[Row[Any]]") -> None:
+    from connector.mapping.redaction import redacted
+
     for line in webhooks:
         received = utc_second(line.received_at)
         click.echo(f"{received}  webhook {line.topic} of {line.store}: {line.outcome}  {line.reason}".rstrip())
@@ -145,6 +161,7 @@ def _unknown(key: str, candidates: "Sequence[EventSubject]") -> str:
 
 @events.command()
 @click.argument("ids", nargs=-1)
+@click.option("--row", "rows", type=_ROW, multiple=True, help="A row number of `events list`; repeatable.")
 @_filter_options
 @click.option("--parked", is_flag=True, help="Process parked webhooks again instead, with the current code.")
 @click.option("--dry-run", is_flag=True, help="Only print what would be done.")
@@ -152,13 +169,13 @@ def _unknown(key: str, candidates: "Sequence[EventSubject]") -> str:
     "--force", is_flag=True, help="Also events that TikTok may have received over 47 hours ago and may count twice."
 )
 def replay(
-    ids: tuple[str, ...], store: str, state: str | None, event: str, since: str | None, until: str | None,
-    parked: bool, dry_run: bool, force: bool,
+    ids: tuple[str, ...], rows: tuple[int, ...], store: str, state: str | None, event: str, since: str | None,
+    until: str | None, parked: bool, dry_run: bool, force: bool,
 ) -> None:  # fmt: skip
     """Send rejected and expired events again.
 
-    IDS are event_ids or row numbers; options select by store, state, name or time. An event keeps its event_id;
-    TikTok drops copies for 48 hours.
+    IDS are event_ids; options select by row, store, state, name or time. An event keeps its event_id; TikTok
+    drops copies for 48 hours.
     """
     from connector.outbox.queries import EventFilter
 
@@ -166,11 +183,10 @@ def replay(
     if parked:
         _replay_parked(config, store, dry_run)
         return
-    if not (ids or store or state or event or since or until):
-        raise click.UsageError("select events by ids, --store, --state, --event, --since or --until; or --parked")
-    _replay_events(
-        config, EventFilter(ids, store, state or "", event, parse_time(since), parse_time(until)), dry_run, force
-    )
+    if not (ids or rows or store or state or event or since or until):
+        raise click.UsageError("select events by ids, --row, --store, --state, --event, --since, --until; or --parked")
+    choice = EventFilter(ids, store, state or "", event, parse_time(since), parse_time(until), rows)
+    _replay_events(config, choice, dry_run, force)
 
 
 def _replay_events(config: "Config", choice: "EventFilter", dry_run: bool, force: bool) -> None:

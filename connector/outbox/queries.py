@@ -43,23 +43,22 @@ class OpenProblem:
 class EventFilter:
     """The choice of events: every given field must match. Times are Unix seconds of `created_at`."""
 
-    ids: tuple[str, ...] = ()  # event_ids or row ids
+    ids: tuple[str, ...] = ()  # event_ids
     store: str = ""
     state: str = ""
     event: str = ""
     since: float | None = None
     until: float | None = None
-    rows: tuple[int, ...] = ()  # row ids only
+    rows: tuple[int, ...] = ()  # row ids; an event with one of them or of `ids` matches
     before: tuple[float, int] | None = None  # created_at and id of the last event of the previous page
 
     def conditions(self) -> list[sa.ColumnElement[bool]]:
         """Return the SQL conditions."""
         found: list[sa.ColumnElement[bool]] = []
-        if self.ids:
-            numbers = [int(text) for text in self.ids if text.isdecimal() and len(text) < 19]
-            found.append(sa.or_(events.c.event_id.in_(self.ids), events.c.id.in_(numbers)))
-        if self.rows:
-            found.append(events.c.id.in_(self.rows))
+        either = [events.c.event_id.in_(self.ids)] if self.ids else []
+        either += [events.c.id.in_(self.rows)] if self.rows else []
+        if either:
+            found.append(sa.or_(*either))
         if self.store:
             found.append(events.c.store == self.store)
         if self.state:
@@ -127,12 +126,21 @@ class OutboxQueries:
             return [*connection.execute(query.limit(limit))]
 
     def show(self, key: str) -> tuple[list[sa.Row[Any]], list[sa.Row[Any]]]:
-        """Return (ledger lines, events) of an event_id, event row id, order number or object key."""
+        """Return (ledger lines, events) of an event_id, order number or object key.
+
+        Row ids are looked up by `show_row` alone: an unknown order must not show another one whose row has its number.
+        """
         with self._database.read() as connection:
             subjects = self._subjects(connection, key)
             lines = [line for subject in subjects for line in _rows_of(connection, ledger, subject)]
             found = [row for subject in subjects for row in _rows_of(connection, events, subject)]
         return sorted(lines, key=lambda line: line.id)[:MOST], sorted(found, key=lambda row: row.id)[:MOST]
+
+    def show_row(self, row: int) -> tuple[list[sa.Row[Any]], list[sa.Row[Any]]]:
+        """Return (ledger lines, events) of the order, checkout or customer of one event, by its row id."""
+        with self._database.read() as connection:
+            found = connection.execute(sa.select(events).where(events.c.id == row)).all()
+        return self.story(found[0].store, found[0].object_key) if found and found[0].object_key else ([], [*found])
 
     def story(self, store: str, object_key: str) -> tuple[list[sa.Row[Any]], list[sa.Row[Any]]]:
         """Return (ledger lines, events) of one order, checkout or customer, oldest first."""
@@ -173,11 +181,6 @@ class OutboxQueries:
         named = (events.c.pixel.in_(pixels), events.c.event.in_(sent_as), events.c.event_id == key)
         queries.append(sa.select(events.c.store, events.c.object_key).where(*named).limit(MOST))
         found = [(row[0], row[1]) for query in queries for row in connection.execute(query)]
-        if not found and key.isdecimal() and len(key) < 19:  # not an order number, so perhaps a row id
-            row = connection.execute(
-                sa.select(events.c.store, events.c.object_key).where(events.c.id == int(key))
-            ).first()
-            found = [(row[0], row[1])] if row else []
         return [pair for pair in dict.fromkeys(found) if pair[1]]
 
     def replay(self, ids: Sequence[int], now: float, forget_sent: bool = False) -> int:

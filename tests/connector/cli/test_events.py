@@ -39,6 +39,20 @@ def test_the_list_has_a_head_outside_its_output(url):
     assert head.index("row") + len("row") == rows[0].index("  acme")
 
 
+def test_a_row_number_is_no_order_number(url):
+    """Order 1 never came: the event in row 1, of order 79, is not it. By its row it is found all the same."""
+    engine = connect(url)
+    Outbox(Database(engine)).record(decision("79", mapped(79), order_number="79"))
+    engine.dispose()
+    assert run(url, "show", "1").exit_code == 1
+    assert "acme-order-79" not in run(url, "show", "1").output
+    assert "acme-order-79  (row 1," in run(url, "show", "--row", "1").stdout
+    assert run(url, "show", "--row", "2").output.strip() == "connector: no event has the row number 2"
+    assert run(url, "show").exit_code == run(url, "show", "79", "--row", "1").exit_code == 2
+    assert run(url, "replay", "1").output == "0 events are due again\n"
+    assert "1 not replayed: still waiting to be sent" in run(url, "replay", "--row", "1").output
+
+
 def test_an_unknown_key_is_told_once(url):
     """And with exit code 1."""
     result = run(url, "show", "x")
