@@ -1,5 +1,6 @@
 """`connector backfill`: queues orders and sign-ups from a shop's history that never arrived by webhook."""
 
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -13,13 +14,17 @@ from connector.cli.context import (
     parse_time,
     platform_of,
     ready_database,
+    say_of,
     store_named,
+    wait_option,
 )
 from connector.core.text import how_many
 
 if TYPE_CHECKING:
+    from connector.core.shop_api import Page
     from connector.core.store import Store
     from connector.sync.backfill import HistoryImport, ImportSummary
+    from connector.sync.shop_wait import ShopWait
 
 
 @click.command()
@@ -27,7 +32,8 @@ if TYPE_CHECKING:
 @click.option("--since", required=True, help="Start of the period: a date, a time, or an age such as 2d, 3h.")
 @click.option("--until", help="End of the period. Default: now")
 @click.option("--dry-run", is_flag=True, help="Only print what would be queued; store nothing.")
-def backfill(store: str, since: str, until: str | None, dry_run: bool) -> None:
+@wait_option("5m")
+def backfill(store: str, since: str, until: str | None, dry_run: bool, wait: float) -> None:
     """Queue orders and sign-ups of STORE that happened in the period but never arrived by webhook.
 
     Reads orders and customers from the shop's API (keys: [stores.STORE.api]) and processes them like webhooks, with the
@@ -37,6 +43,8 @@ def backfill(store: str, since: str, until: str | None, dry_run: bool) -> None:
     If it is interrupted or fails, run it again: it reads from the beginning and queues only what is missing. The relay
     sends the queued events; `connector events list` shows them.
     """
+    from connector.sync.shop_wait import ShopWait
+
     config = configuration()
     chosen = store_named(config, store)
     now = datetime.now(UTC)
@@ -51,7 +59,8 @@ def backfill(store: str, since: str, until: str | None, dry_run: bool) -> None:
     # Without --until the period is open, because the shop's clock may be ahead of this machine's.
     period = (start, end if until else datetime.max.replace(tzinfo=UTC))
     history = _history(config.database_url, chosen, period, dry_run)
-    stopped = _read(history, chosen, start, now)
+    with ShopWait(wait, say_of(chosen.name)) as shop_wait:
+        stopped = _read(history, chosen, start, now, shop_wait)
     if stopped and not history.summary.found:
         fail(stopped if f"store {chosen.name}" in stopped else f"store {chosen.name}: {stopped}")
     click.echo(f"{chosen.name}, {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC:")
@@ -83,7 +92,7 @@ def _history(database_url: str, store: "Store", period: tuple[datetime, datetime
     return HistoryImport(store, platform_of(store), outbox, known, "backfill", no_go_live, period, dry_run)
 
 
-def _read(history: "HistoryImport", store: "Store", start: datetime, now: datetime) -> str:
+def _read(history: "HistoryImport", store: "Store", start: datetime, now: datetime, shop_wait: "ShopWait") -> str:
     """Read orders and customers; return why it ended early, or "".
 
     Reads up to `now` even if the period ends earlier: records of the period may have been changed since.
@@ -94,16 +103,22 @@ def _read(history: "HistoryImport", store: "Store", start: datetime, now: dateti
     if platform.shop_api is None:
         return f"the API of {platform.title} is not supported, so its history cannot be read"
     try:
-        shop_api = platform.shop_api.connect(store)
+        shop_api = platform.shop_api.connect(store, pause=shop_wait.pause)
         with counting("orders") as show:
-            database(lambda: [show(len(page.bodies), page.total) for page in history.orders(shop_api, start, now)])
+            database(lambda: _show_pages(history.orders(shop_api, start, now), show, shop_wait))
         with counting("customers") as show:
-            database(lambda: [show(len(page.bodies), page.total) for page in history.customers(shop_api, start, now)])
+            database(lambda: _show_pages(history.customers(shop_api, start, now), show, shop_wait))
     except ShopApiError as error:
         return str(error)
     except KeyboardInterrupt:
         return "it was interrupted"
     return ""
+
+
+def _show_pages(pages: "Iterable[Page]", show: Callable[[int, int | None], None], shop_wait: "ShopWait") -> None:
+    for page in pages:
+        shop_wait.progress()
+        show(len(page.bodies), page.total)
 
 
 def format_summary(summary: "ImportSummary", dry_run: bool) -> list[str]:

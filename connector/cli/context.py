@@ -1,12 +1,13 @@
 """Functions for several commands: configuration, store lookup, database, times, progress, errors in one sentence."""
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, NoReturn, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar
 
 import click
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from connector.storage.database import Database
 
 T = TypeVar("T")
+Command = TypeVar("Command", bound=Callable[..., Any])
 LONG = 500  # items from which on progress is shown
 PROGRESS_INTERVAL = 10.0  # seconds between two lines of progress if stderr is not a terminal
 
@@ -93,6 +95,31 @@ def parse_time(text: str | None) -> float | None:
             f"{text!r} is not a date, time or age; examples: 2026-11-24, 2026-11-24T10:00, 2d, 3h"
         ) from None
     return (parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed).timestamp()
+
+
+class Duration(click.ParamType[float]):
+    """A duration such as 30s, 5m, 2h; seconds as a float."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Parse the text of the command line; a default in seconds stays."""
+        match = re.fullmatch("([1-9][0-9]{0,4})([smh])", str(value))
+        if match is None:
+            self.fail(f"{value!r} is not a duration; examples: 30s, 5m, 1h")
+        return float(int(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]])
+
+
+def wait_option(default: str) -> Callable[[Command], Command]:
+    """Return the option --wait, which limits the wait for a shop that does not answer."""
+    return click.option(
+        "--wait", type=Duration(), default=default, show_default=True, help="How long to wait for a shop's answer."
+    )
+
+
+def say_of(store: str) -> Callable[[str], None]:
+    """Return a function that prints a line about a store on standard error."""
+    return lambda sentence: click.echo(f"store {store}: {sentence}", err=True)
 
 
 def fail(sentence: str) -> NoReturn:

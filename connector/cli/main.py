@@ -7,7 +7,17 @@ import click
 
 from connector import __version__
 from connector.cli.backfill import backfill
-from connector.cli.context import configuration, counting, database, fail, platform_of, ready_database, store_named
+from connector.cli.context import (
+    configuration,
+    counting,
+    database,
+    fail,
+    platform_of,
+    ready_database,
+    say_of,
+    store_named,
+    wait_option,
+)
 from connector.cli.erase import erase, export
 from connector.cli.events import events
 from connector.cli.lint_pixel import lint_pixel
@@ -103,13 +113,15 @@ def sandbox(port: int) -> None:
 @click.option(
     "--live", is_flag=True, help="Also send requests to TikTok (with a test_event_code), PUBLIC_URL and the shops."
 )
-def check(live: bool) -> None:
+@wait_option("30s")
+def check(live: bool, wait: float) -> None:
     """Describe what this configuration does, and report its errors."""
     from connector.devtools.check import check as run
+    from connector.sync.shop_wait import ShopWait
 
     marks = {"ok": ("✓", "green"), "note": (" ", None), "warning": ("!", "yellow"), "fault": ("✗", "red")}
     faults = 0
-    for finding in run(configuration(), live):
+    for finding in run(configuration(), live, wait_of=lambda store: ShopWait(wait, say_of(store))):
         sign, colour = marks[finding.mark]
         click.secho(f"{sign} {finding.text}", fg=colour)
         faults += finding.mark == "fault"

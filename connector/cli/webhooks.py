@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from connector.cli.context import configuration, database, open_database, store_named
+from connector.cli.context import configuration, database, open_database, say_of, store_named, wait_option
 from connector.core.text import how_many
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from connector.core.store import Store
     from connector.sync.registered_webhooks import RegisteredWebhooks
     from connector.sync.registration import Action
+    from connector.sync.shop_wait import ShopWait
 
 
 @click.group()
@@ -26,6 +27,7 @@ def webhooks() -> None:
 def _shop_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that choose the shops and this server's address."""
     for option in (
+        wait_option("30s"),
         click.option("--base-url", help="This server's address. Default: PUBLIC_URL"),
         click.option("--all", "every", is_flag=True, help="All stores."),
         click.argument("store", required=False),
@@ -39,33 +41,36 @@ _dry_run = click.option("--dry-run", is_flag=True, help="Only show what would be
 
 @webhooks.command("list")
 @_shop_options
-def webhooks_list(store: str | None, every: bool, base_url: str | None) -> None:
-    """List the webhooks of STORE's shop to this server, and the missing ones."""
-    _webhooks("list", store, every, base_url, dry_run=True)
+def webhooks_list(store: str | None, every: bool, base_url: str | None, wait: float) -> None:
+    """List the webhooks of STORE's shop to this server, and the missing ones.
+
+    Exits with code 1 if one is missing, switched off or broken.
+    """
+    _webhooks("list", store, every, base_url, wait, dry_run=True)
 
 
 @webhooks.command()
 @_shop_options
 @_dry_run
-def register(store: str | None, every: bool, base_url: str | None, dry_run: bool) -> None:
+def register(store: str | None, every: bool, base_url: str | None, wait: float, dry_run: bool) -> None:
     """Create the webhooks that STORE's events need, and replace those that were switched off."""
-    _webhooks("register", store, every, base_url, dry_run)
+    _webhooks("register", store, every, base_url, wait, dry_run)
 
 
 @webhooks.command()
 @_shop_options
 @_dry_run
-def delete(store: str | None, every: bool, base_url: str | None, dry_run: bool) -> None:
+def delete(store: str | None, every: bool, base_url: str | None, wait: float, dry_run: bool) -> None:
     """Delete this server's webhooks from STORE's shop. Webhooks created by others are left alone."""
-    _webhooks("delete", store, every, base_url, dry_run)
+    _webhooks("delete", store, every, base_url, wait, dry_run)
 
 
 @webhooks.command()
 @_shop_options
 @_dry_run
-def sync(store: str | None, every: bool, base_url: str | None, dry_run: bool) -> None:
+def sync(store: str | None, every: bool, base_url: str | None, wait: float, dry_run: bool) -> None:
     """Like register; also delete this server's webhooks that are no longer needed or point to another host."""
-    _webhooks("sync", store, every, base_url, dry_run)
+    _webhooks("sync", store, every, base_url, wait, dry_run)
 
 
 @webhooks.command()
@@ -76,10 +81,13 @@ def secret() -> None:
     click.echo(new_secret())
 
 
-def _webhooks(action: "Action", store: str | None, every: bool, base_url: str | None, dry_run: bool) -> None:
+def _webhooks(
+    action: "Action", store: str | None, every: bool, base_url: str | None, wait: float, dry_run: bool
+) -> None:
     from connector.core.registry import BrokenPlatform
     from connector.core.shop_api import ShopApiError
     from connector.sync.registration import CannotRegister
+    from connector.sync.shop_wait import ShopWait
 
     if every == bool(store):
         raise click.UsageError("give either a STORE or --all")
@@ -88,8 +96,11 @@ def _webhooks(action: "Action", store: str | None, every: bool, base_url: str | 
     failed = False
     registered = _registered_webhooks(config, not dry_run and any(one.reconcile for one in chosen))
     for one in chosen:
+        base = config.public_url if base_url is None else base_url
         try:
-            _webhooks_of(one, action, config.public_url if base_url is None else base_url, dry_run, registered)
+            with ShopWait(wait, say_of(one.name)) as shop_wait:
+                complete = _webhooks_of(one, action, base, dry_run, registered, shop_wait)
+            failed |= action == "list" and not complete
         except (ShopApiError, CannotRegister, BrokenPlatform) as fault:
             failed = True
             prefix = "" if f"store {one.name}" in str(fault) else f"store {one.name}: "
@@ -126,18 +137,25 @@ def _registered_webhooks(config: "Config", needed: bool) -> "RegisteredWebhooks 
 
 
 def _webhooks_of(
-    store: "Store", action: "Action", base: str, dry_run: bool, registered: "RegisteredWebhooks | None"
-) -> None:
+    store: "Store",
+    action: "Action",
+    base: str,
+    dry_run: bool,
+    registered: "RegisteredWebhooks | None",
+    shop_wait: "ShopWait",
+) -> bool:
+    """Print a store's webhooks and change them; return False if one was missing or does not work."""
     from connector.core.registry import installed_platforms
     from connector.sync.registration import apply_plan, prepare, redact_url, why_not_to
 
     platform = installed_platforms()[store.platform]
     broken = database(lambda: registered.broken(store.name, time.time())) if registered else {}
-    shop_api, plan = prepare(store, platform, base, action, broken)
+    shop_api, plan = prepare(store, platform, base, action, broken, shop_wait.pause)
     if action == "list" and (why := why_not_to(base, store, platform)):
         click.echo(f"! store {store.name}: {why}", err=True)
     click.echo(f"{store.name} ({store.platform})")
     for line in plan.lines if dry_run else apply_plan(plan.lines, shop_api, store.webhook_secrets[0]):
+        shop_wait.progress()
         if registered and not dry_run:
             database(partial(registered.note, store.name, line, time.time()))
         done = f"{'would be ' if dry_run else ''}{line.change}" if line.change else ""
@@ -145,3 +163,4 @@ def _webhooks_of(
     if plan.others:
         others = how_many(plan.others, "webhook", "webhooks")
         click.echo(f"  {others} created by others, left alone")
+    return not any(line.state in ("missing", "switched off", "broken") for line in plan.lines)

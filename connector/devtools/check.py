@@ -1,6 +1,6 @@
 """`connector check`: describes what this configuration does, and reports its errors."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,8 +29,10 @@ from connector.relay.events_api import TIMEOUT, EventsApi
 from connector.storage.database import CannotStore, Database
 from connector.storage.engine import SchemaError, connect, require_current
 from connector.sync.registration import RegistrationPlan, prepare, why_not_to
+from connector.sync.shop_wait import ShopWait
 
 SHORT_PASSWORD = SHORT_SECRET = 16  # characters
+SHOP_WAIT = 30.0  # seconds
 Mark = Literal["ok", "note", "warning", "fault"]
 
 
@@ -42,10 +44,16 @@ class CheckResult:
     text: str
 
 
-def check(config: Config, live: bool, platforms: Mapping[str, Platform] | None = None) -> Iterator[CheckResult]:
+def check(
+    config: Config,
+    live: bool,
+    platforms: Mapping[str, Platform] | None = None,
+    wait_of: Callable[[str], ShopWait] = lambda _store: ShopWait(SHOP_WAIT, lambda _sentence: None),
+) -> Iterator[CheckResult]:
     """Yield all results in reading order. `live`: also send requests to TikTok, PUBLIC_URL and the shops.
 
-    `platforms` defaults to the installed ones.
+    `wait_of` returns the limit to the wait for the shop of a store of this name. `platforms` defaults to the installed
+    ones.
     """
     platforms = installed_platforms() if platforms is None else platforms
     used = dict.fromkeys(store.platform for store in config.stores.values())
@@ -73,7 +81,7 @@ def check(config: Config, live: bool, platforms: Mapping[str, Platform] | None =
         broken = _broken_webhooks(config)
         for store, platform in usable:
             topics = {topic for name, topic in broken if name == store.name}
-            yield from _shop(store, platform, config.public_url, topics)
+            yield from _shop(store, platform, config.public_url, topics, wait_of(store.name))
 
 
 def _settings(config: Config) -> Iterator[CheckResult]:
@@ -267,7 +275,9 @@ def _reachable(client: httpx.Client, url: str) -> CheckResult:
     return CheckResult("ok", f"PUBLIC_URL {url} answers")
 
 
-def _shop(store: Store, platform: Platform, public_url: str, broken: Collection[str]) -> Iterator[CheckResult]:
+def _shop(
+    store: Store, platform: Platform, public_url: str, broken: Collection[str], wait: ShopWait
+) -> Iterator[CheckResult]:
     """Check through the shop's API that the keys work and that the needed webhooks are registered."""
     if platform.shop_api is None:
         yield CheckResult("note", f"store {store.name}: the API of {platform.title} is not supported")
@@ -277,14 +287,16 @@ def _shop(store: Store, platform: Platform, public_url: str, broken: Collection[
         return
     reported = set()
     try:
-        for result in platform.shop_api.connect(store).check():
-            reported.add(result.sentence)
-            yield CheckResult("ok" if result.good else "fault", f"store {store.name}: {result.sentence}")
-        if not public_url:
-            yield CheckResult("note", f"store {store.name}: set PUBLIC_URL to check its webhooks")
-            return
-        _, plan = prepare(store, platform, public_url, "list", broken)
-        yield _webhooks(store, platform, plan)
+        with wait:
+            for result in platform.shop_api.connect(store, pause=wait.pause).check():
+                wait.progress()
+                reported.add(result.sentence)
+                yield CheckResult("ok" if result.good else "fault", f"store {store.name}: {result.sentence}")
+            if not public_url:
+                yield CheckResult("note", f"store {store.name}: set PUBLIC_URL to check its webhooks")
+                return
+            _, plan = prepare(store, platform, public_url, "list", broken, wait.pause)
+            yield _webhooks(store, platform, plan)
     except ShopApiError as fault:
         if str(fault) not in reported:
             yield CheckResult("fault", f"store {store.name}: {fault}")

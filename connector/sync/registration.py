@@ -1,5 +1,6 @@
 """Registration of a shop's webhooks: compares those it has with those it needs, and creates or deletes them."""
 
+import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -7,7 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from connector.core.platform import Platform
 from connector.core.registry import installed_platforms
-from connector.core.shop_api import ShopApi, ShopApiError, ShopApiModule, Subscription
+from connector.core.shop_api import Pause, ShopApi, ShopApiError, ShopApiModule, Subscription
 from connector.core.store import Store
 
 Action = Literal["list", "register", "delete", "sync"]
@@ -141,10 +142,13 @@ def _parts(url: str) -> SplitResult | None:
     return parts
 
 
-def connect(store: Store, platform: Platform) -> ShopApi:
-    """Open the shop's API. Raises CannotRegister without keys, ShopApiError with invalid ones."""
+def connect(store: Store, platform: Platform, pause: Pause = time.sleep) -> ShopApi:
+    """Open the shop's API, which waits by `pause`.
+
+    Raises CannotRegister without keys, ShopApiError with invalid ones.
+    """
     try:
-        return _module(store, platform).connect(store)
+        return _module(store, platform).connect(store, pause=pause)
     except ShopApiError as error:
         if store.api is None:
             raise CannotRegister(f"{error}; or {BY_HAND}") from None
@@ -152,14 +156,19 @@ def connect(store: Store, platform: Platform) -> ShopApi:
 
 
 def prepare(
-    store: Store, platform: Platform, base: str, action: Action, broken: Collection[str] = ()
+    store: Store,
+    platform: Platform,
+    base: str,
+    action: Action,
+    broken: Collection[str] = (),
+    pause: Pause = time.sleep,
 ) -> tuple[ShopApi, RegistrationPlan]:
-    """Read the shop's webhooks and plan the changes, without making them; `broken` as in `plan`.
+    """Read the shop's webhooks and plan the changes, without making them; `broken` as in `plan`, `pause` in `connect`.
 
     Raises CannotRegister without keys, if the shop does not deliver to `base`, or if this server would refuse the
     signatures of what it delivers; ShopApiError if the API fails.
     """
-    module, shop_api = _module(store, platform), connect(store, platform)
+    module, shop_api = _module(store, platform), connect(store, platform, pause)
     if not base and action != "delete":
         raise CannotRegister("the address of this server is unknown: set PUBLIC_URL or give --base-url https://HOST")
     if action in ("register", "sync"):

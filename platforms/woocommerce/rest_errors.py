@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import msgspec
 
@@ -152,7 +152,14 @@ def _not_json_error(answer: Answer) -> ShopApiError:
 
 def _redirect_error(answer: Answer, request: RequestInfo) -> ShopApiError:
     """Return the error for a redirect, which the client does not follow."""
-    address = _new_address(answer.headers.get("Location", ""), request.url)
+    location = answer.headers.get("Location", "")
+    if _only_adds_slash(location, request.url):
+        return ShopApiError(
+            "refused",
+            "the shop redirects its API to the same path with a slash, as WordPress does with plain permalinks, which "
+            "WooCommerce's API does not support: choose any Settings › Permalinks but Plain",
+        )
+    address = _new_address(location, request.url)
     if address:
         return ShopApiError("refused", f'the shop redirects its API to another address: set url = "{address}"')
     return ShopApiError(
@@ -160,6 +167,15 @@ def _redirect_error(answer: Answer, request: RequestInfo) -> ShopApiError:
         f"the shop redirects its API (HTTP {answer.status}): set url to the address WordPress has under Settings › "
         "General, and switch off redirects of /wp-json/",
     )
+
+
+def _only_adds_slash(location: str, url: str) -> bool:
+    """Return True for a redirect to the API at `url` itself with a slash at the end, which no request of ours has."""
+    try:
+        path = urlsplit(urljoin(url, location))._replace(query="", fragment="").geturl()
+    except ValueError:
+        return False
+    return path.startswith(f"{url.rstrip('/')}/wp-json/wc/v3/") and path.endswith("/")
 
 
 def _new_address(location: str, url: str) -> str:

@@ -277,7 +277,7 @@ class WooCommerceApi:
         """Check https, keys, clock, permission to write, personal data and version, without changing the shop."""
         yield self._transport()
         try:
-            self._shop.get("webhooks", status="all", per_page="1")
+            read(self._shop.get("webhooks", status="all", per_page="1"), list[dict[str, Any]])
         except ShopApiError as fault:
             yield ApiCheck(False, str(fault))
             yield from self._clock_check()

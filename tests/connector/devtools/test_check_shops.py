@@ -31,7 +31,7 @@ WOOCOMMERCE = with_shop_api(
         SETS_SECRET=True,
         topics=woocommerce_admin.topics,
         why_not_url=lambda url: "",
-        connect=lambda store: woocommerce_admin.connect(store, lambda _: None),
+        connect=lambda store, pause=None: woocommerce_admin.connect(store, lambda _: None),
     ),
 )
 
@@ -98,7 +98,7 @@ def test_shopify_is_asked_too_and_hides_what_was_made_by_hand(tmp_path):
             SETS_SECRET=False,
             topics=shopify_admin.topics,
             why_not_url=lambda url: "",
-            connect=lambda store: shopify_admin.connect(store, lambda _: None, fake.url),
+            connect=lambda store, pause=None: shopify_admin.connect(store, lambda _: None, fake.url),
         )
         keys = 'api = { access_token = "${KEY}" }'
         found = config(tmp_path, platform="shopify", keys=keys, KEY=fake.access_token, PUBLIC_URL=PUBLIC)

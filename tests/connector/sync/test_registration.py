@@ -63,13 +63,17 @@ class Shop:
         if isinstance(fake, FakeShopify):
             self.store = replace(STORE, api=ApiKeys(access_token=fake.access_token))
             self.module = Loopback(
-                False, shopify_admin.topics, lambda store: shopify_admin.connect(store, lambda _: None, fake.url)
+                False,
+                shopify_admin.topics,
+                lambda store, pause=None: shopify_admin.connect(store, lambda _: None, fake.url),
             )
         else:
             keys = ApiKeys(consumer_key=fake.key, consumer_secret=fake.secret)
             self.store = replace(STORE, platform="woocommerce", url=fake.url, api=keys)
             self.module = Loopback(
-                True, woocommerce_admin.topics, lambda store: woocommerce_admin.connect(store, lambda _: None)
+                True,
+                woocommerce_admin.topics,
+                lambda store, pause=None: woocommerce_admin.connect(store, lambda _: None),
             )
         self.platform = with_shop_api(self.store.platform, self.module)
         self.topics = TOPICS[self.store.platform]
@@ -340,7 +344,7 @@ def test_keys_that_are_missing_are_told_before_an_address_that_is(action):
 def test_list_says_in_a_sentence_that_a_shop_cannot_deliver_there(woocommerce, address, why):
     """And shows what there is all the same."""
     status, told = run("list", "beans", fake=woocommerce.fake, PUBLIC_URL=address)
-    assert status == 0
+    assert status == 1  # as webhooks are missing
     assert told.count("webhooks cannot go to") == 1
     assert told.startswith(f"! store beans: webhooks cannot go to {address}: ")
     assert why in told

@@ -127,6 +127,25 @@ def test_a_redirect_is_not_followed_and_says_what_to_set(shop, to, told):
     assert len(shop.requests) == 1
 
 
+@pytest.mark.parametrize("to", ["URL/wp-json/wc/v3/webhooks/?oauth_consumer_key=ck_1", "/wp-json/wc/v3/webhooks/"])
+def test_a_redirect_to_the_same_path_with_a_slash_is_plain_permalinks(shop, to):
+    """WordPress, handed every request under plain permalinks, adds the slash; url is right already."""
+    shop.fail("redirect", to=to.replace("URL", shop.url))
+    found = caught(connect(shop))
+    assert found.kind == "refused"
+    assert "choose any Settings › Permalinks but Plain" in str(found)
+    assert "set url" not in str(found)
+    assert "ck_" not in str(found)
+
+
+def test_a_web_page_is_no_proof_of_the_keys(shop):
+    """A bot check or an old cache answers anybody with 200."""
+    shop.fail("challenge", times=100)
+    results = list(connect(shop).check())
+    assert not any("the keys are valid" in result.sentence for result in results)
+    assert [result.good for result in results if "web page instead of JSON" in result.sentence] == [False]
+
+
 def test_a_byte_order_mark_before_the_json_does_no_harm(shop):
     shop.fail("mark")
     assert connect(shop).subscriptions() == []
