@@ -61,7 +61,7 @@ def summarize(statistics: "list[Statistic]") -> dict[str, Any]:
                 "tested": dict(sorted(count["tested"].items())),
                 "accepted": sum(statistic.count for statistic in keys),
                 "match_keys": match_key_counts(keys),
-                "value": {currency: amount(units) for currency, units in sorted(count["value"].items())},
+                "value": {currency: amount(units, currency) for currency, units in sorted(count["value"].items())},
             }
         )
     return {"events": events}

@@ -242,7 +242,7 @@ def _value_table(
             sums[statistic.at, column] += statistic.count
     columns = sorted({column for _, column in sums})
     return columns, [
-        (day, [amount(sums[day, column]) if (day, column) in sums else None for column in columns])
+        (day, [amount(sums[day, column], column[-1]) if (day, column) in sums else None for column in columns])
         for day in sorted({day for day, _ in sums}, reverse=True)
     ]
 

@@ -44,6 +44,8 @@ BEYOND = "+Inf"
 BUCKETS = (*map(str, BOUNDS), BEYOND)
 KEYS = ("email", "phone", "external_id", "ip+user_agent", "ttclid", "ttp")  # the keys by which TikTok matches people
 DECIMALS = 4
+# Currencies with three decimals. https://www.iso.org/iso-4217-currency-codes.html
+THREE_DECIMALS = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})
 _UNITS = 10**DECIMALS
 _MAX_DIGITS = 11  # of a value, before the point; sums of larger ones could overflow
 _MAX_COUNT = 8 * 10**18  # not increased beyond this, near the largest integer of both databases
@@ -215,10 +217,11 @@ class EventStats:
             return [Statistic(*row[:5], 0, int(row[5])) for row in rows]
 
 
-def amount(units: int) -> Decimal:
-    """Convert a count of `value` (ten-thousandths) to major currency units."""
+def amount(units: int, currency: str = "") -> Decimal:
+    """Convert a count of `value` (ten-thousandths) to major currency units, with the decimals that people write."""
     exact = Decimal(units).scaleb(-DECIMALS)
-    return exact.quantize(Decimal("0.01")) if exact == exact.quantize(Decimal("0.01")) else exact
+    steps = [Decimal("0.001")] if currency in THREE_DECIMALS else [Decimal("0.01"), Decimal("0.001")]
+    return next((short for step in steps if (short := exact.quantize(step)) == exact), exact)
 
 
 def match_key_counts(numbers: Iterable[Statistic]) -> dict[str, int]:

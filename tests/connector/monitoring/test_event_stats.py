@@ -95,6 +95,21 @@ def test_values_add_up_exactly(outbox: Outbox, engine: Engine) -> None:
     assert str(amount(10_000)) == "1.00"
 
 
+@pytest.mark.parametrize(
+    ("units", "currency", "shown"),
+    [
+        (169_690, "KWD", "16.969"),
+        (169_700, "KWD", "16.970"),
+        (169_690, "USD", "16.969"),
+        (169_700, "USD", "16.97"),
+        (3333, "KWD", "0.3333"),
+    ],
+)
+def test_an_amount_has_the_decimals_of_its_currency(units: int, currency: str, shown: str) -> None:
+    """Two, or three in Kuwait; more only if there are more."""
+    assert str(amount(units, currency)) == shown
+
+
 def test_what_is_not_accepted_has_an_outcome_and_nothing_more(outbox: Outbox, engine: Engine) -> None:
     """Neither its value nor its keys reached TikTok."""
     for number in range(3):
