@@ -1,5 +1,7 @@
 """`connector check`: describes what this configuration does, and reports its errors."""
 
+import socket
+import ssl
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -199,9 +201,11 @@ def _withheld(config: Config, queries: OutboxQueries) -> Iterator[CheckResult]:
 
 def _store(store: Store, platform: Platform, public_url: str) -> Iterator[CheckResult]:
     address = f"{public_url.rstrip('/')}/webhooks/{store.name}"
-    yield CheckResult("ok", f"store {store.name} ({store.platform}, {', '.join(store.shops)}): webhooks to {address}")
+    named = f"store {store.name} ({store.platform}, {', '.join(store.shops)})"
     if public_url and (why := why_not_to(public_url, store, platform)):
-        yield CheckResult("warning", f"  {why}")
+        yield CheckResult("warning", f"{named}: {why}")
+    else:
+        yield CheckResult("ok", f"{named}: webhooks to {address}")
     if not platform.facts.shop_suffix and host(store.url) not in store.shops:
         yield CheckResult(
             "note",
@@ -269,10 +273,29 @@ def _reachable(client: httpx.Client, url: str) -> CheckResult:
     try:
         status = client.get(url.rstrip("/") + "/healthz").status_code
     except httpx.HTTPError as error:
-        return CheckResult("fault", f"PUBLIC_URL {url} cannot be reached ({type(error).__name__})")
+        return CheckResult("fault", f"PUBLIC_URL {url}{_why_unreachable(error)}")
     if status != 200:
         return CheckResult("fault", f"PUBLIC_URL {url}/healthz answers {status}, not 200")
     return CheckResult("ok", f"PUBLIC_URL {url} answers")
+
+
+def _why_unreachable(error: BaseException) -> str:
+    """Return why a server cannot be reached, from the cause that httpx wraps."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return (
+                f": its certificate is not trusted ({cause.verify_message}), so shops refuse it too; install one of a "
+                "public authority for this host, with the whole chain"
+            )
+        if isinstance(cause, ssl.SSLError):
+            return ": no secure connection is possible; see that https is served there"
+        if isinstance(cause, socket.gaierror):
+            return " cannot be reached: its host name is not found; see that it is spelled right and in the DNS"
+        if isinstance(cause, ConnectionRefusedError):
+            return " cannot be reached: nothing accepts connections there; start the server, or see its proxy's port"
+        cause = cause.__cause__ or cause.__context__
+    return f" cannot be reached ({type(error).__name__})"
 
 
 def _shop(
@@ -296,13 +319,13 @@ def _shop(
                 yield CheckResult("note", f"store {store.name}: set PUBLIC_URL to check its webhooks")
                 return
             _, plan = prepare(store, platform, public_url, "list", broken, wait.pause)
-            yield _webhooks(store, platform, plan)
+            yield _webhooks(store, platform, plan, why_not_to(public_url, store, platform))
     except ShopApiError as fault:
         if str(fault) not in reported:
             yield CheckResult("fault", f"store {store.name}: {fault}")
 
 
-def _webhooks(store: Store, platform: Platform, plan: RegistrationPlan) -> CheckResult:
+def _webhooks(store: Store, platform: Platform, plan: RegistrationPlan, why_not: str) -> CheckResult:
     """Return a warning, not a fault, for missing webhooks: a shop's API can hide those created by hand."""
     missing = [line.topic for line in plan.lines if line.state == "missing"]
     errors = [line.topic for line in plan.lines if line.state == "broken"]
@@ -312,6 +335,8 @@ def _webhooks(store: Store, platform: Platform, plan: RegistrationPlan) -> Check
             f"store {store.name}: the webhooks for {', '.join(dict.fromkeys(errors))} deliver errors in place of data: "
             f"`connector webhooks register {store.name}` replaces them",
         )
+    if why_not:
+        return CheckResult("warning", f"store {store.name}: {why_not}")
     if not missing:
         return CheckResult("ok", f"store {store.name}: all needed webhooks are registered and active")
     unseen = f"; {platform.facts.hidden_webhooks}" if platform.facts.hidden_webhooks else ""

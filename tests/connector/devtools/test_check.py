@@ -107,6 +107,7 @@ def test_what_webhooks_miss_is_lost_or_fetched(url):
     ("platform", "address", "why"),
     [
         ("shopify", "http://relay.example", "Shopify delivers to https only"),
+        ("woocommerce", "http://relay.example", "orders with personal data would cross the internet in plain http"),
         ("shopify", "https://192.168.1.9", "Shopify cannot reach its host from outside"),
         ("woocommerce", "https://relay.example:8443", "WordPress only calls ports 80, 443 and 8080"),
     ],
@@ -115,7 +116,8 @@ def test_an_address_that_shops_cannot_deliver_to_is_warned_of(url, platform, add
     """Each platform has its own rules; nothing is asked."""
     toml = TOML.replace('"shopify"', f'"{platform}"')
     (told,) = [line for line in texts(url, toml, mark="warning", PUBLIC_URL=address) if "cannot go" in line]
-    assert told.startswith(f"  webhooks cannot go to {address}: {why}")
+    assert told.startswith(f"store acme ({platform}, acme.myshopify.com): webhooks cannot go to {address}: {why}")
+    assert not any("store acme" in line for line in texts(url, toml, mark="ok", PUBLIC_URL=address))
     for good in ("https://relay.example", ""):
         assert not any("cannot go" in line for line in texts(url, toml, PUBLIC_URL=good))
 

@@ -9,6 +9,7 @@ from connector.devtools.check import check
 from connector.sync.registration import apply_plan, prepare
 from platforms.shopify import shop_api as shopify_admin
 from platforms.woocommerce import shop_api as woocommerce_admin
+from tests.support.fakes import certificate
 from tests.support.fakes.shopify import FakeShopify
 from tests.support.fakes.woocommerce import FakeWooCommerce
 from tests.support.platforms import PLATFORMS, with_shop_api
@@ -34,6 +35,11 @@ WOOCOMMERCE = with_shop_api(
         connect=lambda store, pause=None: woocommerce_admin.connect(store, lambda _: None),
     ),
 )
+
+
+@pytest.fixture(scope="module")
+def pem(tmp_path_factory):
+    return certificate.make(tmp_path_factory.mktemp("pem"))
 
 
 @pytest.fixture
@@ -79,6 +85,38 @@ def test_keys_and_webhooks_in_place(tmp_path, fake):
     said = told(of(tmp_path, fake))
     assert ("ok", "store beans: all needed webhooks are registered and active") in said
     assert any(mark == "ok" and text.startswith("store beans: the keys are valid") for mark, text in said)
+
+
+def test_webhooks_that_cannot_arrive_are_not_in_order(tmp_path, fake, monkeypatch):
+    """Registered by hand at an address that WordPress does not call: there is no ✓ for the store."""
+    monkeypatch.setattr(WOOCOMMERCE.shop_api, "why_not_url", lambda url: "use an https address")
+    for topic in woocommerce_admin.topics(of(tmp_path, fake).stores["beans"]):
+        fake.hook(topic, f"{PUBLIC}/webhooks/beans")
+    said = told(of(tmp_path, fake))
+    assert ("warning", f"store beans: webhooks cannot go to {PUBLIC}: use an https address") in said
+    assert not any("all needed webhooks" in text for _, text in said)
+
+
+def test_an_address_whose_certificate_nobody_trusts(tmp_path, pem):
+    """Shops refuse it as well."""
+    with FakeWooCommerce(certificate=pem) as server:
+        found = config(tmp_path, PUBLIC_URL=server.url)
+        (line,) = [each for each in check(found, True, PLATFORMS) if each.text.startswith("PUBLIC_URL")]
+    assert line.mark == "fault"
+    assert line.text.startswith(f"PUBLIC_URL {server.url}: its certificate is not trusted (self-signed certificate)")
+    assert "shops refuse it too" in line.text
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("https://nobody.invalid", "its host name is not found"),
+        (PUBLIC, "nothing accepts connections there"),
+    ],
+)
+def test_an_address_that_nobody_reaches_says_why(tmp_path, address, why):
+    (line,) = [each for each in check(config(tmp_path, PUBLIC_URL=address), True) if each.text.startswith("PUBLIC_URL")]
+    assert (line.mark, why in line.text) == ("fault", True)
 
 
 def test_missing_and_switched_off_webhooks_are_warned_of_with_the_remedy(tmp_path, fake):
