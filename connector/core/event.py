@@ -13,8 +13,12 @@ from msgspec import Struct
 
 Milestone = Literal["order_placed", "order_paid", "checkout_started", "customer_registered"]
 MILESTONES: tuple[Milestone, ...] = get_args(Milestone)
-OrderKind = Literal["web", "app", "pos", "draft", "staff", "api", "renewal", "marketplace", "exchange"]
+OrderKind = Literal["web", "app", "b2b", "pos", "draft", "staff", "api", "renewal", "marketplace", "exchange"]
 ORDER_KINDS: tuple[OrderKind, ...] = get_args(OrderKind)
+
+# How well the time of an event is known; "": well. An "assumed" time is a substitute, which another webhook of the same
+# milestone is about to correct; a "stated" one corrects it.
+TimeSource = Literal["", "assumed", "stated"]
 
 # Note on an event whose customer the shop hides from its apps.
 PERSONAL_DATA_WITHHELD = "the shop withholds personal data"
@@ -53,8 +57,22 @@ class Customer(Struct, frozen=True):
     ttp: str = ""
 
 
+class Bundle(Struct, frozen=True):
+    """A set of products that was bought as one; its parts are lines of the order. `id` is unique within the order."""
+
+    id: str
+    product_id: str = ""
+    variant_id: str = ""
+    sku: str = ""
+    name: str = ""
+    quantity: int = 1
+
+
 class Item(Struct, frozen=True):
-    """One line of an order. `price` is the price of one unit as paid, in major units of the event's currency."""
+    """One line of an order. `price` is the price of one unit as paid, in major units of the event's currency.
+
+    `bundle` is the bundle whose part this line is; None for other lines.
+    """
 
     product_id: str = ""
     variant_id: str = ""
@@ -64,12 +82,14 @@ class Item(Struct, frozen=True):
     quantity: int = 1
     price: Decimal | None = None
     category: str = ""
+    bundle: Bundle | None = None
 
 
 class TotalBreakdown(Struct, frozen=True):
     """The amounts that make up an order's total, in major units of its currency; None for those the shop does not give.
 
-    The amounts do not overlap. `goods`, `gift_cards` (bought, not paid with), `shipping` and `fees` are after
+    The amounts do not overlap, except that `tax` is all tax: the sum of those below, but for shops that state it where
+    they do not itemise it. `goods`, `gift_cards` (bought, not paid with), `shipping`, `fees` and `duties` are after
     discounts and without tax. `priced_with_tax`: the shop's prices include tax, and so do those of `Event.items`.
     """
 
@@ -82,6 +102,8 @@ class TotalBreakdown(Struct, frozen=True):
     fees_tax: Decimal | None = None
     tips: Decimal | None = None
     duties: Decimal | None = None
+    duties_tax: Decimal | None = Decimal(0)
+    tax: Decimal | None = None
     priced_with_tax: bool = False
 
 
@@ -92,8 +114,8 @@ class Event(Struct, frozen=True):
     `total` is the shop's own, in major units of `currency`, with the decimals the shop gave. `breakdown` can be None
     unless `store.mapping.needs_breakdown`. `tags` and `gateways` (ids and names of payment methods) are as the shop
     writes them.
-    `occurred_at` and `changed_at` are aware. `changed_at` is when the body was written; None if the shop does not
-    say, or the store expects no browser signals.
+    `occurred_at` and `changed_at` are aware. `time_source` says how well `occurred_at` is known. `changed_at` is when
+    the body was written; None if the shop does not say, or the store expects no browser signals.
     """
 
     milestone: Milestone
@@ -112,6 +134,7 @@ class Event(Struct, frozen=True):
     test: bool = False  # made in the shop's test mode; relayed to Test Events only
     notes: tuple[str, ...] = ()
     changed_at: datetime | None = None
+    time_source: TimeSource = ""
 
 
 @dataclass(frozen=True, slots=True)

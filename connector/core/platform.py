@@ -29,6 +29,9 @@ class PlatformFacts:
     content_id: Literal["product_id", "variant_id", "sku"] = "variant_id"
     """Default of mapping.content_id: the id that the platform's product feeds use."""
 
+    bundles: Literal["parts", "bundle"] = "parts"
+    """Default of mapping.bundles: what the lines of an order name."""
+
     shop_suffix: str = ""
     """Suffix of the host by which webhooks name their shop, such as ".myshop.example"; "" for a domain of its own."""
 

@@ -74,7 +74,7 @@ class Pixel:
 class OrderSettings:
     """The orders that are relayed, and the rules by which one counts as placed and as paid."""
 
-    include: Annotated[tuple[OrderKind, ...], Listed()] = ("web", "app")
+    include: Annotated[tuple[OrderKind, ...], Listed()] = ("web", "app", "b2b")
     """The kinds of orders that are relayed."""
     placed_statuses: Annotated[tuple[Status, ...], Listed()] = ()
     """An order with one of these statuses counts as placed; empty: the platform's own rule."""
@@ -108,6 +108,8 @@ class MappingSettings:
     """The currency that is sent: the one the shopper paid in, or the shop's own."""
     content_id: ContentIdOrBlank = ""
     """The id that names an item in the product catalogue; empty: the platform's default."""
+    bundles: Literal["", "parts", "bundle"] = ""
+    """The content of `contents` for products sold as a set: its parts, or the bundle; empty: the platform's default."""
 
     @property
     def needs_breakdown(self) -> bool:

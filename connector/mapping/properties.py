@@ -1,29 +1,24 @@
 """An item's `properties`: contents, value and currency, by the store's settings."""
 
 import re
-from collections.abc import Iterable
-from decimal import Decimal
+from collections.abc import Iterable, Sequence
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from connector.core.event import Event, Item, TotalBreakdown
+from connector.core.currencies import TIKTOK_CURRENCIES
+from connector.core.event import Bundle, Event, Item, TotalBreakdown
 from connector.core.json_fields import present, safe_to_quote
 from connector.core.store import Store
 from connector.mapping.event_id import fill_template
 
-# The 62 currencies the Events API lists; what it does with others is undocumented.
-CURRENCIES = frozenset(
-    "AED ARS AUD BDT BHD BIF BOB BRL CAD CHF CLP CNY COP CRC CZK DKK DZD EGP EUR GBP GTQ HKD HNL HUF IDR ILS INR "  # noqa: SIM905
-    "ISK JPY KES KHR KRW KWD KZT MAD MOP MXN MYR NGN NIO NOK NZD OMR PEN PHP PKR PLN PYG QAR RON RUB SAR SEK SGD "
-    "THB TRY TWD UAH USD VES VND ZAR".split()
-)
-
 # The amounts of a TotalBreakdown that each word of value_excludes subtracts: an amount and the tax on it.
+TAXES = ("goods_tax", "shipping_tax", "fees_tax", "duties_tax")
 EXCLUDES: dict[str, tuple[str, ...]] = {
-    "tax": ("goods_tax", "shipping_tax", "fees_tax"),
+    "tax": TAXES,
     "shipping": ("shipping", "shipping_tax"),
     "fees": ("fees", "fees_tax"),
     "tips": ("tips",),
-    "duties": ("duties",),
+    "duties": ("duties", "duties_tax"),
     "gift_cards": ("gift_cards",),
 }
 # Fallbacks for the chosen id, for an item that lacks it.
@@ -38,18 +33,19 @@ def properties_of(event: Event, store: Store) -> tuple[dict[str, Any], tuple[str
     """Return the properties, and the event's notes with those about omissions. A registration has no properties."""
     if event.milestone == "customer_registered":
         return {}, event.notes
-    contents = [content for item in event.items if "content_id" in (content := _content(item, store))]
+    items = _bundled(event.items, store) if store.mapping.bundles == "bundle" else event.items
+    contents = [content for item in items if "content_id" in (content := _content(item, store))]
     found: dict[str, Any] = {
         "contents": contents,
         "content_type": content_type(store.mapping.content_id),
-        "num_items": sum(item.quantity for item in event.items) or None,
+        "num_items": sum(item.quantity for item in items) or None,
         "order_id": event.ids.get("order_id", ""),
     }
     if not contents:
         del found["content_type"]
     value, unknown = value_of(event, store)
     notes = event.notes + unknown
-    if event.currency in CURRENCIES:
+    if event.currency in TIKTOK_CURRENCIES:
         if value is not None or any("price" in content for content in contents):
             found["currency"] = event.currency
         found["value"] = value
@@ -70,6 +66,8 @@ def value_of(event: Event, store: Store) -> tuple[Decimal | None, tuple[str, ...
     left_out = {name for word in choice.value_excludes for name in EXCLUDES[word]}
     if choice.value == "total":
         counted = event.total
+        if breakdown.tax is not None and left_out.issuperset(TAXES):
+            left_out = left_out - set(TAXES) | {"tax"}  # known also where it is not known what it is on
     else:
         goods = ("goods", "gift_cards", *(("goods_tax",) if breakdown.priced_with_tax else ()))
         counted = _sum(breakdown, goods)
@@ -86,6 +84,33 @@ def _sum(breakdown: TotalBreakdown, names: Iterable[str]) -> Decimal | None:
     return None if None in amounts else sum(amounts, Decimal(0))
 
 
+def _bundled(items: Iterable[Item], store: Store) -> list[Item]:
+    """Return the items with each bundle in place of its parts; parts stay if the catalogue has no id for the bundle."""
+    groups: dict[str | int, list[Item]] = {}
+    for number, item in enumerate(items):
+        named = item.bundle is not None and content_id(item.bundle, store)
+        groups.setdefault(item.bundle.id if item.bundle and named else number, []).append(item)
+    return [
+        _whole(bundle, group) if isinstance(key, str) and (bundle := group[0].bundle) else group[0]
+        for key, group in groups.items()
+    ]
+
+
+def _whole(bundle: Bundle, parts: Sequence[Item]) -> Item:
+    """Return a bundle as an item; its price is the sum of its parts' prices."""
+    worth = [part.price * part.quantity for part in parts if part.price is not None]
+    price = (sum(worth, Decimal(0)) / bundle.quantity).quantize(worth[0], ROUND_HALF_UP) if worth else None
+    return Item(
+        product_id=bundle.product_id,
+        variant_id=bundle.variant_id,
+        sku=bundle.sku,
+        name=bundle.name,
+        brand=parts[0].brand,
+        quantity=bundle.quantity,
+        price=price if len(worth) == len(parts) else None,
+    )
+
+
 def _content(item: Item, store: Store) -> dict[str, Any]:
     return present(
         content_id=content_id(item, store),
@@ -97,8 +122,8 @@ def _content(item: Item, store: Store) -> dict[str, Any]:
     )
 
 
-def content_id(item: Item, store: Store) -> str:
-    """Return an item's catalogue id by the store's setting, or its next fallback; "" if it has no id."""
+def content_id(item: Item | Bundle, store: Store) -> str:
+    """Return an item's or bundle's catalogue id by the store's setting, or its next fallback; "" if it has no id."""
     choice = store.mapping.content_id
     if "{" in choice:
         return fill_template(choice, {"product_id": item.product_id, "variant_id": item.variant_id, "sku": item.sku})

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from connector.core.event import Customer, Event, Milestone, Skipped
+from connector.core.event import Customer, Event, Milestone, Skipped, TimeSource
 from connector.core.json_fields import present
 from connector.core.store import Pixel, Store
 from connector.mapping import hashing
@@ -43,6 +43,7 @@ class OutboundEvent(Struct, frozen=True):
     external_id_hash: str = ""
     notes: tuple[str, ...] = ()
     beacon_wait: BeaconWait | None = None
+    time_source: TimeSource = ""
     more_hashes: tuple[str, ...] = ()  # of the e-mails and phones after the first
 
     def __repr__(self) -> str:
@@ -107,6 +108,7 @@ def _outbound_events(
                 external_id_hash=_first(details.user.get("external_id")),
                 notes=details.notes,
                 beacon_wait=waiting,
+                time_source=event.time_source,
                 more_hashes=_others(details.user.get("email")) + _others(details.user.get("phone")),
             )
 
@@ -117,7 +119,8 @@ def _outbound_events(
 def _same_details(one: Event, other: Event) -> bool:
     """Return True if both events have the same details: they differ only in milestone and time."""
     registered = "customer_registered" in (one.milestone, other.milestone)
-    return not registered and replace(one, milestone=other.milestone, occurred_at=other.occurred_at) == other
+    when = {name: getattr(other, name) for name in ("milestone", "occurred_at", "time_source")}
+    return not registered and replace(one, **when) == other
 
 
 def _describe(event: Event, store: Store) -> EventDetails:

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Literal
 
+from connector.core.currencies import TIKTOK_CURRENCIES
 from connector.core.event import MILESTONES, Milestone
 from connector.core.json_fields import Json, json_object, json_objects
 from connector.core.store import PLACEHOLDER, Store
 from connector.mapping.event_id import PLACEHOLDER_PATTERNS, template_pattern
-from connector.mapping.properties import CURRENCIES, content_type
+from connector.mapping.properties import content_type
 from connector.pixel.captured_requests import PixelEvent
 
 Mark = Literal["same", "differs", "note"]
@@ -178,8 +179,10 @@ def _compare_currency(browser: Json, stored: Json, table: str) -> list[str]:
     currency = browser.get("currency")
     if currency is None:
         return ["it has a value without a currency; add currency"] if "value" in browser else []
-    if str(currency) not in CURRENCIES:
-        reason = "must be upper case" if str(currency).upper() in CURRENCIES else "is not one that TikTok supports"
+    if str(currency) not in TIKTOK_CURRENCIES:
+        reason = (
+            "must be upper case" if str(currency).upper() in TIKTOK_CURRENCIES else "is not one that TikTok supports"
+        )
         return [f"its currency {str(currency)[:10]!r} {reason}; correct it in the browser"]
     if "currency" not in stored or currency == stored["currency"]:
         return []

@@ -10,10 +10,11 @@ from importlib.resources import files
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from connector.core.currencies import TIKTOK_CURRENCIES
 from connector.core.event import Milestone
 from connector.core.store import BROWSER_MILESTONES, PLACEHOLDER, Store
 from connector.mapping.consent import EUROPE
-from connector.mapping.properties import CONTENT_ID_CHAINS, CURRENCIES, content_type
+from connector.mapping.properties import CONTENT_ID_CHAINS, content_type
 
 # Placeholders of event_id.checkout and event_id.order that a browser can fill; "meta:" matches any meta key.
 KnownPlaceholders = Mapping[Literal["checkout", "order"], tuple[str, ...]]
@@ -113,7 +114,7 @@ def browser_settings(store: Store) -> dict[str, Any]:
         },
         "content_id": [_pieces(template) for template in chain],
         "content_type": content_type(choice.content_id),
-        "currencies": sorted(CURRENCIES),
+        "currencies": sorted(TIKTOK_CURRENCIES),
         "value": {"of": choice.value, "excludes": choice.value_excludes},
     }
 

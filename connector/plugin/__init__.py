@@ -4,15 +4,18 @@ A platform imports nothing else of the connector. Every platform loads this modu
 database and no HTTP client.
 """
 
+from connector.core.currencies import TIKTOK_CURRENCIES
 from connector.core.event import (
     PERSONAL_DATA_WITHHELD,
     Address,
+    Bundle,
     Customer,
     DataRequest,
     Event,
     Item,
     OrderKind,
     Skipped,
+    TimeSource,
     TotalBreakdown,
 )
 from connector.core.json_fields import (
@@ -41,10 +44,12 @@ from connector.core.webhook import BrokenWebhook, InvalidPayload, InvalidSignatu
 
 __all__ = [
     "PERSONAL_DATA_WITHHELD",
+    "TIKTOK_CURRENCIES",
     "Address",
     "ApiCheck",
     "ApiKeys",
     "BrokenWebhook",
+    "Bundle",
     "Customer",
     "DataRequest",
     "Event",
@@ -65,6 +70,7 @@ __all__ = [
     "SnippetModule",
     "Store",
     "Subscription",
+    "TimeSource",
     "TotalBreakdown",
     "Webhook",
     "host",

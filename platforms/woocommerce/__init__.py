@@ -27,6 +27,7 @@ class WooCommerce(Platform):
     title = "WooCommerce"
     facts = PlatformFacts(
         content_id="sku",
+        bundles="bundle",
         api_credentials=(("consumer_key", "consumer_secret"),),
         lost_deliveries="webhooks that WooCommerce sends while this server is down are lost",
         placed_when="it is placed (on-hold, processing, …)",

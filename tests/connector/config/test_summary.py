@@ -45,7 +45,7 @@ def test_a_shopify_store_with_defaults():
         "An order is sent as Purchase when it is fully paid, with value = its total, in the shopper's currency.",
         "A checkout is sent as InitiateCheckout when it begins, with value = its total, in the shopper's currency.",
         "A registration is sent as CompleteRegistration when a customer opens an account.",
-        "Only orders of kind web, app are sent (orders.include).",
+        "Only orders of kind web, app, b2b are sent (orders.include).",
         "Items are identified by variant_id; people by external_id {customer_id}.",
         "Consent is not required (consent).",
         "Pixel CABCDEFGHIJKLMNOPQR0: live.",

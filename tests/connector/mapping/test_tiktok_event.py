@@ -9,9 +9,10 @@ from decimal import Decimal
 import pytest
 from msgspec.structs import replace
 
+from connector.core.currencies import TIKTOK_CURRENCIES
 from connector.core.event import Address, Customer, Event, Item, Skipped
 from connector.core.store import EventIdTemplates, MappingSettings, OrderSettings, Pixel, Store
-from connector.mapping.properties import CURRENCIES, content_id
+from connector.mapping.properties import content_id
 from connector.mapping.tiktok_event import OutboundEvent, map_events
 
 NOW = datetime(2026, 11, 23, 15, 0, tzinfo=UTC)
@@ -318,8 +319,8 @@ def test_without_a_value_there_is_no_currency_and_the_reverse():
 
 
 def test_the_listed_currencies():
-    assert len(CURRENCIES) == 62
-    assert {"USD", "EUR", "JPY", "KWD", "BRL"} <= CURRENCIES
+    assert len(TIKTOK_CURRENCIES) == 62
+    assert {"USD", "EUR", "JPY", "KWD", "BRL"} <= TIKTOK_CURRENCIES
 
 
 @pytest.mark.parametrize(
