@@ -1,6 +1,8 @@
 """Shopify's amounts: an order's total, its breakdown and its lines, all in one currency.
 
-Orders carry each amount twice, as `name` (shop currency) and in `name_set` (shop and presentment).
+Orders carry each amount twice, as `name` (shop currency) and in `name_set` (shop and presentment); and several of them
+as bought (`total_price`, `quantity`) and as left after edits, returns and refunds (`current_total_price`,
+`current_quantity`). What is left is read: a removed line stays listed, and is not part of the sale.
 https://shopify.dev/docs/api/admin-rest/latest/resources/order
 """
 
@@ -11,10 +13,13 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from connector.plugin import (
+    TIKTOK_CURRENCIES,
+    Bundle,
     Item,
     Json,
     MappingSettings,
     TotalBreakdown,
+    identifier,
     json_object,
     json_objects,
     money,
@@ -35,13 +40,26 @@ class MoneyReader(Struct, frozen=True):
 
     def amount(self, row: Json, name: str) -> Decimal | None:
         """Return the amount of this name, or None if the body does not have it in this currency."""
-        shown = json_object(json_object(row.get(f"{name}_set")).get(f"{self.side}_money"))
+        return self.of(json_object(row.get(f"{name}_set")), row.get(name))
+
+    def of(self, both: Json, plain: object = None) -> Decimal | None:
+        """Return an amount that is stated in `both` currencies, or `plain` if it is in this one."""
+        shown = json_object(both.get(f"{self.side}_money"))
         if text(shown.get("currency_code")).upper() == self.currency:
             return money(shown.get("amount"))
-        return money(row.get(name)) if self.plain else None
+        return money(plain) if self.plain else None
+
+    def current(self, body: Json, name: str) -> Decimal | None:
+        """Return the amount of this name that is left after edits and refunds; None as in `amount`."""
+        left = self.amount(body, f"current_{name}")
+        if left is not None:
+            return left
+        # Older versions do not state it, and some bodies only in the shop's currency.
+        unchanged = money(body.get(f"current_{name}")) in (None, money(body.get(name)))
+        return self.amount(body, name) if unchanged else None
 
     def paid(self, row: Json, price: Decimal | None) -> Decimal | None:
-        """Return the price of a whole line or shipping line after discounts, with tax if the shop's prices have it."""
+        """Return the price of a whole line after discounts, as bought, with tax if the shop's prices have it."""
         if price is None:
             return None
         cuts = json_objects(row.get("discount_allocations") or row.get("applied_discounts"))
@@ -49,20 +67,34 @@ class MoneyReader(Struct, frozen=True):
             [price * whole_quantity(row.get("quantity")), *(negative(self.amount(cut, "amount")) for cut in cuts)]
         )
 
+    def left(self, row: Json) -> Decimal | None:
+        """Return the part of a line's `paid` that is left."""
+        return share(self.paid(row, self.amount(row, "price")), row)
+
+    def shipping(self, row: Json) -> Decimal | None:
+        """Return the price of a shipping line that is left, after discounts."""
+        if row.get("is_removed") is True:
+            return ZERO
+        stated = self.amount(row, "current_discounted_price")
+        return self.paid(row, self.amount(row, "price")) if stated is None else stated
+
     def tax(self, row: Json) -> Decimal | None:
-        """Return the tax included in, or added to, a line."""
+        """Return the tax included in, or added to, a line as bought."""
         return added(self.amount(tax, "price") for tax in json_objects(row.get("tax_lines")))
 
 
 def order_money(body: Json, choice: MappingSettings) -> dict[str, Any]:
     """Return `currency`, `total`, `breakdown` and `items` of an order, as fields of an Event.
 
-    In the buyer's currency if the store chose it and the order has its total and all prices in it, otherwise in the
-    shop's.
+    In the currency that the store chose, the buyer's or the shop's. The other one is taken if TikTok lists only that,
+    or if the total or a price is missing in the buyer's.
     """
     shop, shown = text(body.get("currency")).upper(), text(body.get("presentment_currency")).upper()
     own = MoneyReader("shop", shop, plain=True)
-    if choice.currency == "presentment" and shown:
+    chosen, other = (shown, shop) if choice.currency == "presentment" else (shop, shown)
+    if other in TIKTOK_CURRENCIES and chosen not in TIKTOK_CURRENCIES:
+        chosen = other
+    if shown and chosen == shown:
         return read_money(body, choice, MoneyReader("presentment", shown, plain=shown == shop), otherwise=own)
     return read_money(body, choice, own)
 
@@ -72,75 +104,184 @@ def read_money(
 ) -> dict[str, Any]:
     """Return the same fields read by `reader`, or by `otherwise` if `reader` lacks the total or a price."""
     lines = json_objects(body.get("line_items"))
-    total, prices = reader.amount(body, "total_price"), [reader.amount(row, "price") for row in lines]
+    total, prices = reader.current(body, "total_price"), [reader.amount(row, "price") for row in lines]
     if otherwise and None in (total, *prices):
         return read_money(body, choice, otherwise)
+    bundles = _bundles(body)
+    items = (
+        _item(row, price, reader, bundles)
+        for row, price in zip(lines, prices, strict=True)
+        if kept_quantity(row) and not _is_tip(row)
+    )
     return {
         "currency": reader.currency,
         "total": total,
         "breakdown": _breakdown(body, reader, lines) if choice.needs_breakdown else None,
-        "items": tuple(_item(row, price, reader) for row, price in zip(lines, prices, strict=True) if not _is_tip(row)),
+        "items": tuple(items),
     }
+
+
+# --- the parts of a total -------------------------------------------------------------------------------------
 
 
 def _breakdown(body: Json, reader: MoneyReader, lines: list[Json]) -> TotalBreakdown:
     """Return the amounts that make up a Shopify total."""
     with_tax = body.get("taxes_included") is True
-    goods = [row for row in lines if not _is_tip(row) and row.get("gift_card") is not True]
-    cards = [row for row in lines if row.get("gift_card") is True]
+    goods = [row for row in lines if not _is_tip(row)]
+    cards = [row for row in goods if row.get("gift_card") is True]
     shipping = json_objects(body.get("shipping_lines"))
-    goods_tax = added(reader.tax(row) for row in goods + cards)
-    shipping_tax = added(reader.tax(row) for row in shipping)
+    paid_shipping = added(map(reader.shipping, shipping))
+    duties = _duties(body, reader)
+    taxes = {
+        "goods_tax": added(share(reader.tax(row), row) for row in goods),
+        "shipping_tax": _shipping_tax(shipping, reader),
+        "duties_tax": added(share(reader.tax(duty), row) for row in goods for duty in json_objects(row.get("duties"))),
+    }
+    elsewhere = {"shipping_tax": paid_shipping, "duties_tax": duties}
+    stated = reader.current(body, "total_tax")
+    taxes = _checked(taxes, elsewhere, stated, len(lines) + len(shipping))
 
-    def net(rows: list[Json]) -> Decimal | None:
-        paid = added(reader.paid(row, reader.amount(row, "price")) for row in rows)
-        return added([paid, negative(added(reader.tax(row) for row in rows))]) if with_tax else paid
+    def net(paid: Decimal | None, tax: Decimal | None) -> Decimal | None:
+        return added([paid, negative(tax)]) if with_tax else paid
 
+    card_tax = added(share(reader.tax(row), row) for row in cards)
+    goods_tax = None if taxes["goods_tax"] is None else added([taxes["goods_tax"], negative(card_tax)])
     return TotalBreakdown(
-        goods=net(goods),
-        gift_cards=net(cards),
-        goods_tax=goods_tax,
-        shipping=net(shipping),
-        shipping_tax=shipping_tax,
-        fees=_optional(reader, body, "original_total_additional_fees"),
+        goods=net(added(reader.left(row) for row in goods if row not in cards), goods_tax),
+        gift_cards=net(added(map(reader.left, cards)), card_tax),
+        shipping=net(paid_shipping, taxes["shipping_tax"]),
+        fees=_optional(reader, body, "current_total_additional_fees", "original_total_additional_fees"),
         fees_tax=ZERO,
-        tips=_optional(reader, body, "total_tip_received"),
-        # Orders have the first name, checkouts the second.
-        duties=added(_optional(reader, body, name) for name in ("original_total_duties", "total_duties")),
+        tips=_tips(body, reader, lines),
+        duties=duties,
+        tax=added(taxes.values()) if stated is None else stated,
         priced_with_tax=with_tax,
+        **taxes,
     )
 
 
-def _optional(reader: MoneyReader, body: Json, name: str) -> Decimal | None:
-    """Return an amount that most orders lack: zero if absent, None (unknown) if only in another currency."""
-    amount = reader.amount(body, name)
-    if amount is not None:
-        return amount
-    elsewhere = money(body.get(name)) or body.get(f"{name}_set")
-    return None if elsewhere else ZERO
+def _checked(
+    taxes: dict[str, Decimal | None], elsewhere: dict[str, Decimal | None], stated: Decimal | None, rows: int
+) -> dict[str, Decimal | None]:
+    """Return the taxes of the parts if they add up to the `stated` tax; else those that are certain, and None.
+
+    Some bodies state tax in total and none at their lines. All of it is on the goods then if nothing else costs
+    anything (`elsewhere`). Each of the `rows` may be rounded.
+    """
+    total = added(taxes.values())
+    if stated is None or (total is not None and abs(total - stated) <= rows * Decimal(1).scaleb(exponent(stated))):
+        return taxes
+    free: dict[str, Decimal | None] = {
+        name: None if amount else ZERO for name, amount in elsewhere.items() if amount is not None
+    }
+    found = dict.fromkeys(taxes, None) | free
+    if all(amount is not None for name, amount in found.items() if name != "goods_tax"):
+        found["goods_tax"] = stated
+    return found
 
 
-def _item(row: Json, price: Decimal | None, reader: MoneyReader) -> Item:
-    paid, quantity = reader.paid(row, price), whole_quantity(row.get("quantity"))
+def _shipping_tax(lines: Iterable[Json], reader: MoneyReader) -> Decimal | None:
+    """Return the tax on the shipping that is left; a refunded part takes its share of the tax with it."""
+    found = []
+    for row in lines:
+        tax, paid, left = reader.tax(row), reader.paid(row, reader.amount(row, "price")), reader.shipping(row)
+        if tax and paid and left is not None and left != paid:
+            tax = (tax * left / paid).quantize(tax, ROUND_HALF_UP)
+        found.append(tax)
+    return added(found)
+
+
+def _duties(body: Json, reader: MoneyReader) -> Decimal | None:
+    # Orders have the first two names, checkouts the third.
+    of_order = _optional(reader, body, "current_total_duties", "original_total_duties")
+    return added([of_order, _optional(reader, body, "total_duties")])
+
+
+def _tips(body: Json, reader: MoneyReader, lines: list[Json]) -> Decimal | None:
+    """Return the tips. `total_tip_received` is in the shop's currency alone; the line of a tip is in both."""
+    rows = [row for row in lines if _is_tip(row)]
+    return added(map(reader.left, rows)) if rows else _optional(reader, body, "total_tip_received")
+
+
+def _optional(reader: MoneyReader, body: Json, *names: str) -> Decimal | None:
+    """Return the first of amounts that most orders lack: zero if all are absent, None if only in another currency."""
+    for name in names:
+        amount = reader.amount(body, name)
+        if amount is not None:
+            return amount
+    return None if any(money(body.get(name)) or body.get(f"{name}_set") for name in names) else ZERO
+
+
+# --- lines ----------------------------------------------------------------------------------------------------
+
+
+def _item(row: Json, price: Decimal | None, reader: MoneyReader, bundles: dict[str, Bundle]) -> Item:
+    paid, bought = reader.paid(row, price), whole_quantity(row.get("quantity"))
     return Item(
         product_id=numeric_id(row.get("product_id")),
         variant_id=numeric_id(row.get("variant_id")),
         sku=text(row.get("sku")),
         name=text(row.get("title")) or text(row.get("name")),
         brand=text(row.get("vendor")),
-        quantity=quantity,
-        price=price if paid is None or price is None else per_unit(paid, quantity, price),
+        quantity=kept_quantity(row),
+        price=price if paid is None or price is None else per_unit(paid, bought, price),
+        bundle=bundles.get(identifier(row.get("sales_line_item_group_id"))),
     )
 
 
+def _bundles(body: Json) -> dict[str, Bundle]:
+    """Return the bundles of an order by their id; the order's lines are their parts.
+
+    https://shopify.dev/docs/api/admin-graphql/latest/objects/LineItemGroup
+    """
+    found = {}
+    for row in json_objects(body.get("line_item_groups")):
+        if number := identifier(row.get("id")):
+            found[number] = Bundle(
+                id=number,
+                product_id=numeric_id(row.get("product_id")),
+                variant_id=numeric_id(row.get("variant_id")),
+                sku=text(row.get("variant_sku")) or text(row.get("sku")),
+                name=text(row.get("title")),
+                quantity=whole_quantity(row.get("quantity")),
+            )
+    return found
+
+
+def kept_quantity(row: Json) -> int:
+    """Return the units of a line that are left after edits and refunds; 0 for a removed line."""
+    bought, left = whole_quantity(row.get("quantity")), row.get("current_quantity")
+    return min(left, bought) if isinstance(left, int) and not isinstance(left, bool) and left >= 0 else bought
+
+
+def share(amount: Decimal | None, row: Json) -> Decimal | None:
+    """Return the share of a line's amount that belongs to the units that are left.
+
+    Discounts and taxes of a line are stated for the removed units, too.
+    """
+    left, bought = kept_quantity(row), whole_quantity(row.get("quantity"))
+    if amount is None or left == bought:
+        return amount
+    return (amount * left / bought).quantize(amount, ROUND_HALF_UP)
+
+
 def _is_tip(row: Json) -> bool:
-    """Return True for a tip in a line of its own, which total_tip_received already includes."""
+    """Return True for a tip in a line of its own."""
     return bool(json_object(row.get("tip")))
+
+
+# --- arithmetic -----------------------------------------------------------------------------------------------
 
 
 def per_unit(paid: Decimal, quantity: int, like: Decimal) -> Decimal:
     """Return the price of one unit of a line, rounded to the decimals of `like`."""
     return (paid / quantity).quantize(like, ROUND_HALF_UP)
+
+
+def exponent(amount: Decimal) -> int:
+    """Return the exponent of an amount's last digit: -2 for 44.50."""
+    found = amount.as_tuple().exponent
+    return found if isinstance(found, int) else 0
 
 
 def added(amounts: Iterable[Decimal | None]) -> Decimal | None:

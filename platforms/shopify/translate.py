@@ -3,6 +3,7 @@
 Bodies: https://shopify.dev/docs/api/admin-rest/latest/resources/order (checkout, customer alike)
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
@@ -19,6 +20,7 @@ from connector.plugin import (
     OrderKind,
     Skipped,
     Store,
+    TimeSource,
     Webhook,
     identifier,
     json_object,
@@ -34,6 +36,7 @@ from connector.plugin import (
 )
 from platforms.shopify.data_requests import DATA_REQUEST_TOPICS, data_request
 from platforms.shopify.money import MoneyReader, order_money, read_money
+from platforms.shopify.order_kind import checkout_kind, order_kind
 
 ORDER_TOPICS = frozenset({"orders/create", "orders/paid", "orders/updated"})
 CHECKOUT_TOPICS = frozenset({"checkouts/create", "checkouts/update"})
@@ -43,8 +46,11 @@ RECORDED = DATA_REQUEST_TOPICS
 
 PAID = frozenset({"paid", "partially_refunded"})
 GONE = frozenset({"voided", "refunded"})
-MARKETPLACES = ("tiktok", "amazon", "ebay", "etsy", "walmart", "google", "facebook", "instagram", "zalando")
 PAID_WEBHOOK_DELAY = timedelta(hours=1)  # at most, from an order's last change to its orders/paid webhook
+PAID_AT_ONCE = timedelta(minutes=1)  # at most, from an order to a payment whose time is that of the order
+IMPORT_TIME = timedelta(hours=1)  # at most, from an import to the webhooks that it causes
+# Addresses that are no page, with or without the language before them.
+_NO_PAGE = re.compile(r"(/[a-z]{2}(-[a-z]{2,4})?)?/((wallets|api|admin|password|cart/c)(/|$)|.*\.(json|js|xml)$)")
 ENABLE_WINDOW = timedelta(hours=24)  # since 2026-10 the first sign-in of an old customer sends customers/enable, too
 
 
@@ -69,7 +75,7 @@ def _order(webhook: Webhook, body: Json, store: Store) -> Iterator[Event | Skipp
     order_id = numeric_id(body.get("id"))
     if not order_id or "line_items" not in body or not ("financial_status" in body or "order_number" in body):
         raise InvalidPayload(f"expected an order body for topic {webhook.topic}")
-    created = parse_time(body.get("created_at")) or parse_time(body.get("processed_at"))
+    created = _placed_at(body)
     if created is None:
         raise InvalidPayload("the order has no created_at")
     status = text(body.get("financial_status")).lower()
@@ -78,7 +84,8 @@ def _order(webhook: Webhook, body: Json, store: Store) -> Iterator[Event | Skipp
     if reason := _why_not_placed(body, status, store):
         yield Skipped("order_placed", reason, ids)
         return
-    kind = _order_kind(body)
+    tags = tuple(tag.strip() for tag in text(body.get("tags")).split(",") if tag.strip())
+    kind = order_kind(body, tags)
     customer = _order_customer(body, kind)
     identified = customer.emails or customer.phones or customer.first_name or customer.last_name
     placed = Event(
@@ -88,10 +95,10 @@ def _order(webhook: Webhook, body: Json, store: Store) -> Iterator[Event | Skipp
         customer=customer,
         kind=kind,
         test=body.get("test") is True,
-        tags=tuple(tag.strip() for tag in text(body.get("tags")).split(",") if tag.strip()),
+        tags=tags,
         gateways=gateways,
         **order_money(body, store.mapping),
-        page_url=text(body.get("landing_site")),
+        page_url=_landing_page(body),
         referrer=text(body.get("referring_site")),
         changed_at=parse_time(body.get("updated_at")) if store.signals else None,
         notes=() if identified or not withholds(body) else (PERSONAL_DATA_WITHHELD,),
@@ -100,21 +107,50 @@ def _order(webhook: Webhook, body: Json, store: Store) -> Iterator[Event | Skipp
     # Shopify's own sample of orders/paid is voided; a merchant who sends it expects a payment.
     sample = body.get("test") is True and webhook.topic == "orders/paid"
     if sample or status in (store.orders.paid_statuses or PAID):
-        yield replace(placed, milestone="order_paid", occurred_at=_paid_at(webhook, body) or created)
+        paid_at, source = _paid_at(webhook, body, created)
+        yield replace(placed, milestone="order_paid", occurred_at=paid_at, time_source=source)
     elif store.orders.counts_as_paid(gateways):
         yield replace(placed, milestone="order_paid")
 
 
-def _paid_at(webhook: Webhook, body: Json) -> datetime | None:
-    """Return the time of payment, from the headers of an orders/paid webhook; no field of the body has it.
+def _placed_at(body: Json) -> datetime | None:
+    """Return the time of an order: an imported one was processed before it was created in this shop."""
+    stated = (parse_time(body.get(name)) for name in ("created_at", "processed_at"))
+    return min(filter(None, stated), default=None)
 
-    Topic and time are unsigned headers, so they are trusted only up to an hour after the body's last change: an old
-    body that is sent again must not become a sale of today. The times of other topics are those of an edit.
+
+def _paid_at(webhook: Webhook, body: Json, placed_at: datetime) -> tuple[datetime, TimeSource]:
+    """Return the time of payment, and how well it is known.
+
+    Only an orders/paid webhook tells it, or the completed schedules of net terms. Any other topic can arrive first; the
+    order's own time stands in then, because that of an update would make an old order a sale of today.
+    """
+    created = parse_time(body.get("created_at")) or placed_at
+    changed = parse_time(body.get("updated_at"))
+    stated = _terms_completed_at(body) or _paid_webhook_at(webhook, changed)
+    if stated and created - placed_at > IMPORT_TIME and stated - created <= IMPORT_TIME:
+        return placed_at, ""  # imported as paid
+    if stated:
+        return stated, "stated" if stated - placed_at > PAID_AT_ONCE else ""
+    return placed_at, "assumed" if changed and changed - created > PAID_AT_ONCE else ""
+
+
+def _paid_webhook_at(webhook: Webhook, changed: datetime | None) -> datetime | None:
+    """Return the time in the headers of an orders/paid webhook; `changed` is the time of the order's last change.
+
+    Topic and time are unsigned headers, so they are trusted only up to an hour after that change: an old body that is
+    sent again must not become a sale of today.
     """
     if webhook.topic != "orders/paid" or webhook.triggered_at is None:
         return None
-    changed = parse_time(body.get("updated_at"))
     return min(webhook.triggered_at, changed + PAID_WEBHOOK_DELAY) if changed else webhook.triggered_at
+
+
+def _terms_completed_at(body: Json) -> datetime | None:
+    """Return when the last payment of an order with payment terms was made, or None while one is open."""
+    schedules = json_objects(json_object(body.get("payment_terms")).get("payment_schedules"))
+    completed = [parse_time(schedule.get("completed_at")) for schedule in schedules]
+    return None if None in completed else max((at for at in completed if at), default=None)
 
 
 def _why_not_placed(body: Json, status: str, store: Store) -> str:
@@ -127,31 +163,6 @@ def _why_not_placed(body: Json, status: str, store: Store) -> str:
         shown = safe_to_quote(status) or "missing"
         return "" if status in counted else f"status {shown} does not count as placed (placed_statuses)"
     return f"the order was already {status} when first seen" if status in GONE else ""
-
-
-def _order_kind(body: Json) -> OrderKind:
-    """Return the order's kind, by its sales channel, or by who placed it if the channel does not decide."""
-    source = text(body.get("source_name")).lower()
-    if source.startswith("subscription_contract"):
-        return "renewal"
-    if source in ("shopify_draft_order", "draft_order"):
-        return "draft"
-    if source == "pos":
-        return "pos"
-    if source == "exchange" or source.startswith("return"):
-        return "exchange"
-    if source in ("iphone", "android", "shopify_mobile"):
-        return "staff"  # the merchant's own admin app, not a shopper's phone
-    if source in ("web", "checkout", "checkout_next"):
-        return "staff" if identifier(body.get("user_id")) and not body.get("cart_token") else "web"
-    if any(name in source for name in MARKETPLACES):
-        return "marketplace"
-    # An app's id, or a name that an API client chose: a shopper's ip and user agent tell a headless shop from an ERP.
-    if identifier(body.get("user_id")):
-        return "staff"
-    details = json_object(body.get("client_details"))
-    shopper = bool(text(body.get("browser_ip")) and text(details.get("user_agent")))
-    return "app" if shopper else "api"
 
 
 def withholds(body: Json) -> bool:
@@ -186,7 +197,7 @@ def _order_ids(body: Json, order_id: str, store: Store) -> dict[str, str]:
 def _order_customer(body: Json, kind: OrderKind) -> Customer:
     details = json_object(body.get("client_details"))
     # On orders entered by staff, ip and user agent are the staff member's.
-    by_shopper = kind in ("web", "app", "marketplace")
+    by_shopper = kind in ("web", "app", "b2b", "marketplace")
     return _customer(
         body,
         ip=(text(body.get("browser_ip")) or text(details.get("browser_ip"))) if by_shopper else "",
@@ -232,12 +243,7 @@ def _checkout(body: Json, store: Store) -> Iterator[Event | Skipped]:
     created = parse_time(body.get("created_at"))
     if created is None:
         raise InvalidPayload("the checkout has no created_at")
-    source = text(body.get("source_name")).lower()
-    kind = (
-        "staff" if identifier(body.get("user_id")) else _order_kind({"source_name": source or "web", "cart_token": "-"})
-    )
-    if kind == "api":
-        kind = "app"  # only a person starts a checkout
+    kind: OrderKind = "staff" if identifier(body.get("user_id")) else checkout_kind(body)
     currency, shown = text(body.get("currency")).upper(), text(body.get("presentment_currency")).upper()
     # Checkout amounts have no _set, and their currency is not documented where the two differ.
     certain = not shown or shown == currency
@@ -256,7 +262,7 @@ def _checkout(body: Json, store: Store) -> Iterator[Event | Skipped]:
         gateways=_unique(body.get("gateway")),
         **read_money(body, store.mapping, reader),
         notes=() if certain else ("value left out: the checkout's currency is uncertain",),
-        page_url=text(body.get("landing_site")),
+        page_url=_landing_page(body),
         referrer=text(body.get("referring_site")),
         changed_at=parse_time(body.get("updated_at")) if store.signals else None,
     )
@@ -299,6 +305,17 @@ def _address(value: object) -> Address:
         country=text(fields.get("country_code")),
         phone=text(fields.get("phone")),
     )
+
+
+def _landing_page(body: Json) -> str:
+    """Return the page on which the visit began, or "" if Shopify names an endpoint in its place.
+
+    Buy-it-now buttons, headless shops, cart links and staff make an order from an address that no shopper saw.
+    """
+    landing = text(body.get("landing_site"))
+    address = landing.partition("?")[0].partition("#")[0]
+    path = f"/{address.partition('//')[2].partition('/')[2]}" if "//" in address else address
+    return "" if _NO_PAGE.match(path.lower()) else landing
 
 
 def _attributes(body: Json) -> dict[str, str]:

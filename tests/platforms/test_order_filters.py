@@ -30,6 +30,13 @@ def ordering(store, **choices):
 
 # --- kinds ----------------------------------------------------------------------------------------------------
 
+NO_BROWSER = {"browser_ip": None, "client_details": None}
+NET_30 = {"payment_terms_name": "Net 30", "payment_terms_type": "net", "payment_schedules": []}
+RECURRING = (
+    "Subscription Recurring Order",
+    "appstle_subscription_recurring_order",
+    "Kaching Subscription Recurring Order",
+)
 SHOPIFY_KINDS = [
     ({"source_name": "web"}, "web"),
     ({"source_name": "checkout_next"}, "web"),
@@ -46,12 +53,47 @@ SHOPIFY_KINDS = [
     ({"source_name": "iphone"}, "staff"),
     ({"source_name": "android"}, "staff"),
     ({"source_name": "subscription_contract"}, "renewal"),
-    ({"source_name": "subscription_contract_checkout_one", "browser_ip": None}, "renewal"),
+    ({"source_name": "subscription_contract", "tags": "Subscription First Order"}, "web"),
+    ({"source_name": "subscription_contract_checkout_one", **NO_BROWSER}, "renewal"),
+    ({"source_name": "subscription_contract_checkout_one", "tags": f"vip, {RECURRING[0]}"}, "renewal"),
+    ({"source_name": "subscription_contract_checkout_one"}, "web"),  # a shopper's browser: the first order
+    ({"source_name": "subscription_contract_checkout_one", **NO_BROWSER, "tags": "Subscription First Order"}, "web"),
+    ({"source_name": "294517", **NO_BROWSER, "tags": "Subscription, Subscription Recurring Order"}, "renewal"),
+    ({"source_name": "294517", "tags": "Subscription, Subscription First Order"}, "web"),
+    *(({"source_name": "web", "tags": tag}, "renewal") for tag in RECURRING),
+    ({"source_name": "web", "tags": "subscription recurring orders wanted"}, "web"),
+    ({"source_name": "3890849"}, "app"),
+    ({"source_name": "3890849", **NO_BROWSER}, "app"),
+    ({"source_name": "3890849", "client_details": None}, "app"),
+    ({"source_name": "580111"}, "web"),
     ({"source_name": "tiktok"}, "marketplace"),
+    ({"source_name": "tiktok_shop"}, "marketplace"),
+    ({"source_name": "4383523"}, "marketplace"),
+    ({"source_name": "2329312"}, "marketplace"),
+    ({"source_name": "2775569"}, "marketplace"),
     ({"source_name": "amazon-us"}, "marketplace"),
+    ({"source_name": "sell-on-amazon"}, "marketplace"),
     ({"source_name": "eBay"}, "marketplace"),
+    ({"source_name": "petsy"}, "app"),
+    ({"source_name": "ebayside", **NO_BROWSER}, "api"),
     ({"source_name": "exchange"}, "exchange"),
     ({"source_name": "return_exchange"}, "exchange"),
+    ({"source_name": "loop_returns"}, "exchange"),
+    ({"source_name": "ReturnGO", **NO_BROWSER}, "exchange"),
+    ({"source_name": "1662707", **NO_BROWSER}, "exchange"),
+    ({"source_name": "6127321", "name": "#1014A", "order_number": 1027}, "exchange"),
+    ({"source_name": "6127321", "name": "1014-B2", "order_number": 1027, **NO_BROWSER}, "exchange"),
+    ({"source_name": "6127321", "name": "#1027A", "order_number": 1027}, "app"),  # the shop's own suffix
+    ({"source_name": "web", "name": "#1014A", "order_number": 1027}, "web"),
+    ({"source_name": "web", "company": {"id": 7, "location_id": 8}}, "b2b"),
+    ({"source_name": "web", "company": {"id": 7, "location_id": 8}, "payment_terms": NET_30, "po_number": "9"}, "b2b"),
+    ({"source_name": "web", "payment_terms": NET_30}, "b2b"),
+    ({"source_name": "my-headless-shop", "company": {"id": 7}}, "b2b"),
+    ({"source_name": "web", "payment_terms": {"payment_terms_type": "fulfillment"}}, "web"),  # a pre-order
+    ({"source_name": "web", "company": None, "payment_terms": None, "po_number": None}, "web"),
+    ({"source_name": "web", "company": [], "payment_terms": "junk"}, "web"),
+    ({"source_name": "shopify_draft_order", "user_id": 7, "company": {"id": 7}}, "draft"),
+    ({"source_name": "web", "user_id": 7, "cart_token": None, "company": {"id": 7}}, "staff"),
 ]
 RENEWAL = [{"id": 1, "key": "_subscription_renewal", "value": "4711"}]
 WOOCOMMERCE_KINDS = [
@@ -71,11 +113,11 @@ ALL_KINDS = [(SHOPIFY, *case) for case in SHOPIFY_KINDS] + [(WOOCOMMERCE, *case)
 
 @pytest.mark.parametrize(("store", "changes", "kind"), ALL_KINDS)
 def test_kinds_of_order(store, changes, kind):
-    """By default web and app are sent; every other kind is, once it is included alone."""
+    """By default web, app and b2b are sent; every other kind is, once it is included alone."""
     body = sample(store, **changes)
     default, alone = see(store, PAID, body), see(ordering(store, include=(kind,)), PAID, body)
     assert names(alone) == ["PlaceAnOrder", "Purchase"]
-    if kind in ("web", "app"):
+    if kind in ("web", "app", "b2b"):
         assert names(default) == ["PlaceAnOrder", "Purchase"]
     else:
         assert names(default) == []
@@ -183,7 +225,8 @@ def free(store, topics):
     if store.platform == "shopify":
         zero = {"shop_money": {"amount": "0.00", "currency_code": "USD"}}
         zero["presentment_money"] = zero["shop_money"]
-        return sample(store, topics, total_price="0.00", **({"total_price_set": zero} if topics is PAID else {}))
+        both = {"total_price_set": zero, "current_total_price": "0.00", "current_total_price_set": zero}
+        return sample(store, topics, total_price="0.00", **(both if topics is PAID else {}))
     return sample(store, topics, total="0.00")
 
 

@@ -120,7 +120,7 @@ class Money:
         self.shop, self.shown, self.rate, self.places = shop, shown, Decimal(rate), places
 
     def both(self, name, amount):
-        shop, shown = dec(amount, self.places), dec(amount * self.rate, self.places)
+        shop, shown = dec(amount, self.places), dec(Decimal(amount) * self.rate, self.places)
         return {
             name: str(shop),
             f"{name}_set": {
@@ -156,9 +156,14 @@ def shopify_order(lines, shipping=(), tip=0, duties=0, fees=0, with_tax=False, m
         taxes = [{**money.both("price", tax), "rate": 0.1, "title": "Tax"} for tax in line["tax"]]
         cuts = [{**money.both("amount", cut), "discount_application_index": 0} for cut in line["cuts"]]
         found = {**like, **money.both("price", line["price"]), "tax_lines": taxes, "discount_allocations": cuts}
-        return {**found, **({"quantity": line["quantity"]} if like is like_line else {}), **line["changes"]}
+        if like is like_shipping:
+            found |= money.both("discounted_price", worth(line))
+            found["current_discounted_price_set"] = found["discounted_price_set"]
+        counted = dict.fromkeys(("quantity", "current_quantity"), line["quantity"]) if like is like_line else {}
+        return {**found, **counted, **line["changes"]}
 
     total = shopify_total(lines, shipping, tip, duties, fees, with_tax)
+    tax = sum((sum(line["tax"]) for line in (*lines, *shipping)), Decimal(0))
     return {
         **body,
         "currency": money.shop,
@@ -167,6 +172,9 @@ def shopify_order(lines, shipping=(), tip=0, duties=0, fees=0, with_tax=False, m
         "line_items": [written(line, like_line) for line in lines],
         "shipping_lines": [written(line, like_shipping) for line in shipping],
         **money.both("total_price", total),
+        **money.both("current_total_price", total),
+        **money.both("total_tax", tax),
+        **money.both("current_total_tax", tax),
         "total_tip_received": str(dec(tip, money.places)),
         "original_total_duties_set": money.both("x", Decimal(duties))["x_set"] if duties else None,
         "original_total_additional_fees_set": money.both("x", Decimal(fees))["x_set"] if fees else None,
