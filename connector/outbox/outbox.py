@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from connector.core.units import HOUR
 from connector.core.webhook import BrokenWebhook
 from connector.mapping.tiktok_event import OutboundEvent
+from connector.outbox.event_times import ASSUMED_TIME_WAIT, state_times
 from connector.outbox.identity_hashes import store_hashes
 from connector.outbox.lanes import Lane, LaneState, is_lane, read_lane_state
 from connector.outbox.ledger import Decision, Ledger, ParkedWebhook, park_decision
@@ -59,12 +60,13 @@ class Outbox:
     def write(self, connection: Connection, decisions: Sequence[Decision]) -> list[int]:
         """Store the decisions' new events, parked bodies and ledger lines, in the caller's transaction.
 
-        Returns the number of new events of each. An event whose (pixel, event, event_id) is known changes nothing. A
-        webhook that brings nothing new is only counted, and a body that was recorded before adds no second line.
+        Returns the number of new events of each. An event whose (pixel, event, event_id) is known changes nothing,
+        except that it may state the time of an unsent one. A webhook that brings nothing new is only counted, and a body that was recorded before adds no second line.
         """
         rows: list[_NewRow] = []
         waiting: list[WaitingEvent] = []
         more_hashes: list[tuple[str, str, str]] = []
+        stated: list[dict[str, Any]] = []
         orders = [
             KnownOrder(decision.store, decision.checkout_token, decision.object_key, decision.received_at)
             for decision in decisions
@@ -77,6 +79,8 @@ class Outbox:
                     waiting.append(WaitingEvent(number, row, event.beacon_wait))
                 else:
                     rows.append((number, row))
+                if event.time_source == "stated":
+                    stated.append(row)
                 more_hashes += [(decision.store, event.object_key, digest) for digest in event.more_hashes]
         new = [0] * len(decisions)
         if waiting or orders:
@@ -85,6 +89,7 @@ class Outbox:
         if rows:
             for number in self._insert_events(connection, rows):
                 new[number] += 1
+        state_times(connection, stated)
         store_hashes(connection, self.database.insert, more_hashes)
         self._park(connection, [decision.parked for decision in decisions if decision.parked])
         self._ledger.note(connection, decisions, new)
@@ -281,7 +286,7 @@ def _row(event: OutboundEvent, decision: Decision) -> dict[str, Any]:
         "object_key": event.object_key,
         "test_code": event.pixel.test_event_code,
         "state": "due",
-        "due_at": decision.received_at,
+        "due_at": decision.received_at + (ASSUMED_TIME_WAIT if event.time_source == "assumed" else 0),
         "attempts": 0,
         "occurred_at": event.occurred_at.timestamp(),
         "created_at": decision.received_at,

@@ -164,14 +164,14 @@ class SignalMatcher:
             connection.execute(self._upsert_order, [rows[key] for key in sorted(rows)])
 
     def _store_one(self, connection: Connection, item: WaitingEvent, signal: Signal | None) -> bool:
-        wait, received_at = item.beacon_wait, item.row["created_at"]
+        wait, received_at, release_at = item.beacon_wait, item.row["created_at"], item.row["due_at"]
         new = item.row | {
             "checkout": wait.checkout_token,
             "consent": wait.consent,
             "as_of": received_at if wait.as_of is None else wait.as_of,
-            "due_at": received_at + wait.seconds,
+            "due_at": max(received_at + wait.seconds, release_at),
         }
-        row = new | _with_signal(new, signal, wait.home_page, received_at)
+        row = new | _with_signal(new, signal, wait.home_page, release_at)
         if connection.execute(self._add_event, row).first() is not None:
             return True
         same = [events.c[name] == row[name] for name in ("pixel", "event", "event_id")]
@@ -185,7 +185,7 @@ class SignalMatcher:
         if old.state == "skipped":
             return self._revive(connection, old.id, row)
         merged = _with_later_webhook(old, new, wait.home_page)
-        self._change(connection, old, merged | _with_signal(merged, signal, wait.home_page, received_at))
+        self._change(connection, old, merged | _with_signal(merged, signal, wait.home_page, release_at))
         return False
 
     def _revive(self, connection: Connection, number: int, row: Mapping[str, Any]) -> bool:
