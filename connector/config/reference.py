@@ -69,13 +69,12 @@ def _platforms() -> Iterator[str]:
     yield from (
         "## Platforms",
         "",
-        "| Platform | `shop` | `mapping.content_id` | `mapping.bundles` | `api` | `signals` |",
-        "|---|---|---|---|---|---|",
+        "| Platform | `shop` | `mapping.content_id` | `api` | `signals` |",
+        "|---|---|---|---|---|",
     )
     for name in installed_platforms():
         facts = installed_platforms().facts(name)
         shop = f"`NAME{facts.shop_suffix}`" if facts.shop_suffix else "the shop's host"
         keys = ", or ".join(" and ".join(f"`{key}`" for key in keys) for keys in facts.api_credentials) or "–"
-        chosen = f"`{json.dumps(facts.content_id)}` | `{json.dumps(facts.bundles)}`"
-        yield f"| `{name}` | {shop} | {chosen} | {keys} | {'yes' if facts.signals else 'no'} |"
+        yield f"| `{name}` | {shop} | `{json.dumps(facts.content_id)}` | {keys} | {'yes' if facts.signals else 'no'} |"
     yield ""

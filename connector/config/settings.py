@@ -107,6 +107,6 @@ def _store(name: str, section: Section) -> Store:
         if key not in section.values:
             section.problem(missing(key), key)
     store = Store(**STAND_INS | values, name=name)
-    chosen, facts = store.mapping, installed_platforms().facts(store.platform)
-    mapping = replace(chosen, content_id=chosen.content_id or facts.content_id, bundles=chosen.bundles or facts.bundles)
+    content_id = store.mapping.content_id or installed_platforms().facts(store.platform).content_id
+    mapping = replace(store.mapping, content_id=content_id)
     return replace(store, mapping=mapping, api=store.api if api_keys(section) else None)

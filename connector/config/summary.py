@@ -139,6 +139,8 @@ def _meaningless(store: Store) -> Iterator[str]:
         yield f"orders.include: {title} has no orders of kind {', '.join(absent)}"
     if store.orders.exclude_tags and not facts.order_tags:
         yield f"orders.exclude_tags: {title}'s orders have no tags, so none is excluded"
+    if store.mapping.bundles == "bundle" and not facts.bundle_parts:
+        yield f"mapping.bundles: {title}'s orders name each bundle as one, which is sent in any case"
     if store.mapping.currency == "shop" and not facts.shop_currency:
         yield f"mapping.currency: {title}'s orders have one currency, which is sent in any case"
 

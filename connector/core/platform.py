@@ -29,9 +29,6 @@ class PlatformFacts:
     content_id: Literal["product_id", "variant_id", "sku"] = "variant_id"
     """Default of mapping.content_id: the id that the platform's product feeds use."""
 
-    bundles: Literal["parts", "bundle"] = "parts"
-    """Default of mapping.bundles: what the lines of an order name."""
-
     shop_suffix: str = ""
     """Suffix of the host by which webhooks name their shop, such as ".myshop.example"; "" for a domain of its own."""
 
@@ -73,6 +70,9 @@ class PlatformFacts:
 
     order_tags: bool = True
     """True if orders have tags."""
+
+    bundle_parts: bool = True
+    """True if an order's lines can be the parts of a bundle, and state of which."""
 
     shop_currency: bool = True
     """True if an order can have another currency than the shop's, and states both."""

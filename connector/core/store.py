@@ -108,8 +108,8 @@ class MappingSettings:
     """The currency that is sent: the one the shopper paid in, or the shop's own."""
     content_id: ContentIdOrBlank = ""
     """The id that names an item in the product catalogue; empty: the platform's default."""
-    bundles: Literal["", "parts", "bundle"] = ""
-    """The content of `contents` for products sold as a set: its parts, or the bundle; empty: the platform's default."""
+    bundles: Literal["parts", "bundle"] = "parts"
+    """The entries of `contents` for products bought as a bundle: its parts, or the bundle as one."""
 
     @property
     def needs_breakdown(self) -> bool:

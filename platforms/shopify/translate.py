@@ -44,6 +44,7 @@ CUSTOMER_TOPICS = frozenset({"customers/create", "customers/enable"})
 TOPICS = ORDER_TOPICS | CHECKOUT_TOPICS | CUSTOMER_TOPICS
 RECORDED = DATA_REQUEST_TOPICS
 
+TEST_GATEWAY = "bogus"  # of development shops; its orders are marked as tests, too
 PAID = frozenset({"paid", "partially_refunded"})
 GONE = frozenset({"voided", "refunded"})
 PAID_WEBHOOK_DELAY = timedelta(hours=1)  # at most, from an order's last change to its orders/paid webhook
@@ -80,8 +81,11 @@ def _order(webhook: Webhook, body: Json, store: Store) -> Iterator[Event | Skipp
         raise InvalidPayload("the order has no created_at")
     status = text(body.get("financial_status")).lower()
     gateways = texts(body.get("payment_gateway_names"))
+    test = body.get("test") is True or TEST_GATEWAY in map(str.lower, gateways)
     ids = _order_ids(body, order_id, store)
-    if reason := _why_not_placed(body, status, store):
+    # Shopify's samples are cancelled and voided; test orders reach Test Events only.
+    reason = "" if test else _why_not_placed(body, status, store)
+    if reason:
         yield Skipped("order_placed", reason, ids)
         return
     tags = tuple(tag.strip() for tag in text(body.get("tags")).split(",") if tag.strip())
@@ -94,7 +98,7 @@ def _order(webhook: Webhook, body: Json, store: Store) -> Iterator[Event | Skipp
         ids=ids,
         customer=customer,
         kind=kind,
-        test=body.get("test") is True,
+        test=test,
         tags=tags,
         gateways=gateways,
         **order_money(body, store.mapping),
@@ -105,7 +109,7 @@ def _order(webhook: Webhook, body: Json, store: Store) -> Iterator[Event | Skipp
     )
     yield placed
     # Shopify's own sample of orders/paid is voided; a merchant who sends it expects a payment.
-    sample = body.get("test") is True and webhook.topic == "orders/paid"
+    sample = test and webhook.topic == "orders/paid"
     if sample or status in (store.orders.paid_statuses or PAID):
         paid_at, source = _paid_at(webhook, body, created)
         yield replace(placed, milestone="order_paid", occurred_at=paid_at, time_source=source)
@@ -154,8 +158,6 @@ def _terms_completed_at(body: Json) -> datetime | None:
 
 
 def _why_not_placed(body: Json, status: str, store: Store) -> str:
-    if body.get("test") is True:
-        return ""  # Shopify's samples are cancelled and voided; test orders reach Test Events only
     if body.get("cancelled_at"):
         return "the order was already cancelled when first seen"
     if store.orders.placed_statuses:

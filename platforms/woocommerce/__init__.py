@@ -27,13 +27,13 @@ class WooCommerce(Platform):
     title = "WooCommerce"
     facts = PlatformFacts(
         content_id="sku",
-        bundles="bundle",
         api_credentials=(("consumer_key", "consumer_secret"),),
         lost_deliveries="webhooks that WooCommerce sends while this server is down are lost",
         placed_when="it is placed (on-hold, processing, …)",
         paid_when="the shop has its date of payment",
         order_kinds=("web", "staff", "api", "pos", "renewal"),
         order_tags=False,
+        bundle_parts=False,
         shop_currency=False,
         placeholders={
             "order": ("order_id", "order_number", "order_name", "customer_id", "meta:KEY"),

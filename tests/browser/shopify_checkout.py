@@ -28,10 +28,21 @@ def _address(found):
     }
 
 
-def _line(row, currency):
-    cuts = [{"amount": _money(cut, "amount", currency)} for cut in row["discount_allocations"]]
+OF_ORDER = {"allocationMethod": "ACROSS", "targetSelection": "ALL", "targetType": "LINE_ITEM"}
+OF_LINE = {"allocationMethod": "EACH", "targetSelection": "ENTITLED", "targetType": "LINE_ITEM"}
+
+
+def _line(row, currency, plan=None):
+    """`plan`: the variant's price without the selling plan by which it was bought; an order has only the plan's."""
+    cuts = [
+        {"amount": _money(cut, "amount", currency), "discountApplication": cut.get("application", OF_LINE)}
+        for cut in row["discount_allocations"]
+    ]
     price = _money(row, "price", currency)
-    paid = price["amount"] * row["quantity"] - sum(cut["amount"]["amount"] for cut in cuts)
+    of_line = sum(cut["amount"]["amount"] for cut in cuts if cut["discountApplication"] != OF_ORDER)
+    paid = price["amount"] * row["quantity"] - of_line
+    if plan:
+        price = {**price, "amount": plan}
     product = {"id": str(row["product_id"]), "title": row["title"], "vendor": row["vendor"], "type": "", "url": "/x"}
     variant = {"id": str(row["variant_id"]), "sku": row["sku"], "title": row["variant_title"], "price": price}
     return {
@@ -40,12 +51,16 @@ def _line(row, currency):
         "quantity": row["quantity"],
         "discountAllocations": cuts,
         "finalLinePrice": {"amount": paid, "currencyCode": currency},
-        "variant": {**variant, "product": product},
+        "sellingPlanAllocation": {"sellingPlan": {"id": "1", "name": "Monthly"}} if plan else None,
+        "variant": {**variant, "product": product} if row["variant_id"] else None,
     }
 
 
-def checkout(body, order_id=None, transactions=(CARD,), **changes):
-    """`order_id` is the order's id in the form this browser gives it; None before there is an order."""
+def checkout(body, order_id=None, transactions=(CARD,), plan=None, **changes):
+    """`order_id` is the order's id in the form this browser gives it; None before there is an order.
+
+    `plan` is the single-purchase price of the first line's variant, if it was bought by a selling plan.
+    """
     currency = body["presentment_currency"] or body["currency"]
     person = body.get("customer")
     customer = {"id": str(person["id"]), "isFirstOrder": True} if person else None
@@ -57,7 +72,7 @@ def checkout(body, order_id=None, transactions=(CARD,), **changes):
         "phone": _e164(body["phone"], body["billing_address"]["country_code"]),
         "billingAddress": _address(body["billing_address"]),
         "shippingAddress": _address(body["shipping_address"]),
-        "lineItems": [_line(row, currency) for row in body["line_items"]],
+        "lineItems": [_line(row, currency, None if at else plan) for at, row in enumerate(body["line_items"])],
         "subtotalPrice": _money(body, "subtotal_price", currency),
         "shippingLine": {"price": _money(body["shipping_lines"][0], "price", currency)},
         "totalTax": _money(body, "total_tax", currency),

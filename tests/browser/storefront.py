@@ -62,9 +62,10 @@ class Storefront:
 
     # --- Shopify
 
-    def open_shopify(self, code, customer=None, privacy=ALLOWED, path="/", currency="USD"):
+    def open_shopify(self, code, customer=None, privacy=ALLOWED, path="/", currency="USD", company=None):
         """A page with the custom pixel `code`, unchanged, in its sandbox."""
-        init = {"customerPrivacy": privacy, "data": {"customer": customer, "shop": shop(currency)}, "context": {}}
+        data = {"customer": customer, "shop": shop(currency), "purchasingCompany": company}
+        init = {"customerPrivacy": privacy, "data": data, "context": {}}
         given = {"{{init}}": json.dumps(init), "{{code}}": code}
         self.pages["/custom-pixel"] = _filled("custom_pixel.html", given)
         self.pages[path.partition("?")[0]] = _filled("shop_page.html", {"{{body}}": SANDBOX})

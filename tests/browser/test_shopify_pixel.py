@@ -5,9 +5,8 @@ import hashlib
 import pytest
 
 from connector.core.store import Pixel
-from tests.browser.server_side import CODE, OTHER, SHOPIFY, choose, examined, served, shopify_body
-from tests.browser.shopify_checkout import CARD, checkout
-from tests.browser.storefront import ALLOWED, REFUSED
+from tests.browser.server_side import CODE, OTHER, SHOPIFY, choose, served, shopify_body
+from tests.browser.shopify_checkout import CARD, OF_LINE, OF_ORDER, checkout
 from tests.support.snippets import snippet
 
 ORDER = shopify_body("orders/paid")
@@ -96,6 +95,95 @@ def test_a_discount_lowers_the_price_of_one(storefront):
     storefront.tell("checkout_completed", checkout=checkout(body, body["id"]))
     expected = served(SHOPIFY, "orders/paid", body)["Purchase"]["properties"]
     assert storefront.tracked(2)[0].arguments[1] == expected
+
+
+def cut(amount, application):
+    amounts = {side: {**money, "amount": amount} for side, money in ORDER["line_items"][0]["price_set"].items()}
+    return {"amount": amount, "amount_set": amounts, "application": application}
+
+
+@pytest.mark.parametrize("value", ["total", "items"])
+def test_a_line_without_a_variant_is_counted_as_the_server_counts_it(storefront, value):
+    """A custom line, such as gift wrap: it has a price, and no id in the catalogue."""
+    store = choose(SHOPIFY, "mapping", value=value)
+    wrap = {**ORDER["line_items"][0], "variant_id": None, "product_id": None, "sku": None, "title": "Gift wrap"}
+    body = {**ORDER, "line_items": [wrap, *ORDER["line_items"]]}
+    storefront.open_shopify(printed(store, storefront))
+    storefront.tell("checkout_completed", checkout=checkout(body, body["id"]))
+    expected = served(store, "orders/paid", body)["Purchase"]["properties"]
+    assert storefront.tracked(2)[0].arguments[1] == expected
+    storefront.tell("product_added_to_cart", cartLine={"merchandise": None, "quantity": 1})
+    assert storefront.tracked(3)[2].arguments[0] == "AddToCart"
+
+
+@pytest.mark.parametrize("value", ["total", "items"])
+@pytest.mark.parametrize(
+    "cuts", [[], [("2.00", OF_LINE)], [("3.00", OF_ORDER)], [("2.00", OF_LINE), ("3.00", OF_ORDER)]]
+)
+def test_a_selling_plan_lowers_the_price_of_its_line(storefront, value, cuts):
+    """The variant still shows the price of a single purchase; the order has only the plan's."""
+    store = choose(SHOPIFY, "mapping", value=value)
+    first = {**ORDER["line_items"][0], "discount_allocations": [cut(*one) for one in cuts]}
+    body = {**ORDER, "line_items": [first, *ORDER["line_items"][1:]]}
+    single = round(float(first["price_set"]["presentment_money"]["amount"]) / 0.8, 2)
+    storefront.open_shopify(printed(store, storefront))
+    storefront.tell("checkout_completed", checkout=checkout(body, body["id"], plan=single))
+    expected = served(store, "orders/paid", body)["Purchase"]["properties"]
+    assert storefront.tracked(2)[0].arguments[1] == expected
+
+
+INVOICE = "/checkouts/do/461d105ddbb1ed1ecd376100ce49ed46/en-us/thank-you"
+
+
+@pytest.mark.parametrize("include", [("web", "app", "b2b"), ("web", "draft")], ids=" ".join)
+@pytest.mark.parametrize(
+    ("body", "page"),
+    [
+        ({}, {}),
+        ({"source_name": "shopify_draft_order", "user_id": 7}, {"path": INVOICE}),
+        ({"company": {"id": 7, "location_id": 8}}, {"company": {"company": {"id": "7", "name": "Example Ltd"}}}),
+    ],
+    ids=["web", "draft", "b2b"],
+)
+def test_kinds_of_order_that_the_server_leaves_out_are_left_out_here(storefront, body, page, include):
+    """As far as a browser can tell them: invoices of draft orders and companies' purchases."""
+    store = choose(SHOPIFY, "orders", include=include)
+    order = {**ORDER, **body}
+    storefront.open_shopify(printed(store, storefront), **page)
+    storefront.tell("checkout_completed", checkout=checkout(order, order["id"]))
+    storefront.tell("product_viewed", productVariant={"id": "1", "product": {"id": "2", "title": "Shirt"}})
+    sent = [call.arguments[0] for call in storefront.tracked(1)]
+    assert sent == [*served(store, "orders/paid", order), "ViewContent"]
+
+
+def test_a_payment_by_the_gateway_for_tests_is_no_purchase(storefront):
+    """On either side, whatever else the order says of itself."""
+    body = {**ORDER, "payment_gateway_names": ["bogus"]}
+    storefront.open_shopify(printed(SHOPIFY, storefront))
+    bogus = {"gateway": "bogus", "paymentMethod": {"name": "Visa", "type": "creditCard"}}
+    storefront.tell("checkout_completed", checkout=checkout(body, body["id"], [bogus]))
+    storefront.tell("checkout_started", checkout=checkout(CHECKOUT))
+    assert [call.arguments[0] for call in storefront.tracked(1)] == ["InitiateCheckout"]
+    for test in (True, False):
+        assert not served(SHOPIFY, "orders/paid", {**body, "test": test})
+
+
+def test_a_checkout_that_is_opened_again_is_the_same_one(storefront):
+    """With another cart, on another page: the first value stays, here as at the server. Another checkout is another."""
+    storefront.open_shopify(printed(SHOPIFY, storefront))
+    storefront.tell("checkout_started", checkout=checkout(CHECKOUT))
+    again = {**CHECKOUT, "total_price": "1.00"}
+    storefront.tell("checkout_started", checkout=checkout(again))
+    other = {**CHECKOUT, "token": "f00dfeedf00dfeedf00dfeedf00dfeed"}
+    storefront.tell("checkout_started", checkout=checkout(other))
+    first, second = storefront.tracked(2)
+    assert first.arguments[1] == served(SHOPIFY, "checkouts/create", CHECKOUT)["InitiateCheckout"]["properties"]
+    assert {pair(first)} == server_pairs(SHOPIFY, "checkouts/create", again)
+    assert {pair(second)} == server_pairs(SHOPIFY, "checkouts/create", other)
+    storefront.open_shopify(printed(SHOPIFY, storefront), path="/checkouts/cn/again")
+    storefront.tell("checkout_started", checkout=checkout(CHECKOUT))
+    storefront.tell("checkout_started", checkout=checkout(other))
+    assert storefront.tracked(0) == []
 
 
 @pytest.mark.parametrize(
@@ -235,126 +323,3 @@ def test_browsing_is_told_without_an_id(storefront):
     assert add.arguments[1]["contents"][0]["content_id"] == row["variant"]["id"]
     assert [call.pixel for call in storefront.calls() if call.method == "page"] == [""]
     assert storefront.identified()[0]["email"] == hashlib.sha256(b"ann@example.com").hexdigest()
-
-
-# --- signals --------------------------------------------------------------------------------------------------
-
-
-def test_the_beacon_carries_what_only_the_browser_knows(storefront):
-    """The click id of the landing page, TikTok's cookie if there is one, page and browser; by the token."""
-    click = "E.C.P.CtoBExample-0123_%2B"
-    storefront.set_cookie("_ttp", "01JEXAMPLE0000000000000000_.tt.1")
-    storefront.open_shopify(
-        printed(SHOPIFY, storefront), path="/landing?utm_source=tiktok&ttclid=E.C.P.CtoBExample-0123_%252B"
-    )
-    storefront.tell("page_viewed")
-    storefront.open_shopify(printed(SHOPIFY, storefront), path="/checkouts/cn/example")
-    storefront.tell("checkout_started", checkout=checkout(CHECKOUT))
-    beacon = storefront.beacon()
-    assert beacon.path == "/collect/acme"
-    assert beacon.headers["content-type"] == "text/plain;charset=UTF-8"
-    assert "cookie" not in beacon.headers
-    assert beacon.headers.get("origin") == "null"
-    assert beacon.body == {
-        "checkout_token": CHECKOUT["token"],
-        "ttclid": click,
-        "ttp": "01JEXAMPLE0000000000000000_.tt.1",
-        "url": f"{storefront.url}/checkouts/cn/example",
-        "user_agent": "Mozilla/5.0 (Linux; Android 15) Example/1.0",
-        "consent": "granted",
-    }
-    storefront.tell("checkout_completed", checkout=checkout(ORDER, FORMS[0]))
-    assert storefront.beacon().body["checkout_token"] == ORDER["checkout_token"]
-
-
-def test_a_cookie_of_tiktoks_that_is_not_there_is_not_made_up(storefront):
-    """ttp and ttclid are absent then."""
-    storefront.open_shopify(printed(SHOPIFY, storefront))
-    storefront.tell("checkout_started", checkout=checkout(CHECKOUT))
-    assert not {"ttp", "ttclid"} & set(storefront.beacon().body)
-
-
-def test_an_ad_blocker_does_not_stop_the_beacon(storefront):
-    """The server's event has ttclid and user agent all the same, though TikTok's script never came."""
-    storefront.blocked = True
-    storefront.open_shopify(printed(SHOPIFY, storefront), path="/?ttclid=E.C.P.x")
-    storefront.tell("checkout_started", checkout=checkout(CHECKOUT))
-    assert storefront.beacon().body["ttclid"] == "E.C.P.x"
-    assert not storefront.calls()
-
-
-def test_without_signals_in_the_store_nothing_is_sent_to_us(storefront):
-    """A server that expects no beacon gets none."""
-    storefront.open_shopify(snippet(choose(SHOPIFY, signals=None), "shopify"))
-    storefront.tell("checkout_started", checkout=checkout(CHECKOUT))
-    storefront.tracked(1)
-    assert storefront.no_beacon()
-
-
-# --- consent --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("consent", ["required", "required_in_europe", "not_required"])
-@pytest.mark.parametrize("privacy", [REFUSED, {**ALLOWED, "saleOfDataAllowed": False}], ids=["marketing", "sale"])
-def test_a_refusal_sends_nothing_but_that(storefront, consent, privacy):
-    """To TikTok not even its script's request; to us the token and the no, once, and no cookie is written."""
-    store = choose(SHOPIFY, consent=consent)
-    storefront.open_shopify(printed(store, storefront), privacy=privacy, path="/?ttclid=E.C.P.x")
-    storefront.tell("page_viewed")
-    storefront.tell("checkout_started", checkout=checkout(CHECKOUT))
-    storefront.tell("checkout_completed", checkout=checkout({**ORDER, "checkout_token": CHECKOUT["token"]}, FORMS[0]))
-    assert storefront.beacon().body == {"checkout_token": CHECKOUT["token"], "consent": "denied"}
-    assert storefront.no_beacon()
-    assert storefront.page.frames[1].evaluate("typeof window.ttq") == "undefined"
-    assert "ttclid" not in storefront.cookies()
-
-
-def test_a_yes_on_the_same_page_catches_up(storefront):
-    """What had happened before it is told then, once."""
-    store = choose(SHOPIFY, consent="required")
-    storefront.open_shopify(printed(store, storefront), privacy=REFUSED)
-    storefront.tell("checkout_started", checkout=checkout(CHECKOUT))
-    assert storefront.beacon().body["consent"] == "denied"
-    storefront.answer_consent(ALLOWED)
-    assert [call.arguments[0] for call in storefront.tracked(1)] == ["InitiateCheckout"]
-    assert storefront.beacon().body["consent"] == "granted"
-    storefront.answer_consent(ALLOWED)
-    storefront.answer_consent(REFUSED)
-    storefront.tell("checkout_completed", checkout=checkout(ORDER, FORMS[0]))
-    assert len(storefront.tracked()) == 1
-
-
-@pytest.mark.parametrize(
-    ("consent", "market", "said", "sent"),
-    [
-        ("required", "US", "", False),
-        ("required", "US", "Yes", True),
-        ("required", "US", "no", False),
-        ("required_in_europe", "US", "", True),
-        ("required_in_europe", "DE", "", False),
-        ("required_in_europe", "DE", "yes", True),
-        ("not_required", "DE", "", True),
-        ("not_required", "DE", "no", False),
-    ],
-)
-def test_where_shopify_says_nothing_the_stores_own_rule_decides(storefront, consent, market, said, sent):
-    """The key of consent_source is a cart attribute here as there; where a yes is needed, none is a no."""
-    store = choose(choose(SHOPIFY, consent=consent), "consent_source", key="tiktok_ok")
-    told = [{"name": "tiktok_ok", "value": said}] if said else []
-    body = shopify_body("orders/paid", market=market, note_attributes=told)
-    storefront.open_shopify(printed(store, storefront), privacy={})
-    storefront.tell("checkout_completed", checkout=checkout(body, body["id"]))
-    loaded = storefront.page.frames[1].evaluate("typeof window.ttq !== 'undefined'")
-    assert loaded == sent
-    if consent != "not_required":  # where no yes is needed, the server does not look at the key
-        unasked = choose(store, signals=None)  # with signals an event waits for an answer first
-        assert bool(examined(unasked, "orders/paid", body).events) == sent
-
-
-def test_limited_data_use_is_asked_of_the_pixel_too(storefront):
-    """A store that limits the use of data for some states loads the pixel so."""
-    store = choose(SHOPIFY, limited_data_use=("CA",))
-    storefront.blocked = True
-    storefront.open_shopify(printed(store, storefront))
-    storefront.tell("page_viewed")
-    assert storefront.page.frames[1].evaluate("window.ttq._o") == {CODE: {"limited_data_use": True}}

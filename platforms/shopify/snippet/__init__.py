@@ -44,16 +44,26 @@ def snippet(store: Store, base_url: str = "", options: Collection[str] = ()) -> 
 
 
 def where_to_paste(store: Store) -> tuple[str, str]:
-    """Return two lines of instructions for the person who pastes the code."""
+    """Return two lines of instructions for the person who pastes the code.
+
+    With the permission "Required", Shopify loads the pixel only after a yes. That is enough unless the server may find
+    a yes elsewhere: then it must hear of a no, too. The pixel itself sends TikTok nothing without a yes in any case.
+    https://shopify.dev/docs/api/web-pixels-api/pixel-privacy
+    """
+    required = "Required, Marketing"
+    hears_no = store.signals and store.consent_source.key and store.consent != "not_required"
+    permission = f"Not required if your banner gives Shopify its answers, else {required}" if hears_no else required
     return (
         "In Shopify's admin: Settings › Customer events › Add custom pixel; replace everything in Code with this.",
-        "Permission: Required, Marketing and Analytics; Data sale as your policy says. Then Save and Connect.",
+        f"Permission: {permission}; Data sale as your policy says. Then Save and Connect.",
     )
 
 
 def snippet_warnings(store: Store, options: Collection[str] = ()) -> Iterator[str]:
     """Yield a sentence for each way in which the pixel differs from the server."""
     yield from pixel_mismatch(store, "snippet")
+    if store.mapping.bundles == "bundle":
+        yield "a browser does not see an order's bundles: its contents name their parts, and the server's the bundles"
     if store.orders.exclude_tags:
         yield "a browser cannot see an order's tags: it also sends the orders that orders.exclude_tags leaves out"
     yield from test_code_ignored(store)
@@ -66,6 +76,7 @@ def _order_states(store: Store) -> dict[str, Any]:
     placed = {*orders.placed_statuses, *paid} if orders.placed_statuses else set(states)
     return {
         "currency": store.mapping.currency,
+        "include": store.orders.include,
         "placed": [state for state in states if state in placed],
         "paid": [state for state in states if state in paid],
         "paid_at_once": PAID_AT_ONCE,

@@ -99,24 +99,36 @@ function isWanted(currency) {
   return settings.currency === "presentment" || currency === (shop.paymentSettings || {}).currencyCode;
 }
 
+// A line of no product in the catalogue has no variant.
 function contentOf(line) {
-  const price = amount((line.variant || {}).price);
+  const variant = line.variant || {};
+  const price = amount(variant.price);
   const quantity = line.quantity || 1;
   const paid = paidFor(line);
-  const each = paid === null || paid === rounded(price * quantity) ? price : perUnit(paid, quantity, line.variant.price);
-  return content(line.variant || {}, quantity, each, line.title);
+  const asListed = paid === null || (price !== null && paid === rounded(price * quantity));
+  const each = asListed ? price : perUnit(paid, quantity, line.finalLinePrice || variant.price);
+  return content(variant, quantity, each, line.title);
 }
 
-// The price of a line after all discounts, by the server's rules.
+// The price of a line after all discounts, by the server's rules. The variant's price is that of a single purchase; with
+// a selling plan, only finalLinePrice has the plan's, after the discounts of the line but not of the order.
 function paidFor(line) {
   const price = amount((line.variant || {}).price);
-  if (price === null) {
-    return amount(line.finalLinePrice);
-  }
+  const final = amount(line.finalLinePrice);
+  const byFinal = final !== null && (price === null || Boolean(line.sellingPlanAllocation));
   const cuts = (line.discountAllocations || []).reduce(function (sum, cut) {
-    return sum + (amount(cut.amount) || 0);
+    return sum + (byFinal && !isOfOrder(cut) ? 0 : amount(cut.amount) || 0);
   }, 0);
-  return rounded(price * (line.quantity || 1) - cuts);
+  if (byFinal) {
+    return rounded(final - cuts);
+  }
+  return price === null ? null : rounded(price * (line.quantity || 1) - cuts);
+}
+
+// https://shopify.dev/docs/api/web-pixels-api (DiscountApplication)
+function isOfOrder(cut) {
+  const application = cut.discountApplication || {};
+  return application.allocationMethod === "ACROSS" && application.targetSelection === "ALL";
 }
 
 function perUnit(paid, quantity, price) {

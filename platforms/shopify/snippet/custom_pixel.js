@@ -5,8 +5,10 @@ const REMEMBERED = 30 * 24 * 60 * 60; // seconds a click id is kept
 
 let privacy = init.customerPrivacy || {};
 let loaded = false;
+let opened = {}; // the checkout of this page
 const waiting = []; // events on this page before the shopper's consent
 const refused = new Set(); // checkouts whose refusal was sent to the server
+const STARTED = "tiktok_connector_checkouts"; // in localStorage: event_ids of the last checkouts that were sent
 
 const HANDLERS = {
   page_viewed: pageViewed,
@@ -21,12 +23,14 @@ for (const name of Object.keys(HANDLERS)) {
 if (typeof api !== "undefined" && api.customerPrivacy) {
   api.customerPrivacy.subscribe("visitorConsentCollected", function (event) {
     privacy = event.customerPrivacy || {};
+    sendRefusal(opened, consentOf(opened)); // a yes that is taken back
     waiting.splice(0).forEach(handle);
   });
 }
 
 async function handle(event) {
   const checkout = checkoutOf(event);
+  opened = checkout.token ? checkout : opened;
   const consent = consentOf(checkout);
   if (!isAllowed(consent, checkout)) {
     waiting.push(event);
@@ -79,6 +83,7 @@ async function sendSignals(event, checkout, consent, click) {
   if (!token || !settings.collect) {
     return;
   }
+  refused.delete(token);
   const page = event.context.document;
   post(present({
     checkout_token: token,
@@ -135,7 +140,7 @@ async function sendToTikTok(event, checkout) {
   if (Object.keys(user).length) {
     window.ttq.identify(user);
   }
-  HANDLERS[event.name](event, checkout);
+  await HANDLERS[event.name](event, checkout);
 }
 
 function pageViewed() {
@@ -151,17 +156,33 @@ function productAdded(event) {
   browsed("AddToCart", line.merchandise, line.quantity || 1);
 }
 
-function checkoutStarted(event, checkout) {
-  if (!isExcluded(checkout)) {
-    track(settings.events.checkout_started, propertiesOf(checkout), fill(settings.ids.checkout, idsOf(checkout)));
+// Shopify tells of a checkout each time it is opened, also with another cart. The first time counts, here and at the
+// server, which stores one event for an event_id.
+async function checkoutStarted(event, checkout) {
+  const id = fill(settings.ids.checkout, idsOf(checkout));
+  if (!isExcluded(event, checkout) && (await isFirst(id))) {
+    track(settings.events.checkout_started, propertiesOf(checkout), id);
   }
+}
+
+async function isFirst(id) {
+  try {
+    const known = ((await browser.localStorage.getItem(STARTED)) || "").split("\n").filter(Boolean);
+    if (known.includes(id)) {
+      return false;
+    }
+    await browser.localStorage.setItem(STARTED, known.slice(-9).concat(id).join("\n"));
+  } catch (error) {
+    // Without storage, TikTok drops the copies of 48 hours by their event_id.
+  }
+  return true;
 }
 
 // The server decides by the order's financial status, which pixel events do not have; the payment method stands in for
 // it. Orders that can be paid later, or never, are left to the server.
 function checkoutCompleted(event, checkout) {
   const status = isPaid(checkout) ? "paid" : "pending";
-  if (isExcluded(checkout) || !settings.placed.includes(status)) {
+  if (isExcluded(event, checkout) || !settings.placed.includes(status)) {
     return;
   }
   const paid = settings.paid.includes(status) || among(gateways(checkout), settings.paid_when_placed);
@@ -187,13 +208,27 @@ function gateways(checkout) {
   return names;
 }
 
-function isExcluded(checkout) {
+function isExcluded(event, checkout) {
   const domain = text(checkout.email).toLowerCase().split("@").pop();
   const excludedDomain = settings.exclude.email_domains.some(function (end) {
     return domain === end || domain.endsWith("." + end);
   });
   const free = settings.exclude.zero && amount(checkout.totalPrice) === 0;
-  return excludedDomain || free || among(gateways(checkout), settings.exclude.gateways);
+  const kind = settings.include.includes(kindOf(event));
+  return excludedDomain || free || !kind || isTest(checkout) || among(gateways(checkout), settings.exclude.gateways);
+}
+
+// The kinds that a browser can tell apart; the others pay at no checkout of a browser, or look like "web" here.
+function kindOf(event) {
+  if (/\/(checkouts\/do|invoices)\//.test(event.context.document.location.href)) {
+    return "draft"; // an invoice for an order that staff made
+  }
+  return init.data && init.data.purchasingCompany ? "b2b" : "web";
+}
+
+// Shopify's gateway for tests. Of a test order by another gateway only the server knows.
+function isTest(checkout) {
+  return among(gateways(checkout), ["bogus"]);
 }
 
 // --- match keys -----------------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ def test_defaults():
             "acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"
         ),
     )
-    assert acme() == replace(expected, mapping=replace(expected.mapping, content_id="variant_id", bundles="parts"))
+    assert acme() == replace(expected, mapping=replace(expected.mapping, content_id="variant_id"))
 
 
 def test_example_loads():

@@ -236,6 +236,8 @@ def test_the_default_templates_have_a_value_everywhere(store):
          "orders.include: WooCommerce has no orders of kind draft, exchange"),
         ({"orders": OrderSettings(exclude_tags=("vip",))},
          "orders.exclude_tags: WooCommerce's orders have no tags, so none is excluded"),
+        ({"mapping": MappingSettings(bundles="bundle", content_id="sku")},
+         "mapping.bundles: WooCommerce's orders name each bundle as one, which is sent in any case"),
         ({"mapping": MappingSettings(currency="shop", content_id="sku")},
          "mapping.currency: WooCommerce's orders have one currency, which is sent in any case"),
     ],

@@ -164,6 +164,21 @@ def test_orders_that_the_server_leaves_out_need_no_pixel():
     assert 'has no "web"' in refusal(replace(SHOPIFY, orders=OrderSettings(include=("pos",))), "shopify")
 
 
+@pytest.mark.parametrize("consent", ["required", "required_in_europe", "not_required"])
+@pytest.mark.parametrize("key", ["", "tiktok_ok"])
+@pytest.mark.parametrize("signals", [SHOPIFY.signals, None], ids=["signals", "no signals"])
+def test_the_permission_of_the_pixel_fits_the_consent(consent, key, signals):
+    """With "Required", Shopify does not load the pixel before a yes, so it can tell nobody of a no.
+
+    A no changes something only if the server could find a yes elsewhere.
+    """
+    store = replace(SHOPIFY, consent=consent, consent_source=ConsentSource(key), signals=signals)
+    (_, line) = where_to_paste(store, "shopify")
+    must_hear = bool(key and signals and consent != "not_required")
+    assert line.startswith("Permission: Not required if") == must_hear
+    assert "Required, Marketing;" in line
+
+
 def test_doubts_name_the_setting():
     """What is to be set for the two copies to meet."""
     quiet = replace(SHOPIFY, pixels=(Pixel(CODE, "t"),))
@@ -176,6 +191,9 @@ def test_doubts_name_the_setting():
     assert 'set key = "tiktok_consent" in [stores.acme.consent_source]' in doubt
     (doubt,) = snippet_warnings(replace(quiet, orders=OrderSettings(exclude_tags=("b2b",))), "shopify")
     assert "orders.exclude_tags" in doubt
+    bundled = replace(quiet, mapping=replace(quiet.mapping, bundles="bundle"))
+    (doubt,) = snippet_warnings(bundled, "shopify")
+    assert "bundles" in doubt
     (doubt,) = snippet_warnings(SHOPIFY, "shopify")
     assert "test_event_code" in doubt
 
