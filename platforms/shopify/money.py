@@ -40,14 +40,10 @@ class MoneyReader(Struct, frozen=True):
 
     def amount(self, row: Json, name: str) -> Decimal | None:
         """Return the amount of this name, or None if the body does not have it in this currency."""
-        return self.of(json_object(row.get(f"{name}_set")), row.get(name))
-
-    def of(self, both: Json, plain: object = None) -> Decimal | None:
-        """Return an amount that is stated in `both` currencies, or `plain` if it is in this one."""
-        shown = json_object(both.get(f"{self.side}_money"))
+        shown = json_object(json_object(row.get(f"{name}_set")).get(f"{self.side}_money"))
         if text(shown.get("currency_code")).upper() == self.currency:
             return money(shown.get("amount"))
-        return money(plain) if self.plain else None
+        return money(row.get(name)) if self.plain else None
 
     def current(self, body: Json, name: str) -> Decimal | None:
         """Return the amount of this name that is left after edits and refunds; None as in `amount`."""
@@ -62,21 +58,24 @@ class MoneyReader(Struct, frozen=True):
         """Return the price of a whole line after discounts, as bought, with tax if the shop's prices have it."""
         if price is None:
             return None
+        whole = price * whole_quantity(row.get("quantity"))
         cuts = json_objects(row.get("discount_allocations") or row.get("applied_discounts"))
-        return added(
-            [price * whole_quantity(row.get("quantity")), *(negative(self.amount(cut, "amount")) for cut in cuts)]
-        )
+        return added([whole, *(negative(self.amount(cut, "amount")) for cut in cuts)]) if cuts else whole
 
     def left(self, row: Json) -> Decimal | None:
         """Return the part of a line's `paid` that is left."""
         return share(self.paid(row, self.amount(row, "price")), row)
 
-    def shipping(self, row: Json) -> Decimal | None:
-        """Return the price of a shipping line that is left, after discounts."""
-        if row.get("is_removed") is True:
-            return ZERO
-        stated = self.amount(row, "current_discounted_price")
-        return self.paid(row, self.amount(row, "price")) if stated is None else stated
+    def shipping(self, row: Json) -> tuple[Decimal | None, Decimal | None]:
+        """Return what is left of a shipping line after discounts, and the tax on it.
+
+        A refunded part takes its share of the tax with it.
+        """
+        paid, tax = self.paid(row, self.amount(row, "price")), self.tax(row)
+        left = ZERO if row.get("is_removed") is True else self.amount(row, "current_discounted_price")
+        if left is None or left == paid:
+            return paid, tax
+        return left, (tax * left / paid).quantize(tax, ROUND_HALF_UP) if tax and paid else tax
 
     def tax(self, row: Json) -> Decimal | None:
         """Return the tax included in, or added to, a line as bought."""
@@ -109,9 +108,9 @@ def read_money(
         return read_money(body, choice, otherwise)
     bundles = _bundles(body)
     items = (
-        _item(row, price, reader, bundles)
+        _item(row, price, left, reader, bundles)
         for row, price in zip(lines, prices, strict=True)
-        if kept_quantity(row) and not _is_tip(row)
+        if (left := kept_quantity(row)) and not _is_tip(row)
     )
     return {
         "currency": reader.currency,
@@ -130,11 +129,12 @@ def _breakdown(body: Json, reader: MoneyReader, lines: list[Json]) -> TotalBreak
     goods = [row for row in lines if not _is_tip(row)]
     cards = [row for row in goods if row.get("gift_card") is True]
     shipping = json_objects(body.get("shipping_lines"))
-    paid_shipping = added(map(reader.shipping, shipping))
+    shipped = [reader.shipping(row) for row in shipping]
+    paid_shipping = added(left for left, _ in shipped)
     duties = _duties(body, reader)
     taxes = {
         "goods_tax": added(share(reader.tax(row), row) for row in goods),
-        "shipping_tax": _shipping_tax(shipping, reader),
+        "shipping_tax": added(tax for _, tax in shipped),
         "duties_tax": added(share(reader.tax(duty), row) for row in goods for duty in json_objects(row.get("duties"))),
     }
     elsewhere = {"shipping_tax": paid_shipping, "duties_tax": duties}
@@ -147,7 +147,7 @@ def _breakdown(body: Json, reader: MoneyReader, lines: list[Json]) -> TotalBreak
     card_tax = added(share(reader.tax(row), row) for row in cards)
     goods_tax = None if taxes["goods_tax"] is None else added([taxes["goods_tax"], negative(card_tax)])
     return TotalBreakdown(
-        goods=net(added(reader.left(row) for row in goods if row not in cards), goods_tax),
+        goods=net(added(reader.left(row) for row in goods if row.get("gift_card") is not True), goods_tax),
         gift_cards=net(added(map(reader.left, cards)), card_tax),
         shipping=net(paid_shipping, taxes["shipping_tax"]),
         fees=_optional(reader, body, "current_total_additional_fees", "original_total_additional_fees"),
@@ -180,17 +180,6 @@ def _checked(
     return found
 
 
-def _shipping_tax(lines: Iterable[Json], reader: MoneyReader) -> Decimal | None:
-    """Return the tax on the shipping that is left; a refunded part takes its share of the tax with it."""
-    found = []
-    for row in lines:
-        tax, paid, left = reader.tax(row), reader.paid(row, reader.amount(row, "price")), reader.shipping(row)
-        if tax and paid and left is not None and left != paid:
-            tax = (tax * left / paid).quantize(tax, ROUND_HALF_UP)
-        found.append(tax)
-    return added(found)
-
-
 def _duties(body: Json, reader: MoneyReader) -> Decimal | None:
     # Orders have the first two names, checkouts the third.
     of_order = _optional(reader, body, "current_total_duties", "original_total_duties")
@@ -215,7 +204,7 @@ def _optional(reader: MoneyReader, body: Json, *names: str) -> Decimal | None:
 # --- lines ----------------------------------------------------------------------------------------------------
 
 
-def _item(row: Json, price: Decimal | None, reader: MoneyReader, bundles: dict[str, Bundle]) -> Item:
+def _item(row: Json, price: Decimal | None, left: int, reader: MoneyReader, bundles: dict[str, Bundle]) -> Item:
     paid, bought = reader.paid(row, price), whole_quantity(row.get("quantity"))
     return Item(
         product_id=numeric_id(row.get("product_id")),
@@ -223,9 +212,9 @@ def _item(row: Json, price: Decimal | None, reader: MoneyReader, bundles: dict[s
         sku=text(row.get("sku")),
         name=text(row.get("title")) or text(row.get("name")),
         brand=text(row.get("vendor")),
-        quantity=kept_quantity(row),
+        quantity=left,
         price=price if paid is None or price is None else per_unit(paid, bought, price),
-        bundle=bundles.get(identifier(row.get("sales_line_item_group_id"))),
+        bundle=bundles.get(identifier(row.get("sales_line_item_group_id"))) if bundles else None,
     )
 
 
@@ -259,9 +248,9 @@ def share(amount: Decimal | None, row: Json) -> Decimal | None:
 
     Discounts and taxes of a line are stated for the removed units, too.
     """
-    left, bought = kept_quantity(row), whole_quantity(row.get("quantity"))
-    if amount is None or left == bought:
+    if amount is None or row.get("current_quantity") == row.get("quantity"):
         return amount
+    left, bought = kept_quantity(row), whole_quantity(row.get("quantity"))
     return (amount * left / bought).quantize(amount, ROUND_HALF_UP)
 
 

@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 from connector.plugin import Json, OrderKind, identifier, json_object, text
 
@@ -31,26 +31,28 @@ _FIRST_TAG = re.compile(r"(\w+ )?subscription first order( \d+)?")
 _COPY = re.compile(r"\D*(\d+)[ _-]?[A-Z]\d?")  # 1014A: made of order 1014
 
 
-def order_kind(body: Json, tags: Iterable[str]) -> OrderKind:
+def order_kind(body: Json, tags: Sequence[str]) -> OrderKind:
     """Return the kind of an order."""
     source = text(body.get("source_name")).lower()
     if found := _subscription_kind(body, source, tags):
         return found
     if source in SOURCES:
         return SOURCES[source]
-    words = re.split("[^a-z0-9]+", source)
-    if any(word.startswith(("exchange", "return")) or word.endswith("returns") for word in words):
-        return "exchange"
-    if MARKETPLACES.intersection(words):
-        return "marketplace"
     staff = bool(identifier(body.get("user_id")))
     if source in WEB:
         found = "staff" if staff and not body.get("cart_token") else "web"
-    elif _is_copy(body):
-        found = "exchange"
     else:
-        found = "staff" if staff else "app" if _has_browser(body) else "api"
+        found = _kind_of_app(source) or ("exchange" if _is_copy(body) else "staff" if staff else None)
+        found = found or ("app" if _has_browser(body) else "api")
     return "b2b" if found in ("web", "app") and _is_business(body) else found
+
+
+def _kind_of_app(source: str) -> OrderKind | None:
+    """Return the kind of the orders of an app with such a name, or None if the name does not tell."""
+    words = re.split("[^a-z0-9]+", source)
+    if any(word.startswith(("exchange", "return")) or word.endswith("returns") for word in words):
+        return "exchange"
+    return "marketplace" if MARKETPLACES.intersection(words) else None
 
 
 def checkout_kind(body: Json) -> OrderKind:
@@ -60,8 +62,10 @@ def checkout_kind(body: Json) -> OrderKind:
     return "app" if found == "api" else found  # only a person starts a checkout
 
 
-def _subscription_kind(body: Json, source: str, tags: Iterable[str]) -> OrderKind | None:
+def _subscription_kind(body: Json, source: str, tags: Sequence[str]) -> OrderKind | None:
     """Return the kind of an order that a subscription app made, or None for other orders."""
+    if not tags and source in WEB:
+        return None  # most orders
     plain = [tag.lower().replace("_", " ") for tag in tags]
     if any(map(_RENEWAL_TAG.fullmatch, plain)):
         return "renewal"

@@ -3,7 +3,6 @@
 Bodies: https://shopify.dev/docs/api/admin-rest/latest/resources/order (checkout, customer alike)
 """
 
-import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
@@ -50,8 +49,8 @@ GONE = frozenset({"voided", "refunded"})
 PAID_WEBHOOK_DELAY = timedelta(hours=1)  # at most, from an order's last change to its orders/paid webhook
 PAID_AT_ONCE = timedelta(minutes=1)  # at most, from an order to a payment whose time is that of the order
 IMPORT_TIME = timedelta(hours=1)  # at most, from an import to the webhooks that it causes
-# Addresses that are no page, with or without the language before them.
-_NO_PAGE = re.compile(r"(/[a-z]{2}(-[a-z]{2,4})?)?/((wallets|api|admin|password|cart/c)(/|$)|.*\.(json|js|xml)$)")
+NO_PAGES = ("wallets/", "api/", "admin/", "password/", "cart/c/")
+NO_PAGE_ENDINGS = (".json", ".js", ".xml")
 ENABLE_WINDOW = timedelta(hours=24)  # since 2026-10 the first sign-in of an old customer sends customers/enable, too
 
 
@@ -315,9 +314,15 @@ def _landing_page(body: Json) -> str:
     Buy-it-now buttons, headless shops, cart links and staff make an order from an address that no shopper saw.
     """
     landing = text(body.get("landing_site"))
-    address = landing.partition("?")[0].partition("#")[0]
-    path = f"/{address.partition('//')[2].partition('/')[2]}" if "//" in address else address
-    return "" if _NO_PAGE.match(path.lower()) else landing
+    path = landing.partition("?")[0].partition("#")[0].lower()
+    if "//" in path:
+        path = path.partition("//")[2].partition("/")[2]
+    path = f"{path.lstrip('/')}/"
+    language, _, rest = path.partition("/")
+    if len(language) == 2 or language[2:3] == "-":  # "en-ca", before any path
+        path = rest
+    is_page = not path.startswith(NO_PAGES) and not path.rstrip("/").endswith(NO_PAGE_ENDINGS)
+    return landing if is_page else ""
 
 
 def _attributes(body: Json) -> dict[str, str]:
