@@ -107,11 +107,15 @@ def place(raw: str) -> str:
 
 
 def state(raw: str, country: str) -> str:
-    """Return a state, not hashed, normalised like a city; a US state in any spelling as its two letters."""
-    found = _letters(raw)
+    """Return a state, not hashed, normalised like a city; a US state in any spelling as its two letters.
+
+    An ISO 3166-2 code loses its country: "DE-BE" is "be" in Germany, "JP-13" is "13" in Japan.
+    """
+    before, hyphen, code = raw.partition("-")
+    found = _letters(code if hyphen and before.strip().upper() == country.upper() else raw) or _letters(raw)
     if country.upper() != "US":
         return found
-    return _US_STATES.get(found) or (found.removeprefix("us") if len(found) == 4 else found)  # "US-CA" is ISO 3166-2
+    return _US_STATES.get(found) or (found.removeprefix("us") if len(found) == 4 else found)
 
 
 def country_code(raw: str) -> str:

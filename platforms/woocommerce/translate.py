@@ -36,6 +36,7 @@ from connector.plugin import (
     text,
     whole_quantity,
 )
+from platforms.woocommerce.addresses import read_address
 from platforms.woocommerce.rest_errors import read_delivered_error
 
 ORDER_TOPICS = frozenset({"order.created", "order.updated"})
@@ -45,10 +46,12 @@ TOPICS = ORDER_TOPICS | {CHECKOUT_TOPIC, "customer.created"}
 DRAFTS = frozenset({"checkout-draft", "auto-draft", "draft", "new"})
 TIPS = frozenset({"tip", "tips", "gratuity", "trinkgeld", "pourboire", "propina"})
 GONE = frozenset({"trash", "failed", "cancelled", "refunded"})
-MAX_DRAFT_AGE = timedelta(hours=24)  # of a block checkout: WooCommerce deletes older drafts daily
+MAX_DRAFT_AGE = timedelta(hours=24)  # of a block checkout, where nothing else tells an old draft from an old order
+PLACED_AT = "_tiktok_placed_at"  # written by the plugin: Unix seconds
 TTCLID_KEYS = ("_tiktok_ttclid", "tiktok_ttclid", "_ttclid", "ttclid")
 TTP_KEYS = ("_tiktok_ttp", "tiktok_ttp", "_ttp", "ttp")
 SESSION_ENTRY = "_wc_order_attribution_session_entry"
+SESSION_START = "_wc_order_attribution_session_start_time"
 KINDS: Mapping[str, OrderKind] = {
     "checkout": "web",
     "store-api": "web",
@@ -59,6 +62,7 @@ KINDS: Mapping[str, OrderKind] = {
 RENEWAL_KEYS = ("_subscription_renewal", "subscription_renewal")
 
 _TAG = re.compile(r"<[^>]{0,500}>")
+_UNIX_SECONDS = re.compile(r"[1-6][0-9]{9}")
 
 
 def translate(webhook: Webhook, store: Store) -> Iterable[Event | Skipped]:
@@ -86,7 +90,7 @@ def _order(topic: str, body: Json, store: Store) -> Iterator[Event | Skipped]:
     if status in DRAFTS:
         return  # a cart that WooCommerce stores as an order: no milestone yet
     paid_at = parse_time(body.get("date_paid_gmt"))
-    placed = _placed(body, order_id, _placed_at(body, created, paid_at), store)
+    placed = _placed(body, order_id, _placed_at(topic, body, created, paid_at), store)
     if reason := _why_not_placed(status, paid_at, store):
         yield Skipped("order_placed", reason, placed.ids)
         return
@@ -122,20 +126,31 @@ def _is_paid(status: str, paid: datetime | None, gateways: tuple[str, ...], stor
     return status in store.orders.paid_statuses if store.orders.paid_statuses else paid is not None
 
 
-def _placed_at(body: Json, created: datetime, paid: datetime | None) -> datetime:
-    """Return the time the order was placed; a block checkout creates its order as a draft up to a day earlier."""
+def _placed_at(topic: str, body: Json, created: datetime, paid: datetime | None) -> datetime:
+    """Return the time the order was placed; a block checkout creates its order as a draft, days earlier at times.
+
+    The plugin writes the time. Without it, it is the payment or the last change, of which `order.created` has the
+    first: that webhook is sent once, when the order is no draft any more. In an `order.updated` an old draft that was
+    just placed looks like an old order that was just changed, so the time is sought in the day after the visit began
+    (WooCommerce's order attribution) or the draft was made.
+    """
     if text(body.get("created_via")) != "store-api":
         return created
-    latest = created + MAX_DRAFT_AGE
-    stated = (paid, parse_time(body.get("date_modified_gmt")))
-    return min((at for at in stated if at and created <= at <= latest), default=created)
+    meta, changed = _meta(body), parse_time(body.get("date_modified_gmt"))
+    marked, visited = _unix_time(meta.get(PLACED_AT)), parse_time(meta.get(SESSION_START))
+    if marked and created <= marked <= (changed or marked) + timedelta(minutes=1):
+        return marked
+    since = visited if visited and changed and created <= visited <= changed else created
+    latest = None if topic == "order.created" else since + MAX_DRAFT_AGE
+    stated = (at for at in (paid, changed) if at and since <= at)
+    return min((at for at in stated if latest is None or at <= latest), default=since)
 
 
 def _placed(body: Json, order_id: str, placed_at: datetime, store: Store) -> Event:
     meta = _meta(body)
     kind = _order_kind(body, meta)
     landing = text(meta.get(SESSION_ENTRY))
-    billing, shipping = _address(body.get("billing")), _address(body.get("shipping"))
+    billing, shipping = read_address(body.get("billing")), read_address(body.get("shipping"))
     # On orders entered by staff or made by a program, ip and user agent are not the shopper's.
     by_shopper = kind in ("web", "app")
     customer = Customer(
@@ -243,15 +258,10 @@ def _checkout(body: Json, received_at: datetime, store: Store) -> Iterator[Event
     if not token:
         yield Skipped("checkout_started", "no checkout token")
         return
-    started = data.get("event_time")  # Unix seconds
-    if isinstance(started, int) and not isinstance(started, bool) and 10**9 < started < 7 * 10**9:
-        started_at = datetime.fromtimestamp(started, UTC)
-    else:
-        started_at = received_at
     url = text(data.get("url"))
     yield Event(
         milestone="checkout_started",
-        occurred_at=started_at,
+        occurred_at=_unix_time(data.get("event_time")) or received_at,
         ids=present(
             checkout_token=token,
             customer_id=numeric_id(data.get("customer_id")),
@@ -309,7 +319,7 @@ def _registration(body: Json, store: Store) -> Iterator[Event | Skipped]:
         why = f"the new user is not a customer (role {safe_to_quote(role) or 'missing'})"
         yield Skipped("customer_registered", why, {"customer_id": customer_id})
         return
-    billing, shipping, meta = _address(body.get("billing")), _address(body.get("shipping")), _meta(body)
+    billing, shipping, meta = read_address(body.get("billing")), read_address(body.get("shipping")), _meta(body)
     yield Event(
         milestone="customer_registered",
         occurred_at=created,
@@ -336,17 +346,10 @@ def plain(name: str) -> str:
     return html.unescape(_TAG.sub("", name)).strip()
 
 
-def _address(value: object) -> Address:
-    fields = json_object(value)
-    return Address(
-        first_name=text(fields.get("first_name")),
-        last_name=text(fields.get("last_name")),
-        city=text(fields.get("city")),
-        state=text(fields.get("state")),
-        postcode=text(fields.get("postcode")),
-        country=text(fields.get("country")),
-        phone=text(fields.get("phone")),
-    )
+def _unix_time(value: object) -> datetime | None:
+    """Return Unix seconds, as a number or as digits, as a time; None for anything else."""
+    written = str(value) if isinstance(value, int | str) else ""
+    return datetime.fromtimestamp(int(written), UTC) if _UNIX_SECONDS.fullmatch(written) else None
 
 
 def _meta(body: Json) -> Json:
