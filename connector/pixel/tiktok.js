@@ -4,6 +4,7 @@
 const SDK = "https://analytics.tiktok.com/i18n/pixel/events.js";
 const METHODS = ("page track identify instances debug on off once ready alias group enableCookie disableCookie holdConsent " +
   "revokeConsent grantConsent").split(" "); // as in the base code; which of them TikTok's script needs is not documented
+const EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"; // SHA-256 of ""
 const LONGEST_ID = 512; // the server sends a hash of longer ids, which is too rare to repeat here
 
 // Returns true if this created the page's `ttq`, false if the page had one already; then that base code is used.
@@ -55,6 +56,31 @@ function defer(calls, method) {
   calls[method] = function () {
     calls.push([method].concat(Array.from(arguments)));
   };
+}
+
+// Tells the store's pixels who the shopper is. What was said to a pixel itself outweighs what was said to all of them, so
+// the pixels are told one by one. Other code on the page may have said before that a guest has an empty e-mail or phone,
+// whose hash TikTok would send with our events, too.
+function identify(user) {
+  for (const code of settings.pixels) {
+    const pixel = window.ttq.instance(code);
+    forgetEmpty(window.ttq);
+    forgetEmpty(pixel);
+    if (Object.keys(user).length) {
+      pixel.identify(user);
+    }
+  }
+}
+
+function forgetEmpty(calls) {
+  for (const call of Array.isArray(calls) ? calls.filter(Array.isArray) : []) {
+    const user = call[0] === "identify" && call[1] ? call[1] : {};
+    for (const key of Object.keys(user)) {
+      if (user[key] === "" || user[key] === EMPTY) {
+        delete user[key];
+      }
+    }
+  }
 }
 
 // Sends to the store's pixels only; the page may have others. Without an id TikTok cannot match this copy with the

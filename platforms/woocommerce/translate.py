@@ -332,6 +332,8 @@ def _registration(body: Json, store: Store) -> Iterator[Event | Skipped]:
             last_name=text(body.get("last_name")) or billing.last_name,
             address=billing if billing.country or billing.city else shipping,
             destination=shipping if shipping.country else billing,
+            ip=text(meta.get("tiktok_ip")),
+            user_agent=text(meta.get("tiktok_user_agent")),
             ttclid=_first(meta, TTCLID_KEYS),
             ttp=_first(meta, TTP_KEYS),
         ),

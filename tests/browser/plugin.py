@@ -38,14 +38,13 @@ class Plugin:
     def checks_out(self, **case):
         """The checkout page, where both kinds of checkout are heard of."""
         both = ("woocommerce_before_checkout_form", "woocommerce_blocks_enqueue_checkout_block_scripts_after")
-        return self.run(*([hook] for hook in both), ["wp_footer"], **case)
+        return self.run(["template_redirect"], *([hook] for hook in both), ["wp_footer"], **case)
 
 
 def told(report):
     """What a page tells TikTok's pixel, or None."""
-    pages = [page for page in map(json.loads, _PAGE.findall(report["html"])) if "names" in page]
-    assert len(pages) <= 1
-    return pages[0] if pages else None
+    (page,) = map(json.loads, _PAGE.findall(report["html"]))
+    return page["event"] and {**page["event"], "pixels": page["pixels"]}
 
 
 def recorded_orders():
@@ -56,6 +55,12 @@ def recorded_orders():
         if "line_items" in body:
             found[path.stem] = recent(body)
     return found
+
+
+def recorded(number):
+    """The body of a recording."""
+    (path,) = RECORDINGS.glob(f"{number}_*.json")
+    return json.loads(base64.b64decode(json.loads(path.read_text())["body_base64"]))
 
 
 def recent(order):

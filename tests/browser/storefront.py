@@ -46,6 +46,7 @@ class Storefront:
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         self.context = chromium.new_context(user_agent="Mozilla/5.0 (Linux; Android 15) Example/1.0")
         self.blocked = False
+        self.scripts = 0  # times that TikTok's script was asked for
         self.errors = []
         self.numbers = count(1)
         self.context.set_default_timeout(10_000)
@@ -135,6 +136,7 @@ class Storefront:
 
     def _outside(self, route):
         sdk = "https://analytics.tiktok.com/i18n/pixel/events.js?"
+        self.scripts += route.request.url.startswith(sdk)
         if route.request.url.startswith(sdk) and not self.blocked:
             route.fulfill(content_type="text/javascript", body=(HERE / "tiktok_stub.js").read_text())
         else:

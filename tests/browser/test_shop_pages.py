@@ -1,5 +1,6 @@
 """What the WooCommerce plugin prints, and the plain snippet, in pages of a real browser."""
 
+import hashlib
 import json
 from dataclasses import replace
 
@@ -22,9 +23,21 @@ OWN_PIXEL = """<script>
   window.loaded = [];
   window.ttq.load = (code) => {
     window.loaded.push(code);
-    window.ttq._i[code] = {track: (...given) => window.ttq.push(["instance track", code, ...given])};
+    window.ttq._i[code] = [];
+    for (const name of ["track", "identify"]) {
+      window.ttq._i[code][name] = (...given) => window.ttq.push(["instance " + name, code, ...given]);
+    }
   };
 </script>"""
+
+
+ALLOW = "document.dispatchEvent(new CustomEvent('wp_listen_for_consent_change', {detail: {marketing: 'allow'}}))"
+
+
+def banner_of(answer):
+    """A consent banner with this answer; none for ""."""
+    given = json.dumps(answer == "allow")
+    return answer and f"<script>wp_consent_type = 'optin'; wp_has_consent = () => {given};</script>"
 
 
 @pytest.fixture
@@ -57,14 +70,14 @@ def test_a_funnel_in_the_browser_is_the_servers(storefront, plugin):
 
 
 def test_a_reload_fires_nothing(storefront, plugin):
-    """The page that WordPress makes of an order it has told already has no pixel in it."""
+    """The page that WordPress makes of an order it has told already has no event in it."""
     first = plugin().thanks(PAID_BY_CARD)
     storefront.open_page("/order-received", first["html"])
     storefront.tracked(2)
     again = plugin().thanks({**PAID_BY_CARD, "meta_data": first["meta"]})
     storefront.open_page("/order-received", again["html"])
     storefront.page.wait_for_load_state("networkidle")
-    assert not storefront.calls()
+    assert not storefront.tracked()
 
 
 def test_what_is_not_paid_is_no_purchase(storefront, plugin):
@@ -86,8 +99,79 @@ def test_a_pixel_that_runs_already_stays_the_only_base_code(storefront, plugin):
     storefront.open_page("/order-received", OWN_PIXEL + plugin().thanks(order("068"))["html"])
     assert storefront.page.evaluate("window.loaded") == [CODE]
     calls = storefront.page.evaluate("window.ttq")
-    assert [call[0] for call in calls] == ["identify", "instance track"]
-    assert calls[1][1] == CODE
+    assert [call[0] for call in calls] == ["instance identify", "instance track"]
+    assert [call[1] for call in calls] == [CODE, CODE]
+
+
+NOTHING = hashlib.sha256(b"").hexdigest()
+OFFICIAL_PIXEL = f"""<script>
+  window.ttq = [];
+  window.ttq._i = {{{CODE}: []}};
+  window.ttq.instance = (code) => window.ttq._i[code];
+  for (const name of ["page", "track", "identify"]) {{
+    window.ttq[name] = (...given) => window.ttq.push([name, ...given]);
+    window.ttq._i.{CODE}[name] = (...given) => window.ttq._i.{CODE}.push([name, ...given]);
+  }}
+  window.ttq.instance("{CODE}").track("Pageview");
+  window.ttq.instance("{CODE}").identify({{email: "{NOTHING}", phone_number: "{NOTHING}", country: "us"}});
+  window.ttq.identify({{email: "", external_id: "7"}});
+</script>"""
+
+
+@pytest.mark.parametrize("person", [PERSON, {}], ids=["known", "guest"])
+def test_an_empty_value_of_other_code_goes_into_no_event_of_ours(storefront, plugin, person):
+    """TikTok's own plugin tells the pixel itself, not all of them, that a guest's e-mail is the hash of nothing."""
+    checkout = plugin().checks_out(cart=CART, person=person)
+    storefront.open_page("/checkout", OFFICIAL_PIXEL + checkout["html"])
+    calls = storefront.page.evaluate(f"window.ttq._i.{CODE}")
+    assert [call[0] for call in calls] == ["track", "identify", *(["identify"] if person else []), "track"]
+    told_before, *told_by_us = [call[1] for call in calls if call[0] == "identify"]
+    assert told_before == {"country": "us"}
+    assert storefront.page.evaluate("window.ttq") == [["identify", {"external_id": "7"}]]
+    assert [sorted(user) for user in told_by_us] == ([["email", "external_id", "phone_number"]] if person else [])
+
+
+def test_a_checkout_opened_again_with_another_cart_is_sent_once(storefront, plugin):
+    """Under one event_id the server keeps the first copy, and so does the browser; a new checkout is another."""
+    first = plugin().checks_out(cart=CART)
+    storefront.open_page("/checkout", first["html"])
+    assert storefront.tracked(1)[0].arguments[1]["value"] == 64.94
+    again = plugin().checks_out(cart=CART[:1], cookies=first["cookies"])
+    storefront.open_page("/checkout", again["html"])
+    storefront.page.wait_for_function("window.tiktok.some(one => one.method === 'page')")
+    assert not storefront.tracked()
+    storefront.open_page("/checkout", plugin().checks_out(cart=CART[:1])["html"])
+    assert storefront.tracked(1)[0].arguments[1]["value"] == 29.99
+
+
+@pytest.mark.parametrize(
+    ("consent", "banner", "loaded"),
+    [
+        ("not_required", "", True),
+        ("required", "", False),
+        ("required", "allow", True),
+        ("not_required", "deny", False),
+        ("required", "later", True),
+    ],
+)
+def test_tiktoks_script_is_loaded_where_the_visit_begins(storefront, plugin, consent, banner, loaded):
+    """It sets `_ttp`, which the checkout's webhook and the order then have; no earlier than the visitor's consent."""
+    storefront.open_page(
+        "/", banner_of(banner) + plugin(choose(WOOCOMMERCE, consent=consent)).run(["wp_footer"])["html"]
+    )
+    storefront.page.wait_for_load_state("networkidle")
+    if banner == "later":
+        assert storefront.calls() == []
+        storefront.page.evaluate(ALLOW)
+        storefront.page.wait_for_function("window.tiktok.length > 0")
+    assert [call.method for call in storefront.calls()] == (["page"] if loaded else [])
+    assert storefront.scripts == (1 if loaded else 0)
+
+
+def test_a_shop_without_the_pixel_loads_nothing(storefront, php, tmp_path):
+    storefront.open_page("/", Plugin(php, tmp_path, with_pixel=False).run(["wp_footer"])["html"])
+    storefront.page.wait_for_load_state("networkidle")
+    assert storefront.scripts == 0
 
 
 def test_what_a_shopper_wrote_stays_a_text(storefront, plugin):
@@ -113,16 +197,21 @@ def test_what_a_shopper_wrote_stays_a_text(storefront, plugin):
 def test_a_landing_page_from_a_cache_is_remembered_too(storefront, plugin, consent, banner, kept):
     """The click id goes into a first-party cookie as the store's rule and the shop's banner let it."""
     html = plugin(choose(WOOCOMMERCE, consent=consent)).run(["wp_footer"])["html"]
-    if banner:
-        answer = json.dumps(banner == "allow")
-        html = f"<script>wp_consent_type = 'optin'; wp_has_consent = () => {answer};</script>{html}"
-    storefront.open_page("/?ttclid=E.C.P.CtoBExample%252B", html)
+    storefront.open_page("/?ttclid=E.C.P.CtoBExample%252B", banner_of(banner) + html)
     if banner == "later":
         assert "ttclid" not in storefront.cookies()
-        storefront.page.evaluate(
-            "document.dispatchEvent(new CustomEvent('wp_listen_for_consent_change', {detail: {marketing: 'allow'}}))"
-        )
+        storefront.page.evaluate(ALLOW)
     assert storefront.cookies() == ({"ttclid": "E.C.P.CtoBExample%252B"} if kept else {})
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["this click", "an older one"])
+def test_a_cookie_that_the_server_has_set_is_not_written_again(storefront, plugin, there):
+    """Safari shortens a script's cookies to seven days or one. An older click's cookie gives way."""
+    storefront.set_cookie("ttclid", "E.C.P.CtoBExample%252B" if there else "E.C.P.older")
+    storefront.open_page("/?ttclid=E.C.P.CtoBExample%252B", plugin().run(["wp_footer"])["html"])
+    assert storefront.cookies() == {"ttclid": "E.C.P.CtoBExample%252B"}
+    (cookie,) = storefront.context.cookies()
+    assert (cookie["expires"] == -1) == there  # the test's own cookie ends with the session
 
 
 # --- the plain snippet ----------------------------------------------------------------------------------------

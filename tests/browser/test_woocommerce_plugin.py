@@ -3,15 +3,17 @@
 import json
 import re
 import subprocess
+import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from connector.core.store import EventIdTemplates, Pixel
 from platforms.woocommerce import snippet as plugin_package
-from tests.browser.plugin import Plugin, order, recorded_orders, told
-from tests.browser.server_side import CODE, OTHER, WOOCOMMERCE, choose, examined, served
+from tests.browser.plugin import Plugin, order, recorded, recorded_orders, told
+from tests.browser.server_side import CODE, NOW, OTHER, WOOCOMMERCE, choose, examined, served
 from tests.support.snippets import snippet
 
 CLICK, TTP = "E.C.P.CtoBExample_0123%2B", "01JEXAMPLE0000000000000000_.tt.1"
@@ -256,13 +258,46 @@ def test_a_cookie_that_is_no_id_is_not_taken(plugin, cookie):
 def test_a_customer_gets_it_without_underscores(plugin):
     """Customers' meta with a leading underscore never reaches a webhook."""
     report = plugin(CONSENTING).run(["woocommerce_created_customer", 7], cookies=COOKIES, consent=BANNER)
-    assert report["users"] == {"7": {"tiktok_ttclid": CLICK, "tiktok_ttp": TTP, "tiktok_consent": "ja"}}
+    written = {
+        key: value for key, value in report["users"]["7"].items() if key not in ("tiktok_ip", "tiktok_user_agent")
+    }
+    assert written == {"tiktok_ttclid": CLICK, "tiktok_ttp": TTP, "tiktok_consent": "ja"}
+
+
+def test_a_registration_knows_ip_and_browser(plugin):
+    """Of the visitor who registers; not of the program or the administrator who creates a customer."""
+    report = plugin().run(["woocommerce_created_customer", 7])
+    told_meta = [{"id": n, "key": key, "value": value} for n, (key, value) in enumerate(report["users"]["7"].items())]
+    body = {**recorded("096"), "meta_data": told_meta}
+    user = served(WOOCOMMERCE, "customer.created", body)["CompleteRegistration"]["user"]
+    assert (user["ip"], user["user_agent"]) == ("8.8.4.4", "Mozilla/5.0 (Linux; Android 15) Example/1.0")
+    for case in ({"person": {"id": 1}}, {"consent": REFUSED}):
+        assert plugin().run(["woocommerce_created_customer", 7], **case)["users"] == []
+
+
+def test_the_block_checkout_writes_when_the_order_was_placed(plugin):
+    """The draft's date of creation stays the order's; a second try at paying changes nothing."""
+    old = {**order(ON_DELIVERY), "date_created_gmt": "2026-11-01T08:00:00"}
+    report = plugin().run([PLACING[1], "ORDER"], [PLACING[1], "ORDER"], order=old)
+    assert report["saved"] == 1
+    assert float(meta(report)["_tiktok_placed_at"]) == pytest.approx(time.time(), abs=60)
+    changed = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    body = {**old, "meta_data": report["meta"], "date_modified_gmt": changed}
+    (event,) = examined(WOOCOMMERCE, "order.updated", body).events
+    assert event.occurred_at == NOW  # of this test's server: a later time becomes now
+    assert told(plugin().thanks(body))["names"] == ["PlaceAnOrder"]
 
 
 @pytest.mark.parametrize("copy", ["subscription", "renewal_order", "resubscribe_order"])
 def test_renewals_get_none_of_it(plugin, copy):
     """Both forms in which WooCommerce Subscriptions hands meta over."""
-    ours = {"_tiktok_ttclid": CLICK, "_tiktok_ttp": TTP, "_tiktok_connector_sent": "[]", "tiktok_consent": "ja"}
+    ours = {
+        "_tiktok_placed_at": "1764300000",
+        "_tiktok_ttclid": CLICK,
+        "_tiktok_ttp": TTP,
+        "_tiktok_connector_sent": "[]",
+        "tiktok_consent": "ja",
+    }
     rows = [{"meta_key": key, "meta_value": value} for key, value in {**ours, "kept": "1"}.items()]
     report = plugin(CONSENTING).run(
         [f"filter:wc_subscriptions_{copy}_data", {**ours, "kept": "1"}], [f"filter:wcs_{copy}_meta", rows]
@@ -306,16 +341,52 @@ def test_a_checkouts_page_says_what_its_webhook_says(plugin, choices):
     assert (item["user"]["ttclid"], item["user"]["ttp"], item["user"]["ip"]) == (CLICK, TTP, "8.8.4.4")
 
 
+PLACING = ("woocommerce_checkout_order_processed", "woocommerce_store_api_checkout_order_processed")
+
+
 def test_a_token_lives_until_an_order_is_placed(plugin):
     """The same while the shopper comes back to the checkout; another for the next order."""
     first = plugin().checks_out(cart=CART)
-    token = first["session"]["tiktok_checkout_token"]
-    assert re.fullmatch("[0-9a-f]{32}", token)
-    again = plugin().checks_out(cart=CART, session=first["session"])
-    assert told(again)["id"] == told(first)["id"] == f"acme-checkout-{token}"
-    for hook in ("woocommerce_checkout_order_processed", "woocommerce_store_api_checkout_order_processed"):
-        assert plugin().run([hook, 1], session=first["session"])["session"]["tiktok_checkout_token"] is None
-    assert told(plugin().checks_out(cart=CART))["id"] != told(first)["id"]
+    (cookie,) = first["set"]
+    assert re.fullmatch("[0-9a-f]{32}", cookie["value"])
+    assert cookie["name"] == "tiktok_checkout_token"
+    assert cookie["expires"] == pytest.approx(time.time() + 48 * 3600, abs=60)
+    again = plugin().checks_out(cart=CART, cookies=first["cookies"])
+    assert told(again)["id"] == told(first)["id"] == f"acme-checkout-{cookie['value']}"
+    for hook in PLACING:
+        placed = plugin().run([hook, "ORDER"], cookies=first["cookies"], order=order(ON_DELIVERY))
+        assert [(one["value"], one["expires"]) for one in placed["set"]] == [("", 1)]
+        assert told(plugin().checks_out(cart=CART, cookies=placed["cookies"]))["id"] != told(first)["id"]
+
+
+def test_a_session_that_is_overwritten_with_an_older_one_costs_no_token(plugin):
+    """The mini cart's request of the page before saves its session after the checkout page's."""
+    first = plugin().checks_out(cart=CART)
+    again = plugin().checks_out(cart=CART, cookies=first["cookies"], session={})
+    assert told(again)["id"] == told(first)["id"]
+
+
+def test_a_checkout_on_a_page_of_its_own_keeps_its_token_in_the_session(plugin):
+    """Its form is printed when no cookie can be set any more."""
+    first = plugin().checks_out(cart=CART, late=True)
+    assert first["cookies"] == []
+    again = plugin().checks_out(cart=CART, late=True, session=first["session"])
+    assert told(again)["id"] == told(first)["id"] == f"acme-checkout-{first['session']['tiktok_checkout_token']}"
+    for hook in PLACING:
+        placed = plugin().run([hook, "ORDER"], session=first["session"], order=order(ON_DELIVERY))
+        assert placed["session"]["tiktok_checkout_token"] is None
+
+
+@pytest.mark.parametrize("cookie", ["", "x", "G" * 32, "a" * 33, ["a"]])
+def test_a_token_that_is_not_the_plugin_s_is_replaced(plugin, cookie):
+    report = plugin().checks_out(cart=CART, cookies={"tiktok_checkout_token": cookie})
+    assert re.fullmatch("acme-checkout-[0-9a-f]{32}", told(report)["id"])
+
+
+def test_no_token_without_a_checkout(plugin):
+    """No cookie for who only looks around, nor for who refuses."""
+    assert plugin().run(["template_redirect"])["set"] == []
+    assert plugin().checks_out(cart=CART, consent=REFUSED)["set"] == []
 
 
 def test_the_parts_of_a_bundle_are_not_counted(plugin):
@@ -342,6 +413,22 @@ def test_a_large_cart_still_fits_into_the_queue(plugin, lines):
     assert arg["ttclid"].endswith("x" * 3000)
     assert arg["line_items"]
     assert told(report)["properties"]["num_items"] == 2 * lines
+
+
+LONG = {"ttclid": "E.C.P." + "x" * 3894, "_ttp": "y" * 3900}
+WIDE = {"email": "é" * 300 + "@example.com", "phone": "5" * 2000, "country": "\x01" * 900, "id": 5}
+
+
+@pytest.mark.parametrize("person", [PERSON, WIDE], ids=["person", "long texts"])
+@pytest.mark.parametrize("ids", [LONG, {"ttclid": "x" * 4000, "_ttp": "y" * 500}], ids=["both long", "one long"])
+def test_long_click_ids_fit_into_the_queue_too(plugin, ids, person):
+    """Each within 4,000 characters; what cannot be TikTok's is left out, never cut, and the lines stay."""
+    arg = plugin().checks_out(cart=CART, cookies=ids, person=person)["fired"][0]
+    assert len(json.dumps([1, arg])) < 8000
+    assert arg["token"]
+    assert arg["ttclid"] == ids["ttclid"]
+    assert arg["ttp"] == (ids["_ttp"] if len(ids["_ttp"]) == 500 else "")
+    assert len(arg["line_items"]) == len(CART)
 
 
 # --- consent --------------------------------------------------------------------------------------------------

@@ -24,10 +24,22 @@ $case    = json_decode( stream_get_contents( STDIN ), true ) + array(
 	'currency' => 'USD',
 	'steps'   => array(),
 	'official' => false,
+	'late'   => false, // the page's head is sent already, and the page is none that WooCommerce knows as a checkout
 );
 $_GET    = $case['get'];
 $_COOKIE = $case['cookies'];
-$report  = array( 'fired' => array(), 'users' => array() );
+$report  = array( 'fired' => array(), 'users' => array(), 'set' => array() );
+
+// What the plugin asks PHP itself: whether the page's head is sent, and to set a cookie.
+eval( 'namespace TikTok_Connector;
+function headers_sent() {
+	global $case;
+	return $case["late"];
+}
+function setcookie( $name, $value, $how ) {
+	global $report;
+	$report["set"][] = array( "name" => $name, "value" => $value ) + $how;
+}' );
 
 // --- hooks
 
@@ -91,6 +103,13 @@ function do_action( $hook ) {
 // --- WordPress
 
 function is_admin() {
+	return false;
+}
+function is_checkout() {
+	global $case;
+	return (bool) $case['cart'] && ! $case['late'];
+}
+function is_wc_endpoint_url() {
 	return false;
 }
 function is_ssl() {

@@ -136,10 +136,7 @@ async function sendToTikTok(event, checkout) {
     loaded = true;
     loadPixels();
   }
-  const user = await userOf(checkout);
-  if (Object.keys(user).length) {
-    window.ttq.identify(user);
-  }
+  identify(await userOf(checkout));
   await HANDLERS[event.name](event, checkout);
 }
 

@@ -43,8 +43,7 @@ def snippet(store: Store, base_url: str = "", options: Collection[str] = ()) -> 
         settings["pixels"] = []
     filled = {
         "{settings}": as_json(settings),
-        "{pixel}": function(tiktok_js(), _source("page.js")),
-        "{remember}": function(_source("remember.js")),
+        "{page}": function(tiktok_js(), _source("page.js")),
         "// {checkout}": _part("checkout.php"),
         "// {order}": _part("order.php"),
     }

@@ -10,17 +10,14 @@ namespace TikTok_Connector;
  */
 function start_checkout() {
 	static $started = false;
-	if ( $started || is_admin() || ! WC()->cart || WC()->cart->is_empty() || ! WC()->session ) {
+	if ( $started || ! may_start() ) {
 		return;
 	}
 	$started = true;
-	if ( ! is_allowed( consent(), (string) WC()->customer->get_billing_country() ) ) {
-		return;
-	}
-	$data = checkout_data();
+	$data    = checkout_data();
 	do_action( 'wc_tiktok_initiate_checkout', fitted( $data ) );
 	if ( in_array( 'web', settings( 'include' ), true ) && ! is_excluded( $data['email'], $data['total'], array() ) ) {
-		set_pixel_events(
+		set_page_event(
 			settings( 'events' )['checkout_started'],
 			fill(
 				settings( 'ids' )['checkout'],
@@ -30,9 +27,24 @@ function start_checkout() {
 				)
 			),
 			properties( cart_contents( $data ), $data['currency'], checkout_value( $data ), '' ),
-			user( $data['email'], $data['phone'], $data['country'], array( 'customer_id' => identifier( $data['customer_id'] ) ) )
+			user( $data['email'], $data['phone'], $data['country'], array( 'customer_id' => identifier( $data['customer_id'] ) ) ),
+			true
 		);
 	}
+}
+
+/**
+ * Name the checkout before the page is sent, while a cookie can be set.
+ */
+function name_checkout() {
+	if ( function_exists( 'is_checkout' ) && is_checkout() && ! is_wc_endpoint_url() && may_start() ) {
+		checkout_token();
+	}
+}
+
+function may_start() {
+	return ! is_admin() && WC()->cart && ! WC()->cart->is_empty() && WC()->session
+		&& is_allowed( consent(), (string) WC()->customer->get_billing_country() );
 }
 
 function checkout_data() {
@@ -72,25 +84,34 @@ function checkout_data() {
 }
 
 /**
- * Return a random token, the same until an order is placed; the cart's hash is the same in carts of equal content.
+ * Return a random token, the same until an order is placed; the cart's hash is the same in carts of equal content. It is
+ * a cookie: a request of the page before, such as the mini cart's, can overwrite the session with an older one. The
+ * session is for checkouts on pages that WooCommerce does not know as such, where no cookie can be set any more.
  */
 function checkout_token() {
-	$token = WC()->session->get( TOKEN );
-	if ( ! $token ) {
-		$token = bin2hex( random_bytes( 16 ) );
+	$token = cookie( TOKEN );
+	if ( preg_match( '/^[0-9a-f]{32}$/', $token ) ) {
+		return $token;
+	}
+	$token = bin2hex( random_bytes( 16 ) );
+	if ( ! keep_cookie( TOKEN, $token, OPEN ) ) {
+		$kept  = WC()->session->get( TOKEN );
+		$token = $kept ? $kept : $token;
 		WC()->session->set( TOKEN, $token );
 	}
 	return $token;
 }
 
 function forget_checkout() {
+	keep_cookie( TOKEN, '', 0 );
 	if ( WC()->session ) {
 		WC()->session->set( TOKEN, null );
 	}
 }
 
 /**
- * Shorten the data until it fits into WordPress's queue, which never sends a longer argument.
+ * Shorten the data until it fits into WordPress's queue, which never sends a longer argument: names first, then what is
+ * longer than TikTok's or a person's, then lines, then the longest. Only the token always stays.
  */
 function fitted( $data ) {
 	if ( is_too_long( $data ) ) {
@@ -99,9 +120,18 @@ function fitted( $data ) {
 		}
 		$data['referrer']   = '';
 		$data['user_agent'] = substr( $data['user_agent'], 0, 500 );
+		foreach ( $data as $key => $value ) {
+			if ( 'ttclid' !== $key && is_string( $value ) && strlen( $value ) > 500 ) {
+				$data[ $key ] = '';
+			}
+		}
 	}
 	while ( is_too_long( $data ) && $data['line_items'] ) {
 		array_pop( $data['line_items'] );
+	}
+	while ( is_too_long( $data ) ) {
+		$lengths = array_map( 'strlen', array_map( 'wp_json_encode', array_diff_key( $data, array( 'token' => 0 ) ) ) );
+		$data[ array_search( max( $lengths ), $lengths, true ) ] = '';
 	}
 	return $data;
 }

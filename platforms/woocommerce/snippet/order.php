@@ -26,11 +26,12 @@ function thank_you( $order_id ) {
 	}
 	$order->update_meta_data( SENT, wp_json_encode( array_merge( $sent, $names ) ) );
 	$order->save();
-	set_pixel_events(
+	set_page_event(
 		$names,
 		$id,
 		properties( order_contents( $order ), $order->get_currency(), order_value( $order ), (string) $order->get_id() ),
-		user( (string) $order->get_billing_email(), (string) $order->get_billing_phone(), (string) $order->get_billing_country(), order_ids( $order ) )
+		user( (string) $order->get_billing_email(), (string) $order->get_billing_phone(), (string) $order->get_billing_country(), order_ids( $order ) ),
+		false
 	);
 }
 
@@ -42,8 +43,16 @@ function is_for_browser( $order ) {
 	return in_array( kind( $order ), settings( 'include' ), true )
 		&& ! is_excluded( (string) $order->get_billing_email(), $order->get_total(), gateways( $order ) )
 		&& is_allowed( consent_of_order( $order ), (string) $country )
-		&& $order->get_date_created()
-		&& $order->get_date_created()->getTimestamp() > time() - TOO_OLD;
+		&& placed_at( $order ) > time() - TOO_OLD;
+}
+
+/**
+ * Return when the order was placed, in Unix seconds: of the checkout block's what `write_time` wrote.
+ */
+function placed_at( $order ) {
+	$created = $order->get_date_created();
+	$written = (int) word( $order->get_meta( PLACED ) );
+	return $written ? $written : ( $created ? $created->getTimestamp() : 0 );
 }
 
 function kind( $order ) {

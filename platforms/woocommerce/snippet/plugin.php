@@ -15,19 +15,17 @@ const SETTINGS = <<<'SETTINGS_JSON'
 {settings}
 SETTINGS_JSON;
 
-const PIXEL = <<<'PIXEL_SCRIPT'
-{pixel}
-PIXEL_SCRIPT;
-
-const REMEMBER = <<<'REMEMBER_SCRIPT'
-{remember}
-REMEMBER_SCRIPT;
+const PAGE = <<<'PAGE_SCRIPT'
+{page}
+PAGE_SCRIPT;
 
 const KEPT    = 2592000; // seconds that a click id is stored: 30 days
+const OPEN    = 172800;  // seconds that a checkout is the same one: 48 hours, as long as TikTok drops copies
 const TOO_OLD = 169200;  // seconds after which no copy is sent: 47 hours; TikTok drops copies for 48
 const LONGEST = 7500;    // characters of a hook's argument; WordPress's webhook queue takes 8,000 for all arguments
 const TOKEN   = 'tiktok_checkout_token';
 const SENT    = '_tiktok_connector_sent';
+const PLACED  = '_tiktok_placed_at';
 
 /**
  * Add a function of this file to a hook.
@@ -37,16 +35,17 @@ function on( $hook, $name, $arguments = 1, $priority = 10 ) {
 }
 
 on( 'template_redirect', 'remember', 0 );
-on( 'wp_footer', 'print_remembering', 0 );
+on( 'template_redirect', 'name_checkout', 0, 0 );
 on( 'woocommerce_before_checkout_form', 'start_checkout', 0 );                          // classic checkout
 on( 'woocommerce_blocks_enqueue_checkout_block_scripts_after', 'start_checkout', 0 );   // checkout block
 on( 'woocommerce_checkout_create_order', 'write_to_order' );                            // classic: saved afterwards
 on( 'woocommerce_store_api_checkout_update_order_meta', 'write_to_saved_order' );       // block
 on( 'woocommerce_checkout_order_processed', 'forget_checkout', 0 );
 on( 'woocommerce_store_api_checkout_order_processed', 'forget_checkout', 0 );
+on( 'woocommerce_store_api_checkout_order_processed', 'write_time' );                   // block: the draft is placed
 on( 'woocommerce_created_customer', 'write_to_customer' );
 on( 'woocommerce_thankyou', 'thank_you' );
-on( 'wp_footer', 'print_pixel', 0, 99 );
+on( 'wp_footer', 'print_page', 0, 99 );
 foreach ( array( 'subscription', 'renewal_order', 'resubscribe_order' ) as $copy ) {
 	on( "wc_subscriptions_{$copy}_data", 'leave_out_of_copy' );
 	on( "wcs_{$copy}_meta", 'leave_out_of_copy' ); // WooCommerce Subscriptions before 4.7
@@ -73,30 +72,27 @@ function settings( $name ) {
  */
 function remember() {
 	$click = plain_ascii( isset( $_GET['ttclid'] ) ? wp_unslash( $_GET['ttclid'] ) : '' );
-	if ( '' === $click || headers_sent() || ! is_allowed( consent(), '' ) ) {
-		return;
+	if ( '' !== $click && is_allowed( consent(), '' ) ) {
+		keep_cookie( 'ttclid', $click, KEPT );
+	}
+}
+
+/**
+ * Set a cookie for some seconds, or delete it with ''. Return false if the page is on its way already.
+ */
+function keep_cookie( $name, $value, $seconds ) {
+	if ( headers_sent() ) {
+		return false;
 	}
 	$how = array(
-		'expires'  => time() + KEPT,
+		'expires'  => '' === $value ? 1 : time() + $seconds,
 		'path'     => '/',
 		'secure'   => is_ssl(),
 		'samesite' => 'Lax',
 	);
-	setcookie( 'ttclid', $click, $how );
-	$_COOKIE['ttclid'] = $click;
-}
-
-/**
- * Store the click id by a script, for pages that come from a cache.
- */
-function print_remembering() {
-	print_script(
-		REMEMBER,
-		array(
-			'seconds' => KEPT,
-			'ask'     => ! is_allowed( '', '' ),
-		)
-	);
+	setcookie( $name, $value, $how );
+	$_COOKIE[ $name ] = $value;
+	return true;
 }
 
 /**
@@ -202,10 +198,20 @@ function write_to_saved_order( $order ) {
 }
 
 /**
+ * Checkout block: write when the order was placed, as its date of creation is that of its draft.
+ */
+function write_time( $order ) {
+	if ( ! $order->get_meta( PLACED ) ) {
+		$order->update_meta_data( PLACED, (string) time() );
+		$order->save();
+	}
+}
+
+/**
  * Customers' meta reaches webhooks only without a leading underscore.
  */
 function write_to_customer( $customer_id ) {
-	foreach ( facts( '' ) as $key => $value ) {
+	foreach ( facts( '' ) + visitor() as $key => $value ) {
 		update_user_meta( $customer_id, preg_replace( '/^_tiktok_/', 'tiktok_', $key ), $value );
 	}
 }
@@ -215,10 +221,25 @@ function facts( $country ) {
 }
 
 /**
+ * Return ip and browser of someone who registers. A program or an administrator who creates a customer is logged in.
+ */
+function visitor() {
+	if ( get_current_user_id() || ! is_allowed( consent(), '' ) ) {
+		return array();
+	}
+	return array_filter(
+		array(
+			'_tiktok_ip'         => \WC_Geolocation::get_ip_address(),
+			'_tiktok_user_agent' => wc_get_user_agent(),
+		)
+	);
+}
+
+/**
  * Leave our meta out of renewals, which no click has caused. $meta has rows (older versions) or values by key.
  */
 function leave_out_of_copy( $meta ) {
-	$left_out = array( '_tiktok_ttclid', '_tiktok_ttp', SENT, settings( 'consent' )['key'] );
+	$left_out = array( '_tiktok_ttclid', '_tiktok_ttp', SENT, PLACED, settings( 'consent' )['key'] );
 	foreach ( $meta as $key => $value ) {
 		if ( in_array( is_array( $value ) && isset( $value['meta_key'] ) ? $value['meta_key'] : $key, $left_out, true ) ) {
 			unset( $meta[ $key ] );
@@ -234,32 +255,35 @@ function leave_out_of_copy( $meta ) {
 // --- the pixel ------------------------------------------------------------------------------------------------
 
 /**
- * Store events for `print_pixel`, which runs at the page's end, after the page's own TikTok code.
+ * Store events for `print_page`, which runs at the page's end, after the page's own TikTok code.
  */
-function set_pixel_events( $names, $id, $properties, $user ) {
-	global $tiktok_connector_page;
+function set_page_event( $names, $id, $properties, $user, $once ) {
+	global $tiktok_connector_event;
 	if ( settings( 'pixels' ) && $names && '' !== $id ) {
-		$tiktok_connector_page = array(
-			'pixels'           => settings( 'pixels' ),
-			'limited_data_use' => settings( 'limited_data_use' ),
-			'names'            => $names,
-			'id'               => $id,
-			'properties'       => $properties,
-			'user'             => $user,
+		$tiktok_connector_event = array(
+			'names'      => $names,
+			'id'         => $id,
+			'properties' => $properties,
+			'user'       => $user,
+			'once'       => $once,
 		);
 	}
 }
 
-function print_pixel() {
-	global $tiktok_connector_page;
-	if ( $tiktok_connector_page ) {
-		print_script( PIXEL, $tiktok_connector_page );
-	}
-}
-
-function print_script( $script, $settings ) {
-	$json = wp_json_encode( $settings, JSON_HEX_TAG | JSON_HEX_AMP | JSON_HEX_APOS | JSON_HEX_QUOT );
-	echo "<script>\n" . $script . '(' . $json . ");\n</script>\n"; // phpcs:ignore
+/**
+ * Print the script of every page of the shop, with the page's events if it has any.
+ */
+function print_page() {
+	global $tiktok_connector_event;
+	$page = array(
+		'seconds'          => KEPT,
+		'ask'              => ! is_allowed( '', '' ),
+		'pixels'           => settings( 'pixels' ),
+		'limited_data_use' => settings( 'limited_data_use' ),
+		'event'            => $tiktok_connector_event,
+	);
+	$json = wp_json_encode( $page, JSON_HEX_TAG | JSON_HEX_AMP | JSON_HEX_APOS | JSON_HEX_QUOT );
+	echo "<script>\n" . PAGE . '(' . $json . ");\n</script>\n"; // phpcs:ignore
 }
 
 // --- TikTok's own plugin --------------------------------------------------------------------------------------

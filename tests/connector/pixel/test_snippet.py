@@ -97,7 +97,7 @@ def test_what_a_store_writes_does_not_become_code(written):
 def test_the_files_are_filled_in_whole():
     """No mark is left, and a script can end neither its element nor the text it is in."""
     plugin = snippet(WOOCOMMERCE, "woocommerce")
-    assert not re.search(r"^(// )?\{(settings|pixel|remember|checkout|order)\}$", plugin, re.MULTILINE)
+    assert not re.search(r"^(// )?\{(settings|page|checkout|order)\}$", plugin, re.MULTILINE)
     for source in SCRIPTS.values():
         assert "</script" not in source
         assert not re.search(r"^\s*(PIXEL_SCRIPT|REMEMBER_SCRIPT|SETTINGS_JSON)\b", source, re.MULTILINE)
