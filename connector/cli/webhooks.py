@@ -160,6 +160,9 @@ def _webhooks_of(
             database(partial(registered.note, store.name, line, time.time()))
         done = f"{'would be ' if dry_run else ''}{line.change}" if line.change else ""
         click.echo(f"  {line.topic:<36}{line.state:<14}{done:<18}{redact_url(line.url)}")
+    for topic in () if action == "delete" else dict.fromkeys(line.topic for line in plan.lines):
+        if why := shop_api.why_never_sent(topic):
+            click.echo(f"! store {store.name}: {why}", err=True)
     if plan.others:
         others = how_many(plan.others, "webhook", "webhooks")
         click.echo(f"  {others} created by others, left alone")

@@ -76,6 +76,9 @@ class ShopApi(Protocol):
     def customers(self, since: datetime, until: datetime) -> Iterator[Page]:
         """Yield customers who registered in [since, until], page by page."""
 
+    def why_never_sent(self, topic: str) -> str:
+        """Return why the shop sends no webhook of a topic that is registered, with the remedy; "" if it does."""
+
     def check(self) -> Iterator[ApiCheck]:
         """Check keys, scopes, personal data and clock for `check --live`; yield one result for each."""
 

@@ -318,8 +318,11 @@ def _shop(
             if not public_url:
                 yield CheckResult("note", f"store {store.name}: set PUBLIC_URL to check its webhooks")
                 return
-            _, plan = prepare(store, platform, public_url, "list", broken, wait.pause)
+            shop_api, plan = prepare(store, platform, public_url, "list", broken, wait.pause)
             yield _webhooks(store, platform, plan, why_not_to(public_url, store, platform))
+            for topic in dict.fromkeys(line.topic for line in plan.lines):
+                if why := shop_api.why_never_sent(topic):
+                    yield CheckResult("warning", f"store {store.name}: {why}")
     except ShopApiError as fault:
         if str(fault) not in reported:
             yield CheckResult("fault", f"store {store.name}: {fault}")

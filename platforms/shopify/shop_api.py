@@ -273,6 +273,10 @@ class ShopifyAdmin:
 
     # --- checks -----------------------------------------------------------------------------------------------
 
+    def why_never_sent(self, topic: str) -> str:
+        """Return "": Shopify itself sends each topic."""
+        return ""
+
     def check(self) -> Iterator[ApiCheck]:
         """Check key, scopes, personal data and clock; stop if the key is not accepted."""
         try:

@@ -27,6 +27,7 @@ from connector.plugin import (
     parse_time,
     text,
 )
+from platforms.woocommerce.installed import version_check, why_no_checkouts
 from platforms.woocommerce.rest_errors import KEYS_PAGE, Answer, read
 from platforms.woocommerce.translate import CHECKOUT_TOPIC, DRAFTS
 
@@ -42,7 +43,6 @@ OVERLAP = 50  # rows that can leave a list between two requests before the next 
 LAST = 10  # rows at a page's end; assumes that not all of them change between the query and the answer
 SECOND = timedelta(seconds=1)
 MAX_CLOCK_DIFFERENCE = timedelta(seconds=60)
-OLDEST_VERSION = (5, 8)  # the first WooCommerce that filters orders by modified_after
 
 # An order is paid in its first save or a later one, and a webhook's body is the state at delivery: an order pending in
 # order.created is paid only in an order.updated, and an order saved once has no order.updated.
@@ -273,6 +273,10 @@ class WooCommerceApi:
 
     # --- checks
 
+    def why_never_sent(self, topic: str) -> str:
+        """Return why nothing in the shop fires this topic, with the remedy, or ""."""
+        return why_no_checkouts(self._shop) if topic == CHECKOUT_TOPIC else ""
+
     def check(self) -> Iterator[ApiCheck]:
         """Check https, keys, clock, permission to write, personal data and version, without changing the shop."""
         yield self._transport()
@@ -338,21 +342,7 @@ class WooCommerceApi:
             )
         else:
             yield ApiCheck(True, "orders and customers can be read" + ("" if orders else "; there is no order yet"))
-        yield from self._version(text(newest.get("version")))
-
-    def _version(self, version: str) -> Iterator[ApiCheck]:
-        """Check the version that the newest order names; the status page is slow and can be blocked."""
-        if not version:
-            try:
-                status = read(self._shop.get("system_status", _fields="environment"), dict[str, Any])
-            except ShopApiError:
-                return
-            version = text(json_object(status.get("environment")).get("version"))
-        found = re.match(r"(\d{1,4})\.(\d{1,4})", version)
-        if found and (int(found[1]), int(found[2])) < OLDEST_VERSION:
-            yield ApiCheck(False, f"WooCommerce {found[0]} cannot list orders by date of change: update WooCommerce")
-        elif found:
-            yield ApiCheck(True, f"WooCommerce {version[:20]}")
+        yield from version_check(self._shop, text(newest.get("version")))
 
 
 def _subscription(hook: Mapping[str, Any]) -> Subscription:

@@ -12,6 +12,7 @@ import pytest
 
 from connector.core.store import EventIdTemplates, Pixel
 from platforms.woocommerce import snippet as plugin_package
+from platforms.woocommerce.installed import PLUGIN_ROUTE
 from tests.browser.plugin import Plugin, order, recorded, recorded_orders, told
 from tests.browser.server_side import CODE, NOW, OTHER, WOOCOMMERCE, choose, examined, served
 from tests.support.snippets import snippet
@@ -393,6 +394,13 @@ def test_the_parts_of_a_bundle_are_not_counted(plugin):
     """As in an order, the bundle stands for them."""
     cart = [*CART, {**CART[0], "bundled_by": "abc"}, {**CART[0], "composite_parent": "abc"}]
     assert len(plugin().checks_out(cart=cart)["fired"][0]["line_items"]) == len(CART)
+
+
+def test_the_connector_sees_that_checkouts_are_fired(plugin):
+    """Under WooCommerce's API, where the connector's keys are valid, and nobody else sees it."""
+    seen = plugin().run(["rest_api_init"], person={"id": 1})["routes"]
+    assert seen == {f"wc/v3/{PLUGIN_ROUTE}": {"fires": "wc_tiktok_initiate_checkout"}}
+    assert plugin().run(["rest_api_init"])["routes"] == {f"wc/v3/{PLUGIN_ROUTE}": None}
 
 
 def test_an_empty_cart_is_no_checkout(plugin):

@@ -112,6 +112,14 @@ function is_checkout() {
 function is_wc_endpoint_url() {
 	return false;
 }
+function current_user_can( $right ) {
+	global $case;
+	return 'manage_woocommerce' === $right && 1 === get_current_user_id();
+}
+function register_rest_route( $space, $route, $how ) {
+	global $report;
+	$report['routes'][ "$space$route" ] = $how['permission_callback']() ? $how['callback']() : null;
+}
 function is_ssl() {
 	return true;
 }

@@ -45,6 +45,7 @@ on( 'woocommerce_store_api_checkout_order_processed', 'forget_checkout', 0 );
 on( 'woocommerce_store_api_checkout_order_processed', 'write_time' );                   // block: the draft is placed
 on( 'woocommerce_created_customer', 'write_to_customer' );
 on( 'woocommerce_thankyou', 'thank_you' );
+on( 'rest_api_init', 'answer_connector', 0 );
 on( 'wp_footer', 'print_page', 0, 99 );
 foreach ( array( 'subscription', 'renewal_order', 'resubscribe_order' ) as $copy ) {
 	on( "wc_subscriptions_{$copy}_data", 'leave_out_of_copy' );
@@ -63,6 +64,25 @@ function settings( $name ) {
 		$all = json_decode( SETTINGS, true );
 	}
 	return $all[ $name ];
+}
+
+/**
+ * Let `connector check --live` see that the plugin is there: under WooCommerce's API, for the same keys.
+ */
+function answer_connector() {
+	register_rest_route(
+		'wc/v3',
+		'/tiktok-connector',
+		array(
+			'methods'             => 'GET',
+			'callback'            => function () {
+				return array( 'fires' => 'wc_tiktok_initiate_checkout' );
+			},
+			'permission_callback' => function () {
+				return current_user_can( 'manage_woocommerce' );
+			},
+		)
+	);
 }
 
 // --- the browser's signals ------------------------------------------------------------------------------------

@@ -3,7 +3,9 @@
 from types import SimpleNamespace
 
 import pytest
+from click.testing import CliRunner
 
+from connector.cli.main import main
 from connector.config.settings import load
 from connector.devtools.check import check
 from connector.sync.registration import apply_plan, prepare
@@ -117,6 +119,33 @@ def test_an_address_whose_certificate_nobody_trusts(tmp_path, pem):
 def test_an_address_that_nobody_reaches_says_why(tmp_path, address, why):
     (line,) = [each for each in check(config(tmp_path, PUBLIC_URL=address), True) if each.text.startswith("PUBLIC_URL")]
     assert (line.mark, why in line.text) == ("fault", True)
+
+
+def test_a_shop_that_fires_no_checkouts_is_warned_of(tmp_path, fake):
+    """WooCommerce has no webhook of its own for them; registering the topic alone brings none."""
+    register(of(tmp_path, fake).stores["beans"])
+    fake.has_plugin = False
+    (text,) = [text for mark, text in told(of(tmp_path, fake)) if mark == "warning"]
+    assert "no started checkouts without the plugin that `connector snippet` prints" in text
+    fake.has_plugin = True
+    assert not [text for mark, text in told(of(tmp_path, fake)) if mark == "warning"]
+
+
+@pytest.mark.parametrize("has_plugin", [False, True])
+def test_list_warns_of_it_too(tmp_path, fake, has_plugin):
+    """As register does; both say it on standard error."""
+    fake.has_plugin = has_plugin
+    toml = TOML.replace("PLATFORM", "woocommerce").replace("URL", fake.url) + KEYS
+    environ = {"SECRET": "shh-webhook", "TOKEN": "shh-token", "KEY": fake.key, "KEY_SECRET": fake.secret}
+    environ |= {"STORES_TOML": toml, "DATABASE_URL": f"sqlite:///{tmp_path / 'none.db'}", "PUBLIC_URL": PUBLIC}
+    result = CliRunner().invoke(main, ["webhooks", "list", "beans"], env=environ)
+    assert ("the shop sends no started checkouts" in result.stderr) != has_plugin
+
+
+def test_a_shop_that_hides_the_plugin_is_not_warned_of(tmp_path, fake):
+    register(of(tmp_path, fake).stores["beans"])
+    fake.forbidden = {"tiktok-connector"}
+    assert not [text for mark, text in told(of(tmp_path, fake)) if mark == "warning"]
 
 
 def test_missing_and_switched_off_webhooks_are_warned_of_with_the_remedy(tmp_path, fake):

@@ -46,6 +46,7 @@ class FakeWooCommerce:
         self.proxied = False  # a proxy ends TLS, and PHP does not know
         self.unreadable: set[int] = set()  # orders that lists count but do not show
         self.version = VERSION
+        self.has_plugin = True  # the connector's
         self.lock = threading.RLock()
         self.orders: dict[int, Body] = {}
         self.customers: dict[int, Body] = {}

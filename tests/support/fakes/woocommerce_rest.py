@@ -123,6 +123,13 @@ def _serve_lists(app: Flask, api: str, shop: Any) -> None:
         enter(shop, "system_status", "view")
         return _answer({"environment": {"version": shop.version}})
 
+    @app.get(f"{api}/tiktok-connector")
+    def _plugin() -> Response:
+        if not shop.has_plugin:
+            raise Refusal(404, "rest_no_route")
+        enter(shop, "tiktok-connector", "view")
+        return _answer({"fires": "wc_tiktok_initiate_checkout"})
+
 
 # --- authentication ----------------------------------------------------------------------------------
 
