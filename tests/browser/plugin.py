@@ -64,9 +64,10 @@ def recorded(number):
 
 
 def recent(order):
-    """The same order, placed (and paid, if it was) a moment ago."""
+    """The same order, placed (and paid, if it was) a moment ago; the pixel was told nothing yet."""
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return {**order, "date_created_gmt": now, "date_paid_gmt": order["date_paid_gmt"] and now}
+    meta = [row for row in order["meta_data"] if row["key"] not in ("_tiktok_placed_at", "_tiktok_connector_sent")]
+    return {**order, "date_created_gmt": now, "date_paid_gmt": order["date_paid_gmt"] and now, "meta_data": meta}
 
 
 def order(number):
