@@ -89,8 +89,8 @@ def _order(topic: str, body: Json, store: Store) -> Iterator[Event | Skipped]:
         raise InvalidPayload("the order has no date_created_gmt")
     if status in DRAFTS:
         return  # a cart that WooCommerce stores as an order: no milestone yet
-    paid_at = parse_time(body.get("date_paid_gmt"))
-    placed = _placed(body, order_id, _placed_at(topic, body, created, paid_at), store)
+    paid_at, meta = parse_time(body.get("date_paid_gmt")), _meta(body)
+    placed = _placed(body, order_id, _placed_at(topic, body, meta, created, paid_at), meta, store)
     if reason := _why_not_placed(status, paid_at, store):
         yield Skipped("order_placed", reason, placed.ids)
         return
@@ -126,7 +126,7 @@ def _is_paid(status: str, paid: datetime | None, gateways: tuple[str, ...], stor
     return status in store.orders.paid_statuses if store.orders.paid_statuses else paid is not None
 
 
-def _placed_at(topic: str, body: Json, created: datetime, paid: datetime | None) -> datetime:
+def _placed_at(topic: str, body: Json, meta: Json, created: datetime, paid: datetime | None) -> datetime:
     """Return the time the order was placed; a block checkout creates its order as a draft, days earlier at times.
 
     The plugin writes the time. Without it, it is the payment or the last change, of which `order.created` has the
@@ -136,7 +136,7 @@ def _placed_at(topic: str, body: Json, created: datetime, paid: datetime | None)
     """
     if text(body.get("created_via")) != "store-api":
         return created
-    meta, changed = _meta(body), parse_time(body.get("date_modified_gmt"))
+    changed = parse_time(body.get("date_modified_gmt"))
     marked, visited = _unix_time(meta.get(PLACED_AT)), parse_time(meta.get(SESSION_START))
     if marked and created <= marked <= (changed or marked) + timedelta(minutes=1):
         return marked
@@ -146,8 +146,7 @@ def _placed_at(topic: str, body: Json, created: datetime, paid: datetime | None)
     return min((at for at in stated if latest is None or at <= latest), default=since)
 
 
-def _placed(body: Json, order_id: str, placed_at: datetime, store: Store) -> Event:
-    meta = _meta(body)
+def _placed(body: Json, order_id: str, placed_at: datetime, meta: Json, store: Store) -> Event:
     kind = _order_kind(body, meta)
     landing = text(meta.get(SESSION_ENTRY))
     billing, shipping = read_address(body.get("billing")), read_address(body.get("shipping"))
