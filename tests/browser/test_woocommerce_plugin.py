@@ -287,6 +287,8 @@ def test_the_block_checkout_writes_when_the_order_was_placed(plugin):
     (event,) = examined(WOOCOMMERCE, "order.updated", body).events
     assert event.occurred_at == NOW  # of this test's server: a later time becomes now
     assert told(plugin().thanks(body))["names"] == ["PlaceAnOrder"]
+    typed_in = plugin().run([PLACING[1], "ORDER"], order={**old, "created_via": "admin"})
+    assert "_tiktok_placed_at" not in meta(typed_in)
 
 
 @pytest.mark.parametrize("copy", ["subscription", "renewal_order", "resubscribe_order"])

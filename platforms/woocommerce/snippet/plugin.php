@@ -218,10 +218,11 @@ function write_to_saved_order( $order ) {
 }
 
 /**
- * Checkout block: write when the order was placed, as its date of creation is that of its draft.
+ * Checkout block: write when the order was placed, as its date of creation is that of its draft. An order of another
+ * origin that is paid here later was no draft.
  */
 function write_time( $order ) {
-	if ( ! $order->get_meta( PLACED ) ) {
+	if ( 'store-api' === $order->get_created_via() && ! $order->get_meta( PLACED ) ) {
 		$order->update_meta_data( PLACED, (string) time() );
 		$order->save();
 	}
