@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := $(if $(filter python3,$(PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 
+# The tests start some hundred processes, and without it each would compile the connector again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test unit faults bench lint format lock clean
 
 demo: $(VENV)/ready  ## Show the main job: sandbox, server and relay, and a shopper in a shop of each platform

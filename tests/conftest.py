@@ -1,11 +1,14 @@
 """Shared by all tests: command-line options, the databases, and what is restored after each test."""
 
 import fcntl
+import functools
+import gc
 import logging
+import multiprocessing.util
 import os
 import platform
 import shutil
-import sys
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +20,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck
 from sqlalchemy import Engine, make_url
+from sqlalchemy.pool import QueuePool
 
 from connector.core.registry import installed_platforms
 from connector.outbox.outbox import Outbox
@@ -27,7 +31,6 @@ from tests.support.postgresql import PostgreSQL, administer, create_database
 
 TESTS = Path(__file__).parent
 NOT_UNIT = [TESTS / name for name in ("benchmarks", "browser", "end_to_end", "faults")]
-STARTS_A_PROCESS = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system")
 RUN_FOLDER = pytest.StashKey[str]()
 RUN_PID = pytest.StashKey[int]()  # of the process that ends last: pytest-xdist's controller
 
@@ -58,7 +61,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[RUN_FOLDER] = given["run_folder"] if given else tempfile.mkdtemp(prefix="tests")
     config.stash[RUN_PID] = given["run_pid"] if given else os.getpid()
     if config.getoption("unit"):
-        sys.addaudithook(_forbid_processes)
+        _forbid_processes()
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -88,6 +91,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in set(left_out)]
 
 
+def pytest_collection_finish() -> None:
+    """Keep the collector away from what lives until the end, and from its many small rounds: 5 % of the CPU time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     python = f"{platform.python_implementation()} {platform.python_version()}"
     terminalreporter.write_line(f"Tested on {python}, {platform.system()} {platform.machine()}")
@@ -104,9 +114,27 @@ def _needs_a_process(item: pytest.Item) -> bool:
     )
 
 
-def _forbid_processes(event: str, arguments: tuple[object, ...]) -> None:
-    if event in STARTS_A_PROCESS and "PYTEST_CURRENT_TEST" in os.environ:
-        raise AssertionError(f"a unit test starts no process ({event}): mark it with @pytest.mark.processes")
+def _forbid_processes() -> None:
+    """Replace whatever starts a process; an audit hook costs 2 % of the CPU time, for SQLAlchemy asks for many an id().
+
+    The other functions of `os` and the modules that start processes call these.
+    """
+    for owner, name in (
+        *((os, name) for name in ("fork", "forkpty", "posix_spawn", "posix_spawnp", "system")),
+        (subprocess.Popen, "__init__"),
+        (multiprocessing.util, "spawnv_passfds"),
+    ):
+        setattr(owner, name, _forbidden(getattr(owner, name), name))
+
+
+def _forbidden(start: Callable[..., Any], name: str) -> Callable[..., Any]:
+    @functools.wraps(start)
+    def refuse(*arguments: Any, **named: Any) -> Any:
+        if "PYTEST_CURRENT_TEST" in os.environ:
+            raise AssertionError(f"a unit test starts no process ({name}): mark it with @pytest.mark.processes")
+        return start(*arguments, **named)
+
+    return refuse
 
 
 @pytest.fixture(autouse=True)
@@ -121,9 +149,10 @@ def _process_state() -> Iterator[None]:
         level, logger.disabled, logger.propagate = before.get(logger, (logging.NOTSET, False, True))
         if logger.level != level:
             logger.setLevel(level)  # also empties the caches of all loggers
-    for name in _environ().keys() - environ.keys():
-        del os.environ[name]
-    os.environ.update(environ)
+    if (after := _environ()) != environ:
+        for name in after.keys() - environ.keys():
+            del os.environ[name]
+        os.environ.update(environ)
     if installed_platforms() is not platforms:
         installed_platforms.cache_clear()
 
@@ -190,34 +219,60 @@ def migrated_postgresql(postgresql_server: str) -> Iterator[Engine]:
         engine.dispose()
 
 
+@pytest.fixture(scope="session")
+def shared_sqlite(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """An SQLite database to be emptied for every test; with one engine for all, each statement is compiled once."""
+    engine = connect(f"sqlite:///{shutil.copy(migrated_sqlite, tmp_path_factory.mktemp('shared') / 'connector.db')}")
+    # No power is cut in these tests, and waiting for the disk is most of their time.
+    sa.event.listen(engine, "connect", lambda connection, _record: connection.execute("PRAGMA synchronous=OFF"))
+    yield engine
+    engine.dispose()
+
+
 @pytest.fixture
 def migrated_sqlite_url(migrated_sqlite: Path, sqlite_url: str, tmp_path: Path) -> str:
-    """An SQLite database with this release's tables, empty."""
+    """An SQLite database with this release's tables, empty, for those who open it themselves."""
     shutil.copy(migrated_sqlite, tmp_path / "connector.db")
     return sqlite_url
 
 
+@pytest.fixture
+def migrated_postgresql_url(migrated_postgresql: Engine) -> str:
+    """The PostgreSQL database of all tests, emptied."""
+    # Not through the engine, whose time limit of a second a busy machine may exceed.
+    administer(migrated_postgresql.url, f"TRUNCATE {', '.join(metadata.tables)} RESTART IDENTITY")
+    return migrated_postgresql.url.render_as_string(hide_password=False)
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def migrated_url(request: pytest.FixtureRequest) -> str:
-    """A database of each kind with this release's tables, empty."""
-    if request.param == "sqlite":
-        return str(request.getfixturevalue("migrated_sqlite_url"))
-    engine: Engine = request.getfixturevalue("migrated_postgresql")
-    url = engine.url.render_as_string(hide_password=False)
-    # Not through the engine, whose time limit of a second a busy machine may exceed.
-    administer(engine.url, f"TRUNCATE {', '.join(metadata.tables)} RESTART IDENTITY")
-    return url
+    """A database of each kind with this release's tables, empty, for those who open it themselves."""
+    return str(request.getfixturevalue(f"migrated_{request.param}_url"))
 
 
 @pytest.fixture
-def engine(migrated_url: str, request: pytest.FixtureRequest) -> Iterator[Engine]:
+def sqlite_engine(shared_sqlite: Engine) -> Iterator[Engine]:
+    """An engine over an SQLite database with this release's tables, empty."""
+    with shared_sqlite.begin() as connection:
+        for table in metadata.tables:
+            connection.exec_driver_sql(f"DELETE FROM {table}")
+    yield shared_sqlite
+    assert isinstance(shared_sqlite.pool, QueuePool)
+    if shared_sqlite.pool.checkedout():  # by a thread that the test has left behind, or a traceback
+        shared_sqlite.dispose()
+
+
+@pytest.fixture
+def postgresql_engine(migrated_postgresql: Engine, migrated_postgresql_url: str) -> Engine:
+    """An engine over a PostgreSQL database with this release's tables, empty."""
+    return migrated_postgresql
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest) -> Engine:
     """An engine over a database of each kind with this release's tables, empty."""
-    if migrated_url.startswith("postgresql"):
-        yield request.getfixturevalue("migrated_postgresql")
-        return
-    engine = connect(migrated_url)
-    yield engine
-    engine.dispose()
+    found: Engine = request.getfixturevalue(f"{request.param}_engine")
+    return found
 
 
 @pytest.fixture
@@ -233,8 +288,8 @@ def outbox(database: Database) -> Outbox:
 
 
 @pytest.fixture
-def plans(engine: Engine) -> Callable[[], list[str]]:
-    """Call it to collect SQLite's plan of every query from then on."""
+def plans(sqlite_engine: Engine) -> Iterator[Callable[[], list[str]]]:
+    """Call it to collect SQLite's plan of every query of `sqlite_engine` from then on."""
     steps: list[str] = []
 
     def explain(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
@@ -243,10 +298,12 @@ def plans(engine: Engine) -> Callable[[], list[str]]:
             steps.extend(step[-1] for step in plan.fetchall())
 
     def begin() -> list[str]:
-        sa.event.listen(engine, "before_cursor_execute", explain)
+        sa.event.listen(sqlite_engine, "before_cursor_execute", explain)
         return steps
 
-    return begin
+    yield begin
+    if sa.event.contains(sqlite_engine, "before_cursor_execute", explain):
+        sa.event.remove(sqlite_engine, "before_cursor_execute", explain)
 
 
 @contextmanager

@@ -8,9 +8,7 @@ from connector.config.settings import load
 from connector.core.store import Pixel
 from connector.intake.intake import Intake
 from connector.outbox.lanes import Lane
-from connector.outbox.outbox import Outbox
 from connector.privacy.requests import DataRequestStore
-from connector.storage.database import Database
 from tests.support.bodies import (
     BOTH,
     CHECKOUT,
@@ -45,18 +43,6 @@ def called(store, **events):
 
 def ordering(store, **choices):
     return choose(store, "orders", **choices)
-
-
-@pytest.fixture
-def sqlite_outbox(migrated_sqlite, tmp_path):
-    import shutil
-
-    from connector.storage.engine import connect
-
-    shutil.copy(migrated_sqlite, tmp_path / "connector.db")
-    engine = connect(f"sqlite:///{tmp_path / 'connector.db'}")
-    yield Outbox(Database(engine))
-    engine.dispose()
 
 
 def taken(outbox, store, *deliveries):
@@ -111,18 +97,18 @@ def test_of_two_milestones_under_one_name_the_first_wins(store):
 
 
 @each_platform
-def test_of_two_milestones_under_one_name_the_first_wins_across_webhooks(store, sqlite_outbox):
+def test_of_two_milestones_under_one_name_the_first_wins_across_webhooks(store, outbox):
     store = called(store, order_placed="Purchase")
     outcomes, waiting = taken(
-        sqlite_outbox, store, (PLACED, sample(store, PLACED)), (PAID, sample(store)), (PAID, sample(store))
+        outbox, store, (PLACED, sample(store, PLACED)), (PAID, sample(store)), (PAID, sample(store))
     )
     assert outcomes[0] == "relayed"
     assert waiting == [("Purchase", f"acme-order-{journey().order_id}")]
 
 
 @each_platform
-def test_placed_and_paid_across_webhooks_are_two_events(store, sqlite_outbox):
-    _, waiting = taken(sqlite_outbox, store, (PAID, sample(store)), (PLACED, sample(store, PLACED)))
+def test_placed_and_paid_across_webhooks_are_two_events(store, outbox):
+    _, waiting = taken(outbox, store, (PAID, sample(store)), (PLACED, sample(store, PLACED)))
     event_id = f"acme-order-{journey().order_id}"
     assert sorted(waiting) == [("PlaceAnOrder", event_id), ("Purchase", event_id)]
 
@@ -273,14 +259,14 @@ def test_test_orders_are_sent_to_test_events_only():
 
 
 @each_platform
-def test_every_pixel_gets_every_event(store, sqlite_outbox):
+def test_every_pixel_gets_every_event(store, outbox):
     store = choose(store, pixels=(Pixel(CODE, "t"), Pixel(OTHER, "t")))
     seen = see(store, PAID, sample(store))
     assert [(mapped.pixel.code, mapped.event) for mapped in seen.events] == [
         *((CODE, "PlaceAnOrder"), (OTHER, "PlaceAnOrder"), (CODE, "Purchase"), (OTHER, "Purchase"))
     ]
     assert len({mapped.payload for mapped in seen.events}) == 2
-    _, waiting = taken(sqlite_outbox, store, (PAID, sample(store)))
+    _, waiting = taken(outbox, store, (PAID, sample(store)))
     assert len(waiting) == 4
 
 
