@@ -14,7 +14,6 @@ from connector.outbox.held_events import HeldEventsJob, HoldExpiry
 from connector.privacy.retention import RetentionStore
 from connector.relay.relay import MAX_AHEAD
 from connector.storage.database import CannotStore, Database
-from connector.storage.engine import connect
 from connector.storage.tables import events
 from platforms.shopify import samples as shopify_samples
 from tests.support.checkouts import ASKING, NOTHING_TO_MATCH, SHOP, UNTOLD, Way, shopper
@@ -27,13 +26,6 @@ def asking(engine):
     way = Way(engine, ASKING)
     way.webhook("orders/create", **UNTOLD)
     return way
-
-
-@pytest.fixture
-def way_on_sqlite(migrated_sqlite_url):
-    engine = connect(migrated_sqlite_url)
-    yield Way(engine, ASKING)
-    engine.dispose()
 
 
 def test_a_wait_ends_when_it_is_over_and_not_before(asking):
@@ -111,9 +103,9 @@ def test_the_key_of_a_skipped_event_is_forgotten_in_the_end(asking):
     assert asking.rows() == []
 
 
-def test_nothing_is_looked_for_row_by_row(way_on_sqlite):
+def test_nothing_is_looked_for_row_by_row(sqlite_engine):
     """However many events there are: a beacon, a webhook and a look for ended waits use indexes."""
-    way, seen = way_on_sqlite, []
+    way, seen = Way(sqlite_engine, ASKING), []
 
     def plan(connection, _cursor, statement, parameters, *_):
         if statement.startswith(("SELECT", "UPDATE", "DELETE")) and ("events" in statement or "signals" in statement):
