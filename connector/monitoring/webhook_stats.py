@@ -1,7 +1,8 @@
 """Numbers of webhooks received, by store, hour and outcome, counted from the ledger and from intake's counters.
 
 Each run counts only what was received since the last one, so its cost does not grow with the ledger; the first run
-goes back as far as `detect_inactivity` needs, one day per query. Times are Unix seconds. Raises CannotStore.
+goes back as far as there are lines and `detect_inactivity` needs them, one day per query. Times are Unix seconds.
+Raises CannotStore.
 """
 
 from collections import Counter
@@ -80,13 +81,20 @@ class WebhookStats:
         return [found.get(hour, 0) for hour in range(first, last.hour + 1, HOUR)], first
 
     def _steps(self, now: float) -> Iterator[int]:
+        start = int(now - LATE) // HOUR * HOUR
         with self._database.read() as connection:
             latest = connection.execute(sa.select(sa.func.max(arrivals.c.hour))).scalar()
-        oldest = int(now - LOOK_BACK) // HOUR * HOUR
-        start = int(now - LATE) // HOUR * HOUR
-        if latest is None or latest < start:
-            start = max(latest or oldest, oldest)
+            if latest is None or latest < start:
+                start = self._oldest(connection, max(latest or 0, int(now - LOOK_BACK) // HOUR * HOUR), start)
         yield from range(start, int(now) + 1, STEP)
+
+    @staticmethod
+    def _oldest(connection: sa.Connection, start: int, end: int) -> int:
+        """Return the hour of the oldest line or counter in [start, end), or `end`."""
+        for moment in (ledger.c.received_at, counters.c.hour):
+            found = connection.execute(sa.select(sa.func.min(moment)).where(moment >= start, moment < end)).scalar()
+            end = end if found is None else int(found) // HOUR * HOUR
+        return end
 
     def _write_tallies(self, connection: sa.Connection, counts: dict[tuple[str, int, str], int]) -> None:
         """Write the numbers by outcome. An hour is counted again while it lasts, so its number is replaced."""

@@ -132,6 +132,22 @@ def test_old_lines_are_not_counted_again(hours: Hours) -> None:
     assert hours.seen() == before
 
 
+def test_the_first_count_begins_with_the_oldest_line(hours: Hours) -> None:
+    """Not weeks before it, with two queries for each day."""
+    hours.come(START - 30 * HOUR, START)
+    hours.outbox.count({("acme", "t", "ignored", START - 60 * HOUR): 3})
+    asked: list[str] = []
+
+    def note(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        asked.append(statement)
+
+    sa.event.listen(hours.engine, "before_cursor_execute", note)
+    hours.arrivals.count_up(START + 60)
+    sa.event.remove(hours.engine, "before_cursor_execute", note)
+    assert [(hour, count) for _, hour, count, _ in hours.seen()] == [(-60, 3), (-30, 1), (0, 1)]
+    assert len([statement for statement in asked if "GROUP BY" in statement]) == 2 * 3
+
+
 def test_a_store_is_read_as_consecutive_hours(hours: Hours) -> None:
     """As `quiet` wants them; what a clock that jumped counted ahead is left out."""
     assert hours.arrivals.last("acme", START) is None
