@@ -12,9 +12,7 @@ from connector.privacy.requests import DataRequestStore
 from tests.support.bodies import (
     BOTH,
     CHECKOUT,
-    CODE,
     NOW,
-    OTHER,
     PAID,
     PLACED,
     REGISTERED,
@@ -30,6 +28,7 @@ from tests.support.bodies import (
     see,
     signed,
 )
+from tests.support.factories import CODE, OTHER_CODE
 from tests.support.platforms import PLATFORMS
 
 each_platform = pytest.mark.parametrize("store", BOTH, ids=lambda store: store.platform)
@@ -260,10 +259,10 @@ def test_test_orders_are_sent_to_test_events_only():
 
 @each_platform
 def test_every_pixel_gets_every_event(store, outbox):
-    store = choose(store, pixels=(Pixel(CODE, "t"), Pixel(OTHER, "t")))
+    store = choose(store, pixels=(Pixel(CODE, "t"), Pixel(OTHER_CODE, "t")))
     seen = see(store, PAID, sample(store))
     assert [(mapped.pixel.code, mapped.event) for mapped in seen.events] == [
-        *((CODE, "PlaceAnOrder"), (OTHER, "PlaceAnOrder"), (CODE, "Purchase"), (OTHER, "Purchase"))
+        *((CODE, "PlaceAnOrder"), (OTHER_CODE, "PlaceAnOrder"), (CODE, "Purchase"), (OTHER_CODE, "Purchase"))
     ]
     assert len({mapped.payload for mapped in seen.events}) == 2
     _, waiting = taken(outbox, store, (PAID, sample(store)))

@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connector.core.store import ConsentSource, EventIdTemplates, Store
+from connector.core.store import ConsentSource, Store
 from connector.plugin.testing.shoppers import COUNTRIES, Journey
 from platforms.shopify import samples as shopify_samples
 from platforms.woocommerce import samples as woocommerce_samples
+from tests.support.factories import a_store
 
 NOW = datetime(2026, 11, 23, 15, 4, 5, 678901, tzinfo=UTC)
 SEEDS = st.integers(min_value=0, max_value=2**32)
@@ -61,18 +62,7 @@ GONE_FROM_SHOPIFY = {"checkout_id", "processing_method", "total_price_usd", "ord
 
 
 def store(*, country: str = "US", consent: ConsentSource | None = None) -> Store:
-    return Store(
-        name="acme",
-        platform="shopify",
-        url="https://acme.example",
-        shops=("acme.myshopify.com",),
-        webhook_secrets=("secret",),
-        pixels=(),
-        consent="required",
-        event_id=EventIdTemplates(order="{order_id}", checkout="{checkout_token}", customer="{customer_id}"),
-        country=country,
-        consent_source=consent or ConsentSource(),
-    )
+    return a_store(consent="required", country=country, consent_source=consent or ConsentSource())
 
 
 def journey(seed: int) -> Journey:

@@ -8,30 +8,15 @@ from decimal import Decimal
 
 import msgspec
 
-from connector.core.store import EventIdTemplates, MappingSettings, Pixel, Store
 from connector.core.webhook import Request, Webhook
 from connector.intake.examine import examine
 from connector.plugin.testing.shoppers import Journey
+from tests.support.factories import SECRET, a_store
 from tests.support.platforms import PLATFORMS, SAMPLES
 
 NOW = datetime(2026, 11, 23, 15, 4, 5, tzinfo=UTC)
-SECRET = "whsec_example_0123456789"
-CODE, OTHER = "CABCDEFGHIJKLMNOPQR0", "CABCDEFGHIJKLMNOPQR1"
-SHOPIFY = Store(
-    name="acme",
-    platform="shopify",
-    url="https://acme.example",
-    shops=("acme.myshopify.com",),
-    webhook_secrets=(SECRET,),
-    pixels=(Pixel(CODE, "token"),),
-    consent="not_required",
-    country="US",
-    event_id=EventIdTemplates("acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"),
-    mapping=MappingSettings(content_id="variant_id"),
-)
-WOOCOMMERCE = replace(
-    SHOPIFY, platform="woocommerce", shops=("acme.example",), mapping=MappingSettings(content_id="sku")
-)
+SHOPIFY = a_store(country="US")
+WOOCOMMERCE = a_store("woocommerce", country="US")
 BOTH = (SHOPIFY, WOOCOMMERCE)
 # The topic that shows a registration, a checkout, an order unpaid, paid.
 REGISTERED, CHECKOUT, PLACED, PAID = (

@@ -10,7 +10,7 @@ import httpx
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from connector.core.store import ConsentSource, EventIdTemplates, MappingSettings, Pixel, SignalSettings, Store
+from connector.core.store import ConsentSource, Pixel, SignalSettings, Store
 from connector.core.webhook import Request
 from connector.devtools.sandbox.server import Sandbox
 from connector.intake.intake import Intake
@@ -25,23 +25,16 @@ from connector.signals.matching import SignalMatcher
 from connector.storage.database import Database
 from connector.storage.tables import events, ledger, signals
 from platforms.shopify import samples as shopify_samples
+from tests.support.factories import a_store
 from tests.support.platforms import PLATFORMS
 
 START = 1_780_000_000.0
 SECRET = "whsec_example_0123456789"
 AGENT = "Mozilla/5.0 (Linux; Android 16; Pixel 9)"
 IP = "198.51.99.7"
-SHOP = Store(
-    name="acme",
-    platform="shopify",
-    url="https://acme.example",
-    shops=("acme.myshopify.com",),
-    webhook_secrets=(SECRET,),
+SHOP = a_store(
     pixels=(Pixel("CACME000000000000000", "token"),),
-    consent="not_required",
     country="US",
-    event_id=EventIdTemplates("acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"),
-    mapping=MappingSettings(content_id="variant_id"),
     consent_source=ConsentSource("tiktok_consent"),
     signals=SignalSettings(),
 )

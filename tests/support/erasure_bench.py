@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from connector.core.store import EventIdTemplates, MappingSettings, Pixel, Store
+from connector.core.store import Pixel, Store
 from connector.core.webhook import Request
 from connector.intake.intake import Intake
 from connector.outbox.lanes import Lane
@@ -21,25 +21,14 @@ from connector.privacy.erasure import ErasureJob, erasure_job
 from connector.privacy.requests import DataRequestStore
 from connector.storage.database import Database
 from connector.storage.tables import events, metadata
+from tests.support.factories import a_store
 from tests.support.platforms import PLATFORMS, SAMPLES
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 PIXEL = Pixel("CABCDEFGHIJKLMNOPQR0", "token")
 LANE = Lane("acme", PIXEL.code)
-ACME = Store(
-    name="acme",
-    platform="shopify",
-    url="https://acme.example",
-    shops=("acme.myshopify.com",),
-    webhook_secrets=("a-secret",),
-    pixels=(PIXEL,),
-    consent="not_required",
-    event_id=EventIdTemplates("acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"),
-    mapping=MappingSettings(content_id="variant_id"),
-    go_live=NOW - timedelta(days=300),
-    country="US",
-)
+ACME = a_store(pixels=(PIXEL,), go_live=NOW - timedelta(days=300), country="US")
 BEANS = replace(
     ACME,
     name="beans",

@@ -11,7 +11,7 @@ import httpx
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from connector.core.store import EventIdTemplates, Pixel, Store
+from connector.core.store import Pixel, Store
 from connector.devtools.sandbox.server import Sandbox
 from connector.mapping.tiktok_event import OutboundEvent
 from connector.outbox.ledger import Decision
@@ -21,6 +21,7 @@ from connector.relay.events_api import EventsApi
 from connector.relay.relay import Relay
 from connector.storage.database import Database
 from connector.storage.tables import events
+from tests.support.factories import a_store
 
 START = 1_780_000_000.0
 HOUR = 3600.0
@@ -29,17 +30,7 @@ Script = Callable[[httpx.Request], httpx.Response | None]
 
 
 def shop(name: str = "acme", token: str = "token-one", **changes: Any) -> Store:
-    values: dict[str, Any] = {
-        "name": name,
-        "platform": "shopify",
-        "url": f"https://{name}.example",
-        "shops": (f"{name}.myshopify.com",),
-        "webhook_secrets": ("s",),
-        "pixels": (Pixel(f"CPIXEL{name.upper()}", token),),
-        "consent": "not_required",
-        "event_id": EventIdTemplates("{order_id}", "{checkout_token}", "{customer_id}"),
-    }
-    return Store(**(values | changes))
+    return a_store(name=name, **({"pixels": (Pixel(f"CPIXEL{name.upper()}", token),)} | changes))
 
 
 def coded(code: int, message: str = "words", **headers: str) -> httpx.Response:

@@ -1,14 +1,14 @@
 """The intake of one store on a database of its own, and the webhooks to try on it: for the contract of platforms."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from msgspec import structs
 
 from connector.core.json_fields import host
-from connector.core.store import EventIdTemplates, MappingSettings, Pixel, Store
+from connector.core.store import MappingSettings, Pixel, Store
 from connector.core.webhook import Request
 from connector.intake.intake import Intake
 from connector.outbox.lanes import Lane
@@ -16,22 +16,15 @@ from connector.outbox.outbox import Outbox
 from connector.outbox.queries import EventFilter, OutboxQueries
 from connector.plugin.testing.shoppers import Journey
 from connector.privacy.requests import DataRequestStore
+from tests.support.factories import SECRET, a_store
 from tests.support.platforms import PLATFORMS, SAMPLES
 
 NOW = datetime(2026, 11, 23, 15, 4, 5, tzinfo=UTC)
-SECRET = "whsec_example_0123456789"
 STORES = {
-    name: Store(
-        name="acme",
+    name: replace(
+        a_store(pixels=(Pixel("CABCDEFGHIJKLMNOPQR0", "token", "TEST12345"),)),
         platform=name,
-        url="https://acme.example",
         shops=(host(SAMPLES[name].DEMO_SHOP.shop),),
-        webhook_secrets=(SECRET,),
-        pixels=(Pixel("CABCDEFGHIJKLMNOPQR0", "token", "TEST12345"),),
-        consent="not_required",
-        event_id=EventIdTemplates(
-            "acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"
-        ),
         mapping=MappingSettings(content_id=platform.facts.content_id),
     )
     for name, platform in PLATFORMS.items()

@@ -9,27 +9,15 @@ from connector.config.summary import STANDARD, plain_words, warnings
 from connector.core.registry import installed_platforms
 from connector.core.store import (
     ConsentSource,
-    EventIdTemplates,
     MappingSettings,
     OrderSettings,
     Pixel,
     SignalSettings,
-    Store,
 )
+from tests.support.factories import a_store
 
-SHOPIFY = Store(
-    name="acme",
-    platform="shopify",
-    url="https://acme.example",
-    shops=("acme.myshopify.com",),
-    webhook_secrets=("secret",),
-    pixels=(Pixel("CABCDEFGHIJKLMNOPQR0", "token"),),
-    consent="not_required",
-    event_id=EventIdTemplates("acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"),
-    country="US",
-    mapping=MappingSettings(content_id="variant_id"),
-)
-WOOCOMMERCE = replace(SHOPIFY, platform="woocommerce", mapping=MappingSettings(content_id="sku"))
+SHOPIFY = a_store(country="US")
+WOOCOMMERCE = a_store("woocommerce", country="US")
 
 
 def named(store=SHOPIFY, **events):

@@ -6,19 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.core.store import EventIdTemplates, Pixel, Store
+from connector.core.store import EventIdTemplates
 from connector.mapping.event_id import EventSubject, fill_template, object_key, subjects_of
+from tests.support.factories import a_store
 
-ACME = Store(
-    name="acme",
-    platform="shopify",
-    url="https://acme.example",
-    shops=("acme.myshopify.com",),
-    webhook_secrets=("s",),
-    pixels=(Pixel("C", "t"),),
-    consent="not_required",
-    event_id=EventIdTemplates("acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"),
-)
+ACME = a_store()
 BEANS = replace(
     ACME, name="beans", event_id=EventIdTemplates("b{order_number}", "bc-{checkout_token}", "bu-{customer_id}")
 )

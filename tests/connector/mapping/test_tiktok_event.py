@@ -11,24 +11,15 @@ from msgspec.structs import replace
 
 from connector.core.currencies import TIKTOK_CURRENCIES
 from connector.core.event import Address, Customer, Event, Item, Skipped
-from connector.core.store import EventIdTemplates, MappingSettings, OrderSettings, Pixel, Store
+from connector.core.store import MappingSettings, OrderSettings, Pixel
 from connector.mapping.properties import content_id
 from connector.mapping.tiktok_event import OutboundEvent, map_events
+from tests.support.factories import a_store
 
 NOW = datetime(2026, 11, 23, 15, 0, tzinfo=UTC)
 LIVE = NOW - timedelta(days=30)
 CODE, OTHER = "CABCDEFGHIJKLMNOPQR0", "CABCDEFGHIJKLMNOPQR1"
-STORE = Store(
-    name="acme",
-    platform="shopify",
-    url="https://acme.example",
-    shops=("acme.myshopify.com",),
-    webhook_secrets=("secret",),
-    pixels=(Pixel(CODE, "token"),),
-    consent="not_required",
-    event_id=EventIdTemplates("acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"),
-    mapping=MappingSettings(content_id="variant_id"),
-)
+STORE = a_store()
 CUSTOMER = Customer(
     id="77",
     emails=("Jane@example.com",),

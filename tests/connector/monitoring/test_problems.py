@@ -8,7 +8,6 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from connector.core.store import EventIdTemplates, Store
 from connector.core.units import DAY, HOUR, MERGE_WINDOW
 from connector.core.webhook import BrokenWebhook
 from connector.monitoring.problems import COUNTED, KINDS, NO_RELAY, ProblemFinder
@@ -23,18 +22,10 @@ from connector.storage.lease import Lease
 from connector.storage.tables import arrivals
 from connector.sync.checkpoints import Checkpoints
 from connector.sync.reconcile import TICK
+from tests.support.factories import SECRET, a_store
 from tests.support.filled import LANE, NOW, OTHER_PIXEL, PIXEL, claim, decision, fill, mapped, sha
 
-STORE = Store(
-    name="acme",
-    platform="woocommerce",
-    url="https://acme.example",
-    shops=("acme.example",),
-    webhook_secrets=("the-secret",),
-    pixels=(PIXEL,),
-    consent="not_required",
-    event_id=EventIdTemplates("{order_id}", "{checkout_token}", "{customer_id}"),
-)
+STORE = a_store("woocommerce", pixels=(PIXEL,))
 
 
 class Bench:
@@ -208,7 +199,7 @@ def test_several_refused_signatures_within_an_hour_or_two(bench: Bench) -> None:
     (found,) = bench.found(NOW).items()
     assert found[0] == "signatures:acme"
     assert "compare webhook_secrets" in found[1]
-    assert "the-secret" not in found[1]
+    assert SECRET not in found[1]
     assert bench.found(hour + 2 * HOUR) == {}
 
 

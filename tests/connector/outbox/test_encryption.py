@@ -10,20 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from connector.core.store import EventIdTemplates, Pixel, Store
 from connector.core.webhook import Webhook
 from connector.outbox.encryption import CannotDecrypt, decrypt, encrypt
+from tests.support.factories import a_store
 
-ACME = Store(
-    name="acme",
-    platform="shopify",
-    url="https://acme.example",
-    shops=("acme.myshopify.com",),
-    webhook_secrets=("first-secret",),
-    pixels=(Pixel("CTESTPIXEL0000000001", "token-one"),),
-    consent="not_required",
-    event_id=EventIdTemplates("{order_id}", "{checkout_token}", "{customer_id}"),
-)
+ACME = a_store(webhook_secrets=("first-secret",))
 BODY = b'{"id": 1001, "email": "ann@example.com", "name": "Ann Archer"}'
 WEBHOOK = Webhook(
     topic="orders/create",

@@ -9,22 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.core.event import DataRequest
-from connector.core.store import EventIdTemplates, Pixel, Store
 from connector.mapping import hashing
 from connector.privacy.data_subject import DataSubject, data_subject_of, mentions
+from tests.support.factories import a_store
 
-STORE = Store(
-    name="acme",
-    platform="shopify",
-    url="https://acme.example",
-    shops=("acme.myshopify.com",),
-    webhook_secrets=("s",),
-    pixels=(Pixel("CABCDEFGHIJKLMNOPQR0", "token"),),
-    consent="not_required",
-    event_id=EventIdTemplates("{order_id}", "{checkout_token}", "{customer_id}"),
-    country="US",
-    external_id="c-{customer_id}",
-)
+STORE = a_store(country="US", external_id="c-{customer_id}")
 DEMAND = DataRequest("erase_person", "8123", ("Ann@Example.com ",), ("(202) 555-0147",), ("501",))
 ANN = data_subject_of(DEMAND, STORE)
 

@@ -28,6 +28,7 @@ from connector.storage.lease import Lease
 from connector.storage.tables import demands, events, identities, ledger, parked, signals
 from platforms.shopify import samples as shopify_samples
 from tests.support.erasure_bench import ACME, ANN, BEANS, BOB, HOUR, NOW, STORES, Bench, Quick, ids
+from tests.support.factories import SECRET
 from tests.support.platforms import PLATFORMS, SAMPLES
 
 
@@ -78,7 +79,7 @@ class TestParked:
         sample = shopify_samples.sample("customers/redact", ANN, ACME)
         other = replace(ACME, shops=("renamed.myshopify.com",))
         bench.serve({"acme": other})
-        signed = PLATFORMS["shopify"].signed_headers(shopify_samples.encode(sample), "a-secret")
+        signed = PLATFORMS["shopify"].signed_headers(shopify_samples.encode(sample), SECRET)
         headers = {
             k.lower(): v for k, v in {**shopify_samples.headers("customers/redact", ANN, ACME), **signed}.items()
         }

@@ -11,7 +11,6 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from connector.config.settings import load
-from connector.core.store import EventIdTemplates, Store
 from connector.monitoring import event_stats
 from connector.monitoring.event_stats import EventStats
 from connector.outbox.outbox import Outbox, ParkedWebhook
@@ -22,20 +21,12 @@ from connector.signals.matching import Beacon, SignalMatcher
 from connector.signals.merge import Signal
 from connector.storage.database import CannotStore, Database
 from connector.storage.tables import arrivals, counters, events, leases, ledger, parked, signals
+from tests.support.factories import a_store
 from tests.support.filled import LANE, NOW, PIXEL, claim, decision, fill, mapped, rows, sha
 
 DAY = 86_400.0
 KEPT = RetentionPolicy(payloads=7 * DAY, ledger=90 * DAY, parked=14 * DAY)
-STORE = Store(
-    name="acme",
-    platform="shopify",
-    url="https://acme.example",
-    shops=("acme.myshopify.com",),
-    webhook_secrets=("s",),
-    pixels=(PIXEL,),
-    consent="not_required",
-    event_id=EventIdTemplates("{order_id}", "{checkout_token}", "{customer_id}"),
-)
+STORE = a_store(pixels=(PIXEL,))
 
 
 class Bench:

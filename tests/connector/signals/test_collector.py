@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.core.store import EventIdTemplates, SignalSettings, Store
+from connector.core.store import SignalSettings
 from connector.signals.collector import (
     ADDRESS_BURST,
     MAX_AGENT,
@@ -19,6 +19,7 @@ from connector.signals.collector import (
     parse_beacon,
 )
 from connector.signals.merge import Signal
+from tests.support.factories import a_store
 
 TOKEN = "84ad78572dae52a8cbea7d55371afe89"
 AGENT = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X)"
@@ -32,17 +33,7 @@ GOOD = {
     "user_agent": AGENT,
     "consent": "granted",
 }
-SHOP = Store(
-    name="acme",
-    platform="shopify",
-    url="https://acme.example",
-    shops=("acme.myshopify.com",),
-    webhook_secrets=("s",),
-    pixels=(),
-    consent="not_required",
-    event_id=EventIdTemplates("", "", ""),
-    signals=SignalSettings(),
-)
+SHOP = a_store(signals=SignalSettings())
 
 
 def told(user_agent="Header/1.0", ip=IP, **changes):

@@ -9,21 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.core.event import DataRequest
-from connector.core.store import EventIdTemplates, Pixel, Store
 from connector.core.webhook import InvalidPayload, Webhook
 from platforms.shopify import translate
 from platforms.shopify.data_requests import DATA_REQUEST_TOPICS
+from tests.support.factories import a_store
 
-STORE = Store(
-    name="acme",
-    platform="shopify",
-    url="https://acme.example",
-    shops=("acme.myshopify.com",),
-    webhook_secrets=("s",),
-    pixels=(Pixel("CABCDEFGHIJKLMNOPQR0", "token"),),
-    consent="not_required",
-    event_id=EventIdTemplates("{order_id}", "{checkout_token}", "{customer_id}"),
-)
+STORE = a_store()
 SHOP = {"shop_id": 66001, "shop_domain": "acme.myshopify.com"}
 CUSTOMER = {"id": 8123, "email": "Ann@Example.com", "phone": "+12025550147"}
 BODIES: dict[str, dict[str, Any]] = {

@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 
 from connector.config.settings import load
 from connector.core.platform import Platform
-from connector.core.store import ApiKeys, EventIdTemplates, MappingSettings, Pixel, Store
+from connector.core.store import ApiKeys, MappingSettings, Store
 from connector.outbox.outbox import Outbox
 from connector.plugin.testing.samples import fresh_journey
 from connector.storage.database import Database
@@ -27,6 +27,7 @@ from platforms.shopify import samples as shopify_samples
 from platforms.shopify import shop_api as shopify_admin
 from platforms.woocommerce import samples as woocommerce_samples
 from platforms.woocommerce import shop_api as woocommerce_admin
+from tests.support.factories import a_store
 from tests.support.fakes.shopify import FakeShopify
 from tests.support.fakes.woocommerce import FakeWooCommerce
 from tests.support.platforms import with_shop_api
@@ -34,18 +35,7 @@ from tests.support.web import application, served
 
 SECRET = "whsec_example_0123456789"
 NOTHING_TO_MATCH = "http://127.0.0.1:9"  # where nothing listens
-STORE = Store(
-    name="acme",
-    platform="shopify",
-    url="https://acme.example",
-    shops=("acme.myshopify.com",),
-    webhook_secrets=(SECRET,),
-    pixels=(Pixel("CABCDEFGHIJKLMNOPQR0", "token"),),
-    consent="not_required",
-    country="US",
-    event_id=EventIdTemplates("acme-order-{order_id}", "acme-checkout-{checkout_token}", "acme-customer-{customer_id}"),
-    mapping=MappingSettings(content_id="variant_id"),
-)
+STORE = a_store(country="US")
 CONFIG = """
 [stores.acme]
 platform = "shopify"
