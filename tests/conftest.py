@@ -4,6 +4,7 @@ import fcntl
 import functools
 import gc
 import logging
+import math
 import multiprocessing.util
 import os
 import platform
@@ -62,6 +63,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[RUN_PID] = given["run_pid"] if given else os.getpid()
     if config.getoption("unit"):
         _forbid_processes()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """With `-n auto`: half as many again as there are processors, for much of the whole suite waits for processes."""
+    return None if config.getoption("unit") else math.ceil(1.5 * len(os.sched_getaffinity(0)))
 
 
 @pytest.hookimpl(optionalhook=True)

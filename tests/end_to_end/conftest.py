@@ -18,6 +18,7 @@ import pytest
 from connector.config.settings import Config, load
 from connector.devtools.sandbox.server import Sandbox, create_server
 from connector.storage.engine import connect, migrate
+from tests.support.commands import run_command
 from tests.support.factories import a_section, a_stores_file
 
 RECORDED_SECRETS = ["${RECORDED}", "p&<>\"'x y+/=%é", "a&amp;b&lt;c&quot;d&#039;e&#39;f&nbsp;g"]
@@ -65,14 +66,7 @@ class System:
         return load(self.environment)
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "connector", *arguments],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        return run_command(*arguments, environment=self.environment)
 
     def start(self) -> None:
         engine = connect(self.environment["DATABASE_URL"], timeout=10)

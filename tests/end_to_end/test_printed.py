@@ -3,8 +3,6 @@
 import json
 import random
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -18,6 +16,7 @@ from connector.mapping import hashing
 from connector.plugin.testing.samples import fresh_journey
 from connector.plugin.testing.shoppers import Journey
 from tests.support.alert_receiver import receiver
+from tests.support.commands import run_command
 from tests.support.platforms import PLATFORMS, SAMPLES
 
 PERSONAL = {
@@ -91,15 +90,7 @@ class Run:
 
     def command(self, *arguments: str, typed: str = "", of_theirs: bool = False) -> int:
         """Run one; its standard output is left out where it is what was asked for: the person's own data."""
-        done = subprocess.run(
-            [sys.executable, "-m", "connector", *arguments],
-            env=self.system.environment,
-            input=typed,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        done = run_command(*arguments, environment=self.system.environment, typed=typed)
         self.printed.append((" ".join(arguments), done.stderr if of_theirs else done.stdout + done.stderr))
         return done.returncode
 
