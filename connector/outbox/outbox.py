@@ -4,7 +4,7 @@ Every method is one transaction, except `write`, which runs in the caller's. Tim
 when the database does not answer in time.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -61,7 +61,8 @@ class Outbox:
         """Store the decisions' new events, parked bodies and ledger lines, in the caller's transaction.
 
         Returns the number of new events of each. An event whose (pixel, event, event_id) is known changes nothing,
-        except that it may state the time of an unsent one. A webhook that brings nothing new is only counted, and a body that was recorded before adds no second line.
+        except that it may state the time of an unsent one. A webhook that brings nothing new is only counted, and a
+        body that was recorded before adds no second line.
         """
         rows: list[_NewRow] = []
         waiting: list[WaitingEvent] = []
@@ -86,25 +87,28 @@ class Outbox:
         if waiting or orders:
             for number, added in self._matcher.store_waiting(connection, waiting, orders).items():
                 new[number] += added
-        if rows:
-            for number in self._insert_events(connection, rows):
-                new[number] += 1
-        state_times(connection, stated)
+        added = self._insert_events(connection, rows) if rows else []
+        for number, _ in added:
+            new[number] += 1
+        fresh = {id(row) for _, row in added}
+        state_times(connection, [row for row in stated if id(row) not in fresh])
         store_hashes(connection, self.database.insert, more_hashes)
         self._park(connection, [decision.parked for decision in decisions if decision.parked])
         self._ledger.note(connection, decisions, new)
         return new
 
-    def _insert_events(self, connection: Connection, rows: list[_NewRow]) -> Iterator[int]:
-        """Insert the rows; yield the index of the decision for each new row."""
+    def _insert_events(self, connection: Connection, rows: list[_NewRow]) -> list[_NewRow]:
+        """Insert the rows; return those that are new."""
         # Always in the same order, so that two simultaneous webhooks of one order do not deadlock.
         rows.sort(key=lambda numbered: tuple(numbered[1][column.name] for column in _KEY))
         added = {tuple(row) for row in self._new_events.run(connection, [row for _, row in rows])}
+        new = []
         for number, row in rows:
             key = tuple(storable(row[column.name]) for column in _KEY)
             if key in added:
                 added.discard(key)  # a second row with the same key is not new
-                yield number
+                new.append((number, row))
+        return new
 
     def park(self, item: ParkedWebhook, delivery: str = "") -> None:
         """Store an encrypted body for a replay, with its ledger line.

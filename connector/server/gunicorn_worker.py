@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import os
 import resource
+import signal
 from typing import ClassVar
 
 from gunicorn.glogging import Logger
@@ -110,6 +112,7 @@ class EventLoopWorker(UvicornWorker):  # type: ignore[misc] # gunicorn has no ty
         "proxy_headers": False,  # the collector trusts as many proxies as TRUSTED_PROXIES says
         "server_header": False,
         "timeout_graceful_shutdown": 20,
+        "timeout_notify": 1,
     }
 
     def init_process(self) -> None:
@@ -119,3 +122,9 @@ class EventLoopWorker(UvicornWorker):  # type: ignore[misc] # gunicorn has no ty
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
         super().init_process()
+
+    async def callback_notify(self) -> None:
+        """Tell gunicorn, once a second, that the loop runs; end if gunicorn was killed."""
+        await super().callback_notify()
+        if self.ppid != os.getppid():
+            os.kill(os.getpid(), signal.SIGTERM)

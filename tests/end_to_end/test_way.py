@@ -143,20 +143,6 @@ def test_webhooks_have_the_processor_before_the_relay(system):
     (relay,) = system.children("relay")
     web = {os.getpriority(os.PRIO_PROCESS, pid) for pid in system.children("web")}
     assert {os.getpriority(os.PRIO_PROCESS, relay)} == {nice + 10 for nice in web}
-    policies = {
-        os.sched_getscheduler(int(thread))
-        for worker in system.children("web")[1:]
-        for thread in os.listdir(f"/proc/{worker}/task")
-    }
-    assert policies == {os.SCHED_BATCH}  # threads that pass Python's lock on do not push each other off the processor
-
-
-@ON_SQLITE
-def test_threads_share_their_memory(system):
-    """Sixteen threads a process would else have a heap each, none of which gives back what it once needed."""
-    system.start()
-    for pid in (*system.children("web"), *system.children("relay")):
-        assert b"MALLOC_ARENA_MAX=2" in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
 
 
 @ON_SQLITE
