@@ -87,10 +87,10 @@ class Outbox:
         if waiting or orders:
             for number, added in self._matcher.store_waiting(connection, waiting, orders).items():
                 new[number] += added
-        added = self._insert_events(connection, rows) if rows else []
-        for number, _ in added:
+        inserted = self._insert_events(connection, rows) if rows else []
+        for number, _ in inserted:
             new[number] += 1
-        fresh = {id(row) for _, row in added}
+        fresh = {id(row) for _, row in inserted}
         state_times(connection, [row for row in stated if id(row) not in fresh])
         store_hashes(connection, self.database.insert, more_hashes)
         self._park(connection, [decision.parked for decision in decisions if decision.parked])

@@ -46,7 +46,7 @@ def test_every_recorded_request_is_answered_200(system):
     """Signed recordings and pings alike; one PlaceAnOrder per placed web order arrives at the sandbox."""
     system.start()
     paths = sorted(REQUESTS.glob("*.json"))
-    assert len(paths) == 170
+    assert len(paths) == 179
     with httpx.Client() as client:
         for path in paths:
             recorded = json.loads(path.read_text())
