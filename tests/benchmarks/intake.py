@@ -1,4 +1,6 @@
-"""Signed webhooks through gunicorn into a durable commit, against a bare Flask app under the same gunicorn settings.
+"""Signed webhooks through the server into a durable commit, against a bare Flask app under gunicorn's threads.
+
+Also printed: a bare ASGI application on the connector's own worker, which shows what HTTP alone costs.
 
 The load comes from wrk, whose script takes prepared requests from a file, so that every one is another order.
 """
@@ -31,8 +33,10 @@ SECONDS = 5
 AGAIN = 2  # seconds in which webhooks come once more that came before
 ROUNDS = 3
 CONNECTIONS = 32
-PREPARED = 15_000
+PREPARED = 20_000
 PORT = 18765
+MANY = 256  # connections
+WEB = [sys.executable, "-m", "connector", "web"]
 
 BARE = """
 from flask import Flask, request
@@ -45,6 +49,21 @@ def take():
 def healthz():
     return {}
 """
+CEILING = """
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        while (await receive())["type"] != "lifespan.shutdown":
+            await send({"type": "lifespan.startup.complete"})
+        await send({"type": "lifespan.shutdown.complete"})
+        return
+    more = True
+    while more:
+        more = (await receive()).get("more_body", False)
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"3")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b"{}\\n"})
+"""
+TOPICS = {"orders/create": "one event", "orders/paid": "two events"}
 SCRIPT = """
 local requests, place = {}, 0
 local threads = 0
@@ -61,7 +80,7 @@ function init(args)
     local body = file:read(size)
     if index % 2 == number then
       requests[#requests + 1] = wrk.format("POST", "/webhooks/acme", {
-        ["Content-Type"] = "application/json", ["X-Shopify-Topic"] = "orders/create",
+        ["Content-Type"] = "application/json", ["X-Shopify-Topic"] = args[2],
         ["X-Shopify-Shop-Domain"] = "acme.myshopify.com", ["X-Shopify-Hmac-Sha256"] = signature }, body)
     end
     index = index + 1
@@ -78,13 +97,13 @@ end
 """
 
 
-def prepare(path: Path, environment: dict[str, str], seed: int) -> int:
+def prepare(path: Path, environment: dict[str, str], seed: int, topic: str = "orders/create") -> int:
     """Write signed orders for wrk's script; how many."""
     store, rng, now = load(environment).stores["acme"], random.Random(seed), datetime.now(UTC)
     samples, platform = SAMPLES["shopify"], PLATFORMS["shopify"]
     with path.open("wb") as file:
         for _ in range(PREPARED):
-            body = samples.encode(samples.sample("orders/create", fresh_journey(store, now, rng), store))
+            body = samples.encode(samples.sample(topic, fresh_journey(store, now, rng), store))
             signature = platform.signed_headers(body, store.webhook_secrets[0])["X-Shopify-Hmac-Sha256"].encode()
             file.write(struct.pack("<B3x", len(signature)) + struct.pack("<I", len(body)) + signature + body)
         file.flush()
@@ -112,10 +131,17 @@ def server(command: list[str], environment: dict[str, str]) -> Iterator[None]:
         child.wait(40)
 
 
-def load_it(script: Path, requests: Path, port: str, seconds: int = SECONDS) -> tuple[float, float, float]:
+def load_it(
+    script: Path,
+    requests: Path,
+    port: str,
+    seconds: int = SECONDS,
+    topic: str = "orders/create",
+    connections: int = CONNECTIONS,
+) -> tuple[float, float, float]:
     """Requests per second, p99 and slowest in milliseconds. Ends everything on any answer but 200."""
-    command = ["wrk", "-t2", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(script), f"http://127.0.0.1:{port}"]
-    told = subprocess.run([*command, "--", str(requests)], capture_output=True, text=True, check=True).stdout
+    command = ["wrk", "-t2", f"-c{connections}", f"-d{seconds}s", "-s", str(script), f"http://127.0.0.1:{port}"]
+    told = subprocess.run([*command, "--", str(requests), topic], capture_output=True, text=True, check=True).stdout
     found = re.search(r"RESULT (\d+) (\d+) ([\d.]+) ([\d.]+) (\d+)", told)
     if not found or found[5] != "0":
         raise SystemExit(f"wrk saw answers other than 200:\n{told}")
@@ -127,48 +153,68 @@ def run(environment: dict[str, str], databases: dict[str, str], folder: Path, sa
     if not shutil.which("wrk"):
         say("\nIntake: left out, for there is no wrk (apt-get install wrk)")
         return
-    say(f"\nIntake: orders/create through gunicorn, {CONNECTIONS} connections; baseline: Flask reads the body")
+    say(f"\nIntake: orders of Shopify, {CONNECTIONS} connections; baseline: Flask reads the body, in threads")
     (folder / "bare.py").write_text(BARE)
-    (folder / "load.lua").write_text(SCRIPT)
-    settings = folder / "gunicorn.conf.py"
+    (folder / "ceiling.py").write_text(CEILING)
+    script = folder / "load.lua"
+    script.write_text(SCRIPT)
+    bare, ceiling = _command(folder, "bare:app", "'gthread'"), _command(folder, "ceiling:app", "worker_class")
+    requests = folder / "orders.bin"
+    prepare(requests, environment, 0)
+    with server(bare, environment):
+        base, _, _ = load_it(script, requests, environment["PORT"])
+    with server(ceiling, environment):
+        most, _, _ = load_it(script, requests, environment["PORT"])
+    say(f"  {'bare ASGI':11} {most:6.0f}/s  ratio {most / base:.2f}: the ceiling, on the connector's own worker")
+    for name, url in databases.items():
+        engine = connect(url)
+        migrate(engine)
+        for topic, kind in TOPICS.items():
+            rounds = [_round(engine, bare, environment, folder, topic, turn) for turn in range(ROUNDS)]
+            rates, ratios, tails, slowest, repeated = zip(*rounds, strict=True)
+            say(
+                f"  {name:11} {statistics.median(rates):6.0f}/s  ratio {statistics.median(ratios):.2f}  "
+                f"p99 {statistics.median(tails):.0f} ms  slowest {max(slowest):.0f} ms; "
+                f"{statistics.median(repeated):.0f}/s of those that bring nothing new ({kind} each)"
+            )
+        prepare(requests, environment, 99)
+        with server(WEB, environment | {"DATABASE_URL": url}):
+            rate, tail, slow = load_it(script, requests, environment["PORT"], connections=MANY)
+        say(f"  {name:11} {rate:6.0f}/s over {MANY} connections: p99 {tail:.0f} ms, slowest {slow:.0f} ms")
+        engine.dispose()
+
+
+def _round(
+    engine: sa.Engine, bare: list[str], environment: dict[str, str], folder: Path, topic: str, turn: int
+) -> tuple[float, float, float, float, float]:
+    """The rate, its ratio to the baseline, p99 and slowest in milliseconds, and the rate of repeated webhooks."""
+    script, requests, port = folder / "load.lua", folder / "orders.bin", environment["PORT"]
+    url, number = engine.url.render_as_string(hide_password=False), 1 if topic == "orders/create" else 2
+    prepare(requests, environment, hash((topic, turn)), topic)
+    with server(bare, environment):
+        base, _, _ = load_it(script, requests, port, topic=topic)
+    before = _stored(engine)
+    with server(WEB, environment | {"DATABASE_URL": url}):
+        rate, tail, slow = load_it(script, requests, port, topic=topic)
+        stored = _stored(engine) - before
+        again, _, _ = load_it(script, requests, port, AGAIN, topic)
+    if stored < number * min(rate * SECONDS, PREPARED) * 0.95:
+        raise SystemExit(f"{stored} events were stored of {rate * SECONDS:.0f} webhooks that were answered 200")
+    if (more := _stored(engine) - before - stored) > number * CONNECTIONS:  # those under way when wrk stopped counting
+        raise SystemExit(f"{more} events were stored of webhooks that had come before")
+    return rate, rate / base, tail, slow, again
+
+
+def _command(folder: Path, application: str, worker: str) -> list[str]:
+    """Gunicorn with the connector's settings and another application."""
+    settings = folder / f"{application.partition(':')[0]}.conf.py"
     settings.write_text(
         "import os\nfrom connector.config.settings import load\n"
         "from connector.server.web_process import gunicorn_settings\n"
         "globals().update(gunicorn_settings(load(os.environ)))\n"
-        "worker_class, threads = 'gthread', 16\n"
+        f"worker_class, threads = {worker}, 16\n"
     )
-    bare = [sys.executable, "-m", "gunicorn", "-c", str(settings), "--pythonpath", str(folder), "bare:app"]
-    web = [sys.executable, "-m", "connector", "web"]
-    for name, url in databases.items():
-        rates, tails, slowest, ratios, repeated = [], [], [], [], []
-        engine = connect(url)
-        migrate(engine)
-        for turn in range(ROUNDS):
-            requests = folder / f"{name}-{turn}.bin"
-            prepare(requests, environment, turn)
-            with server(bare, environment):
-                base, _, _ = load_it(folder / "load.lua", requests, environment["PORT"])
-            before = _stored(engine)
-            with server(web, environment | {"DATABASE_URL": url}):
-                rate, tail, slow = load_it(folder / "load.lua", requests, environment["PORT"])
-                stored = _stored(engine) - before
-                again, _, _ = load_it(folder / "load.lua", requests, environment["PORT"], AGAIN)
-            requests.unlink()
-            if stored < min(rate * SECONDS, PREPARED) * 0.95:
-                raise SystemExit(f"{stored} events were stored of {rate * SECONDS:.0f} that were answered 200")
-            if (more := _stored(engine) - before - stored) > CONNECTIONS:  # those under way when wrk stopped counting
-                raise SystemExit(f"{more} events were stored of webhooks that had come before")
-            rates.append(rate)
-            tails.append(tail)
-            slowest.append(slow)
-            ratios.append(rate / base)
-            repeated.append(again)
-        engine.dispose()
-        say(
-            f"  {name:11} {statistics.median(rates):6.0f}/s  ratio {statistics.median(ratios):.2f}  "
-            f"p99 {statistics.median(tails):.0f} ms  slowest {max(slowest):.0f} ms; "
-            f"{statistics.median(repeated):.0f}/s of those that bring nothing new"
-        )
+    return [sys.executable, "-m", "gunicorn", "-c", str(settings), "--pythonpath", str(folder), application]
 
 
 def _stored(engine: sa.Engine) -> int:

@@ -11,10 +11,10 @@ import psycopg
 from sqlalchemy import make_url
 
 from connector.config.settings import load
-from tests.benchmarks import beside, growth, intake, mapping, relay, size, steady
+from tests.benchmarks import beside, connections, growth, intake, mapping, relay, size, steady
 from tests.support.factories import a_stores_file
 
-PARTS = ["mapping", "intake", "relay", "beside", "steady", "growth", "size"]
+PARTS = ["mapping", "intake", "relay", "beside", "connections", "steady", "growth", "size"]
 STORES = a_stores_file(webhook_secrets=["${BENCH_SECRET}"], access_token="${BENCH_TOKEN}")
 
 
@@ -43,6 +43,9 @@ def main() -> None:
                 relay.run(config, settings, empty.databases(), print)
             if "beside" in wanted:
                 beside.run(config, settings, empty.databases(), Path(folder), print)
+            if "connections" in wanted:
+                here = intake.environment_of(settings, intake.PORT)
+                connections.run(here, empty.databases(), Path(folder), print)
             if "steady" in wanted:
                 steady.run(config, settings, empty.databases(), print)
             if "growth" in wanted:

@@ -20,7 +20,7 @@ from connector.storage.tables import events
 from tests.benchmarks.mapping import requests
 from tests.benchmarks.relay import SANDBOX, URL, accepted, answers, empty, running, wait_for
 
-RATE, SECONDS = 300, 60
+RATE, SECONDS = 1000, 60
 SENDERS = 16
 PORT = 18767
 
