@@ -1,1 +1,1 @@
-"""Processes: the supervisor of `connector serve`, gunicorn's settings and its worker class."""
+"""Processes: the supervisor of `connector serve`, gunicorn's settings and its worker, an event loop."""
