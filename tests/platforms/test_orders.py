@@ -113,12 +113,12 @@ def test_placed_and_paid_across_webhooks_are_two_events(store, outbox):
 
 
 @pytest.mark.parametrize("left", ["current_total_price", "total"])
-def test_what_was_stored_first_stays(left, sqlite_outbox):
+def test_what_was_stored_first_stays(left, outbox):
     """An order that is edited or refunded after its events were stored is not sent again, nor otherwise."""
     store = SHOPIFY if left == "current_total_price" else WOOCOMMERCE
     body = sample(store)
     edited = {**body, left: "1.00", **({f"{left}_set": None} if store is SHOPIFY else {})}
-    outcomes, waiting = taken(sqlite_outbox, store, (PAID, body), (PAID, edited))
+    outcomes, waiting = taken(outbox, store, (PAID, body), (PAID, edited))
     assert outcomes == ["relayed", "duplicate"]
     assert len(waiting) == 2
     assert str(item(store, edited)["properties"]["value"]) == "1.00"

@@ -75,7 +75,7 @@ class TestReplay:
         assert "due again" not in inside.get("/failed").text  # said once
         site.healthy = True
         site.work()
-        assert site.queries.find(EventFilter(ids=(str(row.id),)), 1)[0].state == "accepted"
+        assert site.queries.find(EventFilter(rows=(row.id,)), 1)[0].state == "accepted"
 
     def test_all_of_a_store(self, site: Site, inside: FlaskClient) -> None:
         """And of no other."""
