@@ -88,9 +88,10 @@ class Item(Struct, frozen=True):
 class TotalBreakdown(Struct, frozen=True):
     """The amounts that make up an order's total, in major units of its currency; None for those the shop does not give.
 
-    The amounts do not overlap, except that `tax` is all tax: the sum of those below, but for shops that state it where
-    they do not itemise it. `goods`, `gift_cards` (bought, not paid with), `shipping`, `fees` and `duties` are after
-    discounts and without tax. `priced_with_tax`: the shop's prices include tax, and so do those of `Event.items`.
+    The amounts do not overlap, except `tax` (all tax) and `items` (goods and gift cards as priced): sums of the others,
+    for shops that do not itemise their tax. `goods`, `gift_cards` (bought, not paid with), `shipping`, `fees` and
+    `duties` are after discounts and without tax. `priced_with_tax`: the shop's prices include tax, and so do those of
+    `Event.items`.
     """
 
     goods: Decimal | None = None
@@ -104,6 +105,7 @@ class TotalBreakdown(Struct, frozen=True):
     duties: Decimal | None = None
     duties_tax: Decimal | None = Decimal(0)
     tax: Decimal | None = None
+    items: Decimal | None = None
     priced_with_tax: bool = False
 
 

@@ -70,7 +70,7 @@ def value_of(event: Event, store: Store) -> tuple[Decimal | None, tuple[str, ...
             left_out = left_out - set(TAXES) | {"tax"}  # known also where it is not known what it is on
     else:
         goods = ("goods", "gift_cards", *(("goods_tax",) if breakdown.priced_with_tax else ()))
-        counted = _sum(breakdown, goods)
+        counted = _sum(breakdown, goods) if breakdown.items is None else breakdown.items
         left_out &= set(goods)
     subtracted = _sum(breakdown, sorted(left_out))
     if counted is None or subtracted is None:

@@ -155,6 +155,7 @@ def _breakdown(body: Json, reader: MoneyReader, lines: list[Json]) -> TotalBreak
         tips=_tips(body, reader, lines),
         duties=duties,
         tax=added(taxes.values()) if stated is None else stated,
+        items=added(map(reader.left, goods)),
         priced_with_tax=with_tax,
         **taxes,
     )

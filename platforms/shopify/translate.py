@@ -130,9 +130,10 @@ def _paid_at(webhook: Webhook, body: Json, placed_at: datetime) -> tuple[datetim
     """
     created = parse_time(body.get("created_at")) or placed_at
     changed = parse_time(body.get("updated_at"))
-    stated = _terms_completed_at(body) or _paid_webhook_at(webhook, changed)
+    stated = _paid_webhook_at(webhook, changed)
     if stated and created - placed_at > IMPORT_TIME and stated - created <= IMPORT_TIME:
-        return placed_at, ""  # imported as paid
+        stated = placed_at  # imported as paid
+    stated = _terms_completed_at(body) or stated
     if stated:
         return stated, "stated" if stated - placed_at > PAID_AT_ONCE else ""
     return placed_at, "assumed" if changed and changed - created > PAID_AT_ONCE else ""

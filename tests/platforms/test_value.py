@@ -256,6 +256,14 @@ def test_what_such_a_tax_is_on_is_not_made_up():
     assert value(with_value(SHOPIFY, value="items"), body) == "50.00"
 
 
+def test_items_priced_with_such_a_tax_are_known_as_priced():
+    """What they cost without it is not."""
+    body = untaxed((row("54.00"),), (row("10.80"),), "4.80", with_tax=True)
+    assert value(with_value(SHOPIFY, value="items"), body) == "54.00"
+    seen = see(with_value(SHOPIFY, "tax", value="items"), PAID, body)
+    assert seen.reason == "value left out: the shop does not say what it is made of in this currency"
+
+
 def test_such_a_tax_is_on_the_goods_where_nothing_else_costs_anything():
     body = untaxed((row("54.00"),), (row("0.00"),), "4.00", with_tax=True)
     assert value(with_value(SHOPIFY, "tax", value="items"), body) == "50.00"

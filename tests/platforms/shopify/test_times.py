@@ -63,6 +63,14 @@ def test_an_imported_order_is_as_old_as_it_says(topic):
     assert not live.events
 
 
+def test_an_imported_order_on_net_terms_was_paid_when_they_say():
+    old, now = datetime(2026, 10, 4, 10, 0, tzinfo=UTC), NOW - timedelta(minutes=5)
+    completed = old + timedelta(days=29)
+    terms = {"payment_terms_type": "net", "payment_schedules": [{"completed_at": completed.isoformat()}]}
+    body = order(created=now, processed=old, updated=now, payment_terms=terms)
+    assert times("orders/paid", body, now)["Purchase"] == (completed, "stated")
+
+
 def test_an_imported_order_that_is_paid_later_is_paid_then():
     yesterday = NOW - timedelta(days=1)
     body = order(created=yesterday, processed=yesterday - timedelta(days=3), updated=NOW - timedelta(minutes=1))
