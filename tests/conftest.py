@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
+import psycopg
 import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck
@@ -243,11 +244,27 @@ def migrated_sqlite_url(migrated_sqlite: Path, sqlite_url: str, tmp_path: Path) 
     return sqlite_url
 
 
+@pytest.fixture(scope="session")
+def postgresql_emptier(migrated_postgresql: Engine) -> Iterator[Callable[[], object]]:
+    """Call it to empty the PostgreSQL database of all tests.
+
+    With a connection of its own, because a busy machine may exceed the engine's time limit of a second. TRUNCATE makes
+    new files: 25 ms of the server's CPU time, DELETE takes 1.
+    """
+    sequences = [
+        f"pg_get_serial_sequence('{table.name}', 'id')" for table in metadata.tables.values() if "id" in table.c
+    ]
+    statements = [f"DELETE FROM {name}" for name in metadata.tables]
+    statements += [f"SELECT setval({sequence}, 1, false)" for sequence in sequences]
+    address = migrated_postgresql.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(address, autocommit=True, options="-c lock_timeout=60s") as connection:
+        yield lambda: connection.execute("; ".join(statements).encode())
+
+
 @pytest.fixture
-def migrated_postgresql_url(migrated_postgresql: Engine) -> str:
+def migrated_postgresql_url(migrated_postgresql: Engine, postgresql_emptier: Callable[[], object]) -> str:
     """The PostgreSQL database of all tests, emptied."""
-    # Not through the engine, whose time limit of a second a busy machine may exceed.
-    administer(migrated_postgresql.url, f"TRUNCATE {', '.join(metadata.tables)} RESTART IDENTITY")
+    postgresql_emptier()
     return migrated_postgresql.url.render_as_string(hide_password=False)
 
 
