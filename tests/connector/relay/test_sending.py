@@ -1,7 +1,7 @@
 """The relay: batches, what is accepted, and what no answer may lose."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, get_args
@@ -9,7 +9,7 @@ from typing import Any, get_args
 import httpx
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
@@ -20,7 +20,6 @@ from connector.relay import relay as module
 from connector.relay.batches import BATCH, BATCH_BYTES
 from connector.relay.events_api import LONGEST_REQUEST
 from connector.relay.relay import CLAIM_LIMIT, LEASE, PAUSES, RETRY_WINDOW
-from connector.storage.engine import connect, migrate
 from connector.storage.tables import events, lanes
 from tests.support.relay_world import BAD_ID, HOUR, START, World, always, coded, shop
 
@@ -209,15 +208,7 @@ ANSWERS: list[Callable[[list[str]], httpx.Response | Exception | None]] = [
 ]
 
 
-@pytest.fixture(scope="module")
-def shared_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    engine = connect(f"sqlite:///{tmp_path_factory.mktemp('relay') / 'connector.db'}")
-    migrate(engine)
-    yield engine
-    engine.dispose()
-
-
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(
     many=st.integers(1, 12),
     turns=st.lists(
@@ -225,13 +216,13 @@ def shared_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     ),
 )
 def test_nothing_is_ever_gone(
-    shared_engine: Engine, many: int, turns: list[tuple[list[Callable[[list[str]], Any]], float]]
+    sqlite_engine: Engine, many: int, turns: list[tuple[list[Callable[[list[str]], Any]], float]]
 ) -> None:
     """For any answers at any times each event ends accepted, rejected, expired or still due; with its own id."""
-    with shared_engine.begin() as connection:
+    with sqlite_engine.begin() as connection:
         connection.execute(sa.delete(events))
         connection.execute(sa.delete(lanes))
-    world = World(shared_engine)
+    world = World(sqlite_engine)
     world.put(*range(1, many + 1))
     before = world.rows()
     queue: list[Callable[[list[str]], Any]] = []
