@@ -6,6 +6,8 @@ import shutil
 import pytest
 from playwright.sync_api import sync_playwright
 
+from tests.browser.plugin import Plugin
+from tests.browser.server_side import WOOCOMMERCE
 from tests.browser.storefront import Storefront
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -38,3 +40,8 @@ def storefront(chromium):
 @pytest.fixture(scope="session")
 def php():
     return tool("php", "php-cli")
+
+
+@pytest.fixture
+def plugin(php, tmp_path):
+    return lambda store=WOOCOMMERCE, **options: Plugin(php, tmp_path, store, **options)

@@ -13,6 +13,24 @@ from tests.support.snippets import snippet
 HERE = Path(__file__).parent
 RECORDINGS = HERE.parent / "fixtures" / "woocommerce" / "requests"
 _PAGE = re.compile(r"\}\)\((\{.*\})\);\n</script>")
+CLICK, TTP = "E.C.P.CtoBExample_0123%2B", "01JEXAMPLE0000000000000000_.tt.1"
+PAID, ON_DELIVERY, UNPAID = "035", "068", "085"  # recordings: paid by variation, COD, bank transfer
+COOKIES = {"ttclid": CLICK, "_ttp": TTP}
+CART = [
+    {
+        "product_id": 11,
+        "variation_id": 12,
+        "quantity": 2,
+        "price": 12.0,
+        "sku": "MUG-S",
+        "name": "Café Mug &amp; <b>Co</b>",
+    },
+    {"product_id": 10, "variation_id": 0, "quantity": 1, "price": 34.95, "sku": "", "name": "Linen Shirt"},
+]
+PERSON = {"id": 5, "email": "Jane.Doe@example.com", "phone": "(212) 555-0123", "country": "US"}
+BANNER = {"type": "optin", "given": ["marketing"]}
+REFUSED = {"type": "optin", "given": []}
+PLACING = ("woocommerce_checkout_order_processed", "woocommerce_store_api_checkout_order_processed")
 
 
 class Plugin:
@@ -72,3 +90,11 @@ def recent(order):
 
 def order(number):
     return next(found for name, found in recorded_orders().items() if name.startswith(number))
+
+
+def pairs(page):
+    return {(name, page["id"]) for name in page["names"]} if page else set()
+
+
+def webhook_of(report):
+    return {"action": "wc_tiktok_initiate_checkout", "arg": report["fired"][0]}
