@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connector.core.store import MappingSettings, ValuePart
-from tests.support.bodies import (
+from tests.support.sample_bodies import (
     PAID,
     SHOPIFY,
     WOOCOMMERCE,

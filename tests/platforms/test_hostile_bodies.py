@@ -15,7 +15,7 @@ from connector.intake.examine import examine
 from connector.outbox.encryption import decrypt
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
-from tests.support.filled import rows
+from tests.support.outbox_rows import rows
 from tests.support.platforms import PLATFORMS, SAMPLES
 from tests.support.webhook_bench import (
     EVENT_TOPICS,

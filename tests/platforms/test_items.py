@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.bodies import (
+from tests.support.sample_bodies import (
     BOTH,
     CHECKOUT,
     PAID,

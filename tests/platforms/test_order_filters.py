@@ -3,7 +3,7 @@
 import pytest
 
 from connector.core.event import ORDER_KINDS
-from tests.support.bodies import (
+from tests.support.sample_bodies import (
     BOTH,
     CHECKOUT,
     PAID,

@@ -3,7 +3,7 @@
 import pytest
 
 from connector.core.store import EventIdTemplates
-from tests.support.bodies import (
+from tests.support.sample_bodies import (
     BOTH,
     CHECKOUT,
     PAID,

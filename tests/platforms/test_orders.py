@@ -9,7 +9,9 @@ from connector.core.store import Pixel
 from connector.intake.intake import Intake
 from connector.outbox.lanes import Lane
 from connector.privacy.requests import DataRequestStore
-from tests.support.bodies import (
+from tests.support.factories import CODE, OTHER_CODE
+from tests.support.platforms import PLATFORMS
+from tests.support.sample_bodies import (
     BOTH,
     CHECKOUT,
     NOW,
@@ -28,8 +30,6 @@ from tests.support.bodies import (
     see,
     signed,
 )
-from tests.support.factories import CODE, OTHER_CODE
-from tests.support.platforms import PLATFORMS
 
 each_platform = pytest.mark.parametrize("store", BOTH, ids=lambda store: store.platform)
 

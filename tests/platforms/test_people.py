@@ -13,7 +13,8 @@ from connector.outbox.queries import OutboxQueries
 from connector.privacy.requests import DataRequestStore
 from connector.storage.database import Database
 from connector.storage.engine import connect
-from tests.support.bodies import (
+from tests.support.platforms import PLATFORMS
+from tests.support.sample_bodies import (
     BOTH,
     CHECKOUT,
     NOW,
@@ -31,7 +32,6 @@ from tests.support.bodies import (
     signed,
     user,
 )
-from tests.support.platforms import PLATFORMS
 
 each_platform = pytest.mark.parametrize("store", BOTH, ids=lambda store: store.platform)
 DIGEST = hashlib.sha256(b"jane@example.com").hexdigest()

@@ -10,7 +10,8 @@ import pytest
 from connector.core.store import ValuePart
 from connector.core.webhook import Webhook
 from connector.intake.examine import parse
-from tests.support.bodies import (
+from tests.support.platforms import PLATFORMS
+from tests.support.sample_bodies import (
     BOTH,
     CHECKOUT,
     NOW,
@@ -29,7 +30,6 @@ from tests.support.bodies import (
     woo_row,
     woocommerce_order,
 )
-from tests.support.platforms import PLATFORMS
 
 # Two shirts at 20.00, of which an order-level discount takes 4.00; tax 2.88 (two kinds). A gift card at 25.00, untaxed.
 # Shipping 8.00 less a shipping discount of 3.00, tax 0.40. Tip 3.00, duties 6.50, a fee of 1.20.

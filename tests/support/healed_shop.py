@@ -11,7 +11,7 @@ from connector.storage.database import Database
 from connector.storage.tables import events
 from connector.sync.reconcile import Reconciler
 from tests.support.fakes.living import Clock, Living
-from tests.support.filled import rows
+from tests.support.outbox_rows import rows
 from tests.support.platforms import PLATFORMS
 
 EVERY = 900.0

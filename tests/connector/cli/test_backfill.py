@@ -16,7 +16,7 @@ from connector.storage.tables import events, ledger
 from connector.sync.backfill import ImportSummary
 from tests.support.factories import OTHER_CODE, a_section, a_stores_file
 from tests.support.fakes.living import SECRET, Clock, Living
-from tests.support.filled import rows
+from tests.support.outbox_rows import rows
 
 KEYS = {"consumer_key": "${KEY}", "consumer_secret": "${KEY_SECRET}"}
 

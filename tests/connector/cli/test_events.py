@@ -9,7 +9,7 @@ from connector.cli.main import main
 from connector.outbox.outbox import Outbox
 from connector.storage.database import Database
 from connector.storage.engine import connect
-from tests.support.filled import decision, mapped
+from tests.support.outbox_rows import decision, mapped
 from tests.support.stores_file import BASE, store
 
 

@@ -15,7 +15,7 @@ from connector.outbox.outbox import ParkedWebhook
 from connector.outbox.queries import EventFilter
 from connector.storage.tables import events
 from tests.support.admin_site import Site, entered, press, token
-from tests.support.filled import fill
+from tests.support.outbox_rows import fill
 
 
 class TestSearch:

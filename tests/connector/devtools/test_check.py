@@ -17,7 +17,7 @@ from connector.outbox.lanes import Lane
 from connector.outbox.outbox import Outbox, ParkedWebhook
 from connector.storage.database import Database
 from connector.storage.engine import connect
-from tests.support.filled import NOW, decision, mapped
+from tests.support.outbox_rows import NOW, decision, mapped
 
 TOML = """
 [stores.acme]

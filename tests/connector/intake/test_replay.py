@@ -25,7 +25,7 @@ from connector.outbox.settlement import STATES, settled
 from connector.storage.database import Database
 from connector.storage.engine import connect
 from connector.storage.tables import events
-from tests.support.filled import mapped
+from tests.support.outbox_rows import mapped
 from tests.support.web import client_of
 
 HOUR = 3600.0

@@ -25,7 +25,7 @@ from connector.outbox.queries import OutboxQueries
 from connector.storage.database import Database
 from connector.storage.tables import alerts
 from tests.support.alert_receiver import Receiver, receiver
-from tests.support.filled import NOW, rows
+from tests.support.outbox_rows import NOW, rows
 
 SENTENCE = "store acme: the token is refused; make a new one"
 

@@ -26,7 +26,7 @@ from connector.monitoring.event_stats import (
 from connector.outbox.outbox import Outbox
 from connector.outbox.settlement import LeasedEvent, due_again, settled
 from connector.storage.database import Database
-from tests.support.filled import LANE, NOW, PIXEL, claim, decision, fill, mapped
+from tests.support.outbox_rows import LANE, NOW, PIXEL, claim, decision, fill, mapped
 
 HOUR_OF_NOW = int(NOW) // HOUR * HOUR
 ALL = ("sent", "tested", "seconds", "keys", "value", "received")

@@ -23,7 +23,7 @@ from connector.storage.tables import arrivals
 from connector.sync.checkpoints import Checkpoints
 from connector.sync.reconcile import TICK
 from tests.support.factories import SECRET, a_store
-from tests.support.filled import LANE, NOW, OTHER_PIXEL, PIXEL, claim, decision, fill, mapped, sha
+from tests.support.outbox_rows import LANE, NOW, OTHER_PIXEL, PIXEL, claim, decision, fill, mapped, sha
 
 STORE = a_store("woocommerce", pixels=(PIXEL,))
 

@@ -20,7 +20,7 @@ from connector.storage.database import CannotStore, Database
 from connector.storage.tables import alerts, arrivals, leases
 from tests.connector.monitoring.test_problems import STORE
 from tests.support.alert_receiver import Receiver, receiver
-from tests.support.filled import LANE, NOW, PIXEL, fill, rows
+from tests.support.outbox_rows import LANE, NOW, PIXEL, fill, rows
 
 
 class Bench:

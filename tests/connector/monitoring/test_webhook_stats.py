@@ -13,7 +13,7 @@ from connector.monitoring.webhook_stats import LOOK_BACK, LastWebhook, WebhookSt
 from connector.outbox.outbox import Outbox
 from connector.storage.database import Database
 from connector.storage.tables import arrivals, ledger
-from tests.support.filled import decision, rows
+from tests.support.outbox_rows import decision, rows
 
 START = 1_780_002_000 // HOUR * HOUR
 

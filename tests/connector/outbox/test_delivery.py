@@ -15,7 +15,7 @@ from connector.outbox.settlement import due_again, settled
 from connector.storage.database import Database
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import relays
-from tests.support.filled import LANE, NOW, OTHER_PIXEL, PIXEL, claim, decision, fill, ids, mapped, rows
+from tests.support.outbox_rows import LANE, NOW, OTHER_PIXEL, PIXEL, claim, decision, fill, ids, mapped, rows
 
 
 class TestClaim:

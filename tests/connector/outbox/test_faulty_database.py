@@ -18,7 +18,7 @@ from connector.outbox.settlement import settled
 from connector.storage.database import CannotStore, Database
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import ledger
-from tests.support.filled import NOW, decision, mapped, rows, sha
+from tests.support.outbox_rows import NOW, decision, mapped, rows, sha
 
 HOSTILE = "a\x00b\ud800c\udfffd"
 CLEAN = "ab\ufffdc\ufffdd"

@@ -10,7 +10,7 @@ from connector.outbox.outbox import Outbox, ParkedWebhook
 from connector.outbox.queries import OutboxQueries
 from connector.storage.database import Database
 from connector.storage.tables import ledger
-from tests.support.filled import NOW, decision, mapped, rows, sha
+from tests.support.outbox_rows import NOW, decision, mapped, rows, sha
 
 SKIP = {"outcome": "skipped", "reason": "draft"}
 

@@ -14,7 +14,7 @@ from connector.outbox.queries import OutboxQueries
 from connector.outbox.settlement import settled
 from connector.storage.database import CannotStore
 from connector.storage.tables import ledger, parked
-from tests.support.filled import NOW, OTHER_PIXEL, claim, decision, fill, mapped, rows, sha
+from tests.support.outbox_rows import NOW, OTHER_PIXEL, claim, decision, fill, mapped, rows, sha
 
 
 class TestRecord:

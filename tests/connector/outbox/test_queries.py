@@ -13,7 +13,7 @@ from connector.outbox.queries import EventFilter, OutboxQueries
 from connector.outbox.settlement import settled
 from connector.storage.database import Database
 from connector.storage.tables import events
-from tests.support.filled import NOW, OTHER_PIXEL, claim, decision, fill, mapped, rows, sha
+from tests.support.outbox_rows import NOW, OTHER_PIXEL, claim, decision, fill, mapped, rows, sha
 
 HOSTILE = "a\x00b\ud800c\udfffd"
 

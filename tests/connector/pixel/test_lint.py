@@ -23,7 +23,7 @@ from connector.pixel.lint import lint
 from connector.storage.database import Database
 from connector.storage.engine import connect
 from tests.support.factories import CODE, OTHER_CODE, a_section, a_store, a_stores_file
-from tests.support.filled import decision
+from tests.support.outbox_rows import decision
 from tests.support.platforms import PLATFORMS
 
 OTHER = OTHER_CODE

@@ -22,7 +22,7 @@ from connector.signals.merge import Signal
 from connector.storage.database import CannotStore, Database
 from connector.storage.tables import arrivals, counters, events, leases, ledger, parked, signals
 from tests.support.factories import a_store
-from tests.support.filled import LANE, NOW, PIXEL, claim, decision, fill, mapped, rows, sha
+from tests.support.outbox_rows import LANE, NOW, PIXEL, claim, decision, fill, mapped, rows, sha
 
 DAY = 86_400.0
 KEPT = RetentionPolicy(payloads=7 * DAY, ledger=90 * DAY, parked=14 * DAY)

@@ -13,7 +13,7 @@ from connector.storage.database import CannotStore, Database, caused_by_one_row
 from connector.storage.engine import connect, connect_async, migrate
 from connector.storage.group_commit import GroupCommit
 from connector.storage.write_lock import exclusive_writer
-from tests.support.filled import decision, mapped, rows
+from tests.support.outbox_rows import decision, mapped, rows
 
 LONG = 30.0
 COUNT = sa.text("SELECT count(*) FROM events")

@@ -5,7 +5,7 @@ from sqlalchemy import Engine
 
 from connector.storage.database import Database
 from connector.storage.lease import Lease
-from tests.support.filled import NOW
+from tests.support.outbox_rows import NOW
 
 LASTS = 300.0
 

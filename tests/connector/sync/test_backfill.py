@@ -22,7 +22,7 @@ from connector.storage.database import Database
 from connector.storage.tables import arrivals, counters, events, ledger, parked
 from connector.sync.backfill import HistoryImport, KnownRecords
 from tests.support.fakes.living import Clock, Living, server
-from tests.support.filled import rows
+from tests.support.outbox_rows import rows
 from tests.support.platforms import PLATFORMS
 
 ALWAYS = datetime.fromtimestamp(0, UTC)

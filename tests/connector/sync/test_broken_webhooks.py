@@ -17,7 +17,7 @@ from connector.sync.reconcile import Reconciler
 from connector.sync.registered_webhooks import RegisteredWebhooks
 from connector.sync.registration import apply_plan, prepare
 from tests.support.fakes.living import SECRET, Clock, Living, server
-from tests.support.filled import rows
+from tests.support.outbox_rows import rows
 from tests.support.platforms import PLATFORMS
 
 ORDER_TOPICS = {"order.created", "order.updated"}

@@ -13,8 +13,8 @@ from connector.storage.tables import ledger
 from connector.sync.checkpoints import Checkpoints
 from connector.sync.reconcile import FIRST, GAPS_END, LEASE_SECONDS, OVERLAP, PIECE, UNDER_WAY
 from tests.support.fakes.living import server
-from tests.support.filled import rows
 from tests.support.healed_shop import EVERY, Healed, names, of_orders, problems
+from tests.support.outbox_rows import rows
 
 
 class TestGaps:

@@ -14,9 +14,9 @@ from connector.storage.database import Database
 from connector.storage.tables import leases
 from connector.sync.checkpoints import Checkpoints
 from connector.sync.reconcile import LEASE_SECONDS, STALLED, UNDER_WAY, Reconciler
-from tests.support.fakes.living import NOTHING_TO_MATCH
-from tests.support.filled import rows
+from tests.support.fakes.living import NOWHERE
 from tests.support.healed_shop import EVERY, Healed, names, of_orders, problems
+from tests.support.outbox_rows import rows
 from tests.support.platforms import PLATFORMS
 
 
@@ -93,7 +93,7 @@ class TestFaults:
 
 class TestGuarding:
     def test_a_webhook_that_vanished_is_told_until_the_next_round(self, shop: Healed, engine: Engine) -> None:
-        shop.register(engine, NOTHING_TO_MATCH)
+        shop.register(engine, NOWHERE)
         wanted = shop.active()
         topic = "orders/paid" if shop.platform == "shopify" else "order.updated"
         shop.visit(engine)

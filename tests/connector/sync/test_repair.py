@@ -13,10 +13,10 @@ from connector.storage.tables import ledger, registered
 from connector.sync.registered_webhooks import RegisteredWebhooks
 from connector.sync.registration import apply_plan, prepare
 from connector.sync.repair import WebhookRepair
-from tests.support.fakes.living import NOTHING_TO_MATCH, SECRET, Clock, Living
-from tests.support.filled import rows
+from tests.support.fakes.living import NOWHERE, SECRET, Clock, Living
+from tests.support.outbox_rows import rows
 
-ADDRESS = f"{NOTHING_TO_MATCH}/webhooks/acme"
+ADDRESS = f"{NOWHERE}/webhooks/acme"
 PAID = {"shopify": "orders/paid", "woocommerce": "order.updated"}
 
 
@@ -34,7 +34,7 @@ class Watched(Living):
         else:
             self.connect(self.store).subscribe(topic, url, SECRET)
 
-    def do(self, engine: Engine, action: str, base: str = NOTHING_TO_MATCH) -> None:
+    def do(self, engine: Engine, action: str, base: str = NOWHERE) -> None:
         admin, found = prepare(self.store, self.platform_object, base, action)  # type: ignore[arg-type]
         for line in apply_plan(found.lines, admin, SECRET):
             RegisteredWebhooks(Database(engine)).note("acme", line, self.clock.now)
@@ -182,7 +182,7 @@ def test_a_server_that_moved_is_looked_after_where_it_is_now(shop: Watched, engi
 
 def test_what_an_earlier_registration_made_is_taken_up_when_it_is_found(shop: Watched, engine: Engine) -> None:
     """As when the database was not there at first. What bears another's name is not."""
-    admin, found = prepare(shop.store, shop.platform_object, NOTHING_TO_MATCH, "register")
+    admin, found = prepare(shop.store, shop.platform_object, NOWHERE, "register")
     list(apply_plan(found.lines, admin, SECRET))
     if shop.platform == "woocommerce":
         hook = next(each for each in shop.fake.webhooks.values() if each.topic == "customer.created")

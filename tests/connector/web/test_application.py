@@ -27,7 +27,7 @@ from connector.sync.checkpoints import Checkpoints
 from connector.web.relay_watch import RelayWatch
 from tests.support.alert_receiver import receiver
 from tests.support.factories import a_stores_file
-from tests.support.filled import NOW, fill
+from tests.support.outbox_rows import NOW, fill
 from tests.support.web import application as an_application
 from tests.support.web import client_of, served
 

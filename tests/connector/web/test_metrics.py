@@ -23,7 +23,7 @@ from connector.storage.database import Database
 from connector.web.metrics import DatabaseMetrics
 from connector.web.request_metrics import RequestMetrics
 from tests.support.factories import a_section, a_stores_file
-from tests.support.filled import LANE, NOW, claim, decision, fill, mapped, sha
+from tests.support.outbox_rows import LANE, NOW, claim, decision, fill, mapped, sha
 from tests.support.platforms import PLATFORMS
 from tests.support.web import WebClient, client_of
 

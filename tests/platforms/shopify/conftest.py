@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.fakes.shopify import FakeShopify
-from tests.support.shopify_shop import Clock, connect
+from tests.support.shopify_api import Clock, connect
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.bodies import (
+from tests.support.sample_bodies import (
     PAID,
     SHOPIFY,
     Money,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.shopify_shop import Clock, at, connect, is_a_sentence, order
+from tests.support.shopify_api import Clock, at, connect, is_a_sentence, order
 
 # --- examination ----------------------------------------------------------------------------------------------------
 

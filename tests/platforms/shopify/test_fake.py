@@ -17,8 +17,8 @@ from platforms.shopify import receive
 from platforms.shopify import samples as shopify_samples
 from platforms.shopify.shop_api import connect as connect_shop
 from platforms.shopify.shop_api import topics
-from tests.support.bodies import NOW, SHOPIFY
 from tests.support.fakes.shopify import FAILURES, FakeShopify
+from tests.support.sample_bodies import NOW, SHOPIFY
 
 STORE = replace(SHOPIFY, webhook_secrets=("client-secret-of-the-fake",))
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from platforms.shopify.shop_api import why_not_url
 from platforms.shopify.translate import withholds
-from tests.support.shopify_shop import URL, is_a_sentence, json_values, order
+from tests.support.shopify_api import URL, is_a_sentence, json_values, order
 
 # --- addresses ------------------------------------------------------------------------------------------------------
 

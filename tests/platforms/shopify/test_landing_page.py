@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.bodies import CHECKOUT, PLACED, SHOPIFY, item, sample
+from tests.support.sample_bodies import CHECKOUT, PLACED, SHOPIFY, item, sample
 
 NO_PAGES = [
     "/wallets/checkouts.json",

@@ -14,9 +14,9 @@ from platforms.shopify import shop_api as shopify_admin
 from platforms.shopify import translate
 from platforms.shopify.shop_api import connect as connect_shop
 from platforms.shopify.shop_api import topics
-from tests.support.bodies import NOW, SHOPIFY
 from tests.support.fakes.shopify import FakeShopify
-from tests.support.shopify_shop import URL, at, connect, customer, fault_of, ids, is_a_sentence, last_day, order
+from tests.support.sample_bodies import NOW, SHOPIFY
+from tests.support.shopify_api import URL, at, connect, customer, fault_of, ids, is_a_sentence, last_day, order
 
 # --- the shape ------------------------------------------------------------------------------------------------------
 

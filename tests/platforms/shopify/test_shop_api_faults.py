@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from connector.core.shop_api import ShopApiError, Subscription
 from connector.core.store import ApiKeys
 from platforms.shopify.shop_api import connect as connect_shop
-from tests.support.bodies import NOW, SHOPIFY
 from tests.support.fakes.shopify import FakeShopify
 from tests.support.fakes.shopify_rules import LASTS
 from tests.support.fakes.shopify_server import ENDLESS
-from tests.support.shopify_shop import (
+from tests.support.sample_bodies import NOW, SHOPIFY
+from tests.support.shopify_api import (
     CLIENT_CREDENTIALS,
     HOST,
     URL,

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.support.bodies import NOW, PAID, PLACED, SHOPIFY, sample, see
+from tests.support.sample_bodies import NOW, PAID, PLACED, SHOPIFY, sample, see
 
 ORDERED = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 PAYMENT = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.fakes import certificate
-from tests.support.woocommerce_shop import fake
+from tests.support.woocommerce_api import fake
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from connector.core.shop_api import ApiCheck, ShopApiError
 from platforms.woocommerce.rest_client import RestClient
-from tests.support.woocommerce_shop import NOW, SINCE, UNTIL, connect, fake, put
+from tests.support.woocommerce_api import NOW, SINCE, UNTIL, connect, fake, put
 
 URL = "https://connector.example/webhooks/beans"
 

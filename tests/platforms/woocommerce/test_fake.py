@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import woocommerce
 
-from tests.support.bodies import PLACED, WOOCOMMERCE, sample
 from tests.support.fakes.receiver import Receiver
-from tests.support.woocommerce_shop import NOW, fake, put
+from tests.support.sample_bodies import PLACED, WOOCOMMERCE, sample
+from tests.support.woocommerce_api import NOW, fake, put
 
 RECORDED = Path(__file__).parents[2] / "fixtures" / "woocommerce" / "requests"
 URL = "http://127.0.0.1:9/webhooks/beans"  # nobody there

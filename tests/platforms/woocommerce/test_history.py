@@ -10,9 +10,9 @@ import pytest
 from connector.core.shop_api import ShopApiError
 from platforms.woocommerce.rest_errors import Answer
 from platforms.woocommerce.shop_api import WooCommerceApi
-from tests.support.bodies import PLACED, REGISTERED, WOOCOMMERCE, sample
 from tests.support.fakes.receiver import Receiver
-from tests.support.woocommerce_shop import NOW, SECOND, SINCE, UNTIL, connect, put
+from tests.support.sample_bodies import PLACED, REGISTERED, WOOCOMMERCE, sample
+from tests.support.woocommerce_api import NOW, SECOND, SINCE, UNTIL, connect, put
 
 RECORDED = Path(__file__).parents[2] / "fixtures" / "woocommerce" / "requests"
 

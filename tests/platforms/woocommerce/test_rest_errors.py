@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from connector.core.shop_api import ShopApiError
 from platforms.woocommerce.rest_client import MAX_WAIT, RestClient
 from platforms.woocommerce.rest_errors import Answer, RequestInfo, error_of, read
-from tests.support.woocommerce_shop import NOW, connect, fake, impatient
+from tests.support.woocommerce_api import NOW, connect, fake, impatient
 
 URL = "https://connector.example/webhooks/beans"
 

@@ -18,9 +18,9 @@ from connector.core.webhook import Request
 from platforms.woocommerce import receive, translate
 from platforms.woocommerce.shop_api import SETS_SECRET, topics, why_not_url
 from platforms.woocommerce.shop_api import connect as connect_shop
-from tests.support.bodies import PLACED, WOOCOMMERCE, sample
 from tests.support.fakes.receiver import Receiver
-from tests.support.woocommerce_shop import NOW, connect, fake, store_of
+from tests.support.sample_bodies import PLACED, WOOCOMMERCE, sample
+from tests.support.woocommerce_api import NOW, connect, fake, store_of
 
 RECORDED = Path(__file__).parents[2] / "fixtures" / "woocommerce" / "requests"
 URL = "http://127.0.0.1:9/webhooks/beans"  # nobody there

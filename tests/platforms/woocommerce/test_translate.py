@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.bodies import NOW, WOOCOMMERCE, sample, see, user
+from tests.support.sample_bodies import NOW, WOOCOMMERCE, sample, see, user
 
 CREATED, UPDATED = "order.created", "order.updated"
 

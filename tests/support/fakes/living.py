@@ -34,7 +34,7 @@ from tests.support.platforms import with_shop_api
 from tests.support.web import application, served
 
 SECRET = "whsec_example_0123456789"
-NOTHING_TO_MATCH = "http://127.0.0.1:9"  # where nothing listens
+NOWHERE = "http://127.0.0.1:9"  # where nothing listens
 STORE = a_store(country="US")
 CONFIG = """
 [stores.acme]

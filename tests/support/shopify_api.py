@@ -13,7 +13,7 @@ from connector.core.store import ApiKeys
 from connector.plugin.testing.samples import fresh_journey
 from platforms.shopify import samples as shopify_samples
 from platforms.shopify.shop_api import connect as connect_shop
-from tests.support.bodies import NOW, SHOPIFY
+from tests.support.sample_bodies import NOW, SHOPIFY
 
 URL = "https://connector.example/webhooks/acme"
 HOST = "acme.myshopify.com"

@@ -1,4 +1,4 @@
-"""Rows for the tests of the outbox, the desk and the housekeeping."""
+"""Rows of the outbox and the ledger, and what is claimed of them: for the tests of all that reads or settles them."""
 
 import hashlib
 from datetime import UTC, datetime

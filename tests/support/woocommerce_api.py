@@ -7,8 +7,8 @@ from connector.core.store import ApiKeys
 from platforms.woocommerce.rest_client import RestClient
 from platforms.woocommerce.shop_api import WooCommerceApi
 from platforms.woocommerce.shop_api import connect as connect_shop
-from tests.support.bodies import WOOCOMMERCE
 from tests.support.fakes.woocommerce import FakeWooCommerce
+from tests.support.sample_bodies import WOOCOMMERCE
 
 NOW = datetime(2026, 11, 23, 15, 4, 5, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
