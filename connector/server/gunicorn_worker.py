@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import resource
 import signal
@@ -116,7 +117,10 @@ class EventLoopWorker(UvicornWorker):  # type: ignore[misc] # gunicorn has no ty
     }
 
     def init_process(self) -> None:
-        """Raise the limit on open files in the worker process: each connection is one."""
+        """Give uvicorn's warnings the log's format, and raise the limit on open files: each connection is one."""
+        uvicorn = logging.getLogger("uvicorn.error")
+        uvicorn.handlers[:], uvicorn.propagate = [], True
+        uvicorn.setLevel(logging.WARNING)
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         most = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
         with contextlib.suppress(OSError, ValueError):

@@ -110,6 +110,8 @@ def test_chunks_that_are_none_are_a_bad_request(system):
     ) as client:
         assert client.recv(12) == b"HTTP/1.1 400"
     assert "Traceback" not in system.log.read_text()
+    system.until(lambda: "Invalid HTTP request" in system.log.read_text(), "the log says so")
+    assert all(line.startswith("{") for line in system.log.read_text().splitlines())  # each line is JSON
 
 
 def test_a_faulty_file_on_the_disk_changes_nothing_until_it_is_right(system, tmp_path):

@@ -14,14 +14,19 @@ import sqlalchemy as sa
 from connector.config.settings import Config, load
 from connector.devtools.simulate import webhooks
 from connector.outbox.queries import EventFilter, OutboxQueries
-from connector.server.web_process import THREADS
+from connector.storage.async_database import IN_LOOP, TIMEOUT, AsyncDatabase, InLoopDatabase, PostgresqlDatabase
 from connector.storage.database import Database
-from connector.storage.engine import connect, migrate
+from connector.storage.engine import connect, connect_async, migrate
+from connector.web.application import Application
 from tests.faults.machinery import STORES
+from tests.support.platforms import PLATFORMS
 from tests.support.postgresql import PostgreSQL
-from tests.support.web import client_of
+from tests.support.slow_proxy import far_away
+from tests.support.web import WebClient
 
+AT_ONCE = 32  # webhooks
 PROMISED = 3.0  # seconds
+ALIVE_WITHIN = 0.5  # seconds
 SLACK = 0.5  # for what is done after the wait
 TICK = 0.01
 
@@ -53,33 +58,61 @@ def lateness() -> Iterator[Callable[[], float]]:
 
 
 class Shop:
-    """The application as a worker has it, asked by as many threads as a worker has."""
+    """The application as a worker has it, asked by many clients at once."""
 
     def __init__(self, url: str) -> None:
         self.config: Config = load({"STORES_TOML": STORES, "SECRET": "whsec-storage", "DATABASE_URL": url})
         self.url = url
         self.engine = connect(url)
         migrate(self.engine)
-        self.web = client_of(self.config, Database(self.engine))
+        self.engines = [self.engine]
+        self.web = WebClient(Application(self.config, Database(self.engine), self._open(), PLATFORMS))
+        self.web.application.start()
         self._orders = webhooks(self.config.stores["acme"], ["orders/create"], 10_000, random.Random(1))
         self.post()
+
+    def _open(self) -> AsyncDatabase:
+        """As `open_async` does, with the engines kept."""
+        if self.url.startswith("sqlite"):
+            self.engines += [connect(self.url, IN_LOOP, pool_size=1), connect(self.url, TIMEOUT)]
+            return InLoopDatabase(Database(self.engines[1]), Database(self.engines[2]))
+        self.async_engine = connect_async(self.url, TIMEOUT)
+        return PostgresqlDatabase(self.async_engine)
 
     def post(self) -> tuple[int, float]:
         """Status and seconds of one new order."""
         return self._send(*next(self._orders))
 
-    def posts(self, number: int = THREADS) -> list[tuple[int, float]]:
+    def posts(self, number: int = AT_ONCE) -> list[tuple[int, float]]:
         orders = [next(self._orders) for _ in range(number)]
         with ThreadPoolExecutor(number) as pool:
             return list(pool.map(lambda order: self._send(*order), orders))
 
     def refuses(self) -> None:
-        """Twice, for what is in the pool the second time may be another thing."""
+        """Twice, for what is in the pool the second time may be another thing. Meanwhile the server is alive."""
         for _ in range(2):
-            with lateness() as late:
+            with lateness() as late, self.asked_whether_it_is_alive() as waits:
                 found = self.posts()
             assert {status for status, _ in found} == {503}
             assert max(seconds for _, seconds in found) < PROMISED + SLACK + late()
+            assert max(waits) < ALIVE_WITHIN + late()
+
+    @contextmanager
+    def asked_whether_it_is_alive(self) -> Iterator[list[float]]:
+        """The seconds that each answer of /healthz takes during the block."""
+        ended, waits = threading.Event(), [0.0]
+
+        def ask() -> None:
+            while not ended.wait(TICK):
+                begun = time.perf_counter()
+                assert self.web.get("/healthz").status_code == 200
+                waits.append(time.perf_counter() - begun)
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        yield waits
+        ended.set()
+        thread.join()
 
     def stored(self) -> int:
         return len(OutboxQueries(Database(self.engine)).find(EventFilter(event="PlaceAnOrder"), 1000))
@@ -87,7 +120,11 @@ class Shop:
     def works(self) -> None:
         before = self.stored()
         assert {status for status, _ in self.posts()} == {200}
-        assert self.stored() == before + THREADS
+        assert self.stored() == before + AT_ONCE
+
+    def close(self) -> None:
+        for engine in self.engines:
+            engine.dispose()
 
     def _send(self, body: bytes, headers: dict[str, str]) -> tuple[int, float]:
         begun = time.perf_counter()
@@ -105,7 +142,7 @@ def shop_of() -> Iterator[Callable[[str], Shop]]:
 
     yield make
     for shop in opened:
-        shop.engine.dispose()
+        shop.close()
 
 
 def test_sqlite_locked_by_another_program(shop_of, sqlite_url) -> None:
@@ -123,9 +160,11 @@ def test_sqlite_on_a_full_disk(shop_of, sqlite_url) -> None:
     shop = shop_of(sqlite_url)
     limit = [1]
 
-    @sa.event.listens_for(shop.engine, "checkout")
     def _limit(connection: sqlite3.Connection, *_: object) -> None:
         connection.execute(f"PRAGMA max_page_count = {limit[0]}")
+
+    for engine in shop.engines:
+        sa.event.listen(engine, "checkout", _limit)
 
     statuses = {shop.post()[0] for _ in range(200)}  # until the pages that are free are used up
     assert 503 in statuses
@@ -179,12 +218,22 @@ def test_postgresql_table_locked_by_another_session(shop_of, server, table) -> N
     holder.dispose()
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_every_connection_in_use(shop_of, server, sqlite_url, kind) -> None:
+def test_every_connection_in_use(shop_of, sqlite_url) -> None:
     """Something of ours holds them all; it is waited for, but not for long."""
-    shop = shop_of(sqlite_url if kind == "sqlite" else server.create_database())
-    held = [shop.engine.connect() for _ in range(8)]
+    shop = shop_of(sqlite_url)
+    held = [engine.connect() for engine in shop.engines[1:] for _ in range(engine.pool.size())]
     shop.refuses()
     for connection in held:
         connection.close()
     shop.works()
+
+
+@pytest.mark.parametrize("seconds", [0.005, 0.05])
+def test_postgresql_far_away(shop_of, server, tmp_path, seconds) -> None:
+    """Slow, but not away: all are stored, and the server is alive meanwhile."""
+    with far_away(server.create_database(), tmp_path, seconds) as url:
+        shop = shop_of(url)
+        with lateness() as late, shop.asked_whether_it_is_alive() as waits:
+            for _ in range(3):
+                shop.works()
+        assert max(waits) < ALIVE_WITHIN + late()
