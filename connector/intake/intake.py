@@ -193,9 +193,11 @@ def history_ends(started: float) -> datetime:
 
 def log_webhook(examined: Examined, webhook: Webhook, store: Store, milliseconds: float | None = None) -> None:
     """Log what became of a webhook; `milliseconds` is how long that took."""
-    stored = examined.decision
+    stored, level = examined.decision, logging.ERROR if examined.outcome == "parked" else logging.INFO
+    if not log.isEnabledFor(level):
+        return
     log.log(
-        logging.ERROR if examined.outcome == "parked" else logging.INFO,
+        level,
         "webhook %s",
         examined.outcome,
         extra={

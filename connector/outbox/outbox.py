@@ -5,6 +5,7 @@ when the database does not answer in time.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,7 +27,8 @@ from connector.storage.tables import events, lanes, parked, relays, storable, st
 MAX_AHEAD = 900.0  # seconds, longer than any lease, pause or hold: a wrong clock wrote a time further ahead
 
 
-_KEY = (events.c.pixel, events.c.event, events.c.event_id)
+_KEY = ("pixel", "event", "event_id")
+_key_of = itemgetter(*_KEY)
 _ROW = (
     "store", "pixel", "event", "event_id", "object_key", "test_code", "state", "due_at", "attempts", "occurred_at",
     "created_at", "payload", "email", "phone", "external_id",
@@ -42,7 +44,7 @@ class Outbox:
     def __init__(self, database: Database) -> None:
         self.database = database
         self._matcher = SignalMatcher(database)
-        ending = f"ON CONFLICT DO NOTHING RETURNING {', '.join(column.name for column in _KEY)}"
+        ending = f"ON CONFLICT DO NOTHING RETURNING {', '.join(_KEY)}"
         self._new_events = BulkInsert(events, _ROW, ending, database.engine.dialect)
         self._ledger = Ledger(database)
 
@@ -100,11 +102,11 @@ class Outbox:
     def _insert_events(self, connection: Connection, rows: list[_NewRow]) -> list[_NewRow]:
         """Insert the rows; return those that are new."""
         # Always in the same order, so that two simultaneous webhooks of one order do not deadlock.
-        rows.sort(key=lambda numbered: tuple(numbered[1][column.name] for column in _KEY))
+        rows.sort(key=lambda numbered: _key_of(numbered[1]))
         added = {tuple(row) for row in self._new_events.run(connection, [row for _, row in rows])}
         new = []
         for number, row in rows:
-            key = tuple(storable(row[column.name]) for column in _KEY)
+            key = tuple(map(storable, _key_of(row)))
             if key in added:
                 added.discard(key)  # a second row with the same key is not new
                 new.append((number, row))

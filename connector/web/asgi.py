@@ -16,24 +16,28 @@ Send = Callable[[Message], Awaitable[None]]
 FREE_BYTES = 64 * 1024  # of a body; the server buffers as much of every connection anyway
 
 
+Headers = tuple[tuple[bytes, bytes], ...]
+JSON: Headers = ((b"content-type", b"application/json"),)
+
+
 class Answer(NamedTuple):
-    """A status, a body and headers; the Content-Length is added by `respond`."""
+    """A status, a body and headers with lower-case names; the Content-Length is added by `respond`."""
 
     status: int
     body: bytes = b""
-    headers: Mapping[str, str] = {}
+    headers: Headers = ()
 
 
-def json_answer(code: int, headers: Mapping[str, str] | None = None, /, **fields: str | int) -> Answer:
+def json_answer(code: int, headers: Headers = (), /, **fields: str | int) -> Answer:
     """Return an answer with this HTTP status whose body is the fields as one line of JSON."""
-    return Answer(code, msgspec.json.encode(fields) + b"\n", {"Content-Type": "application/json", **(headers or {})})
+    return Answer(code, msgspec.json.encode(fields) + b"\n", JSON + headers)
 
 
 async def respond(answer: Answer, send: Send) -> None:
     """Send an answer."""
-    headers = [(name.lower().encode("latin-1"), text.encode("latin-1")) for name, text in answer.headers.items()]
+    headers = [*answer.headers]
     if answer.status != 204:
-        headers.append((b"content-length", str(len(answer.body)).encode()))
+        headers.append((b"content-length", b"%d" % len(answer.body)))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})
 

@@ -12,12 +12,12 @@ from connector.web.asgi import Answer, BodyReader, Receive, Scope, read_headers
 
 PATH_PREFIX = "/collect/"
 # A custom pixel runs in a frame with the origin "null", so every origin is allowed; answers have no body.
-CORS = {
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Allow-Methods": "POST",
-    "Access-Control-Allow-Headers": "Content-Type",
-    "Access-Control-Max-Age": "86400",
-}
+CORS = (
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-allow-methods", b"POST"),
+    (b"access-control-allow-headers", b"Content-Type"),
+    (b"access-control-max-age", b"86400"),
+)
 
 
 class BeaconEndpoint:

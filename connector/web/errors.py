@@ -8,7 +8,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from connector.core.registry import BrokenPlatform
 from connector.core.webhook import InvalidSignature, NotJson
 from connector.storage.database import CannotStore
-from connector.web.asgi import Answer, json_answer
+from connector.web.asgi import Answer, Headers, json_answer
 
 log = logging.getLogger(__name__)
 
@@ -17,12 +17,13 @@ class UnknownStore(LookupError):
     """The URL of a webhook names a store that is not configured."""
 
 
-STATUS: dict[type[Exception], tuple[int, dict[str, str]]] = {
-    InvalidSignature: (401, {}),
-    NotJson: (400, {}),
-    UnknownStore: (404, {}),
-    CannotStore: (503, {"Retry-After": "10"}),
-    BrokenPlatform: (503, {"Retry-After": "10"}),
+RETRY: Headers = ((b"retry-after", b"10"),)
+STATUS: dict[type[Exception], tuple[int, Headers]] = {
+    InvalidSignature: (401, ()),
+    NotJson: (400, ()),
+    UnknownStore: (404, ()),
+    CannotStore: (503, RETRY),
+    BrokenPlatform: (503, RETRY),
 }
 SERVER_ERRORS: dict[type[Exception], str] = {  # instead of the message, which can name internals of this server
     BrokenPlatform: "the platform of this store cannot be loaded; this server's log and `connector check` say why",
@@ -33,9 +34,9 @@ SERVER_ERRORS: dict[type[Exception], str] = {  # instead of the message, which c
 def error_answer(error: Exception) -> Answer:
     """Return the answer for an exception; 503 is logged, an unexpected exception (500) with its traceback."""
     if isinstance(error, HTTPException) and error.code:
-        allowed = isinstance(error, MethodNotAllowed) and error.valid_methods
-        return json_answer(error.code, {"Allow": ", ".join(allowed)} if allowed else {}, error=error.name)
-    status, headers = STATUS.get(type(error), (500, {}))
+        methods = error.valid_methods if isinstance(error, MethodNotAllowed) else None
+        return json_answer(error.code, ((b"allow", ", ".join(methods).encode()),) if methods else (), error=error.name)
+    status, headers = STATUS.get(type(error), (500, ()))
     if status == 503:
         log.error("%s", error)
     elif status == 500:
@@ -47,4 +48,5 @@ def error_answer(error: Exception) -> Answer:
 def error_response(error: Exception) -> Response:
     """Return `error_answer` as Flask's response."""
     answer = error_answer(error)
-    return Response(answer.body, answer.status, dict(answer.headers))
+    headers = [(name.decode("latin-1"), text.decode("latin-1")) for name, text in answer.headers]
+    return Response(answer.body, answer.status, headers)

@@ -29,6 +29,6 @@ class Health:
     def _look(self) -> Answer:
         try:
             self._outbox.ping()
-            return json_answer(200, None, status="ready", **self._watch.look())
+            return json_answer(200, status="ready", **self._watch.look())
         except CannotStore:
             return json_answer(503, status="cannot store", relay="unknown")

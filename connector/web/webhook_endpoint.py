@@ -20,7 +20,7 @@ from connector.core.webhook import Request
 from connector.intake.intake import Intake, log_webhook
 from connector.outbox.ledger import Decision
 from connector.storage.group_commit import GroupCommit
-from connector.web.asgi import Answer, BodyReader, Receive, Scope, read_headers
+from connector.web.asgi import JSON, Answer, BodyReader, Receive, Scope, read_headers
 from connector.web.errors import UnknownStore
 from connector.web.request_metrics import RequestMetrics
 
@@ -28,7 +28,6 @@ log = logging.getLogger(__name__)
 
 PATH_PREFIX = "/webhooks/"
 MAX_BODY = 10 * 1024 * 1024  # bytes; shops send bodies of more than a megabyte, and a rejected body is a lost order
-JSON = {"Content-Type": "application/json"}
 
 
 class WebhookEndpoint:
