@@ -136,7 +136,9 @@ def _paid_at(webhook: Webhook, body: Json, placed_at: datetime) -> tuple[datetim
     stated = _terms_completed_at(body) or stated
     if stated:
         return stated, "stated" if stated - placed_at > PAID_AT_ONCE else ""
-    return placed_at, "assumed" if changed and changed - created > PAID_AT_ONCE else ""
+    # The shop's history has no headers, and no other webhook about to follow it.
+    delivered = webhook.triggered_at is not None
+    return placed_at, "assumed" if delivered and changed and changed - created > PAID_AT_ONCE else ""
 
 
 def _paid_webhook_at(webhook: Webhook, changed: datetime | None) -> datetime | None:

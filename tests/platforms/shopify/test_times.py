@@ -28,6 +28,11 @@ def test_a_late_payment_is_stated_by_orders_paid_and_assumed_from_any_other_topi
     assert times("orders/paid", body) == {"PlaceAnOrder": (ORDERED, ""), "Purchase": (PAYMENT, "stated")}
 
 
+def test_an_order_from_the_history_waits_for_no_webhook():
+    """It has no headers; its webhooks have come, or never will."""
+    assert times("orders/updated", order(), None)["Purchase"] == (ORDERED, "")
+
+
 def test_a_payment_at_once_needs_no_other_webhook():
     """A card is charged within seconds, and the order's own time is near enough."""
     soon = ORDERED + timedelta(seconds=20)
