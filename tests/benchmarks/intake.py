@@ -30,7 +30,7 @@ from connector.storage.tables import events
 from tests.support.platforms import PLATFORMS, SAMPLES
 
 SECONDS = 5
-AGAIN = 2  # seconds in which webhooks come once more that came before
+AGAIN = 1  # seconds in which webhooks come once more that came before
 ROUNDS = 3
 CONNECTIONS = 32
 PREPARED = 20_000
