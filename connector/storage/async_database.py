@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 
 TIMEOUT = 1.0  # seconds that a transaction waits for a lock or a connection
 IN_LOOP = 0.02  # seconds for which the event loop may wait for the write lock of SQLite
-SLOW = 0.05  # seconds; after a transaction that took longer, the next one runs in a thread
+SLOW = 0.05  # seconds; after a commit that took longer, the next transaction runs in a thread
 
 
 class AsyncDatabase(ABC):
@@ -82,7 +82,7 @@ class InLoopDatabase(AsyncDatabase):
 
     def _run(self, database: Database, work: Callable[[Connection], Result]) -> Result:
         with database.write() as connection:
-            begun = time.monotonic()
             result = work(connection)
-        self._slow = time.monotonic() - begun > SLOW
+            worked = time.monotonic()
+        self._slow = time.monotonic() - worked > SLOW
         return result
