@@ -179,7 +179,7 @@ def run(environment: dict[str, str], databases: dict[str, str], folder: Path, sa
             )
         prepare(requests, environment, 99)
         with server(WEB, environment | {"DATABASE_URL": url}):
-            rate, tail, slow = load_it(script, requests, environment["PORT"], connections=MANY)
+            rate, tail, slow = load_it(script, requests, environment["PORT"], 3 * SECONDS, connections=MANY)
         say(f"  {name:11} {rate:6.0f}/s over {MANY} connections: p99 {tail:.0f} ms, slowest {slow:.0f} ms")
         engine.dispose()
 
