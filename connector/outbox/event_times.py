@@ -12,18 +12,12 @@ import sqlalchemy as sa
 from msgspec import Raw
 from sqlalchemy import Connection
 
+from connector.signals.matching import UNSENT
 from connector.storage.tables import events
 
 ASSUMED_TIME_WAIT = 60.0  # seconds; a shop sends both webhooks at once, and repeats a failed one within a minute
 
 _PARTS = msgspec.json.Decoder(dict[str, Raw])
-_UNSENT = sa.and_(
-    events.c.state.in_(("held", "due")),
-    events.c.lease_owner.is_(None),
-    events.c.attempts == 0,
-    events.c.sent_at.is_(None),
-    events.c.payload.is_not(None),
-)
 
 
 def state_times(connection: Connection, rows: Iterable[dict[str, Any]]) -> None:
@@ -34,7 +28,7 @@ def state_times(connection: Connection, rows: Iterable[dict[str, Any]]) -> None:
     for row in rows:
         same = [events.c[name] == row[name] for name in ("store", "pixel", "event", "event_id")]
         query = sa.select(events.c.id, events.c.payload).where(
-            *same, _UNSENT, events.c.occurred_at != row["occurred_at"]
+            *same, UNSENT, events.c.occurred_at != row["occurred_at"]
         )
         stored = connection.execute(query.with_for_update()).first()
         if stored is None:
@@ -48,4 +42,4 @@ def state_times(connection: Connection, rows: Iterable[dict[str, Any]]) -> None:
                 else_=events.c.due_at,
             ),
         }
-        connection.execute(sa.update(events).where(events.c.id == stored.id, _UNSENT).values(values))
+        connection.execute(sa.update(events).where(events.c.id == stored.id, UNSENT).values(values))

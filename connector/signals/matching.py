@@ -27,7 +27,7 @@ _FIELDS = Signal.__struct_fields__
 _HASHES = ("email", "phone", "external_id")
 _STATE = ("id", "state", "payload", "consent", "due_at", "as_of", *_HASHES)
 # Only the payload of an event that is neither leased, sent nor erased may still change.
-_UNSENT = sa.and_(
+UNSENT = sa.and_(
     events.c.state.in_(("held", "due")),
     events.c.lease_owner.is_(None),
     events.c.attempts == 0,
@@ -118,7 +118,7 @@ class SignalMatcher:
 
     def _update_events(self, connection: Connection, beacon: Beacon, signal: Signal) -> None:
         of_checkout = (events.c.store == beacon.store, events.c.checkout == beacon.checkout_token)
-        query = sa.select(*(events.c[name] for name in _STATE)).where(*of_checkout, _UNSENT)
+        query = sa.select(*(events.c[name] for name in _STATE)).where(*of_checkout, UNSENT)
         for row in connection.execute(query.order_by(events.c.id)).all():
             self._change(connection, row, _with_signal(row._asdict(), signal, beacon.home_page, beacon.received_at))
 
@@ -175,7 +175,7 @@ class SignalMatcher:
         if connection.execute(self._add_event, row).first() is not None:
             return True
         same = [events.c[name] == row[name] for name in ("pixel", "event", "event_id")]
-        open_ = sa.or_(_UNSENT, events.c.state == "skipped")
+        open_ = sa.or_(UNSENT, events.c.state == "skipped")
         query = sa.select(*(events.c[name] for name in _STATE)).where(
             *same, events.c.store == row["store"], events.c.checkout == wait.checkout_token, open_
         )
@@ -201,7 +201,7 @@ class SignalMatcher:
     def _change(self, connection: Connection, row: sa.Row[Any], values: Mapping[str, Any]) -> None:
         """Update an event unless a relay has leased it meanwhile."""
         if any(row._mapping[name] != value for name, value in values.items()):
-            connection.execute(sa.update(events).where(events.c.id == row.id, _UNSENT).values(values))
+            connection.execute(sa.update(events).where(events.c.id == row.id, UNSENT).values(values))
 
     def _stored_signals(
         self, connection: Connection, tokens: Iterable[tuple[str, str]]
