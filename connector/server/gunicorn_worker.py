@@ -77,7 +77,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def _refuse(self, status: bytes) -> None:
         """Answer with this status, unless an answer has begun, and close the connection."""
         if not self.transport.is_closing():
-            if self.cycle is None or not self.cycle.response_started:
+            if self._head is not None or not self.cycle.response_started:
                 self.transport.write(b"HTTP/1.1 " + status + b"\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
             self.transport.close()
 

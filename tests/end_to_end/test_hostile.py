@@ -51,6 +51,9 @@ def test_silent_clients_do_not_hold_the_server(system):
     """However many: shops are answered meanwhile, and each silent one is ended after ten seconds."""
     system.start()
     silent = [opened(system, (SLOW, SLOW[:30], SLOW[:1])[number % 3]) for number in range(MANY)]
+    silent.append(opened(system, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"))
+    assert answers(silent[-1])[0][0] == 200
+    silent[-1].sendall(SLOW[:30])  # also as a second request
     head, body = order(system)
     with opened(system, head + b"Content-Length: %d\r\n\r\n" % len(body) + body) as shop:
         assert answers(shop) == [(200, b'{"outcome":"relayed"}\n')]
