@@ -25,10 +25,26 @@ def count(connection):
 
 @pytest.fixture
 def sqlite(migrated_sqlite_url):
-    quick, patient = connect(migrated_sqlite_url, 0.02), connect(migrated_sqlite_url, LONG)
-    yield InLoopDatabase(Database(quick), Database(patient))
-    quick.dispose()
-    patient.dispose()
+    engines = connect(migrated_sqlite_url, 0.02), connect(migrated_sqlite_url, LONG)
+    yield InLoopDatabase(*map(Database, engines))
+    for engine in engines:
+        engine.dispose()
+
+
+@pytest.fixture
+def slow_disk(monkeypatch):
+    """How many of the next commits take too long."""
+    slow = [0]
+    commit = sa.Connection.commit
+
+    def commit_slowly(connection):
+        if slow[0]:
+            slow[0] -= 1
+            time.sleep(SLOW * 1.2)  # the duration under test
+        commit(connection)
+
+    monkeypatch.setattr(sa.Connection, "commit", commit_slowly)
+    return slow
 
 
 class TestSqlite:
@@ -76,17 +92,26 @@ class TestSqlite:
             asyncio.run(database.write(count))
         asyncio.run(database.close())
 
-    def test_after_a_slow_transaction_the_next_runs_in_a_thread(self, sqlite):
-        """A slow disk stops the loop once, until a transaction is quick again."""
-
-        def slowly(connection):
-            time.sleep(SLOW * 1.2)  # the disk: this is the duration under test
-            return count(connection)
+    def test_after_a_slow_commit_the_next_transaction_runs_in_a_thread(self, sqlite, slow_disk):
+        """A slow disk stops the loop once, until a commit is quick again."""
 
         async def four():
-            return [(await sqlite.write(work))[1] for work in (slowly, slowly, count, count)]
+            slow_disk[0] = 2
+            return [(await sqlite.write(count))[1] for _ in range(4)]
 
         assert asyncio.run(four()) == [True, False, False, True]
+
+    def test_long_work_is_no_slow_disk(self, sqlite):
+        """In a thread it would only take longer."""
+
+        def slowly(connection):
+            time.sleep(SLOW * 1.2)
+            return count(connection)
+
+        async def two():
+            return [(await sqlite.write(work))[1] for work in (slowly, count)]
+
+        assert asyncio.run(two()) == [True, True]
 
     def test_a_bad_row_is_not_tried_again_in_a_thread(self, sqlite):
         tried = []
