@@ -32,6 +32,7 @@ from tests.support.platforms import PLATFORMS, SAMPLES
 SECONDS = 5
 AGAIN = 1  # seconds in which webhooks come once more that came before
 ROUNDS = 3
+SETTLE = 2  # seconds; one of several web processes answers while the others still start
 CONNECTIONS = 32
 PREPARED = 20_000
 PORT = 18765
@@ -125,6 +126,7 @@ def server(command: list[str], environment: dict[str, str]) -> Iterator[None]:
                 time.sleep(0.1)
         else:
             raise SystemExit("the server did not start")
+        time.sleep(SETTLE)
         yield
     finally:
         child.send_signal(signal.SIGTERM)
