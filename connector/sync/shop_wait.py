@@ -46,7 +46,7 @@ class ShopWait:
             signal.signal(signal.SIGALRM, self._handler)
 
     def progress(self) -> None:
-        """Begin the wait anew: the shop has answered."""
+        """Restart the wait: the shop has answered."""
         if not self._over:
             self._since = self._said_at = self._elapsed()
 

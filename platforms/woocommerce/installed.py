@@ -1,4 +1,4 @@
-"""What is installed in the shop: WooCommerce's version, and the connector's plugin."""
+"""The software installed in the shop: WooCommerce's version, and the connector's plugin."""
 
 import re
 from collections.abc import Iterator

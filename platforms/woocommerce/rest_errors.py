@@ -170,7 +170,7 @@ def _redirect_error(answer: Answer, request: RequestInfo) -> ShopApiError:
 
 
 def _only_adds_slash(location: str, url: str) -> bool:
-    """Return True for a redirect to the API at `url` itself with a slash at the end, which no request of ours has."""
+    """Return True for a redirect that only adds a slash to `url`: the connector's requests never end in one."""
     try:
         path = urlsplit(urljoin(url, location))._replace(query="", fragment="").geturl()
     except ValueError:

@@ -90,7 +90,7 @@ def test_a_refusal_sends_nothing_but_that(storefront, consent, privacy):
 
 
 def test_a_yes_on_the_same_page_catches_up(storefront):
-    """What had happened before it is told then, once."""
+    """Earlier problems are reported then, once."""
     store = choose(SHOPIFY, consent="required")
     storefront.open_shopify(printed(store, storefront), privacy=REFUSED)
     storefront.tell("checkout_started", checkout=checkout(CHECKOUT))

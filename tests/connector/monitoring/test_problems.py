@@ -71,7 +71,7 @@ def test_a_refused_pixel_is_a_problem_until_it_opens(bench: Bench) -> None:
 
 
 class TestRounds:
-    """A round of reconciliation that does not come is told of; one that is under way is not late."""
+    """An overdue round of reconciliation is reported; a running one is not late."""
 
     EVERY = 900.0
 

@@ -104,7 +104,7 @@ def test_a_leased_event_is_left_alone(way):
 
 
 def test_only_the_time_changes(way):
-    """What a beacon or an earlier webhook brought stays in the payload, byte for byte."""
+    """Fields from a beacon or an earlier webhook stay in the payload, byte for byte."""
     paid(way, "orders/updated", tags="paid")
     before = way.stored("Purchase")
     way.now += 2

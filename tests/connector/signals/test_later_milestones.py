@@ -1,4 +1,4 @@
-"""What an order has learned from its browser outlasts the checkout: days later, on both databases."""
+"""An order keeps its browser's signals after the checkout, for days, on both databases."""
 
 import threading
 from dataclasses import replace
@@ -126,7 +126,7 @@ class TestKeys:
     """The browser's keys last as long as the payload of the order."""
 
     def test_an_order_paid_days_later_has_them(self, engine):
-        """What PlaceAnOrder had, Purchase has."""
+        """Purchase has the same keys as PlaceAnOrder."""
         way = Way(engine)
         way.webhook("orders/create", financial_status="pending", **UNTOLD)
         way.beacon()

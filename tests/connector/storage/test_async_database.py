@@ -2,12 +2,12 @@
 
 import asyncio
 import threading
-import time
 
 import pytest
 import sqlalchemy as sa
 
 from connector.outbox.outbox import Outbox
+from connector.storage import async_database
 from connector.storage.async_database import SLOW, InLoopDatabase, PostgresqlDatabase, open_async
 from connector.storage.database import CannotStore, Database, caused_by_one_row
 from connector.storage.engine import connect, connect_async, migrate
@@ -31,8 +31,25 @@ def sqlite(migrated_sqlite_url):
         engine.dispose()
 
 
+class Clock:
+    """In place of the module `time`."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+
 @pytest.fixture
-def slow_disk(monkeypatch):
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(async_database, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def slow_disk(monkeypatch, clock):
     """How many of the next commits take too long."""
     slow = [0]
     commit = sa.Connection.commit
@@ -40,7 +57,7 @@ def slow_disk(monkeypatch):
     def commit_slowly(connection):
         if slow[0]:
             slow[0] -= 1
-            time.sleep(SLOW * 1.2)  # the duration under test
+            clock.now += SLOW * 1.2
         commit(connection)
 
     monkeypatch.setattr(sa.Connection, "commit", commit_slowly)
@@ -101,11 +118,11 @@ class TestSqlite:
 
         assert asyncio.run(four()) == [True, False, False, True]
 
-    def test_long_work_is_no_slow_disk(self, sqlite):
+    def test_long_work_is_no_slow_disk(self, sqlite, clock):
         """In a thread it would only take longer."""
 
         def slowly(connection):
-            time.sleep(SLOW * 1.2)
+            clock.now += SLOW * 1.2
             return count(connection)
 
         async def two():

@@ -1,4 +1,4 @@
-"""What arrives while a transaction is committed shares the next one, and one bad item fails no other."""
+"""Items that arrive during a commit share the next transaction, and one bad item fails no other."""
 
 import asyncio
 
@@ -25,7 +25,7 @@ class Writer:
 
 
 def outcomes(items, writer, by_one_row=True):
-    """What each of these gets that arrive at once, with the first one being written meanwhile."""
+    """The outcome of each item; all but the first arrive while the first is being written."""
 
     async def all_at_once():
         commits = GroupCommit(writer, lambda error: by_one_row)
