@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from connector.outbox.identity_hashes import delete_hashes
-from connector.outbox.outbox import MAX_AHEAD
+from connector.outbox.queue import MAX_AHEAD
 from connector.signals.merge import why_not_sendable
 from connector.storage.database import Database
 from connector.storage.periodic import run_periodically

@@ -6,8 +6,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from connector.storage.tables import lanes
-
 
 @dataclass(frozen=True, slots=True)
 class Lane:
@@ -39,11 +37,6 @@ def read_lane_state(row: sa.Row[Any]) -> LaneState:
     if row.denied_since is None:
         return LaneState(lane, resumed_at=row.denied_until)
     return LaneState(lane, row.denied_until, row.denied_since, row.denied_token or "", row.denials, row.reason)
-
-
-def is_lane(lane: Lane) -> tuple[sa.ColumnElement[bool], ...]:
-    """Return the conditions that choose a lane's row."""
-    return lanes.c.store == lane.store, lanes.c.pixel == lane.pixel
 
 
 def fingerprint(token: str) -> str:

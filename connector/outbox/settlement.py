@@ -6,8 +6,6 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from msgspec import Struct
 
-from connector.storage.tables import events
-
 State = Literal["held", "due", "accepted", "rejected", "expired", "skipped"]
 STATES: tuple[State, ...] = ("held", "due", "accepted", "rejected", "expired", "skipped")
 
@@ -71,19 +69,19 @@ def due_again(
     return Settlement(event.id, "due", due_at, maybe_sent_at, None, code, message, "", counts)
 
 
-def settlement_update(owner: str, lease_until: float) -> sa.Executable:
-    """Return the UPDATE for `settlement_parameters`.
+def settlement_update(table: sa.Table, owner: str, lease_until: float) -> sa.Executable:
+    """Return the UPDATE of `table` for `settlement_parameters`.
 
     It returns the ids of the rows written: those whose lease is still this one.
     """
-    attempts = events.c.attempts - sa.bindparam("uncounted")
+    attempts = table.c.attempts - sa.bindparam("uncounted")
     kept = sa.bindparam("kept", type_=sa.Integer) == 1
     return (
-        sa.update(events)
+        sa.update(table)
         .where(
-            events.c.id.in_(sa.bindparam("rows", expanding=True)),
-            events.c.lease_owner == owner,
-            events.c.lease_until == lease_until,
+            table.c.id.in_(sa.bindparam("rows", expanding=True)),
+            table.c.lease_owner == owner,
+            table.c.lease_until == lease_until,
         )
         .values(
             lease_owner=None,
@@ -92,14 +90,14 @@ def settlement_update(owner: str, lease_until: float) -> sa.Executable:
             due_at=sa.bindparam("new_due_at"),
             sent_at=sa.bindparam("new_sent_at"),
             attempts=attempts,
-            tried_at=sa.case((attempts == 0, sa.null()), else_=events.c.tried_at),
+            tried_at=sa.case((attempts == 0, sa.null()), else_=table.c.tried_at),
             settled_at=sa.bindparam("new_settled_at"),
             **{
-                name: sa.case((kept, events.c[name]), else_=sa.bindparam(f"new_{name}", type_=events.c[name].type))
+                name: sa.case((kept, table.c[name]), else_=sa.bindparam(f"new_{name}", type_=table.c[name].type))
                 for name in ("code", "message", "request_id")
             },
         )
-        .returning(events.c.id)
+        .returning(table.c.id)
     )
 
 

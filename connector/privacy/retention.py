@@ -30,7 +30,7 @@ from connector.core.store import Store
 from connector.core.units import HOUR
 from connector.monitoring import event_stats
 from connector.outbox.identity_hashes import delete_hashes as forget_identities
-from connector.outbox.outbox import unleased
+from connector.outbox.queue import unleased
 from connector.storage import tables
 from connector.storage.database import Database
 from connector.storage.lease import Lease
@@ -182,7 +182,7 @@ class RetentionStore:
         """Expire events of a suspended lane that have become too old. Test events have no age limit."""
         age = store.max_event_age.total_seconds()
         suspended = sa.select(lanes.c.pixel).where(lanes.c.store == store.name, lanes.c.denied_since.is_not(None))
-        old = (events.c.state == "due", events.c.due_at < now, unleased(now), events.c.occurred_at < now - age)
+        old = (events.c.state == "due", events.c.due_at < now, unleased(events, now), events.c.occurred_at < now - age)
         of_lanes = (events.c.store == store.name, events.c.pixel.in_(suspended), events.c.test_code == "")
         with self._database.write() as connection:
             ids = self._select_batch(connection, events, *of_lanes, *old, order=events.c.due_at)

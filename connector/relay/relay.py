@@ -28,7 +28,7 @@ from connector.core.text import duration, how_long
 from connector.core.units import SAFE_RESEND_WINDOW
 from connector.monitoring.event_stats import SettlementStats
 from connector.outbox.lanes import Lane, LaneState, fingerprint
-from connector.outbox.outbox import MAX_AHEAD, Outbox
+from connector.outbox.queue import MAX_AHEAD, EventQueue
 from connector.outbox.settlement import LeasedEvent, Settlement, due_again, settled
 from connector.relay.batches import split_into_batches
 from connector.relay.events_api import LONGEST_REQUEST, EventsApi, Outcome
@@ -81,7 +81,7 @@ class Relay:
     def __init__(
         self,
         stores: Mapping[str, Store],
-        outbox: Outbox,
+        outbox: EventQueue,
         api: EventsApi,
         clock: Callable[[], float] = time.time,
         rng: random.Random | None = None,
