@@ -13,10 +13,16 @@ from connector.config.wording import one_of
 from connector.core.json_fields import host
 from connector.core.platform import PlatformFacts
 from connector.core.registry import installed_platforms
-from connector.core.store import ApiKeys, Store
+from connector.core.store import ApiKeys, FunnelSettings, Store
 
 # Events of TikTok's own apps and plugins for shop systems. Their event_ids are random, so nothing can deduplicate them.
 OFFICIAL_EVENTS = frozenset({"Purchase", "CompletePayment", "InitiateCheckout"})
+# Names by which TikTok counts orders and registrations, old and reserved ones too.
+# https://ads.tiktok.com/help/article/reserved-events
+NOT_FROM_BROWSERS = frozenset({
+    "Purchase", "CompletePayment", "PlaceAnOrder", "Checkout", "InitiateCheckout", "StartCheckout",
+    "CompleteRegistration", "Registration", "Subscribe",
+})  # fmt: skip
 API_KEYS = tuple(field.name for field in fields(ApiKeys))
 EVENT_IDS = ("order", "checkout", "customer")
 
@@ -47,6 +53,8 @@ def check_store(store: Store, section: Section) -> None:
         section.problem("the same pixel twice; every event would be sent twice", "pixels")
     if store.browser_pixel == "official":
         _refuse_double_senders(store, section)
+    if store.funnel:
+        _check_funnel(store, store.funnel, section)
 
 
 def _check_platform(store: Store, section: Section) -> None:
@@ -94,6 +102,24 @@ def _refuse_double_senders(store: Store, section: Section) -> None:
                 "events",
                 milestone,
             )
+
+
+def _check_funnel(store: Store, funnel: FunnelSettings, section: Section) -> None:
+    """Keep what anybody could send apart from orders and registrations, and from what TikTok's own app sends."""
+    if store.browser_pixel == "official":
+        section.problem(
+            "TikTok's own app sends these too, with random event_ids, so they would count twice; switch the app's data "
+            "sharing off and set browser_pixel to another value, or remove the table",
+            "funnel",
+        )
+    taken = {name: milestone for milestone, names in store.events.items() for name in names}
+    for milestone, names in funnel.events.items():
+        for name in names:
+            if name in (*taken, *NOT_FROM_BROWSERS):
+                reason = f"is the event of {taken[name]}" if name in taken else "means an order or a registration"
+                section.problem(
+                    f"{name} {reason}, which a browser alone must never report; use another name", "funnel", milestone
+                )
 
 
 def check_clashes(stores: Mapping[str, Store], reading: Reading) -> None:

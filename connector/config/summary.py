@@ -44,6 +44,9 @@ def plain_words(store: Store) -> Iterator[str]:
             yield f"{sent} when {_when(milestone, store)}{_value(milestone, store)}."
         else:
             yield f"{milestone} is not sent (events.{milestone} is off)."
+    if store.funnel:
+        funnel = [f"{milestone} as {' and as '.join(names)}" for milestone, names in store.funnel.events.items()]
+        yield f"Browsers also report {', '.join(funnel) or 'nothing'} (funnel)."
     yield f"Only orders of kind {', '.join(store.orders.include)} are sent (orders.include){_exclusions(store)}."
     yield f"Items are identified by {store.mapping.content_id}; people by external_id {store.external_id or '(off)'}."
     yield _consent(store)
@@ -108,13 +111,13 @@ def _consent(store: Store) -> str:
 
 def warnings(store: Store) -> Iterator[str]:
     """Yield a warning for each setting that is valid but probably not intended."""
-    for milestone, names in store.events.items():
+    for path, names in _event_names(store):
         for name in names:
             if doubt := _name_doubt(name):
-                yield f"events.{milestone}: {doubt}"
+                yield f"{path}: {doubt}"
         merged = [RETIRED.get(name, RESERVED.get(name, name)) for name in names]
         if len(set(merged)) < len(merged):
-            yield f"events.{milestone}: TikTok treats {' and '.join(names)} as one event, so it counts twice"
+            yield f"{path}: TikTok treats {' and '.join(names)} as one event, so it counts twice"
     placed, paid = store.events["order_placed"], store.events["order_paid"]
     if placed and paid and not set(placed) & set(paid):
         yield f"{placed[0]} and {paid[0]} both carry the order's value: never add them up, optimise on one"
@@ -129,6 +132,13 @@ def warnings(store: Store) -> Iterator[str]:
     yield from _placeholder_doubts(store)
     if not store.country:
         yield "country is not set: phone numbers typed without country code and address are left out"
+
+
+def _event_names(store: Store) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield the names of each milestone's events, with the path of their setting."""
+    yield from ((f"events.{milestone}", names) for milestone, names in store.events.items())
+    if store.funnel:
+        yield from ((f"funnel.{milestone}", names) for milestone, names in store.funnel.events.items())
 
 
 def _meaningless(store: Store) -> Iterator[str]:

@@ -13,6 +13,10 @@ from msgspec import Struct
 
 Milestone = Literal["order_placed", "order_paid", "checkout_started", "customer_registered"]
 MILESTONES: tuple[Milestone, ...] = get_args(Milestone)
+# Steps before an order that only a browser reports. A type of their own, because anybody can send them: none can become
+# an order or a registration.
+FunnelMilestone = Literal["product_viewed", "cart_added", "payment_info_added", "searched"]
+FUNNEL_MILESTONES: tuple[FunnelMilestone, ...] = get_args(FunnelMilestone)
 OrderKind = Literal["web", "app", "b2b", "pos", "draft", "staff", "api", "renewal", "marketplace", "exchange"]
 ORDER_KINDS: tuple[OrderKind, ...] = get_args(OrderKind)
 

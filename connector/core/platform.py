@@ -41,6 +41,9 @@ class PlatformFacts:
     signals: bool = False
     """True if the shop's pages and its orders name a checkout alike, so that the browser's signals find their order."""
 
+    page_reads_click: bool = True
+    """True if the shop's pages read the cookie with TikTok's click id, so that it must not be hidden from scripts."""
+
     shared_url: bool = False
     """True if one URL, /webhooks/PLATFORM, can serve several shops: each webhook names the shop it comes from."""
 

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from typing_extensions import TypedDict
 
-from connector.core.event import Milestone, OrderKind
+from connector.core.event import FUNNEL_MILESTONES, FunnelMilestone, Milestone, OrderKind
 from connector.core.units import SAFE_RESEND_WINDOW
 from connector.core.values import (
     ContentIdOrBlank,
@@ -157,6 +157,25 @@ class SignalSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class FunnelSettings:
+    """If present, steps before an order are sent, too: for each the TikTok event, a list of names, or "" for off."""
+
+    product_viewed: Annotated[tuple[EventName, ...], Listed(alone=True)] = ("ViewContent",)
+    """The event of a viewed product."""
+    cart_added: Annotated[tuple[EventName, ...], Listed(alone=True)] = ("AddToCart",)
+    """The event of a product that is put into the cart."""
+    payment_info_added: Annotated[tuple[EventName, ...], Listed(alone=True)] = ("AddPaymentInfo",)
+    """The event of payment details that are entered at the checkout."""
+    searched: Annotated[tuple[EventName, ...], Listed(alone=True)] = ("Search",)
+    """The event of a search in the shop."""
+
+    @property
+    def events(self) -> dict[FunnelMilestone, tuple[str, ...]]:
+        """The names of the events by milestone, without those that are off."""
+        return {milestone: names for milestone in FUNNEL_MILESTONES if (names := getattr(self, milestone))}
+
+
+@dataclass(frozen=True, slots=True)
 class ApiKeys:
     """Keys to the shop's own API, for `connector webhooks`, `connector backfill` and `reconcile`."""
 
@@ -222,6 +241,7 @@ class Store:
     mapping: MappingSettings = MappingSettings()
     consent_source: ConsentSource = ConsentSource()
     signals: SignalSettings | None = None
+    funnel: FunnelSettings | None = None
     api: ApiKeys | None = None
     placeholders: frozenset[str] = field(init=False, repr=False)  # those of the store's templates and consent_source
 

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 from connector.core.currencies import TIKTOK_CURRENCIES
 from connector.core.event import Milestone
+from connector.core.json_fields import host
+from connector.core.site import is_same_site
 from connector.core.store import BROWSER_MILESTONES, PLACEHOLDER, Store
 from connector.mapping.consent import EUROPE
 from connector.mapping.properties import CONTENT_ID_CHAINS, content_type
@@ -50,9 +52,10 @@ def _unknown_placeholders(
 
 
 def signal_obstacles(store: Store, base_url: str) -> Iterator[str]:
-    """Yield the reason why the browser cannot send its signals to `base_url`, if the store expects signals."""
-    if store.signals and not _is_reachable(base_url):
-        yield "the browser needs an address for its signals: set PUBLIC_URL or give --base-url https://HOST"
+    """Yield the reason why the browser cannot send to `base_url`, if the store expects signals or a funnel."""
+    if (store.signals or store.funnel) and not _is_reachable(base_url):
+        what = "signals" if store.signals else "events"
+        yield f"the browser needs an address for its {what}: set PUBLIC_URL or give --base-url https://HOST"
 
 
 def _is_reachable(base_url: str) -> bool:
@@ -101,6 +104,7 @@ def browser_settings(store: Store) -> dict[str, Any]:
         },
         "country": store.country,
         "events": {milestone: store.events[milestone] for milestone in BROWSER_MILESTONES},
+        "funnel": store.funnel.events if store.funnel else None,
         "ids": {
             "order": _pieces(store.event_id.order),
             "checkout": _pieces(store.event_id.checkout),
@@ -122,6 +126,22 @@ def browser_settings(store: Store) -> dict[str, Any]:
 def collect_url(store: Store, base_url: str) -> str:
     """Return the URL for the browser's signals, or "" if the store expects none."""
     return f"{base_url.rstrip('/')}/collect/{store.name}" if store.signals else ""
+
+
+def funnel_urls(store: Store, base_url: str) -> dict[str, Any]:
+    """Return the URLs for the browser's events and their token; empty if the store expects none.
+
+    With `first_party`, the browser must send credentials, so that it takes the cookie with the click id.
+    """
+    if not store.funnel:
+        return {}
+    base = f"{base_url.rstrip('/')}/collect/{store.name}"
+    return {"event": f"{base}/event", "token": f"{base}/token", "first_party": is_first_party(store, base_url)}
+
+
+def is_first_party(store: Store, base_url: str) -> bool:
+    """Return True if this server is on the shop's own site, so that it can set the shop's cookies."""
+    return is_same_site(host(store.url), host(base_url))
 
 
 def _pieces(template: str) -> list[str]:

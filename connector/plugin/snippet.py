@@ -1,5 +1,6 @@
 """Functions for building a platform's snippet. Only `connector snippet` loads them."""
 
+from connector.core.funnel_token import funnel_key
 from connector.core.snippet import NoSnippet, SnippetModule
 from connector.core.store import PLACEHOLDER
 from connector.mapping.properties import EXCLUDES
@@ -10,6 +11,8 @@ from connector.pixel.snippet import (
     closed,
     collect_url,
     function,
+    funnel_urls,
+    is_first_party,
     obstacles,
     pixel_mismatch,
     signal_obstacles,
@@ -29,6 +32,9 @@ __all__ = [
     "closed",
     "collect_url",
     "function",
+    "funnel_key",
+    "funnel_urls",
+    "is_first_party",
     "obstacles",
     "pixel_mismatch",
     "signal_obstacles",

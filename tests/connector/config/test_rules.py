@@ -179,3 +179,36 @@ def test_faulty_stores_do_not_clash():
     """Stores without usable pixel and shop are not accused of sharing them."""
     toml = store("one", pixel='"x"', shop="1") + store("two", pixel='"x"', shop="1")
     assert not any("same" in line for line in problems(toml))
+
+
+FUNNEL = "[stores.acme.funnel]\n"
+
+
+def test_a_funnel_has_the_usual_names():
+    """The table's presence turns it on; each step has a switch of its own."""
+    funnel = loaded(store(more=FUNNEL + 'searched = ""\ncart_added = ["AddToCart", "Basket"]')).stores["acme"].funnel
+    assert funnel.events == {
+        "product_viewed": ("ViewContent",),
+        "cart_added": ("AddToCart", "Basket"),
+        "payment_info_added": ("AddPaymentInfo",),
+    }
+    assert loaded(store()).stores["acme"].funnel is None
+
+
+@pytest.mark.parametrize("name", ["Purchase", "PlaceAnOrder", "CompletePayment", "InitiateCheckout", "Registration"])
+def test_a_browser_reports_no_order(name):
+    """Anybody can post a browser's event, so it must never be counted as an order or a registration."""
+    line = only_problem(store(more=FUNNEL + f'cart_added = "{name}"'))
+    assert line.startswith(f"stores.acme.funnel.cart_added: {name} ")
+    assert "a browser alone must never report" in line
+
+
+def test_a_browser_reports_no_event_of_the_stores_own_orders():
+    line = only_problem(store(more='events = { order_paid = "Sale" }\n' + FUNNEL + 'searched = ["Search", "Sale"]'))
+    assert line.startswith("stores.acme.funnel.searched: Sale is the event of order_paid")
+
+
+def test_a_funnel_beside_tiktoks_own_app_counts_twice():
+    events = 'events = { order_placed = "", order_paid = "", checkout_started = "" }\n'
+    line = only_problem(store(more='browser_pixel = "official"\n' + events + FUNNEL))
+    assert line.startswith("stores.acme.funnel: TikTok's own app sends these too")

@@ -9,6 +9,7 @@ from connector.config.summary import STANDARD, plain_words, warnings
 from connector.core.registry import installed_platforms
 from connector.core.store import (
     ConsentSource,
+    FunnelSettings,
     MappingSettings,
     OrderSettings,
     Pixel,
@@ -250,3 +251,13 @@ def test_a_milestone_without_a_webhook_is_not_promised(monkeypatch):
             "customer_registered is not sent: WooCommerce has no webhook for it.",
         ]
     assert not [line for line in plain_words(SHOPIFY) if "no webhook" in line]
+
+
+def test_a_funnel_is_told_and_its_names_are_judged():
+    funnel = FunnelSettings(cart_added=("Addtocart",), searched=())
+    store = replace(SHOPIFY, funnel=funnel)
+    told = "Browsers also report product_viewed as ViewContent, cart_added as Addtocart, payment_info_added as "
+    assert told + "AddPaymentInfo (funnel)." in list(plain_words(store))
+    assert [line for line in warnings(store) if line.startswith("funnel.")] == [
+        "funnel.cart_added: Addtocart is not AddToCart: names are case-sensitive, so it becomes a custom event"
+    ]
