@@ -24,7 +24,13 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *s
 CURRENT = [page for page in PAGES if page.name != "CHANGELOG.md"]  # a changelog may name what is gone
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 FENCED = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
-NAMED_FILES = ("order.json", "copied.har", "file")  # the files that commands in the documentation read
+NAMED_FILES = (
+    "order.json",
+    "copied.har",
+    "file",
+    "new.toml",
+    "feed.csv",
+)  # the files that commands in the documentation read
 
 
 def prose(page: Path) -> str:

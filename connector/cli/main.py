@@ -1,7 +1,6 @@
 """The commands: each reads the settings, calls one module and prints. Exit codes: 0 done, 1 failed, 2 wrong usage."""
 
 import sys
-from pathlib import Path
 
 import click
 
@@ -21,6 +20,7 @@ from connector.cli.context import (
 from connector.cli.erase import erase, export
 from connector.cli.events import events
 from connector.cli.lint_pixel import lint_pixel
+from connector.cli.preview import preview
 from connector.cli.schema import schema
 from connector.cli.snippet import snippet
 from connector.cli.stats import stats
@@ -130,26 +130,6 @@ def check(live: bool, wait: float) -> None:
 
 @main.command()
 @click.argument("store")
-@click.argument("path", type=click.Path(exists=True, path_type=Path))
-@click.option("--topic", required=True, help="The webhook's topic, e.g. orders/create or order.updated.")
-def preview(store: str, path: Path, topic: str) -> None:
-    """Show the events that the body in PATH (a file, or a folder of *.json) yields: one JSON line per file.
-
-    No signature is needed; nothing is stored or sent.
-    """
-    import msgspec
-
-    from connector.devtools.preview import files
-    from connector.devtools.preview import preview as run
-
-    chosen = store_named(configuration(), store)
-    platform = platform_of(chosen)
-    for file in files(path):
-        click.echo(msgspec.json.encode(run(file.read_bytes(), topic, chosen, platform)).decode())
-
-
-@main.command()
-@click.argument("store")
 @click.option("--topic", "topics", multiple=True, help="Repeatable. Default: registration, checkout, order, payment.")
 @click.option("--url", help="The server. Default: http://127.0.0.1:PORT")
 @click.option("--count", default=1, show_default=True, type=click.IntRange(1, 1_000_000), help="How many shoppers.")
@@ -188,6 +168,7 @@ def simulate(store: str, topics: tuple[str, ...], url: str | None, count: int, l
 main.add_command(backfill)
 main.add_command(events)
 main.add_command(lint_pixel)
+main.add_command(preview)
 main.add_command(schema)
 main.add_command(snippet)
 main.add_command(erase)
