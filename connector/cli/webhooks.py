@@ -154,7 +154,7 @@ def _webhooks_of(
     if action == "list" and (why := why_not_to(base, store, platform)):
         click.echo(f"! store {store.name}: {why}", err=True)
     click.echo(f"{store.name} ({store.platform})")
-    for line in plan.lines if dry_run else apply_plan(plan.lines, shop_api, store.webhook_secrets[0]):
+    for line in plan.lines if dry_run else apply_plan(plan.lines, shop_api, store.signing_secret):
         shop_wait.progress()
         if registered and not dry_run:
             database(partial(registered.note, store.name, line, time.time()))

@@ -17,7 +17,7 @@ Table = dict[str, Any]
 Loc = tuple[int | str, ...]
 
 OTHER_NAMES = {"shops": "shop", "code": "pixel"}  # fields that have another name in the file
-NOT_IN_FILE = ("name", "placeholders")
+NOT_IN_FILE = ("name", "placeholders", "keys")
 STORE_NAME = "[a-z0-9-]+"
 PIXEL_KEYS = ("pixel", "access_token", "test_event_code")
 

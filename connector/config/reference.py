@@ -75,6 +75,7 @@ def _platforms() -> Iterator[str]:
     for name in installed_platforms():
         facts = installed_platforms().facts(name)
         shop = f"`NAME{facts.shop_suffix}`" if facts.shop_suffix else "the shop's host"
+        shop = "the shop's id" if facts.shop_id else shop
         keys = ", or ".join(" and ".join(f"`{key}`" for key in keys) for keys in facts.api_credentials) or "–"
         yield f"| `{name}` | {shop} | `{json.dumps(facts.content_id)}` | {keys} | {'yes' if facts.signals else 'no'} |"
     yield ""

@@ -70,6 +70,8 @@ def _check_platform(store: Store, section: Section) -> None:
     for number, shop in enumerate(store.shops, 1):
         if wrong := _shop_error(shop, store, facts):
             section.problem(f"entry {number} {wrong}" if number > 1 else wrong, "shop")
+    if store.webhook_keys and not facts.key_address:
+        section.problem(f"platform {platform} signs with a secret; set webhook_secrets instead", "webhook_keys")
     keys = api_keys(section)
     if keys and keys not in [set(accepted) for accepted in facts.api_credentials]:
         allowed = ", or ".join(" and ".join(accepted) for accepted in facts.api_credentials) or "no [api]"
@@ -84,6 +86,8 @@ def _check_platform(store: Store, section: Section) -> None:
 
 def _shop_error(shop: str, store: Store, facts: PlatformFacts) -> str:
     """Return why no webhook can come from this shop, or ""."""
+    if facts.shop_id:
+        return "" if re.fullmatch(facts.shop_id, shop) else facts.shop_error or "must be the id that webhooks name"
     if facts.shop_suffix:
         return "" if shop.endswith(facts.shop_suffix) else facts.shop_error
     if "." in shop or shop in ("localhost", host(store.url)):  # a shop under development can have any host

@@ -103,10 +103,15 @@ def _store(name: str, section: Section) -> Store:
         required += PIXEL_STAND_INS
     elif single := [key for key in PIXEL_KEYS if key in section.values]:
         section.problem(f"either {', '.join(single)} or [[pixels]], not both; remove one of the two", "pixels")
+    store = Store(**STAND_INS | values, name=name)
+    facts = installed_platforms().facts(store.platform)
+    if facts.key_address:
+        required.remove("webhook_secrets")
     for key in map(key_of, required):
         if key not in section.values:
             section.problem(missing(key), key)
-    store = Store(**STAND_INS | values, name=name)
-    content_id = store.mapping.content_id or installed_platforms().facts(store.platform).content_id
-    mapping = replace(store.mapping, content_id=content_id)
-    return replace(store, mapping=mapping, api=store.api if api_keys(section) else None)
+    mapping = replace(store.mapping, content_id=store.mapping.content_id or facts.content_id)
+    keys = store.webhook_keys
+    if facts.key_address and not keys and not store.webhook_secrets:
+        keys = tuple(facts.key_address.format(shop=shop) for shop in store.shops)
+    return replace(store, mapping=mapping, api=store.api if api_keys(section) else None, webhook_keys=keys)

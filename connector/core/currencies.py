@@ -1,4 +1,4 @@
-"""Currencies of the Events API."""
+"""Currencies: those of the Events API, and how many decimals each has."""
 
 # The 62 that TikTok lists; what it does with others is undocumented.
 # https://business-api.tiktok.com/portal/docs?id=1771101151059969
@@ -7,3 +7,12 @@ TIKTOK_CURRENCIES = frozenset(
     "ISK JPY KES KHR KRW KWD KZT MAD MOP MXN MYR NGN NIO NOK NZD OMR PEN PHP PKR PLN PYG QAR RON RUB SAR SEK SGD "
     "THB TRY TWD UAH USD VES VND ZAR".split()
 )
+
+# ISO 4217: the currencies whose smallest unit is not a hundredth. https://www.iso.org/iso-4217-currency-codes.html
+_WITHOUT_DECIMALS = frozenset("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split())  # noqa: SIM905
+_WITH_THREE = frozenset("BHD IQD JOD KWD LYD OMR TND".split())  # noqa: SIM905
+
+
+def minor_digits(currency: str) -> int:
+    """Return the number of decimals of a currency; 2 for one that is not known."""
+    return 0 if currency in _WITHOUT_DECIMALS else 3 if currency in _WITH_THREE else 2

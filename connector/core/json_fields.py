@@ -6,9 +6,14 @@ They accept any value, so that a wrong type in an optional field loses only that
 import re
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any, TypeVar
 from urllib.parse import unquote_plus, urlsplit
+
+import msgspec
+
+from connector.core.currencies import minor_digits
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -98,6 +103,22 @@ def whole_quantity(value: object) -> int:
     return int(min(max(value, 1), 1_000_000))
 
 
+def quantity_of_text(value: object) -> int:
+    """A whole quantity that may be written as a text, "2"; else as `whole_quantity`."""
+    return whole_quantity(money(value)) if isinstance(value, str) else whole_quantity(value)
+
+
+def minor_units(value: object, currency: str) -> Decimal | None:
+    """An amount in the smallest unit of its currency ("EUR", any case) as one in major units: 4450 is 44.50, or None.
+
+    The digits are those of ISO 4217: none for JPY, three for KWD.
+    """
+    amount = money(value)
+    if amount is None or amount != amount.to_integral_value():
+        return None
+    return money(amount.to_integral_value().scaleb(-minor_digits(currency.upper())))
+
+
 def parse_time(value: object) -> datetime | None:
     """An aware time in UTC from ISO-8601 text (UTC if it has no offset); else None."""
     if not isinstance(value, str) or not 10 <= len(value) <= 40:
@@ -109,6 +130,48 @@ def parse_time(value: object) -> datetime | None:
     except (ValueError, OverflowError):
         return None
     return found if 2000 <= found.year <= 2200 else None
+
+
+def unix_time(value: object) -> datetime | None:
+    """An aware time in UTC from whole seconds since 1970, a number or its digits; else None."""
+    digits = numeric_id(value)
+    return datetime.fromtimestamp(int(digits), UTC) if 9 <= len(digits) <= 10 and int(digits) >= 946_684_800 else None
+
+
+def mail_time(value: object) -> datetime | None:
+    """An aware time in UTC from the form of RFC 2822, "Wed, 10 Jan 2018 21:05:30 +0000"; else None."""
+    try:
+        found = parsedate_to_datetime(text(value))
+        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError, IndexError, TypeError):
+        return None
+    return found if 2000 <= found.year <= 2200 else None
+
+
+def phone_number(code: object, number: object) -> str:
+    """A number with the country's calling code, from "+65" or 65 and "8123 4567"; the number alone without a code.
+
+    A number that begins with + has its code already.
+    """
+    local, digits = text(number) or identifier(number), re.sub("[^0-9]", "", text(code) or identifier(code))
+    return local if not local or not digits or local.startswith(("+", "00")) else f"+{digits} {local}"
+
+
+def body_text(body: bytes, *path: str) -> str:
+    """A text or an id in a JSON body that is not parsed yet: `body_text(body, "data", "id")`; "" without one.
+
+    For platforms that name topic or shop in the body. Only the objects on the path are read.
+    """
+    try:
+        found: msgspec.Raw | bytes = body
+        for name in path:
+            found = _OBJECT.decode(found)[name]
+        return scalar_text(msgspec.json.decode(found)) if len(found) <= MAX_TEXT else ""
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
+        return ""
+
+
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def host(value: object) -> str:

@@ -7,13 +7,15 @@ shop's API, the snippet, the samples) are properties that import their module on
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from connector.core.event import MILESTONES, ORDER_KINDS, DataRequest, Event, Milestone, OrderKind, Skipped
 from connector.core.shop_api import ShopApiModule
+from connector.core.signature import Signature
 from connector.core.snippet import SnippetModule
 from connector.core.store import Store
-from connector.core.webhook import Request, Webhook
+from connector.core.webhook import Handshake, Request, Webhook
 
 if TYPE_CHECKING:
     from connector.plugin.testing.samples import SamplesModule
@@ -33,7 +35,16 @@ class PlatformFacts:
     """Suffix of the host by which webhooks name their shop, such as ".myshop.example"; "" for a domain of its own."""
 
     shop_error: str = ""
-    """Message for a `shop` without the suffix: begins with "must be", ends with the remedy."""
+    """Message for a `shop` without the suffix, or of another form than `shop_id`: begins with "must be"."""
+
+    shop_id: str = ""
+    """Pattern of the id by which webhooks name their shop, such as "[0-9]+"; "" if they name it by host.
+
+    Webhooks give it in lower case. `shop_error` is the message for a `shop` of another form.
+    """
+
+    key_address: str = ""
+    """Address of the shop's public keys (a JWKS), with {shop} for its name; "" if webhooks are signed with a secret."""
 
     api_credentials: tuple[tuple[str, ...], ...] = ()
     """Sets of keys in [api], each sufficient alone; empty if the shop's API is not supported."""
@@ -93,12 +104,23 @@ class Platform(ABC):
     name: ClassVar[str]  # as in the stores file: `platform = "…"`
     title: ClassVar[str]  # as people write it
     facts: ClassVar[PlatformFacts] = PlatformFacts()
+    signature: ClassVar[Signature]  # how webhooks are signed: a scheme of connector.core.signature
     event_topics: ClassVar[frozenset[str]]  # topics that yield events
     recorded_topics: ClassVar[frozenset[str]] = frozenset()  # topics that yield only ledger lines or data requests
 
-    @abstractmethod
-    def receive(self, request: Request, store: Store) -> Webhook | None:
-        """Verify a request. Returns None for a handshake to be answered 200. Raises InvalidSignature."""
+    def receive(self, request: Request, store: Store) -> Webhook | Handshake:
+        """Verify a request, or return the Handshake to answer it with. Raises InvalidSignature, UnknownKey.
+
+        Replace it for a request that is not signed, or a time that the headers state; verify before anything is read.
+        """
+        self.signature.verify(request, store)
+        return Webhook(
+            topic=self.topic_of(request),
+            body=request.body,
+            received_at=request.received_at,
+            shop=self.shop_of(request),
+            delivery=self.delivery_of(request),
+        )
 
     @abstractmethod
     def translate(self, webhook: Webhook, store: Store) -> Iterable[Event | Skipped | DataRequest]:
@@ -106,15 +128,22 @@ class Platform(ABC):
 
     @abstractmethod
     def topic_of(self, request: Request) -> str:
-        """Return the topic that a request claims before it is verified, or ""."""
+        """Return the topic that a request claims, also before it is verified, or "". It never raises."""
 
-    @abstractmethod
     def shop_of(self, request: Request) -> str:
-        """Return the host that a request claims to come from before it is verified, or ""."""
+        """Return the host or id that a request claims to come from, in lower case, or "". It never raises."""
+        return ""
 
-    @abstractmethod
-    def signed_headers(self, body: bytes, secret: str) -> dict[str, str]:
-        """Return the signature header that a shop with this secret would send, for `simulate` and tests."""
+    def delivery_of(self, request: Request) -> str:
+        """Return the shop's id of this delivery, or "": it helps to find the delivery in the shop's own list."""
+        return ""
+
+    def signed_headers(self, body: bytes, secret: str, at: datetime | None = None, url: str = "") -> dict[str, str]:
+        """Return the headers with which a shop of this secret signs a body, for `simulate` and tests.
+
+        `at` is the time of signing, now by default; `url` the address that the body is posted to.
+        """
+        return self.signature.sign(Request({}, body, at or datetime.now(UTC), url), secret)
 
     @property
     def shop_api(self) -> ShopApiModule | None:

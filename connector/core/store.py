@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from typing_extensions import TypedDict
 
 from connector.core.event import FUNNEL_MILESTONES, FunnelMilestone, Milestone, OrderKind
+from connector.core.public_keys import KeyRing
 from connector.core.units import SAFE_RESEND_WINDOW
 from connector.core.values import (
     ContentIdOrBlank,
@@ -23,6 +24,7 @@ from connector.core.values import (
     EventName,
     Flag,
     Keys,
+    KeySource,
     Listed,
     Moment,
     Name,
@@ -243,13 +245,32 @@ class Store:
     signals: SignalSettings | None = None
     funnel: FunnelSettings | None = None
     api: ApiKeys | None = None
+    webhook_keys: Annotated[tuple[KeySource, ...], Listed(alone=True)] = ()
+    """Public keys of a shop that signs with a private one, by default at the platform's address of them."""
     placeholders: frozenset[str] = field(init=False, repr=False)  # those of the store's templates and consent_source
+    keys: KeyRing = field(init=False, repr=False, compare=False)  # of webhook_keys; those of an address come later
 
     def __post_init__(self) -> None:
         ids, key = self.event_id, self.consent_source.key
         needed = PLACEHOLDER.findall(ids.order + ids.checkout + ids.customer + self.external_id)
         needed += [f"attribute:{key}", f"meta:{key}"] if key else []
         object.__setattr__(self, "placeholders", frozenset(needed))
+        object.__setattr__(self, "keys", KeyRing(one for one in self.webhook_keys if not one.startswith("https://")))
+
+    @property
+    def key_addresses(self) -> tuple[str, ...]:
+        """The addresses from which the shop's public keys are fetched."""
+        return tuple(one for one in self.webhook_keys if one.startswith("https://"))
+
+    @property
+    def signing_secret(self) -> str:
+        """The secret that new webhooks sign with; "" for a shop that signs with a private key."""
+        return self.webhook_secrets[0] if self.webhook_secrets else ""
+
+    @property
+    def parking_secrets(self) -> tuple[str, ...]:
+        """The secrets that encrypt parked webhooks; the tokens of its pixels for a shop that shares no secret."""
+        return self.webhook_secrets or tuple(pixel.access_token for pixel in self.pixels)
 
     def placeholder_values(self, kind: Literal["attribute", "meta"], value: Callable[[str], str]) -> dict[str, str]:
         """Return the cart attributes or meta keys that the store's templates and consent_source need.

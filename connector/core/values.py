@@ -152,6 +152,23 @@ CountryOrBlank = Annotated[str, _country.or_blank()]
 UsState = Annotated[str, _state]
 
 
+def _key_source(value: object) -> str:
+    from connector.core.public_keys import read_keys  # noqa: PLC0415 (few stores have one)
+
+    found = value if isinstance(value, str) else refuse("must be a text in quotes")
+    if web_url(found) and found.startswith("https://"):
+        return found
+    try:
+        read_keys(found)
+    except ValueError as error:
+        refuse(f"must {KEY_SOURCE}; what is there {error}")
+    return found
+
+
+KEY_SOURCE = "be an https address, or the text of a JWKS or a public key in PEM"
+KeySource = Annotated[str, Value(_key_source, KEY_SOURCE)]
+
+
 # Times
 
 

@@ -11,6 +11,10 @@ class InvalidSignature(Exception):
     """The signature is missing or wrong. Answered 401; nothing is stored."""
 
 
+class UnknownKey(Exception):
+    """Signed with a public key that is not known yet. Answered 503: the shop repeats, and the keys are fetched."""
+
+
 class InvalidPayload(Exception):
     """Signed, but the body does not fit its topic; the message says why. Answered 200 and parked."""
 
@@ -32,21 +36,33 @@ class NotJson(Exception):
 
 
 class Request(Struct, frozen=True):
-    """An HTTP request as it arrived: header names in lower case, the raw body, the time of arrival."""
+    """An HTTP request as it arrived: header names in lower case, the raw body, the time of arrival.
+
+    `url` is the address that it was sent to, PUBLIC_URL and the path; "" without PUBLIC_URL.
+    """
 
     headers: Mapping[str, str]
     body: bytes
     received_at: datetime
+    url: str = ""
 
     def __repr__(self) -> str:
         """Leave out the body, which has personal data."""
         return f"<Request of {len(self.body)} bytes>"
 
 
-class Webhook(Struct, frozen=True):
-    """A verified webhook. Only the body is signed: topic, shop and times come from headers that anyone can forge.
+class Handshake(Struct, frozen=True):
+    """A request that a shop sends to try an address. Nothing is stored; without a `body` the outcome is the answer."""
 
-    `shop` is the host the sender claims to be, or "". `data` is the parsed body, set by `examine`.
+    body: bytes = b""
+    content_type: str = "text/plain"
+    status: int = 200
+
+
+class Webhook(Struct, frozen=True):
+    """A verified webhook. Where only the body is signed, topic, shop and times come from headers that anyone can forge.
+
+    `shop` is the host or id the sender claims to be, in lower case, or "". `data` is the parsed body, set by `examine`.
     """
 
     topic: str

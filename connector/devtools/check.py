@@ -17,6 +17,7 @@ from connector.config.summary import plain_words, warnings
 from connector.core.event import PERSONAL_DATA_WITHHELD
 from connector.core.json_fields import host
 from connector.core.platform import Platform
+from connector.core.public_keys import read_keys
 from connector.core.registry import BrokenPlatform, installed_platforms
 from connector.core.shop_api import ShopApiError
 from connector.core.store import Pixel, Store
@@ -30,6 +31,7 @@ from connector.outbox.queries import OutboxQueries
 from connector.relay.events_api import TIMEOUT, EventsApi
 from connector.storage.database import CannotStore, Database
 from connector.storage.engine import SchemaError, connect, require_current
+from connector.storage.public_keys import PublicKeyTable, StoredKeys
 from connector.sync.registration import RegistrationPlan, prepare, why_not_to
 from connector.sync.shop_wait import ShopWait
 
@@ -124,6 +126,7 @@ def _database(config: Config) -> Iterator[CheckResult]:
         yield from _parked(config, queries)
         yield from _problems(queries)
         yield from _withheld(config, queries)
+        yield from _public_keys(config, PublicKeyTable(database))
     except SchemaError as error:
         yield CheckResult("note", str(error))
     except CannotStore as error:
@@ -132,6 +135,24 @@ def _database(config: Config) -> Iterator[CheckResult]:
         yield CheckResult("fault", f"the database cannot be reached ({type(error).__name__}); check DATABASE_URL")
     finally:
         engine.dispose()
+
+
+def _public_keys(config: Config, table: PublicKeyTable) -> Iterator[CheckResult]:
+    for store in config.stores.values():
+        stored = {row.address: row for row in table.read(store.key_addresses)} if store.key_addresses else {}
+        for address in store.key_addresses:
+            row = stored.get(address) or StoredKeys(address)
+            if row.error:
+                still = "the keys fetched before are used" if row.keys else "its webhooks are answered 503 until then"
+                yield CheckResult("warning", f"store {store.name}: public keys: {row.error}; {still}")
+            elif row.fetched_at is None:
+                yield CheckResult(
+                    "note",
+                    f"store {store.name}: the public keys at {address} are not fetched yet; a running relay does",
+                )
+            else:
+                number = how_many(len(read_keys(row.keys)), "public key is", "public keys are")
+                yield CheckResult("ok", f"store {store.name}: {number} known, fetched {utc_minute(row.fetched_at)}")
 
 
 def _broken_webhooks(config: Config) -> Collection[tuple[str, str]]:

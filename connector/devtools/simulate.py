@@ -49,6 +49,11 @@ def samples_of(platform: Platform) -> SamplesModule:
 
 def refusal(config: Config, store: Store) -> str:
     """Return why simulating is refused, or "": invented orders must not count on a real pixel."""
+    if not store.webhook_secrets:
+        return (
+            f"store {store.name} has no webhook_secrets, and only the shop can sign with its private key; set "
+            "webhook_secrets and simulate again"
+        )
     real = (urlsplit(config.events_api_url).hostname or "").endswith(TIKTOK)
     if not real or store.only_tests:
         return ""
@@ -68,7 +73,7 @@ def webhooks(
         journey = fresh_journey(store, datetime.now(UTC), rng)
         for topic in topics:
             body = samples.encode(samples.sample(topic, journey, store))
-            signature = platform.signed_headers(body, store.webhook_secrets[0])
+            signature = platform.signed_headers(body, store.signing_secret)
             yield body, samples.headers(topic, journey, store) | signature
 
 

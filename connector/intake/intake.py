@@ -15,7 +15,7 @@ from connector.core.event import DataRequest
 from connector.core.platform import Platform
 from connector.core.signature import body_sha256
 from connector.core.store import Store
-from connector.core.webhook import InvalidPayload, InvalidSignature, NotJson, Request, Webhook
+from connector.core.webhook import Handshake, InvalidPayload, InvalidSignature, NotJson, Request, Webhook
 from connector.intake.counters import OutcomeCounters
 from connector.intake.examine import decision, examine, internal_error, parked_webhook
 from connector.outbox.encryption import decrypt
@@ -82,10 +82,10 @@ class Intake:
     def take(self, store: Store, request: Request) -> str:
         """Handle one request and return its outcome, as the web process does with `verify`, `examine` and `write`.
 
-        Raises InvalidSignature, NotJson, CannotStore, BrokenPlatform.
+        Raises InvalidSignature, UnknownKey, NotJson, CannotStore, BrokenPlatform.
         """
         webhook = self.verify(store, request)
-        return self._handle(webhook, store) if webhook else "handshake"
+        return "handshake" if isinstance(webhook, Handshake) else self._handle(webhook, store)
 
     def replay(self, parked: ParkedWebhook) -> str:
         """Handle a parked webhook with the current code; return the outcome, "parked" if it still fails.
@@ -128,14 +128,17 @@ class Intake:
         self._count_refusal(platform, why)
         raise InvalidSignature(why)
 
-    def verify(self, store: Store, request: Request) -> Webhook | None:
-        """Return the verified webhook, or None for a handshake. Raises InvalidSignature, BrokenPlatform."""
+    def verify(self, store: Store, request: Request) -> Webhook | Handshake:
+        """Return the verified webhook, or a handshake to answer.
+
+        Raises InvalidSignature, UnknownKey, BrokenPlatform.
+        """
         try:
             webhook = self._platforms[store.platform].receive(request, store)
         except InvalidSignature as error:
             self._count_refusal(store.name, str(error))
             raise
-        if webhook is None:
+        if isinstance(webhook, Handshake):
             log.info("handshake answered", extra={"store": store.name})
         return webhook
 

@@ -1,4 +1,4 @@
-"""Encryption of parked webhooks with keys derived from the store's own webhook secrets."""
+"""Encryption of parked webhooks with keys derived from the store's own secrets (`Store.parking_secrets`)."""
 
 import base64
 from collections.abc import Iterable
@@ -13,11 +13,11 @@ from connector.core.webhook import Webhook
 
 
 class CannotDecrypt(Exception):
-    """None of the store's current webhook_secrets decrypts this body."""
+    """None of the store's current secrets decrypts this body."""
 
 
 def encrypt(webhook: Webhook, store: Store) -> bytes:
-    """Encrypt a webhook's body and header values with a key derived from the store's first webhook secret."""
+    """Encrypt a webhook's body and header values with a key derived from the store's first secret."""
     content = {
         "topic": webhook.topic,
         "shop": webhook.shop,
@@ -26,17 +26,16 @@ def encrypt(webhook: Webhook, store: Store) -> bytes:
         "triggered_at": webhook.triggered_at,
         "body": webhook.body,
     }
-    return _keys(store.webhook_secrets, store.name).encrypt(msgspec.msgpack.encode(content))
+    return _keys(store.parking_secrets, store.name).encrypt(msgspec.msgpack.encode(content))
 
 
 def decrypt(sealed: bytes, store: Store) -> Webhook:
     """Return the webhook as it was parked. Raises CannotDecrypt if no current secret fits."""
     try:
-        content = _keys(store.webhook_secrets, store.name).decrypt(sealed)
+        content = _keys(store.parking_secrets, store.name).decrypt(sealed)
     except InvalidToken:
-        raise CannotDecrypt(
-            "no current webhook_secret opens it; put the old secret back into webhook_secrets"
-        ) from None
+        kind, key = ("webhook_secret", "webhook_secrets") if store.webhook_secrets else ("access_token", "access_token")
+        raise CannotDecrypt(f"no current {kind} opens it; put the old one back into {key}") from None
     return msgspec.msgpack.decode(content, type=Webhook)
 
 

@@ -20,6 +20,8 @@ from connector.relay.relay import SLOW_WORKERS_AT_ONCE, WORKERS_AT_ONCE, Relay
 from connector.server.supervisor import end_with_parent
 from connector.storage.database import Database
 from connector.storage.engine import connect
+from connector.sync.public_keys import TIMEOUT as KEY_TIMEOUT
+from connector.sync.public_keys import KeyFetcher
 from connector.sync.reconcile import Reconciler
 
 JOB_GRACE = 5.0  # seconds that a job has to end; the next process repeats unfinished work
@@ -55,6 +57,7 @@ def _jobs(config: Config, database: Database, owner: str, alert_client: httpx.Cl
         "holding": HeldEventsJob(HoldExpiry(database), interval=EVERY if expects_signals else SELDOM).run,
         "reconciliation": _reconciler(config, database, owner).run,
         "erasing": erasure_job(database, config.stores, owner).run,
+        "public keys": KeyFetcher(config.stores, database, httpx.Client(timeout=KEY_TIMEOUT), owner).run,
     }
 
 

@@ -16,6 +16,7 @@ signals     browser signals of a checkout, kept for a day, or as long as the eve
 tallies     outcomes of webhooks and events, by the hour; see `connector.monitoring.event_stats`
 totals      the same since the first start, as metrics need counters that only grow
 identities  further hashes of an event's person, when its payload has several e-mails or phones
+public_keys public keys of shops that sign with a private one, by the address that they are fetched from
 demands     data requests and uninstall notices: kind, time, and whether they are done
 """
 
@@ -312,3 +313,14 @@ demands = Table(
 _OPEN = text("done_at IS NULL")
 Index("demands_open", demands.c.asked_at, sqlite_where=_OPEN, postgresql_where=_OPEN)
 Index("demands_asked", demands.c.asked_at)
+
+public_keys = Table(
+    "public_keys",
+    metadata,
+    Column("address", StorableText, primary_key=True),
+    Column("keys", StorableText, nullable=False),  # the JWKS as fetched; "" before
+    Column("fetched_at", Double),  # when that was; `keys` stays if a later attempt fails
+    Column("tried_at", Double),  # the last attempt
+    Column("wanted_at", Double),  # when a webhook last named a key that is not there
+    Column("error", StorableText, nullable=False),  # of the last attempt; "" if it succeeded
+)

@@ -59,7 +59,7 @@ class WebhookRepair:
 
         One whose address or topic was changed in the shop is no longer the connector's, and is not deleted.
         """
-        fresh = shop_api.subscribe(recorded.topic, recorded.url, store.webhook_secrets[0])
+        fresh = shop_api.subscribe(recorded.topic, recorded.url, store.signing_secret)
         self._registered.remember(store.name, fresh, now)
         old = next((webhook for webhook in existing if webhook.id == recorded.id), None)
         why = error or ("the shop had disabled it" if old else "the shop had removed it")

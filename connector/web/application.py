@@ -23,6 +23,7 @@ from connector.core.registry import BrokenPlatform, installed_platforms
 from connector.dashboard import routes as dashboard
 from connector.dashboard.auth import Authenticator
 from connector.intake.intake import Intake
+from connector.intake.key_reader import READ_EVERY, KeyReader
 from connector.monitoring import alerts
 from connector.monitoring.watcher import RelayAbsenceReporter
 from connector.outbox.outbox import Outbox
@@ -35,6 +36,7 @@ from connector.storage.database import CannotStore, Database, caused_by_one_row
 from connector.storage.engine import connect
 from connector.storage.group_commit import GroupCommit, Item, Result
 from connector.storage.periodic import run_periodically
+from connector.storage.public_keys import PublicKeyTable
 from connector.web import metrics
 from connector.web.asgi import BodyReader, Receive, Scope, Send, read_headers, received, respond
 from connector.web.beacon_endpoint import PATH_PREFIX as BEACONS
@@ -77,7 +79,9 @@ class Application:
             _commits(async_database, outbox.write),
             bodies,
             request_metrics,
+            config.public_url,
         )
+        self._keys = KeyReader(config.stores, PublicKeyTable(database))
         self._beacons = BeaconEndpoint(
             config.stores,
             Collector(config.stores, config.trusted_proxies),
@@ -128,16 +132,20 @@ class Application:
         """Start intake and look at the relay; if the database is away, the first webhook starts intake."""
         try:
             self.intake.start()
+            self._keys.read()
             self.watch.look()
         except CannotStore as error:
             # If a worker fails to start, gunicorn stops; one that has started answers 503 until the database is back.
             log.error("the database does not answer: %s", error)
 
     def _start_jobs(self) -> None:
-        for work, name, interval in (
+        jobs: list[tuple[Callable[[], object], str, float]] = [
             (self.intake.counters.flush, "counting", FLUSH_EVERY),
             (self.watch.look, "the look at the relay", LOOK_EVERY),
-        ):
+        ]
+        if self._keys.needed:
+            jobs.append((self._keys.read, "the reading of public keys", READ_EVERY))
+        for work, name, interval in jobs:
             settings = {"name": name, "interval": interval}
             Thread(target=run_periodically, args=(work, self._stop), kwargs=settings, daemon=True, name=name).start()
 

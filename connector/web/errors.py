@@ -6,7 +6,7 @@ from flask import Response
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from connector.core.registry import BrokenPlatform
-from connector.core.webhook import InvalidSignature, NotJson
+from connector.core.webhook import InvalidSignature, NotJson, UnknownKey
 from connector.storage.database import CannotStore
 from connector.web.asgi import Answer, Headers, json_answer
 
@@ -24,10 +24,12 @@ STATUS: dict[type[Exception], tuple[int, Headers]] = {
     UnknownStore: (404, ()),
     CannotStore: (503, RETRY),
     BrokenPlatform: (503, RETRY),
+    UnknownKey: (503, RETRY),
 }
 SERVER_ERRORS: dict[type[Exception], str] = {  # instead of the message, which can name internals of this server
     BrokenPlatform: "the platform of this store cannot be loaded; this server's log and `connector check` say why",
     CannotStore: "cannot store now, try again",
+    UnknownKey: "the public key that signed this is not known yet; it is fetched, try again",
 }
 
 

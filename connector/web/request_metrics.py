@@ -16,7 +16,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from connector.core.platform import Platform
 from connector.core.registry import BrokenPlatform
 from connector.core.store import Store
-from connector.core.webhook import InvalidSignature, NotJson, Request
+from connector.core.webhook import InvalidSignature, NotJson, Request, UnknownKey
 from connector.storage.database import CannotStore
 from connector.web.metrics_variable import METRICS_FOLDER
 
@@ -27,6 +27,7 @@ _OUTCOME_OF_ERROR: dict[type[Exception], str] = {
     NotJson: "unreadable",
     CannotStore: "unavailable",
     BrokenPlatform: "unavailable",
+    UnknownKey: "unavailable",
 }
 
 
@@ -49,7 +50,7 @@ class RequestMetrics:
         self._received = Counter(
             "connector_webhooks_received",
             "Webhooks by outcome: relayed, skipped, recorded, parked, ignored, duplicate, handshake, refused (wrong "
-            "signature), unreadable, unavailable (could not be stored, or the platform is broken), failed.",
+            "signature), unreadable, unavailable (not stored: database, platform, public key), failed.",
             ("store", "platform", "topic", "outcome"),
             registry=self._registry,
         )

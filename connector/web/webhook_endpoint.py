@@ -16,7 +16,7 @@ from werkzeug.exceptions import MethodNotAllowed
 
 from connector.core.platform import Platform
 from connector.core.store import Store
-from connector.core.webhook import Request
+from connector.core.webhook import Handshake, Request
 from connector.intake.intake import Intake, log_webhook
 from connector.outbox.ledger import Decision
 from connector.storage.group_commit import GroupCommit
@@ -41,6 +41,7 @@ class WebhookEndpoint:
         commits: GroupCommit[Decision, int],
         bodies: BodyReader,
         request_metrics: RequestMetrics,
+        public_url: str = "",
     ) -> None:
         self._stores = stores
         self._platforms = platforms
@@ -48,6 +49,7 @@ class WebhookEndpoint:
         self._commits = commits
         self._bodies = bodies
         self._request_metrics = request_metrics
+        self._public_url = public_url
         self._starting: asyncio.Task[None] | None = None
 
     async def answer(self, scope: Scope, receive: Receive) -> Answer:
@@ -57,11 +59,15 @@ class WebhookEndpoint:
         headers = read_headers(scope)
         body = await self._bodies.read(receive, headers, MAX_BODY)
         # The signature covers the body byte for byte, so nothing may parse it before it is verified.
-        request = Request(headers=headers, body=body, received_at=datetime.now(UTC))
+        url = self._public_url and self._public_url + scope["path"]
+        request = Request(headers=headers, body=body, received_at=datetime.now(UTC), url=url)
         store = self._find_store(scope["path"], request)
         with self._request_metrics.measure(store, request) as measurement:
-            outcome = measurement.outcome = await self._take(store, request)
-        return Answer(200, msgspec.json.encode({"outcome": outcome}) + b"\n", JSON)
+            taken = await self._take(store, request)
+            measurement.outcome = taken if isinstance(taken, str) else "handshake"
+        if isinstance(taken, Handshake) and taken.body:
+            return Answer(taken.status, taken.body, ((b"content-type", taken.content_type.encode()),))
+        return Answer(200, msgspec.json.encode({"outcome": measurement.outcome}) + b"\n", JSON)
 
     def _find_store(self, path: str, request: Request) -> Store:
         # A trailing slash is accepted: shops count a redirect as a failed delivery.
@@ -75,12 +81,12 @@ class WebhookEndpoint:
             raise UnknownStore(f"there is no store {name!r} here; the URL ends in the store's name")
         return store
 
-    async def _take(self, store: Store, request: Request) -> str:
-        """Verify, examine and store a webhook; return its outcome."""
+    async def _take(self, store: Store, request: Request) -> str | Handshake:
+        """Verify, examine and store a webhook; return its outcome, or the handshake to answer with."""
         begun = time.perf_counter()
         webhook = self._intake.verify(store, request)
-        if webhook is None:
-            return "handshake"
+        if isinstance(webhook, Handshake):
+            return webhook
         if not self._intake.started:
             await self._start()
         examined = self._intake.examine(webhook, store)

@@ -50,6 +50,7 @@ class Shopify(Platform):
         ),
         hidden_webhooks="ignore this if you created them by hand: Shopify does not list those",
     )
+    signature = receive.SIGNATURE
     event_topics = translate.TOPICS
     recorded_topics = translate.RECORDED
 
@@ -64,9 +65,6 @@ class Shopify(Platform):
 
     def shop_of(self, request: Request) -> str:
         return receive.shop_of(request)
-
-    def signed_headers(self, body: bytes, secret: str) -> dict[str, str]:
-        return receive.signed_headers(body, secret)
 
     @property
     def shop_api(self) -> ShopApiModule:

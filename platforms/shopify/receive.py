@@ -3,15 +3,15 @@
 Headers, signature and topics: https://shopify.dev/docs/apps/build/webhooks
 """
 
-from connector.plugin import Request, Store, Webhook, host, parse_time, sign, text, verify
+from connector.plugin import BodySignature, Request, Store, Webhook, host, parse_time, text
+
+# https://shopify.dev/docs/apps/build/webhooks/verify-deliveries
+SIGNATURE = BodySignature("X-Shopify-Hmac-Sha256", aliases=("Shopify-Hmac-Sha256",))
 
 
 def receive(request: Request, store: Store) -> Webhook:
-    """Verify a delivery and read its headers. Raises InvalidSignature.
-
-    https://shopify.dev/docs/apps/build/webhooks/verify-deliveries
-    """
-    verify(request.body, _header(request, "hmac-sha256"), (secret.encode() for secret in store.webhook_secrets))
+    """Verify a delivery and read its headers. Raises InvalidSignature."""
+    SIGNATURE.verify(request, store)
     return Webhook(
         topic=topic_of(request),
         body=request.body,
@@ -30,11 +30,6 @@ def topic_of(request: Request) -> str:
 def shop_of(request: Request) -> str:
     """Return the *.myshopify.com host in the (unsigned) header."""
     return host(_header(request, "shop-domain"))
-
-
-def signed_headers(body: bytes, secret: str) -> dict[str, str]:
-    """Return the signature header that a shop with this secret sends."""
-    return {"X-Shopify-Hmac-Sha256": sign(body, secret.encode())}
 
 
 def _header(request: Request, name: str) -> str:

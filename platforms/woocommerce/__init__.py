@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from connector.plugin import (
     Event,
+    Handshake,
     Platform,
     PlatformFacts,
     Request,
@@ -41,9 +42,10 @@ class WooCommerce(Platform):
             "customer": ("customer_id", "meta:KEY"),
         },
     )
+    signature = receive.SIGNATURE
     event_topics = translate.TOPICS
 
-    def receive(self, request: Request, store: Store) -> Webhook | None:
+    def receive(self, request: Request, store: Store) -> Webhook | Handshake:
         return receive.receive(request, store)
 
     def translate(self, webhook: Webhook, store: Store) -> Iterable[Event | Skipped]:
@@ -54,9 +56,6 @@ class WooCommerce(Platform):
 
     def shop_of(self, request: Request) -> str:
         return receive.shop_of(request)
-
-    def signed_headers(self, body: bytes, secret: str) -> dict[str, str]:
-        return receive.signed_headers(body, secret)
 
     @property
     def shop_api(self) -> ShopApiModule:

@@ -5,7 +5,7 @@ Delivery and signature: https://github.com/woocommerce/woocommerce/blob/trunk/pl
 
 import re
 
-from connector.plugin import Request, Store, Webhook, host, sign, text, verify
+from connector.plugin import BodySignature, Handshake, Request, Store, Webhook, host, text
 
 _PING = re.compile(rb"webhook_id=\d{1,20}")
 # As wp_specialchars_decode(…, ENT_QUOTES): only these entities, in one pass, with any zero padding.
@@ -13,15 +13,14 @@ _ENTITY = re.compile(r"&(?:(quot|lt|gt|amp)|#0*(39|34|60|62|38)|#[xX]0*(27|22|26
 _NAMED = {"quot": '"', "lt": "<", "gt": ">", "amp": "&"}
 
 
-def receive(request: Request, store: Store) -> Webhook | None:
+def receive(request: Request, store: Store) -> Webhook | Handshake:
     """Verify a delivery and read its headers. Raises InvalidSignature.
 
-    Return None for the unsigned ping that WooCommerce sends when a webhook is saved.
+    Return a Handshake for the unsigned ping that WooCommerce sends when a webhook is saved.
     """
     if _is_ping(request):
-        return None
-    keys = (decode_secret(secret).encode() for secret in store.webhook_secrets)
-    verify(request.body, request.headers.get("x-wc-webhook-signature", ""), keys)
+        return Handshake()
+    SIGNATURE.verify(request, store)
     return Webhook(
         topic=topic_of(request),
         body=request.body,
@@ -43,11 +42,6 @@ def shop_of(request: Request) -> str:
     return host(request.headers.get("x-wc-webhook-source", ""))
 
 
-def signed_headers(body: bytes, secret: str) -> dict[str, str]:
-    """Return the signature header that a shop with this secret sends."""
-    return {"X-WC-Webhook-Signature": sign(body, decode_secret(secret).encode())}
-
-
 def decode_secret(secret: str) -> str:
     """Return the key that WooCommerce signs with: the secret with five HTML entities decoded, as in WordPress."""
     return _ENTITY.sub(_decode_entity, secret)
@@ -58,6 +52,9 @@ def _decode_entity(entity: re.Match[str]) -> str:
     if name:
         return _NAMED[name]
     return chr(int(decimal) if decimal else int(hexadecimal, 16))
+
+
+SIGNATURE = BodySignature("X-WC-Webhook-Signature", key=lambda secret: decode_secret(secret).encode())
 
 
 def _is_ping(request: Request) -> bool:

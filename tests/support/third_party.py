@@ -8,30 +8,21 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 THIRD_PARTY = """
-from connector.plugin import Platform, PlatformFacts, Request, Store, Webhook, sign, text, verify
+from connector.plugin import BodySignature, Platform, PlatformFacts
 
 
 class MyShop(Platform):
     name = "myshop"
     title = "MyShop"
     facts = PlatformFacts(content_id="sku", shared_url=True)
+    signature = BodySignature("X-MyShop")
     event_topics = frozenset({"sold"})
-
-    def receive(self, request, store):
-        verify(request.body, request.headers.get("x-myshop", ""), [secret.encode() for secret in store.webhook_secrets])
-        return Webhook(topic="sold", body=request.body, received_at=request.received_at)
 
     def translate(self, webhook, store):
         return []
 
     def topic_of(self, request):
         return "sold"
-
-    def shop_of(self, request):
-        return ""
-
-    def signed_headers(self, body, secret):
-        return {"X-MyShop": sign(body, secret.encode())}
 
 
 platform = MyShop()

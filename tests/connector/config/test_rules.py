@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from tests.support import keyed_shop
 from tests.support.stores_file import CODE, OTHER_CODE, WOO, loaded, only_problem, problems, store
 
 
@@ -54,6 +55,44 @@ def test_a_shop_under_development_has_any_host(shop, url):
     """This machine, or the host that url names."""
     toml = store(**{**WOO, "shop": f'"{shop}"', "url": f'"{url}"'})
     assert loaded(toml).stores["acme"].shops == (shop,)
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        ({"shop": '"acme"'}, "stores.acme.shop: must be the shop's number"),
+        (
+            {"shop": '"7"', "more": 'webhook_keys = "http://keys.example"'},
+            "stores.acme.webhook_keys: must be an https",
+        ),
+        ({"shop": '"7"', "more": 'webhook_keys = ["{}"]'}, "what is there is not a JWKS"),
+        ({"shop": '"7"', "more": "webhook_keys = [7]"}, "must be a text in quotes"),
+        ({"shop": '"7"'}, ""),
+        ({"shop": '"7"', "webhook_secrets": None, "more": 'webhook_keys = "https://keys.example"'}, ""),
+    ],
+)
+def test_a_shop_of_a_number_that_signs_with_a_private_key(monkeypatch, keys, problem):
+    """Its platform needs no secret; what the keys are is checked at once."""
+    keyed_shop.install(monkeypatch)
+    toml = store(**{"platform": '"keyed"', "webhook_secrets": None} | keys)
+    if problem:
+        assert problem in only_problem(toml)
+    else:
+        chosen = loaded(toml).stores["acme"]
+        assert chosen.key_addresses == ("https://keys.example" if "more" in keys else keyed_shop.ADDRESS,)
+
+
+def test_a_stores_secret_takes_the_place_of_the_platforms_keys(monkeypatch):
+    """Its webhooks are signed with one of the two."""
+    keyed_shop.install(monkeypatch)
+    chosen = loaded(store(platform='"keyed"', shop='"7"')).stores["acme"]
+    assert (chosen.webhook_secrets, chosen.webhook_keys) == (("shh-webhook",), ())
+
+
+def test_public_keys_belong_to_platforms_that_have_some():
+    """A store of another one would wait for them in vain."""
+    line = only_problem(store(more='webhook_keys = "https://keys.example"'))
+    assert line == "stores.acme.webhook_keys: platform shopify signs with a secret; set webhook_secrets instead"
 
 
 def test_reconcile_needs_api():

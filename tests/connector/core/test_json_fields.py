@@ -23,6 +23,9 @@ READERS = (
         json_fields.whole_quantity,
         json_fields.parse_time,
     ),
+    *(json_fields.quantity_of_text, json_fields.unix_time, json_fields.mail_time),
+    lambda value: json_fields.phone_number(value, value),
+    lambda value: json_fields.minor_units(value, "JPY"),
     *(json_fields.host, lambda value: list(json_fields.json_objects(value))),
 )
 
@@ -175,3 +178,89 @@ def test_fields_without_a_value_are_left_out():
     empty = {"text": "", "none": None, "list": [], "tuple": (), "object": {}, "flag": False}
     kept = {"price": Decimal("0.00"), "quantity": 0, "name": "x", "set": True}
     assert json_fields.present(**empty, **kept) == kept
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [("2", 2), (" 3 ", 3), ("0", 1), ("x", 1), (4, 4), ("2.5", 2), (None, 1)]
+)
+def test_a_quantity_that_is_written_as_a_text(value, expected):
+    assert json_fields.quantity_of_text(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "currency", "expected"),
+    [
+        *((4450, "EUR", "44.50"), (4450, "eur", "44.50"), (4450, "JPY", "4450"), (4450, "KWD", "4.450")),
+        *((0, "USD", "0.00"), ("4450", "USD", "44.50"), (-50, "USD", "-0.50"), (7, "", "0.07")),
+        *((44.5, "EUR", None), (Decimal("44.5"), "EUR", None), (None, "EUR", None), (True, "EUR", None)),
+        *((10**15, "EUR", None), (Decimal("1e2"), "EUR", "1.00")),
+    ],
+)
+def test_minor_units_are_those_of_the_currency(value, currency, expected):
+    found = json_fields.minor_units(value, currency)
+    assert (None if found is None else str(found)) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (1795412160, datetime(2026, 11, 23, 5, 36, tzinfo=UTC)),
+        ("1795412160", datetime(2026, 11, 23, 5, 36, tzinfo=UTC)),
+        *(
+            (value, None)
+            for value in (0, 1, -1795412160, 1795412160000, "soon", None, True, "17954121.60", "١٧٩٥٤١٢١٦٠")
+        ),
+    ],
+)
+def test_seconds_since_1970(value, expected):
+    assert json_fields.unix_time(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("Wed, 10 Jan 2018 21:05:30 +0000", datetime(2018, 1, 10, 21, 5, 30, tzinfo=UTC)),
+        ("10 Jan 2018 21:05:30 -0500", datetime(2018, 1, 11, 2, 5, 30, tzinfo=UTC)),
+        ("Wed, 10 Jan 2018 21:05:30", datetime(2018, 1, 10, 21, 5, 30, tzinfo=UTC)),
+        *((value, None) for value in ("", "soon", "2018-01-10", None, 7, "Wed, 99 Jan 2018 21:05:30 +0000")),
+        *((value, None) for value in ("10 Jan 1018 21:05:30 +0000", "1 Jan 9999 23:59:59 -2359")),
+    ],
+)
+def test_a_time_as_in_mails(value, expected):
+    assert json_fields.mail_time(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("code", "number", "expected"),
+    [
+        *(("+65", "8123 4567", "+65 8123 4567"), (65, 81234567, "+65 81234567"), ("", "81234567", "81234567")),
+        *(("+65", "+65 8123", "+65 8123"), ("65", "0065 8123", "0065 8123"), ("65", "", ""), (None, None, "")),
+    ],
+)
+def test_a_phone_number_of_two_parts(code, number, expected):
+    assert json_fields.phone_number(code, number) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "path", "expected"),
+    [
+        (b'{"type": "sold", "order": {"id": 7}}', ("type",), "sold"),
+        (b'{"type": "sold", "order": {"id": 7}}', ("order", "id"), "7"),
+        (b'{"type": "sold"}', ("order", "id"), ""),
+        (b'{"order": [1]}', ("order", "id"), ""),
+        *(
+            (body, ("type",), "")
+            for body in (b"", b"{", b"[]", b"\xff", b'{"type": {}}', b'{"type": null}', b"[" * 9999)
+        ),
+        (b'{"type": "' + b"x" * 5000 + b'"}', ("type",), ""),
+        (b'{"type": "\xff"}', ("type",), ""),
+    ],
+)
+def test_a_text_of_a_body_that_is_not_parsed_yet(body, path, expected):
+    assert json_fields.body_text(body, *path) == expected
+
+
+@given(st.binary(max_size=300), st.text(max_size=5))
+def test_no_body_raises(body, name):
+    json_fields.body_text(body, name)
+    json_fields.body_text(b'{"a":' + body + b"}", "a", name)

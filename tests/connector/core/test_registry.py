@@ -237,20 +237,11 @@ def test_what_a_platform_need_not_have():
         title = "Least"
         event_topics = frozenset()
 
-        def receive(self, request, store):
-            return None
-
         def translate(self, webhook, store):
             return ()
 
         def topic_of(self, request):
             return ""
-
-        def shop_of(self, request):
-            return ""
-
-        def signed_headers(self, body, secret):
-            return {}
 
     least = Least()
     assert (least.shop_api, least.snippet, least.samples) == (None, None, None)

@@ -53,7 +53,7 @@ def test_opens_after_the_secret_was_rotated() -> None:
 
 def test_does_not_open_once_its_secret_is_gone() -> None:
     """The message says what to do, and holds neither the secret nor the body."""
-    with pytest.raises(CannotDecrypt, match="put the old secret back into webhook_secrets") as caught:
+    with pytest.raises(CannotDecrypt, match="put the old one back into webhook_secrets") as caught:
         decrypt(encrypt(WEBHOOK, ACME), replace(ACME, webhook_secrets=("second-secret",)))
     assert "secret-" not in str(caught.value)
     assert "ann" not in str(caught.value)

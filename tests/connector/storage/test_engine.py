@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 from connector.storage.engine import MIGRATIONS, SchemaError, connect, migrate, require_current
 from connector.storage.tables import metadata, signals
 
-REVISION = "0010"
+REVISION = "0015"
 
 
 @pytest.fixture
