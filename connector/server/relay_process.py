@@ -12,6 +12,7 @@ from connector.monitoring import alerts
 from connector.monitoring.problems import ProblemFinder
 from connector.monitoring.watcher import Watcher
 from connector.outbox.held_events import EVERY, SELDOM, HeldEventsJob, HoldExpiry
+from connector.outbox.ledger import webhooks_are_frequent
 from connector.outbox.outbox import Outbox
 from connector.privacy.erasure import erasure_job
 from connector.privacy.retention import RetentionJob, RetentionPolicy, RetentionStore
@@ -36,7 +37,7 @@ def run_relay(config: Config) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     # Webhooks have priority: the relay leaves the write lock of SQLite to them most of the time.
-    database = Database(connect(config.database_url, timeout=10.0), low_priority=True)
+    database = Database(connect(config.database_url, timeout=10.0), yields_to=webhooks_are_frequent)
     limits = httpx.Limits(max_connections=WORKERS_AT_ONCE + SLOW_WORKERS_AT_ONCE, max_keepalive_connections=32)
     with httpx.Client(timeout=TIMEOUT, limits=limits) as tiktok, httpx.Client(timeout=alerts.TIMEOUT) as alert_client:
         relay = Relay(config.stores, Outbox(database), EventsApi(config.events_api_url, tiktok))

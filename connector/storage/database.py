@@ -1,7 +1,9 @@
 """A database, read and written in short transactions, with one exception for all its failures."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from threading import Lock
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,6 +13,10 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 
 from connector.storage.engine import timeout_of
 from connector.storage.write_lock import WaitTimeout, exclusive_writer
+
+YIELD_FACTOR = 4  # a writer that yields pauses this many times as long as it wrote
+MAX_YIELD = 0.25  # seconds; the longest such pause
+_YIELDING = Lock()  # threads that yield pause one after another; otherwise many of them would write all the time
 
 
 class CannotStore(Exception):
@@ -30,15 +36,15 @@ def caused_by_one_row(error: Exception) -> bool:
 class Database:
     """SQLite or PostgreSQL behind one engine. Safe to share between threads.
 
-    `timeout` is how many seconds a transaction waits for a connection or a lock. A `low_priority` database leaves the
-    write lock of SQLite to others most of the time; see `write_lock`.
+    `timeout` is how many seconds a transaction waits for a connection or a lock. While `yields_to` returns True, which
+    is asked in each writing transaction, the thread pauses after the commit and leaves the database to others.
     """
 
-    def __init__(self, engine: Engine, low_priority: bool = False) -> None:
+    def __init__(self, engine: Engine, yields_to: Callable[[Connection], bool] | None = None) -> None:
         self.engine = engine
         self.is_postgresql = engine.dialect.name == "postgresql"
         self.timeout = timeout_of(engine)
-        self.low_priority = low_priority
+        self._yields_to = yields_to
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -55,8 +61,14 @@ class Database:
             self._write_lock(),
             self.engine.connect().execution_options(reading=False) as connection,
         ):
+            begun = time.monotonic()
             yield connection
+            yields = self._yields_to is not None and self._yields_to(connection)
             connection.commit()
+            wrote = time.monotonic() - begun
+        if yields:
+            with _YIELDING:
+                time.sleep(min(YIELD_FACTOR * wrote, MAX_YIELD))
 
     def insert(self, table: sa.Table) -> Any:
         """Return the dialect's INSERT, which supports ON CONFLICT."""
@@ -67,7 +79,7 @@ class Database:
         file = self.engine.url.database
         if self.is_postgresql or not file:
             return nullcontext()
-        return exclusive_writer(f"{file}.lock", self.timeout, self.low_priority)
+        return exclusive_writer(f"{file}.lock", self.timeout)
 
 
 @contextmanager

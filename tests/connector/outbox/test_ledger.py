@@ -1,15 +1,22 @@
 """Intake's books, of webhooks that are stored together: lines, counts, and what is asked for them."""
 
+import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
+from click.testing import CliRunner
 from sqlalchemy import Engine
 
+from connector.cli.main import main
+from connector.outbox.ledger import FREQUENT, webhooks_are_frequent
 from connector.outbox.outbox import Outbox, ParkedWebhook
 from connector.outbox.queries import OutboxQueries
 from connector.storage.database import Database
 from connector.storage.tables import ledger
+from tests.support.factories import a_stores_file
 from tests.support.outbox_rows import NOW, decision, mapped, rows, sha
 
 SKIP = {"outcome": "skipped", "reason": "draft"}
@@ -105,3 +112,38 @@ def test_all_of_it_is_found_by_indexes(sqlite_engine: Engine, plans: Callable[[]
     assert {step.partition(" USING")[0] for step in found} == {"SEARCH events", "SEARCH ledger"}
     assert all("object_key=?" in step or "body_sha256=?" in step for step in found)
     assert (asked.count("SELECT"), asked.count("UPDATE")) == (3, 0)
+
+
+def frequent(engine: Engine) -> bool:
+    """Whether webhooks are frequent."""
+    with Database(engine).read() as connection:
+        return webhooks_are_frequent(connection)
+
+
+def test_twenty_webhooks_in_the_last_second_are_frequent(outbox: Outbox, engine: Engine) -> None:
+    """The relay yields to such traffic; a few webhooks, or those of an hour ago, slow no backlog down."""
+    assert not frequent(engine)
+    now = time.time() + 60  # the test may be slow
+    outbox.record_all([decision(f"old {number}", at=now - 3600) for number in range(FREQUENT)])
+    outbox.record_all([decision(f"new {number}", at=now) for number in range(FREQUENT - 1)])
+    assert not frequent(engine)
+    outbox.record(decision("one more", at=now))
+    assert frequent(engine)
+
+
+def test_the_relay_yields_to_frequent_webhooks(migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It writes much at a time, and no shop waits for it."""
+    now, pauses = time.time() + 60, []
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=pauses.append)
+
+    def relay(_stores: object, outbox: Outbox, _api: object) -> None:
+        outbox.heartbeat("relay-1", now)
+        assert pauses == []
+        outbox.record_all([decision(f"new {number}", at=now) for number in range(FREQUENT)])
+        raise SystemExit
+
+    monkeypatch.setattr("connector.server.relay_process.Relay", relay)
+    monkeypatch.setattr("connector.storage.database.time", clock)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    CliRunner().invoke(main, ["relay"], env={"STORES_TOML": a_stores_file(), "DATABASE_URL": migrated_url})
+    assert len(pauses) == 1
