@@ -25,11 +25,11 @@ class Quick(threading.Event):
 
 
 def later(way: Way, days: float) -> None:
-    """So many days after the start, with housekeeping every twelve hours until then."""
+    """So many days after the start, with housekeeping once a day until then."""
     policy = RetentionPolicy(payloads=PAYLOADS, ledger=90 * DAY, parked=14 * DAY)
     keeper = RetentionJob(RetentionStore(Database(way.engine)), policy, way.stores, "me", clock=lambda: way.now)
     while way.now < START + days * DAY:
-        way.now = min(way.now + DAY / 2, START + days * DAY)
+        way.now = min(way.now + DAY, START + days * DAY)
         keeper.round(Quick())
 
 
