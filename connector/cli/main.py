@@ -6,6 +6,7 @@ import click
 
 from connector import __version__
 from connector.cli.backfill import backfill
+from connector.cli.check import check
 from connector.cli.context import (
     configuration,
     counting,
@@ -13,9 +14,7 @@ from connector.cli.context import (
     fail,
     platform_of,
     ready_database,
-    say_of,
     store_named,
-    wait_option,
 )
 from connector.cli.erase import erase, export
 from connector.cli.events import events
@@ -110,25 +109,6 @@ def sandbox(port: int) -> None:
 
 
 @main.command()
-@click.option(
-    "--live", is_flag=True, help="Also send requests to TikTok (with a test_event_code), PUBLIC_URL and the shops."
-)
-@wait_option("30s")
-def check(live: bool, wait: float) -> None:
-    """Describe what this configuration does, and report its errors."""
-    from connector.devtools.check import check as run
-    from connector.sync.shop_wait import ShopWait
-
-    marks = {"ok": ("✓", "green"), "note": (" ", None), "warning": ("!", "yellow"), "fault": ("✗", "red")}
-    faults = 0
-    for finding in run(configuration(), live, wait_of=lambda store: ShopWait(wait, say_of(store))):
-        sign, colour = marks[finding.mark]
-        click.secho(f"{sign} {finding.text}", fg=colour)
-        faults += finding.mark == "fault"
-    sys.exit(1 if faults else 0)
-
-
-@main.command()
 @click.argument("store")
 @click.option("--topic", "topics", multiple=True, help="Repeatable. Default: registration, checkout, order, payment.")
 @click.option("--url", help="The server. Default: http://127.0.0.1:PORT")
@@ -166,6 +146,7 @@ def simulate(store: str, topics: tuple[str, ...], url: str | None, count: int, l
 
 
 main.add_command(backfill)
+main.add_command(check)
 main.add_command(events)
 main.add_command(lint_pixel)
 main.add_command(preview)

@@ -110,6 +110,8 @@ class MappingSettings:
     """The currency that is sent: the one the shopper paid in, or the shop's own."""
     content_id: ContentIdOrBlank = ""
     """The id that names an item in the product catalogue; empty: the platform's default."""
+    content_ids: Flag = False
+    """`true`: the ids are also sent as a list, `content_ids`, which TikTok's shopping ads ask for."""
     bundles: Literal["parts", "bundle"] = "parts"
     """The entries of `contents` for products bought as a bundle: its parts, or the bundle as one."""
 

@@ -255,9 +255,10 @@ def template(purpose: str, *known: str) -> Value:
 
 PLACEHOLDERS = ("order_id", "order_number", "order_name", "checkout_token", "cart_token", "customer_id")
 CONTENT_IDS = ("product_id", "variant_id", "sku")
+CONTENT_ID_PLACEHOLDERS = (*CONTENT_IDS, "item_id")  # the last: the variant's id, or the product's without variants
 CONTENT_ID = 'be one of "product_id", "variant_id", "sku", or a template with one of them in braces, like {product_id}'
 _event_id = template("order", *PLACEHOLDERS, "meta:KEY", "attribute:KEY")
-_content_template = template("item", *CONTENT_IDS)
+_content_template = template("item", *CONTENT_ID_PLACEHOLDERS)
 
 
 def _content_id(value: object) -> object:

@@ -43,6 +43,8 @@ def properties_of(event: Event, store: Store) -> tuple[dict[str, Any], tuple[str
     }
     if not contents:
         del found["content_type"]
+    elif store.mapping.content_ids:
+        found["content_ids"] = [*dict.fromkeys(content["content_id"] for content in contents)]
     value, unknown = value_of(event, store)
     notes = event.notes + unknown
     if event.currency in TIKTOK_CURRENCIES:
@@ -126,11 +128,14 @@ def content_id(item: Item | Bundle, store: Store) -> str:
     """Return an item's or bundle's catalogue id by the store's setting, or its next fallback; "" if it has no id."""
     choice = store.mapping.content_id
     if "{" in choice:
-        return fill_template(choice, {"product_id": item.product_id, "variant_id": item.variant_id, "sku": item.sku})
+        ids = {"product_id": item.product_id, "variant_id": item.variant_id, "sku": item.sku}
+        return fill_template(choice, ids | {"item_id": item.variant_id or item.product_id})
     return next((found for name in CONTENT_ID_CHAINS[choice] if (found := getattr(item, name))), "")
 
 
 def content_type(choice: str) -> str:
     """Return TikTok's type of such ids: product_group if an id names a product with all its variants, else product."""
-    grouped = choice == "product_id" or ("{product_id}" in choice and not re.search(r"\{(variant_id|sku)\}", choice))
+    grouped = choice == "product_id" or (
+        "{product_id}" in choice and not re.search(r"\{(variant_id|item_id|sku)\}", choice)
+    )
     return "product_group" if grouped else "product"

@@ -327,11 +327,23 @@ def test_the_listed_currencies():
         ("sku", Item("p", "", ""), "p"),
         ("shopify_US_{product_id}_{variant_id}", Item("p", "v", "s"), "shopify_US_p_v"),
         ("x_{sku}", Item("p", "v", ""), ""),
+        ("gla_{item_id}", Item("p", "v", "s"), "gla_v"),
+        ("gla_{item_id}", Item("p", "", "s"), "gla_p"),
+        ("gla_{item_id}", Item("", "", "s"), ""),
         ("sku", Item(), ""),
     ],
 )
 def test_content_id(choice, known, expected):
     assert content_id(known, dataclasses.replace(STORE, mapping=MappingSettings(content_id=choice))) == expected
+
+
+def test_content_ids_are_sent_where_a_store_asks_for_them():
+    """Each once, in the sequence of `contents`; nothing where there is none."""
+    store = dataclasses.replace(STORE, mapping=MappingSettings(content_id="sku", content_ids=True))
+    items = tuple(Item(sku=sku) for sku in ("b", "a", "b", ""))
+    assert item(replace(EVENT, items=items), store)["properties"]["content_ids"] == ["b", "a"]
+    assert "content_ids" not in item(replace(EVENT, items=(Item(),)), store)["properties"]
+    assert "content_ids" not in item(replace(EVENT, items=items))["properties"]
 
 
 def test_product_ids_are_product_groups():
