@@ -176,6 +176,11 @@ def tiktok_js() -> str:
     return source(__package__, "tiktok.js")
 
 
+def funnel_js() -> str:
+    """Return the shared JavaScript that sends events before the order to this server."""
+    return source(__package__, "funnel.js")
+
+
 def as_json(settings: object) -> str:
     """Encode as one line of ASCII that is valid JSON, JavaScript, PHP nowdoc, and text inside a <script> element."""
     text = json.dumps(settings, ensure_ascii=True)

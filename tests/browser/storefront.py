@@ -4,6 +4,7 @@ import json
 import queue
 import re
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
@@ -48,6 +49,9 @@ class Storefront:
         self.blocked = False
         self.scripts = 0  # times that TikTok's script was asked for
         self.errors = []
+        self.tokens = []  # those that /collect gave out
+        self.refused = set()  # those it takes no more
+        self.served = []  # paths of pages, in the order they were asked for, with the purpose
         self.numbers = count(1)
         self.context.set_default_timeout(10_000)
         self.context.route(re.compile("^https:"), self._outside)  # all that is not this server
@@ -78,7 +82,8 @@ class Storefront:
         """Let an event of Shopify's happen, and wait until the pixel's answer to it has come to its end."""
         place = self.page.evaluate("[location.href, location.search, document.referrer]")
         document = {"location": {"href": place[0], "search": place[1]}, "referrer": place[2]}
-        context = {"document": document, "navigator": {"userAgent": self.page.evaluate("navigator.userAgent")}}
+        navigator = self.page.evaluate("({userAgent: navigator.userAgent, language: navigator.language})")
+        context = {"document": document, "navigator": navigator}
         event = {"id": "sh-1", "name": name, "type": "standard", "data": data, "context": context}
         self._tell({"event": event})
 
@@ -147,6 +152,11 @@ class Storefront:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
+                if self.path.endswith("/token"):
+                    front.tokens.append(f"a.{len(front.tokens)}")
+                    self._answer(200, json.dumps({"token": front.tokens[-1], "expires": time.time() + 1800}))
+                    return
+                front.served.append((self.path, self.headers.get("Sec-Purpose", "")))
                 page = front.pages.get(self.path.partition("?")[0])
                 self.send_response(404 if page is None else 200)
                 self.send_header("Content-Type", "text/html; charset=utf-8")
@@ -155,9 +165,22 @@ class Storefront:
 
             def do_POST(self):
                 raw = self.rfile.read(int(self.headers["Content-Length"]))
-                front.beacons.put(Beacon(self.path, {k.lower(): v for k, v in self.headers.items()}, json.loads(raw)))
-                self.send_response(204)
+                if self.path == "/?wc-ajax=connector_token":
+                    front.tokens.append(f"p.{len(front.tokens)}")
+                    permit = {"token": front.tokens[-1], "expires": time.time() + 1800, "external_id": "0" * 64}
+                    self._answer(200, json.dumps(permit))
+                    return
+                body = json.loads(raw)
+                front.beacons.put(Beacon(self.path, {k.lower(): v for k, v in self.headers.items()}, body))
+                self._answer(403 if body.get("token") in front.refused else 204)
+
+            def _answer(self, status, text=""):
+                self.send_response(status)
+                origin = self.headers.get("Origin", "null")
+                self.send_header("Access-Control-Allow-Origin", "*" if origin == "null" else origin)
+                self.send_header("Access-Control-Allow-Credentials", "true")
                 self.end_headers()
+                self.wfile.write(text.encode())
 
             def do_OPTIONS(self):
                 raise AssertionError("a beacon must need no preflight")

@@ -13,6 +13,8 @@ from connector.plugin.snippet import (
     browser_settings,
     closed,
     collect_url,
+    funnel_js,
+    funnel_urls,
     obstacles,
     pixel_mismatch,
     signal_obstacles,
@@ -38,9 +40,9 @@ def snippet(store: Store, base_url: str = "", options: Collection[str] = ()) -> 
     """Build the pixel. `base_url` is this server's address, for the browser's signals. Raises NoSnippet."""
     if reasons := [*obstacles(store, KNOWN), *signal_obstacles(store, base_url)]:
         raise NoSnippet(reasons)
-    settings = {**browser_settings(store), "collect": collect_url(store, base_url), **_order_states(store)}
-    platform_js = (source(__package__, name) for name in ("custom_pixel.js", "checkout.js"))
-    return closed(settings, tiktok_js(), *platform_js)
+    urls = {"collect": collect_url(store, base_url), "funnel_urls": funnel_urls(store, base_url)}
+    platform_js = (source(__package__, name) for name in ("browsing.js", "custom_pixel.js", "checkout.js"))
+    return closed({**browser_settings(store), **urls, **_order_states(store)}, tiktok_js(), funnel_js(), *platform_js)
 
 
 def where_to_paste(store: Store) -> tuple[str, str]:

@@ -60,15 +60,6 @@ function propertiesOf(checkout) {
   return properties(lines.map(contentOf), currency, valueOf(checkout), digits(order.id));
 }
 
-function browsed(name, variant, quantity) {
-  const price = (variant || {}).price || {};
-  const item = content(variant || {}, quantity, amount(price));
-  const value = amount(price) === null ? null : rounded(amount(price) * quantity);
-  for (const code of settings.pixels) {
-    window.ttq.instance(code).track(name, properties([item], price.currencyCode, value, ""));
-  }
-}
-
 function properties(items, currency, value, orderId) {
   const priced = settings.currencies.includes(currency) && isWanted(currency);
   const contents = items.filter(function (item) {

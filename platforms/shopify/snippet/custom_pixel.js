@@ -1,23 +1,21 @@
 // Shopify custom pixel. The server sends the same events from the shop's webhooks; TikTok merges copies with the same
 // pixel code, name and event_id. Events: https://shopify.dev/docs/api/web-pixels-api/standard-events
 
-const REMEMBERED = 30 * 24 * 60 * 60; // seconds a click id is kept
+const REMEMBERED = 28 * 24 * 60 * 60; // seconds a click id is kept, as long as TikTok counts a click
 
 let privacy = init.customerPrivacy || {};
 let loaded = false;
 let opened = {}; // the checkout of this page
 const waiting = []; // events on this page before the shopper's consent
 const refused = new Set(); // checkouts whose refusal was sent to the server
-const STARTED = "tiktok_connector_checkouts"; // in localStorage: event_ids of the last checkouts that were sent
+const STARTED = "tiktok_connector_checkouts"; // in localStorage: the last events of checkouts that were sent
 
 const HANDLERS = {
   page_viewed: pageViewed,
-  product_viewed: productViewed,
-  product_added_to_cart: productAdded,
   checkout_started: checkoutStarted,
   checkout_completed: checkoutCompleted,
 };
-for (const name of Object.keys(HANDLERS)) {
+for (const name of Object.keys(HANDLERS).concat(Object.keys(BROWSING))) {
   analytics.subscribe(name, handle);
 }
 if (typeof api !== "undefined" && api.customerPrivacy) {
@@ -37,9 +35,14 @@ async function handle(event) {
     sendRefusal(checkout, consent);
     return;
   }
-  const click = await clickId(event);
-  // Neither waits for the other: an ad blocker stops TikTok's script, but not the signals to the server.
-  await Promise.all([sendSignals(event, checkout, consent, click), sendToTikTok(event, checkout)]);
+  const browsing = await browsingOf(event, checkout);
+  const visitor = await visitorOf(event, checkout, consent);
+  // None waits for the others: an ad blocker stops TikTok's script, but not what goes to the server.
+  await Promise.all([
+    sendSignals(event, checkout, visitor),
+    sendBrowsing(event, browsing, visitor),
+    sendToTikTok(event, checkout, browsing),
+  ]);
 }
 
 // --- consent --------------------------------------------------------------------------------------------------
@@ -78,7 +81,7 @@ function sendRefusal(checkout, consent) {
   }
 }
 
-async function sendSignals(event, checkout, consent, click) {
+async function sendSignals(event, checkout, visitor) {
   const token = text(checkout.token);
   if (!token || !settings.collect) {
     return;
@@ -87,13 +90,26 @@ async function sendSignals(event, checkout, consent, click) {
   const page = event.context.document;
   post(present({
     checkout_token: token,
-    ttclid: click,
-    ttp: await cookie("_ttp"),
+    ttclid: visitor.ttclid,
+    ttp: visitor.ttp,
     url: page.location.href,
     referrer: page.referrer,
-    user_agent: event.context.navigator.userAgent,
-    consent: consent,
+    user_agent: visitor.user_agent,
+    consent: visitor.consent,
   }));
+}
+
+// What is known about the browser, and about the shopper as a hash.
+async function visitorOf(event, checkout, consent) {
+  const user = await userOf(checkout);
+  return present({
+    ttclid: await clickId(event, consent),
+    ttp: await cookie("_ttp"),
+    user_agent: event.context.navigator.userAgent,
+    locale: event.context.navigator.language,
+    external_id: user.external_id,
+    consent: consent,
+  });
 }
 
 // A simple request, without a preflight: this sandbox has the origin "null".
@@ -110,14 +126,19 @@ function post(signals) {
   }
 }
 
-// TikTok's click id from the landing page, kept in a first-party cookie until the checkout.
-async function clickId(event) {
+// TikTok's click id from the landing page, kept in a first-party cookie until the checkout. A server on the shop's own site
+// sets it by HTTP; this sandbox has no site, so the page around it asks for that.
+async function clickId(event, consent) {
   const found = new URLSearchParams(event.context.document.location.search || "").get("ttclid");
-  if (!found) {
-    return cookie("ttclid");
+  if (!found || (await cookie("ttclid")) === found) {
+    return found || cookie("ttclid");
   }
-  const written = "ttclid=" + encodeURIComponent(found) + "; path=/; max-age=" + REMEMBERED + "; SameSite=Lax; Secure";
-  await browser.cookie.set(written).catch(function () {});
+  const age = "; max-age=" + REMEMBERED;
+  await browser.cookie.set("ttclid=" + encodeURIComponent(found) + "; path=/; SameSite=Lax; Secure" + age).catch(function () {});
+  if (settings.funnel && settings.funnel_urls.first_party) {
+    const told = JSON.stringify(present({ events: [], ttclid: found, consent: consent }));
+    await browser.sendBeacon(settings.funnel_urls.event, told).catch(function () {});
+  }
   return found;
 }
 
@@ -131,26 +152,21 @@ async function cookie(name) {
 
 // --- TikTok ---------------------------------------------------------------------------------------------------
 
-async function sendToTikTok(event, checkout) {
+async function sendToTikTok(event, checkout, browsing) {
   if (!loaded) {
     loaded = true;
     loadPixels();
   }
   identify(await userOf(checkout));
-  await HANDLERS[event.name](event, checkout);
+  if (browsing) {
+    track(browsing.names, browsing.properties, browsing.id);
+  } else if (HANDLERS[event.name]) {
+    await HANDLERS[event.name](event, checkout);
+  }
 }
 
 function pageViewed() {
   window.ttq.page();
-}
-
-function productViewed(event) {
-  browsed("ViewContent", event.data.productVariant, 1);
-}
-
-function productAdded(event) {
-  const line = event.data.cartLine || {};
-  browsed("AddToCart", line.merchandise, line.quantity || 1);
 }
 
 // Shopify tells of a checkout each time it is opened, also with another cart. The first time counts, here and at the
