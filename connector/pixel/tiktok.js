@@ -5,6 +5,7 @@ const SDK = "https://analytics.tiktok.com/i18n/pixel/events.js";
 const METHODS = ("page track identify instances debug on off once ready alias group enableCookie disableCookie holdConsent " +
   "revokeConsent grantConsent").split(" "); // as in the base code; which of them TikTok's script needs is not documented
 const EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"; // SHA-256 of ""
+const NONCE = (document.currentScript || {}).nonce; // of a page whose policy lets only scripts with a nonce run
 const LONGEST_ID = 512; // the server sends a hash of longer ids, which is too rare to repeat here
 
 // Returns true if this created the page's `ttq`, false if the page had one already; then that base code is used.
@@ -40,6 +41,7 @@ function startQueue() {
     ttq._o[code] = options || {};
     const script = document.createElement("script");
     script.async = true;
+    script.nonce = NONCE || "";
     script.src = SDK + "?sdkid=" + encodeURIComponent(code) + "&lib=ttq";
     document.head.appendChild(script);
   };

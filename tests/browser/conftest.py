@@ -37,6 +37,18 @@ def storefront(chromium):
         yield opened
 
 
+@pytest.fixture
+def chromium_with_back_cache(chromium):
+    """The same as `storefront`, in a browser that keeps pages for going back; Playwright switches that off."""
+    off = ["--disable-back-forward-cache"]
+    browser = chromium.browser_type.launch(
+        executable_path=tool(*BROWSERS), args=["--no-sandbox"], ignore_default_args=off
+    )
+    with Storefront(browser) as opened:
+        yield opened
+    browser.close()
+
+
 @pytest.fixture(scope="session")
 def php():
     return tool("php", "php-cli")

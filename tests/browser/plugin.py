@@ -59,9 +59,15 @@ class Plugin:
         return self.run(["template_redirect"], *([hook] for hook in both), ["wp_footer"], **case)
 
 
+def page_of(report):
+    """The settings that a page's script has."""
+    (page,) = map(json.loads, _PAGE.findall(report["html"]))
+    return page
+
+
 def told(report):
     """What a page tells TikTok's pixel, or None."""
-    (page,) = map(json.loads, _PAGE.findall(report["html"]))
+    page = page_of(report)
     return page["event"] and {**page["event"], "pixels": page["pixels"]}
 
 

@@ -24,11 +24,24 @@ $case    = json_decode( stream_get_contents( STDIN ), true ) + array(
 	'currency' => 'USD',
 	'steps'   => array(),
 	'official' => false,
+	'page'   => null,    // the product whose page it is, {"search": "words"}, or neither
+	'server' => array(), // of $_SERVER, beyond what a visit of a page has
+	'down'   => false,   // the connector does not answer
+	'transients' => array(),
+	'filters' => array(), // of other plugins: a list each, which ours may change
 	'late'   => false, // the page's head is sent already, and the page is none that WooCommerce knows as a checkout
 );
 $_GET    = $case['get'];
-$_COOKIE = $case['cookies'];
-$report  = array( 'fired' => array(), 'users' => array(), 'set' => array() );
+$_COOKIE = array_map( 'wp_slash', $case['cookies'] );
+$_SERVER = $case['server'] + array(
+	'REQUEST_METHOD' => 'GET',
+	'HTTP_HOST'      => 'shop.example.test',
+	'REQUEST_URI'    => '/product/mug/?a=1',
+) + $_SERVER;
+$report  = array( 'fired' => array(), 'users' => array(), 'set' => array(), 'posts' => array() );
+if ( ! empty( $case['rest'] ) ) {
+	define( 'REST_REQUEST', true );
+}
 
 // What the plugin asks PHP itself: whether the page's head is sent, and to set a cookie.
 eval( 'namespace TikTok_Connector;
@@ -126,6 +139,70 @@ function is_ssl() {
 function wp_unslash( $value ) {
 	return is_string( $value ) ? stripslashes( $value ) : $value;
 }
+function wp_slash( $value ) {
+	return is_string( $value ) ? addslashes( $value ) : $value;
+}
+function wp_doing_ajax() {
+	return false;
+}
+function is_preview() {
+	return false;
+}
+function is_product() {
+	global $case;
+	return isset( $case['page']['id'] );
+}
+function is_search() {
+	global $case;
+	return isset( $case['page']['search'] );
+}
+function get_search_query( $escaped ) {
+	global $case;
+	return $case['page']['search'];
+}
+function get_queried_object_id() {
+	global $case;
+	return $case['page']['id'];
+}
+function home_url() {
+	return 'https://shop.example.test';
+}
+function esc_url_raw( $url ) {
+	return $url;
+}
+function get_transient( $name ) {
+	global $case;
+	return isset( $case['transients'][ $name ] ) ? $case['transients'][ $name ] : false;
+}
+function set_transient( $name, $value, $seconds ) {
+	global $case;
+	$case['transients'][ $name ] = $value;
+}
+function wp_remote_post( $url, $how ) {
+	global $case, $report;
+	$report['posts'][] = array( 'url' => $url ) + $how;
+	return $case['down'] ? new WP_Error() : array( 'response' => array( 'code' => 204 ) );
+}
+class WP_Error {
+}
+function is_wp_error( $answer ) {
+	return $answer instanceof WP_Error;
+}
+function wp_send_json( $answer ) {
+	global $report;
+	$report['answer'] = $answer;
+	throw new Answered();
+}
+class Answered extends Exception {
+}
+function wp_print_inline_script_tag( $code, $attributes = array() ) {
+	$attributes = apply_filters( 'wp_inline_script_attributes', $attributes, $code );
+	$written    = '';
+	foreach ( $attributes as $name => $value ) {
+		$written .= true === $value ? " $name" : " $name=\"$value\"";
+	}
+	echo "<script$written>\n" . trim( $code ) . "\n</script>\n";
+}
 function wp_json_encode( $data, $flags = 0 ) {
 	return json_encode( $data, $flags );
 }
@@ -175,6 +252,15 @@ function get_woocommerce_currency() {
 function wc_get_user_agent() {
 	return 'Mozilla/5.0 (Linux; Android 15) Example/1.0';
 }
+function wc_get_product( $id ) {
+	global $case;
+	return new Product( $case['page'] );
+}
+class WC_AJAX {
+	public static function get_endpoint( $name ) {
+		return "/?wc-ajax=$name";
+	}
+}
 class WC_Geolocation {
 	public static function get_ip_address() {
 		return '8.8.4.4';
@@ -206,6 +292,10 @@ class Till {
 			},
 			$case['cart']
 		);
+	}
+	public function get_cart_item( $key ) {
+		$rows = $this->get_cart();
+		return isset( $rows[ $key ] ) ? $rows[ $key ] : array();
 	}
 	public function get_total( $context ) {
 		global $case;
@@ -249,6 +339,12 @@ class Product {
 	}
 	public function get_price() {
 		return (string) $this->row['price'];
+	}
+	public function get_id() {
+		return $this->row['id'];
+	}
+	public function is_type( $type ) {
+		return ( isset( $this->row['type'] ) ? $this->row['type'] : 'simple' ) === $type;
 	}
 }
 
@@ -323,7 +419,7 @@ class Record {
 
 function wc_get_order( $id ) {
 	global $order;
-	return $order && $order->row['id'] === $id ? $order : false;
+	return $order && ( $order === $id || $order->row['id'] === $id ) ? $order : false;
 }
 
 $order = $case['order'] ? new Record( $case['order'] ) : null;
@@ -341,6 +437,7 @@ if ( $case['official'] ) {
 	$theirs = array(
 		'woocommerce_add_to_cart'                    => 'inject_add_to_cart_event',
 		'woocommerce_before_single_product_summary'  => 'inject_view_content_event',
+		'woocommerce_after_single_product'           => 'inject_view_content_event', // in its older versions
 		'woocommerce_payment_complete'               => 'inject_purchase_event',
 		'woocommerce_thankyou'                       => 'inject_purchase_event',
 		'woocommerce_after_checkout_form'            => 'inject_initiate_checkout_event',
@@ -354,6 +451,15 @@ if ( $case['official'] ) {
 
 // --- the steps
 
+foreach ( $case['filters'] as $hook => $given ) {
+	$report['filtered_lists'][ $hook ] = apply_filters( $hook, $given );
+}
+if ( isset( $case['nonce'] ) ) {
+	add_filter( 'wp_inline_script_attributes', function ( $attributes ) {
+		global $case;
+		return $attributes + array( 'nonce' => $case['nonce'] );
+	} );
+}
 ob_start();
 do_action( 'wp_loaded' );
 foreach ( $case['steps'] as $step ) {
@@ -364,12 +470,17 @@ foreach ( $case['steps'] as $step ) {
 	if ( 0 === strpos( $step[0], 'filter:' ) ) {
 		$report['filtered'][] = apply_filters( substr( $step[0], 7 ), ...$arguments );
 	} else {
-		do_action( $step[0], ...$arguments );
+		try {
+			do_action( $step[0], ...$arguments );
+		} catch ( Answered $end ) {
+			break; // WordPress ends here
+		}
 	}
 }
 $report['html']    = ob_get_clean();
 $report['session'] = $case['session'];
-$report['cookies'] = $_COOKIE;
+$report['cookies'] = array_map( 'wp_unslash', $_COOKIE );
+$report['transients'] = $case['transients'];
 $report['meta']    = $order ? $order->row['meta_data'] : array();
 $report['saved']   = $order ? $order->saved : 0;
 echo json_encode( $report );

@@ -12,8 +12,12 @@ from connector.plugin.snippet import (
     as_json,
     browser_settings,
     function,
+    funnel_js,
+    funnel_key,
+    funnel_urls,
     obstacles,
     pixel_mismatch,
+    signal_obstacles,
     source,
     test_code_ignored,
     tiktok_js,
@@ -33,19 +37,22 @@ KNOWN: KnownPlaceholders = {
 def snippet(store: Store, base_url: str = "", options: Collection[str] = ()) -> str:
     """Build the plugin. Raises NoSnippet.
 
-    `base_url` is not needed: the shop sends the browser's signals with the order. Without the pixel, the browser sends
-    nothing to TikTok.
+    `base_url` is needed only by a store with a funnel: the shop sends the browser's signals of a checkout with the
+    order. Without the pixel, the browser sends nothing to TikTok.
     """
-    if reasons := [*obstacles(store, KNOWN)]:
+    if reasons := [*obstacles(store, KNOWN), *(signal_obstacles(store, base_url) if store.funnel else ())]:
         raise NoSnippet(reasons)
     settings = {**browser_settings(store), **_tables(store), WITH_OFFICIAL_PLUGIN: WITH_OFFICIAL_PLUGIN in options}
+    browsing = []
+    if store.funnel:
+        settings |= {"funnel_urls": funnel_urls(store, base_url), "funnel_key": funnel_key(store), "store": store.name}
+        browsing = [funnel_js(), _source("browsing.js")]
     if WITHOUT_PIXEL in options:
         settings["pixels"] = []
     filled = {
         "{settings}": as_json(settings),
-        "{page}": function(tiktok_js(), _source("page.js")),
-        "// {checkout}": _part("checkout.php"),
-        "// {order}": _part("order.php"),
+        "{page}": function(tiktok_js(), *browsing, _source("page.js")),
+        **{f"// {{{name}}}": _part(f"{name}.php") for name in ("checkout", "order", "funnel", "other_plugins")},
     }
     return "\n".join(filled.get(line, line) for line in _source("plugin.php").split("\n"))
 

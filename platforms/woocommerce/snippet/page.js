@@ -4,34 +4,70 @@
 
 const LAST = "tiktok_connector_checkout"; // in the browser's storage: the id of the last checkout that was sent
 const click = new URLSearchParams(window.location.search).get("ttclid");
+// A shop that swaps its pages without loading them runs this script once for each; an earlier one must not answer for it.
+const run = (window.tiktok_connector_runs = (window.tiktok_connector_runs || 0) + 1);
 
-if (settings.event) {
-  loadAndView();
-  if (!(settings.event.once && isSent(settings.event.id))) {
-    identify(settings.event.user);
-    track(settings.event.names, settings.event.properties, settings.event.id);
+if (document.prerendering) {
+  document.addEventListener("prerenderingchange", start, { once: true });
+} else {
+  start();
+}
+
+function start() {
+  if (settings.event) {
+    loadAndView();
+    if (!(settings.event.once && isSent(settings.event.id))) {
+      identify(settings.event.user);
+      track(settings.event.names, settings.event.properties, settings.event.id);
+    }
+  }
+  if (document.readyState === "complete") {
+    window.setTimeout(beginIfAllowed);
+  } else {
+    window.addEventListener("load", beginIfAllowed);
+  }
+  document.addEventListener("wp_listen_for_consent_change", function (change) {
+    const answer = (change.detail || {}).marketing;
+    if (answer === "allow") {
+      begin();
+    } else if (answer === "deny") {
+      forget();
+    }
+  });
+}
+
+function beginIfAllowed() {
+  if (hasAnswer() ? window.wp_has_consent("marketing") : !settings.ask) {
+    begin();
   }
 }
-window.addEventListener("load", function () {
+
+function hasAnswer() {
   const type = window.wp_consent_type || (window.consent_api || {}).consent_type; // without a type, every answer is yes
-  const answered = typeof window.wp_has_consent === "function" && type;
-  if (answered ? window.wp_has_consent("marketing") : !settings.ask) {
-    begin();
-  }
-});
-document.addEventListener("wp_listen_for_consent_change", function (change) {
-  if (change.detail && change.detail.marketing === "allow") {
-    begin();
-  }
-});
+  return typeof window.wp_has_consent === "function" && Boolean(type);
+}
 
 function begin() {
+  if (run !== window.tiktok_connector_runs) {
+    return;
+  }
   if (click && cookie("ttclid") !== click) { // a browser keeps the server's cookie longer than one that a script has written
-    const secure = window.location.protocol === "https:" ? "; Secure" : "";
-    const age = "; max-age=" + settings.seconds;
-    document.cookie = "ttclid=" + encodeURIComponent(click) + "; path=/; SameSite=Lax" + age + secure;
+    setCookie("ttclid", click, "; max-age=" + settings.seconds);
+    if (settings.funnel && settings.funnel_urls.first_party) {
+      keepClick({ ttclid: click, consent: hasAnswer() ? "granted" : undefined });
+    }
   }
   loadAndView();
+  if (settings.funnel) {
+    browse();
+  }
+}
+
+function forget() {
+  setCookie("ttclid", "", "; max-age=0");
+  if (settings.funnel) {
+    forgetVisit();
+  }
 }
 
 function loadAndView() {
@@ -61,4 +97,9 @@ function cookie(name) {
   } catch (error) {
     return "";
   }
+}
+
+function setCookie(name, value, age) {
+  const secure = window.location.protocol === "https:" ? "; Secure" : "";
+  document.cookie = name + "=" + encodeURIComponent(value) + "; path=/; SameSite=Lax" + age + secure;
 }

@@ -19,13 +19,17 @@ const PAGE = <<<'PAGE_SCRIPT'
 {page}
 PAGE_SCRIPT;
 
-const KEPT    = 2592000; // seconds that a click id is stored: 30 days
+const KEPT    = 2419200; // seconds that a click id is stored: 28 days, as long as TikTok counts a click
 const OPEN    = 172800;  // seconds that a checkout is the same one: 48 hours, as long as TikTok drops copies
 const TOO_OLD = 169200;  // seconds after which no copy is sent: 47 hours; TikTok drops copies for 48
 const LONGEST = 7500;    // characters of a hook's argument; WordPress's webhook queue takes 8,000 for all arguments
 const TOKEN   = 'tiktok_checkout_token';
 const SENT    = '_tiktok_connector_sent';
 const PLACED  = '_tiktok_placed_at';
+const VISIT   = 'tiktok_connector_visit'; // cookie: a random name of this browser's visit
+const NOTES   = 'tiktok_connector_notes'; // cookie: events for the page's script
+const PAUSE   = 'tiktok_connector_pause'; // transient: the server does not answer
+const OURS    = 'tiktok_connector';       // stands in our script, and in no other
 
 /**
  * Add a function of this file to a hook.
@@ -51,9 +55,19 @@ foreach ( array( 'subscription', 'renewal_order', 'resubscribe_order' ) as $copy
 	on( "wc_subscriptions_{$copy}_data", 'leave_out_of_copy' );
 	on( "wcs_{$copy}_meta", 'leave_out_of_copy' ); // WooCommerce Subscriptions before 4.7
 }
+if ( settings( 'funnel' ) ) {
+	on( 'template_redirect', 'describe_page', 0, 20 );
+	on( 'woocommerce_add_to_cart', 'note_added', 3, 30 );                    // form, AJAX, Store API; totals are ready at 20
+	on( 'woocommerce_after_cart_item_quantity_update', 'note_more', 3, 30 ); // Store API: more of the same
+	on( 'woocommerce_checkout_order_processed', 'note_payment' );            // classic
+	on( 'woocommerce_store_api_checkout_order_processed', 'note_payment' );  // block
+	on( 'wc_ajax_connector_token', 'answer_page', 0 );
+	on( 'shutdown', 'send_events', 0, PHP_INT_MAX );
+}
 if ( settings( 'with_official_plugin' ) ) {
 	on( 'wp_loaded', 'unhook_official_plugin', 0 );
 }
+leave_our_script_alone();
 
 /**
  * One of the store's settings.
@@ -88,30 +102,38 @@ function answer_connector() {
 // --- the browser's signals ------------------------------------------------------------------------------------
 
 /**
- * Store the landing page's click id in a cookie. Browsers keep a server's cookies longer than a script's.
+ * Store the landing page's click id in a cookie. Browsers keep a server's cookies longer than a script's. A visitor who says
+ * no keeps none of this file's.
  */
 function remember() {
 	$click = plain_ascii( isset( $_GET['ttclid'] ) ? wp_unslash( $_GET['ttclid'] ) : '' );
 	if ( '' !== $click && is_allowed( consent(), '' ) ) {
 		keep_cookie( 'ttclid', $click, KEPT );
+		name_visit();
+	}
+	foreach ( 'denied' === consent() ? array( 'ttclid', VISIT, NOTES ) : array() as $kept ) {
+		if ( isset( $_COOKIE[ $kept ] ) ) {
+			keep_cookie( $kept, '', 0 );
+		}
 	}
 }
 
 /**
- * Set a cookie for some seconds, or delete it with ''. Return false if the page is on its way already.
+ * Set a cookie for some seconds, or until the browser is closed with 0, or delete it with ''. Return false if the page is on
+ * its way already.
  */
 function keep_cookie( $name, $value, $seconds ) {
 	if ( headers_sent() ) {
 		return false;
 	}
 	$how = array(
-		'expires'  => '' === $value ? 1 : time() + $seconds,
+		'expires'  => '' === $value ? 1 : ( $seconds ? time() + $seconds : 0 ),
 		'path'     => '/',
 		'secure'   => is_ssl(),
 		'samesite' => 'Lax',
 	);
 	setcookie( $name, $value, $how );
-	$_COOKIE[ $name ] = $value;
+	$_COOKIE[ $name ] = wp_slash( $value ); // as WordPress has all of them
 	return true;
 }
 
@@ -273,6 +295,8 @@ function leave_out_of_copy( $meta ) {
 
 // {order}
 
+// {funnel}
+
 // --- the pixel ------------------------------------------------------------------------------------------------
 
 /**
@@ -295,7 +319,7 @@ function set_page_event( $names, $id, $properties, $user, $once ) {
  * Print the script of every page of the shop, with the page's events if it has any.
  */
 function print_page() {
-	global $tiktok_connector_event;
+	global $tiktok_connector_event, $tiktok_connector_page;
 	$page = array(
 		'seconds'          => KEPT,
 		'ask'              => ! is_allowed( '', '' ),
@@ -303,28 +327,14 @@ function print_page() {
 		'limited_data_use' => settings( 'limited_data_use' ),
 		'event'            => $tiktok_connector_event,
 	);
-	$json = wp_json_encode( $page, JSON_HEX_TAG | JSON_HEX_AMP | JSON_HEX_APOS | JSON_HEX_QUOT );
-	echo "<script>\n" . PAGE . '(' . $json . ");\n</script>\n"; // phpcs:ignore
-}
-
-// --- TikTok's own plugin --------------------------------------------------------------------------------------
-
-/**
- * Remove its Purchase and InitiateCheckout: their ids are random, so TikTok would count them and ours. Its
- * catalogue, Pageview, ViewContent and AddToCart stay.
- */
-function unhook_official_plugin() {
-	$hooks = array(
-		'woocommerce_payment_complete'             => 'inject_purchase_event',
-		'woocommerce_thankyou'                     => 'inject_purchase_event',
-		'woocommerce_after_checkout_form'          => 'inject_initiate_checkout_event',
-		'woocommerce_blocks_checkout_enqueue_data' => 'inject_initiate_checkout_event',
-		'woocommerce_before_checkout_form'         => 'inject_start_checkout', // its older versions
-	);
-	foreach ( $hooks as $hook => $method ) {
-		$priority = has_action( $hook, array( 'Tt4b_Pixel_Class', $method ) );
-		if ( false !== $priority ) {
-			remove_action( $hook, array( 'Tt4b_Pixel_Class', $method ), $priority );
-		}
+	if ( settings( 'funnel' ) ) {
+		$page += array(
+			'funnel'      => settings( 'funnel' ),
+			'funnel_urls' => array( 'token' => \WC_AJAX::get_endpoint( 'connector_token' ) ) + settings( 'funnel_urls' ),
+			'page'        => $tiktok_connector_page,
+		);
 	}
+	print_script( PAGE . '(' . wp_json_encode( $page, JSON_HEX_TAG | JSON_HEX_AMP | JSON_HEX_APOS | JSON_HEX_QUOT ) . ');' );
 }
+
+// {other_plugins}

@@ -16,6 +16,7 @@ from connector.core.snippet import NoSnippet
 from connector.core.store import (
     ApiKeys,
     ConsentSource,
+    FunnelSettings,
     OrderSettings,
     Pixel,
     SignalSettings,
@@ -42,8 +43,10 @@ CHOICES = {
     ),
 }
 SHOPIFY, WOOCOMMERCE = (a_store(platform, **CHOICES) for platform in ("shopify", "woocommerce"))
+FUNNELS = tuple(replace(store, funnel=FunnelSettings()) for store in (SHOPIFY, WOOCOMMERCE))
 BASE = "https://connector.example"
 KINDS = [(SHOPIFY, "shopify"), (WOOCOMMERCE, "woocommerce"), (SHOPIFY, "plain"), (WOOCOMMERCE, "plain")]
+KINDS += [(store, store.platform) for store in FUNNELS]
 FOLDERS = ("connector.pixel", "platforms.shopify.snippet", "platforms.woocommerce.snippet")
 SCRIPTS = {
     f"{folder}/{file.name}": file.read_text()
@@ -51,7 +54,11 @@ SCRIPTS = {
     for file in files(folder).iterdir()
     if file.name.endswith(".js")
 }
-EACH = pytest.mark.parametrize(("store", "kind"), KINDS, ids=lambda one: one if isinstance(one, str) else one.platform)
+EACH = pytest.mark.parametrize(
+    ("store", "kind"),
+    KINDS,
+    ids=lambda one: one if isinstance(one, str) else one.platform + (" funnel" if one.funnel else ""),
+)
 
 
 def refusal(store, kind, base=BASE):
@@ -96,12 +103,12 @@ def test_what_a_store_writes_does_not_become_code(written):
 
 def test_the_files_are_filled_in_whole():
     """No mark is left, and a script can end neither its element nor the text it is in."""
-    plugin = snippet(WOOCOMMERCE, "woocommerce")
-    assert not re.search(r"^(// )?\{(settings|page|checkout|order)\}$", plugin, re.MULTILINE)
+    plugin = snippet(FUNNELS[1], "woocommerce", BASE)
+    assert not re.search(r"^(// )?\{[a-z_]+\}$", plugin, re.MULTILINE)
     for source in SCRIPTS.values():
         assert "</script" not in source
         assert not re.search(r"^\s*(PIXEL_SCRIPT|REMEMBER_SCRIPT|SETTINGS_JSON)\b", source, re.MULTILINE)
-        assert source.rstrip() in plugin + snippet(SHOPIFY, "shopify", BASE) + snippet(SHOPIFY, "plain", BASE)
+        assert source.rstrip() in plugin + snippet(FUNNELS[0], "shopify", BASE) + snippet(SHOPIFY, "plain", BASE)
 
 
 def test_no_script_is_newer_than_shopifys_sandbox_takes():
@@ -150,7 +157,9 @@ def test_a_woocommerce_order_knows_neither_checkout_nor_cart():
 
 @pytest.mark.parametrize("base", ["", "http://connector.example", "connector.example", "https://", "https://[x"])
 def test_a_beacon_needs_an_https_address(base):
-    """Only where signals are expected; a WooCommerce shop sends its own with the order."""
+    """Only where signals or a funnel are expected; a WooCommerce shop sends its signals with the order."""
+    for store in FUNNELS:
+        assert "set PUBLIC_URL or give --base-url" in refusal(store, store.platform, base)
     assert refusal(SHOPIFY, "shopify", base) == (
         "the browser needs an address for its signals: set PUBLIC_URL or give --base-url https://HOST"
     )
