@@ -11,7 +11,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Literal
 
 from connector.core.currencies import TIKTOK_CURRENCIES
-from connector.core.event import MILESTONES, Milestone
+from connector.core.event import MILESTONES, FunnelMilestone, Milestone
 from connector.core.json_fields import Json, json_object, json_objects
 from connector.core.store import PLACEHOLDER, Store
 from connector.mapping.event_id import PLACEHOLDER_PATTERNS, template_pattern
@@ -30,6 +30,7 @@ RENAMED = {
 }
 _ITEM_SHAPES = {"variant_id": r"\d+", "product_id": r"\d+", "sku": ".+"}
 _HASH = re.compile("[0-9a-f]{64}")
+_FUNNEL_ID = re.compile("[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +94,16 @@ def _same(event: PixelEvent, has_database: bool, is_stored: bool) -> LintFinding
 # --- fields by which TikTok merges ----------------------------------------------------------------------------
 
 
-def _compare_name(event: PixelEvent, store: Store) -> tuple[Milestone | None, list[str]]:
+def _server_names(store: Store) -> dict[str, Milestone | FunnelMilestone]:
+    """Return the names of the events that the server sends, with the milestone of each."""
+    funnel = store.funnel.events if store.funnel else {}
+    names: dict[str, Milestone | FunnelMilestone] = {name: step for step, given in funnel.items() for name in given}
+    return names | {name: milestone for milestone in MILESTONES for name in store.events[milestone]}
+
+
+def _compare_name(event: PixelEvent, store: Store) -> tuple[Milestone | FunnelMilestone | None, list[str]]:
     """Return the milestone whose event this is a copy of, and the differences of its name; case matters to TikTok."""
-    names = {name: milestone for milestone in MILESTONES for name in store.events[milestone]}
+    names = _server_names(store)
     if event.event in names:
         return names[event.event], []
     for name, milestone in names.items():
@@ -105,7 +113,8 @@ def _compare_name(event: PixelEvent, store: Store) -> tuple[Milestone | None, li
             reason = f"the server calls it {name}, and TikTok may not merge the two names"
         else:
             continue
-        remedy = f'set {milestone} = "{event.event}" in [stores.{store.name}.events], or correct the browser\'s name'
+        table = "events" if milestone in MILESTONES else "funnel"
+        remedy = f'set {milestone} = "{event.event}" in [stores.{store.name}.{table}], or correct the browser\'s name'
         return milestone, [f"{reason}; {remedy}"]
     return None, []
 
@@ -121,7 +130,9 @@ def _compare_pixel(event: PixelEvent, store: Store) -> list[str]:
     return [f'{reason}: set pixel = "{event.pixel}" in [stores.{store.name}], or load the server\'s in the browser']
 
 
-def _compare_event_id(event: PixelEvent, milestone: Milestone, store: Store) -> list[str]:
+def _compare_event_id(event: PixelEvent, milestone: Milestone | FunnelMilestone, store: Store) -> list[str]:
+    if milestone not in MILESTONES:
+        return _compare_funnel_id(event, milestone, store)
     kind = {"checkout_started": "checkout", "customer_registered": "customer"}.get(milestone, "order")
     template: str = getattr(store.event_id, kind)
     event_id = event.event_id
@@ -140,6 +151,16 @@ def _compare_event_id(event: PixelEvent, milestone: Milestone, store: Store) -> 
         else f"use the server's in the browser (`connector snippet {store.name} --plain` generates it)"
     )
     return [f"its event_id {event_id[:80]} does not match the server's template {template}; {remedy}"]
+
+
+def _compare_funnel_id(event: PixelEvent, milestone: str, store: Store) -> list[str]:
+    if isinstance(event.event_id, str) and _FUNNEL_ID.fullmatch(event.event_id):
+        return []
+    reason = (
+        f"its event_id is not from the code of `connector snippet {store.name}`, so the server has no copy under it"
+    )
+    remedy = f'send it by that code alone, or switch it off: {milestone} = "" in [stores.{store.name}.funnel]'
+    return [f"{reason}; {remedy}"]
 
 
 def _guess_template(event_id: str, kind: str) -> str:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.cli.main import main
-from connector.core.store import MappingSettings, Pixel
+from connector.core.store import FunnelSettings, MappingSettings, Pixel
 from connector.core.webhook import Webhook
 from connector.intake.examine import examine
 from connector.outbox.outbox import Outbox
@@ -66,6 +66,26 @@ def only(body, store=STORE, stored=None):
     ((mark, sentence),) = findings(body, store, stored)
     assert mark == "differs", sentence
     return sentence
+
+
+FUNNEL = replace(STORE, funnel=FunnelSettings(searched=()))
+
+
+def test_events_before_the_order_have_ids_of_their_own():
+    """Random ones of the printed code; what another pixel sends counts beside the server's."""
+    view = changed(event="ViewContent", event_id="0f" * 16)
+    assert findings(view)[0] == ("note", "ViewContent: the server does not send it, so there is nothing to merge")
+    ((mark, sentence),) = findings(view, FUNNEL)
+    assert (mark, "it will merge" in sentence) == ("same", True)
+    stored = {**SERVER, "properties": {**SERVER["properties"], "value": 1}}
+    assert "value is 44.5, the server's 1" in only(view, FUNNEL, lambda *_: stored)
+    for event_id in ("theirs_MUG-1", "", None, 7):
+        sentence = only({**view, "event_id": event_id}, FUNNEL)
+        assert 'product_viewed = "" in [stores.acme.funnel]' in sentence
+    assert 'set product_viewed = "viewcontent" in [stores.acme.funnel]' in only(
+        {**view, "event": "viewcontent"}, FUNNEL
+    )
+    assert findings({**view, "event": "Search"}, FUNNEL)[0][0] == "note"
 
 
 # --- reading --------------------------------------------------------------------------------------------------
