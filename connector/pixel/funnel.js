@@ -29,6 +29,17 @@ function keepClick(visitor) {
   return deliver(Object.assign({ events: [] }, visitor));
 }
 
+// Cookies, as they are written, that delete the click id's: a server on the shop's own site has set it for a whole domain.
+function clickRemovals(host) {
+  const labels = host.split(".");
+  const domains = labels.slice(1).map(function (label, at) {
+    return "; domain=" + labels.slice(at).join(".");
+  });
+  return [""].concat(domains).map(function (domain) {
+    return "ttclid=; path=/; max-age=0" + domain;
+  });
+}
+
 // A simple request, without a preflight. Returns the HTTP status, or 0.
 async function deliver(body) {
   const address = settings.funnel_urls;

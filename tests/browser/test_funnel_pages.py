@@ -253,6 +253,21 @@ def test_a_no_forgets_what_was_stored(storefront, shop):
     assert storefront.page.evaluate("sessionStorage.length") == 0
 
 
+@pytest.mark.parametrize("domain", ["", ".www.shop.localhost", ".shop.localhost"])
+def test_a_no_of_another_page_deletes_the_cookie_too(storefront, shop, domain):
+    """Of the click, whoever has set it, for this host or for the whole domain."""
+    plugin = shop()
+    storefront.url = storefront.url.replace("127.0.0.1", "www.shop.localhost")
+    if domain:
+        cookie = {"name": "ttclid", "value": CLICK, "domain": domain, "path": "/"}
+        storefront.context.add_cookies([cookie])
+    else:
+        storefront.set_cookie("ttclid", CLICK)
+    storefront.open_page("/product/mug", banner_of("deny") + product(plugin)["html"])
+    storefront.page.wait_for_load_state("networkidle")
+    assert storefront.cookies() == {}
+
+
 # --- how pages come -------------------------------------------------------------------------------------------
 
 

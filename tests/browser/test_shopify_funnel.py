@@ -160,6 +160,16 @@ def test_without_a_funnel_the_browser_alone_is_told(storefront):
     assert not storefront.tokens
 
 
+@pytest.mark.parametrize("query", ["ann@example.com", "x" * 201, " ", None])
+def test_what_is_no_search_is_not_told(storefront, query):
+    """An address, a text, nothing: neither to the pixel nor to the server."""
+    storefront.open_shopify(printed(storefront))
+    storefront.tell("search_submitted", searchResult={"query": query})
+    walk(storefront, "ViewContent")
+    assert [call.arguments[0] for call in storefront.tracked(1)] == ["ViewContent"]
+    assert list(events_of(storefront, 1)) == ["product_viewed"]
+
+
 # --- consent --------------------------------------------------------------------------------------------------
 
 
@@ -187,6 +197,18 @@ def test_a_later_yes_catches_up_with_this_page_only(storefront):
     storefront.answer_consent(REFUSED)
     walk(storefront, "Search")
     assert storefront.no_beacon()
+
+
+def test_a_no_forgets_what_was_stored(storefront):
+    """Cookie, token, and which checkouts were sent."""
+    storefront.open_shopify(printed(storefront), path=f"/?ttclid={CLICK}")
+    walk(storefront, "AddPaymentInfo")
+    storefront.beacon()
+    stored = "localStorage.length + sessionStorage.length"
+    assert storefront.page.evaluate(stored) == 2
+    storefront.answer_consent(REFUSED)
+    storefront.page.wait_for_function(f"{stored} === 0")
+    assert storefront.cookies() == {}
 
 
 # --- the click id ---------------------------------------------------------------------------------------------

@@ -71,6 +71,10 @@ def test_a_product_in_the_cart_goes_to_the_server_and_to_the_page(funnel):
         "ip": "8.8.4.4",
         "user_agent": "Mozilla/5.0 (Linux; Android 15) Example/1.0",
         "locale": "en-US",
+    }
+    assert {name: event.get(name) for name in ("email", "phone", "external_id")} == {
+        "email": hashlib.sha256(b"jane.doe@example.com").hexdigest(),
+        "phone": hashlib.sha256(b"+12125550123").hexdigest(),
         "external_id": hashlib.sha256(b"5").hexdigest(),
     }
     (cookie,) = [one for one in report["set"] if one["name"] == "tiktok_connector_notes"]
@@ -131,6 +135,7 @@ def test_a_payment_counts_once_for_an_order(funnel):
     assert first["event_id"] == second["event_id"]
     assert first["milestone"] == "payment_info_added"
     assert first["properties"]["value"] == float(order("068")["total"])
+    assert first["email"] == hashlib.sha256(order("068")["billing"]["email"].lower().encode()).hexdigest()
     assert "order_id" not in first["properties"]
 
 
@@ -223,8 +228,23 @@ def test_a_page_that_answers_a_form_is_no_new_view(funnel):
 
 
 def test_a_search_is_described(funnel):
-    page = page_of(funnel().run(["template_redirect"], ["wp_footer"], page={"search": "mug </script>"}))["page"]
+    page = page_of(funnel().run(["template_redirect"], ["wp_footer"], page={"search": " mug </script>"}))["page"]
     assert page == {"milestone": "searched", "properties": {"search_string": "mug </script>"}}
+
+
+@pytest.mark.parametrize(
+    "page", [{"search": "ann@example.com"}, {"search": "x" * 201}, {"search": " "}, {"search": "mug", "paged": 1}]
+)
+def test_what_is_no_search_is_not_told(funnel, page):
+    """An address, a text, nothing, and the second page of results."""
+    assert page_of(funnel().run(["template_redirect"], ["wp_footer"], page=page))["page"] is None
+
+
+def test_a_product_without_a_price_has_no_value(funnel):
+    """Not 0: TikTok would learn from that."""
+    page = page_of(funnel().run(["template_redirect"], ["wp_footer"], page={**MUG, "price": ""}))["page"]
+    assert "value" not in page["properties"]
+    assert "price" not in page["properties"]["contents"][0]
 
 
 # --- switches, consent, pixel ---------------------------------------------------------------------------------

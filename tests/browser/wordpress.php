@@ -156,6 +156,10 @@ function is_search() {
 	global $case;
 	return isset( $case['page']['search'] );
 }
+function is_paged() {
+	global $case;
+	return ! empty( $case['page']['paged'] );
+}
 function get_search_query( $escaped ) {
 	global $case;
 	return $case['page']['search'];

@@ -21,7 +21,8 @@ async function browsingOf(event, checkout) {
   if (token && (isExcluded(event, checkout) || !(await isFirst(kind.milestone + " " + token)))) {
     return null;
   }
-  return { milestone: kind.milestone, names: names, id: newEventId(), properties: kind.properties(event) };
+  const known = kind.properties(event);
+  return known && { milestone: kind.milestone, names: names, id: newEventId(), properties: known };
 }
 
 function viewed(event) {
@@ -37,8 +38,10 @@ function paying(event) {
   return propertiesOf(checkoutOf(event));
 }
 
+// An e-mail address that somebody searched for is nobody else's business.
 function searched(event) {
-  return present({ search_string: text((event.data.searchResult || {}).query) });
+  const query = text((event.data.searchResult || {}).query);
+  return /^[^@]{1,200}$/u.test(query) ? { search_string: query } : null;
 }
 
 function ofProduct(variant, quantity) {

@@ -6,6 +6,7 @@ const REMEMBERED = 28 * 24 * 60 * 60; // seconds a click id is kept, as long as 
 let privacy = init.customerPrivacy || {};
 let loaded = false;
 let opened = {}; // the checkout of this page
+let address = ""; // of this page
 const waiting = []; // events on this page before the shopper's consent
 const refused = new Set(); // checkouts whose refusal was sent to the server
 const STARTED = "tiktok_connector_checkouts"; // in localStorage: the last events of checkouts that were sent
@@ -22,12 +23,16 @@ if (typeof api !== "undefined" && api.customerPrivacy) {
   api.customerPrivacy.subscribe("visitorConsentCollected", function (event) {
     privacy = event.customerPrivacy || {};
     sendRefusal(opened, consentOf(opened)); // a yes that is taken back
+    if (consentOf({}) === "denied") {
+      forget();
+    }
     waiting.splice(0).forEach(handle);
   });
 }
 
 async function handle(event) {
   const checkout = checkoutOf(event);
+  address = event.context.document.location.href;
   opened = checkout.token ? checkout : opened;
   const consent = consentOf(checkout);
   if (!isAllowed(consent, checkout)) {
@@ -140,6 +145,16 @@ async function clickId(event, consent) {
     await browser.sendBeacon(settings.funnel_urls.event, told).catch(function () {});
   }
   return found;
+}
+
+// A no keeps nothing of what this code has stored.
+async function forget() {
+  const host = address ? new URL(address).hostname : "";
+  for (const removal of clickRemovals(host)) {
+    await browser.cookie.set(removal).catch(function () {});
+  }
+  await browser.sessionStorage.removeItem(TOKEN).catch(function () {});
+  await browser.localStorage.removeItem(STARTED).catch(function () {});
 }
 
 async function cookie(name) {

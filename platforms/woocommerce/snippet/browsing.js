@@ -106,6 +106,9 @@ function forgetVisit() {
   [VISIT, NOTES].forEach(function (name) {
     setCookie(name, "", "; max-age=0");
   });
+  clickRemovals(window.location.hostname).forEach(function (removal) {
+    document.cookie = removal;
+  });
   try {
     window.sessionStorage.removeItem(TOKEN);
     window.localStorage.removeItem(SEEN);

@@ -36,7 +36,8 @@ function note_payment( $order ) {
 	$order = wc_get_order( $order );
 	if ( $order && is_for_browser( $order ) ) {
 		$id = substr( hash( 'sha256', home_url() . ' ' . $order->get_order_key() ), 0, 32 );
-		note( 'payment_info_added', properties( order_contents( $order ), $order->get_currency(), order_value( $order ), '' ), $id );
+		$user = user( (string) $order->get_billing_email(), (string) $order->get_billing_phone(), (string) $order->get_billing_country(), order_ids( $order ) );
+		note( 'payment_info_added', properties( order_contents( $order ), $order->get_currency(), order_value( $order ), '' ), $id, $user );
 	}
 }
 
@@ -56,17 +57,16 @@ function describe_page() {
 			'properties' => product_properties( $product ),
 		);
 		if ( '' !== visit() && is_shopper() && 'GET' === $_SERVER['REQUEST_METHOD'] && ! is_preview() ) {
-			$id                    = new_event_id();
-			$tiktok_connector_page += array(
-				'id'    => $id,
-				'visit' => substr( visit(), 0, 16 ),
-			);
-			tell_server( 'product_viewed', $tiktok_connector_page['properties'], $id, page_url(), (string) wp_get_raw_referer() );
+			$id = new_event_id();
+
+			$tiktok_connector_page['id']    = $id;
+			$tiktok_connector_page['visit'] = substr( visit(), 0, 16 );
+			tell_server( 'product_viewed', $tiktok_connector_page['properties'], $id, visitor_hashes(), page_url(), (string) wp_get_raw_referer() );
 		}
-	} elseif ( is_search() && is_on( 'searched' ) ) {
+	} elseif ( is_search() && ! is_paged() && is_on( 'searched' ) && preg_match( SEARCH, trim( get_search_query( false ) ) ) ) {
 		$tiktok_connector_page = array(
 			'milestone'  => 'searched',
-			'properties' => array( 'search_string' => get_search_query( false ) ),
+			'properties' => array( 'search_string' => trim( get_search_query( false ) ) ),
 		);
 	}
 }
@@ -75,8 +75,9 @@ function describe_page() {
  * A product of several variations stands for all of them.
  */
 function product_properties( $product ) {
-	$price      = money( $product->get_price() );
+	$price      = '' === (string) $product->get_price() ? null : money( $product->get_price() ); // some have none
 	$content    = content( $product->get_id(), 0, (string) $product->get_sku(), (string) $product->get_name(), 1, $price );
+	$content    = null === $price ? array_diff_key( $content, array( 'price' => 0 ) ) : $content;
 	$properties = properties( array( $content ), get_woocommerce_currency(), $price, '' );
 	if ( isset( $properties['content_type'] ) && $product->is_type( 'variable' ) ) {
 		$properties['content_type'] = 'product_group';
@@ -123,13 +124,14 @@ function name_visit() {
  * Tell the server of an event now, and the page's script with the next answer to this browser: by a cookie, as that answer
  * may be a page from a cache, or no page.
  */
-function note( $milestone, $properties, $id ) {
+function note( $milestone, $properties, $id, $user = null ) {
 	if ( ! is_on( $milestone ) || ! is_shopper() || ! WC()->session ) {
 		return;
 	}
 	name_visit();
 	$asked = wp_doing_ajax() || ( defined( 'REST_REQUEST' ) && REST_REQUEST ) || isset( $_GET['wc-ajax'] );
-	tell_server( $milestone, $properties, $id, $asked ? (string) wp_get_raw_referer() : page_url(), '' );
+	$user  = null === $user ? visitor_hashes() : $user;
+	tell_server( $milestone, $properties, $id, $user, $asked ? (string) wp_get_raw_referer() : page_url(), '' );
 	if ( ! settings( 'pixels' ) ) {
 		return;
 	}
@@ -149,16 +151,19 @@ function note( $milestone, $properties, $id ) {
 /**
  * Keep an event for `send_events`, which runs when the visitor has the answer.
  */
-function tell_server( $milestone, $properties, $id, $url, $referrer ) {
+function tell_server( $milestone, $properties, $id, $user, $url, $referrer ) {
 	global $tiktok_connector_events;
 	$tiktok_connector_events[] = array_filter(
 		array(
-			'milestone'  => $milestone,
-			'event_id'   => $id,
-			'time'       => time(),
-			'url'        => $url,
-			'referrer'   => $referrer,
-			'properties' => $properties,
+			'milestone'   => $milestone,
+			'event_id'    => $id,
+			'time'        => time(),
+			'url'         => $url,
+			'referrer'    => $referrer,
+			'properties'  => $properties,
+			'email'       => isset( $user['email'] ) ? $user['email'] : '',
+			'phone'       => isset( $user['phone_number'] ) ? $user['phone_number'] : '',
+			'external_id' => isset( $user['external_id'] ) ? $user['external_id'] : '',
 		)
 	);
 }
@@ -180,15 +185,14 @@ function send_events() {
 	$body    = wp_json_encode(
 		array_filter(
 			array(
-				'time'        => time(),
-				'ttclid'      => isset( $signals['_tiktok_ttclid'] ) ? $signals['_tiktok_ttclid'] : '',
-				'ttp'         => isset( $signals['_tiktok_ttp'] ) ? $signals['_tiktok_ttp'] : '',
-				'ip'          => \WC_Geolocation::get_ip_address(),
-				'user_agent'  => wc_get_user_agent(),
-				'locale'      => str_replace( '_', '-', get_locale() ),
-				'external_id' => external_id(),
-				'consent'     => consent(),
-				'events'      => array_slice( $tiktok_connector_events, -10 ),
+				'time'       => time(),
+				'ttclid'     => isset( $signals['_tiktok_ttclid'] ) ? $signals['_tiktok_ttclid'] : '',
+				'ttp'        => isset( $signals['_tiktok_ttp'] ) ? $signals['_tiktok_ttp'] : '',
+				'ip'         => \WC_Geolocation::get_ip_address(),
+				'user_agent' => wc_get_user_agent(),
+				'locale'     => str_replace( '_', '-', get_locale() ),
+				'consent'    => consent(),
+				'events'     => array_slice( $tiktok_connector_events, -10 ),
 			)
 		)
 	);
@@ -226,13 +230,21 @@ function answer_page() {
 		array(
 			'token'       => "$claims.$mac",
 			'expires'     => $expires,
-			'external_id' => external_id(),
+			'external_id' => isset( visitor_hashes()['external_id'] ) ? visitor_hashes()['external_id'] : '',
 		)
 	);
 }
 
-function external_id() {
-	return hashed( fill( settings( 'ids' )['external'], array( 'customer_id' => identifier( get_current_user_id() ) ) ) );
+/**
+ * Return the match keys of who is signed in, or has begun a checkout in this visit.
+ */
+function visitor_hashes() {
+	$customer = WC()->customer;
+	$ids      = array( 'customer_id' => identifier( get_current_user_id() ) );
+	if ( ! $customer ) {
+		return user( '', '', '', $ids );
+	}
+	return user( (string) $customer->get_billing_email(), (string) $customer->get_billing_phone(), (string) $customer->get_billing_country(), $ids );
 }
 
 function new_event_id() {

@@ -39,6 +39,8 @@ function start() {
 function beginIfAllowed() {
   if (hasAnswer() ? window.wp_has_consent("marketing") : !settings.ask) {
     begin();
+  } else if (hasAnswer()) {
+    forget();
   }
 }
 

@@ -29,6 +29,7 @@ const PLACED  = '_tiktok_placed_at';
 const VISIT   = 'tiktok_connector_visit'; // cookie: a random name of this browser's visit
 const NOTES   = 'tiktok_connector_notes'; // cookie: events for the page's script
 const PAUSE   = 'tiktok_connector_pause'; // transient: the server does not answer
+const SEARCH  = '/^[^@]{1,200}$/u';       // what may be told of a search: no e-mail address
 const OURS    = 'tiktok_connector';       // stands in our script, and in no other
 
 /**
