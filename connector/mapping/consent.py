@@ -45,17 +45,22 @@ class BeaconWait(Struct, frozen=True):
 
 def consent_answer(event: Event, store: Store) -> ConsentAnswer:
     """Return the shopper's answer under the store's consent_source.key. Newsletter opt-ins are not consent."""
-    if store.consent == "not_required":
-        return ""
-    # Without a valid country code the stricter law applies.
-    country = (event.customer.destination.country or event.customer.address.country or store.country).upper()
-    if store.consent == "required_in_europe" and country in SUPPORTED_REGIONS and country not in EUROPE:
+    if not needs_consent(event.customer.destination.country or event.customer.address.country, store):
         return ""
     key = store.consent_source.key
     answer = event.ids.get(f"attribute:{key}") or event.ids.get(f"meta:{key}", "") if key else ""
     if not answer:
         return "missing"
     return "granted" if first_match([answer], store.consent_source.granted) else "denied"
+
+
+def needs_consent(country: str, store: Store) -> bool:
+    """Return True if the store needs a yes from a shopper in this country; "" stands for the store's own."""
+    if store.consent != "required_in_europe":
+        return store.consent == "required"
+    country = (country or store.country).upper()
+    # Without a valid country code the stricter law applies.
+    return country not in SUPPORTED_REGIONS or country in EUROPE
 
 
 def why_no_consent(event: Event, store: Store) -> str:

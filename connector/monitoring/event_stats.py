@@ -9,6 +9,7 @@ The columns `what` and `detail`:
     keys      accepted events by their match keys, separated by spaces: "email ip+user_agent"
     value     value of accepted events by currency, in ten-thousandths: no currency that TikTok accepts has more than
               three decimals, and integers add up exactly on both databases
+    funnel    what browsers report, by milestone (the column `event`) and outcome; see `connector.funnel.buffer`
     received  webhooks by outcome (relayed, skipped, recorded, parked, ignored, duplicate, refused)
 
 Events are counted when the relay settles them, in the transaction that writes their state, so a crash neither loses

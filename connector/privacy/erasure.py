@@ -23,7 +23,7 @@ from connector.privacy.retention import BATCH, BODY_DELETED, PAUSE
 from connector.storage.database import Database
 from connector.storage.lease import Lease
 from connector.storage.periodic import run_periodically
-from connector.storage.tables import events, ledger, parked, signals
+from connector.storage.tables import events, funnel_events, ledger, parked, signals
 
 log = logging.getLogger(__name__)
 
@@ -60,12 +60,16 @@ class Erasure:
             "events": self._in_batches(stored_events, events.c.id, lambda ids: self._erase_events(ids, now), rest),
             "parked webhooks": self._in_batches(bodies, parked.c.id, self._delete_parked, rest),
             "ledger lines": self._in_batches(lines, ledger.c.id, self._delete_lines, rest),
+            "browsers' events": self._in_batches(
+                _browser_rows(store, until), funnel_events.c.id, self._delete_browser_rows, rest
+            ),
         }
 
     def count_store(self, store: str, until: float) -> dict[str, int]:
         """Return the number of rows by type that `erase_store` would erase. Reads all rows of the store."""
         checkouts = sa.select(signals.c.token).where(signals.c.store == store, signals.c.seen_at <= until)
         queries = _store_rows(store, until) | {"checkouts with browser signals": checkouts}
+        queries |= {"browsers' events": _browser_rows(store, until)}
         with self._database.read() as connection:
             return {
                 what: int(connection.execute(sa.select(sa.func.count()).select_from(query.subquery())).scalar() or 0)
@@ -125,6 +129,10 @@ class Erasure:
         with self._database.write() as connection:
             connection.execute(sa.delete(ledger).where(ledger.c.id.in_(ids)))
 
+    def _delete_browser_rows(self, ids: Sequence[int]) -> None:
+        with self._database.write() as connection:
+            connection.execute(sa.delete(funnel_events).where(funnel_events.c.id.in_(ids)))
+
 
 def _store_rows(store: str, until: float) -> dict[str, sa.Select[Any]]:
     """Select the ids of a store's rows until then that contain personal data or name an order."""
@@ -135,6 +143,11 @@ def _store_rows(store: str, until: float) -> dict[str, sa.Select[Any]]:
             ledger.c.store == store, ledger.c.received_at <= until, ledger.c.outcome != "recorded"
         ),
     }
+
+
+def _browser_rows(store: str, until: float) -> sa.Select[Any]:
+    """Select what browsers reported; it names no order, and is kept for a day at most."""
+    return sa.select(funnel_events.c.id).where(funnel_events.c.store == store, funnel_events.c.created_at <= until)
 
 
 class ErasureJob:

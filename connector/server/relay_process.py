@@ -8,6 +8,8 @@ import httpx
 
 from connector.config.settings import Config
 from connector.core.registry import installed_platforms
+from connector.funnel.job import FunnelJob
+from connector.funnel.queue import FunnelQueue
 from connector.monitoring import alerts
 from connector.monitoring.problems import ProblemFinder
 from connector.monitoring.watcher import Watcher
@@ -42,10 +44,15 @@ def run_relay(config: Config) -> None:
     with httpx.Client(timeout=TIMEOUT, limits=limits) as tiktok, httpx.Client(timeout=alerts.TIMEOUT) as alert_client:
         relay = Relay(config.stores, Outbox(database), EventsApi(config.events_api_url, tiktok))
         jobs = _jobs(config, database, relay.name, alert_client)
+        if any(store.funnel for store in config.stores.values()):
+            # A relay of its own, so that browsers' events delay no order: other lanes, threads and limits.
+            jobs["funnel relay"] = Relay(
+                config.stores, FunnelQueue(database), EventsApi(config.events_api_url, tiktok)
+            ).run
         _run_with_jobs(relay.run, jobs, stop)
 
 
-def _jobs(config: Config, database: Database, owner: str, alert_client: httpx.Client) -> Mapping[str, Run]:
+def _jobs(config: Config, database: Database, owner: str, alert_client: httpx.Client) -> dict[str, Run]:
     """Build the periodic jobs by name. `owner` is the name under which this process takes leases."""
     hook = alerts.AlertWebhook(config.alert_url, alert_client) if config.alert_url else None
     watcher = Watcher(
@@ -57,6 +64,7 @@ def _jobs(config: Config, database: Database, owner: str, alert_client: httpx.Cl
         "watching": watcher.run,
         "holding": HeldEventsJob(HoldExpiry(database), interval=EVERY if expects_signals else SELDOM).run,
         "reconciliation": _reconciler(config, database, owner).run,
+        "funnel": FunnelJob(database, config.stores, owner).run,
         "erasing": erasure_job(database, config.stores, owner).run,
         "public keys": KeyFetcher(config.stores, database, httpx.Client(timeout=KEY_TIMEOUT), owner).run,
     }

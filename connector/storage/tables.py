@@ -17,6 +17,9 @@ tallies     outcomes of webhooks and events, by the hour; see `connector.monitor
 totals      the same since the first start, as metrics need counters that only grow
 identities  further hashes of an event's person, when its payload has several e-mails or phones
 public_keys public keys of shops that sign with a private one, by the address that they are fetched from
+funnel_events   events that browsers report, for a day; on PostgreSQL a partition for each hour
+funnel_lanes    like lanes, of these events
+funnel_bounds   per store, currency and day: the greatest amounts of its orders, which bound those that browsers report
 demands     data requests and uninstall notices: kind, time, and whether they are done
 """
 
@@ -172,6 +175,46 @@ lanes = Table(
     Column("denied_token", StorableText),  # fingerprint of the token that was denied
     Column("denials", Integer, nullable=False),
     Column("reason", StorableText, nullable=False),
+)
+
+# A shop has a hundred of these events for each order: few columns, and a single index besides the key, which is
+# `connector.funnel.queue.row_id`: the hours of receipt are ranges of it.
+funnel_events = Table(
+    "funnel_events",
+    metadata,
+    Column("id", _ID, primary_key=True, autoincrement=False),
+    *(
+        Column(name, StorableText, nullable=False)
+        for name in ("store", "pixel", "event", "event_id", "test_code", "state")
+    ),
+    *(Column(name, Double, nullable=False) for name in ("due_at", "occurred_at", "created_at")),
+    Column("attempts", Integer, nullable=False),
+    Column("lease_owner", StorableText),
+    *(Column(name, Double) for name in ("lease_until", "tried_at", "sent_at", "settled_at")),
+    Column("code", Integer),
+    Column("message", StorableText),
+    Column("request_id", StorableText),
+    Column("payload", LargeBinary, nullable=False),
+    postgresql_partition_by="RANGE (id)",
+)
+Index(
+    "funnel_events_due", funnel_events.c.store, funnel_events.c.pixel, funnel_events.c.due_at,
+    sqlite_where=_DUE, postgresql_where=_DUE,
+)  # fmt: skip
+
+funnel_lanes = lanes.to_metadata(metadata, name="funnel_lanes")
+
+funnel_bounds = Table(
+    "funnel_bounds",
+    metadata,
+    Column("store", StorableText, primary_key=True),
+    Column("currency", StorableText, primary_key=True),  # "": only `upto` of this row counts
+    Column("day", BigInteger, primary_key=True),  # Unix seconds of its start
+    *(Column(name, BigInteger, nullable=False) for name in ("value", "price")),  # ten-thousandths
+    Column("quantity", BigInteger, nullable=False),
+    Column("id_length", Integer, nullable=False),  # of the longest content_id
+    Column("id_digits", Integer, nullable=False),  # 1 if all content_ids are digits
+    Column("upto", BigInteger, nullable=False),  # the last row of `events` that was read
 )
 
 stores = Table(

@@ -22,6 +22,8 @@ from connector.core.platform import Platform
 from connector.core.registry import BrokenPlatform, installed_platforms
 from connector.dashboard import routes as dashboard
 from connector.dashboard.auth import Authenticator
+from connector.funnel.bounds import REFRESH, KnownBounds
+from connector.funnel.buffer import WRITE_EVERY, FunnelBuffer
 from connector.intake.intake import Intake
 from connector.intake.key_reader import READ_EVERY, KeyReader
 from connector.monitoring import alerts
@@ -42,6 +44,7 @@ from connector.web.asgi import BodyReader, Receive, Scope, Send, read_headers, r
 from connector.web.beacon_endpoint import PATH_PREFIX as BEACONS
 from connector.web.beacon_endpoint import BeaconEndpoint
 from connector.web.errors import error_answer, error_response
+from connector.web.funnel_endpoint import FunnelEndpoint
 from connector.web.health import Health
 from connector.web.relay_watch import LOOK_EVERY, RelayWatch
 from connector.web.request_metrics import RequestMetrics
@@ -88,6 +91,13 @@ class Application:
             _commits(async_database, matcher.write),
             bodies,
         )
+        # Browsers' events leave the write lock of SQLite to webhooks most of the time.
+        self.funnel = FunnelBuffer(Database(database.engine, low_priority=True))
+        self.bounds = KnownBounds(database)
+        self._funnel = FunnelEndpoint(
+            config.stores, platforms, config.trusted_proxies, self.funnel, self.bounds, bodies
+        )
+        self._has_funnel = any(store.funnel for store in config.stores.values())
         self.pages = _pages(config, database, platforms, request_metrics)
         self._pages = WSGIMiddleware(self.pages, workers=PAGE_THREADS)  # type: ignore[arg-type] # types of its own
 
@@ -104,7 +114,11 @@ class Application:
             if path.startswith(WEBHOOKS):
                 answer = await self._webhooks.answer(scope, receive)
             elif path.startswith(BEACONS):
-                answer = await self._beacons.answer(scope, receive)
+                name, _, what = path.removeprefix(BEACONS).rstrip("/").partition("/")
+                if what in ("event", "token"):
+                    answer = await self._funnel.answer(scope, receive, name, what)
+                else:
+                    answer = await self._beacons.answer(scope, receive)
             elif path.rstrip("/") == "/healthz":
                 answer = self._health.alive()
             elif path.rstrip("/") == "/readyz":
@@ -134,6 +148,8 @@ class Application:
             self.intake.start()
             self._keys.read()
             self.watch.look()
+            if self._has_funnel:
+                self.bounds.refresh()
         except CannotStore as error:
             # If a worker fails to start, gunicorn stops; one that has started answers 503 until the database is back.
             log.error("the database does not answer: %s", error)
@@ -145,6 +161,9 @@ class Application:
         ]
         if self._keys.needed:
             jobs.append((self._keys.read, "the reading of public keys", READ_EVERY))
+        if self._has_funnel:
+            jobs.append((self.funnel.flush, "writing of browsers' events", WRITE_EVERY))
+            jobs.append((self.bounds.refresh, "reading of the funnel's bounds", REFRESH))
         for work, name, interval in jobs:
             settings = {"name": name, "interval": interval}
             Thread(target=run_periodically, args=(work, self._stop), kwargs=settings, daemon=True, name=name).start()
@@ -153,8 +172,9 @@ class Application:
         self._stop.set()
         try:
             self.intake.counters.flush()
+            self.funnel.drain()
         except CannotStore as error:
-            log.warning("the last counts were lost: %s", error)
+            log.warning("the last counts and browsers' events were lost: %s", error)
 
 
 def create_application(config: Config) -> Application:

@@ -32,7 +32,8 @@ def empty(database_url: str) -> Iterator[Engine]:
 def test_migrates_from_nothing_and_then_changes_nothing(empty: Engine) -> None:
     """The first run creates the tables and says so; the second finds them."""
     assert migrate(empty) == (None, REVISION)
-    assert set(sa.inspect(empty).get_table_names()) == {*metadata.tables, "alembic_version"}
+    partition = {"funnel_events_default"} if empty.dialect.name == "postgresql" else set()
+    assert set(sa.inspect(empty).get_table_names()) == {*metadata.tables, "alembic_version", *partition}
     assert migrate(empty) == (REVISION, REVISION)
 
 
@@ -146,7 +147,9 @@ def test_to_look_at_the_version_costs_no_alembic(sqlite_url: str) -> None:
 def test_the_migrated_schema_is_the_one_the_code_works_with(engine: Engine) -> None:
     """Migrations and `tables.metadata` describe the same tables, columns, types, keys and indexes."""
     with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        # Partitions come and go; their columns and indexes are those of their table.
+        is_part = {"include_object": lambda _object, name, kind, *_: kind != "table" or "funnel_events_" not in name}
+        context = MigrationContext.configure(connection, opts={"compare_type": True} | is_part)
         assert compare_metadata(context, metadata) == []
 
 

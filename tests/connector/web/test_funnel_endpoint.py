@@ -1,0 +1,293 @@
+"""`/collect/<store>/event` and `/token`: browsers' events from the request to the row, on each database."""
+
+import json
+import random
+from dataclasses import replace
+from datetime import UTC, datetime
+from http.cookies import SimpleCookie
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.config.settings import load
+from connector.core.funnel_token import funnel_key
+from connector.devtools.simulate import webhooks
+from connector.funnel.bounds import BoundsStore
+from connector.funnel.guard import PROCESS_BURST, USES
+from connector.monitoring.event_stats import EventStats
+from connector.storage.database import Database
+from connector.storage.engine import connect
+from connector.web.funnel_endpoint import MAX_BODY
+from tests.support.factories import a_section, a_stores_file
+from tests.support.funnel import AGENT, CLICK, IP, beacon, rows, viewed
+from tests.support.platforms import PLATFORMS
+from tests.support.web import client_of
+
+STORES = a_stores_file(
+    a_section(funnel={}), a_section("woocommerce", "beans", funnel={}, consent="required"), a_section(name="plain")
+)
+BROWSER = {"User-Agent": AGENT, "X-Forwarded-For": IP}
+SHOP = {"Origin": "https://www.acme.example", "Host": "t.acme.example", "Sec-Fetch-Site": "same-site"}
+SHOP_HEADERS = {name.replace("-", "_"): text for name, text in SHOP.items()}
+
+
+def now():
+    return datetime.now(UTC).timestamp()
+
+
+class Shop:
+    """An application whose stores have funnels, and a browser in front of it."""
+
+    def __init__(self, database):
+        url = database.engine.url.render_as_string(hide_password=False)
+        self.config = load({"STORES_TOML": STORES, "DATABASE_URL": url, "TRUSTED_PROXIES": "1"})
+        self.database = database
+        self.client = client_of(self.config, database)
+        self.application = self.client.application
+
+    def token(self, store="acme", **headers):
+        return self.client.open(f"/collect/{store}/token", headers=BROWSER | headers).json["token"]
+
+    def post(self, body, store="acme", **headers):
+        named = {name.replace("_", "-"): text for name, text in headers.items()}
+        return self.client.post(f"/collect/{store}/event", data=body, headers=BROWSER | named)
+
+    def report(self, *events, store="acme", **members):
+        return self.post(beacon(*events, token=self.token(store), time=now(), **members), store)
+
+    def stored(self):
+        self.application.funnel.drain()
+        return rows(self.database)
+
+    def counted(self):
+        self.application.funnel.drain()
+        found = EventStats(self.database).read(["acme", "beans"], ["funnel"], 0, now() + 9999, 3600)
+        return {(one.event, one.detail): one.count for one in found}
+
+
+@pytest.fixture
+def shop(database):
+    return Shop(database)
+
+
+def test_a_view_is_taken_and_stored(shop):
+    """With the shopper's own address and browser, for each pixel of the store."""
+    event = viewed(time=now())
+    answer = shop.report(event, ttclid=CLICK)
+    assert (answer.status_code, answer.text) == (204, "")
+    (row,) = shop.stored()
+    assert (row.store, row.event, row.event_id, row.state) == ("acme", "ViewContent", event["event_id"], "due")
+    user = json.loads(row.payload)["user"]
+    assert (user["ip"], user["user_agent"], user["ttclid"]) == (IP, AGENT, CLICK)
+    assert shop.counted() == {("product_viewed", "taken"): 1}
+
+
+def test_amounts_are_those_that_the_stores_orders_show(shop):
+    """A store without orders believes none; a Purchase's webhook is what it learns from."""
+    shop.report(viewed(event_id="1" * 32))
+    body, headers = next(webhooks(shop.config.stores["acme"], ["orders/paid"], 1, random.Random(1)))
+    assert shop.client.post("/webhooks/acme", data=body, headers=headers).status_code == 200
+    BoundsStore(shop.database).update(["acme"], now())
+    shop.application.bounds.refresh()
+    (currency,) = shop.application.bounds.of("acme")
+    limit = shop.application.bounds.of("acme")[currency].price
+    for number, price in (("2", limit), ("3", limit + 1)):
+        properties = viewed()["properties"]
+        properties["contents"][0] |= {"price": float(price), "content_id": "1"}
+        shop.report(viewed(event_id=number * 32, properties=properties | {"currency": currency}))
+    prices = {
+        row.event_id[0]: json.loads(row.payload)["properties"]["contents"][0].get("price") for row in shop.stored()
+    }
+    assert prices == {"1": None, "2": pytest.approx(float(limit)), "3": None}
+
+
+# --- guards ---------------------------------------------------------------------------------------------------
+
+
+def test_without_a_token_nothing_is_stored(shop):
+    """403, so that the page fetches a token and sends once more."""
+    for token in (None, "", "junk", shop.token("beans"), shop.token(**{"X-Forwarded-For": "8.8.4.4"})):
+        assert shop.post(beacon(viewed(), token=token)).status_code == 403
+    assert shop.stored() == []
+    assert shop.counted() == {("", "no valid token"): 5}
+
+
+def test_a_token_is_good_for_a_bounded_number_of_events(shop):
+    token = shop.token()
+    taken = [shop.post(beacon(*[viewed() for _ in range(10)], token=token)).status_code for _ in range(8)]
+    assert taken == [204] * (USES // 10) + [403] * (8 - USES // 10)
+    assert len(shop.stored()) == USES
+
+
+def test_an_address_is_limited(shop):
+    statuses = [shop.post(beacon(viewed(), token="junk")).status_code for _ in range(70)]
+    assert statuses[:60] == [403] * 60
+    assert 429 in statuses[60:]
+    assert shop.post(beacon(viewed(), token="junk"), X_Forwarded_For="8.8.4.4").status_code == 403
+
+
+def test_a_process_gives_browsers_a_share(shop):
+    """Beyond it nothing is read, and orders are taken as ever."""
+    statuses = [
+        shop.post(b"{}", X_Forwarded_For=f"8.8.{number // 250}.{number % 250 + 1}").status_code
+        for number in range(PROCESS_BURST * 2)
+    ]
+    assert 429 in statuses
+    body, headers = next(webhooks(shop.config.stores["acme"], ["orders/create"], 1, random.Random(2)))
+    assert shop.client.post("/webhooks/acme", data=body, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("headers", [{"User_Agent": "Googlebot/2.1"}, {"User_Agent": ""}, {"Sec_Purpose": "prefetch"}])
+def test_programs_and_prefetches_are_only_counted(shop, headers):
+    assert shop.post(beacon(viewed(), token=shop.token()), **headers).status_code == 204
+    assert shop.stored() == []
+    assert shop.counted() == {("", "bot or prefetch"): 1}
+
+
+def test_a_refusal_keeps_nothing(shop):
+    answer = shop.post(beacon(viewed(), token=shop.token(), consent="denied", ttclid=CLICK), **SHOP_HEADERS)
+    assert (answer.status_code, answer.headers.get("Set-Cookie")) == (204, None)
+    assert shop.report(viewed(), store="beans").status_code == 204  # needs a yes, and there is no answer
+    assert shop.stored() == []
+    assert shop.report(viewed(), store="beans", consent="granted").status_code == 204
+    assert len(shop.stored()) == 1
+
+
+def test_a_store_without_a_funnel_takes_nothing(shop):
+    assert shop.post(beacon(viewed()), "plain").status_code == 204
+    assert shop.client.open("/collect/plain/token", headers=BROWSER).status_code == 204
+    assert shop.post(beacon(viewed()), "nobody").status_code == 404
+    assert shop.client.open("/collect/acme/event", headers=BROWSER).status_code == 405
+    assert shop.post(b" " * (MAX_BODY + 1)).status_code == 413
+    assert shop.stored() == []
+
+
+# --- signed by the shop's server ------------------------------------------------------------------------------
+
+
+def signed(shop, body, store="acme"):
+    import hashlib
+    import hmac
+
+    return hmac.new(funnel_key(shop.config.stores[store]).encode(), body, hashlib.sha256).hexdigest()
+
+
+def test_a_shops_server_signs_instead(shop):
+    """Its hooks need no JavaScript: it names the shopper's address, and is believed."""
+    event = viewed(time=int(now()), ip="8.8.4.4", user_agent=AGENT)
+    body = beacon(event)
+    assert shop.post(body, User_Agent="WordPress/6.8", X_Connector_Signature=signed(shop, body)).status_code == 204
+    (row,) = shop.stored()
+    item = json.loads(row.payload)
+    assert item["user"]["ip"] == "8.8.4.4"
+    assert item["properties"]["value"] == 25
+
+
+def test_a_wrong_or_old_signature_is_refused(shop):
+    for event, store in ((viewed(time=int(now())), "beans"), (viewed(time=int(now()) - 700), "acme")):
+        body = beacon(event | {"user_agent": AGENT})
+        assert shop.post(body, X_Connector_Signature=signed(shop, body, store)).status_code == 403
+    assert shop.post(beacon(viewed()), X_Connector_Signature="\xff").status_code == 403
+    assert shop.stored() == []
+
+
+def test_a_crawler_in_a_signed_event_is_left_out(shop):
+    body = beacon(viewed(time=int(now()), user_agent="Googlebot/2.1", ip=IP))
+    assert shop.post(body, X_Connector_Signature=signed(shop, body)).status_code == 204
+    assert shop.stored() == []
+
+
+# --- cookies and origins --------------------------------------------------------------------------------------
+
+
+def cookie_of(answer):
+    return SimpleCookie(answer.headers.get("Set-Cookie", "")).get("ttclid")
+
+
+def test_a_sub_domain_of_the_shop_sets_the_click_cookie(shop):
+    """By HTTP, so browsers keep it; for 28 days, as long as TikTok attributes orders."""
+    answer = shop.post(beacon(ttclid="E.C.P.a+b"), **SHOP_HEADERS)
+    assert answer.status_code == 204
+    text = answer.headers["Set-Cookie"]
+    assert text == "ttclid=E.C.P.a%2Bb; Path=/; Max-Age=2419200; Secure; SameSite=Lax; Domain=acme.example"
+    assert cookie_of(shop.post(beacon(viewed(), token=shop.token()), **SHOP_HEADERS)).value == "E.C.P.page"
+
+
+def test_a_path_of_the_shop_sets_it_for_its_host_alone(shop):
+    headers = {"Origin": "https://acme.example", "Host": "acme.example", "Sec_Fetch_Site": "same-origin"}
+    assert "Domain" not in shop.post(beacon(ttclid=CLICK), **headers).headers["Set-Cookie"]
+
+
+def test_it_is_hidden_from_scripts_where_no_page_reads_it(database, monkeypatch):
+    platform = type(PLATFORMS["shopify"])
+    monkeypatch.setattr(platform, "facts", replace(platform.facts, page_reads_click=False))
+    assert "; HttpOnly" in Shop(database).post(beacon(ttclid=CLICK), **SHOP_HEADERS).headers["Set-Cookie"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"Origin": "https://elsewhere.example"},
+        {"Origin": "null"},
+        {"Origin": ""},
+        {"Sec_Fetch_Site": "cross-site"},
+        {"Host": "connector.example"},
+        {"Origin": "https://[", "Host": "["},
+    ],
+)
+def test_no_other_site_gets_the_cookie(shop, changes):
+    assert cookie_of(shop.post(beacon(ttclid=CLICK), **(SHOP_HEADERS | changes))) is None
+
+
+def test_a_click_id_cannot_add_to_the_header(shop):
+    answer = shop.post(beacon(ttclid="a;Domain=example"), **SHOP_HEADERS)
+    assert answer.headers["Set-Cookie"].startswith("ttclid=a%3BDomain%3Dexample; ")
+
+
+def test_the_browsers_cookies_fill_what_the_page_does_not_know(shop):
+    body = beacon(viewed(url=""), token=shop.token())
+    shop.post(body, Cookie="ttclid=E.C.P.a%2Bb; _ttp=01JC.tt.1", **SHOP_HEADERS)
+    (row,) = shop.stored()
+    user = json.loads(row.payload)["user"]
+    assert (user["ttclid"], user["ttp"]) == ("E.C.P.a+b", "01JC.tt.1")
+
+
+def test_any_page_may_send_and_the_shops_own_reads_the_answer(shop):
+    answer = shop.post(b"{}", Origin="null")
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert "Access-Control-Allow-Credentials" not in answer.headers
+    answer = shop.post(b"{}", **SHOP_HEADERS)
+    assert answer.headers["Access-Control-Allow-Origin"] == "https://www.acme.example"
+    assert answer.headers["Access-Control-Allow-Credentials"] == "true"
+    answer = shop.client.open("/collect/acme/event", "OPTIONS", headers=BROWSER | SHOP)
+    assert (answer.status_code, answer.headers["Access-Control-Allow-Headers"]) == (204, "Content-Type")
+
+
+def test_a_token_is_not_kept_by_any_cache(shop):
+    answer = shop.client.open("/collect/acme/token", headers=BROWSER)
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert 1700 < answer.json["expires"] - now() <= 1800
+    statuses = [shop.client.open("/collect/acme/token", headers=BROWSER).status_code for _ in range(25)]
+    assert 429 in statuses
+
+
+@pytest.fixture(scope="module")
+def hostile(migrated_sqlite, tmp_path_factory):
+    import shutil
+
+    path = tmp_path_factory.mktemp("hostile") / "connector.db"
+    shutil.copy(migrated_sqlite, path)
+    engine = connect(f"sqlite:///{path}")
+    yield Shop(Database(engine))
+    engine.dispose()
+
+
+HEADER = st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=60)
+
+
+@given(st.binary() | st.text().map(str.encode), HEADER, HEADER, HEADER, HEADER)
+def test_nothing_that_is_sent_is_an_error_of_the_server(hostile, body, agent, origin, host, cookie):
+    headers = {"User_Agent": agent, "Origin": origin, "Host": host, "Cookie": cookie}
+    assert hostile.post(body, X_Forwarded_For=agent, **headers).status_code in (204, 403, 429)
+    assert hostile.client.open("/collect/acme/token", headers={"Origin": origin}).status_code in (200, 429)
