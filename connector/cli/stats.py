@@ -30,7 +30,7 @@ def stats(store: str, days: int, as_json: bool) -> None:
     def read() -> "list[Statistic]":
         since = now - days * 86_400
         return EventStats(open_database(config)).read(
-            [store], ("sent", "tested", "keys", "value"), since, now + 1, 86_400
+            [store], ("sent", "tested", "keys", "value", "funnel"), since, now + 1, 86_400
         )
 
     summary = summarize(database(read))
@@ -43,9 +43,16 @@ def stats(store: str, days: int, as_json: bool) -> None:
 
 
 def summarize(statistics: "list[Statistic]") -> dict[str, Any]:
-    """Return for each pixel and event: outcomes, accepted events, those with each match key, and value by currency."""
+    """Return for each pixel and event: outcomes, accepted events, those with each match key, and value by currency.
+
+    `browsers` has what browsers reported, by milestone ("" if it is not known) and outcome.
+    """
     from connector.monitoring.event_stats import amount, match_key_counts
 
+    browsers: dict[str, Counter[str]] = {}
+    for one in (statistic for statistic in statistics if statistic.what == "funnel"):
+        browsers.setdefault(one.event, Counter())[one.detail] += one.count
+    statistics = [statistic for statistic in statistics if statistic.what != "funnel"]
     events = []
     for pixel, event in sorted({(statistic.pixel, statistic.event) for statistic in statistics}):
         group = [statistic for statistic in statistics if (statistic.pixel, statistic.event) == (pixel, event)]
@@ -64,7 +71,7 @@ def summarize(statistics: "list[Statistic]") -> dict[str, Any]:
                 "value": {currency: amount(units, currency) for currency, units in sorted(count["value"].items())},
             }
         )
-    return {"events": events}
+    return {"events": events, "browsers": {key: dict(sorted(found.items())) for key, found in sorted(browsers.items())}}
 
 
 def _format(summary: dict[str, Any]) -> Iterator[str]:
@@ -84,6 +91,12 @@ def _format(summary: dict[str, Any]) -> Iterator[str]:
         if event["value"]:
             amounts = (f"{amount} {currency}" for currency, amount in event["value"].items())
             yield f"  {'value':<14}" + ", ".join(amounts)
+
+    if summary["browsers"]:
+        yield "Reported by browsers"
+    for milestone, outcomes in summary["browsers"].items():
+        told = ", ".join(f"{number} {outcome}" for outcome, number in outcomes.items())
+        yield f"  {milestone or '(not known)':<19}{told}"
 
 
 def _outcome(detail: str, number: int) -> str:

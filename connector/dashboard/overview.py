@@ -108,6 +108,7 @@ class Overview:
     stores: list[StoreHealth]
     charts: list[Chart]
     coverage: list[Coverage]
+    browsers: list[tuple[str, str, dict[str, int]]]  # store, milestone, and the numbers by outcome
     value_columns: list[Column]
     values: list[tuple[int, list[Decimal | None]]]  # by day, the latest first; major currency units
 
@@ -137,6 +138,7 @@ def read_overview(
             _chart("Events sent, last 14 days", daily, SENT, now, DAY, 14),
         ],
         coverage=_coverage(keys, stores),
+        browsers=_browsers(event_stats.read(stores, ("funnel",), now - 23 * HOUR, soon, 400 * DAY)),
         value_columns=columns,
         values=values,
     )
@@ -225,6 +227,13 @@ def _coverage(statistics: list[Statistic], stores: dict[str, Store]) -> list[Cov
         Coverage(source, event, sum(statistic.count for statistic in group), match_key_counts(group))
         for (source, event), group in sorted(groups.items())
     ]
+
+
+def _browsers(statistics: list[Statistic]) -> list[tuple[str, str, dict[str, int]]]:
+    groups: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for statistic in statistics:
+        groups[statistic.store, statistic.event][statistic.detail] += statistic.count
+    return [(*key, dict(groups[key].most_common())) for key in sorted(groups)]
 
 
 def _value_table(

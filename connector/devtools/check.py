@@ -28,6 +28,7 @@ from connector.monitoring.problems import LAST_ORDERS, withheld
 from connector.outbox.encryption import CannotDecrypt, decrypt
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
+from connector.pixel.snippet import is_first_party
 from connector.relay.events_api import TIMEOUT, EventsApi
 from connector.storage.database import CannotStore, Database
 from connector.storage.engine import SchemaError, connect, require_current
@@ -93,11 +94,18 @@ def _settings(config: Config) -> Iterator[CheckResult]:
         yield CheckResult("note", "SQLite: one machine, on a disk that stays; PostgreSQL for more (DATABASE_URL)")
     for path in config.literal_secrets:
         yield CheckResult("warning", f"{path} is written into the file; use ${{NAME}} and set it in the environment")
-    if config.trusted_proxies == 0 and any(store.signals for store in config.stores.values()):
+    stores = config.stores.values()
+    if config.trusted_proxies == 0 and any(store.signals or store.funnel for store in stores):
         yield CheckResult(
             "note",
             "TRUSTED_PROXIES is 0: right if browsers reach this server without a proxy; behind one the signals "
             "lack the shopper's ip (1 on most hosts)",
+        )
+    if elsewhere := [store.name for store in stores if store.funnel and not is_first_party(store, config.public_url)]:
+        yield CheckResult(
+            "note",
+            f"PUBLIC_URL is not on the site of {', '.join(elsewhere)}, so browsers delete the click id of [funnel] "
+            "after a day or a week; let this server answer on a sub-domain of the shop (docs/funnel.md)",
         )
     if not config.admin_password:
         yield CheckResult("warning", "/metrics is open to everybody, and the dashboard is off; set ADMIN_PASSWORD")

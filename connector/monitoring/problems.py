@@ -36,7 +36,7 @@ from connector.monitoring.rounds import MISSED, RoundWatch
 from connector.monitoring.webhook_stats import WebhookStats
 from connector.outbox.queries import OpenProblem, OutboxQueries
 from connector.storage.database import Database
-from connector.storage.tables import counters, demands, events, parked
+from connector.storage.tables import counters, demands, events, funnel_lanes, parked
 
 KINDS = frozenset({"denied", "lag", "rejected", "parked", "signatures", "testing", "relay"})
 KINDS |= {"uninstalled", "export", "erasing", "reconcile", "broken"}
@@ -95,6 +95,11 @@ class ProblemFinder:
 
     def _lanes(self, now: float) -> Iterator[Problem]:
         states = {(state.lane.store, state.lane.pixel): state for state in self._queries.lane_states()}
+        browsers = {}
+        if any(store.funnel for store in self._stores.values()):
+            browsers = {
+                (state.lane.store, state.lane.pixel): state for state in self._queries.lane_states(funnel_lanes)
+            }
         for store in self._stores.values():
             for pixel in store.pixels:
                 place = f"store {store.name}, pixel {pixel.code}"
@@ -111,6 +116,14 @@ class ProblemFinder:
                         f"lag:{store.name}:{pixel.code}",
                         f"{place}: events have waited for TikTok since {utc_minute(since)}, and after 5 minutes "
                         "TikTok no longer merges them with the browser's; the relay's log shows TikTok's responses",
+                    )
+
+                elif (state := browsers.get((store.name, pixel.code))) and state.suspended_since is not None:
+                    yield Problem(
+                        f"denied:{store.name}:{pixel.code}:funnel",
+                        f"{place}: TikTok has denied the events that browsers report since "
+                        f"{utc_minute(state.suspended_since)} ({state.reason}), so they wait, a day at most; orders "
+                        "are sent. Check the names in the store's [funnel]",
                     )
 
     def _waiting_since(self, store: str, pixel: str) -> float | None:

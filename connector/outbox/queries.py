@@ -262,10 +262,10 @@ class OutboxQueries:
         with self._database.read() as connection:
             return list(connection.execute(query.limit(number)).scalars())
 
-    def lane_states(self) -> list[LaneState]:
-        """Return the state of every lane that has ever been configured."""
+    def lane_states(self, table: sa.Table = lanes) -> list[LaneState]:
+        """Return the state of every lane that has ever been configured; of browsers' events with `funnel_lanes`."""
         with self._database.read() as connection:
-            return [read_lane_state(row) for row in connection.execute(sa.select(lanes)).all()]
+            return [read_lane_state(row) for row in connection.execute(sa.select(table)).all()]
 
     def waiting(self) -> dict[Lane, int]:
         """Return the number of due events by lane, including stores that are no longer configured."""

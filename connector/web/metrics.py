@@ -158,6 +158,15 @@ def _counters(statistics: list[Statistic]) -> Iterator[Metric]:
                 outcome, _, code = statistic.detail.partition(" ")
                 sent.add_metric([*_event_labels(statistic), outcome, code], statistic.count)
         yield sent
+    reported = CounterMetricFamily(
+        "connector_browser_events",
+        "Events that browsers reported, by what became of them: taken, or why not.",
+        labels=("store", "milestone", "outcome"),
+    )
+    for statistic in statistics:
+        if statistic.what == "funnel":
+            reported.add_metric([statistic.store, statistic.event, statistic.detail], statistic.count)
+    yield reported
     value = CounterMetricFamily(
         "connector_events_value", "Value of accepted events, in major currency units.", labels=(*EVENT, "currency")
     )

@@ -105,3 +105,20 @@ def test_an_unknown_store_is_wrong_use(bench: Bench) -> None:
     result = bench.run("acne")
     assert result.exit_code == 2
     assert "there are: acme" in result.output
+
+
+def test_what_browsers_reported(bench: Bench) -> None:
+    """By step, with what was not taken and why."""
+    with bench.engine.begin() as connection:
+        for milestone, outcome, number in (
+            ("cart_added", "taken", 7),
+            ("cart_added", "rate limit", 2),
+            ("", "invalid", 1),
+        ):
+            add_counts(connection, int(time.time()), {("acme", "", "funnel", milestone, outcome): number})
+    assert bench.run("acme").output.splitlines()[-3:] == [
+        "Reported by browsers",
+        "  (not known)        1 invalid",
+        "  cart_added         2 rate limit, 7 taken",
+    ]
+    assert json.loads(bench.run("acme", "--json").output)["browsers"]["cart_added"] == {"rate limit": 2, "taken": 7}

@@ -249,6 +249,18 @@ def test_it_reminds_of_the_proxy_where_browsers_send(url):
     assert not any("TRUSTED_PROXIES" in said for said in texts(url))
 
 
+def test_a_funnel_wants_a_sub_domain_of_the_shop(url):
+    """Elsewhere this server cannot set a cookie of the shop's."""
+
+    def noted(**environment):
+        told = texts(url, TOML + "funnel = {}\n", mark="note", **environment)
+        return [said for said in told if said.startswith("PUBLIC_URL is not on the site of acme")]
+
+    assert noted()
+    assert noted(PUBLIC_URL="https://connector.example")
+    assert not noted(PUBLIC_URL="https://t.acme.example")
+
+
 @pytest.mark.parametrize(
     ("password", "said"),
     [("", "/metrics is open to everybody"), ("secret", "ADMIN_PASSWORD is short"), ("x" * 16, "")],

@@ -8,8 +8,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from connector.core.store import FunnelSettings
 from connector.core.units import DAY, HOUR, MERGE_WINDOW
 from connector.core.webhook import BrokenWebhook
+from connector.funnel.queue import FunnelQueue
 from connector.monitoring.problems import COUNTED, KINDS, NO_RELAY, ProblemFinder
 from connector.outbox.lanes import Lane
 from connector.outbox.outbox import Outbox, ParkedWebhook
@@ -68,6 +70,23 @@ def test_a_refused_pixel_is_a_problem_until_it_opens(bench: Bench) -> None:
     assert PIXEL.access_token not in found[1]
     bench.outbox.resume(LANE, NOW + DAY)
     assert f"denied:acme:{PIXEL.code}" not in bench.found(NOW + DAY)
+
+
+def test_refused_events_of_browsers_are_a_problem_beside_orders_that_are_sent(bench: Bench) -> None:
+    """Only of a store that has a funnel; if the orders are refused, too, that says it all."""
+    bench.finder = ProblemFinder(Database(bench.engine), {"acme": replace(STORE, funnel=FunnelSettings())})
+    queue = FunnelQueue(Database(bench.engine))
+    queue.add_lanes([LANE])
+    queue.suspend(LANE, NOW + 60, NOW, "f", "40002 no such event")
+    (found,) = bench.found(NOW + DAY).items()
+    assert found[0] == f"denied:acme:{PIXEL.code}:funnel"
+    assert "(40002 no such event), so they wait, a day at most; orders are sent" in found[1]
+    bench.outbox.add_lanes([LANE])
+    bench.outbox.suspend(LANE, NOW + 60, NOW, "f", "40105 no permission")
+    assert set(bench.found(NOW + DAY)) == {f"denied:acme:{PIXEL.code}"}
+    bench.finder = ProblemFinder(Database(bench.engine), {"acme": STORE})
+    bench.outbox.resume(LANE, NOW + DAY)
+    assert bench.found(NOW + DAY) == {}
 
 
 class TestRounds:

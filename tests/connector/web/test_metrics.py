@@ -16,7 +16,7 @@ from connector.core.store import Pixel
 from connector.core.webhook import Request
 from connector.devtools.simulate import webhooks
 from connector.monitoring.alerts import AlertStore, Problem
-from connector.monitoring.event_stats import SettlementStats
+from connector.monitoring.event_stats import SettlementStats, add_counts
 from connector.outbox.outbox import Outbox, ParkedWebhook
 from connector.outbox.settlement import settled
 from connector.storage.database import Database
@@ -184,6 +184,13 @@ class TestStored:
         found = self.collected(outbox.database.engine, NOW)
         assert found["connector_test_events_sent_total", "acme", LANE.pixel, "Purchase", "accepted", "0"] == 1
         assert not [key for key in found if key[0] == "connector_events_sent_total"]
+
+    def test_what_browsers_reported(self, outbox: Outbox) -> None:
+        """By step and outcome."""
+        with outbox.database.write() as connection:
+            add_counts(connection, int(NOW) // 3600 * 3600, {("acme", "", "funnel", "searched", "taken"): 3})
+        found = scraped(client(outbox))
+        assert found["connector_browser_events_total", "searched", "taken", "acme"] == 3
 
     def test_parked_problems_and_the_relay(self, outbox: Outbox) -> None:
         """Each is a number, zero where there is nothing."""
