@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 
 from connector.config.settings import Config, load
+from connector.core.event import FUNNEL_MILESTONES
 from connector.core.platform import Platform
 from connector.core.registry import installed_platforms
 from connector.devtools.simulate import samples_of, simulate
@@ -31,8 +32,12 @@ country = "US"
 webhook_secrets = ["${DEMO_SECRET}"]
 access_token = "${DEMO_TOKEN}"
 """
-EXPECTED = ("PlaceAnOrder", "Purchase", "InitiateCheckout", "CompleteRegistration")
+EXPECTED = (
+    "PlaceAnOrder", "Purchase", "InitiateCheckout", "CompleteRegistration",
+    "ViewContent", "AddToCart", "AddPaymentInfo", "Search",
+)  # fmt: skip
 MATCH_KEYS = ("email", "phone", "external_id", "ttclid", "ttp", "ip", "user_agent")
+BROWSER = {"User-Agent": "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) Version/18.1 Mobile Safari/604.1"}
 MAX_WAIT = 40.0  # seconds, enough for a slow machine's start
 
 
@@ -53,7 +58,7 @@ def demo(once: bool, say: Callable[[str], None]) -> int:
         if running is None:
             say("The server did not start; the reason is in its log above.")
             return 1
-        error = _send_webhooks(running, say)
+        error = _send_webhooks(running, say) or _report_steps(running, say)
         items = _wait_for(running)
         _table(items, say)
         missing = _missing(running.config, items)
@@ -84,6 +89,7 @@ platform = "{platform.name}"
 url = "{shop.url}"
 shop = "{shop.shop}"
 pixel = "{f"CDEMO{platform.name.upper()}".ljust(20, "0")[:20]}"
+funnel = {{}}
 """
 
 
@@ -124,6 +130,32 @@ def _send_webhooks(running: Demo, say: Callable[[str], None]) -> str:
     refused = httpx.post(f"{running.server}/webhooks/{store.name}", content=b"{}", headers=wrong)
     say(f"{store.name}: a webhook with a wrong signature is answered {refused.status_code}\n")
     return "" if refused.status_code == 401 else f"a wrong signature was answered {refused.status_code}"
+
+
+def _report_steps(running: Demo, say: Callable[[str], None]) -> str:
+    """Report the steps before each store's order, as a page does after a click on an ad; return an error, or ""."""
+    for store in running.config.stores.values():
+        url = f"{running.server}/collect/{store.name}"
+        token = httpx.get(f"{url}/token", headers=BROWSER).json()["token"]
+        product = {"content_id": "1001", "content_name": "Shirt", "quantity": 1}
+        steps = [
+            {
+                "milestone": milestone,
+                "event_id": os.urandom(16).hex(),
+                "properties": {"search_string": "shirt"} if milestone == "searched" else {"contents": [product]},
+            }
+            for milestone in FUNNEL_MILESTONES
+        ]
+        page = {"token": token, "url": store.url, "ttclid": f"E.C.P.{os.urandom(12).hex()}", "events": steps}
+        answer = httpx.post(f"{url}/event", content=json.dumps(page), headers=BROWSER)
+        say(
+            f"{store.name} ({store.platform}): {len(steps)} steps before the order, reported by a browser: "
+            f"{answer.status_code}"
+        )
+        if answer.status_code != 204:
+            return f"a browser's report was answered {answer.status_code}"
+    say("")
+    return ""
 
 
 def _wait_for(running: Demo) -> list[dict[str, Any]]:
