@@ -6,6 +6,7 @@ import click
 
 from connector import __version__
 from connector.cli.backfill import backfill
+from connector.cli.books import accuracy, books
 from connector.cli.check import check
 from connector.cli.context import (
     configuration,
@@ -145,7 +146,9 @@ def simulate(store: str, topics: tuple[str, ...], url: str | None, count: int, l
         fail(f"not every webhook was accepted: {report.error}")
 
 
+main.add_command(accuracy)
 main.add_command(backfill)
+main.add_command(books)
 main.add_command(check)
 main.add_command(events)
 main.add_command(lint_pixel)

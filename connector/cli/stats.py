@@ -10,6 +10,7 @@ import click
 from connector.cli.context import configuration, database, open_database, store_named
 
 if TYPE_CHECKING:
+    from connector.monitoring.book_sums import Books
     from connector.monitoring.event_stats import Statistic
 
 
@@ -21,10 +22,11 @@ def stats(store: str, days: int, as_json: bool) -> None:
     """Print STORE's events by outcome, their match-key coverage and value. Test events are counted separately."""
     import msgspec
 
+    from connector.monitoring.book_sums import Books
     from connector.monitoring.event_stats import EventStats
 
     config = configuration()
-    store_named(config, store)
+    chosen = store_named(config, store)
     now = datetime.now(UTC).timestamp()
 
     def read() -> "list[Statistic]":
@@ -34,12 +36,32 @@ def stats(store: str, days: int, as_json: bool) -> None:
         )
 
     summary = summarize(database(read))
+    if chosen.books:
+        start = now - days * 86_400
+        summary["books"] = database(lambda: net_values(Books(open_database(config)), store, start, now + 1))
     if as_json:
         result = {"store": store, "days": days} | summary
         click.echo(msgspec.json.Encoder(decimal_format="number").encode(result).decode())
         return
     for line in _format(summary):
         click.echo(line)
+
+
+def net_values(books: "Books", store: str, since: float, until: float) -> list[dict[str, Any]]:
+    """Return what of the period's events was sent, cancelled and refunded, and is left, by pixel, event, currency."""
+    from connector.monitoring.event_stats import amount
+
+    sums: dict[tuple[str, str, str], Counter[str]] = {}
+    for line in books.lines(store, since, until):
+        sums.setdefault((line.pixel, line.event, line.currency), Counter()).update(
+            {name: getattr(line, name) for name in ("sent", "cancelled", "refunded", "net")}
+        )
+    return [
+        {"pixel": pixel, "event": event, "currency": currency}
+        | {name: amount(number, currency) for name, number in found.items()}
+        | {"stayed": round(found["net"] / found["sent"], 4) if found["sent"] else None}
+        for (pixel, event, currency), found in sorted(sums.items())
+    ]
 
 
 def summarize(statistics: "list[Statistic]") -> dict[str, Any]:
@@ -91,6 +113,11 @@ def _format(summary: dict[str, Any]) -> Iterator[str]:
         if event["value"]:
             amounts = (f"{amount} {currency}" for currency, amount in event["value"].items())
             yield f"  {'value':<14}" + ", ".join(amounts)
+        for line in summary.get("books", ()):
+            if (line["pixel"], line["event"]) == (event["pixel"], event["event"]):
+                stayed = "" if line["stayed"] is None else f" ({line['stayed']:.1%} stayed)"
+                parts = ", ".join(f"{name} {line[name]}" for name in ("sent", "cancelled", "refunded", "net"))
+                yield f"  {'books':<14}{parts} {line['currency']}{stayed}"
 
     if summary["browsers"]:
         yield "Reported by browsers"

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from connector.core.event import MILESTONES, ORDER_KINDS, DataRequest, Event, Milestone, OrderKind, Skipped
+from connector.core.order_state import OrderRefund, OrderState
 from connector.core.shop_api import ShopApiModule
 from connector.core.signature import Signature
 from connector.core.snippet import SnippetModule
@@ -107,6 +108,7 @@ class Platform(ABC):
     signature: ClassVar[Signature]  # how webhooks are signed: a scheme of connector.core.signature
     event_topics: ClassVar[frozenset[str]]  # topics that yield events
     recorded_topics: ClassVar[frozenset[str]] = frozenset()  # topics that yield only ledger lines or data requests
+    book_topics: ClassVar[frozenset[str]] = frozenset()  # topics that `order_state` reads for a store with `books`
 
     def receive(self, request: Request, store: Store) -> Webhook | Handshake:
         """Verify a request, or return the Handshake to answer it with. Raises InvalidSignature, UnknownKey.
@@ -144,6 +146,13 @@ class Platform(ABC):
         `at` is the time of signing, now by default; `url` the address that the body is posted to.
         """
         return self.signature.sign(Request({}, body, at or datetime.now(UTC), url), secret)
+
+    def order_state(self, webhook: Webhook, store: Store) -> OrderState | OrderRefund | None:
+        """Return what a body says of an order as a sale; None if it says nothing. Raises InvalidPayload.
+
+        Called for order topics and `book_topics`, for stores with `books` and in reconciliation.
+        """
+        return None
 
     @property
     def shop_api(self) -> ShopApiModule | None:

@@ -239,6 +239,8 @@ class Store:
     """US states, like ["CA"], whose shoppers get Limited Data Use."""
     reconcile: Annotated[timedelta | None, duration().or_blank(None)] = None
     """How often orders whose webhooks never arrived are fetched, like "15m"; at least 1m, needs the `api` table."""
+    books: Flag = False
+    """`true`: what was cancelled or refunded after the event is kept, and `connector books` shows what is left."""
     external_id: EventIdOrBlank = "{customer_id}"
     """Your own id of the shopper; hashed before it is sent."""
     orders: OrderSettings = OrderSettings()

@@ -16,6 +16,7 @@ HEALTH = {
     "webhooks": "webhooks missing in the shop",
     "gaps": "webhooks did not arrive",
     "untried": "new token, not tried yet",
+    "accuracy": "orders missing",
     "lag": "late",
     "rejected": "events rejected",
     "parked": "webhooks parked",

@@ -11,6 +11,7 @@ from flask import Blueprint, Response, make_response, redirect, render_template,
 from connector.config.settings import Config
 from connector.core.store import Store
 from connector.dashboard import labels
+from connector.dashboard.book_routes import latest_accuracy
 from connector.dashboard.login import LoginGuard
 from connector.dashboard.overview import read_overview
 from connector.dashboard.parameters import chosen_store
@@ -33,7 +34,10 @@ def add_reading_routes(blueprint: Blueprint, guard: LoginGuard, config: Config, 
     def home() -> str:
         store = chosen_store(config, request.args)
         overview = read_overview(config, database, store, time.time())
-        return render_template("overview.html", overview=overview, keys=KEYS, chosen=store, stores=config.stores)
+        accuracy = latest_accuracy(database, (health.store for health in overview.stores), time.time())
+        return render_template(
+            "overview.html", overview=overview, accuracy=accuracy, keys=KEYS, chosen=store, stores=config.stores
+        )
 
     @blueprint.route("/search", methods=["GET", "POST"])
     @guard.login_required

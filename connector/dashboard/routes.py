@@ -11,6 +11,7 @@ from connector.config.settings import Config
 from connector.core.text import duration
 from connector.dashboard import labels
 from connector.dashboard.auth import Authenticator
+from connector.dashboard.book_routes import add_book_routes
 from connector.dashboard.list_routes import add_list_routes
 from connector.dashboard.login import LoginGuard
 from connector.dashboard.reading_routes import add_reading_routes
@@ -54,6 +55,7 @@ def pages(config: Config, database: Database, authenticator: Authenticator, inta
     )
     queries = OutboxQueries(database)
     add_reading_routes(blueprint, guard, config, database)
+    add_book_routes(blueprint, guard, config, database)
     add_list_routes(blueprint, guard, config, queries)
     add_replay_routes(blueprint, guard, config, queries, intake)
     return blueprint

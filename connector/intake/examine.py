@@ -1,6 +1,7 @@
 """Examine a verified webhook: parse, translate, map. Nothing is stored or sent."""
 
 import json
+import logging
 import traceback
 from collections.abc import Iterable
 from datetime import datetime
@@ -18,8 +19,11 @@ from connector.core.webhook import InvalidPayload, NotJson, Webhook
 from connector.mapping.consent import order_checkout
 from connector.mapping.event_id import object_key
 from connector.mapping.tiktok_event import OutboundEvent, map_events
+from connector.outbox.books import BookEntry, book_entry
 from connector.outbox.encryption import encrypt
 from connector.outbox.ledger import Decision, ParkedWebhook
+
+log = logging.getLogger(__name__)
 
 MAX_REASON = 1000  # characters of a reason in the ledger
 
@@ -36,6 +40,7 @@ class Examination(msgspec.Struct, frozen=True):
     order_number: str = ""
     checkout_token: str = ""
     data_requests: tuple[DataRequest, ...] = ()
+    book_entry: BookEntry | None = None
 
     @property
     def outcome(self) -> str:
@@ -47,6 +52,8 @@ class Examination(msgspec.Struct, frozen=True):
         """The reasons why something was skipped or left out, for the merchant."""
         reasons = [f"{skip.milestone}: {skip.reason}" for skip in self.skipped]
         notes = [note for event in self.events for note in event.notes]
+        if self.book_entry is not None and not self.events and not self.skipped:
+            notes.append("noted in the books")
         return "; ".join(dict.fromkeys(reasons + notes))[:MAX_REASON]
 
 
@@ -59,7 +66,11 @@ def examine(webhook: Webhook, platform: Platform, store: Store, now: datetime, g
     data = parse(webhook.body)
     if webhook.shop and webhook.shop not in store.shops:
         raise InvalidPayload(f"the webhook comes from another shop, {webhook.shop} (shop = {', '.join(store.shops)})")
-    translated = list(platform.translate(replace(webhook, data=data), store))
+    webhook = replace(webhook, data=data)
+    entry = read_book_entry(webhook, platform, store, now) if store.books else None
+    if webhook.topic in platform.book_topics - platform.event_topics:  # what TikTok has no event for
+        return Examination(object_key=entry.object_key if entry else "", book_entry=entry)
+    translated = list(platform.translate(webhook, store))
     milestones = [item for item in translated if not isinstance(item, DataRequest)]
     mapped = list(map_events(milestones, store, now, go_live))
     # Skipped milestones name their order, too, so that the ledger finds orders that were never sent.
@@ -72,7 +83,20 @@ def examine(webhook: Webhook, platform: Platform, store: Store, now: datetime, g
         order_number=ids.get("order_name") or ids.get("order_number", ""),
         checkout_token=order_checkout(subject.milestone, ids, store) if subject else "",
         data_requests=tuple(item for item in translated if isinstance(item, DataRequest)),
+        book_entry=entry,
     )
+
+
+def read_book_entry(webhook: Webhook, platform: Platform, store: Store, now: datetime) -> BookEntry | None:
+    """Return what a parsed webhook says of an order as a sale, or None. A fault costs the books, not the event."""
+    try:
+        found = platform.order_state(webhook, store)
+        return None if found is None else book_entry(found, store, now.timestamp())
+    except InvalidPayload:
+        return None
+    except Exception as error:
+        log.error("not in the books: %s", internal_error(error), extra={"store": store.name, "topic": webhook.topic})
+        return None
 
 
 def parse(body: bytes) -> Any:
@@ -132,6 +156,7 @@ def decision(webhook: Webhook, store: Store, examination: Examination, now: floa
         outcome=examination.outcome,
         reason=examination.reason,
         events=examination.events,
+        book_entry=examination.book_entry,
     )
 
 

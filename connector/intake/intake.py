@@ -145,7 +145,7 @@ class Intake:
     def examine(self, webhook: Webhook, store: Store) -> Examined:
         """Parse, translate and map a verified webhook, after `start`. Raises NotJson."""
         platform = self._platforms[store.platform]
-        if webhook.topic not in platform.event_topics and webhook.topic not in platform.recorded_topics:
+        if not _is_handled(webhook.topic, platform, store):
             self.counters.add(store.name, self.counters.bounded_topic(webhook.topic[:100]) or NO_TOPIC, "ignored")
             return Examined("ignored")
         now = self._clock()
@@ -158,7 +158,8 @@ class Intake:
         except Exception as error:
             return _parked(webhook, store, internal_error(error))
         # A body that tells nothing, such as a draft cart, is counted like one that brings nothing new.
-        if not examination.events and not examination.skipped and webhook.topic not in platform.recorded_topics:
+        is_news = examination.events or examination.skipped or examination.book_entry
+        if not is_news and webhook.topic not in platform.recorded_topics:
             self.counters.add(store.name, webhook.topic, "duplicate")
             return Examined("duplicate")
         made = decision(webhook, store, examination, now.timestamp())
@@ -213,6 +214,12 @@ def log_webhook(examined: Examined, webhook: Webhook, store: Store, milliseconds
             "ms": milliseconds,
         },
     )
+
+
+def _is_handled(topic: str, platform: Platform, store: Store) -> bool:
+    """Return True if a topic yields events or is recorded; some are only for a store that keeps books."""
+    kept = platform.event_topics, platform.recorded_topics, platform.book_topics if store.books else ()
+    return any(topic in topics for topics in kept)
 
 
 def _parked(webhook: Webhook, store: Store, reason: str) -> Examined:

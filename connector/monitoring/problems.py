@@ -11,6 +11,7 @@
     uninstalled  a shop has uninstalled the app within the last day
     export       a shopper's request for their data has not been answered
     erasing      an erasure that a shop requested is not done after an hour
+    accuracy     less than 99 % of the orders of a day were sent or deliberately skipped
     reconcile    a store's round of reconciliation is overdue
     relay        events are due, but no relay is running (also reported by the web processes)
 
@@ -30,6 +31,7 @@ from connector.core.store import Store
 from connector.core.text import utc_minute
 from connector.core.units import DAY, HOUR, MERGE_WINDOW
 from connector.core.webhook import BrokenWebhook
+from connector.monitoring.accuracy import Accuracy
 from connector.monitoring.alerts import Problem
 from connector.monitoring.inactivity import SHORTEST, Inactivity, detect_inactivity
 from connector.monitoring.rounds import MISSED, RoundWatch
@@ -39,7 +41,7 @@ from connector.storage.database import Database
 from connector.storage.tables import counters, demands, events, funnel_lanes, parked
 
 KINDS = frozenset({"denied", "lag", "rejected", "parked", "signatures", "testing", "relay"})
-KINDS |= {"uninstalled", "export", "erasing", "reconcile", "broken"}
+KINDS |= {"uninstalled", "export", "erasing", "reconcile", "broken", "accuracy"}
 SILENT = "silent"
 
 INVALID_SIGNATURES = 3
@@ -63,6 +65,7 @@ class ProblemFinder:
         self._queries = OutboxQueries(database)
         self._webhook_stats = WebhookStats(database)
         self._rounds = RoundWatch(database, stores)
+        self._accuracy = Accuracy(database)
 
     def find(self, now: float) -> Iterator[Problem]:
         """Yield all problems of KINDS."""
@@ -73,6 +76,7 @@ class ProblemFinder:
         yield from self._signatures(now)
         yield from self._testing()
         yield from self._data_requests(now)
+        yield from self._low_accuracy(now)
         for store, since in self._rounds.overdue(now).items():
             yield Problem(
                 f"reconcile:{store}",
@@ -239,6 +243,18 @@ class ProblemFinder:
                 )
             kind = row.what if row.what in KINDS else "erasing"
             yield Problem(f"{kind}:{row.store}:{row.id}", f"store {row.store}: {sentence}")
+
+    def _low_accuracy(self, now: float) -> Iterator[Problem]:
+        for store in self._stores.values():
+            day = self._accuracy.latest(store.name, now) if store.reconcile else None
+            if day and day.low:
+                missing = sum(day.missing.values())
+                reasons = ", ".join(f"{number} × {reason}" for reason, number in sorted(day.missing.items()))
+                yield Problem(
+                    f"accuracy:{store.name}",
+                    f"store {store.name}: {missing} of the {day.orders} orders of {utc_minute(day.day)[:10]} did not "
+                    f"reach TikTok ({reasons}); see `connector accuracy {store.name}`",
+                )
 
     def _count_by_store(self, stores: Iterator[str]) -> Iterator[tuple[str, str]]:
         for store, number in sorted(Counter(stores).items()):

@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from connector.core.units import HOUR
 from connector.mapping.tiktok_event import OutboundEvent
+from connector.outbox.books import BookEntry
 from connector.storage.bulk_insert import BulkInsert
 from connector.storage.database import Database
 from connector.storage.tables import counters, events, ledger, storable
@@ -59,6 +60,7 @@ class Decision(Struct, frozen=True):
     reason: str = ""
     events: tuple[OutboundEvent, ...] = ()
     parked: ParkedWebhook | None = None
+    book_entry: BookEntry | None = None
 
     @property
     def body(self) -> tuple[str, str, bytes]:

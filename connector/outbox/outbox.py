@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from connector.core.webhook import BrokenWebhook
 from connector.mapping.tiktok_event import OutboundEvent
+from connector.outbox.books import BookEntry, write_entries
 from connector.outbox.event_times import ASSUMED_TIME_WAIT, state_times
 from connector.outbox.identity_hashes import store_hashes
 from connector.outbox.ledger import Decision, Ledger, ParkedWebhook, park_decision
@@ -91,6 +92,7 @@ class Outbox(EventQueue):
         store_hashes(connection, self.database.insert, more_hashes)
         self._park(connection, [decision.parked for decision in decisions if decision.parked])
         self._ledger.note(connection, decisions, new)
+        write_entries(connection, [decision.book_entry for decision in decisions if decision.book_entry])
         return new
 
     def _insert_events(self, connection: Connection, rows: list[_NewRow]) -> list[_NewRow]:
@@ -132,6 +134,12 @@ class Outbox(EventQueue):
         """Add to the counters, by (store, topic, what, hour)."""
         with self.database.write() as connection:
             self._ledger.count(connection, counts)
+
+    def note_orders(self, entries: Sequence[BookEntry]) -> None:
+        """Store what reconciliation has seen of orders, whether or not anything of them is new."""
+        if entries:
+            with self.database.write() as connection:
+                write_entries(connection, entries)
 
     def ping(self) -> None:
         """Raise CannotStore unless a write would succeed: takes the write lock, writes, and rolls back."""

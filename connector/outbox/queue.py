@@ -82,11 +82,11 @@ class EventQueue:
         owner: str,
         lease_until: float,
         settlements: Sequence[Settlement],
-        in_same_transaction: Callable[[Connection, Sequence[int]], None] = lambda _connection, _rows: None,
+        *in_same_transaction: Callable[[Connection, Sequence[int]], None],
     ) -> int:
         """Write the results of leased events; return the number of rows written: those whose lease is still this one.
 
-        A row whose lease has expired and that another relay has leased is left alone. `in_same_transaction` is
+        A row whose lease has expired and that another relay has leased is left alone. Each of `in_same_transaction` is
         called with the ids of the written rows.
         """
         if not settlements:
@@ -96,7 +96,8 @@ class EventQueue:
         with self.database.write() as connection:
             for parameters in settlement_parameters(settlements):
                 written += connection.execute(update, parameters).scalars()
-            in_same_transaction(connection, written)
+            for work in in_same_transaction:
+                work(connection, written)
         return len(written)
 
     def correct_clock_jumps(self, now: float, bound: float) -> int:

@@ -41,6 +41,7 @@ from connector.core.json_fields import (
     unix_time,
     whole_quantity,
 )
+from connector.core.order_state import OrderRefund, OrderState
 from connector.core.platform import Platform, PlatformFacts
 from connector.core.public_keys import DetachedJws
 from connector.core.shop_api import ApiCheck, Page, ShopApi, ShopApiError, ShopApiModule, Subscription
@@ -85,6 +86,8 @@ __all__ = [
     "Json",
     "MappingSettings",
     "OrderKind",
+    "OrderRefund",
+    "OrderState",
     "Page",
     "Platform",
     "PlatformFacts",

@@ -23,7 +23,7 @@ from connector.privacy.retention import BATCH, BODY_DELETED, PAUSE
 from connector.storage.database import Database
 from connector.storage.lease import Lease
 from connector.storage.periodic import run_periodically
-from connector.storage.tables import events, funnel_events, ledger, parked, signals
+from connector.storage.tables import accuracy, events, funnel_events, ledger, orders, parked, signals, sold
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +56,7 @@ class Erasure:
         """
         stored_events, bodies, lines = _store_rows(store, until).values()
         self._delete_signals(signals.c.store == store, signals.c.seen_at <= until)
+        self._delete_books(store)
         return {
             "events": self._in_batches(stored_events, events.c.id, lambda ids: self._erase_events(ids, now), rest),
             "parked webhooks": self._in_batches(bodies, parked.c.id, self._delete_parked, rest),
@@ -115,6 +116,12 @@ class Erasure:
     def _delete_signals(self, *which: sa.ColumnElement[bool]) -> None:
         with self._database.write() as connection:
             connection.execute(sa.delete(signals).where(*which))
+
+    def _delete_books(self, store: str) -> None:
+        """Delete the books of a store: they name its orders. They hold nothing of a person."""
+        with self._database.write() as connection:
+            for table in (sold, orders, accuracy):
+                connection.execute(sa.delete(table).where(table.c.store == store))
 
     def _delete_parked(self, ids: Sequence[int]) -> None:
         body = sa.select(parked.c.id).where(

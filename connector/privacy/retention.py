@@ -3,7 +3,7 @@
     payloads   of finished events, with the hashes of persons, after keep_payloads
     keys       (pixel, event, event_id) 35 days later: longer than TikTok accepts old events, so that no late or
                replayed webhook is sent twice
-    ledger     with counters and tallies, after keep_ledger
+    ledger     with counters, tallies and books, after keep_ledger
     parked     bodies after keep_parked; their ledger line says so
     arrivals   hourly numbers of webhooks, after 400 days
     signals    of browsers, a day after the last one; at most the latest MOST_SIGNALS, because anybody can send them
@@ -124,6 +124,23 @@ class RetentionStore:
     def forget_tallies(self, before: float) -> int:
         """Delete the statistics of past hours; the totals stay."""
         return self._forget_hours(tables.tallies, before)
+
+    def forget_books(self, before: float) -> int:
+        """Delete what was sold, the orders that no webhook named since, and the accuracy of days, `before` then."""
+        number = 0
+        with self._database.write() as connection:
+            for table, at, key in (
+                (tables.sold, tables.sold.c.occurred_at, ("pixel", "event", "event_id")),
+                (tables.orders, tables.orders.c.seen_at, ("store", "object_key")),
+                (tables.accuracy, tables.accuracy.c.day, ("store", "day")),
+            ):
+                columns = [table.c[name] for name in key]
+                query = sa.select(*columns).where(at < int(before)).order_by(at).limit(BATCH)
+                keys = [tuple(row) for row in connection.execute(query)]
+                if keys:
+                    connection.execute(sa.delete(table).where(sa.tuple_(*columns).in_(keys), at < int(before)))
+                number = max(number, len(keys))
+        return number
 
     def forget_arrivals(self, before: float) -> int:
         """Delete hourly numbers of webhooks."""
@@ -261,6 +278,7 @@ class RetentionJob:
         yield "ledger lines dropped", partial(retention.forget_lines, now - policy.ledger)
         yield "counts dropped", partial(retention.forget_counts, now - policy.ledger)
         yield "tallies dropped", partial(retention.forget_tallies, now - policy.ledger)
+        yield "books dropped", partial(retention.forget_books, now - policy.ledger)
         yield "hourly numbers dropped", partial(retention.forget_arrivals, now - ARRIVALS_KEPT)
         yield "signals dropped", partial(retention.forget_signals, now - SIGNALS_KEPT)
         # Written by a clock that had jumped; without this they would be kept for ever.

@@ -27,6 +27,7 @@ from connector.core.store import Pixel, Store
 from connector.core.text import duration, how_long
 from connector.core.units import SAFE_RESEND_WINDOW
 from connector.monitoring.event_stats import SettlementStats
+from connector.outbox.books import SoldEvents
 from connector.outbox.lanes import Lane, LaneState, fingerprint
 from connector.outbox.queue import MAX_AHEAD, EventQueue
 from connector.outbox.settlement import LeasedEvent, Settlement, due_again, settled
@@ -236,7 +237,8 @@ class Relay:
             for group, outcome in answers:
                 results += self._settlements(work, group, outcome, begun)
         tally = SettlementStats(work.lane.store, work.lane.pixel, claimed, results, self._clock())
-        self._outbox.settle(self.name, lease_until, results, tally.write)
+        sales = SoldEvents(work.store, work.lane.pixel, claimed, results)
+        self._outbox.settle(self.name, lease_until, results, tally.write, sales.write)
         return keep_going
 
     def _send_batch(self, work: _Work, batch: Batch) -> list[Answer]:

@@ -21,6 +21,9 @@ funnel_events   events that browsers report, for a day; on PostgreSQL a partitio
 funnel_lanes    like lanes, of these events
 funnel_bounds   per store, currency and day: the greatest amounts of its orders, which bound those that browsers report
 demands     data requests and uninstall notices: kind, time, and whether they are done
+orders      per order: what is left of its value, and what reconciliation found; see `connector.outbox.books`
+sold        the value of each accepted event of an order, for stores with books
+accuracy    per store and day: orders in the shop, sent, skipped and missing; see `connector.monitoring.accuracy`
 """
 
 import re
@@ -296,6 +299,56 @@ registered = Table(
     Column("made_at", Double, nullable=False),
 )
 
+orders = Table(
+    "orders",
+    metadata,
+    Column("store", StorableText, primary_key=True),
+    Column("object_key", StorableText, primary_key=True),
+    Column("order_number", StorableText, nullable=False),
+    Column("currency", StorableText, nullable=False),
+    Column("placed_at", Double, nullable=False),
+    Column("changed_at", Double, nullable=False),  # when the shop wrote the latest body; 0 before the first
+    Column("remaining", BigInteger),  # what that body leaves of the value, in ten-thousandths; NULL: not known
+    Column("later", BigInteger, nullable=False),  # sum of refunds that came since
+    Column("cancelled", Integer, nullable=False),
+    Column("refunds", StorableText, nullable=False),  # JSON: ids of counted refunds, and the later ones
+    Column("seen_at", Double, nullable=False),  # of a webhook or a round, to the day
+    Column("outcome", StorableText, nullable=False),  # of reconciliation: relayed, skipped, parked; "": not compared
+    Column("reason", StorableText, nullable=False),
+)
+Index("orders_placed", orders.c.store, orders.c.placed_at)
+Index("orders_seen", orders.c.seen_at)
+
+sold = Table(
+    "sold",
+    metadata,
+    Column("pixel", StorableText, primary_key=True),
+    Column("event", StorableText, primary_key=True),
+    Column("event_id", StorableText, primary_key=True),
+    Column("store", StorableText, nullable=False),
+    Column("object_key", StorableText, nullable=False),
+    Column("currency", StorableText, nullable=False),
+    Column("value", BigInteger, nullable=False),  # in ten-thousandths
+    Column("occurred_at", Double, nullable=False),
+)
+Index("sold_day", sold.c.store, sold.c.occurred_at)
+Index("sold_occurred", sold.c.occurred_at)
+
+accuracy = Table(
+    "accuracy",
+    metadata,
+    Column("store", StorableText, primary_key=True),
+    Column("day", BigInteger, primary_key=True),  # Unix seconds of its start, UTC
+    Column("orders", BigInteger, nullable=False),
+    Column("sent", BigInteger, nullable=False),
+    Column("waiting", BigInteger, nullable=False),  # to be sent, or to be answered
+    Column("skipped", StorableText, nullable=False),  # JSON: numbers by reason
+    Column("missing", StorableText, nullable=False),  # JSON: numbers by reason
+    Column("complete", Integer, nullable=False),  # 1: the whole day is compared
+    Column("counted_at", Double, nullable=False),
+)
+Index("accuracy_day", accuracy.c.day)
+
 reconciled = Table(
     "reconciled",
     metadata,
@@ -306,6 +359,7 @@ reconciled = Table(
     Column("gaps_since", Double),
     Column("gap_at", Double),  # when the last one was found
     Column("done_at", Double),  # when the last run that was not interrupted ended
+    Column("covered_since", Double),  # since when every order has been compared
 )
 
 tallies = Table(

@@ -20,8 +20,18 @@ from connector.core.signature import body_sha256
 from connector.core.store import Store
 from connector.core.text import how_many
 from connector.core.webhook import InvalidPayload, NotJson, Webhook
-from connector.intake.examine import Examination, decision, examine, internal_error, parked_webhook
+from connector.intake.examine import (
+    Examination,
+    decision,
+    examine,
+    internal_error,
+    parked_webhook,
+    parse,
+    read_book_entry,
+)
 from connector.mapping.tiktok_event import OutboundEvent
+from connector.monitoring.accuracy import PARKED_KEY
+from connector.outbox.books import BookEntry
 from connector.outbox.ledger import Decision
 from connector.outbox.outbox import Outbox
 from connector.storage.database import Database
@@ -115,6 +125,7 @@ class HistoryImport:
         self._dry_run = dry_run
         self._clock = clock
         self._seen: set[bytes] = set()
+        self._parked: dict[bytes, str] = {}  # reasons, by the SHA-256 of the body
 
     def orders(self, shop_api: ShopApi, since: datetime, until: datetime) -> Iterator[Page]:
         """Import the orders modified in [since, until], if the store sends order events; yield each page when done.
@@ -123,7 +134,7 @@ class HistoryImport:
         """
         if {"order_placed", "order_paid"} & set(self._store.sent_milestones):
             for page in shop_api.orders(since, until, "modified"):
-                self._import(page)
+                self._import(page, of_orders=True)
                 yield page
 
     def customers(self, shop_api: ShopApi, since: datetime, until: datetime) -> Iterator[Page]:
@@ -135,7 +146,7 @@ class HistoryImport:
 
     # --- one page -------------------------------------------------------------------------------------------
 
-    def _import(self, page: Page) -> None:
+    def _import(self, page: Page, of_orders: bool = False) -> None:
         now = self._clock()
         # Pages can overlap.
         bodies = {body_sha256(body): body for body in page.bodies}
@@ -158,6 +169,27 @@ class HistoryImport:
             elif examination.skipped:
                 self.summary.skipped += 1
                 self._record_skipped(webhook, examination, reasons)
+        if of_orders and not self._dry_run and (self._store.books or self._kind == "reconcile"):
+            entries = (self._entry(webhook, examination, now) for webhook, examination in examinations)
+            self._outbox.note_orders([entry for entry in entries if entry])
+
+    def _entry(self, webhook: Webhook, examination: Examination | None, now: datetime) -> BookEntry | None:
+        """Return what an order's body says for the books, and what became of it; None for drafts."""
+        try:
+            parsed = replace(webhook, data=parse(webhook.body))
+        except (InvalidPayload, NotJson):
+            parsed = webhook
+        entry = read_book_entry(parsed, self._platform, self._store, now)
+        if reason := self._parked.get(body_sha256(webhook.body)):
+            unknown = BookEntry(
+                self._store.name, f"{PARKED_KEY}{body_sha256(webhook.body).hex()}", now.timestamp(),
+                placed_at=now.timestamp(),
+            )  # fmt: skip
+            return replace(entry or unknown, outcome="parked", reason=reason)
+        if entry is None or examination is None:
+            return entry
+        reason = "" if examination.events else examination.skipped[0].reason
+        return replace(entry, outcome=examination.outcome, reason=reason)
 
     def _examine(self, webhook: Webhook, now: datetime) -> Examination | None:
         """Examine a body and limit its events to `between`; return None if there is nothing left to store."""
@@ -207,6 +239,7 @@ class HistoryImport:
     def _park(self, webhook: Webhook, reason: str) -> None:
         self.summary.parked += 1
         self.summary.reasons[reason] += 1
+        self._parked[body_sha256(webhook.body)] = reason
         if not self._dry_run:
             self._outbox.park(parked_webhook(webhook, self._store, reason), self._kind)
 

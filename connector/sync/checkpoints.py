@@ -13,7 +13,8 @@ class Checkpoint:
     """The start of a store's last round, the time up to which it is reconciled, and its recent gaps.
 
     `done_at` is the end of the last round that was not interrupted. A gap is an order or sign-up whose webhook had not
-    arrived; `gaps` counts them since `gaps_since`.
+    arrived; `gaps` counts them since `gaps_since`. Since `covered_since` every order has
+    been compared.
     """
 
     tried_at: float
@@ -22,6 +23,7 @@ class Checkpoint:
     gaps_since: float | None = None
     gap_at: float | None = None
     done_at: float | None = None
+    covered_since: float | None = None
 
     @property
     def interrupted(self) -> bool:
@@ -53,6 +55,10 @@ class Checkpoints:
     def finish(self, store: str, now: float) -> None:
         """Store the end of a round, with or without errors."""
         self._set(store, done_at=now)
+
+    def cover(self, store: str, since: float) -> None:
+        """Store since when every order has been compared: the first round began there, or the first after a hole."""
+        self._set(store, covered_since=since)
 
     def reach(self, store: str, upto: float) -> None:
         """Store that everything modified before `upto` is reconciled."""

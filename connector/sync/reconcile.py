@@ -24,6 +24,7 @@ from connector.core.shop_api import ShopApi, ShopApiError, ShopApiModule
 from connector.core.store import Store
 from connector.core.text import how_many, utc_minute
 from connector.intake.intake import history_ends
+from connector.monitoring.accuracy import Accuracy
 from connector.monitoring.alerts import AlertStore, Problem
 from connector.monitoring.problems import LAST_ORDERS, withheld
 from connector.outbox.outbox import Outbox
@@ -80,6 +81,7 @@ class Reconciler:
         self._known = KnownRecords(database)
         self._checkpoints = Checkpoints(database)
         self._alerts = AlertStore(database, clock)
+        self._accuracy = Accuracy(database)
         self._repair = WebhookRepair(self._outbox, RegisteredWebhooks(database))
         self._withheld: dict[str, set[str]] = {}  # a store's latest orders without personal data
         self._busy: dict[str, Thread] = {}
@@ -206,11 +208,14 @@ class Reconciler:
         history = HistoryImport(
             store, self._platforms[store.platform], self._outbox, self._known, "reconcile", go_live, clock=self._time
         )
+        if begun.covered_since is None or since > begun.upto:
+            self._checkpoints.cover(store.name, since)
         history.summary.withheld = self._withheld.setdefault(store.name, set())
         try:
             error = self._read(store, history, since, until, lease)
         finally:
             self._report_gaps(store, history.summary.queued, now)
+        self._accuracy.count(store.name, now)
         self._report_withheld(store, history)
         if error:
             self._report_error(store, error)

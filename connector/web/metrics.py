@@ -15,6 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 from connector.config.settings import Config
 from connector.dashboard.auth import Authenticator, caller_id
+from connector.monitoring.accuracy import Accuracy
 from connector.monitoring.event_stats import BEYOND, BUCKETS, EventStats, Statistic, amount, match_key_counts
 from connector.monitoring.problems import KINDS, SILENT, alive
 from connector.outbox.queries import OutboxQueries
@@ -85,6 +86,7 @@ class DatabaseMetrics:
     def __init__(self, database: Database, stores: Iterable[str], clock: Callable[[], float] = time.time) -> None:
         self._queries = OutboxQueries(database)
         self._event_stats = EventStats(database)
+        self._accuracy = Accuracy(database)
         self._stores = list(stores)
         self._clock = clock
 
@@ -147,6 +149,23 @@ class DatabaseMetrics:
         for kind in sorted(KINDS | {SILENT} | open_by_kind.keys()):
             problems.add_metric([kind], open_by_kind[kind])
         yield problems
+        yield from self._accuracy_metrics()
+
+    def _accuracy_metrics(self) -> Iterator[Metric]:
+        share = GaugeMetricFamily(
+            "connector_orders_arrived_ratio",
+            "Share of a day's orders in the shop that were sent or deliberately skipped, of the latest day known.",
+            labels=("store",),
+        )
+        missing = GaugeMetricFamily(
+            "connector_orders_missing", "Orders of that day that did not reach TikTok.", labels=("store",)
+        )
+        for store in self._stores:
+            day = self._accuracy.latest(store, self._clock())
+            if day is not None and day.share is not None:
+                share.add_metric([store], day.share)
+                missing.add_metric([store], sum(day.missing.values()))
+        yield from (share, missing)
 
 
 def _counters(statistics: list[Statistic]) -> Iterator[Metric]:

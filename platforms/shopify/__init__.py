@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 from connector.plugin import (
     DataRequest,
     Event,
+    OrderRefund,
+    OrderState,
     Platform,
     PlatformFacts,
     Request,
@@ -15,7 +17,7 @@ from connector.plugin import (
     Store,
     Webhook,
 )
-from platforms.shopify import receive, translate
+from platforms.shopify import order_state, receive, translate
 
 if TYPE_CHECKING:
     from connector.plugin.testing.samples import SamplesModule
@@ -52,6 +54,7 @@ class Shopify(Platform):
     )
     signature = receive.SIGNATURE
     event_topics = translate.TOPICS
+    book_topics = order_state.BOOK_TOPICS
     recorded_topics = translate.RECORDED
 
     def receive(self, request: Request, store: Store) -> Webhook:
@@ -59,6 +62,9 @@ class Shopify(Platform):
 
     def translate(self, webhook: Webhook, store: Store) -> Iterable[Event | Skipped | DataRequest]:
         return translate.translate(webhook, store)
+
+    def order_state(self, webhook: Webhook, store: Store) -> OrderState | OrderRefund | None:
+        return order_state.order_state(webhook, store)
 
     def topic_of(self, request: Request) -> str:
         return receive.topic_of(request)

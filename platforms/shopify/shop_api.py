@@ -27,6 +27,7 @@ from connector.plugin import (
     json_objects,
     text,
 )
+from platforms.shopify.order_state import BOOK_TOPICS
 from platforms.shopify.translate import RECORDED, TOPICS, withholds
 
 if TYPE_CHECKING:
@@ -74,14 +75,17 @@ def topics(store: Store) -> tuple[str, ...]:
     """Return the topics needed for what the store sends, and that of the app's removal.
 
     `orders/updated` arrives with every tag and parcel, so it is included only if the store waits for a status that an
-    order reaches after its creation without being paid in full. The topics of privacy law (`customers/data_request`,
-    `customers/redact`, `shop/redact`) cannot be registered through the API; they are settings of the app:
+    order reaches after its creation without being paid in full, or keeps books. The topics of privacy law
+    (`customers/data_request`, `customers/redact`, `shop/redact`) cannot be registered through the API; they are
+    settings of the app:
     https://shopify.dev/docs/apps/build/compliance/privacy-law-compliance
     """
     needed = [topic for milestone, names in _NEEDED.items() if milestone in store.sent_milestones for topic in names]
     awaited = (("order_placed", store.orders.placed_statuses), ("order_paid", store.orders.paid_statuses))
     if any(milestone in store.sent_milestones and set(statuses) - _SHOWN_BY_PAID for milestone, statuses in awaited):
         needed.append("orders/updated")
+    if store.books:
+        needed += sorted(BOOK_TOPICS)
     return (*dict.fromkeys(needed), "app/uninstalled")
 
 
@@ -337,7 +341,9 @@ def _enum_name(topic: str) -> str:
     return re.sub(r"[/.]", "_", topic).upper()
 
 
-_TOPIC_BY_ENUM = {_enum_name(topic): topic for topic in TOPICS | RECORDED}  # any other topic keeps GraphQL's spelling
+_TOPIC_BY_ENUM = {
+    _enum_name(topic): topic for topic in TOPICS | RECORDED | BOOK_TOPICS
+}  # any other topic keeps GraphQL's spelling
 
 
 def _windows(since: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:

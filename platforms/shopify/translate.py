@@ -75,7 +75,7 @@ def _order(webhook: Webhook, body: Json, store: Store) -> Iterator[Event | Skipp
     order_id = numeric_id(body.get("id"))
     if not order_id or "line_items" not in body or not ("financial_status" in body or "order_number" in body):
         raise InvalidPayload(f"expected an order body for topic {webhook.topic}")
-    created = _placed_at(body)
+    created = placed_at(body)
     if created is None:
         raise InvalidPayload("the order has no created_at")
     status = text(body.get("financial_status")).lower()
@@ -116,7 +116,7 @@ def _order(webhook: Webhook, body: Json, store: Store) -> Iterator[Event | Skipp
         yield replace(placed, milestone="order_paid")
 
 
-def _placed_at(body: Json) -> datetime | None:
+def placed_at(body: Json) -> datetime | None:
     """Return the time of an order: an imported one was processed before it was created in this shop."""
     stated = (parse_time(body.get(name)) for name in ("created_at", "processed_at"))
     return min(filter(None, stated), default=None)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 from connector.plugin import (
     Event,
     Handshake,
+    OrderRefund,
+    OrderState,
     Platform,
     PlatformFacts,
     Request,
@@ -15,7 +17,7 @@ from connector.plugin import (
     Store,
     Webhook,
 )
-from platforms.woocommerce import receive, translate
+from platforms.woocommerce import order_state, receive, translate
 
 if TYPE_CHECKING:
     from connector.plugin.testing.samples import SamplesModule
@@ -44,12 +46,16 @@ class WooCommerce(Platform):
     )
     signature = receive.SIGNATURE
     event_topics = translate.TOPICS
+    book_topics = order_state.BOOK_TOPICS
 
     def receive(self, request: Request, store: Store) -> Webhook | Handshake:
         return receive.receive(request, store)
 
     def translate(self, webhook: Webhook, store: Store) -> Iterable[Event | Skipped]:
         return translate.translate(webhook, store)
+
+    def order_state(self, webhook: Webhook, store: Store) -> OrderState | OrderRefund | None:
+        return order_state.order_state(webhook, store)
 
     def topic_of(self, request: Request) -> str:
         return receive.topic_of(request)

@@ -89,8 +89,8 @@ def _order(topic: str, body: Json, store: Store) -> Iterator[Event | Skipped]:
         raise InvalidPayload("the order has no date_created_gmt")
     if status in DRAFTS:
         return  # a cart that WooCommerce stores as an order: no milestone yet
-    paid_at, meta = parse_time(body.get("date_paid_gmt")), _meta(body)
-    placed = _placed(body, order_id, _placed_at(topic, body, meta, created, paid_at), meta, store)
+    paid_at, meta = parse_time(body.get("date_paid_gmt")), meta_of(body)
+    placed = _placed(body, order_id, placed_at(topic, body, meta, created, paid_at), meta, store)
     if reason := _why_not_placed(status, paid_at, store):
         yield Skipped("order_placed", reason, placed.ids)
         return
@@ -126,7 +126,7 @@ def _is_paid(status: str, paid: datetime | None, gateways: tuple[str, ...], stor
     return status in store.orders.paid_statuses if store.orders.paid_statuses else paid is not None
 
 
-def _placed_at(topic: str, body: Json, meta: Json, created: datetime, paid: datetime | None) -> datetime:
+def placed_at(topic: str, body: Json, meta: Json, created: datetime, paid: datetime | None) -> datetime:
     """Return the time the order was placed; a block checkout creates its order as a draft, days earlier at times.
 
     The plugin writes the time. Without it, it is the payment or the last change, of which `order.created` has the
@@ -180,7 +180,7 @@ def _placed(body: Json, order_id: str, placed_at: datetime, meta: Json, store: S
         kind=kind,
         currency=text(body.get("currency")).upper(),
         total=money(body.get("total")),
-        breakdown=_breakdown(body) if store.mapping.needs_breakdown else None,
+        breakdown=breakdown(body) if store.mapping.needs_breakdown else None,
         gateways=_unique(text(body.get("payment_method")), text(body.get("payment_method_title"))),
         items=tuple(_order_item(row, with_tax) for row in json_objects(body.get("line_items")) if not _in_bundle(row)),
         page_url=landing,
@@ -199,7 +199,7 @@ def _order_kind(body: Json, meta: Json) -> OrderKind:
     return "web" if shopper else "api"
 
 
-def _breakdown(body: Json) -> TotalBreakdown:
+def breakdown(body: Json) -> TotalBreakdown:
     """Return the amounts that make up a WooCommerce total. Core has no duties; tips are fees named as in TIPS."""
     lines, fees = json_objects(body.get("line_items")), json_objects(body.get("fee_lines"))
     tips = [fee for fee in fees if text(fee.get("name")).casefold() in TIPS]
@@ -318,7 +318,7 @@ def _registration(body: Json, store: Store) -> Iterator[Event | Skipped]:
         why = f"the new user is not a customer (role {safe_to_quote(role) or 'missing'})"
         yield Skipped("customer_registered", why, {"customer_id": customer_id})
         return
-    billing, shipping, meta = read_address(body.get("billing")), read_address(body.get("shipping")), _meta(body)
+    billing, shipping, meta = read_address(body.get("billing")), read_address(body.get("shipping")), meta_of(body)
     yield Event(
         milestone="customer_registered",
         occurred_at=created,
@@ -353,7 +353,7 @@ def _unix_time(value: object) -> datetime | None:
     return datetime.fromtimestamp(int(written), UTC) if _UNIX_SECONDS.fullmatch(written) else None
 
 
-def _meta(body: Json) -> Json:
+def meta_of(body: Json) -> Json:
     """Return the meta of an order or customer by key; the last value of a repeated key, as in WordPress."""
     return {
         key: row.get("value") for row in json_objects(body.get("meta_data")) if isinstance(key := row.get("key"), str)

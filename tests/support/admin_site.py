@@ -31,7 +31,7 @@ from tests.support.platforms import PLATFORMS
 from tests.support.web import client_of
 
 PASSWORD = "correct horse battery"
-PAGES = ["/", "/search", "/failed", "/failed?state=expired", "/parked", "/story?store=acme&key=order:1"]
+PAGES = ["/", "/books", "/search", "/failed", "/failed?state=expired", "/parked", "/story?store=acme&key=order:1"]
 LONGEST_PAUSE = 3600.0  # seconds; no lane rests longer
 SECRET = "whsec-of-the-pages"
 STORES = a_stores_file(

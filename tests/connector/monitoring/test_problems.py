@@ -21,7 +21,7 @@ from connector.privacy.data_subject import DataSubject
 from connector.privacy.requests import DataRequestStore
 from connector.storage.database import Database
 from connector.storage.lease import Lease
-from connector.storage.tables import arrivals
+from connector.storage.tables import accuracy, arrivals
 from connector.sync.checkpoints import Checkpoints
 from connector.sync.reconcile import TICK
 from tests.support.factories import SECRET, a_store
@@ -268,6 +268,10 @@ def test_all_kinds_are_known(bench: Bench) -> None:
         )
     store = replace(STORE, pixels=(PIXEL, OTHER_PIXEL), reconcile=timedelta(minutes=1))
     bench.outbox.start_stores(["acme"], NOW)
+    day = {"store": "acme", "day": int(NOW) // DAY * DAY - DAY, "orders": 2, "sent": 1, "waiting": 0, "counted_at": NOW}
+    with bench.engine.begin() as connection:
+        row = day | {"skipped": "{}", "missing": '{"rejected":1}', "complete": 1}
+        connection.execute(sa.insert(accuracy).values(row))
     finder = ProblemFinder(Database(bench.engine), {"acme": store})
     assert {problem.kind for problem in finder.find(NOW + 400)} == KINDS
 

@@ -1,0 +1,162 @@
+"""Accuracy: how many of the orders in a shop were sent or deliberately skipped, by store and day of the order (UTC).
+
+Reconciliation sees every order of a shop and notes it in `orders`. At the end of each round the last days are counted
+again: an order is missing if TikTok rejected one of its events, if one expired, or if its body could not be processed;
+it waits while one of its events is to be sent. A day is known when reconciliation has passed its end and nothing of it
+waits. Times are Unix seconds. Raises CannotStore.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import msgspec
+import sqlalchemy as sa
+
+from connector.core.units import DAY
+from connector.storage.database import Database
+from connector.storage.tables import accuracy, events, orders, parked, reconciled
+
+DAYS = 9  # days that are counted again, the present one included: longer than events are retried
+LOW = 0.99  # a day below this share is a problem
+PARKED_KEY = "parked:"  # with the SHA-256 of a body that does not say which order it is
+
+
+@dataclass(frozen=True, slots=True)
+class DayAccuracy:
+    """The orders of one store that were placed on one day: sent, waiting, and skipped or missing by reason."""
+
+    store: str
+    day: int
+    orders: int
+    sent: int
+    waiting: int
+    skipped: dict[str, int] = field(default_factory=dict)
+    missing: dict[str, int] = field(default_factory=dict)
+    complete: bool = False
+
+    @property
+    def share(self) -> float | None:
+        """(sent + skipped) ÷ orders; None if it is not known yet, or there was no order."""
+        if not self.complete or self.waiting or not self.orders:
+            return None
+        return (self.sent + sum(self.skipped.values())) / self.orders
+
+    @property
+    def low(self) -> bool:
+        """True if the day is known and too much is missing."""
+        return self.share is not None and self.share < LOW
+
+
+class Accuracy:
+    """Counts and reads the table `accuracy`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def count(self, store: str, now: float) -> None:
+        """Count the last days of a store again, from what reconciliation has seen."""
+        first = int(now) // DAY * DAY - (DAYS - 1) * DAY
+        since, upto = self._covered(store)
+        found = {day: _DayCount() for day in range(first, int(now) + 1, DAY)}
+        for row in self._orders(store, first):
+            if day := found.get(int(row.placed_at) // DAY * DAY):
+                day.add(row)
+        rows = [
+            {
+                "store": store,
+                "day": start,
+                "orders": day.orders,
+                "sent": day.sent,
+                "waiting": day.waiting,
+                "skipped": msgspec.json.encode(dict(day.skipped)).decode(),
+                "missing": msgspec.json.encode(dict(day.missing)).decode(),
+                "complete": int(since is not None and since <= start and start + DAY <= upto),
+                "counted_at": now,
+            }
+            for start, day in found.items()
+        ]
+        insert = self._database.insert(accuracy)
+        names = ("orders", "sent", "waiting", "skipped", "missing", "complete", "counted_at")
+        with self._database.write() as connection:
+            updated = {name: insert.excluded[name] for name in names}
+            connection.execute(insert.on_conflict_do_update(index_elements=["store", "day"], set_=updated), rows)
+
+    def days(self, store: str, since: float) -> list[DayAccuracy]:
+        """Return a store's days from that of `since` on, the latest first; empty without reconciliation."""
+        start = int(since) // DAY * DAY
+        query = sa.select(accuracy).where(accuracy.c.store == store, accuracy.c.day >= start)
+        with self._database.read() as connection:
+            rows = connection.execute(query.order_by(accuracy.c.day.desc())).all()
+        read = msgspec.json.Decoder(dict[str, int]).decode
+        return [
+            DayAccuracy(
+                row.store, row.day, row.orders, row.sent, row.waiting, read(row.skipped), read(row.missing),
+                bool(row.complete),
+            )
+            for row in rows
+        ]  # fmt: skip
+
+    def latest(self, store: str, now: float) -> DayAccuracy | None:
+        """Return the latest day that is known, of the last three; None if none is."""
+        return next((day for day in self.days(store, now - 3 * DAY) if day.share is not None), None)
+
+    def _covered(self, store: str) -> tuple[float | None, float]:
+        """Return since when and up to when every order has been compared."""
+        query = sa.select(reconciled.c.covered_since, reconciled.c.upto).where(reconciled.c.store == store)
+        with self._database.read() as connection:
+            row = connection.execute(query).first()
+        return (row.covered_since, row.upto) if row else (None, 0.0)
+
+    def _orders(self, store: str, since: int) -> list[sa.Row[tuple[object, ...]]]:
+        """Return the compared orders placed since then, each with the states of its events."""
+
+        def has(*states: str) -> sa.ColumnElement[int]:
+            return sa.func.max(sa.case((events.c.state.in_(states), 1), else_=0))
+
+        same = sa.and_(events.c.store == orders.c.store, events.c.object_key == orders.c.object_key)
+        failed = sa.case((events.c.state.in_(("rejected", "expired")), events.c.state), else_=None)
+        query = (
+            sa.select(
+                orders.c.object_key,
+                orders.c.placed_at,
+                orders.c.outcome,
+                orders.c.reason,
+                has("due", "held").label("waiting"),
+                has("accepted").label("accepted"),
+                sa.func.max(sa.case((events.c.state == "skipped", events.c.message), else_=None)).label("skipped"),
+                sa.func.max(failed).label("failed"),
+                sa.func.max(sa.case((failed.is_not(None), events.c.code), else_=None)).label("code"),
+            )
+            .select_from(orders.outerjoin(events, same))
+            .where(orders.c.store == store, orders.c.placed_at >= since, orders.c.outcome != "")
+            .group_by(orders.c.object_key, orders.c.placed_at, orders.c.outcome, orders.c.reason)
+        )
+        bodies = sa.select(parked.c.body_sha256).where(parked.c.store == store)
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+            still = {f"{PARKED_KEY}{digest.hex()}" for digest in connection.execute(bodies).scalars()}
+        return [row for row in rows if not row.object_key.startswith(PARKED_KEY) or row.object_key in still]
+
+
+class _DayCount:
+    """The numbers of one day, while they are counted."""
+
+    def __init__(self) -> None:
+        self.orders = self.sent = self.waiting = 0
+        self.skipped: Counter[str] = Counter()
+        self.missing: Counter[str] = Counter()
+
+    def add(self, row: sa.Row[tuple[object, ...]]) -> None:
+        """Count one order."""
+        self.orders += 1
+        if row.failed:
+            code = f" (code {row.code})" if row.code else ""
+            self.missing[f"{'TikTok rejected it' if row.failed == 'rejected' else 'not sent in time'}{code}"] += 1
+        elif row.waiting:
+            self.waiting += 1
+        elif row.accepted:
+            self.sent += 1
+        elif row.skipped or row.outcome == "skipped":
+            self.skipped[row.skipped or row.reason] += 1
+        else:
+            self.missing["its webhook could not be processed" if row.outcome == "parked" else "not in the outbox"] += 1

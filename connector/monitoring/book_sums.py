@@ -1,0 +1,117 @@
+"""Sums of the books: what was sent, cancelled and refunded since, and what is left, by day, pixel, event and currency.
+
+The day (UTC) is that of the event's time. An order that is cancelled leaves nothing; otherwise, what it leaves is the
+value that its latest body gives, less the refunds that came after that body. Raises CannotStore.
+"""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from connector.core.units import DAY
+from connector.storage.database import Database
+from connector.storage.tables import orders, sold
+
+
+@dataclass(frozen=True, slots=True)
+class BookLine:
+    """One day, pixel, event and currency. `day` is in Unix seconds; amounts are in ten-thousandths of `currency`.
+
+    `refunded` is what is neither left nor cancelled: refunds, returns and edits; negative for orders edited upwards.
+    """
+
+    store: str
+    day: int
+    pixel: str
+    event: str
+    currency: str
+    orders: int
+    sent: int
+    cancelled: int
+    net: int
+    cancelled_orders: int
+
+    @property
+    def refunded(self) -> int:
+        """What was sent and is neither left nor cancelled."""
+        return self.sent - self.cancelled - self.net
+
+    @property
+    def share(self) -> float | None:
+        """The share of the sent value that stayed; None if nothing was sent."""
+        return self.net / self.sent if self.sent else None
+
+
+@dataclass(frozen=True, slots=True)
+class BookOrder:
+    """One accepted event of an order, and what is left of it; amounts in ten-thousandths."""
+
+    order: str
+    event: str
+    pixel: str
+    currency: str
+    sent: int
+    net: int
+    cancelled: bool
+    occurred_at: float
+
+
+class Books:
+    """Reads the books of the stores that keep them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def lines(self, store: str, since: float, until: float) -> list[BookLine]:
+        """Return the sums of the events that happened in [since, until), the latest day first."""
+        at = sa.cast(sa.func.floor(sold.c.occurred_at / DAY), sa.BigInteger)
+        if not self._database.is_postgresql:  # not every SQLite has floor; its cast truncates, PostgreSQL's rounds
+            at = sa.cast(sold.c.occurred_at / DAY, sa.BigInteger)
+        day = (at * DAY).label("day")
+        cancelled = sa.case((orders.c.cancelled == 1, 1), else_=0)
+        key = (day, sold.c.pixel, sold.c.event, sold.c.currency)
+        query = (
+            sa.select(
+                *key,
+                sa.func.count(),
+                sa.func.sum(sold.c.value),
+                sa.func.sum(cancelled * sold.c.value),
+                sa.func.sum(_net()),
+                sa.func.sum(cancelled),
+            )
+            .select_from(_joined())
+            .where(sold.c.store == store, sold.c.occurred_at >= since, sold.c.occurred_at < until)
+            .group_by(*key)
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        lines = [BookLine(store, int(row[0]), *row[1:4], *map(int, row[4:])) for row in rows]
+        return sorted(lines, key=lambda line: (-line.day, line.pixel, line.event, line.currency))
+
+    def changed(self, store: str, since: float, until: float) -> list[BookOrder]:
+        """Return the events of which not all is left, the latest first."""
+        net = _net()
+        number = sa.func.coalesce(sa.func.nullif(orders.c.order_number, ""), sold.c.object_key)
+        query = (
+            sa.select(
+                number, sold.c.event, sold.c.pixel, sold.c.currency, sold.c.value, net, orders.c.cancelled == 1,
+                sold.c.occurred_at,
+            )
+            .select_from(_joined())
+            .where(sold.c.store == store, sold.c.occurred_at >= since, sold.c.occurred_at < until, net != sold.c.value)
+            .order_by(sold.c.occurred_at.desc())
+        )  # fmt: skip
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        return [BookOrder(*row) for row in rows]
+
+
+def _joined() -> sa.FromClause:
+    same = sa.and_(orders.c.store == sold.c.store, orders.c.object_key == sold.c.object_key)
+    return sold.outerjoin(orders, same)
+
+
+def _net() -> sa.ColumnElement[int]:
+    """Return what is left of an event's value: all of it where the shop has not said anything else in its currency."""
+    unknown = sa.or_(orders.c.remaining.is_(None), orders.c.currency != sold.c.currency)
+    return sa.case((orders.c.cancelled == 1, 0), (unknown, sold.c.value), else_=orders.c.remaining - orders.c.later)
