@@ -244,6 +244,8 @@ def _store(store: Store, platform: Platform, public_url: str) -> Iterator[CheckR
     for sentence in plain_words(store):
         yield CheckResult("note", f"  {sentence}")
     yield CheckResult("note", f"  {_protection(store, platform)}")
+    if store.books:
+        yield _books(platform)
     if any(len(secret) < SHORT_SECRET for secret in store.webhook_secrets):
         yield CheckResult(
             "warning",
@@ -252,6 +254,14 @@ def _store(store: Store, platform: Platform, public_url: str) -> Iterator[CheckR
         )
     for sentence in warnings(store):
         yield CheckResult("warning", f"  {sentence}")
+
+
+def _books(platform: Platform) -> CheckResult:
+    if type(platform).order_state is Platform.order_state:
+        return CheckResult(
+            "warning", f"  books: what is left of {platform.title}'s orders is not known, so there are none"
+        )
+    return CheckResult("note", "  What is cancelled or refunded after the event is kept: `connector books` (books).")
 
 
 def _protection(store: Store, platform: Platform) -> str:

@@ -68,7 +68,7 @@ def examine(webhook: Webhook, platform: Platform, store: Store, now: datetime, g
         raise InvalidPayload(f"the webhook comes from another shop, {webhook.shop} (shop = {', '.join(store.shops)})")
     webhook = replace(webhook, data=data)
     entry = read_book_entry(webhook, platform, store, now) if store.books else None
-    if webhook.topic in platform.book_topics - platform.event_topics:  # what TikTok has no event for
+    if store.books and webhook.topic in platform.book_topics and webhook.topic not in platform.event_topics:
         return Examination(object_key=entry.object_key if entry else "", book_entry=entry)
     translated = list(platform.translate(webhook, store))
     milestones = [item for item in translated if not isinstance(item, DataRequest)]

@@ -218,8 +218,9 @@ def log_webhook(examined: Examined, webhook: Webhook, store: Store, milliseconds
 
 def _is_handled(topic: str, platform: Platform, store: Store) -> bool:
     """Return True if a topic yields events or is recorded; some are only for a store that keeps books."""
-    kept = platform.event_topics, platform.recorded_topics, platform.book_topics if store.books else ()
-    return any(topic in topics for topics in kept)
+    if topic in platform.event_topics or topic in platform.recorded_topics:
+        return True
+    return store.books and topic in platform.book_topics
 
 
 def _parked(webhook: Webhook, store: Store, reason: str) -> Examined:

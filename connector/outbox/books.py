@@ -122,7 +122,7 @@ def _empty_row(store: str, key: str, now: float) -> dict[str, Any]:
 
 
 def _with_entry(row: Mapping[str, Any], entry: BookEntry) -> dict[str, Any]:
-    """Return the row with an entry: of a refund, of a state if it is not older, and of reconciliation."""
+    """Return the row with what an entry says: of a refund, of a state if it is not older, and of reconciliation."""
     changed = dict(row)
     if entry.seen_at > row["seen_at"] + DAY:  # not with every webhook
         changed["seen_at"] = entry.seen_at
@@ -132,36 +132,49 @@ def _with_entry(row: Mapping[str, Any], entry: BookEntry) -> dict[str, Any]:
             changed["placed_at"] = entry.placed_at
     refunds = msgspec.json.decode(row["refunds"], type=_Refunds) if row["refunds"] else _Refunds()
     if entry.refund is not None:
-        number, amount, at = entry.refund
-        fits = not row["currency"] or row["currency"] == entry.currency
-        included = number in refunds.counted or (row["changed_at"] and not refunds.counted and at < row["changed_at"])
-        if not fits or included or number in refunds.later:
-            return changed
-        refunds.later[number] = (amount, at)
-    elif entry.changed_at is not None:
-        known = len(refunds.counted)
-        if (entry.changed_at, len(entry.refund_ids or ())) < (row["changed_at"], known):
-            return changed
-        changed |= {
-            "order_number": entry.order_number or row["order_number"],
-            "currency": entry.currency[:8],
-            "placed_at": entry.placed_at,
-            "changed_at": entry.changed_at,
-            "remaining": entry.remaining,
-            "cancelled": int(entry.cancelled),
-        }
-        later = {
-            number: refund
-            for number, refund in refunds.later.items()
-            if (refund[1] > entry.changed_at if entry.refund_ids is None else number not in entry.refund_ids)
-        }
-        refunds = _Refunds(sorted(entry.refund_ids or ())[-MAX_REFUNDS:], later)
-    else:
-        return changed
-    changed["later"] = sum(amount for amount, _ in refunds.later.values())
-    has_any = refunds.counted or refunds.later
-    changed["refunds"] = msgspec.json.encode(refunds).decode() if has_any else ""
+        return changed | _with_refund(row, refunds, entry, entry.refund)
+    if entry.changed_at is not None:
+        return changed | _with_state(row, refunds, entry, entry.changed_at)
     return changed
+
+
+def _with_refund(
+    row: Mapping[str, Any], refunds: _Refunds, entry: BookEntry, refund: tuple[str, int, float]
+) -> dict[str, Any]:
+    """Return the columns that a refund changes; none if it is counted already, or in another currency."""
+    number, amount, at = refund
+    in_state = number in refunds.counted or (row["changed_at"] and not refunds.counted and at < row["changed_at"])
+    other = row["currency"] and row["currency"] != entry.currency
+    if in_state or other or number in refunds.later:
+        return {}
+    return _refund_columns(_Refunds(refunds.counted, refunds.later | {number: (amount, at)}))
+
+
+def _with_state(row: Mapping[str, Any], refunds: _Refunds, entry: BookEntry, changed_at: float) -> dict[str, Any]:
+    """Return the columns that a state changes; none if it is older than the row's. Of one second, more refunds win."""
+    if (changed_at, len(entry.refund_ids or ())) < (row["changed_at"], len(refunds.counted)):
+        return {}
+    later = {
+        number: refund
+        for number, refund in refunds.later.items()
+        if (refund[1] > changed_at if entry.refund_ids is None else number not in entry.refund_ids)
+    }
+    return _refund_columns(_Refunds(sorted(entry.refund_ids or ())[-MAX_REFUNDS:], later)) | {
+        "order_number": entry.order_number or row["order_number"],
+        "currency": entry.currency[:8],
+        "placed_at": entry.placed_at,
+        "changed_at": changed_at,
+        "remaining": entry.remaining,
+        "cancelled": int(entry.cancelled),
+    }
+
+
+def _refund_columns(refunds: _Refunds) -> dict[str, Any]:
+    has_any = refunds.counted or refunds.later
+    return {
+        "later": sum(amount for amount, _ in refunds.later.values()),
+        "refunds": msgspec.json.encode(refunds).decode() if has_any else "",
+    }
 
 
 # --- what was sent ----------------------------------------------------------------------------------------------

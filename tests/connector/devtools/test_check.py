@@ -18,6 +18,7 @@ from connector.outbox.outbox import Outbox, ParkedWebhook
 from connector.storage.database import Database
 from connector.storage.engine import connect
 from tests.support.outbox_rows import NOW, decision, mapped
+from tests.support.platforms import PLATFORMS
 
 TOML = """
 [stores.acme]
@@ -101,6 +102,15 @@ def test_what_webhooks_miss_is_lost_or_fetched(url):
     assert any(line.endswith('are lost; set reconcile = "15m".') for line in texts(url, keys))
     every = keys.replace("[stores.acme]", '[stores.acme]\nreconcile = "15m"')
     assert any("are fetched every 15 minutes (reconcile)" in line for line in texts(url, every))
+
+
+def test_books_are_said_and_a_platform_that_cannot_keep_them_is_warned_of(url, monkeypatch):
+    """Only where the setting is on."""
+    books = TOML.replace("[stores.acme]", "[stores.acme]\nbooks = true")
+    assert not any("books" in line for line in texts(url))
+    assert any(line.endswith("is kept: `connector books` (books).") for line in texts(url, books, mark="note"))
+    monkeypatch.delattr(type(PLATFORMS["shopify"]), "order_state")
+    assert any("is not known, so there are none" in line for line in texts(url, books, mark="warning"))
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,13 @@
 
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
 
+from connector.core.units import DAY
 from tests.support.admin_site import PASSWORD, Site
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -22,6 +24,11 @@ def served(engine: Engine) -> set[str]:
         connection.exec_driver_sql(
             "INSERT INTO totals (store, what, pixel, event, detail, count) "
             "VALUES ('acme', 'tested', 'C', 'Purchase', 'accepted 0', 1)"
+        )
+        day = int(time.time()) // DAY * DAY - DAY
+        connection.exec_driver_sql(
+            "INSERT INTO accuracy (store, day, orders, sent, waiting, skipped, missing, complete, counted_at) "
+            f"VALUES ('acme', {day}, 2, 1, 0, '{{}}', '{{}}', 1, {day})"
         )
     answer = site.app.test_client().get("/metrics", auth=("", PASSWORD))
     return {line.partition("{")[0].partition(" ")[0] for line in answer.text.splitlines() if line[:1] != "#"}
