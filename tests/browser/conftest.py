@@ -38,12 +38,20 @@ def storefront(chromium):
 
 
 @pytest.fixture
-def chromium_with_back_cache(chromium):
-    """The same as `storefront`, in a browser that keeps pages for going back; Playwright switches that off."""
-    off = ["--disable-back-forward-cache"]
-    browser = chromium.browser_type.launch(
-        executable_path=tool(*BROWSERS), args=["--no-sandbox"], ignore_default_args=off
-    )
+def storefront_with_back_cache(chromium):
+    """The same, in a browser that keeps pages for going back; Playwright switches that off."""
+    yield from _opened(chromium, ignore_default_args=["--disable-back-forward-cache"])
+
+
+@pytest.fixture
+def storefront_without_foreign_cookies(chromium):
+    """The same, in a browser that gives no cookie to frames and requests of other sites."""
+    yield from _opened(chromium, args=["--no-sandbox", "--test-third-party-cookie-phaseout"])
+
+
+def _opened(chromium, **options):
+    settings = {"args": ["--no-sandbox"]} | options
+    browser = chromium.browser_type.launch(executable_path=tool(*BROWSERS), **settings)
     with Storefront(browser) as opened:
         yield opened
     browser.close()

@@ -3,6 +3,7 @@
 import json
 import random
 import shutil
+import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -11,10 +12,11 @@ import pytest
 import sqlalchemy as sa
 
 from connector.config.settings import load
+from connector.funnel.bounds import BoundsStore
 from connector.plugin.testing.samples import fresh_journey
 from connector.storage.database import Database
 from connector.storage.engine import connect
-from connector.storage.tables import events
+from connector.storage.tables import events, funnel_events
 from platforms.shopify import samples as shopify_samples
 from tests.browser.plugin import Plugin, order, told
 from tests.browser.shopify_checkout import checkout
@@ -25,8 +27,8 @@ from tests.support.web import application, served
 
 CLICK, IP = "E.C.P.CtoBExample_0123", "8.8.4.4"
 STORES = a_stores_file(
-    a_section(pixel=CODE, signals={"hold_checkout": "240s", "hold_order": "240s"}),
-    a_section("woocommerce", "beans", pixel=OTHER_CODE),
+    a_section(pixel=CODE, signals={"hold_checkout": "240s", "hold_order": "240s"}, funnel={}),
+    a_section("woocommerce", "beans", pixel=OTHER_CODE, funnel={}),
     browser_pixel="snippet",
 )
 
@@ -41,7 +43,8 @@ class Connector:
 
     @contextmanager
     def running(self):
-        with served(application(self.config, Database(self.engine))) as self.url:
+        self.application = application(self.config, Database(self.engine))
+        with served(self.application) as self.url:
             yield self
         self.engine.dispose()
 
@@ -60,9 +63,25 @@ class Connector:
         assert (answer.status_code, answer.json()["outcome"]) == (200, "relayed"), answer.text
 
     def items(self):
-        """What would be sent, by what TikTok merges by."""
+        """What would be sent of checkouts and orders, by what TikTok merges by."""
+        return self._items(events)
+
+    def browsed(self, number):
+        """The same of what came before, when there are so many."""
+        for _ in range(400):
+            if len(found := self._items(funnel_events)) >= number:
+                break
+            time.sleep(0.025)
+        return found
+
+    def know_orders(self):
+        """Let the amounts of the orders so far bound what browsers report."""
+        BoundsStore(Database(self.engine)).update(self.config.stores, time.time())
+        self.application.bounds.refresh()
+
+    def _items(self, table):
         with self.engine.connect().execution_options(reading=True) as connection:
-            rows = connection.execute(sa.select(events)).all()
+            rows = connection.execute(sa.select(table)).all()
         return {(row.pixel, row.event, row.event_id): json.loads(row.payload) for row in rows}
 
 
@@ -112,7 +131,7 @@ def test_shopify(storefront, connector, blocked):
 
 def test_woocommerce(storefront, connector, php, tmp_path):
     """Checkout and thank-you page; the plugin hands the browser's part over with the order itself."""
-    plugin = Plugin(php, tmp_path, connector.config.stores["beans"])
+    plugin = Plugin(php, tmp_path, connector.config.stores["beans"], base_url=connector.url)
     cookies = {"ttclid": CLICK, "_ttp": "01JEXAMPLE0000000000000000_.tt.1"}
     cart = [{"product_id": 11, "variation_id": 12, "quantity": 2, "price": 12.0, "sku": "MUG-S", "name": "Mug"}]
     opened = plugin.checks_out(cart=cart, cookies=cookies)

@@ -317,9 +317,9 @@ def test_a_shop_that_swaps_its_pages(storefront, shop):
     assert beacon_event(storefront)["event_id"] != event["event_id"]
 
 
-def test_going_back_to_a_page_tells_nothing_again(php, tmp_path, chromium_with_back_cache):
+def test_going_back_to_a_page_tells_nothing_again(php, tmp_path, storefront_with_back_cache):
     """The browser shows it as it was left, its scripts included."""
-    storefront = chromium_with_back_cache
+    storefront = storefront_with_back_cache
     plugin = Plugin(php, tmp_path, FUNNEL, base_url=storefront.url)
     storefront.pages["/cart"] = "<title>Cart</title>"
     storefront.open_page("/product/mug", product(plugin)["html"])
