@@ -3,7 +3,7 @@
 import json
 import re
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import timedelta
 from typing import Annotated, Any, get_type_hints
 
@@ -17,9 +17,17 @@ Table = dict[str, Any]
 Loc = tuple[int | str, ...]
 
 OTHER_NAMES = {"shops": "shop", "code": "pixel"}  # fields that have another name in the file
-NOT_IN_FILE = ("name", "placeholders", "keys")
+
+
+def key_of(field: str) -> str:
+    """Return the key of the stores file that a field is read from."""
+    return OTHER_NAMES.get(field, field)
+
+
+NOT_IN_FILE = ("name", "placeholders", "keys", "has_routes", "events_of_kinds")
 STORE_NAME = "[a-z0-9-]+"
-PIXEL_KEYS = ("pixel", "access_token", "test_event_code")
+PIXEL_KEYS = ("pixel", "access_token", "test_event_code")  # also keys of a store with one pixel
+PIXEL_CONDITIONS = tuple(field.name for field in fields(Pixel) if key_of(field.name) not in PIXEL_KEYS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,15 +42,10 @@ class Retention:
     """How long parked webhooks and failed events are kept, which need someone's attention."""
 
 
-def key_of(field: str) -> str:
-    """Return the key of the stores file that a field is read from."""
-    return OTHER_NAMES.get(field, field)
-
-
 def table_model(name: str, *classes: Any, config: ConfigDict) -> type[BaseModel]:
     """Create the model of one table, with the fields of all `classes`. No key is required: it can be in [defaults]."""
     hints = {name: hint for cls in classes for name, hint in get_type_hints(cls, include_extras=True).items()}
-    keys: Any = {name: (hint, None) for name, hint in hints.items() if name not in NOT_IN_FILE}
+    keys: Any = {name: (hint, None) for name, hint in hints.items() if name not in (*NOT_IN_FILE, *PIXEL_CONDITIONS)}
     return create_model(name, __config__=config, **keys)
 
 

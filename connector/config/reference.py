@@ -44,7 +44,9 @@ def _stores_file() -> Iterator[str]:
         keys = {key: one for key, one in table["properties"].items() if "$ref" not in str(one)}
         below = {key: one for key, one in table["properties"].items() if key not in keys}
         yield from (f"### `{heading}`", "", node.get("description", table["description"]), "")
-        yield from _rows("Key", keys, "required")
+        yield from _rows("Key", keys, "as above" if heading.endswith("KIND]") else "required")
+        if len({str(one) for one in below.values()}) == 1 < len(below):  # tables of one kind, like [events.KIND]
+            below = {"KIND": next(iter(below.values()))}
         for key, one in below.items():
             inner = f"{heading.strip('[]')}.{key}"
             yield from section(f"[[{inner}]]", one["items"]) if "items" in one else section(f"[{inner}]", one)

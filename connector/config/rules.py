@@ -1,5 +1,6 @@
 """Rules between the keys of a store, and between stores."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import fields
@@ -7,8 +8,10 @@ from datetime import timedelta
 from itertools import combinations
 
 from connector.config.model import STORE_NAME, joined
+from connector.config.routes import sent_to
 from connector.config.section import Section
 from connector.config.stores_file import Reading
+from connector.config.summary import STANDARD
 from connector.config.wording import one_of
 from connector.core.json_fields import host
 from connector.core.platform import PlatformFacts
@@ -23,6 +26,7 @@ NOT_FROM_BROWSERS = frozenset({
     "Purchase", "CompletePayment", "PlaceAnOrder", "Checkout", "InitiateCheckout", "StartCheckout",
     "CompleteRegistration", "Registration", "Subscribe",
 })  # fmt: skip
+OFFLINE_NAMES = STANDARD - {"PlaceAnOrder"}
 API_KEYS = tuple(field.name for field in fields(ApiKeys))
 EVENT_IDS = ("order", "checkout", "customer")
 
@@ -51,6 +55,7 @@ def check_store(store: Store, section: Section) -> None:
     codes = [pixel.code for pixel in store.pixels if pixel.code]
     if len(set(codes)) < len(codes):
         section.problem("the same pixel twice; every event would be sent twice", "pixels")
+    _check_offline(store, section)
     if store.browser_pixel == "official":
         _refuse_double_senders(store, section)
     if store.funnel:
@@ -95,17 +100,39 @@ def _shop_error(shop: str, store: Store, facts: PlatformFacts) -> str:
     return "must be the shop's domain, like shop.example: webhooks name it, and a host without a dot matches none"
 
 
+def _check_offline(store: Store, section: Section) -> None:
+    """Require names that offline event sets take; they take no custom ones, and the old ones are not documented.
+
+    https://ads.tiktok.com/help/article/supported-standard-events
+    """
+    for number, pixel in enumerate(store.pixels):
+        if pixel.source != "offline":
+            continue
+        sent = [*sent_to(pixel, store)]
+        if wrong := {name: milestone for milestone, _, name in sent if name not in OFFLINE_NAMES}:
+            named = ", ".join(f"{name} ({milestone})" for name, milestone in wrong.items())
+            good = [milestone for milestone in dict.fromkeys(one[0] for one in sent) if milestone not in wrong.values()]
+            remedy = f"set milestones = {json.dumps(good)} here" if good else "choose others in events"
+            section.problem(
+                f"offline event sets take TikTok's current standard names only, not {named}; {remedy}", "pixels", number
+            )
+
+
 def _refuse_double_senders(store: Store, section: Section) -> None:
     """Reject events that TikTok's own app already sends on the pixel: each would count twice."""
-    for milestone, names in store.events.items():
-        own = milestone in ("order_paid", "checkout_started") and names
-        if own or OFFICIAL_EVENTS & set(names):
-            section.problem(
-                "TikTok's own app sends this too, with random event_ids, so it would count twice; switch the app's "
-                f'data sharing off and set browser_pixel = "none", or set {milestone} = ""',
-                "events",
-                milestone,
-            )
+    sent = [one for pixel in store.pixels if pixel.source == "web" for one in sent_to(pixel, store)]
+    wrong: dict[tuple[str, ...], str] = {}
+    for milestone, kind, name in sent:
+        of_kind = milestone in store.events_of_kinds.get(kind, ())
+        if name in OFFICIAL_EVENTS or (milestone in ("order_paid", "checkout_started") and not of_kind):
+            wrong[(kind, milestone) if of_kind else (milestone,)] = milestone
+    for place, off in wrong.items():
+        section.problem(
+            "TikTok's own app sends this too, with random event_ids, so it would count twice; switch the app's "
+            f'data sharing off and set browser_pixel = "none", or set {off} = ""',
+            "events",
+            *place,
+        )
 
 
 def _check_funnel(store: Store, funnel: FunnelSettings, section: Section) -> None:
@@ -116,7 +143,7 @@ def _check_funnel(store: Store, funnel: FunnelSettings, section: Section) -> Non
             "sharing off and set browser_pixel to another value, or remove the table",
             "funnel",
         )
-    taken = {name: milestone for milestone, names in store.events.items() for name in names}
+    taken = {name: milestone for milestone in store.events for name in store.all_event_names(milestone)}
     for milestone, names in funnel.events.items():
         for name in names:
             if name in (*taken, *NOT_FROM_BROWSERS):

@@ -25,6 +25,7 @@ from connector.config.rules import api_keys, check_clashes, check_name, check_st
 from connector.config.section import Section
 from connector.config.stores_file import Reading, read_document
 from connector.config.wording import missing
+from connector.core.event import ORDER_KINDS
 from connector.core.registry import installed_platforms
 from connector.core.store import Pixel, Store
 
@@ -103,7 +104,8 @@ def _store(name: str, section: Section) -> Store:
         required += PIXEL_STAND_INS
     elif single := [key for key in PIXEL_KEYS if key in section.values]:
         section.problem(f"either {', '.join(single)} or [[pixels]], not both; remove one of the two", "pixels")
-    store = Store(**STAND_INS | values, name=name)
+    of_kinds = {kind: values["events"].pop(kind) for kind in ORDER_KINDS if kind in values["events"]}
+    store = Store(**STAND_INS | values, name=name, events_of_kinds=of_kinds)
     facts = installed_platforms().facts(store.platform)
     if facts.key_address:
         required.remove("webhook_secrets")

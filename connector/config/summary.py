@@ -1,10 +1,12 @@
 """The effects of a store's settings in plain words, and warnings about probable mistakes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from connector.config.routes import pixel_words, sent_to, shared_words, unrouted_words
 from connector.core.event import Milestone
 from connector.core.registry import installed_platforms
 from connector.core.store import PLACEHOLDER, EventIdTemplates, OrderSettings, Store
+from connector.core.text import either
 
 # Standard web events of TikTok, the only ones that campaigns can optimise on.
 # https://ads.tiktok.com/help/article/supported-standard-events
@@ -25,6 +27,8 @@ RESERVED = {
     "StartCheckout": "InitiateCheckout",
 }
 
+# Pixel codes have letters, ids of offline event sets have not.
+_SOURCES = {"web": "the id of an offline event set", "offline": "a pixel code"}
 _SUBJECTS: dict[Milestone, str] = {
     "order_placed": "An order",
     "order_paid": "An order",
@@ -40,10 +44,11 @@ def plain_words(store: Store) -> Iterator[str]:
         if milestone not in registry.facts(store.platform).milestones:
             yield f"{milestone} is not sent: {registry.title(store.platform)} has no webhook for it."
         elif names:
-            sent = f"{_SUBJECTS[milestone]} is sent as {' and as '.join(names)}"
+            sent = f"{_SUBJECTS[milestone]} is sent as {_as_all(names)}"
             yield f"{sent} when {_when(milestone, store)}{_value(milestone, store)}."
         else:
             yield f"{milestone} is not sent (events.{milestone} is off)."
+    yield from _events_of_kinds(store)
     if store.funnel:
         funnel = [f"{milestone} as {' and as '.join(names)}" for milestone, names in store.funnel.events.items()]
         yield f"Browsers also report {', '.join(funnel) or 'nothing'} (funnel)."
@@ -59,9 +64,23 @@ def plain_words(store: Store) -> Iterator[str]:
     if store.limited_data_use:
         states = ", ".join(store.limited_data_use)
         yield f"Limited Data Use for shoppers in {states}; without a public ip they are skipped."
-    for pixel in store.pixels:
-        where = f"Test Events only ({pixel.test_event_code})" if pixel.test_event_code else "live"
-        yield f"Pixel {pixel.code}: {where}."
+    yield from map(pixel_words, store.pixels)
+    yield from unrouted_words(store)
+    yield from (sentence for certain, sentence in shared_words(store) if not certain)
+
+
+def _events_of_kinds(store: Store) -> Iterator[str]:
+    for kind, events in store.events_of_kinds.items():
+        named = [
+            f"{milestone} is {f'sent as {_as_all(names)}' if names else 'not sent'}"
+            for milestone, names in events.items()
+        ]
+        if named:
+            yield f"Of {kind} orders, {', and '.join(named)} (events.{kind})."
+
+
+def _as_all(names: Iterable[str]) -> str:
+    return " and as ".join(names)
 
 
 def _when(milestone: Milestone, store: Store) -> str:
@@ -128,6 +147,7 @@ def warnings(store: Store) -> Iterator[str]:
     if store.orders.paid_statuses and missing:
         rule = f"{platforms.title(store.platform)}'s own rule"
         yield f"orders.paid_statuses replaces {rule} and leaves out {', '.join(sorted(missing))}"
+    yield from (sentence for certain, sentence in shared_words(store) if certain)
     yield from _meaningless(store)
     yield from _placeholder_doubts(store)
     if not store.country:
@@ -137,6 +157,8 @@ def warnings(store: Store) -> Iterator[str]:
 def _event_names(store: Store) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield the names of each milestone's events, with the path of their setting."""
     yield from ((f"events.{milestone}", names) for milestone, names in store.events.items())
+    for kind, of_kind in store.events_of_kinds.items():
+        yield from ((f"events.{kind}.{milestone}", names) for milestone, names in of_kind.items())
     if store.funnel:
         yield from ((f"funnel.{milestone}", names) for milestone, names in store.funnel.events.items())
 
@@ -147,6 +169,16 @@ def _meaningless(store: Store) -> Iterator[str]:
     chosen = [kind for kind in store.orders.include if kind not in OrderSettings().include]
     if absent := [kind for kind in chosen if kind not in facts.order_kinds]:
         yield f"orders.include: {title} has no orders of kind {', '.join(absent)}"
+    for kind in store.events_of_kinds:
+        if kind not in store.orders.include:
+            yield f'events.{kind} has no effect: {kind} orders are skipped unless orders.include has "{kind}"'
+    for pixel in store.pixels:
+        if pixel.code.isdecimal() != (pixel.source == "offline"):
+            yield f"pixels: {pixel.code} looks like {_SOURCES[pixel.source]}; check source"
+        if not any(sent_to(pixel, store)):
+            left_out = [kind for kind in pixel.kinds if kind not in store.orders.include]
+            reason = f"; orders.include has no {either(left_out)}" if left_out else ""
+            yield f"pixels: {pixel.code} receives nothing: no event fits its kinds and milestones{reason}"
     if store.orders.exclude_tags and not facts.order_tags:
         yield f"orders.exclude_tags: {title}'s orders have no tags, so none is excluded"
     if store.mapping.bundles == "bundle" and not facts.bundle_parts:

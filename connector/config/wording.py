@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 
 from pydantic_core import ErrorDetails
 
+from connector.config.model import PIXEL_CONDITIONS
+
 UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")  # pydantic's error types for an unknown key
 SIMILAR = 0.05  # difference of difflib's ratios below which neither of two words is the better guess
 
@@ -59,4 +61,6 @@ def unknown_key(table: str, *loc: int | str) -> str:
     from connector.config.schema import keys_of  # noqa: PLC0415
 
     *place, key = loc
+    if table == "Store" and not place and key in PIXEL_CONDITIONS:
+        return "a choice of one of several pixels; write it in a table [[stores.NAME.pixels]]"
     return f"unknown key; {suggestion(str(key), keys_of(table, *place))}"

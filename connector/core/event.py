@@ -60,6 +60,11 @@ class Customer(Struct, frozen=True):
     ttclid: str = ""
     ttp: str = ""
 
+    @property
+    def country(self) -> str:
+        """The country that decides: that of the destination, else of the address; upper case, or "" if unknown."""
+        return (self.destination.country or self.address.country).upper()
+
 
 class Bundle(Struct, frozen=True):
     """A set of products that was bought as one; its parts are lines of the order. `id` is unique within the order."""

@@ -18,7 +18,9 @@ from connector.core.public_keys import KeyRing
 from connector.core.units import SAFE_RESEND_WINDOW
 from connector.core.values import (
     ContentIdOrBlank,
+    Country,
     CountryOrBlank,
+    Currency,
     EventId,
     EventIdOrBlank,
     EventName,
@@ -62,7 +64,7 @@ def first_match(found: Iterable[str], chosen: Collection[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Pixel:
-    """A destination of a store's events; each pixel receives every event."""
+    """A destination of a store's events. It receives the events for which all of its conditions hold."""
 
     code: PixelCode
     """The pixel code (event_source_id) from TikTok's Events Manager; several pixels go into `[[pixels]]`."""
@@ -70,6 +72,25 @@ class Pixel:
     """The pixel's Events API access token, made in Events Manager."""
     test_event_code: TokenOrBlank = ""
     """If set, everything goes to Test Events, the shop's test orders and old orders included."""
+    source: Literal["web", "offline"] = "web"
+    """`offline`: `pixel` is the id of an offline event set, which takes e-mail and phone as its only match keys."""
+    countries: Annotated[tuple[Country, ...], Listed()] = ()
+    """Only events of these countries; empty: all. The order's destination decides, then billing, then `country`."""
+    currencies: Annotated[tuple[Currency, ...], Listed()] = ()
+    """Only events in these currencies; empty: all. A registration has no currency."""
+    kinds: Annotated[tuple[OrderKind, ...], Listed()] = ()
+    """Only orders of these kinds; empty: all that `orders.include` lists. A registration counts as `web`."""
+    milestones: Annotated[tuple[Milestone, ...], Listed()] = ()
+    """Only these milestones; empty: all."""
+
+    @property
+    def has_conditions(self) -> bool:
+        """True if the pixel does not receive every event."""
+        return bool(self.countries or self.currencies or self.kinds or self.milestones)
+
+    def takes(self, milestone: Milestone, kind: OrderKind) -> bool:
+        """Return True if the pixel's `milestones` and `kinds` hold."""
+        return (not self.milestones or milestone in self.milestones) and (not self.kinds or kind in self.kinds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +216,24 @@ class ApiKeys:
     """The consumer secret of a REST API key, with `consumer_key`."""
 
 
+class KindEvents(TypedDict, total=False):
+    """Other names for orders of one kind; a milestone without a key keeps its name.
+
+    KIND is one of `web`, `app`, `b2b`, `pos`, `draft`, `staff`, `api`, `renewal`, `marketplace`, `exchange`, and
+    `orders.include` must list it.
+    """
+
+    order_placed: Annotated[tuple[EventName, ...], Listed(alone=True)]
+    """The event of a placed order of this kind."""
+    order_paid: Annotated[tuple[EventName, ...], Listed(alone=True)]
+    """The event of a paid order of this kind."""
+    checkout_started: Annotated[tuple[EventName, ...], Listed(alone=True)]
+    """The event of a started checkout of this kind."""
+
+
+KIND_MILESTONES: tuple[Milestone, ...] = ("order_placed", "order_paid", "checkout_started")  # the keys of KindEvents
+
+
 class MilestoneEvents(TypedDict, total=False):
     """The TikTok event of each milestone: a name, a list of names, or "" for no event."""
 
@@ -206,6 +245,16 @@ class MilestoneEvents(TypedDict, total=False):
     """The event of a started checkout."""
     customer_registered: Annotated[tuple[EventName, ...], Listed(alone=True)]
     """The event of a new customer account."""
+    web: KindEvents
+    app: KindEvents
+    b2b: KindEvents
+    pos: KindEvents
+    draft: KindEvents
+    staff: KindEvents
+    api: KindEvents
+    renewal: KindEvents
+    marketplace: KindEvents
+    exchange: KindEvents
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +276,7 @@ class Store:
     """Whose consent is required; a legal choice, so there is no default."""
     event_id: EventIdTemplates  # templates, under the key of the stores file
     events: Annotated[EventNames, Keys(MilestoneEvents)] = field(default_factory=DEFAULT_EVENTS.copy)
+    events_of_kinds: dict[OrderKind, EventNames] = field(default_factory=dict)  # the tables [events.KIND]
     country: CountryOrBlank = ""
     """The shop's own country, like "US": the fallback for phone numbers and consent."""
     browser_pixel: Literal["none", "snippet", "own", "official"] = "none"
@@ -253,8 +303,10 @@ class Store:
     """Public keys of a shop that signs with a private one, by default at the platform's address of them."""
     placeholders: frozenset[str] = field(init=False, repr=False)  # those of the store's templates and consent_source
     keys: KeyRing = field(init=False, repr=False, compare=False)  # of webhook_keys; those of an address come later
+    has_routes: bool = field(init=False, repr=False)  # not every pixel receives every event
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "has_routes", any(pixel.has_conditions for pixel in self.pixels))
         ids, key = self.event_id, self.consent_source.key
         needed = PLACEHOLDER.findall(ids.order + ids.checkout + ids.customer + self.external_id)
         needed += [f"attribute:{key}", f"meta:{key}"] if key else []
@@ -284,21 +336,40 @@ class Store:
         names = (name for name in self.placeholders if name.startswith(f"{kind}:"))
         return {name: found for name in names if (found := value(name.removeprefix(f"{kind}:")))}
 
-    def age_limit(self, event: str) -> timedelta:
-        """Return the maximum age at which an event of this name is sent.
+    def pixel(self, code: str) -> Pixel | None:
+        """Return the pixel with this code, or None."""
+        return next((pixel for pixel in self.pixels if pixel.code == code), None)
+
+    def event_names(self, milestone: Milestone, kind: OrderKind) -> tuple[str, ...]:
+        """Return the names under which a milestone of an order of this kind is sent; () if it is off."""
+        of_kind = self.events_of_kinds.get(kind)
+        return self.events[milestone] if of_kind is None else of_kind.get(milestone, self.events[milestone])
+
+    def all_event_names(self, milestone: Milestone) -> tuple[str, ...]:
+        """Return the names under which a milestone of any kind of order is sent."""
+        kinds = (of_kind.get(milestone, ()) for of_kind in self.events_of_kinds.values())
+        return tuple(dict.fromkeys(name for names in (self.events[milestone], *kinds) for name in names))
+
+    def age_limit(self, event: str, pixel: Pixel) -> timedelta:
+        """Return the maximum age at which an event of this name is sent to a pixel.
 
         TikTok deduplicates what the browser also sends for 48 hours only: https://ads.tiktok.com/help/article/event-deduplication
+        No browser sends to an offline event set.
         """
-        server_only = self.browser_pixel == "none" or (
-            event in self.events["customer_registered"]
-            and not any(event in self.events[milestone] for milestone in BROWSER_MILESTONES)
+        server_only = (
+            self.browser_pixel == "none"
+            or pixel.source == "offline"
+            or (
+                event in self.events["customer_registered"]
+                and not any(event in self.all_event_names(milestone) for milestone in BROWSER_MILESTONES)
+            )
         )
         return self.max_event_age if server_only else min(self.max_event_age, SAFE_RESEND_WINDOW)
 
     @property
     def sent_milestones(self) -> tuple[Milestone, ...]:
         """The milestones that are sent as an event."""
-        return tuple(milestone for milestone, names in self.events.items() if any(names))
+        return tuple(milestone for milestone in self.events if any(self.all_event_names(milestone)))
 
     @property
     def only_tests(self) -> bool:

@@ -1,11 +1,17 @@
 """Numbers, times and durations in sentences."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 
 def how_many(number: int, one: str, more: str = "") -> str:
     """Return a number with its noun: "1 event", "2 events"; `more` is the plural if it does not end in an added s."""
     return f"{number} {one if number == 1 else more or one + 's'}"
+
+
+def either(words: Sequence[str]) -> str:
+    """Return words as a choice: "DE", "DE or AT", "DE, AT or CH"."""
+    return " or ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
 def how_long(span: timedelta) -> str:

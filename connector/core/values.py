@@ -137,6 +137,9 @@ _token = matching("[!-~]+", "not be empty, and must be ASCII without spaces")  #
 _pixel = matching("[A-Z0-9]{10,40}", "be the pixel code from TikTok's Events Manager: 10 to 40 of A-Z and 0-9")
 _event = matching(r"\S(.{0,62}\S)?", "be an event name of 1 to 64 characters without surrounding spaces")
 _country = checked(_is_region, "be a two-letter ISO 3166 country code such as DE or GB", _CODE, str.upper)
+_currency = checked(
+    re.compile("[A-Z]{3}").fullmatch, "be a three-letter ISO 4217 currency code such as EUR", "^[A-Za-z]{3}$", str.upper
+)
 _state = checked(US_STATES.split().__contains__, "be a two-letter code of a US state such as CA", _CODE, str.upper)
 _status = checked(str, "not be empty", r"\S", lambda word: word.strip().lower().removeprefix("wc-"))
 
@@ -148,7 +151,9 @@ Token = Annotated[str, _token]
 TokenOrBlank = Annotated[str, replace(_token.or_blank(), must="be ASCII without spaces")]
 PixelCode = Annotated[str, _pixel]
 EventName = Annotated[str, _event]
+Country = Annotated[str, _country]
 CountryOrBlank = Annotated[str, _country.or_blank()]
+Currency = Annotated[str, _currency]
 UsState = Annotated[str, _state]
 
 

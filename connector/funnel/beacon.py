@@ -22,6 +22,7 @@ from connector.funnel.queue import FunnelEvent
 from connector.mapping import hashing
 from connector.mapping.consent import home_page, needs_consent
 from connector.mapping.filters import why_user_unusable
+from connector.mapping.routes import browsing_pixels
 
 MAX_EVENTS = 10  # of one beacon
 MAX_CONTENTS = 50
@@ -120,6 +121,7 @@ def _items(
         limited_data_use=limited,
     )
     names = store.funnel.events[milestone] if store.funnel else ()
+    currency = text(json_object(one.get("properties")).get("currency"))
     return [
         FunnelEvent(
             store.name,
@@ -130,7 +132,7 @@ def _items(
             now,
             _encode({"event": name, "event_time": int(at), "event_id": event_id} | fields),
         )
-        for pixel in store.pixels
+        for pixel in browsing_pixels(store, currency)
         for name in names
     ]
 

@@ -11,6 +11,7 @@ from phonenumbers import SUPPORTED_REGIONS
 from connector.core.event import Event, Milestone
 from connector.core.store import BROWSER_MILESTONES, Store, first_match
 from connector.mapping import hashing
+from connector.mapping.routes import country_of
 
 # The European Economic Area, including overseas territories with their own country codes, the United Kingdom and
 # Switzerland.
@@ -45,7 +46,7 @@ class BeaconWait(Struct, frozen=True):
 
 def consent_answer(event: Event, store: Store) -> ConsentAnswer:
     """Return the shopper's answer under the store's consent_source.key. Newsletter opt-ins are not consent."""
-    if not needs_consent(event.customer.destination.country or event.customer.address.country, store):
+    if not needs_consent(country_of(event, store), store):
         return ""
     key = store.consent_source.key
     answer = event.ids.get(f"attribute:{key}") or event.ids.get(f"meta:{key}", "") if key else ""

@@ -20,8 +20,9 @@ PUBLIC_IP_MISSING = "limited_data_use applies and TikTok honours it only with a 
 
 def why_filtered(event: Event, event_id: str, store: Store) -> str:
     """Return why the event is not sent by rules that precede its mapping, or "": off, excluded, no consent, no id."""
-    if not store.events[event.milestone]:
-        return f"events.{event.milestone} is off"
+    if not store.event_names(event.milestone, event.kind):
+        of_kind = event.milestone in store.events_of_kinds.get(event.kind, ())
+        return f"events.{f'{event.kind}.' if of_kind else ''}{event.milestone} is off"
     if reason := _why_excluded(event, store) or why_no_consent(event, store):
         return reason
     return "" if event_id else f"event_id template {event_id_template(event.milestone, store)!r} has no value here"
@@ -97,7 +98,7 @@ def why_not_to_pixel(
         return "a test order of the shop (relayed only with a test_event_code)"
     if go_live is None:
         return ""
-    age, limit = now - occurred_at, store.age_limit(name)
+    age, limit = now - occurred_at, store.age_limit(name, pixel)
     if age > store.max_event_age:
         return f"older than max_event_age ({how_long(store.max_event_age)})"
     if age > limit:

@@ -18,7 +18,9 @@ from connector.mapping import hashing
 from connector.mapping.consent import BeaconWait, beacon_wait, home_page
 from connector.mapping.event_id import event_id_of, fill_template, object_key
 from connector.mapping.filters import data_use_is_limited, why_filtered, why_not_to_pixel, why_user_unusable
+from connector.mapping.offline import LIMITED_DATA_USE, NOTHING_TO_MATCH_OFFLINE, USER_FIELDS, offline_item
 from connector.mapping.properties import properties_of
+from connector.mapping.routes import Route, other_routes, pixels_for, why_no_pixel
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
@@ -45,6 +47,13 @@ class OutboundEvent(Struct, frozen=True):
     beacon_wait: BeaconWait | None = None
     time_source: TimeSource = ""
     more_hashes: tuple[str, ...] = ()  # of the e-mails and phones after the first
+    other_routes: frozenset[Route] = frozenset()  # under which it may have been stored, if its order has changed
+
+    @property
+    def keys(self) -> list[tuple[str, str, str]]:
+        """The keys (pixel, event, event_id) under which it may have been stored, its own first."""
+        own = self.pixel.code, self.event
+        return [(*route, self.event_id) for route in (own, *self.other_routes)]
 
     def __repr__(self) -> str:
         """Leave out personal data."""
@@ -62,7 +71,7 @@ class EventDetails(Struct, frozen=True):
 def map_events(
     milestones: Iterable[Event | Skipped], store: Store, now: datetime, go_live: datetime | None
 ) -> Iterator[OutboundEvent | Skipped]:
-    """Map each event of a webhook to one item per pixel and event name, or to the reason why it is not sent.
+    """Map each event of a webhook to one item per event name and pixel that takes it, or to why it is not sent.
 
     `go_live` is the time before which orders are history; with None, no age limit applies. A webhook often has two
     milestones of one order in a row; their shared details are computed once. Skipped milestones are passed on.
@@ -73,25 +82,31 @@ def map_events(
             yield event
             continue
         event_id = event_id_of(event, store)
-        if reason := why_filtered(event, event_id, store):
+        pixels = pixels_for(event, store)
+        if reason := why_filtered(event, event_id, store) or ("" if pixels else why_no_pixel(event, store)):
             yield Skipped(event.milestone, reason, event.ids)
             continue
         if details is None or described is None or not _same_details(described, event):
             described, details = event, _describe(event, store)
-        yield from _outbound_events(event, event_id, details, store, now, go_live)
+        yield from _outbound_events(event, event_id, pixels, details, store, now, go_live)
 
 
 def _outbound_events(
-    event: Event, event_id: str, details: EventDetails, store: Store, now: datetime, go_live: datetime | None
+    event: Event,
+    event_id: str,
+    pixels: Iterable[Pixel],
+    details: EventDetails,
+    store: Store,
+    now: datetime,
+    go_live: datetime | None,
 ) -> Iterator[OutboundEvent | Skipped]:
     waiting = beacon_wait(event, store)
-    if waiting is None and (reason := why_user_unusable(details.user, "limited_data_use" in details.fields)):
-        yield Skipped(event.milestone, reason, event.ids)
-        return
     occurred_at = min(event.occurred_at, now)
-    for pixel in store.pixels:
-        for name in store.events[event.milestone]:
-            if reason := why_not_to_pixel(event, name, occurred_at, store, pixel, now, go_live):
+    others = other_routes(event, store)
+    for pixel in pixels:
+        unusable = _why_unusable(details, pixel, may_change=waiting is not None)
+        for name in store.event_names(event.milestone, event.kind):
+            if reason := unusable or why_not_to_pixel(event, name, occurred_at, store, pixel, now, go_live):
                 yield Skipped(event.milestone, reason, event.ids)
                 continue
             head = {"event": name, "event_time": int(occurred_at.timestamp()), "event_id": event_id}
@@ -102,7 +117,7 @@ def _outbound_events(
                 event_id=event_id,
                 occurred_at=occurred_at,
                 object_key=object_key(event.milestone, event.ids),
-                payload=_ENCODER.encode(head | details.fields),
+                payload=_payload(head | details.fields, pixel),
                 email_hash=_first(details.user.get("email")),
                 phone_hash=_first(details.user.get("phone")),
                 external_id_hash=_first(details.user.get("external_id")),
@@ -110,7 +125,22 @@ def _outbound_events(
                 beacon_wait=waiting,
                 time_source=event.time_source,
                 more_hashes=_others(details.user.get("email")) + _others(details.user.get("phone")),
+                other_routes=others,
             )
+
+
+def _why_unusable(details: EventDetails, pixel: Pixel, may_change: bool) -> str:
+    """Return why TikTok cannot use an item, or ""; `may_change`: the browser, or a later webhook, may add to it."""
+    limited = "limited_data_use" in details.fields
+    if pixel.source == "offline":
+        found = details.user.keys() & USER_FIELDS
+        return LIMITED_DATA_USE if limited else "" if found or may_change else NOTHING_TO_MATCH_OFFLINE
+    return "" if may_change else why_user_unusable(details.user, limited)
+
+
+def _payload(fields: dict[str, Any], pixel: Pixel) -> bytes:
+    item = _ENCODER.encode(fields)
+    return offline_item(item) if pixel.source == "offline" else item
 
 
 # --- details that the milestones of one order share ------------------------------------------------------------

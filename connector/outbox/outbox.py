@@ -18,6 +18,7 @@ from connector.outbox.event_times import ASSUMED_TIME_WAIT, state_times
 from connector.outbox.identity_hashes import store_hashes
 from connector.outbox.ledger import Decision, Ledger, ParkedWebhook, park_decision
 from connector.outbox.queue import EventQueue
+from connector.outbox.routes import without_other_routes
 from connector.signals.matching import KnownOrder, SignalMatcher, WaitingEvent
 from connector.storage.bulk_insert import BulkInsert
 from connector.storage.database import Database
@@ -58,9 +59,10 @@ class Outbox(EventQueue):
         """Store the decisions' new events, parked bodies and ledger lines, in the caller's transaction.
 
         Returns the number of new events of each. An event whose (pixel, event, event_id) is known changes nothing,
-        except that it may state the time of an unsent one. A webhook that brings nothing new is only counted, and a
-        body that was recorded before adds no second line.
+        except that it may state the time of an unsent one. One that is stored under another route is left out. A
+        webhook that brings nothing new is only counted, and a body that was recorded before adds no second line.
         """
+        decisions = without_other_routes(connection, decisions)
         rows: list[_NewRow] = []
         waiting: list[WaitingEvent] = []
         more_hashes: list[tuple[str, str, str]] = []

@@ -16,6 +16,7 @@ import httpx
 import msgspec
 
 from connector.core.store import Pixel
+from connector.mapping.offline import offline_item
 
 TIMEOUT = httpx.Timeout(10.0, connect=3.0, pool=3.0)
 ANSWERED_WITHIN = 20.0  # seconds for the whole response; checked after each read, so one read timeout can come on top
@@ -68,11 +69,13 @@ class EventsApi:
 
     def send(self, pixel: Pixel, test_event_code: str, items: Sequence[bytes]) -> Outcome:
         """Send JSON-encoded events in one request with the pixel's token. Never raises: a failure is an Outcome."""
-        head: dict[str, Any] = {"event_source": "web", "event_source_id": pixel.code}
+        head: dict[str, Any] = {"event_source": pixel.source, "event_source_id": pixel.code}
         if test_event_code:
             head["test_event_code"] = test_event_code
         if not _TOKEN.fullmatch(pixel.access_token):
             return Outcome("denied", message="the access token is empty or not valid in a header")
+        if pixel.source == "offline":  # of items that are queued already when a pixel's source is corrected
+            items = [offline_item(item) for item in items]
         try:
             body = b"".join((msgspec.json.encode(head)[:-1], b',"data":[', b",".join(items), b"]}"))
             status, headers, answer = self._post(body, pixel.access_token)

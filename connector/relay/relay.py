@@ -223,7 +223,7 @@ class Relay:
         lease_until = claimed[0].lease_until
         begun = lease_until - LEASE
         results: list[Settlement] = []
-        late = {item.id: why for item in claimed if (why := self._expiry_reason(item, work.store))}
+        late = {item.id: why for item in claimed if (why := self._expiry_reason(item, work))}
         results += [
             settled(item, "expired", self._clock(), None, late[item.id], "") for item in claimed if item.id in late
         ]
@@ -333,7 +333,7 @@ class Relay:
                     due = now + max(self._backoff(item.attempts), outcome.retry_after)
                     yield due_again(item, due, maybe_sent_at, outcome.code, outcome.message)
 
-    def _expiry_reason(self, item: LeasedEvent, store: Store) -> str:
+    def _expiry_reason(self, item: LeasedEvent, work: _Work) -> str:
         """Return why an event can no longer be sent, or ""."""
         now = self._clock()
         if item.test_code:
@@ -341,7 +341,7 @@ class Relay:
         if now - item.maybe_sent_at > SAFE_RESEND_WINDOW.total_seconds():
             window = duration(SAFE_RESEND_WINDOW.total_seconds())
             return f"may have reached TikTok more than {window} ago, so a copy could count twice"
-        limit = store.age_limit(item.event)
+        limit = work.store.age_limit(item.event, work.pixel)
         if now - item.occurred_at > limit.total_seconds():
             return f"older than {how_long(limit)} before it could be sent (max_event_age, browser_pixel)"
         return ""

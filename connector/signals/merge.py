@@ -58,16 +58,20 @@ class Signal(Struct, frozen=True):
 def merge_signal(payload: bytes, signal: Signal, home: str) -> bytes:
     """Return an event with absent fields filled from its browser's signal.
 
-    A page.url that equals the shop's `home` page counts as absent.
+    A page.url that equals the shop's `home` page counts as absent. An item for an offline event set takes nothing of a
+    browser's: it is known by having no page, which every other item has.
     """
+    parts = _PARTS.decode(payload)
+    if "page" not in parts:
+        return payload
     user = {name: Raw(_encode(value)) for name, value in signal.user.items()}
-    return _fill(payload, user, signal.page, home)
+    return _fill(parts, user, signal.page, home)
 
 
 def fill_absent(payload: bytes, later: bytes, home: str) -> bytes:
     """Return an event with absent fields filled from a later webhook about it; `home` as in `merge_signal`."""
     parts = _PARTS.decode(later)
-    return _fill(payload, _part(parts, "user"), _page(parts), home)
+    return _fill(_PARTS.decode(payload), _part(parts, "user"), _page(parts), home)
 
 
 def update_properties(payload: bytes, newer: bytes) -> bytes:
@@ -88,8 +92,7 @@ def why_not_sendable(payload: bytes, consent: str) -> str:
     return why_user_unusable(_part(parts, "user"), "limited_data_use" in parts)
 
 
-def _fill(payload: bytes, user: Mapping[str, Raw], page: Mapping[str, str], home: str) -> bytes:
-    parts = _PARTS.decode(payload)
+def _fill(parts: dict[str, Raw], user: Mapping[str, Raw], page: Mapping[str, str], home: str) -> bytes:
     filled = {**user, **_part(parts, "user")}
     if filled:
         parts["user"] = Raw(_encode(filled))

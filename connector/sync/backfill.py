@@ -68,16 +68,15 @@ class KnownRecords:
         self._database = database
 
     def known(self, items: Collection[OutboundEvent]) -> set[tuple[str, str, str]]:
-        """Return the keys (pixel, event, event_id) of those events that are already stored."""
+        """Return the keys (pixel, event, event_id) of those events that are stored, also under another route."""
         if not items:
             return set()
         key = (events.c.pixel, events.c.event, events.c.event_id)
-        wanted = (
-            {item.pixel.code for item in items},
-            {item.event for item in items},
-            {item.event_id for item in items},
+        keys = [one for item in items for one in item.keys]
+        wanted = zip(*keys, strict=True)
+        query = sa.select(*key).where(
+            *(column.in_(values) for column, values in zip(key, map(set, wanted), strict=True))
         )
-        query = sa.select(*key).where(*(column.in_(values) for column, values in zip(key, wanted, strict=True)))
         with self._database.read() as connection:
             return {(row[0], row[1], row[2]) for row in connection.execute(query)}
 
@@ -215,7 +214,7 @@ class HistoryImport:
         return replace(examination, events=within)
 
     def _queue(self, webhook: Webhook, examination: Examination, known: set[tuple[str, str, str]]) -> None:
-        new = sum((item.pixel.code, item.event, item.event_id) not in known for item in examination.events)
+        new = sum(known.isdisjoint(item.keys) for item in examination.events)
         if new and not self._dry_run:
             # Only the outbox knows the number that is new: a webhook may just have arrived.
             reason = f"{LEDGER_REASONS[self._kind]}; {examination.reason}".rstrip("; ")

@@ -287,9 +287,10 @@ def test_what_the_browser_sends_too_has_47_hours(store, browser, topics):
 
 def test_a_shorter_max_event_age_holds_for_all():
     store = choose(SHOPIFY, browser_pixel="own", max_event_age=timedelta(hours=2))
-    assert store.age_limit("Purchase") == store.age_limit("CompleteRegistration") == timedelta(hours=2)
+    (pixel,) = store.pixels
+    assert store.age_limit("Purchase", pixel) == store.age_limit("CompleteRegistration", pixel) == timedelta(hours=2)
 
 
 def test_a_registration_under_an_order_s_name_has_the_order_s_age():
     store = called(choose(SHOPIFY, browser_pixel="own"), customer_registered="Purchase")
-    assert store.age_limit("Purchase") == timedelta(hours=47)
+    assert store.age_limit("Purchase", store.pixels[0]) == timedelta(hours=47)

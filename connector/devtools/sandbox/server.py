@@ -55,6 +55,7 @@ class SandboxResponse(NamedTuple):
 class Receipt(NamedTuple):
     """One received event; `accepted_at` in Unix seconds, `item` its JSON exactly as sent."""
 
+    event_source: str
     event_source_id: str
     test_event_code: str | None
     accepted_at: float
@@ -104,7 +105,7 @@ class Sandbox:
 
     def no_route(self) -> SandboxResponse:
         """Answer a request to any other path of the API: code 40400."""
-        return self._respond(Batch("", None, [], Refusal(40400, "Route not found.")))
+        return self._respond(Batch("", "", None, [], Refusal(40400, "Route not found.")))
 
     def received(self) -> list[Receipt]:
         """Return the last 10,000 received events, duplicates included, oldest first."""
@@ -228,7 +229,7 @@ class Sandbox:
                     self._totals["accepted"] += 1
                     self._by_event[event.name] += 1
                     self._by_source[batch.source] += 1
-                receipt = Receipt(batch.source, batch.test_event_code, now, duplicate, event.item)
+                receipt = Receipt(batch.kind, batch.source, batch.test_event_code, now, duplicate, event.item)
                 self._received.append(receipt)
 
     def _expire_before(self, limit: float) -> None:

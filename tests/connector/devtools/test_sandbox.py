@@ -46,6 +46,7 @@ def test_an_item_is_kept_exactly_as_sent(sandbox: Sandbox) -> None:
     [receipt] = sandbox.received()
     assert receipt.item == item.encode()
     assert json.loads(receipt.json()) == {
+        "event_source": "web",
         "event_source_id": PIXEL,
         "test_event_code": "TEST1",
         "accepted_at": NOW,

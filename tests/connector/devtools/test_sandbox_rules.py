@@ -22,7 +22,9 @@ def test_malformed_json_is_40002(sandbox: Sandbox, raw: bytes) -> None:
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
-        ({"event_source": "offline"}, "event_source"),
+        ({"event_source": "crm"}, "event_source"),
+        ({"event_source": "offline"}, "event_source_id"),
+        ({"event_source_id": "7012345678901234567"}, "event_source_id"),
         ({"event_source": None}, "event_source"),
         ({"event_source": ["web"]}, "event_source"),
         ({"event_source_id": 7}, "event_source_id"),
@@ -196,3 +198,62 @@ def test_limited_data_use_needs_an_ip(sandbox: Sandbox) -> None:
     assert "data.0.user.ip" in send(sandbox, event(limited_data_use=True, user={}))[1]
     assert send(sandbox, event("o-2", limited_data_use=False, user={}))[0] == 0
     assert "data.0.limited_data_use" in send(sandbox, event(limited_data_use="yes"))[1]
+
+
+# --- offline event sets ---------------------------------------------------------------------------------------
+
+OFFLINE = {"event_source": "offline", "event_source_id": "7012345678901234567"}
+
+
+def sale(**changes: object) -> dict[str, object]:
+    """An offline event: no page, e-mail and phone alone, the properties of the web."""
+    return {
+        "event": "Purchase",
+        "event_time": int(NOW) - 60,
+        "event_id": "order-1",
+        "user": {"email": sha("ann@example.com"), "phone": [sha("+12125550123")]},
+        "properties": event()["properties"],
+        **changes,
+    }
+
+
+def test_an_offline_event_is_accepted(sandbox: Sandbox) -> None:
+    assert send(sandbox, sale(), **OFFLINE) == (0, "OK")
+    [receipt] = sandbox.received()
+    assert (receipt.event_source, receipt.event_source_id) == ("offline", OFFLINE["event_source_id"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"event": "Renewal"}, "event"),
+        ({"event": "PlaceAnOrder"}, "event"),
+        ({"page": {"url": "https://shop.example.com/"}}, "page"),
+        ({"limited_data_use": False}, "limited_data_use"),
+        ({"user": {}}, "user"),
+        ({"user": None}, "user"),
+        ({"user": {"email": "ann@example.com"}}, "user.email"),
+        ({"properties": {"customer_type": "new"}}, "properties.customer_type"),
+        ({"properties": {"currency": "eur"}}, "properties.currency"),
+        ({"event_time": int(NOW) - 29 * 24 * HOUR}, "event_time"),
+        ({"event_id": 7}, "event_id"),
+    ],
+)
+def test_an_offline_event_is_held_to_its_own_rules(sandbox: Sandbox, changes: dict[str, object], field: str) -> None:
+    code, message = send(sandbox, sale(**changes), **OFFLINE)
+    assert code in (40002, 40062)
+    assert message.startswith((f"Invalid value for data.0.{field}: ", f"data.0.{field}: "))
+
+
+@pytest.mark.parametrize("field", sorted(set(event()["user"]) - {"email", "phone"}))
+def test_a_match_key_of_the_web_is_refused_offline(sandbox: Sandbox, field: str) -> None:
+    """Each of them alone, although the source web takes it."""
+    user = sale()["user"] | {field: event()["user"][field]}
+    code, message = send(sandbox, sale(user=user), **OFFLINE)
+    assert (code, message) == (40002, f"Invalid value for data.0.user.{field}: not supported for event_source offline.")
+    assert send(sandbox, event(user=user))[0] == 0
+
+
+def test_a_custom_name_is_refused_offline_alone(sandbox: Sandbox) -> None:
+    assert send(sandbox, event(event="Renewal"))[0] == 0
+    assert send(sandbox, sale(event="Renewal"), **OFFLINE)[0] == 40002

@@ -55,6 +55,22 @@ class TestRequest:
         assert set(body) == {"event_source", "event_source_id", "test_event_code", "data"}
         assert set(body["data"][0]) == {"event", "event_id", "properties"}
 
+    def test_an_offline_set_is_named_as_one_and_gets_nothing_of_the_web(self) -> None:
+        """Also of an item that was made when its pixel was still one of the web."""
+        requests: list[httpx.Request] = []
+
+        def handler(request: httpx.Request) -> httpx.Response:
+            requests.append(request)
+            return httpx.Response(200, json={"code": 0, "message": "OK"})
+
+        web = (
+            b'{"event":"Purchase","user":{"email":"x","ip":"8.8.8.8"},"page":{"url":"u"},"properties":{"value":44.50}}'
+        )
+        api(handler).send(Pixel("7012345678901234567", "token", source="offline"), "", [web])
+        item = b'{"event":"Purchase","user":{"email":"x"},"properties":{"value":44.50}}'
+        head = b'{"event_source":"offline","event_source_id":"7012345678901234567","data":['
+        assert requests[0].content == head + item + b"]}"
+
     def test_quotes_in_codes_stay_inside_their_strings(self) -> None:
         """The head is encoded, not pasted."""
         assert json.loads(self.sent([ITEM], 'T"1').content)["test_event_code"] == 'T"1'

@@ -45,18 +45,27 @@ def test_a_landing_page_is_not_replaced():
     }
 
 
-def test_an_event_without_user_or_page_gets_them():
+def test_an_event_without_user_and_page_of_its_own_gets_them():
     """A checkout's first webhook knows nobody."""
-    after = json.loads(merge_signal(payload(), SIGNAL, HOME))
+    after = json.loads(merge_signal(payload(page={"url": HOME}), SIGNAL, HOME))
     assert after["user"]["ttclid"] == "E.C.P.x"
     assert after["page"]["url"] == "https://acme.example/checkouts"
-    assert merge_signal(payload(), Signal(), HOME) == json.dumps(HEAD, separators=(",", ":")).encode()
+    bare = json.dumps(HEAD | {"page": {"url": HOME}}, separators=(",", ":")).encode()
+    assert merge_signal(bare, Signal(), HOME) == bare
+
+
+def test_an_offline_event_takes_nothing_of_a_browser():
+    """It is the one without a page. A later webhook may know an e-mail of its own."""
+    before = payload(user={"phone": "x"}, properties={"value": 1.5})
+    assert merge_signal(before, SIGNAL, HOME) == before
+    after = json.loads(fill_absent(before, payload(user={"phone": "y", "email": "z"}), HOME))
+    assert (after["user"], "page" in after) == ({"phone": "x", "email": "z"}, False)
 
 
 def test_what_is_not_touched_keeps_its_bytes():
     """Amounts are the shop's own digits, whatever a parser would make of them."""
     properties = b'{"value":44.50,"contents":[{"price":0.10000000000000000001}]}'
-    before = b'{"event":"Purchase","properties":%s}' % properties
+    before = b'{"event":"Purchase","page":{"url":"https://acme.example/"},"properties":%s}' % properties
     assert properties in merge_signal(before, SIGNAL, HOME)
     assert b'"value":44.50' in fill_absent(before, payload(user={"email": "x"}), HOME)
 
