@@ -90,6 +90,8 @@ def merging(row: Any, store: Store | None) -> str:
         return ""
     delay = max(row.settled_at - row.occurred_at, 0.0)
     accepted = f"Accepted {duration(delay)} after it happened"
+    if is_offline(row, store):
+        return f"{accepted}. No browser sends to an offline event set."
     if store is None or store.browser_pixel == "none":
         return f"{accepted}. No browser copy is expected (browser_pixel)."
     if delay <= MERGE_WINDOW:
@@ -97,6 +99,12 @@ def merging(row: Any, store: Store | None) -> str:
     if delay <= TIKTOK_DEDUPLICATES.total_seconds():
         return f"{accepted}, after the 5 minutes for merging: if the browser sent a copy, TikTok drops this one."
     return f"{accepted}: after 48 hours TikTok no longer drops copies; if the browser sent one, both count."
+
+
+def is_offline(row: Any, store: Store | None) -> bool:
+    """Return True if an event's pixel is an offline event set, by the store's settings."""
+    pixel = store.pixel(row.pixel) if store else None
+    return pixel is not None and pixel.source == "offline"
 
 
 def problem_parts(problem: OpenProblem, store: str) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
+from connector.config.routes import pixel_words, unrouted_words
 from connector.config.settings import Config
 from connector.core.store import Store
 from connector.core.units import DAY, HOUR
@@ -51,6 +52,13 @@ class StoreHealth:
     parked: int
     median_delay: float | None  # seconds from the shop to TikTok
     now: float
+
+    @property
+    def routes(self) -> list[str]:
+        """The pixels and their conditions in sentences; none for a store whose only pixel takes everything."""
+        pixels = self.store.pixels
+        plain = len(pixels) == 1 and not self.store.has_routes and pixels[0].source == "web"
+        return [] if plain else [*map(pixel_words, pixels), *unrouted_words(self.store)]
 
     @property
     def waiting(self) -> int:
@@ -245,8 +253,9 @@ def _value_table(
     """
     sums: Counter[tuple[int, Column]] = Counter()
     for statistic in statistics:
-        events = stores[statistic.store].events
-        if statistic.what == "value" and statistic.event in (*events["order_placed"], *events["order_paid"]):
+        store = stores[statistic.store]
+        names = (*store.all_event_names("order_placed"), *store.all_event_names("order_paid"))
+        if statistic.what == "value" and statistic.event in names:
             column = (_source(statistic, stores), statistic.event, statistic.detail)
             sums[statistic.at, column] += statistic.count
     columns = sorted({column for _, column in sums})

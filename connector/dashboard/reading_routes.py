@@ -93,6 +93,7 @@ def _search_by_future_event_id(queries: OutboxQueries, event_id: str, config: Co
 def _describe_event(row: Any, store: Store | None, now: float) -> dict[str, Any]:
     return {
         "row": row,
+        "offline": labels.is_offline(row, store),
         "state": labels.state_sentence(row, now),
         "meaning": labels.meaning(row.code),
         "merging": labels.merging(row, store),

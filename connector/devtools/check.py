@@ -5,6 +5,7 @@ import ssl
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +13,7 @@ import httpx
 import msgspec
 from sqlalchemy import make_url
 
+from connector.config.routes import shared_words
 from connector.config.settings import Config
 from connector.config.summary import plain_words, warnings
 from connector.core.event import PERSONAL_DATA_WITHHELD
@@ -81,6 +83,7 @@ def check(
             )
         else:
             yield from _store(*usable[-1], config.public_url)
+    yield from _one_shop_twice(config)
     if live:
         yield from _live(config)
         broken = _broken_webhooks(config)
@@ -264,6 +267,14 @@ def _books(platform: Platform) -> CheckResult:
     return CheckResult("note", "  What is cancelled or refunded after the event is kept: `connector books` (books).")
 
 
+def _one_shop_twice(config: Config) -> Iterator[CheckResult]:
+    """Yield the orders that the pixels of two stores of one shop both count."""
+    for store, other in combinations(config.stores.values(), 2):
+        if set(store.shops) & set(other.shops):
+            for certain, sentence in shared_words(store, other):
+                yield CheckResult("warning" if certain else "note", f"stores {store.name} and {other.name}: {sentence}")
+
+
 def _protection(store: Store, platform: Platform) -> str:
     """Say what happens to orders whose webhooks never arrive."""
     if store.reconcile:
@@ -301,6 +312,8 @@ def _token(api: EventsApi, store: Store, pixel: Pixel) -> CheckResult:
         )
     item = {"event": "ConnectorCheck", "event_time": int(datetime.now(UTC).timestamp()), "event_id": "connector-check"}
     item |= {"user": {"external_id": "0" * 64}, "page": {"url": store.url}}
+    if pixel.source == "offline":  # takes no custom names
+        item |= {"event": "Contact", "user": {"email": "0" * 64}}
     outcome = api.send(pixel, pixel.test_event_code, [msgspec.json.encode(item)])
     if outcome.verdict == "accepted":
         return CheckResult("ok", f"store {store.name}: TikTok accepts the token for pixel {pixel.code}")

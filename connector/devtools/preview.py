@@ -46,16 +46,25 @@ def preview(body: bytes, topic: str, store: Store, platform: Platform) -> dict[s
         "outcome": "relayed" if examination.events else "skipped",
         "events": [msgspec.Raw(event.payload) for event in examination.events],
         "skipped": [{"milestone": skip.milestone, "reason": skip.reason} for skip in examination.skipped],
-        "notes": _notes(examination),
+        "notes": _notes(examination, store),
     }
 
 
-def _notes(examination: Examination) -> list[str]:
-    notes = [note for event in examination.events for note in event.notes]
+def _notes(examination: Examination, store: Store) -> list[str]:
+    notes = _route_notes(examination, store) if len(store.pixels) > 1 and examination.events else []
+    notes += [note for event in examination.events for note in event.notes]
     notes += [_wait_note(event, event.beacon_wait) for event in examination.events if event.beacon_wait]
     if not examination.events and not examination.skipped:
         notes.append("no milestone yet (a draft or a cart)")
     return [*dict.fromkeys(notes), NO_AGE]
+
+
+def _route_notes(examination: Examination, store: Store) -> list[str]:
+    """Say which pixel gets which of the events."""
+    names: dict[str, dict[str, None]] = {pixel.code: {} for pixel in store.pixels}
+    for event in examination.events:
+        names[event.pixel.code][event.event] = None
+    return [f"pixel {code} gets {' and '.join(events) or 'nothing'}" for code, events in names.items()]
 
 
 def _wait_note(event: OutboundEvent, wait: BeaconWait) -> str:

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from connector.core.store import Store
+from connector.core.store import Pixel, Store
 from connector.core.text import duration
 from connector.dashboard import labels
 from connector.outbox.queries import OpenProblem
-from tests.support.factories import PLAIN_EVENT_IDS, a_store
+from tests.support.factories import CODE, PLAIN_EVENT_IDS, a_store
 
 HAPPENED = 1_780_000_000.0
 HOUR = 3600.0
@@ -26,7 +26,7 @@ def problem(key: str, sentence: str) -> OpenProblem:
 def event(**changes: Any) -> Any:
     values: dict[str, Any] = {
         "state": "accepted", "occurred_at": HAPPENED, "settled_at": HAPPENED + 4, "test_code": "", "code": 0,
-        "attempts": 1, "due_at": HAPPENED, "lease_owner": None, "lease_until": None,
+        "attempts": 1, "due_at": HAPPENED, "lease_owner": None, "lease_until": None, "pixel": CODE,
     }  # fmt: skip
     return SimpleNamespace(**(values | changes))
 
@@ -50,6 +50,10 @@ def test_without_a_browsers_copy_there_is_nothing_to_merge() -> None:
     """Nor of a store that is gone, a test event, or one that TikTok has not accepted."""
     assert "No browser copy is expected" in labels.merging(event(), store())
     assert "No browser copy is expected" in labels.merging(event(), None)
+    offline = store(browser_pixel="own", pixels=(Pixel("7012345678901234567", "t", source="offline"),))
+    found = event(pixel="7012345678901234567")
+    assert labels.merging(found, offline).endswith("No browser sends to an offline event set.")
+    assert (labels.is_offline(found, offline), labels.is_offline(event(), offline)) == (True, False)
     assert labels.merging(event(test_code="TEST1"), store(browser_pixel="own")) == ""
     assert labels.merging(event(state="rejected"), store(browser_pixel="own")) == ""
 

@@ -281,3 +281,24 @@ def test_who_may_look_is_said(url, password, said):
     about = [text for text in warnings if "ADMIN_PASSWORD" in text]
     assert [text.startswith(said) for text in about] == ([True] if said else [])
     assert password == "" or not any(password in text.split() for text in warnings)
+
+
+# --- several pixels -------------------------------------------------------------------------------------------
+
+
+def twin(pixel, token, countries=""):
+    """The same shop as another store."""
+    return TOML.replace("acme]", "twin]").replace("CABCDEFGHIJKLMNOPQR0", pixel).replace("${TOKEN}", token) + countries
+
+
+def test_two_stores_of_one_shop_whose_pixels_both_count_an_order(url):
+    """Certain if they share a token; else only the merchant knows."""
+    both = "CABCDEFGHIJKLMNOPQR0 and CABCDEFGHIJKLMNOPQR1 both count order_paid, checkout_started, customer_registered"
+    (line,) = [
+        text for text in texts(url, TOML + twin("CABCDEFGHIJKLMNOPQR1", "${TOKEN}"), mark="warning") if both in text
+    ]
+    assert line.startswith("stores acme and twin: pixels: ")
+    (line,) = [text for text in texts(url, TOML + twin("CABCDEFGHIJKLMNOPQR1", "other"), mark="note") if both in text]
+    assert line.endswith("right for two advertisers, twice for one (pixels).")
+    another = twin("CABCDEFGHIJKLMNOPQR1", "${TOKEN}").replace("acme.myshopify", "twin.myshopify")
+    assert not [text for text in texts(url, TOML + another) if both in text]

@@ -176,3 +176,53 @@ def test_wrong_use(tmp_path):
     assert unknown.exit_code != 0
     assert "acme" in unknown.output
     assert run(tmp_path / "none.json", "orders/paid").exit_code == 2
+
+
+# --- several pixels -------------------------------------------------------------------------------------------
+
+
+def test_which_pixel_gets_what(shop, tmp_path):
+    """With several pixels, a note for each; an order that none takes has the reason alone."""
+    toml = (
+        TOML.replace('pixel = "CABCDEFGHIJKLMNOPQR0"\naccess_token = "t"\n', "")
+        + """
+[[stores.acme.pixels]]
+pixel = "CABCDEFGHIJKLMNOPQR0"
+access_token = "t"
+countries = ["US"]
+
+[[stores.acme.pixels]]
+pixel = "7012345678901234567"
+access_token = "u"
+source = "offline"
+milestones = ["order_paid"]
+countries = ["US", "FR"]
+
+[[stores.acme.pixels]]
+pixel = "CABCDEFGHIJKLMNOPQR1"
+access_token = "v"
+kinds = ["b2b"]
+"""
+    )
+
+    def previewed(country):
+        body = shop.body("orders/paid", shipping_address={"country_code": country})
+        return only(written(tmp_path, body), "orders/paid", toml=toml)
+
+    here = previewed("US")
+    assert here["notes"][:3] == [
+        "pixel CABCDEFGHIJKLMNOPQR0 gets PlaceAnOrder and Purchase",
+        "pixel 7012345678901234567 gets Purchase",
+        "pixel CABCDEFGHIJKLMNOPQR1 gets nothing",
+    ]
+    assert ["page" in item for item in here["events"]] == [True, True, False]
+    assert previewed("FR")["notes"][:2] == [
+        "pixel CABCDEFGHIJKLMNOPQR0 gets nothing",
+        "pixel 7012345678901234567 gets Purchase",
+    ]
+    nowhere = previewed("JP")
+    assert (nowhere["outcome"], nowhere["notes"]) == ("skipped", [NO_AGE])
+    assert nowhere["skipped"][0] == {
+        "milestone": "order_placed",
+        "reason": "no pixel takes order_placed of web orders to JP (pixels.countries)",
+    }
