@@ -75,7 +75,7 @@ def _compare(
         if not differences:
             yield _same(event, find_server_event is not None, server is not None)
     if not sent_by_server:
-        names = ", ".join(dict.fromkeys(name for kind in MILESTONES for name in store.events[kind]))
+        names = ", ".join(dict.fromkeys(name for kind in MILESTONES for name in store.all_event_names(kind)))
         yield LintFinding("differs", f"it contains no event that the server sends ({names}); record a checkout")
 
 
@@ -98,7 +98,7 @@ def _server_names(store: Store) -> dict[str, Milestone | FunnelMilestone]:
     """Return the names of the events that the server sends, with the milestone of each."""
     funnel = store.funnel.events if store.funnel else {}
     names: dict[str, Milestone | FunnelMilestone] = {name: step for step, given in funnel.items() for name in given}
-    return names | {name: milestone for milestone in MILESTONES for name in store.events[milestone]}
+    return names | {name: milestone for milestone in MILESTONES for name in store.all_event_names(milestone)}
 
 
 def _compare_name(event: PixelEvent, store: Store) -> tuple[Milestone | FunnelMilestone | None, list[str]]:
@@ -120,7 +120,7 @@ def _compare_name(event: PixelEvent, store: Store) -> tuple[Milestone | FunnelMi
 
 
 def _compare_pixel(event: PixelEvent, store: Store) -> list[str]:
-    codes = [pixel.code for pixel in store.pixels]
+    codes = [pixel.code for pixel in store.pixels if pixel.source == "web"]
     if event.pixel in codes:
         return []
     reason = (

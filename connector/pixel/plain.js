@@ -12,6 +12,18 @@
 //   order = "order-{order_id}"          # if your pixel sends order-1001
 //   checkout = "{checkout_token}"       # if it sends only the checkout's token
 
+// Where the store's pixels have conditions (countries, currencies, kinds, milestones), send an event to these pixels alone:
+//
+//   for (const code of connectorPixels("order_paid", { country: "DE", currency: "EUR" })) {
+//     ttq.instance(code).track(NAME, PROPERTIES, { event_id: … });
+//   }
+//
+// A pixel is left out if it has a condition on something that you do not name. `kind` is "web" if you do not name it.
+
+window.connectorPixels = function (milestone, known) {
+  return pixelsFor(milestone, Object.assign({ kind: "web", country: "", currency: "" }, known));
+};
+
 window.connectorEventId = function (kind, known) {
   const pieces = settings.ids[kind] || [];
   let id = "";

@@ -8,7 +8,10 @@ from connector.pixel.snippet import (
     browser_settings,
     closed,
     collect_url,
+    offline_only,
     pixel_mismatch,
+    routes,
+    routes_js,
     signal_obstacles,
     source,
     test_code_ignored,
@@ -21,8 +24,8 @@ def snippet(store: Store, base_url: str = "", options: Collection[str] = ()) -> 
     """Build the code. Raises NoSnippet if signals are expected and browsers cannot reach `base_url`."""
     if reasons := [*signal_obstacles(store, base_url)]:
         raise NoSnippet(reasons)
-    settings = {"collect": collect_url(store, base_url), "ids": browser_settings(store)["ids"]}
-    return closed(settings, source(__package__, "plain.js"))
+    settings = {"collect": collect_url(store, base_url), "ids": browser_settings(store)["ids"], **routes(store)}
+    return closed(settings, routes_js(), source(__package__, "plain.js"))
 
 
 def where_to_paste(store: Store) -> tuple[str, str]:
@@ -36,9 +39,10 @@ def where_to_paste(store: Store) -> tuple[str, str]:
 def snippet_warnings(store: Store, options: Collection[str] = ()) -> Iterator[str]:
     """Yield a sentence for each way in which the browser's events differ from the server's."""
     yield from pixel_mismatch(store, "own")
+    yield from offline_only(store)
     yield from test_code_ignored(store)
 
 
 def _event_names(store: Store) -> str:
-    names = [name for milestone in BROWSER_MILESTONES for name in store.events[milestone]]
+    names = [name for milestone in BROWSER_MILESTONES for name in store.all_event_names(milestone)]
     return ", ".join(dict.fromkeys(names)) or "your events"

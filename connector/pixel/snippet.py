@@ -35,7 +35,7 @@ def obstacles(store: Store, known: KnownPlaceholders) -> Iterator[str]:
     if "web" not in store.orders.include:
         yield f'orders.include of store {store.name} has no "web", so the server leaves out what a browser would send'
     for name, milestones in MILESTONES_OF.items():
-        if any(store.events[milestone] for milestone in milestones):
+        if any(store.all_event_names(milestone) for milestone in milestones):
             yield from _unknown_placeholders(store, name, known[name], milestones)
 
 
@@ -76,6 +76,12 @@ def pixel_mismatch(store: Store, wanted: Literal["snippet", "own"]) -> Iterator[
         )
 
 
+def offline_only(store: Store) -> Iterator[str]:
+    """Yield a warning if browsers have no pixel to send to."""
+    if not routes(store)["pixels"]:
+        yield 'every pixel has source = "offline", so browsers send TikTok nothing'
+
+
 def test_code_ignored(store: Store) -> Iterator[str]:
     """Yield a warning if a test_event_code is set."""
     if any(pixel.test_event_code for pixel in store.pixels):
@@ -93,7 +99,7 @@ def browser_settings(store: Store) -> dict[str, Any]:
         [choice.content_id] if "{" in choice.content_id else [f"{{{n}}}" for n in CONTENT_ID_CHAINS[choice.content_id]]
     )
     return {
-        "pixels": [pixel.code for pixel in store.pixels],
+        **routes(store),
         # TikTok applies it where a law requires it; the shopper's state is known only later.
         "limited_data_use": bool(store.limited_data_use),
         "consent": {
@@ -104,6 +110,7 @@ def browser_settings(store: Store) -> dict[str, Any]:
         },
         "country": store.country,
         "events": {milestone: store.events[milestone] for milestone in BROWSER_MILESTONES},
+        "events_of_kinds": store.events_of_kinds,
         "funnel": store.funnel.events if store.funnel else None,
         "ids": {
             "order": _pieces(store.event_id.order),
@@ -120,6 +127,16 @@ def browser_settings(store: Store) -> dict[str, Any]:
         "content_type": content_type(choice.content_id),
         "currencies": sorted(TIKTOK_CURRENCIES),
         "value": {"of": choice.value, "excludes": choice.value_excludes},
+    }
+
+
+def routes(store: Store) -> dict[str, Any]:
+    """Return the pixels that browsers send to, and the conditions of those that have some, by code."""
+    web = [pixel for pixel in store.pixels if pixel.source == "web"]
+    conditions = ("countries", "currencies", "kinds", "milestones")
+    return {
+        "pixels": [pixel.code for pixel in web],
+        "routes": {one.code: {name: getattr(one, name) for name in conditions} for one in web if one.has_conditions},
     }
 
 
@@ -172,8 +189,13 @@ def source(package: str, name: str) -> str:
 
 
 def tiktok_js() -> str:
-    """Return the shared JavaScript that loads TikTok's pixel and sends events to it."""
-    return source(__package__, "tiktok.js")
+    """Return the shared JavaScript that loads TikTok's pixels and sends each event to those that take it."""
+    return source(__package__, "tiktok.js") + "\n" + routes_js()
+
+
+def routes_js() -> str:
+    """Return the shared JavaScript that chooses the pixels that get an event."""
+    return source(__package__, "routes.js")
 
 
 def funnel_js() -> str:

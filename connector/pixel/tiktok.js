@@ -60,11 +60,11 @@ function defer(calls, method) {
   };
 }
 
-// Tells the store's pixels who the shopper is. What was said to a pixel itself outweighs what was said to all of them, so
-// the pixels are told one by one. Other code on the page may have said before that a guest has an empty e-mail or phone,
-// whose hash TikTok would send with our events, too.
-function identify(user) {
-  for (const code of settings.pixels) {
+// Tells these pixels, or all of the store's, who the shopper is. What was said to a pixel itself outweighs what was said to
+// all of them, so the pixels are told one by one. Other code on the page may have said before that a guest has an empty
+// e-mail or phone, whose hash TikTok would send with our events, too.
+function identify(user, codes) {
+  for (const code of codes || settings.pixels) {
     const pixel = window.ttq.instance(code);
     forgetEmpty(window.ttq);
     forgetEmpty(pixel);
@@ -85,14 +85,14 @@ function forgetEmpty(calls) {
   }
 }
 
-// Sends to the store's pixels only; the page may have others. Without an id TikTok cannot match this copy with the
-// server's.
-function track(names, properties, id) {
+// Sends to these pixels of the store, or to those that take what happens before an order; the page may have others. Without
+// an id TikTok cannot match this copy with the server's.
+function track(names, properties, id, codes) {
   if (!id || id.length > LONGEST_ID) {
     return;
   }
   for (const name of new Set(names)) {
-    for (const code of settings.pixels) {
+    for (const code of codes || browsingPixels(properties.currency)) {
       window.ttq.instance(code).track(name, properties, { event_id: id });
     }
   }

@@ -68,7 +68,11 @@ def page_of(report):
 def told(report):
     """What a page tells TikTok's pixel, or None."""
     page = page_of(report)
-    return page["event"] and {**page["event"], "pixels": page["pixels"]}
+    event = page["event"]
+    if not event:
+        return event
+    names = list(dict.fromkeys(name for given in event["names"].values() for name in given))
+    return {**event, "names": names, "by_pixel": event["names"], "pixels": page["pixels"]}
 
 
 def recorded_orders():

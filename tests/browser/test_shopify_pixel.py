@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from connector.core.store import Pixel
-from tests.browser.server_side import CODE, OTHER, SHOPIFY, choose, served, shopify_body
+from tests.browser.server_side import CODE, OTHER, SHOPIFY, choose, examined, served, shopify_body
 from tests.browser.shopify_checkout import CARD, OF_LINE, OF_ORDER, checkout
 from tests.support.snippets import snippet
 
@@ -315,3 +315,69 @@ def test_a_visit_is_told(storefront):
     storefront.page.wait_for_function("window.tiktok.some(one => one.method === 'page')")
     assert [call.pixel for call in storefront.calls() if call.method == "page"] == [""]
     assert storefront.identified()[0]["email"] == hashlib.sha256(b"ann@example.com").hexdigest()
+
+
+# --- several pixels -------------------------------------------------------------------------------------------
+
+
+MARKETS = (
+    Pixel(CODE, "one", countries=("US",)),
+    Pixel(OTHER, "two", countries=("FR", "DE")),
+    Pixel("CPAIDORDERS000000000", "three", milestones=("order_paid",), currencies=("USD",)),
+    Pixel("7012345678901234567", "four", source="offline", milestones=("order_paid",)),
+)
+FRANCE = {"country_code": "FR"}
+
+
+def routed(store, topic, body):
+    """What the server sends to pixels of the web."""
+    sent = examined(store, topic, body).events
+    return {(one.pixel.code, one.event, one.event_id) for one in sent if one.pixel.source == "web"}
+
+
+@pytest.mark.parametrize(
+    ("address", "number"),
+    [({}, 3), ({"shipping_address": ORDER["shipping_address"] | FRANCE}, 3), ({"shipping_address": None}, 3)],
+)
+def test_an_order_goes_to_the_pixels_that_the_server_chooses(storefront, address, number):
+    """By destination, then billing; never to an offline set, and to no pixel whose conditions do not hold."""
+    store, body = choose(SHOPIFY, pixels=MARKETS), ORDER | address
+    storefront.open_shopify(printed(store, storefront))
+    storefront.tell("checkout_completed", checkout=checkout(body, FORMS[0]))
+    sent = {pair(call) for call in storefront.tracked(number)}
+    assert sent == routed(store, "orders/paid", body)
+    assert {call.pixel for call in storefront.calls() if call.method == "identify"} == {code for code, _, _ in sent}
+
+
+def test_a_checkout_without_an_address_is_left_to_the_server(storefront):
+    """Where it goes is not known yet; a pixel without countries gets it from both."""
+    everywhere = Pixel("CEVERYWHERE000000000", "five")
+    store = choose(SHOPIFY, pixels=(*MARKETS, everywhere))
+    body = checkout(CHECKOUT) | {"shippingAddress": None, "billingAddress": None}
+    storefront.open_shopify(printed(store, storefront))
+    storefront.tell("checkout_started", checkout=body)
+    assert [(call.pixel, call.arguments[0]) for call in storefront.tracked(1)] == [
+        (everywhere.code, "InitiateCheckout")
+    ]
+
+
+def test_what_happens_before_an_order_goes_to_each_market(storefront):
+    """A visitor's country is not known. The pixel for paid orders alone has no part in it."""
+    row = checkout(ORDER, FORMS[0])["lineItems"][0]
+    storefront.open_shopify(printed(choose(SHOPIFY, pixels=MARKETS), storefront))
+    storefront.tell("product_viewed", productVariant=row["variant"])
+    assert {(call.pixel, call.arguments[0]) for call in storefront.tracked(2)} == {
+        (CODE, "ViewContent"),
+        (OTHER, "ViewContent"),
+    }
+
+
+def test_names_of_a_kind_are_the_servers(storefront):
+    """A company's order has names of its own."""
+    names = {"b2b": {"order_placed": (), "order_paid": ("Subscribe",)}}
+    store = choose(SHOPIFY, events_of_kinds=names)
+    body = ORDER | {"company": {"id": 1, "location_id": 2}}
+    storefront.open_shopify(printed(store, storefront), purchasingCompany={"company": {"id": "1"}})
+    storefront.tell("checkout_completed", checkout=checkout(body, FORMS[0]))
+    assert {pair(call) for call in storefront.tracked(1)} == routed(store, "orders/paid", body)
+    assert storefront.tracked()[0].arguments[0] == "Subscribe"

@@ -377,3 +377,58 @@ def test_the_official_plugin_leaves_orders_to_us(plugin, with_official_plugin):
     kept = ["inject_add_to_cart_event", "inject_view_content_event", "print_script"]
     orders = ["inject_purchase_event"] * 2 + ["inject_initiate_checkout_event"] * 2
     assert re.findall(r"official (\w+)", html) == ([] if with_official_plugin else orders) + kept
+
+
+# --- several pixels -------------------------------------------------------------------------------------------
+
+
+ROUTES = (
+    Pixel(CODE, "one", countries=("US",)),
+    Pixel(OTHER, "two", countries=("FR", "DE"), kinds=("web", "staff")),
+    Pixel("CPAIDORDERS000000000", "three", milestones=("order_paid",), currencies=("EUR",)),
+    Pixel("7012345678901234567", "four", source="offline", milestones=("order_paid",)),
+)
+
+
+def routed(store, body):
+    """What the server sends to pixels of the web: names by pixel."""
+    found: dict[str, list[str]] = {}
+    for one in examined(store, "order.updated", body).events:
+        if one.pixel.source == "web":
+            found.setdefault(one.pixel.code, []).append(one.event)
+    return found
+
+
+@pytest.mark.parametrize("recording", [PAID, ON_DELIVERY])
+@pytest.mark.parametrize(
+    ("shipping", "billing", "currency", "via"),
+    [
+        ("US", "FR", "USD", "checkout"),
+        ("FR", "US", "EUR", "checkout"),
+        ("", "DE", "USD", "admin"),
+        ("", "", "EUR", "checkout"),
+        ("GB", "US", "USD", "subscription"),
+    ],
+)
+def test_an_order_goes_to_the_pixels_that_the_server_chooses(plugin, recording, shipping, billing, currency, via):
+    """By country, currency, kind and milestone, under the names of its kind; never to an offline set."""
+    names = {"renewal": {"order_placed": (), "order_paid": ("Subscribe",)}}
+    everywhere = Pixel("CEVERYWHERE000000000", "five")
+    store = choose(EVERY_KIND, pixels=(*ROUTES, everywhere), events_of_kinds=names, country="US")
+    body = order(recording)
+    body |= {"currency": currency, "created_via": via}
+    body["shipping"] = body["shipping"] | {"country": shipping}
+    body["billing"] = body["billing"] | {"country": billing}
+    page = told(plugin(store).thanks(body))
+    assert (page["by_pixel"] if page else {}) == routed(store, body)
+
+
+def test_a_checkout_goes_to_the_pixels_that_the_server_chooses(plugin):
+    """By the country of the account, else the store's."""
+    store = choose(WOOCOMMERCE, pixels=ROUTES)
+    for country, code in (("FR", OTHER), ("", CODE)):
+        report = plugin(store).checks_out(cart=CART, person=PERSON | {"country": country}, cookies=COOKIES)
+        assert told(report)["by_pixel"] == {code: ["InitiateCheckout"]}
+        webhook = webhook_of(report)
+        sent = examined(store, "action.wc_tiktok_initiate_checkout", webhook).events
+        assert [one.pixel.code for one in sent] == [code]

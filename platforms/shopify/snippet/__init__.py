@@ -16,6 +16,7 @@ from connector.plugin.snippet import (
     funnel_js,
     funnel_urls,
     obstacles,
+    offline_only,
     pixel_mismatch,
     signal_obstacles,
     source,
@@ -64,6 +65,9 @@ def where_to_paste(store: Store) -> tuple[str, str]:
 def snippet_warnings(store: Store, options: Collection[str] = ()) -> Iterator[str]:
     """Yield a sentence for each way in which the pixel differs from the server."""
     yield from pixel_mismatch(store, "snippet")
+    yield from offline_only(store)
+    if any(pixel.countries for pixel in store.pixels if pixel.source == "web"):
+        yield "a checkout without an address, as it begins, is left to the server where a pixel has countries"
     if store.mapping.bundles == "bundle":
         yield "a browser does not see an order's bundles: its contents name their parts, and the server's the bundles"
     if store.orders.exclude_tags:

@@ -172,11 +172,37 @@ async function sendToTikTok(event, checkout, browsing) {
     loaded = true;
     loadPixels();
   }
-  identify(await userOf(checkout));
+  const codes = browsing ? browsingPixels(browsing.properties.currency) : audienceOf(event, checkout);
+  identify(await userOf(checkout), codes);
   if (browsing) {
-    track(browsing.names, browsing.properties, browsing.id);
+    track(browsing.names, browsing.properties, browsing.id, codes);
   } else if (HANDLERS[event.name]) {
     await HANDLERS[event.name](event, checkout);
+  }
+}
+
+// The pixels that may know the shopper of this event: those that get it.
+function audienceOf(event, checkout) {
+  const milestones = { checkout_started: ["checkout_started"], checkout_completed: ["order_placed", "order_paid"] }[event.name];
+  return milestones ? Object.keys(namesByPixel(milestones, factsOf(event, checkout))) : settings.pixels;
+}
+
+// What the conditions of pixels are about. A checkout without an address may be sent anywhere; and of an order in a currency
+// that TikTok does not list, or that the store does not want, the server may send the shop's.
+function factsOf(event, checkout) {
+  const addresses = [checkout.shippingAddress, checkout.billingAddress];
+  const currency = text((checkout.totalPrice || {}).currencyCode);
+  return {
+    kind: kindOf(event),
+    country: addresses.map((one) => text((one || {}).countryCode).toUpperCase()).find(Boolean) || "",
+    currency: settings.currencies.includes(currency) && isWanted(currency) ? currency : "",
+  };
+}
+
+function trackMilestones(milestones, event, checkout, id) {
+  const names = namesByPixel(milestones, factsOf(event, checkout));
+  for (const code of Object.keys(names)) {
+    track(names[code], propertiesOf(checkout), id, [code]);
   }
 }
 
@@ -189,7 +215,7 @@ function pageViewed() {
 async function checkoutStarted(event, checkout) {
   const id = fill(settings.ids.checkout, idsOf(checkout));
   if (!isExcluded(event, checkout) && (await isFirst(id))) {
-    track(settings.events.checkout_started, propertiesOf(checkout), id);
+    trackMilestones(["checkout_started"], event, checkout, id);
   }
 }
 
@@ -214,8 +240,8 @@ function checkoutCompleted(event, checkout) {
     return;
   }
   const paid = settings.paid.includes(status) || among(gateways(checkout), settings.paid_when_placed);
-  const names = settings.events.order_placed.concat(paid ? settings.events.order_paid : []);
-  track(names, propertiesOf(checkout), fill(settings.ids.order, idsOf(checkout)));
+  const milestones = paid ? ["order_placed", "order_paid"] : ["order_placed"];
+  trackMilestones(milestones, event, checkout, fill(settings.ids.order, idsOf(checkout)));
 }
 
 function isPaid(checkout) {

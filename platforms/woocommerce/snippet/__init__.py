@@ -16,6 +16,7 @@ from connector.plugin.snippet import (
     funnel_key,
     funnel_urls,
     obstacles,
+    offline_only,
     pixel_mismatch,
     signal_obstacles,
     source,
@@ -69,6 +70,7 @@ def snippet_warnings(store: Store, options: Collection[str] = ()) -> Iterator[st
     """Yield a sentence for each way in which the browser's events differ from the server's."""
     if WITHOUT_PIXEL not in options:
         yield from pixel_mismatch(store, "snippet")
+        yield from offline_only(store)
     if store.consent != "not_required" and not store.consent_source.key:
         yield (
             f'set key = "tiktok_consent" in [stores.{store.name}.consent_source] and generate the plugin again: '

@@ -18,7 +18,7 @@ function start_checkout() {
 	do_action( 'wc_tiktok_initiate_checkout', fitted( $data ) );
 	if ( in_array( 'web', settings( 'include' ), true ) && ! is_excluded( $data['email'], $data['total'], array() ) ) {
 		set_page_event(
-			settings( 'events' )['checkout_started'],
+			names_by_pixel( array( 'checkout_started' ), 'web', $data['country'], $data['currency'] ),
 			fill(
 				settings( 'ids' )['checkout'],
 				array(

@@ -13,18 +13,15 @@ function thank_you( $order_id ) {
 	if ( ! settings( 'pixels' ) || ! $order || ! is_for_browser( $order ) ) {
 		return;
 	}
-	$due = array();
-	foreach ( milestones( $order ) as $milestone ) {
-		$due = array_merge( $due, settings( 'events' )[ $milestone ] );
-	}
-	$sent  = json_decode( (string) $order->get_meta( SENT ), true );
-	$sent  = is_array( $sent ) ? $sent : array();
-	$names = array_values( array_diff( array_unique( $due ), $sent ) );
-	$id    = fill( settings( 'ids' )['order'], order_ids( $order ) );
+	$sent    = json_decode( (string) $order->get_meta( SENT ), true );
+	$sent    = is_array( $sent ) ? $sent : array();
+	$names   = names_by_pixel( milestones( $order ), kind( $order ), country_of( $order ), $order->get_currency(), $sent );
+	$id      = fill( settings( 'ids' )['order'], order_ids( $order ) );
 	if ( ! $names || '' === $id ) {
 		return;
 	}
-	$order->update_meta_data( SENT, wp_json_encode( array_merge( $sent, $names ) ) );
+	$new = array_values( array_unique( array_merge( array(), ...array_values( $names ) ) ) );
+	$order->update_meta_data( SENT, wp_json_encode( array_merge( $sent, $new ) ) );
 	$order->save();
 	set_page_event(
 		$names,
@@ -39,11 +36,14 @@ function thank_you( $order_id ) {
  * Return true if the browser sends this order: it leaves out what the connector leaves out.
  */
 function is_for_browser( $order ) {
-	$country = $order->get_shipping_country() ? $order->get_shipping_country() : $order->get_billing_country();
 	return in_array( kind( $order ), settings( 'include' ), true )
 		&& ! is_excluded( (string) $order->get_billing_email(), $order->get_total(), gateways( $order ) )
-		&& is_allowed( consent_of_order( $order ), (string) $country )
+		&& is_allowed( consent_of_order( $order ), country_of( $order ) )
 		&& placed_at( $order ) > time() - TOO_OLD;
+}
+
+function country_of( $order ) {
+	return (string) ( $order->get_shipping_country() ? $order->get_shipping_country() : $order->get_billing_country() );
 }
 
 /**
@@ -164,6 +164,44 @@ function order_parts( $order ) {
 }
 
 // --- for orders and checkouts ---------------------------------------------------------------------------------
+
+/**
+ * Return the names of the milestones' events, without those already sent, by the code of each pixel that takes one: by the
+ * conditions that the connector applies to its copy.
+ */
+function names_by_pixel( $milestones, $kind, $country, $currency, $sent = array() ) {
+	$facts = array(
+		'kinds'      => $kind,
+		'countries'  => strtoupper( '' === $country ? settings( 'country' ) : $country ),
+		'currencies' => $currency,
+	);
+	$found = array();
+	foreach ( settings( 'pixels' ) as $code ) {
+		$names = array();
+		foreach ( $milestones as $milestone ) {
+			if ( takes( $code, $facts + array( 'milestones' => $milestone ) ) ) {
+				$names = array_merge( $names, names_of( $milestone, $kind ) );
+			}
+		}
+		$found[ $code ] = array_values( array_diff( array_unique( $names ), $sent ) );
+	}
+	return array_filter( $found );
+}
+
+function takes( $code, $facts ) {
+	$routes = settings( 'routes' );
+	foreach ( isset( $routes[ $code ] ) ? $routes[ $code ] : array() as $condition => $allowed ) {
+		if ( $allowed && ! in_array( $facts[ $condition ], $allowed, true ) ) {
+			return false;
+		}
+	}
+	return true;
+}
+
+function names_of( $milestone, $kind ) {
+	$of_kinds = settings( 'events_of_kinds' );
+	return isset( $of_kinds[ $kind ][ $milestone ] ) ? $of_kinds[ $kind ][ $milestone ] : settings( 'events' )[ $milestone ];
+}
 
 function is_excluded( $email, $total, $gateways ) {
 	$exclude = settings( 'exclude' );

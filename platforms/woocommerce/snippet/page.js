@@ -17,8 +17,11 @@ function start() {
   if (settings.event) {
     loadAndView();
     if (!(settings.event.once && isSent(settings.event.id))) {
-      identify(settings.event.user);
-      track(settings.event.names, settings.event.properties, settings.event.id);
+      const names = settings.event.names; // by pixel
+      identify(settings.event.user, Object.keys(names));
+      for (const code of Object.keys(names)) {
+        track(names[code], settings.event.properties, settings.event.id, [code]);
+      }
     }
   }
   if (document.readyState === "complete") {

@@ -325,6 +325,7 @@ function print_page() {
 		'seconds'          => KEPT,
 		'ask'              => ! is_allowed( '', '' ),
 		'pixels'           => settings( 'pixels' ),
+		'routes'           => settings( 'routes' ),
 		'limited_data_use' => settings( 'limited_data_use' ),
 		'event'            => $tiktok_connector_event,
 	);
