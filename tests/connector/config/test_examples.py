@@ -93,7 +93,7 @@ def test_the_stores_file_of_a_quickstart_loads(page):
 def test_every_example_is_tried_here_and_shown_in_the_docs():
     tried = Path(__file__).read_text()
     docs = (ROOT / "docs" / "mapping.md").read_text()
-    assert len(EXAMPLES) == 4
+    assert len(EXAMPLES) == 7
     for path in EXAMPLES:
         assert f'example("{path.stem}")' in tried
         assert f"(examples/{path.name})" in docs
@@ -258,6 +258,51 @@ def test_an_eu_shopper_who_did_not(answer, why, country):
 def test_a_shopper_elsewhere_is_not_asked():
     store = example("eu-shop-with-consent")
     assert events(store, "order.created", eu_order(store, None, "US"))[0][0] == "PlaceAnOrder"
+
+
+# --- several pixels, kinds of orders --------------------------------------------------------------------------
+
+
+def routed(store, topic, body):
+    """Pixel code and name of each event."""
+    return [(mapped.pixel.code, mapped.event) for mapped in see(store, topic, body).events]
+
+
+@pytest.mark.parametrize(("country", "code"), [("AT", "CACMEDACH00000000000"), ("US", "CACMEUSA000000000000")])
+def test_a_pixel_for_each_market(country, code):
+    store = example("pixel-for-each-market")
+    yes = {"note_attributes": [{"name": "tiktok_consent", "value": "yes"}]}
+    place = {"country_code": country}
+    body = shopify_order(store, shipping_address=place, financial_status="paid", **yes)
+    assert routed(store, "orders/paid", body) == [(code, "PlaceAnOrder"), (code, "Purchase")]
+    assert routed(store, "orders/paid", body | {"shipping_address": {"country_code": "JP"}}) == []
+    assert reasons(store, "orders/paid", body | {"shipping_address": {"country_code": "JP"}}) == [
+        f"no pixel takes {milestone} of web orders to JP (pixels.countries)"
+        for milestone in ("order_placed", "order_paid")
+    ]
+
+
+def test_sales_at_the_till():
+    store = example("pos-sales")
+    body = shopify_order(store, financial_status="paid")
+    web = "CACME000000000000000"
+    assert routed(store, "orders/paid", body) == [(web, "PlaceAnOrder"), (web, "Purchase")]
+    till = body | {"source_name": "pos"}
+    assert routed(store, "orders/paid", till) == [("7012345678901234567", "Purchase")]
+    (sale,) = see(store, "orders/paid", till).events
+    assert set(json.loads(sale.payload)["user"]) <= {"email", "phone"}
+    assert reasons(store, "orders/paid", till) == [
+        "no pixel takes order_placed of pos orders (pixels.kinds)"
+    ]  # when it is placed
+
+
+def test_renewals_are_not_sales():
+    store = example("subscriptions")
+    body = sample(store, "order.updated")
+    order = (f"beans-order-{body['id']}", body["total"])
+    assert events(store, "order.updated", body) == [("PlaceAnOrder", *order), ("Purchase", *order)]
+    renewal = body | {"created_via": "subscription"}
+    assert events(store, "order.updated", renewal) == [("Subscribe", *order)]
 
 
 # --- stores.example.toml --------------------------------------------------------------------------------------
