@@ -28,6 +28,7 @@ from connector.intake.intake import Intake
 from connector.intake.key_reader import READ_EVERY, KeyReader
 from connector.monitoring import alerts
 from connector.monitoring.watcher import RelayAbsenceReporter
+from connector.outbox.ledger import webhooks_are_frequent
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
 from connector.privacy.requests import DataRequestStore
@@ -91,8 +92,8 @@ class Application:
             _commits(async_database, matcher.write),
             bodies,
         )
-        # Browsers' events leave the write lock of SQLite to webhooks most of the time.
-        self.funnel = FunnelBuffer(Database(database.engine, low_priority=True))
+        # Writing browsers' events gives way to webhooks.
+        self.funnel = FunnelBuffer(Database(database.engine, yields_to=webhooks_are_frequent))
         self.bounds = KnownBounds(database)
         self._funnel = FunnelEndpoint(
             config.stores, platforms, config.trusted_proxies, self.funnel, self.bounds, bodies
