@@ -1,6 +1,6 @@
 """The routes of a store's events in plain words: which pixel receives what, what none receives, what two receive."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations, product
 
 from connector.core.event import Milestone, OrderKind
@@ -72,6 +72,14 @@ def shared_words(store: Store, other_store: Store | None = None) -> Iterator[tup
                 yield True, f"pixels: {subject}, and are of one advertiser, as they share an access_token; {remedy}"
             else:
                 yield False, f"Pixels {subject}: right for two advertisers, twice for one (pixels)."
+
+
+def shared_by_stores(stores: Iterable[Store]) -> Iterator[tuple[bool, str]]:
+    """Yield like `shared_words` for each two stores of one shop."""
+    for store, other in combinations(stores, 2):
+        if set(store.shops) & set(other.shops):
+            for certain, sentence in shared_words(store, other):
+                yield certain, f"stores {store.name} and {other.name}: {sentence}"
 
 
 def _shared(pixel: Pixel, store: Store, other: Pixel, other_store: Store) -> str:

@@ -5,7 +5,6 @@ import ssl
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +12,7 @@ import httpx
 import msgspec
 from sqlalchemy import make_url
 
-from connector.config.routes import shared_words
+from connector.config.routes import shared_by_stores
 from connector.config.settings import Config
 from connector.config.summary import plain_words, warnings
 from connector.core.event import PERSONAL_DATA_WITHHELD
@@ -83,7 +82,8 @@ def check(
             )
         else:
             yield from _store(*usable[-1], config.public_url)
-    yield from _one_shop_twice(config)
+    for certain, sentence in shared_by_stores(config.stores.values()):
+        yield CheckResult("warning" if certain else "note", sentence)
     if live:
         yield from _live(config)
         broken = _broken_webhooks(config)
@@ -265,14 +265,6 @@ def _books(platform: Platform) -> CheckResult:
             "warning", f"  books: what is left of {platform.title}'s orders is not known, so there are none"
         )
     return CheckResult("note", "  What is cancelled or refunded after the event is kept: `connector books` (books).")
-
-
-def _one_shop_twice(config: Config) -> Iterator[CheckResult]:
-    """Yield the orders that the pixels of two stores of one shop both count."""
-    for store, other in combinations(config.stores.values(), 2):
-        if set(store.shops) & set(other.shops):
-            for certain, sentence in shared_words(store, other):
-                yield CheckResult("warning" if certain else "note", f"stores {store.name} and {other.name}: {sentence}")
 
 
 def _protection(store: Store, platform: Platform) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from connector.devtools.sandbox.rules import Fault
+from connector.devtools.sandbox.faults import Fault
 from connector.mapping import hashing
 from connector.plugin.testing.samples import fresh_journey
 from connector.plugin.testing.shoppers import Journey

@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import Any
 
-from connector.devtools.sandbox.rules import read_fault
+from connector.devtools.sandbox.faults import read_fault
 from connector.devtools.sandbox.server import Sandbox, SandboxResponse
 
 NOW = 1_760_000_000.0

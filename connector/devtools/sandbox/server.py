@@ -1,7 +1,7 @@
 """A fake Events API with TikTok's semantics as far as they are known, for testing a setup.
 
 Point `EVENTS_API_URL` at it, send events, and read the received ones at `/` or `/received`. This module has its state,
-responses and HTTP routes; `connector.devtools.sandbox.rules` validates requests and faults.
+responses and HTTP routes; `rules` beside it validates requests, `faults` simulates errors.
 """
 
 import secrets
@@ -19,15 +19,8 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from werkzeug.test import run_wsgi_app
 
-from connector.devtools.sandbox.rules import (
-    ActiveFault,
-    Batch,
-    Fault,
-    Refusal,
-    fingerprint,
-    read_fault,
-    validate_request,
-)
+from connector.devtools.sandbox.faults import ActiveFault, Fault, fingerprint, read_fault
+from connector.devtools.sandbox.rules import Batch, Refusal, validate_request
 
 TRACK = "/open_api/v1.3/event/track/"
 TIKTOK_DEDUPLICATES = 48 * 60 * 60  # seconds; stated here again, as the sandbox imports no rule of the sender

@@ -5,7 +5,7 @@ import json
 import httpx
 import pytest
 
-from connector.devtools.sandbox.rules import Fault
+from connector.devtools.sandbox.faults import Fault
 from tests.support.relay_world import BAD_ID, World, always, blaming, coded
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 
 from connector.core import rate_limit
 from connector.core.store import Pixel
-from connector.devtools.sandbox.rules import Fault
+from connector.devtools.sandbox.faults import Fault
 from connector.outbox.lanes import Lane, fingerprint
 from connector.relay import relay as module
 from connector.relay.events_api import LONGEST_REQUEST

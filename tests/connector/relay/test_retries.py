@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine
 
 from connector.core.store import Pixel
-from connector.devtools.sandbox.rules import Fault
+from connector.devtools.sandbox.faults import Fault
 from connector.outbox.queries import OutboxQueries
 from connector.relay.relay import PAUSES, RETRY_WINDOW
 from tests.support.relay_world import BAD_ID, HOUR, START, World, always, coded, shop

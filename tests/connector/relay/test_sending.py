@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from connector.core.store import Pixel
-from connector.devtools.sandbox.rules import Fault
+from connector.devtools.sandbox.faults import Fault
 from connector.outbox.lanes import Lane, fingerprint
 from connector.relay import relay as module
 from connector.relay.batches import BATCH, BATCH_BYTES

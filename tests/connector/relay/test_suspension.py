@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from connector.devtools.sandbox.rules import Fault
+from connector.devtools.sandbox.faults import Fault
 from connector.outbox.lanes import fingerprint
 from connector.storage.tables import events
 from tests.support.relay_world import HOUR, START, World, always, coded, shop
