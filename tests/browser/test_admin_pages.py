@@ -16,7 +16,7 @@ from connector.outbox.queries import EventFilter
 from connector.storage.engine import connect
 from tests.support.admin_site import PASSWORD, Site
 
-PAGES = ["/", "/search", "/failed", "/failed?state=expired", "/parked"]
+PAGES = ["/", "/books", "/search", "/failed", "/failed?state=expired", "/parked"]
 SCREENS = [(1280, 900), (390, 844)]
 
 
