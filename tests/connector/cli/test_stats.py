@@ -73,6 +73,7 @@ def test_json_for_programs(bench: Bench) -> None:
                 "value": {"EUR": 123.45},
             }
         ],
+        "browsers": {},
     }
     assert '"EUR":123.45' in result.stdout
 
