@@ -31,11 +31,10 @@ import msgspec
 import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy import Connection
-from sqlalchemy.dialects import postgresql, sqlite
 
 from connector.core.units import HOUR, MERGE_WINDOW
 from connector.outbox.settlement import LeasedEvent, Settlement
-from connector.storage.database import Database
+from connector.storage.database import Database, insert_into
 from connector.storage.tables import tallies, totals
 
 log = logging.getLogger(__name__)
@@ -126,12 +125,13 @@ def add_counts(connection: Connection, hour: int, numbers: Mapping[tuple[str, st
 
 @lru_cache
 def _upsert(table: sa.Table, dialect: str) -> sa.Executable:
-    new = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
-    return new.on_conflict_do_update(
+    new = insert_into(table, dialect)
+    upsert: sa.Executable = new.on_conflict_do_update(
         index_elements=[column.name for column in table.primary_key],
         set_={"count": table.c.count + new.excluded["count"]},
         where=table.c.count < _MAX_COUNT,
     )
+    return upsert
 
 
 def _count_event(item: LeasedEvent, settlement: Settlement, now: float) -> list[_Part]:

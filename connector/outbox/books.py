@@ -16,13 +16,13 @@ import msgspec
 import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy import Connection
-from sqlalchemy.dialects import postgresql, sqlite
 
 from connector.core.order_state import OrderRefund, OrderState
 from connector.core.store import Store
 from connector.core.units import DAY
 from connector.mapping.order_value import remaining_value
 from connector.outbox.settlement import LeasedEvent, Settlement
+from connector.storage.database import insert_into
 from connector.storage.tables import orders, sold, storable
 
 log = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ def write_entries(connection: Connection, entries: Iterable[BookEntry]) -> None:
         return
     keys = sorted(by_key)  # in a fixed order, so that two transactions cannot deadlock
     new = [_empty_row(store, key, by_key[store, key][0].seen_at) for store, key in keys]
-    connection.execute(_insert(connection, orders).on_conflict_do_nothing(), new)
+    connection.execute(insert_into(orders, connection.dialect.name).on_conflict_do_nothing(), new)
     stores, names = {store for store, _ in keys}, {key for _, key in keys}
     query = sa.select(orders).where(orders.c.store.in_(stores), orders.c.object_key.in_(names))
     found = connection.execute(query.order_by(orders.c.store, orders.c.object_key).with_for_update()).all()
@@ -212,7 +212,7 @@ class SoldEvents:
         found = [self._rows[row] for row in rows if row in self._rows]
         if found:
             found.sort(key=lambda row: (row["pixel"], row["event"], row["event_id"]))
-            connection.execute(_insert(connection, sold).on_conflict_do_nothing(), found)
+            connection.execute(insert_into(sold, connection.dialect.name).on_conflict_do_nothing(), found)
 
 
 def _sold_row(item: LeasedEvent, store: str, pixel: str) -> dict[str, Any] | None:
@@ -233,7 +233,3 @@ def _sold_row(item: LeasedEvent, store: str, pixel: str) -> dict[str, Any] | Non
         "value": value,
         "occurred_at": item.occurred_at,
     }
-
-
-def _insert(connection: Connection, table: sa.Table) -> Any:
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)

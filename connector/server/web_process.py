@@ -7,6 +7,7 @@ import shutil
 from connector.config.settings import Config, load
 from connector.server.metrics_folder import create_metrics_folder, default_location, remove_abandoned_folders
 from connector.server.supervisor import end_with_parent
+from connector.storage.engine import connect
 from connector.web.metrics_variable import METRICS_FOLDER
 
 
@@ -45,6 +46,7 @@ def run_web(config: Config) -> None:
 
     from connector.web.application import create_application  # noqa: PLC0415
 
+    connect(config.database_url).dispose()  # imports the driver
     gc.collect()
     gc.freeze()
 

@@ -4,13 +4,15 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import Connection, make_url
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from connector.storage.database import CannotStore, Database, as_cannot_store, caused_by_one_row
-from connector.storage.engine import connect, connect_async
+from connector.storage.engine import connect
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 Result = TypeVar("Result")
 
@@ -35,13 +37,15 @@ def open_async(url: str) -> AsyncDatabase:
     """Return the database at `url` for an event loop. Create it after fork, like an engine."""
     if make_url(url).get_backend_name() == "sqlite":
         return InLoopDatabase(Database(connect(url, IN_LOOP, pool_size=1)), Database(connect(url, TIMEOUT)))
-    return PostgresqlDatabase(connect_async(url, TIMEOUT))
+    from connector.storage import postgresql  # noqa: PLC0415 (8 MB that SQLite does not need)
+
+    return PostgresqlDatabase(postgresql.connect_async(url, TIMEOUT))
 
 
 class PostgresqlDatabase(AsyncDatabase):
     """PostgreSQL: the loop serves other requests while the server works."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: "AsyncEngine") -> None:
         self._engine = engine
 
     async def write(self, work: Callable[[Connection], Result]) -> Result:  # noqa: D102

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from connector.storage.engine import timeout_of
@@ -72,7 +72,7 @@ class Database:
 
     def insert(self, table: sa.Table) -> Any:
         """Return the dialect's INSERT, which supports ON CONFLICT."""
-        return postgresql.insert(table) if self.is_postgresql else sqlite.insert(table)
+        return insert_into(table, self.engine.dialect.name)
 
     def _write_lock(self) -> AbstractContextManager[None]:
         """Return the lock that queues the writers of SQLite, which allows one at a time."""
@@ -80,6 +80,15 @@ class Database:
         if self.is_postgresql or not file:
             return nullcontext()
         return exclusive_writer(f"{file}.lock", self.timeout)
+
+
+def insert_into(table: sa.Table, dialect: str) -> Any:
+    """Return the INSERT of "sqlite" or "postgresql", which supports ON CONFLICT."""
+    if dialect == "postgresql":
+        from sqlalchemy.dialects import postgresql  # noqa: PLC0415 (3 MB that SQLite does not need)
+
+        return postgresql.insert(table)
+    return sqlite.insert(table)
 
 
 @contextmanager

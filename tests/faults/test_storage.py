@@ -16,7 +16,8 @@ from connector.devtools.simulate import webhooks
 from connector.outbox.queries import EventFilter, OutboxQueries
 from connector.storage.async_database import IN_LOOP, TIMEOUT, AsyncDatabase, InLoopDatabase, PostgresqlDatabase
 from connector.storage.database import Database
-from connector.storage.engine import connect, connect_async, migrate
+from connector.storage.engine import connect, migrate
+from connector.storage.postgresql import connect_async
 from connector.web.application import Application
 from tests.faults.machinery import STORES
 from tests.support.platforms import PLATFORMS

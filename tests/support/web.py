@@ -18,7 +18,7 @@ from connector.core.platform import Platform
 from connector.server.gunicorn_worker import EventLoopWorker
 from connector.storage.async_database import AsyncDatabase, InLoopDatabase, PostgresqlDatabase
 from connector.storage.database import Database
-from connector.storage.engine import connect_async
+from connector.storage.postgresql import connect_async
 from connector.web.application import Application
 from tests.support.platforms import PLATFORMS
 

@@ -10,8 +10,9 @@ from connector.outbox.outbox import Outbox
 from connector.storage import async_database
 from connector.storage.async_database import SLOW, InLoopDatabase, PostgresqlDatabase, open_async
 from connector.storage.database import CannotStore, Database, caused_by_one_row
-from connector.storage.engine import connect, connect_async, migrate
+from connector.storage.engine import connect, migrate
 from connector.storage.group_commit import GroupCommit
+from connector.storage.postgresql import connect_async
 from connector.storage.write_lock import exclusive_writer
 from tests.support.outbox_rows import decision, mapped, rows
 
