@@ -14,9 +14,9 @@ from connector.core.funnel_token import address_prefix, check_token
 from connector.core.rate_limit import RateLimiter
 from connector.core.store import Store
 
-# Events per address: burst, and rate per second; at most 780 in an hour. A browser reports a few a minute, and behind
-# one address there may be a household or an office.
-ADDRESS_BURST, ADDRESS_RATE = 60, 0.2
+# Events per address: burst, and rate per second; at most 1,860 in an hour. A browser reports a few a minute, and behind
+# one address there may be an office, or some of a mobile network's shoppers.
+ADDRESS_BURST, ADDRESS_RATE = 60, 0.5
 # Tokens per address: a browser needs two in an hour.
 TOKEN_BURST, TOKEN_RATE = 20, 0.1
 USES = 60  # events per token
@@ -62,10 +62,10 @@ class Guard:
         """Return whether the process has a share left for another request."""
         return self._process.allow("")
 
-    def admit_address(self, ip: str) -> bool:
-        """Return whether a browser's address may report another event; `ip` is "" if it is not public."""
+    def admit_address(self, ip: str, number: int) -> bool:
+        """Return whether a browser's address may report so many events; `ip` is "" if it is not public."""
         # An address that is not public belongs to a proxy, which all browsers share.
-        return not ip or self._addresses.allow(rate_limit_key(ip))
+        return not ip or all(self._addresses.allow(rate_limit_key(ip)) for _ in range(number))
 
     def admit_token_request(self, ip: str) -> bool:
         """Return whether a browser's address may get another token."""

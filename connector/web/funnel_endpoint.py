@@ -136,7 +136,7 @@ class FunnelEndpoint:
         """
         store, guard = report.store, self._guard
         if not report.signature:
-            if not guard.admit_address(report.ip):
+            if not guard.admit_address(report.ip, report.number):
                 return 429
             token = text(report.members.get("token"))
             if not guard.use_token(token, store, report.address, report.number, report.at):

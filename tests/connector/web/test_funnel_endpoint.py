@@ -1,5 +1,6 @@
 """`/collect/<store>/event` and `/token`: browsers' events from the request to the row, on each database."""
 
+import asyncio
 import json
 import random
 from dataclasses import replace
@@ -11,14 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.config.settings import load
-from connector.core.funnel_token import funnel_key
+from connector.core.funnel_token import funnel_key, new_token
 from connector.devtools.simulate import webhooks
 from connector.funnel.bounds import BoundsStore
-from connector.funnel.guard import PROCESS_BURST, USES
+from connector.funnel.guard import ADDRESS_BURST, ADDRESS_RATE, PROCESS_BURST, USES, Guard
 from connector.monitoring.event_stats import EventStats
 from connector.storage.database import Database
 from connector.storage.engine import connect
-from connector.web.funnel_endpoint import MAX_BODY
+from connector.web.asgi import BodyReader, received
+from connector.web.funnel_endpoint import MAX_BODY, FunnelEndpoint
 from tests.support.factories import a_section, a_stores_file
 from tests.support.funnel import AGENT, CLICK, IP, beacon, rows, viewed
 from tests.support.platforms import PLATFORMS
@@ -115,7 +117,10 @@ def test_without_a_token_nothing_is_stored(shop):
 
 def test_a_token_is_good_for_a_bounded_number_of_events(shop):
     token = shop.token()
-    taken = [shop.post(beacon(*[viewed() for _ in range(10)], token=token)).status_code for _ in range(8)]
+    taken = [
+        shop.post(beacon(*[viewed() for _ in range(10)], token=token), X_Forwarded_For=f"93.184.216.{one}").status_code
+        for one in range(1, 9)  # of one network; each address has a limit of its own
+    ]
     assert taken == [204] * (USES // 10) + [403] * (8 - USES // 10)
     assert len(shop.stored()) == USES
 
@@ -270,6 +275,60 @@ def test_a_token_is_not_kept_by_any_cache(shop):
     assert 1700 < answer.json["expires"] - now() <= 1800
     statuses = [shop.client.open("/collect/acme/token", headers=BROWSER).status_code for _ in range(25)]
     assert 429 in statuses
+
+
+def test_an_attacker_with_tokens_of_its_own_stays_under_the_bound(shop):
+    """In an hour, from one address, however many tokens it fetches and however many events a beacon has."""
+    elapsed, stored, token = [0.0], 0, ""
+    guard = Guard(lambda: elapsed[0])
+    endpoint = FunnelEndpoint(
+        shop.config.stores, PLATFORMS, 1, shop.application.funnel, shop.application.bounds, BodyReader(2**20), guard
+    )
+
+    async def attack():
+        nonlocal stored, token
+        for second in range(3600):
+            elapsed[0] = float(second)
+            fetched = await endpoint.answer(scope("GET"), received(b""), "acme", "token")
+            token = json.loads(fetched.body)["token"] if fetched.status == 200 else token
+            body = beacon(*[viewed() for _ in range(5)], token=token)
+            answer = await endpoint.answer(scope("POST"), received(body), "acme", "event")
+            stored += 5 * (answer.status == 204)
+            if second % 100 == 0:
+                shop.application.funnel.drain()
+
+    asyncio.run(attack())
+    assert 0 < stored <= ADDRESS_BURST + 3600 * ADDRESS_RATE == 1860
+    assert len(shop.stored()) == stored
+
+
+def scope(method, address=IP):
+    headers = BROWSER | {"X-Forwarded-For": address}
+    named = [(name.lower().encode(), text.encode()) for name, text in headers.items()]
+    return {"method": method, "client": ("127.0.0.1", 1), "headers": named}
+
+
+def test_a_flood_of_forged_beacons_stores_nothing(shop):
+    """From thousands of addresses; the benchmark sends a million. What is stored does not grow, nor does memory."""
+    elapsed = [0.0]
+    guard = Guard(lambda: elapsed[0])
+    endpoint = FunnelEndpoint(
+        shop.config.stores, PLATFORMS, 1, shop.application.funnel, shop.application.bounds, BodyReader(2**20), guard
+    )
+    old = new_token(shop.config.stores["acme"], IP, now() - 3600)
+    other = new_token(shop.config.stores["beans"], IP, now())
+
+    async def flood():
+        for number in range(10_000):
+            elapsed[0] = number / 1000
+            token = (old, other, f"a.{int(now()) + 99}.{'x' * 16}.{'0' * 32}", None)[number % 4]
+            address = f"93.{number % 200}.{number // 200}.9"
+            body = beacon(viewed(), token=token)
+            assert (await endpoint.answer(scope("POST", address), received(body), "acme", "event")).status in (403, 429)
+
+    asyncio.run(flood())
+    assert shop.stored() == []
+    assert sum(shop.counted().values()) == 10_000
 
 
 @pytest.fixture(scope="module")
