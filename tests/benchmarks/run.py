@@ -11,10 +11,10 @@ import psycopg
 from sqlalchemy import make_url
 
 from connector.config.settings import load
-from tests.benchmarks import beside, connections, growth, intake, mapping, relay, size, steady
+from tests.benchmarks import beside, connections, funnel, growth, intake, mapping, relay, size, steady
 from tests.support.factories import a_stores_file
 
-PARTS = ["mapping", "intake", "relay", "beside", "connections", "steady", "growth", "size"]
+PARTS = ["mapping", "intake", "relay", "beside", "connections", "steady", "growth", "funnel", "size"]
 STORES = a_stores_file(webhook_secrets=["${BENCH_SECRET}"], access_token="${BENCH_TOKEN}")
 
 
@@ -51,6 +51,8 @@ def main() -> None:
             if "growth" in wanted:
                 small, big = empty.databases(), empty.databases()
                 growth.run(config, {name: (small[name], big[name]) for name in small}, print)
+            if "funnel" in wanted:
+                funnel.run(config, settings, empty.databases(), print)
             if "size" in wanted:
                 size.run(config, settings, empty.databases()["SQLite"], print)
 
