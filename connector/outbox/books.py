@@ -145,7 +145,7 @@ def _with_refund(
     number, amount, at = refund
     in_state = number in refunds.counted or (row["changed_at"] and not refunds.counted and at < row["changed_at"])
     other = row["currency"] and row["currency"] != entry.currency
-    if in_state or other or number in refunds.later:
+    if in_state or other:
         return {}
     return _refund_columns(_Refunds(refunds.counted, refunds.later | {number: (amount, at)}))
 

@@ -128,6 +128,36 @@ def test_a_refund_counts_before_and_not_after_the_order_that_includes_it(databas
     assert left(STEPS[3]) == (500, 0)
 
 
+def test_a_refund_without_a_later_body_is_in_the_sums_and_none_makes_a_cancelled_order_negative(engine: Engine) -> None:
+    """A webhook of the order itself was lost: its refund counts alone; after a cancellation nothing more can go."""
+    world = World(engine, STORES["shopify"])
+    life = Life(world.store, random.Random(3), 1, "KWD")
+    life.deliver("placed")
+    life.later()
+    life.refunds.append(life.step)
+    life.deliver("refunded")
+    for topic, body in life.bodies:
+        if topic != "orders/updated":
+            world.deliver(topic, body)
+    world.send()
+    (line,) = world.books()
+    assert (line.net, line.refunded) == (int(life.left * 10_000), int(life.step * 10_000))
+
+    refunds, life.refunds = life.refunds, []
+    life.later()
+    life.cancelled = True
+    life.deliver("cancelled")
+    world.deliver(*life.bodies[-2])
+    life.refunds = [*refunds, life.step]
+    life.later()
+    life.deliver("refunded")
+    world.deliver(*life.bodies[-2])
+    (line,) = world.books()
+    assert (line.net, line.cancelled, line.refunded, line.cancelled_orders) == (0, line.sent, 0, 1)
+    (row,) = rows(engine, orders)
+    assert row.later > 0
+
+
 def replace_currency(entry: BookEntry, currency: str) -> BookEntry:
     return BookEntry(entry.store, entry.object_key, entry.seen_at, currency, refund=entry.refund)
 
