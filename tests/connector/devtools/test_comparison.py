@@ -245,6 +245,13 @@ def test_a_second_pixel_and_a_second_name_appear() -> None:
     assert [*groups(new)] == [("appears", "Bought", (), "")]
 
 
+def test_another_sequence_of_pixels_changes_nothing() -> None:
+    store = a_store(country="US")
+    pixels = (Pixel(CODE, "token"), Pixel(OTHER_CODE, "token"))
+    old, new = replace(store, pixels=pixels), replace(store, pixels=pixels[::-1])
+    assert [*groups(new, old)] == []
+
+
 def test_an_event_moved_to_another_webhook_is_the_same_one() -> None:
     """Placed orders count once they are paid: not one that disappears and one that appears, but nothing at all."""
     store = a_store(country="US")
