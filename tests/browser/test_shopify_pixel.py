@@ -335,16 +335,15 @@ def routed(store, topic, body):
     return {(one.pixel.code, one.event, one.event_id) for one in sent if one.pixel.source == "web"}
 
 
-@pytest.mark.parametrize(
-    ("address", "number"),
-    [({}, 3), ({"shipping_address": ORDER["shipping_address"] | FRANCE}, 3), ({"shipping_address": None}, 3)],
-)
-def test_an_order_goes_to_the_pixels_that_the_server_chooses(storefront, address, number):
+@pytest.mark.parametrize("shipping", [{}, FRANCE, None], ids=["home", "abroad", "none"])
+def test_an_order_goes_to_the_pixels_that_the_server_chooses(storefront, shipping):
     """By destination, then billing; never to an offline set, and to no pixel whose conditions do not hold."""
-    store, body = choose(SHOPIFY, pixels=MARKETS), ORDER | address
+    address = None if shipping is None else ORDER["shipping_address"] | shipping
+    store, body = choose(SHOPIFY, pixels=MARKETS), ORDER | {"shipping_address": address}
+    seen = checkout(ORDER | {"shipping_address": address or ORDER["shipping_address"]}, FORMS[0])
     storefront.open_shopify(printed(store, storefront))
-    storefront.tell("checkout_completed", checkout=checkout(body, FORMS[0]))
-    sent = {pair(call) for call in storefront.tracked(number)}
+    storefront.tell("checkout_completed", checkout=seen if address else seen | {"shippingAddress": None})
+    sent = {pair(call) for call in storefront.tracked(3)}
     assert sent == routed(store, "orders/paid", body)
     assert {call.pixel for call in storefront.calls() if call.method == "identify"} == {code for code, _, _ in sent}
 
@@ -377,7 +376,7 @@ def test_names_of_a_kind_are_the_servers(storefront):
     names = {"b2b": {"order_placed": (), "order_paid": ("Subscribe",)}}
     store = choose(SHOPIFY, events_of_kinds=names)
     body = ORDER | {"company": {"id": 1, "location_id": 2}}
-    storefront.open_shopify(printed(store, storefront), purchasingCompany={"company": {"id": "1"}})
+    storefront.open_shopify(printed(store, storefront), company={"company": {"id": "1"}})
     storefront.tell("checkout_completed", checkout=checkout(body, FORMS[0]))
     assert {pair(call) for call in storefront.tracked(1)} == routed(store, "orders/paid", body)
     assert storefront.tracked()[0].arguments[0] == "Subscribe"
