@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.option("--days", default=7, show_default=True, type=click.IntRange(1, 90), help="Number of days to include.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def stats(store: str, days: int, as_json: bool) -> None:
-    """Print STORE's events by outcome, their match-key coverage and value. Test events are counted separately."""
+    """Print STORE's events by outcome, match keys, new and returning customers, and value. Test events are separate."""
     import msgspec
 
     from connector.monitoring.book_sums import Books
@@ -32,7 +32,7 @@ def stats(store: str, days: int, as_json: bool) -> None:
     def read() -> "list[Statistic]":
         since = now - days * 86_400
         return EventStats(open_database(config)).read(
-            [store], ("sent", "tested", "keys", "value", "funnel"), since, now + 1, 86_400
+            [store], ("sent", "tested", "keys", "customers", "value", "funnel"), since, now + 1, 86_400
         )
 
     summary = summarize(database(read))
@@ -65,11 +65,11 @@ def net_values(books: "Books", store: str, since: float, until: float) -> list[d
 
 
 def summarize(statistics: "list[Statistic]") -> dict[str, Any]:
-    """Return for each pixel and event: outcomes, accepted events, those with each match key, and value by currency.
+    """Return for each pixel and event: outcomes, accepted events, match keys, customers, and value by currency.
 
     `browsers` has what browsers reported, by milestone ("" if it is not known) and outcome.
     """
-    from connector.monitoring.event_stats import amount, match_key_counts
+    from connector.monitoring.event_stats import CUSTOMERS, amount, match_key_counts
 
     browsers: dict[str, Counter[str]] = {}
     for one in (statistic for statistic in statistics if statistic.what == "funnel"):
@@ -78,7 +78,7 @@ def summarize(statistics: "list[Statistic]") -> dict[str, Any]:
     events = []
     for pixel, event in sorted({(statistic.pixel, statistic.event) for statistic in statistics}):
         group = [statistic for statistic in statistics if (statistic.pixel, statistic.event) == (pixel, event)]
-        count: dict[str, Counter[str]] = {what: Counter() for what in ("sent", "tested", "value")}
+        count: dict[str, Counter[str]] = {what: Counter() for what in ("sent", "tested", "customers", "value")}
         for statistic in group:
             count.setdefault(statistic.what, Counter())[statistic.detail] += statistic.count
         keys = [statistic for statistic in group if statistic.what == "keys"]
@@ -90,6 +90,7 @@ def summarize(statistics: "list[Statistic]") -> dict[str, Any]:
                 "tested": dict(sorted(count["tested"].items())),
                 "accepted": sum(statistic.count for statistic in keys),
                 "match_keys": match_key_counts(keys),
+                "customers": {name: count["customers"][name] for name in CUSTOMERS if count["customers"][name]},
                 "value": {currency: amount(units, currency) for currency, units in sorted(count["value"].items())},
             }
         )
@@ -110,6 +111,10 @@ def _format(summary: dict[str, Any]) -> Iterator[str]:
         if accepted := event["accepted"]:
             shares = (f"{key} {event['match_keys'][key] / accepted:.0%}" for key in KEYS)
             yield f"  {'match keys':<14}" + ", ".join(shares)
+        if customers := event["customers"]:
+            unknown = event["accepted"] - sum(customers.values())
+            counted = customers | ({"unknown": unknown} if unknown else {})
+            yield f"  {'customers':<14}" + ", ".join(f"{number} {name}" for name, number in counted.items())
         if event["value"]:
             amounts = (f"{amount} {currency}" for currency, amount in event["value"].items())
             yield f"  {'value':<14}" + ", ".join(amounts)

@@ -20,6 +20,9 @@ FUNNEL_MILESTONES: tuple[FunnelMilestone, ...] = get_args(FunnelMilestone)
 OrderKind = Literal["web", "app", "b2b", "pos", "draft", "staff", "api", "renewal", "marketplace", "exchange"]
 ORDER_KINDS: tuple[OrderKind, ...] = get_args(OrderKind)
 
+# Whether the customer had ordered before; "": unknown.
+CustomerType = Literal["", "new", "returning"]
+
 # How well the time of an event is known; "": well. An "assumed" time is a substitute, which another webhook of the same
 # milestone is about to correct; a "stated" one corrects it.
 TimeSource = Literal["", "assumed", "stated"]
@@ -125,6 +128,7 @@ class Event(Struct, frozen=True):
     `total` is the shop's own, in major units of `currency`, with the decimals the shop gave. `breakdown` can be None
     unless `store.mapping.needs_breakdown`. `tags` and `gateways` (ids and names of payment methods) are as the shop
     writes them.
+    `customer_type` is what the shop itself says of an order's customer.
     `occurred_at` and `changed_at` are aware. `time_source` says how well `occurred_at` is known. `changed_at` is when
     the body was written; None if the shop does not say, or the store expects no browser signals.
     """
@@ -146,6 +150,7 @@ class Event(Struct, frozen=True):
     notes: tuple[str, ...] = ()
     changed_at: datetime | None = None
     time_source: TimeSource = ""
+    customer_type: CustomerType = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,12 +95,13 @@ class StoreHealth:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """The number of accepted events of one name, and how many of them had each match key."""
+    """The accepted events of one name: how many had each match key, and were a new or returning customer's."""
 
     source: str
     event: str
     accepted: int
     keys: dict[str, int]
+    customers: dict[str, int]
 
     def share(self, key: str) -> int:
         """Return the share of events with this key in percent, rounded down, so that 100 means all."""
@@ -133,7 +134,7 @@ def read_overview(
     soon = now + HOUR
     daily = event_stats.read(stores, ("received", "sent", "tested", "value"), spans(now, DAY, 14)[0], soon, DAY)
     hourly = event_stats.read(stores, ("received", "sent", "tested", "seconds"), now - 23 * HOUR, soon, HOUR)
-    keys = event_stats.read(stores, ("keys",), now - COVERAGE_DAYS * DAY, soon, 400 * DAY)
+    keys = event_stats.read(stores, ("keys", "customers"), now - COVERAGE_DAYS * DAY, soon, 400 * DAY)
     columns, values = _value_table(daily, stores)
     return Overview(
         now=now,
@@ -231,10 +232,16 @@ def _coverage(statistics: list[Statistic], stores: dict[str, Store]) -> list[Cov
     groups: dict[tuple[str, str], list[Statistic]] = defaultdict(list)
     for statistic in statistics:
         groups[_source(statistic, stores), statistic.event].append(statistic)
-    return [
-        Coverage(source, event, sum(statistic.count for statistic in group), match_key_counts(group))
-        for (source, event), group in sorted(groups.items())
-    ]
+    return [_covered(source, event, group) for (source, event), group in sorted(groups.items())]
+
+
+def _covered(source: str, event: str, statistics: list[Statistic]) -> Coverage:
+    keys = [statistic for statistic in statistics if statistic.what == "keys"]
+    customers = Counter[str]()
+    for statistic in statistics:
+        if statistic.what == "customers":
+            customers[statistic.detail] += statistic.count
+    return Coverage(source, event, sum(statistic.count for statistic in keys), match_key_counts(keys), dict(customers))
 
 
 def _browsers(statistics: list[Statistic]) -> list[tuple[str, str, dict[str, int]]]:

@@ -40,6 +40,7 @@ def properties_of(event: Event, store: Store) -> tuple[dict[str, Any], tuple[str
         "content_type": content_type(store.mapping.content_id),
         "num_items": sum(item.quantity for item in items) or None,
         "order_id": event.ids.get("order_id", ""),
+        "customer_type": event.customer_type,
     }
     if not contents:
         del found["content_type"]

@@ -9,6 +9,7 @@ The columns `what` and `detail`:
     keys      accepted events by their match keys, separated by spaces: "email ip+user_agent"
     value     value of accepted events by currency, in ten-thousandths: no currency that TikTok accepts has more than
               three decimals, and integers add up exactly on both databases
+    customers accepted events by properties.customer_type: new, returning; others are in no number
     funnel    what browsers report, by milestone (the column `event`) and outcome; see `connector.funnel.buffer`
     received  webhooks by outcome (relayed, skipped, recorded, parked, ignored, duplicate, refused)
 
@@ -43,6 +44,7 @@ BOUNDS = (1, 2, 5, 10, 30, 60, MERGE_WINDOW, 900, 3600, 6 * 3600, 24 * 3600, 48 
 BEYOND = "+Inf"
 BUCKETS = (*map(str, BOUNDS), BEYOND)
 KEYS = ("email", "phone", "external_id", "ip+user_agent", "ttclid", "ttp")  # the keys by which TikTok matches people
+CUSTOMERS = ("new", "returning")
 DECIMALS = 4
 # Currencies with three decimals. https://www.iso.org/iso-4217-currency-codes.html
 THREE_DECIMALS = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})
@@ -79,6 +81,7 @@ def _join_keys(present: tuple[bool, ...]) -> str:
 class _Properties(Struct, frozen=True):
     value: Decimal | None = None
     currency: str = ""
+    customer_type: str = ""
 
 
 class _Item(Struct, frozen=True):
@@ -162,6 +165,8 @@ def _parts(item: LeasedEvent, settlement: Settlement, now: float) -> Iterable[_P
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return
     yield item.event, "keys", payload.user.keys(), 1
+    if (customer := payload.properties.customer_type) in CUSTOMERS:
+        yield item.event, "customers", customer, 1
     value, currency = payload.properties.value, payload.properties.currency
     if value is not None and value.is_finite() and value.adjusted() < _MAX_DIGITS:
         yield item.event, "value", currency[:8], round(value * _UNITS)

@@ -192,13 +192,20 @@ def _counters(statistics: list[Statistic]) -> Iterator[Metric]:
     keys = CounterMetricFamily(
         "connector_events_match_keys", "Accepted events that had a match key.", labels=(*EVENT, "key")
     )
+    customers = CounterMetricFamily(
+        "connector_events_customers",
+        "Accepted events of new and returning customers.",
+        labels=(*EVENT, "customer_type"),
+    )
     for statistic in statistics:
+        if statistic.what == "customers":
+            customers.add_metric([*_event_labels(statistic), statistic.detail], statistic.count)
         if statistic.what == "value":
             value.add_metric([*_event_labels(statistic), statistic.detail], float(amount(statistic.count)))
     for labels, group in _group_by_event(statistics, "keys").items():
         for key, number in match_key_counts(group).items():
             keys.add_metric([*labels, key], number)
-    yield from (value, keys, _delay_histogram(_group_by_event(statistics, "seconds")))
+    yield from (value, keys, customers, _delay_histogram(_group_by_event(statistics, "seconds")))
 
 
 def _delay_histogram(statistics_by_event: Mapping[tuple[str, str, str], list[Statistic]]) -> Metric:

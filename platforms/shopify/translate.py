@@ -12,6 +12,7 @@ from connector.plugin import (
     PERSONAL_DATA_WITHHELD,
     Address,
     Customer,
+    CustomerType,
     DataRequest,
     Event,
     InvalidPayload,
@@ -105,6 +106,7 @@ def _order(webhook: Webhook, body: Json, store: Store) -> Iterator[Event | Skipp
         referrer=text(body.get("referring_site")),
         changed_at=parse_time(body.get("updated_at")) if store.signals else None,
         notes=() if identified or not withholds(body) else (PERSONAL_DATA_WITHHELD,),
+        customer_type=_customer_type(body, order_id),
     )
     yield placed
     # Shopify's own sample of orders/paid is voided; a merchant who sends it expects a payment.
@@ -236,6 +238,23 @@ def _customer(body: Json, ip: str = "", user_agent: str = "") -> Customer:
         or attributes.get("_ttclid", ""),
         ttp=attributes.get("_ttp") or attributes.get("ttp", ""),
     )
+
+
+def _customer_type(body: Json, order_id: str) -> CustomerType:
+    """Return "new" or "returning" by the customer's number of orders, in bodies of API versions before 2025-01.
+
+    The number may or may not count this order already, and a later body counts later orders, too. `last_order_id` tells
+    which; ids of orders grow. Without it nothing is certain, except that there was no order.
+    """
+    person = json_object(body.get("customer"))
+    number, last = person.get("orders_count"), numeric_id(person.get("last_order_id"))
+    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+        return ""
+    if not last:
+        return "new" if number == 0 else ""
+    if last == order_id:
+        return "returning" if number > 1 else "new" if number == 1 else ""
+    return "returning" if number > 0 and int(last) < int(order_id) else ""
 
 
 def _checkout(body: Json, store: Store) -> Iterator[Event | Skipped]:

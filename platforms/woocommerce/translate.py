@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from connector.plugin import (
     Address,
     Customer,
+    CustomerType,
     Event,
     InvalidPayload,
     Item,
@@ -48,6 +49,8 @@ TIPS = frozenset({"tip", "tips", "gratuity", "trinkgeld", "pourboire", "propina"
 GONE = frozenset({"trash", "failed", "cancelled", "refunded"})
 MAX_DRAFT_AGE = timedelta(hours=24)  # of a block checkout, where nothing else tells an old draft from an old order
 PLACED_AT = "_tiktok_placed_at"  # written by the plugin: Unix seconds
+CUSTOMER_TYPE = "_tiktok_customer_type"  # written by the plugin: new, returning
+CUSTOMER_TYPES: Mapping[str, CustomerType] = {"new": "new", "returning": "returning"}
 TTCLID_KEYS = ("_tiktok_ttclid", "tiktok_ttclid", "_ttclid", "ttclid")
 TTP_KEYS = ("_tiktok_ttp", "tiktok_ttp", "_ttp", "ttp")
 SESSION_ENTRY = "_wc_order_attribution_session_entry"
@@ -185,6 +188,7 @@ def _placed(body: Json, order_id: str, placed_at: datetime, meta: Json, store: S
         items=tuple(_order_item(row, with_tax) for row in json_objects(body.get("line_items")) if not _in_bundle(row)),
         page_url=landing,
         referrer=text(meta.get("_wc_order_attribution_referrer")),
+        customer_type=CUSTOMER_TYPES.get(text(meta.get(CUSTOMER_TYPE)), ""),
     )
 
 

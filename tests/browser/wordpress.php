@@ -16,6 +16,7 @@ $case    = json_decode( stream_get_contents( STDIN ), true ) + array(
 	'get'     => array(),
 	'cookies' => array(),
 	'order'   => null,
+	'orders'  => array(), // the shop's other orders
 	'cart'    => array(),
 	'person'  => array(),
 	'session' => array(),
@@ -424,6 +425,25 @@ class Record {
 function wc_get_order( $id ) {
 	global $order;
 	return $order && ( $order === $id || $order->row['id'] === $id ) ? $order : false;
+}
+
+function wc_get_order_statuses() {
+	$names = array( 'pending', 'processing', 'on-hold', 'completed', 'cancelled', 'refunded', 'failed', 'checkout-draft', 'shipped' );
+	return array_combine( array_map( function ( $name ) { return "wc-$name"; }, $names ), $names );
+}
+function wc_get_orders( $query ) {
+	global $case;
+	$found = array();
+	foreach ( $case['orders'] as $row ) {
+		$same = true;
+		foreach ( array( 'customer_id', 'billing_email' ) as $name ) {
+			$same = $same && ( ! isset( $query[ $name ] ) || 0 === strcasecmp( (string) $query[ $name ], (string) ( $row[ $name ] ?? '' ) ) );
+		}
+		if ( $same && in_array( $row['status'], $query['status'], true ) && ! in_array( $row['id'], $query['exclude'], true ) ) {
+			$found[] = $row['id'];
+		}
+	}
+	return array_slice( $found, 0, $query['limit'] );
 }
 
 $order = $case['order'] ? new Record( $case['order'] ) : null;

@@ -26,6 +26,7 @@ const LONGEST = 7500;    // characters of a hook's argument; WordPress's webhook
 const TOKEN   = 'tiktok_checkout_token';
 const SENT    = '_tiktok_connector_sent';
 const PLACED  = '_tiktok_placed_at';
+const TYPE    = '_tiktok_customer_type';
 const VISIT   = 'tiktok_connector_visit'; // cookie: a random name of this browser's visit
 const NOTES   = 'tiktok_connector_notes'; // cookie: events for the page's script
 const PAUSE   = 'tiktok_connector_pause'; // transient: the server does not answer
@@ -44,10 +45,11 @@ on( 'template_redirect', 'name_checkout', 0, 0 );
 on( 'woocommerce_before_checkout_form', 'start_checkout', 0 );                          // classic checkout
 on( 'woocommerce_blocks_enqueue_checkout_block_scripts_after', 'start_checkout', 0 );   // checkout block
 on( 'woocommerce_checkout_create_order', 'write_to_order' );                            // classic: saved afterwards
+on( 'woocommerce_checkout_create_order', 'write_customer_type' );
 on( 'woocommerce_store_api_checkout_update_order_meta', 'write_to_saved_order' );       // block
 on( 'woocommerce_checkout_order_processed', 'forget_checkout', 0 );
 on( 'woocommerce_store_api_checkout_order_processed', 'forget_checkout', 0 );
-on( 'woocommerce_store_api_checkout_order_processed', 'write_time' );                   // block: the draft is placed
+on( 'woocommerce_store_api_checkout_order_processed', 'write_placed' );                 // block: the draft is placed
 on( 'woocommerce_created_customer', 'write_to_customer' );
 on( 'woocommerce_thankyou', 'thank_you' );
 on( 'rest_api_init', 'answer_connector', 0 );
@@ -241,14 +243,58 @@ function write_to_saved_order( $order ) {
 }
 
 /**
- * Checkout block: write when the order was placed, as its date of creation is that of its draft. An order of another
- * origin that is paid here later was no draft.
+ * Checkout block: write what is certain only when the order is placed. Its date of creation is that of its draft; an
+ * order of another origin that is paid here later was no draft.
  */
-function write_time( $order ) {
+function write_placed( $order ) {
+	$changed = write_customer_type( $order );
 	if ( 'store-api' === $order->get_created_via() && ! $order->get_meta( PLACED ) ) {
 		$order->update_meta_data( PLACED, (string) time() );
+		$changed = true;
+	}
+	if ( $changed ) {
 		$order->save();
 	}
+}
+
+/**
+ * Write whether the customer had ordered before, unless they refuse. Return true if something changed.
+ */
+function write_customer_type( $order ) {
+	$country = $order->get_shipping_country() ? $order->get_shipping_country() : $order->get_billing_country();
+	$people = array_filter(
+		array(
+			'customer_id'   => $order->get_customer_id(),
+			'billing_email' => (string) $order->get_billing_email(),
+		)
+	);
+	if ( ! $people || $order->get_meta( TYPE ) || ! is_allowed( consent(), (string) $country ) ) {
+		return false;
+	}
+	$earlier = false;
+	foreach ( $people as $name => $value ) {
+		$earlier = $earlier || has_ordered( $name, $value, $order->get_id() );
+	}
+	$order->update_meta_data( TYPE, $earlier ? 'returning' : 'new' );
+	return true;
+}
+
+/**
+ * Return true if there is an order of this account or billing e-mail besides $but; one that never came about is none.
+ */
+function has_ordered( $name, $value, $but ) {
+	$none   = array_merge( settings( 'statuses' )['drafts'], array( 'pending', 'failed', 'cancelled', 'trash' ) );
+	$orders = wc_get_orders(
+		array(
+			$name     => $value,
+			'type'    => 'shop_order',
+			'status'  => array_diff( preg_replace( '/^wc-/', '', array_keys( wc_get_order_statuses() ) ), $none ),
+			'exclude' => array_filter( array( $but ) ),
+			'limit'   => 1,
+			'return'  => 'ids',
+		)
+	);
+	return (bool) $orders;
 }
 
 /**
@@ -283,7 +329,7 @@ function visitor() {
  * Leave our meta out of renewals, which no click has caused. $meta has rows (older versions) or values by key.
  */
 function leave_out_of_copy( $meta ) {
-	$left_out = array( '_tiktok_ttclid', '_tiktok_ttp', SENT, PLACED, settings( 'consent' )['key'] );
+	$left_out = array( '_tiktok_ttclid', '_tiktok_ttp', SENT, PLACED, TYPE, settings( 'consent' )['key'] );
 	foreach ( $meta as $key => $value ) {
 		if ( in_array( is_array( $value ) && isset( $value['meta_key'] ) ? $value['meta_key'] : $key, $left_out, true ) ) {
 			unset( $meta[ $key ] );

@@ -44,12 +44,15 @@ def test_a_table_of_what_was_sent(bench: Bench) -> None:
     bench.put("tested", "accepted 0", 2)
     bench.put("keys", "email ip+user_agent", 3)
     bench.put("keys", "", 1)
+    bench.put("customers", "new", 1)
+    bench.put("customers", "returning", 2)
     bench.put("value", "EUR", 1_234_500)
     assert bench.run("acme").output.splitlines() == [
         "Purchase",
         "  sent          4 accepted, 1 rejected (code 40002)",
         "  Test Events   2 accepted",
         "  match keys    email 75%, phone 0%, external_id 0%, ip+user_agent 75%, ttclid 0%, ttp 0%",
+        "  customers     1 new, 2 returning, 1 unknown",
         "  value         123.45 EUR",
     ]
 
@@ -57,6 +60,7 @@ def test_a_table_of_what_was_sent(bench: Bench) -> None:
 def test_json_for_programs(bench: Bench) -> None:
     """With counts instead of shares, and money as a number with its own digits."""
     bench.put("keys", "email", 3)
+    bench.put("customers", "returning", 2)
     bench.put("value", "EUR", 1_234_500)
     result = bench.run("acme", "--days", "2", "--json")
     assert json.loads(result.stdout) == {
@@ -70,6 +74,7 @@ def test_json_for_programs(bench: Bench) -> None:
                 "tested": {},
                 "accepted": 3,
                 "match_keys": {"email": 3, "phone": 0, "external_id": 0, "ip+user_agent": 0, "ttclid": 0, "ttp": 0},
+                "customers": {"returning": 2},
                 "value": {"EUR": 123.45},
             }
         ],

@@ -29,7 +29,7 @@ from connector.storage.database import Database
 from tests.support.outbox_rows import LANE, NOW, PIXEL, claim, decision, fill, mapped
 
 HOUR_OF_NOW = int(NOW) // HOUR * HOUR
-ALL = ("sent", "tested", "seconds", "keys", "value", "received")
+ALL = ("sent", "tested", "seconds", "keys", "customers", "value", "received")
 
 
 def payload(**parts: Any) -> bytes:
@@ -282,3 +282,14 @@ def test_reading_goes_by_an_index(sqlite_engine: Engine) -> None:
     with sqlite_engine.connect().execution_options(reading=True) as connection:
         (step,) = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}").all()
     assert "(store=? AND what=? AND hour>? AND hour<?)" in step[-1]
+
+
+@pytest.mark.parametrize(
+    ("said", "counted"), [("new", {"new": 1}), ("returning", {"returning": 1}), ("other", {}), (None, {})]
+)
+def test_new_and_returning_customers_are_counted(outbox: Outbox, said: str | None, counted: dict[str, int]) -> None:
+    """Of accepted events, where it is known."""
+    put(outbox, 1, payload(properties={"customer_type": said} if said else {}))
+    settle(outbox, ("accepted", 0))
+    found = EventStats(outbox.database).read(["acme"], ["customers"], NOW - HOUR, NOW + HOUR, HOUR)
+    assert {one.detail: one.count for one in found} == counted

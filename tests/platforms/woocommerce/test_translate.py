@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.sample_bodies import NOW, WOOCOMMERCE, sample, see, user
+from tests.support.sample_bodies import NOW, WOOCOMMERCE, properties, sample, see, user
 
 CREATED, UPDATED = "order.created", "order.updated"
 
@@ -133,3 +133,16 @@ def test_a_state_is_sent_without_its_country(country, state, sent):
     body = sample(WOOCOMMERCE)
     billing = {**body["billing"], "country": country, "state": state}
     assert user(WOOCOMMERCE, {**body, "billing": billing}).get("state") == sent
+
+
+# --- new or returning -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [("new", "new"), ("returning", "returning"), ("Returning", None), ("", None), (True, None), (["new"], None)],
+)
+def test_the_plugin_writes_whether_the_customer_is_new(written, sent):
+    """Anything else is not believed; the order is sent in any case."""
+    body = sample(WOOCOMMERCE, meta_data=[{"id": 1, "key": "_tiktok_customer_type", "value": written}])
+    assert properties(WOOCOMMERCE, body).get("customer_type") == sent
