@@ -139,6 +139,13 @@ def test_a_payment_counts_once_for_an_order(funnel):
     assert "order_id" not in first["properties"]
 
 
+def test_a_request_behind_a_page_is_of_that_page(funnel):
+    """Of the classic checkout, whose form has another address in a field."""
+    report = funnel().run([PLACING[0], "ORDER"], ["shutdown"], order=order("068"), get={"wc-ajax": "checkout"})
+    (event,) = posted(report)["events"]
+    assert event["url"] == "https://shop.example.test/shop/"
+
+
 @pytest.mark.parametrize(
     "orders", [{"exclude_gateways": ("cod",)}, {"exclude_email_domains": ("example.com",)}], ids=str
 )
@@ -170,7 +177,7 @@ def test_a_page_for_a_known_browser_is_told_by_php(funnel):
     ]
     assert (event["url"], event["referrer"]) == (
         "https://shop.example.test/product/mug/?a=1",
-        "https://shop.example.test/cart/",
+        "https://shop.example.test/shop/",
     )
 
 

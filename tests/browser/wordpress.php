@@ -38,6 +38,7 @@ $_SERVER = $case['server'] + array(
 	'REQUEST_METHOD' => 'GET',
 	'HTTP_HOST'      => 'shop.example.test',
 	'REQUEST_URI'    => '/product/mug/?a=1',
+	'HTTP_REFERER'   => 'https://shop.example.test/shop/',
 ) + $_SERVER;
 $report  = array( 'fired' => array(), 'users' => array(), 'set' => array(), 'posts' => array() );
 if ( ! empty( $case['rest'] ) ) {

@@ -61,7 +61,7 @@ function describe_page() {
 
 			$tiktok_connector_page['id']    = $id;
 			$tiktok_connector_page['visit'] = substr( visit(), 0, 16 );
-			tell_server( 'product_viewed', $tiktok_connector_page['properties'], $id, visitor_hashes(), page_url(), (string) wp_get_raw_referer() );
+			tell_server( 'product_viewed', $tiktok_connector_page['properties'], $id, visitor_hashes(), page_url(), page_before() );
 		}
 	} elseif ( is_search() && ! is_paged() && is_on( 'searched' ) && preg_match( SEARCH, trim( get_search_query( false ) ) ) ) {
 		$tiktok_connector_page = array(
@@ -131,7 +131,7 @@ function note( $milestone, $properties, $id, $user = null ) {
 	name_visit();
 	$asked = wp_doing_ajax() || ( defined( 'REST_REQUEST' ) && REST_REQUEST ) || isset( $_GET['wc-ajax'] );
 	$user  = null === $user ? visitor_hashes() : $user;
-	tell_server( $milestone, $properties, $id, $user, $asked ? (string) wp_get_raw_referer() : page_url(), '' );
+	tell_server( $milestone, $properties, $id, $user, $asked ? page_before() : page_url(), '' );
 	if ( ! settings( 'pixels' ) ) {
 		return;
 	}
@@ -251,7 +251,14 @@ function new_event_id() {
 	return bin2hex( random_bytes( 16 ) );
 }
 
+/**
+ * Return the page that the request comes from; WordPress's own function prefers what a form has in a field.
+ */
+function page_before() {
+	return isset( $_SERVER['HTTP_REFERER'] ) ? esc_url_raw( wp_unslash( $_SERVER['HTTP_REFERER'] ) ) : '';
+}
+
 function page_url() {
 	$host = isset( $_SERVER['HTTP_HOST'] ) ? $_SERVER['HTTP_HOST'] : '';
-	return esc_url_raw( ( is_ssl() ? 'https://' : 'http://' ) . $host . ( isset( $_SERVER['REQUEST_URI'] ) ? $_SERVER['REQUEST_URI'] : '' ) );
+	return esc_url_raw( ( is_ssl() ? 'https://' : 'http://' ) . $host . ( isset( $_SERVER['REQUEST_URI'] ) ? wp_unslash( $_SERVER['REQUEST_URI'] ) : '' ) );
 }
