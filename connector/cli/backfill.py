@@ -97,13 +97,18 @@ def _read(history: "HistoryImport", store: "Store", start: datetime, now: dateti
 
     Reads up to `now` even if the period ends earlier: records of the period may have been changed since.
     """
+    from connector.core.registry import BrokenPlatform, part
     from connector.core.shop_api import ShopApiError
 
     platform = platform_of(store)
-    if platform.shop_api is None:
+    try:
+        module = part(platform, lambda one: one.shop_api)
+    except BrokenPlatform as error:
+        return str(error)
+    if module is None:
         return f"the API of {platform.title} is not supported, so its history cannot be read"
     try:
-        shop_api = platform.shop_api.connect(store, pause=shop_wait.pause)
+        shop_api = module.connect(store, pause=shop_wait.pause)
         with counting("orders") as show:
             database(lambda: _show_pages(history.orders(shop_api, start, now), show, shop_wait))
         with counting("customers") as show:

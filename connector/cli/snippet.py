@@ -25,13 +25,17 @@ def snippet(store: str, plain: bool, with_official_plugin: bool, without_pixel: 
 
     The code goes to standard output, ready for a file; instructions and warnings go to standard error.
     """
+    from connector.core.registry import BrokenPlatform, part
     from connector.core.snippet import NoSnippet
     from connector.pixel import plain as plain_snippet
 
     config = configuration()
     chosen = store_named(config, store)
     platform = platform_of(chosen)
-    module = plain_snippet if plain else platform.snippet
+    try:
+        module = plain_snippet if plain else part(platform, lambda one: one.snippet)
+    except BrokenPlatform as error:
+        fail(str(error))
     if module is None:
         fail(f"there is no snippet for {platform.title}; --plain prints the one for your own pixel")
     given = {"with_official_plugin": with_official_plugin, "without_pixel": without_pixel}

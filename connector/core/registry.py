@@ -6,12 +6,16 @@ top-level package `platforms` is one, under its own name.
 """
 
 import pkgutil
-from collections.abc import Iterator, Mapping, Set
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Set
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
+from typing import TypeVar
 
 from connector.core.platform import Platform, PlatformFacts
+
+T = TypeVar("T")
 
 GROUP = "connector.platforms"
 BUILT_IN = "platforms"  # the package whose sub-packages are the built-in platforms
@@ -68,6 +72,23 @@ class PlatformRegistry(Mapping[str, Platform]):
         return ""
 
 
+def part(platform: Platform, read: Callable[[Platform], T]) -> T:
+    """Return `read(platform)`: its shop API, snippet or samples, which are loaded then. Raises BrokenPlatform."""
+    try:
+        return read(platform)
+    except (Exception, SystemExit) as error:
+        raise BrokenPlatform(
+            f"a part of platform {platform.name} cannot be loaded: {type(error).__name__}: {error}"
+        ) from error
+
+
+def failed(platform: Platform, error: Exception) -> BrokenPlatform:
+    """Return the exception for a platform whose own code raised `error`, without its message: it may quote a body."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{last.name} ({last.filename.rsplit('/', 1)[-1]}:{last.lineno})"
+    return BrokenPlatform(f"platform {platform.name} has a fault: {type(error).__name__} in {place}")
+
+
 @cache
 def installed_platforms() -> PlatformRegistry:
     """Return the installed platforms, without importing any."""
@@ -95,7 +116,7 @@ def _load(name: str, references: tuple[str, ...]) -> Platform | BrokenPlatform:
         return BrokenPlatform(f"platform {name} is provided by {' and by '.join(references)}; uninstall all but one")
     try:
         found = EntryPoint(name, references[0], GROUP).load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return BrokenPlatform(f"platform {name} ({references[0]}) cannot be loaded: {type(error).__name__}: {error}")
     if not isinstance(found, Platform) or getattr(found, "name", "") != name:
         return BrokenPlatform(f"platform {name} ({references[0]}) is not a Platform object of that name")

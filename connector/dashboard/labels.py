@@ -9,6 +9,7 @@ from connector.outbox.queries import OpenProblem
 
 # A store's health by kind of problem (`connector.monitoring.problems`), the worst first.
 HEALTH = {
+    "platform": "platform cannot be loaded",
     "denied": "token or permission refused",
     "silent": "silent",
     "signatures": "signatures refused",
@@ -23,7 +24,7 @@ HEALTH = {
     "withheld": "personal data withheld",
     "testing": "testing",
 }
-WORST = ("denied", "silent", "signatures")
+WORST = ("platform", "denied", "silent", "signatures")
 
 # Problems that a page's button solves: the page, and the text of the link to it. The sentence names the command.
 _PAGE_OF_PROBLEM = {

@@ -19,7 +19,7 @@ from connector.core.event import PERSONAL_DATA_WITHHELD
 from connector.core.json_fields import host
 from connector.core.platform import Platform
 from connector.core.public_keys import read_keys
-from connector.core.registry import BrokenPlatform, installed_platforms
+from connector.core.registry import BrokenPlatform, installed_platforms, part
 from connector.core.shop_api import ShopApiError
 from connector.core.store import Pixel, Store
 from connector.core.text import how_many, utc_minute
@@ -234,7 +234,12 @@ def _withheld(config: Config, queries: OutboxQueries) -> Iterator[CheckResult]:
 def _store(store: Store, platform: Platform, public_url: str) -> Iterator[CheckResult]:
     address = f"{public_url.rstrip('/')}/webhooks/{store.name}"
     named = f"store {store.name} ({store.platform}, {', '.join(store.shops)})"
-    if public_url and (why := why_not_to(public_url, store, platform)):
+    try:
+        part(platform, lambda one: one.shop_api)
+        why = why_not_to(public_url, store, platform) if public_url else ""
+    except BrokenPlatform as error:
+        why = f"{error}; its webhooks are received, but commands and reconcile cannot use the shop's API"
+    if why:
         yield CheckResult("warning", f"{named}: {why}")
     else:
         yield CheckResult("ok", f"{named}: webhooks to {address}")
@@ -275,7 +280,7 @@ def _protection(store: Store, platform: Platform) -> str:
             "(reconcile); checkouts cannot be fetched."
         )
     lost = platform.facts.lost_deliveries
-    if platform.shop_api is None:
+    if not platform.facts.api_credentials:
         return f"Webhooks that never arrived are not backfilled: {lost}."
     remedy = 'set reconcile = "15m"' if store.api else f'give keys in [stores.{store.name}.api] and reconcile = "15m"'
     return f"Webhooks that never arrived are not backfilled: {lost}; {remedy}."
@@ -346,7 +351,12 @@ def _shop(
     store: Store, platform: Platform, public_url: str, broken: Collection[str], wait: ShopWait
 ) -> Iterator[CheckResult]:
     """Check through the shop's API that the keys work and that the needed webhooks are registered."""
-    if platform.shop_api is None:
+    try:
+        module = part(platform, lambda one: one.shop_api)
+    except BrokenPlatform as error:
+        yield CheckResult("fault", f"store {store.name}: {error}")
+        return
+    if module is None:
         yield CheckResult("note", f"store {store.name}: the API of {platform.title} is not supported")
         return
     if store.api is None:
@@ -355,7 +365,7 @@ def _shop(
     reported = set()
     try:
         with wait:
-            for result in platform.shop_api.connect(store, pause=wait.pause).check():
+            for result in module.connect(store, pause=wait.pause).check():
                 wait.progress()
                 reported.add(result.sentence)
                 yield CheckResult("ok" if result.good else "fault", f"store {store.name}: {result.sentence}")

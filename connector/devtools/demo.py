@@ -22,8 +22,9 @@ import httpx
 from connector.config.settings import Config, load
 from connector.core.event import FUNNEL_MILESTONES
 from connector.core.platform import Platform
-from connector.core.registry import installed_platforms
-from connector.devtools.simulate import samples_of, simulate
+from connector.core.registry import BrokenPlatform, installed_platforms
+from connector.core.store import Store
+from connector.devtools.simulate import NoSamples, samples_of, simulate
 
 DEFAULTS = """
 [defaults]
@@ -32,10 +33,7 @@ country = "US"
 webhook_secrets = ["${DEMO_SECRET}"]
 access_token = "${DEMO_TOKEN}"
 """
-EXPECTED = (
-    "PlaceAnOrder", "Purchase", "InitiateCheckout", "CompleteRegistration",
-    "ViewContent", "AddToCart", "AddPaymentInfo", "Search",
-)  # fmt: skip
+FUNNEL = ("ViewContent", "AddToCart", "AddPaymentInfo", "Search")  # what browsers report before an order
 MATCH_KEYS = ("email", "phone", "external_id", "ttclid", "ttp", "ip", "user_agent")
 BROWSER = {"User-Agent": "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) Version/18.1 Mobile Safari/604.1"}
 MAX_WAIT = 40.0  # seconds, enough for a slow machine's start
@@ -77,7 +75,14 @@ def demo(once: bool, say: Callable[[str], None]) -> int:
 def demonstrable() -> list[Platform]:
     """Return the installed platforms that have sample webhooks."""
     registry = installed_platforms()
-    return [registry[name] for name in registry if not registry.fault(name) and registry[name].samples]
+    found = []
+    for name in registry:
+        try:
+            samples_of(registry[name])
+        except (BrokenPlatform, NoSamples):
+            continue
+        found.append(registry[name])
+    return found
 
 
 def _store(platform: Platform) -> str:
@@ -176,9 +181,15 @@ def _missing(config: Config, items: list[dict[str, Any]]) -> list[str]:
     return [
         f"{store.name}: {event}"
         for store in config.stores.values()
-        for event in EXPECTED
+        for event in _expected(store)
         if (store.pixels[0].code, event) not in arrived
     ]
+
+
+def _expected(store: Store) -> list[str]:
+    """Return the events of a shopper who does all that the store's platform reports, and that browsers report."""
+    milestones = installed_platforms().facts(store.platform).milestones
+    return [*(event for milestone in milestones for event in store.events[milestone]), *FUNNEL]
 
 
 def _table(items: list[dict[str, Any]], say: Callable[[str], None]) -> None:

@@ -14,7 +14,7 @@ import httpx
 
 from connector.config.settings import Config
 from connector.core.platform import Platform
-from connector.core.registry import installed_platforms
+from connector.core.registry import BrokenPlatform, installed_platforms, part
 from connector.core.store import Store
 from connector.plugin.testing.samples import SamplesModule, fresh_journey
 
@@ -41,21 +41,25 @@ class NoSamples(Exception):
 
 
 def samples_of(platform: Platform) -> SamplesModule:
-    """Return the platform's samples. Raises NoSamples."""
-    if platform.samples is None:
+    """Return the platform's samples. Raises NoSamples, also if they cannot be loaded."""
+    try:
+        samples = part(platform, lambda one: one.samples)
+    except BrokenPlatform as error:
+        raise NoSamples(str(error)) from None
+    if samples is None:
         raise NoSamples(f"{platform.title} has no sample webhooks")
-    return platform.samples
+    return samples
 
 
-def refusal(config: Config, store: Store) -> str:
-    """Return why simulating is refused, or "": invented orders must not count on a real pixel."""
+def refusal(config: Config, store: Store, live_pixel: bool = False) -> str:
+    """Return why simulating is refused, or "": invented orders must not count on a real pixel, unless `live_pixel`."""
     if not store.webhook_secrets:
         return (
             f"store {store.name} has no webhook_secrets, and only the shop can sign with its private key; set "
             "webhook_secrets and simulate again"
         )
     real = (urlsplit(config.events_api_url).hostname or "").endswith(TIKTOK)
-    if not real or store.only_tests:
+    if live_pixel or not real or store.only_tests:
         return ""
     return (
         f"EVENTS_API_URL is TikTok's and store {store.name} has no test_event_code: invented orders would count. "

@@ -13,9 +13,10 @@ from msgspec.structs import replace
 
 from connector.core.event import DataRequest
 from connector.core.platform import Platform
+from connector.core.registry import failed
 from connector.core.signature import body_sha256
 from connector.core.store import Store
-from connector.core.webhook import Handshake, InvalidPayload, InvalidSignature, NotJson, Request, Webhook
+from connector.core.webhook import Handshake, InvalidPayload, InvalidSignature, NotJson, Request, UnknownKey, Webhook
 from connector.intake.counters import OutcomeCounters
 from connector.intake.examine import decision, examine, internal_error, parked_webhook
 from connector.outbox.encryption import decrypt
@@ -116,11 +117,11 @@ class Intake:
 
         Raises InvalidSignature.
         """
-        shop = self._platforms[platform].shop_of(request)
+        shop = self._shop_of(platform, request)
         for store in self._stores.values():
             if store.platform == platform and shop in store.shops:
                 try:
-                    self._platforms[platform].receive(request, store)
+                    self._receive(request, store)
                 except InvalidSignature:
                     continue
                 return store
@@ -134,13 +135,29 @@ class Intake:
         Raises InvalidSignature, UnknownKey, BrokenPlatform.
         """
         try:
-            webhook = self._platforms[store.platform].receive(request, store)
+            webhook = self._receive(request, store)
         except InvalidSignature as error:
             self._count_refusal(store.name, str(error))
             raise
         if isinstance(webhook, Handshake):
             log.info("handshake answered", extra={"store": store.name})
         return webhook
+
+    def _receive(self, request: Request, store: Store) -> Webhook | Handshake:
+        platform = self._platforms[store.platform]
+        try:
+            return platform.receive(request, store)
+        except (InvalidSignature, UnknownKey):
+            raise
+        except Exception as error:  # nothing is verified yet, so nothing can be parked: the shop must repeat it
+            raise failed(platform, error) from error
+
+    def _shop_of(self, name: str, request: Request) -> str:
+        platform = self._platforms[name]
+        try:
+            return platform.shop_of(request)
+        except Exception as error:
+            raise failed(platform, error) from error
 
     def examine(self, webhook: Webhook, store: Store) -> Examined:
         """Parse, translate and map a verified webhook, after `start`. Raises NotJson."""

@@ -13,6 +13,7 @@
     erasing      an erasure that a shop requested is not done after an hour
     accuracy     less than 99 % of the orders of a day were sent or deliberately skipped
     reconcile    a store's round of reconciliation is overdue
+    platform     a store's platform cannot be loaded, so its webhooks are answered 503
     relay        events are due, but no relay is running (also reported by the web processes)
 
 Problems found through a shop's API (shop, webhooks, gaps, withheld) are reported by `connector.sync.reconcile`.
@@ -41,7 +42,7 @@ from connector.storage.database import Database
 from connector.storage.tables import counters, demands, events, funnel_lanes, parked
 
 KINDS = frozenset({"denied", "lag", "rejected", "parked", "signatures", "testing", "relay"})
-KINDS |= {"uninstalled", "export", "erasing", "reconcile", "broken", "accuracy"}
+KINDS |= {"uninstalled", "export", "erasing", "reconcile", "broken", "accuracy", "platform"}
 SILENT = "silent"
 
 INVALID_SIGNATURES = 3
@@ -69,6 +70,7 @@ class ProblemFinder:
 
     def find(self, now: float) -> Iterator[Problem]:
         """Yield all problems of KINDS."""
+        yield from self._platforms()
         yield from self._lanes(now)
         yield from self._rejected(now)
         yield from self._parked(now)
@@ -96,6 +98,15 @@ class ProblemFinder:
                 continue
             if found := detect_inactivity(*self._webhook_stats.hours(store.name, last), last.at, now):
                 yield Problem(f"{SILENT}:{store.name}", _inactivity_sentence(store, found))
+
+    def _platforms(self) -> Iterator[Problem]:
+        for store in self._stores.values():
+            if why := installed_platforms().fault(store.platform):
+                yield Problem(
+                    f"platform:{store.name}",
+                    f"store {store.name}: {why}; its webhooks are answered 503 and other stores go on. Install or mend "
+                    "the package, then restart",
+                )
 
     def _lanes(self, now: float) -> Iterator[Problem]:
         states = {(state.lane.store, state.lane.pixel): state for state in self._queries.lane_states()}

@@ -1,5 +1,6 @@
 """The relay process: the relay in the main thread, and periodic jobs in one thread each."""
 
+import logging
 import signal
 import threading
 from collections.abc import Callable, Mapping
@@ -7,7 +8,7 @@ from collections.abc import Callable, Mapping
 import httpx
 
 from connector.config.settings import Config
-from connector.core.registry import installed_platforms
+from connector.core.registry import BrokenPlatform, installed_platforms, part
 from connector.funnel.job import FunnelJob
 from connector.funnel.queue import FunnelQueue
 from connector.monitoring import alerts
@@ -26,6 +27,8 @@ from connector.storage.engine import connect
 from connector.sync.public_keys import TIMEOUT as KEY_TIMEOUT
 from connector.sync.public_keys import KeyFetcher
 from connector.sync.reconcile import Reconciler
+
+log = logging.getLogger(__name__)
 
 JOB_GRACE = 5.0  # seconds that a job has to end; the next process repeats unfinished work
 
@@ -73,7 +76,12 @@ def _jobs(config: Config, database: Database, owner: str, alert_client: httpx.Cl
 def _reconciler(config: Config, database: Database, owner: str) -> Reconciler:
     platforms = installed_platforms()
     usable = {name: store for name, store in config.stores.items() if not platforms.fault(store.platform)}
-    shop_apis = {store.platform: platforms[store.platform].shop_api for store in usable.values()}
+    shop_apis = {}
+    for name in {store.platform for store in usable.values()}:
+        try:
+            shop_apis[name] = part(platforms[name], lambda platform: platform.shop_api)
+        except BrokenPlatform as error:
+            log.error("%s; orders of its stores that never arrived are not fetched", error)
     return Reconciler(usable, platforms, {name: api for name, api in shop_apis.items() if api}, database, owner)
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
 from connector.core.platform import Platform
-from connector.core.registry import installed_platforms
+from connector.core.registry import installed_platforms, part
 from connector.core.shop_api import Pause, ShopApi, ShopApiError, ShopApiModule, Subscription
 from connector.core.store import Store
 
@@ -184,14 +184,19 @@ def prepare(
 
 
 def _module(store: Store, platform: Platform) -> ShopApiModule:
-    if platform.shop_api is None:
+    found = part(platform, lambda one: one.shop_api)
+    if found is None:
         raise CannotRegister(f"store {store.name}: the API of {platform.title} is not supported; {BY_HAND}")
-    return platform.shop_api
+    return found
 
 
 def why_not_to(base: str, store: Store, platform: Platform) -> str:
-    """Return why a shop cannot deliver webhooks to a server at `base`, with what to do; "" if it can."""
-    why = platform.shop_api.why_not_url(f"{base.rstrip('/')}/webhooks/{store.name}") if platform.shop_api else ""
+    """Return why a shop cannot deliver webhooks to a server at `base`, with what to do; "" if it can.
+
+    Raises BrokenPlatform.
+    """
+    shop_api = part(platform, lambda one: one.shop_api)
+    why = shop_api.why_not_url(f"{base.rstrip('/')}/webhooks/{store.name}") if shop_api else ""
     return f"webhooks cannot go to {redact_url(base)}: {why}" if why else ""
 
 

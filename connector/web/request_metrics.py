@@ -95,5 +95,8 @@ class RequestMetrics:
             platform = self._platforms[name]
         except BrokenPlatform:
             return OTHER
-        topic = platform.topic_of(request)
+        try:
+            topic = platform.topic_of(request)
+        except Exception:  # of a package's own code; `receive` has failed on it, too
+            return OTHER
         return topic if topic in platform.event_topics or topic in platform.recorded_topics else OTHER

@@ -370,11 +370,13 @@ _BODIES: dict[str, Callable[[Journey, Store], Body]] = {
     "shop/redact": _privacy_request,
 }
 TOPICS: tuple[str, ...] = tuple(_BODIES)
-FUNNEL = ("customers/create", "checkouts/create", "orders/create", "orders/paid")
+FUNNEL: tuple[str, ...] = ("customers/create", "checkouts/create", "orders/create", "orders/paid")
 DEMO_SHOP = DemoShop("acme", "https://acme.example", "acme-demo.myshopify.com")
 
 TOPIC_HEADER = "x-shopify-topic"
 SHOP_HEADER = "x-shopify-shop-domain"
+TOPIC_PATH: tuple[str, ...] = ()
+SHOP_PATH: tuple[str, ...] = ()
 HANDSHAKE = b""
 _ORDER: RequiredFields = frozenset({("id",), ("line_items",), ("created_at",)})
 _CHECKOUT: RequiredFields = frozenset({("token",), ("line_items",), ("created_at",)})

@@ -341,11 +341,13 @@ _BODIES: dict[str, Callable[[Journey, Store], Body]] = {
     "action.wc_tiktok_initiate_checkout": _checkout_opened,
 }
 TOPICS: tuple[str, ...] = tuple(_BODIES)
-FUNNEL = ("customer.created", "action.wc_tiktok_initiate_checkout", "order.created", "order.updated")
+FUNNEL: tuple[str, ...] = ("customer.created", "action.wc_tiktok_initiate_checkout", "order.created", "order.updated")
 DEMO_SHOP = DemoShop("beans", "https://beans.example", "https://beans.example")
 
 TOPIC_HEADER = "x-wc-webhook-topic"
 SHOP_HEADER = "x-wc-webhook-source"
+TOPIC_PATH: tuple[str, ...] = ()
+SHOP_PATH: tuple[str, ...] = ()
 HANDSHAKE = b"webhook_id=7"
 _ORDER: RequiredFields = frozenset({("id",), ("status",), ("line_items",), ("date_created_gmt",)})
 REQUIRED: Mapping[str, RequiredFields] = {

@@ -25,13 +25,17 @@ class SamplesModule(Protocol):
     """A platform's samples, as a module. The contract tests read the constants."""
 
     TOPICS: tuple[str, ...]
-    FUNNEL: tuple[str, str, str, str]  # topics of a registration, a checkout, an unpaid order, its payment
+    FUNNEL: tuple[
+        str, ...
+    ]  # topics of a registration, a checkout, an unpaid order, its payment, of those that there are
     DEMO_SHOP: DemoShop
 
-    TOPIC_HEADER: str  # in lower case, as is SHOP_HEADER
+    TOPIC_HEADER: str  # in lower case, as is SHOP_HEADER; "" if the body names it
     SHOP_HEADER: str
-    HANDSHAKE: bytes  # an unsigned body for which `receive` returns None; b"" without a handshake
-    REQUIRED: Mapping[str, RequiredFields]  # by topic: fields that a body must have, or it is parked
+    TOPIC_PATH: tuple[str, ...]  # where the body names it; () if a header does
+    SHOP_PATH: tuple[str, ...]
+    HANDSHAKE: bytes  # an unsigned body for which `receive` returns a Handshake; b"" without one
+    REQUIRED: Mapping[str, RequiredFields]  # by topic: fields that a body must have, and rightly, or it is parked
     DECISIVE: frozenset[str]  # keys anywhere in a body that decide about the event and its kind
 
     def sample(self, topic: str, journey: Journey, store: Store) -> dict[str, Any]:
