@@ -26,6 +26,7 @@ LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 FENCED = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 NAMED_FILES = (
     "order.json",
+    "event.json",
     "copied.har",
     "file",
     "new.toml",

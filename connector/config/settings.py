@@ -113,7 +113,9 @@ def _store(name: str, section: Section) -> Store:
         if key not in section.values:
             section.problem(missing(key), key)
     mapping = replace(store.mapping, content_id=store.mapping.content_id or facts.content_id)
+    source = replace(store.consent_source, key=store.consent_source.key or facts.consent_key)
     keys = store.webhook_keys
     if facts.key_address and not keys and not store.webhook_secrets:
         keys = tuple(facts.key_address.format(shop=shop) for shop in store.shops)
-    return replace(store, mapping=mapping, api=store.api if api_keys(section) else None, webhook_keys=keys)
+    api = store.api if api_keys(section) else None
+    return replace(store, mapping=mapping, consent_source=source, api=api, webhook_keys=keys)

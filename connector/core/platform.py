@@ -50,6 +50,9 @@ class PlatformFacts:
     api_credentials: tuple[tuple[str, ...], ...] = ()
     """Sets of keys in [api], each sufficient alone; empty if the shop's API is not supported."""
 
+    consent_key: str = ""
+    """Default of consent_source.key: where the platform's orders have the shopper's answer, if in one place."""
+
     signals: bool = False
     """True if the shop's pages and its orders name a checkout alike, so that the browser's signals find their order."""
 

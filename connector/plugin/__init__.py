@@ -4,7 +4,7 @@ A platform imports nothing else of the connector. Every platform loads this modu
 database and no HTTP client.
 """
 
-from connector.core.currencies import TIKTOK_CURRENCIES
+from connector.core.currencies import TIKTOK_CURRENCIES, minor_digits
 from connector.core.event import (
     PERSONAL_DATA_WITHHELD,
     Address,
@@ -14,6 +14,7 @@ from connector.core.event import (
     DataRequest,
     Event,
     Item,
+    Milestone,
     OrderKind,
     Skipped,
     TimeSource,
@@ -87,6 +88,7 @@ __all__ = [
     "Item",
     "Json",
     "MappingSettings",
+    "Milestone",
     "OrderKind",
     "OrderRefund",
     "OrderState",
@@ -114,6 +116,7 @@ __all__ = [
     "json_object",
     "json_objects",
     "mail_time",
+    "minor_digits",
     "minor_units",
     "money",
     "numeric_id",

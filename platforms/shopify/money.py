@@ -6,11 +6,8 @@ as bought (`total_price`, `quantity`) and as left after edits, returns and refun
 https://shopify.dev/docs/api/admin-rest/latest/resources/order
 """
 
-from collections.abc import Iterable
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Any, Literal
-
-from msgspec import Struct
+from typing import Any
 
 from connector.plugin import (
     TIKTOK_CURRENCIES,
@@ -27,23 +24,13 @@ from connector.plugin import (
     text,
     whole_quantity,
 )
+from connector.plugin.money_sets import AmountReader, added, negative, per_unit
 
 ZERO = Decimal(0)
 
 
-class MoneyReader(Struct, frozen=True):
-    """Reads amounts in one currency. `plain`: amounts without a `_set` are in this currency, too."""
-
-    side: Literal["presentment", "shop"]
-    currency: str
-    plain: bool
-
-    def amount(self, row: Json, name: str) -> Decimal | None:
-        """Return the amount of this name, or None if the body does not have it in this currency."""
-        shown = json_object(json_object(row.get(f"{name}_set")).get(f"{self.side}_money"))
-        if text(shown.get("currency_code")).upper() == self.currency:
-            return money(shown.get("amount"))
-        return money(row.get(name)) if self.plain else None
+class MoneyReader(AmountReader, frozen=True):
+    """Reads amounts as bought, and as left after edits and refunds."""
 
     def current(self, body: Json, name: str) -> Decimal | None:
         """Return the amount of this name that is left after edits and refunds; None as in `amount`."""
@@ -53,14 +40,6 @@ class MoneyReader(Struct, frozen=True):
         # Older versions do not state it, and some bodies only in the shop's currency.
         unchanged = money(body.get(f"current_{name}")) in (None, money(body.get(name)))
         return self.amount(body, name) if unchanged else None
-
-    def paid(self, row: Json, price: Decimal | None) -> Decimal | None:
-        """Return the price of a whole line after discounts, as bought, with tax if the shop's prices have it."""
-        if price is None:
-            return None
-        whole = price * whole_quantity(row.get("quantity"))
-        cuts = json_objects(row.get("discount_allocations") or row.get("applied_discounts"))
-        return added([whole, *(negative(self.amount(cut, "amount")) for cut in cuts)]) if cuts else whole
 
     def left(self, row: Json) -> Decimal | None:
         """Return the part of a line's `paid` that is left."""
@@ -76,10 +55,6 @@ class MoneyReader(Struct, frozen=True):
         if left is None or left == paid:
             return paid, tax
         return left, (tax * left / paid).quantize(tax, ROUND_HALF_UP) if tax and paid else tax
-
-    def tax(self, row: Json) -> Decimal | None:
-        """Return the tax included in, or added to, a line as bought."""
-        return added(self.amount(tax, "price") for tax in json_objects(row.get("tax_lines")))
 
 
 def order_money(body: Json, choice: MappingSettings) -> dict[str, Any]:
@@ -263,27 +238,7 @@ def _is_tip(row: Json) -> bool:
 # --- arithmetic -----------------------------------------------------------------------------------------------
 
 
-def per_unit(paid: Decimal, quantity: int, like: Decimal) -> Decimal:
-    """Return the price of one unit of a line, rounded to the decimals of `like`."""
-    return (paid / quantity).quantize(like, ROUND_HALF_UP)
-
-
 def exponent(amount: Decimal) -> int:
     """Return the exponent of an amount's last digit: -2 for 44.50."""
     found = amount.as_tuple().exponent
     return found if isinstance(found, int) else 0
-
-
-def added(amounts: Iterable[Decimal | None]) -> Decimal | None:
-    """Return the sum of the amounts, or None if one of them is None (unknown)."""
-    total = ZERO
-    for amount in amounts:
-        if amount is None:
-            return None
-        total += amount
-    return total
-
-
-def negative(amount: Decimal | None) -> Decimal | None:
-    """Return the amount with its sign reversed; None stays None."""
-    return None if amount is None else -amount

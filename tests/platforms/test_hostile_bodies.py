@@ -19,6 +19,7 @@ from tests.support.outbox_rows import rows
 from tests.support.platforms import PLATFORMS, SAMPLES
 from tests.support.webhook_bench import (
     EVENT_TOPICS,
+    HEADER_NAMED,
     NOW,
     PLATFORM_NAMES,
     STORES,
@@ -43,14 +44,17 @@ MISFITS = [
 
 @pytest.mark.parametrize("body", NO_JSON)
 def test_a_signed_body_that_is_no_json_is_unreadable(bench: Bench, body: bytes) -> None:
-    for topic in SAMPLES[bench.store.platform].TOPICS:
+    name = bench.store.platform
+    if name not in HEADER_NAMED and not PLATFORMS[name].recorded_topics:
+        pytest.skip("without a topic in its body it is counted")
+    for topic in SAMPLES[name].TOPICS:
         with pytest.raises(NotJson):
-            bench.take(request_of(bench.store.platform, topic, body))
+            bench.take(request_of(name, topic, body))
     assert bench.is_empty()
 
 
 @pytest.mark.parametrize("body", MISFITS, ids=lambda body: body[:24].decode(errors="replace"))
-@pytest.mark.parametrize("name", PLATFORM_NAMES)
+@pytest.mark.parametrize("name", HEADER_NAMED)
 def test_signed_json_that_is_no_such_webhook_is_parked_and_opens_again(name: str, body: bytes, outbox: Outbox) -> None:
     bench = bench_of(outbox, name)
     for topic in SAMPLES[name].TOPICS:
@@ -86,7 +90,8 @@ def replaced_everywhere(body: Any, marker: object, kind: type, required: set[tup
 def kept(name: str, topic: str) -> set[tuple[str, ...]]:
     """The fields that decide what a body is, and whose it is."""
     decisive = {(key,) for key in SAMPLES[name].DECISIVE}
-    return decisive | SAMPLES[name].REQUIRED[topic] | {("arg", "customer_id"), ("customer_id",), ("customer", "id")}
+    customer = {("arg", "customer_id"), ("customer_id",), ("customer", "id"), ("order", "user", "id")}
+    return decisive | SAMPLES[name].REQUIRED[topic] | customer | {("checkout", "user", "id")}
 
 
 @pytest.mark.parametrize(("name", "topic"), EVENT_TOPICS)
@@ -250,7 +255,13 @@ def seen_usually(name: str, topic: str, body: Any) -> list[tuple[str, str]]:
     return [(item.event, item.event_id) for item in seen.events]
 
 
-@pytest.mark.parametrize(("name", "topic"), [pair for pair in EVENT_TOPICS if pair[1].startswith("order")])
+# Whose total is a text at the top of the body; the conformance kit compares the value of all others.
+WITH_TOTAL = [
+    pair for pair in EVENT_TOPICS if pair[1].startswith("order") and pair[0] in ("shopify", "signed", "woocommerce")
+]
+
+
+@pytest.mark.parametrize(("name", "topic"), WITH_TOTAL)
 def test_the_value_is_a_json_number_with_the_digits_of_the_shop(name: str, topic: str) -> None:
     """44.50 stays 44.50, and 9278 yen get no decimals that the shop did not write."""
     for seed in range(12):

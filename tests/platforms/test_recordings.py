@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from connector.core.store import Pixel
-from connector.core.webhook import Handshake, InvalidPayload, Request, Webhook
+from connector.core.store import ConsentSource, Pixel
+from connector.core.webhook import Handshake, InvalidPayload, InvalidSignature, Request, Webhook
 from connector.intake.examine import examine
 from platforms.woocommerce import receive as woocommerce
 from tests.support.factories import a_store
@@ -38,8 +38,25 @@ WOOCOMMERCE = a_store(
     ),
     pixels=PIXELS,
 )
+ANSWERS = ConsentSource("consent")
 SHOPIFY = a_store(url="https://shop.example.test", webhook_secrets=(SHOPIFY_SECRET,), pixels=PIXELS)
-STORES = {"shopify": SHOPIFY, "woocommerce": WOOCOMMERCE}
+SIGNED = a_store("signed", shops=("mugs.example",), pixels=PIXELS, consent="required_in_europe", consent_source=ANSWERS)
+SALEOR = a_store(
+    "saleor",
+    url="https://shop.example.test",
+    shops=("127.0.0.1",),
+    webhook_secrets=("hook-secret-1",),
+    webhook_keys=((FIXTURES / "saleor" / "jwks.json").read_text(),),
+    pixels=PIXELS,
+)
+SHOPLINE = a_store("shopline", url="https://shop.example.test", pixels=PIXELS)
+STORES = {
+    "saleor": SALEOR,
+    "shopify": SHOPIFY,
+    "shopline": SHOPLINE,
+    "signed": SIGNED,
+    "woocommerce": WOOCOMMERCE,
+}
 
 
 def names(platform: str, folder: str) -> set[str]:
@@ -68,7 +85,37 @@ def shopify_request(case: Any) -> Request:
     return Request({name.lower(): value for name, value in headers.items()}, body, NOW)
 
 
-REQUESTS = {"shopify": shopify_request, "woocommerce": woocommerce_request}
+def signed_request(body: Any) -> Request:
+    """An event is written by hand, so it is signed here."""
+    raw = json.dumps(body, ensure_ascii=False).encode()
+    return Request(PLATFORMS["signed"].signed_headers(raw, SIGNED.webhook_secrets[0], NOW), raw, NOW)
+
+
+def saleor_request(recording: Any) -> Request:
+    """A recording has the very bytes, signed by a real Saleor; its headers are pairs."""
+    headers = {name.lower(): value for name, value in recording["headers"]}
+    return Request(headers, base64.b64decode(recording["body_base64"]), NOW)
+
+
+def shopline_request(case: Any) -> Request:
+    """A case is written by hand, so it is signed here."""
+    body = json.dumps(case["body"], ensure_ascii=False).encode()
+    headers = {
+        "X-Shopline-Topic": case["topic"],
+        "X-Shopline-Shop-Domain": "acme.myshopline.com",
+        "X-Shopline-Webhook-Id": "delivery-1",
+        **PLATFORMS["shopline"].signed_headers(body, SHOPLINE.webhook_secrets[0]),
+    }
+    return Request({name.lower(): value for name, value in headers.items()}, body, NOW)
+
+
+REQUESTS = {
+    "saleor": saleor_request,
+    "shopline": shopline_request,
+    "shopify": shopify_request,
+    "signed": signed_request,
+    "woocommerce": woocommerce_request,
+}
 CASES = [
     pytest.param(platform, name, id=f"{platform} {name.removesuffix('.json')}")
     for platform in STORES
@@ -134,6 +181,9 @@ def test_every_platform_of_this_repository_has_recordings() -> None:
     assert set(STORES) == ours
     assert len(names("woocommerce", "requests")) == 179
     assert len(names("shopify", "requests")) >= 20
+    assert len(names("signed", "requests")) >= 8
+    assert len(names("saleor", "requests")) == 102
+    assert len(names("shopline", "requests")) >= 12
 
 
 @pytest.mark.parametrize("name", sorted(names("woocommerce", "requests")))
@@ -163,3 +213,33 @@ def test_the_whole_recorded_shop_yields_one_event_per_milestone_of_its_web_order
         *(("InitiateCheckout", f"acme-checkout-{token}") for token in checkouts),
         *(("CompleteRegistration", f"acme-customer-{number}") for number in (2, 3, 4, 6)),
     }
+
+
+@pytest.mark.parametrize("name", sorted(names("saleor", "requests")))
+def test_each_recording_of_saleor_verifies_by_its_own_kind_of_signature_alone(name: str) -> None:
+    recording = recorded("saleor", name)
+    by_secret = recording["signature_kind"] == "hmac"
+    settings: dict[str, Any] = {"webhook_keys": ()} if by_secret else {"webhook_secrets": ()}
+    webhook = PLATFORMS["saleor"].receive(saleor_request(recording), replace(SALEOR, **settings))
+    assert isinstance(webhook, Webhook)
+    assert webhook.shop == "127.0.0.1"
+    other = replace(SALEOR, webhook_secrets=(), webhook_keys=()) if by_secret else replace(SALEOR, webhook_keys=())
+    with pytest.raises(InvalidSignature):
+        PLATFORMS["saleor"].receive(saleor_request(recording), other)
+
+
+def test_the_recorded_saleor_yields_one_event_per_milestone_of_its_web_orders() -> None:
+    """Both kinds of webhooks tell the same; those without a query are parked with the remedy."""
+    found, parked = set(), set()
+    for name in names("saleor", "expected"):
+        expected = json.loads((FIXTURES / "saleor" / "expected" / name).read_text())
+        found |= {(event["event"], event["event_id"]) for event in expected.get("events", [])}
+        if expected["outcome"] == "parked":
+            parked.add(name.removesuffix(".json").rpartition("__")[2])
+            assert "has no subscription query" in expected["reason"]
+    assert parked == {"legacy"}
+    placed = [event_id for event, event_id in found if event == "PlaceAnOrder"]
+    paid = [event_id for event, event_id in found if event == "Purchase"]
+    assert (len(placed), len(paid)) == (3, 3)
+    assert set(paid) <= set(placed)
+    assert len([event for event, _ in found if event == "CompleteRegistration"]) == 1

@@ -13,6 +13,9 @@ CODE, OTHER_CODE = "CABCDEFGHIJKLMNOPQR0", "CABCDEFGHIJKLMNOPQR1"
 PLAIN_EVENT_IDS = EventIdTemplates("{order_id}", "{checkout_token}", "{customer_id}")
 OF_PLATFORM: Mapping[str, dict[str, Any]] = {
     "shopify": {"domain": "{name}.myshopify.com", "content_id": "variant_id", "placed": "orders/create"},
+    "saleor": {"domain": "api.{name}.example", "content_id": "sku", "placed": "order_created"},
+    "shopline": {"domain": "{name}.myshopline.com", "content_id": "variant_id", "placed": "orders/create"},
+    "signed": {"domain": "{name}.example", "content_id": "sku", "placed": "order_placed"},
     "woocommerce": {"domain": "{name}.example", "content_id": "sku", "placed": "order.created"},
 }
 

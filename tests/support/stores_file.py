@@ -3,6 +3,8 @@
 import pytest
 
 from connector.config.settings import ConfigError, load
+from connector.config.wording import one_of
+from connector.core.registry import installed_platforms
 
 CODE = "CABCDEFGHIJKLMNOPQR0"
 OTHER_CODE = "CABCDEFGHIJKLMNOPQR1"
@@ -58,7 +60,7 @@ def folder(tmp_path, **files):
 # Values that are refused, and what is said of each; values that are taken, and what they become
 
 BAD = [
-    ("platform", '"magento"', 'must be one of "shopify", "woocommerce", not \'magento\''),
+    ("platform", '"magento"', f"{one_of(installed_platforms())}, not 'magento'"),
     ("url", '"acme.example"', "absolute https or http"),
     ("url", '"ftp://acme.example"', "absolute https or http"),
     ("url", '"https://"', "absolute https or http"),

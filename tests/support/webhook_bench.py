@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import structs
 
@@ -32,6 +32,7 @@ STORES = {
 PLATFORM_NAMES = sorted(PLATFORMS)
 TOPICS = [(name, topic) for name in PLATFORM_NAMES for topic in SAMPLES[name].TOPICS]
 EVENT_TOPICS = [(name, topic) for name, topic in TOPICS if topic in PLATFORMS[name].event_topics]
+HEADER_NAMED = [name for name in PLATFORM_NAMES if SAMPLES[name].TOPIC_HEADER]  # others name topics in the body
 HANDSHAKES = {name: samples.HANDSHAKE for name, samples in SAMPLES.items() if samples.HANDSHAKE}
 
 
@@ -101,9 +102,28 @@ def body_of(name: str, topic: str, seed: int = 1) -> Any:
 def request_of(name: str, topic: str, body: bytes, secret: str = SECRET, **headers: str) -> Request:
     found = SAMPLES[name].headers(topic, journey(), STORES[name]) if topic in SAMPLES[name].TOPICS else {}
     found = {key.lower(): value for key, value in found.items()}
-    found |= {SAMPLES[name].TOPIC_HEADER: topic}
-    found |= {key.lower(): value for key, value in PLATFORMS[name].signed_headers(body, secret).items()}
+    if name in HEADER_NAMED:
+        found |= {SAMPLES[name].TOPIC_HEADER: topic}
+    found |= {key.lower(): value for key, value in PLATFORMS[name].signed_headers(body, secret, NOW).items()}
     return Request(found | headers, body, NOW)
+
+
+def of_another(name: str, what: Literal["topic", "shop"], value: str, topic: str, seed: int = 1) -> Request:
+    """The signed sample of this topic, with another topic or shop, in a header or in the body."""
+    samples = SAMPLES[name]
+    header, path = (
+        (samples.TOPIC_HEADER, samples.TOPIC_PATH) if what == "topic" else (samples.SHOP_HEADER, samples.SHOP_PATH)
+    )
+    body = body_of(name, topic, seed)
+    if header:
+        return request_of(name, topic, samples.encode(body), **{header: value})
+    return request_of(name, topic, samples.encode(replaced_at(body, path, value)))
+
+
+def replaced_at(body: Any, path: tuple[str, ...], value: Any) -> Any:
+    """The body with another value at this place."""
+    key, *rest = path
+    return {**body, key: replaced_at(body[key], tuple(rest), value) if rest else value}
 
 
 def sample_request(name: str, topic: str, seed: int = 1, **headers: str) -> Request:
@@ -111,7 +131,7 @@ def sample_request(name: str, topic: str, seed: int = 1, **headers: str) -> Requ
 
 
 def signature_header(name: str) -> str:
-    return next(iter(PLATFORMS[name].signed_headers(b"", SECRET))).lower()
+    return PLATFORMS[name].signature.header.lower()
 
 
 def first_topic(bench: Bench) -> str:

@@ -1,0 +1,237 @@
+"""Translation of SHOPLINE's orders, checkouts and customers into events.
+
+Bodies: https://developer.shopline.com/docs/webhooks/webhook-topics (version v20260301). Nothing was recorded from a
+running shop: all of it follows the documents and the vendor's SDK.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+
+from msgspec.structs import replace
+
+from connector.plugin import (
+    Address,
+    Customer,
+    Event,
+    InvalidPayload,
+    Json,
+    OrderKind,
+    Skipped,
+    Store,
+    TimeSource,
+    Webhook,
+    identifier,
+    json_object,
+    json_objects,
+    parse_time,
+    phone_number,
+    present,
+    query_parameter,
+    safe_to_quote,
+    scalar_text,
+    text,
+    texts,
+)
+from platforms.shopline.money import checkout_money, order_money
+
+ORDER_TOPICS = frozenset({"orders/create", "orders/paid", "orders/updated"})
+CHECKOUT_TOPICS = frozenset({"checkouts/create", "checkouts/update"})
+CUSTOMER_TOPIC = "customers/create"
+TOPICS = ORDER_TOPICS | CHECKOUT_TOPICS | {CUSTOMER_TOPIC}
+
+PAID = frozenset({"paid", "partially_refunded"})
+GONE = frozenset({"refunded", "voided"})
+WITHOUT_ACCOUNT = frozenset({"0", "1", "disabled", "invited"})  # of a customer's `state`; the numbers are undocumented
+TEST_GATEWAY = "bogus"
+PAID_AT_ONCE = timedelta(minutes=1)  # at most, from an order to a payment whose time is that of the order
+
+
+def translate(webhook: Webhook, store: Store) -> Iterable[Event | Skipped]:
+    """Translate a body by its topic. Raises InvalidPayload.
+
+    All order topics are read the same way: they arrive in any sequence, with the order in any state.
+    """
+    body = webhook.data
+    if not isinstance(body, dict):
+        raise InvalidPayload("the body is not a JSON object")
+    if webhook.topic in ORDER_TOPICS:
+        return _order(webhook, body, store)
+    if webhook.topic in CHECKOUT_TOPICS:
+        return _checkout(body, store)
+    return _registration(body)
+
+
+def _order(webhook: Webhook, body: Json, store: Store) -> Iterator[Event | Skipped]:
+    order_id, placed_at = identifier(body.get("id")), _placed_at(body)
+    if not order_id or placed_at is None or not {"line_items", "financial_status"} <= body.keys():
+        raise InvalidPayload(f"expected an order body for topic {webhook.topic}")
+    status, gateways = text(body.get("financial_status")).lower(), texts(body.get("payment_gateway_names"))
+    ids = _order_ids(body, order_id, store)
+    if reason := _why_not_placed(body, status, store):
+        yield Skipped("order_placed", reason, ids)
+        return
+    kind = _order_kind(body)
+    placed = Event(
+        milestone="order_placed",
+        occurred_at=placed_at,
+        ids=ids,
+        customer=_customer(body, by_shopper=kind in ("web", "app", "b2b")),
+        kind=kind,
+        tags=tuple(tag.strip() for tag in text(body.get("tags")).split(",") if tag.strip()),
+        gateways=gateways,
+        test=TEST_GATEWAY in map(str.lower, gateways),  # SHOPLINE has no flag of test orders
+        page_url=text(body.get("landing_site")),
+        referrer=text(body.get("referring_site")),
+        **order_money(body, store.mapping),
+    )
+    yield placed
+    if status in (store.orders.paid_statuses or PAID):
+        paid_at, source = _paid_at(webhook, body, placed_at)
+        yield replace(placed, milestone="order_paid", occurred_at=paid_at, time_source=source)
+    elif store.orders.counts_as_paid(gateways):
+        yield replace(placed, milestone="order_paid")
+
+
+def _placed_at(body: Json) -> datetime | None:
+    return parse_time(body.get("order_at")) or parse_time(body.get("created_at"))
+
+
+def _paid_at(webhook: Webhook, body: Json, placed_at: datetime) -> tuple[datetime, TimeSource]:
+    """Return the time of payment, and how well it is known: only orders/paid has it, as `processed_at`."""
+    changed = parse_time(body.get("updated_at"))
+    if webhook.topic == "orders/paid":
+        stated = parse_time(body.get("processed_at")) or changed or placed_at
+        return (stated, "stated") if stated - placed_at > PAID_AT_ONCE else (placed_at, "")
+    return placed_at, "assumed" if webhook.delivery and changed and changed - placed_at > PAID_AT_ONCE else ""
+
+
+def _why_not_placed(body: Json, status: str, store: Store) -> str:
+    if text(body.get("cancelled_at")) or text(body.get("status")).lower() == "cancelled":
+        return "the order was already cancelled when first seen"
+    if store.orders.placed_statuses:
+        counted = {*store.orders.placed_statuses, *(store.orders.paid_statuses or PAID)}
+        shown = safe_to_quote(status) or "missing"
+        return "" if status in counted else f"status {shown} does not count as placed (placed_statuses)"
+    return f"the order was already {status} when first seen" if status in GONE else ""
+
+
+def _order_kind(body: Json) -> OrderKind:
+    """Return the kind of an order. The values of order_source are not published, but for pos."""
+    if identifier(body.get("pos_location_id")) or text(body.get("order_source")).lower() == "pos":
+        return "pos"
+    if identifier(body.get("draft_order_seq")):
+        return "draft"
+    browser = bool(text(json_object(body.get("client_details")).get("user_agent")))
+    if identifier(body.get("contract_seq")) and not browser:
+        return "renewal"  # a subscription's first order has the shopper's browser
+    if identifier(json_object(body.get("company")).get("id")) or text(body.get("po_number")):
+        return "b2b"
+    return "web"
+
+
+def _order_ids(body: Json, order_id: str, store: Store) -> dict[str, str]:
+    return present(
+        order_id=order_id,
+        order_number=text(body.get("name")),
+        order_name=text(body.get("name")),
+        checkout_token=identifier(body.get("checkout_token")),
+        cart_token=identifier(body.get("cart_token")),
+        customer_id=identifier(json_object(body.get("customer")).get("id")) or identifier(body.get("user_id")),
+        **_placeholder_values(body, store),
+    )
+
+
+def _checkout(body: Json, store: Store) -> Iterator[Event]:
+    token, created = identifier(body.get("token")), parse_time(body.get("created_at"))
+    if not token or created is None or "line_items" not in body or "financial_status" in body:
+        raise InvalidPayload("expected a checkout body: token, created_at or line_items is missing")
+    yield Event(
+        milestone="checkout_started",
+        occurred_at=created,
+        ids=present(
+            checkout_token=token,
+            cart_token=identifier(body.get("cart_token")),
+            customer_id=identifier(json_object(body.get("customer")).get("id")) or identifier(body.get("user_id")),
+            **_placeholder_values(body, store),
+        ),
+        customer=_customer(body, by_shopper=True),
+        **checkout_money(body, store.mapping),
+    )
+
+
+def _registration(body: Json) -> Iterator[Event | Skipped]:
+    customer_id, created = identifier(body.get("id")), parse_time(body.get("created_at"))
+    if not customer_id or created is None or "line_items" in body or "state" not in body:
+        raise InvalidPayload(f"expected a customer body for topic {CUSTOMER_TOPIC}")
+    ids = {"customer_id": customer_id}
+    if scalar_text(body.get("state")).lower() in WITHOUT_ACCOUNT:
+        yield Skipped("customer_registered", "the customer has no account (a guest or a newsletter sign-up)", ids)
+        return
+    person = {"customer": body, "email": body.get("email"), "billing_address": body.get("default_address")}
+    yield Event("customer_registered", created, ids, _customer(person, by_shopper=False))
+
+
+# --- parts of a body ----------------------------------------------------------------------------------------------
+
+
+def _customer(body: Json, *, by_shopper: bool) -> Customer:
+    person, details = json_object(body.get("customer")), json_object(body.get("client_details"))
+    billing, shipping = _address(body.get("billing_address")), _address(body.get("shipping_address"))
+    home = _address(person.get("addresses"))  # an object, not a list
+    address = next((one for one in (billing, shipping, home) if one != Address()), Address())
+    attributes, landing = _attributes(body), text(body.get("landing_site"))
+    code = person.get("area_code") or body.get("phone_area_code")
+    country = shipping.country or billing.country
+    phones = (
+        (phone_number(code, person.get("phone")), home.country or country),
+        (phone_number(code, body.get("phone")), country),
+        (billing.phone, billing.country),
+        (shipping.phone, shipping.country),
+    )
+    return Customer(
+        id=identifier(person.get("id")) or identifier(body.get("user_id")),
+        emails=tuple(dict.fromkeys(filter(None, (text(body.get("email")), text(person.get("email")))))),
+        phones=tuple(dict.fromkeys(phone for phone in phones if phone[0])),
+        first_name=text(person.get("first_name")) or address.first_name,
+        last_name=text(person.get("last_name")) or address.last_name,
+        address=address,
+        destination=next((one for one in (shipping, billing, home) if one.country), Address()),
+        ip=(text(details.get("browser_ip")) or text(body.get("browser_ip"))) if by_shopper else "",
+        user_agent=text(details.get("user_agent")) if by_shopper else "",
+        locale=_locale(body.get("customer_locale")),
+        ttclid=query_parameter(landing, "ttclid") or attributes.get("ttclid") or attributes.get("_ttclid", ""),
+        ttp=attributes.get("_ttp") or attributes.get("ttp", ""),
+    )
+
+
+def _locale(value: object) -> str:
+    """Return enSG as en-SG; another text as it is."""
+    found = text(value)
+    return f"{found[:2]}-{found[2:]}" if len(found) == 4 and found[2:].isupper() else found
+
+
+def _address(value: object) -> Address:
+    fields = json_object(value)
+    return Address(
+        first_name=text(fields.get("first_name")),
+        last_name=text(fields.get("last_name")),
+        city=text(fields.get("city")),
+        state=text(fields.get("province_code")) or text(fields.get("province")),
+        postcode=text(fields.get("zip")),
+        country=text(fields.get("country_code")),
+        phone=text(fields.get("phone")),
+    )
+
+
+def _attributes(body: Json) -> dict[str, str]:
+    """Return the cart attributes (note_attributes) by name: values that a theme passes to the server."""
+    return {
+        name: value
+        for row in json_objects(body.get("note_attributes"))
+        if (name := text(row.get("name"))) and (value := scalar_text(row.get("value")))
+    }
+
+
+def _placeholder_values(body: Json, store: Store) -> dict[str, str]:
+    attributes = _attributes(body)
+    return store.placeholder_values("attribute", lambda name: attributes.get(name, ""))
