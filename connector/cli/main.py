@@ -20,6 +20,7 @@ from connector.cli.context import (
 from connector.cli.erase import erase, export
 from connector.cli.events import events
 from connector.cli.lint_pixel import lint_pixel
+from connector.cli.platforms import platforms
 from connector.cli.preview import preview
 from connector.cli.schema import schema
 from connector.cli.snippet import snippet
@@ -130,7 +131,7 @@ def simulate(store: str, topics: tuple[str, ...], url: str | None, count: int, l
         fail(str(error))
     if unknown := [topic for topic in topics if topic not in samples.TOPICS]:
         raise click.UsageError(f"no sample of {unknown[0]}; there are: {', '.join(samples.TOPICS)}")
-    if not live_pixel and (why := refusal(config, chosen)):
+    if why := refusal(config, chosen, live_pixel):
         fail(why)
     topics = topics or samples.FUNNEL
     base = url or f"http://127.0.0.1:{config.port}"
@@ -152,6 +153,7 @@ main.add_command(books)
 main.add_command(check)
 main.add_command(events)
 main.add_command(lint_pixel)
+main.add_command(platforms)
 main.add_command(preview)
 main.add_command(schema)
 main.add_command(snippet)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 
+from connector.core.currencies import minor_digits
+
 _EMAIL_DOMAINS = ("example.com", "example.org", "example.net")
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _TTCLID_SHARE = 0.6  # share of shoppers who came through an ad
@@ -21,8 +23,7 @@ _FREE_SHIPPING_FROM = Decimal("120")  # USD
 _SHIPPING = Decimal("5.99")  # USD
 
 # One US dollar in each currency; plausible rates, not current ones.
-_RATES = {"USD": "1", "CAD": "1.37", "GBP": "0.79", "EUR": "0.92", "JPY": "150", "BRL": "5.4"}
-_ZERO_DECIMAL = {"JPY"}
+_RATES = {"USD": "1", "CAD": "1.37", "GBP": "0.79", "EUR": "0.92", "JPY": "150", "BRL": "5.4", "KWD": "0.31"}
 
 # First octets and first /16 blocks of access providers; the rest of an address is random.
 _V4_FIRST = (24, 47, 67, 71, 73, 76, 81, 82, 86, 90, 91, 109, 126, 133, 177, 179, 187, 189, 201, 217)
@@ -187,6 +188,22 @@ COUNTRIES = (
     ),
 )
 
+# No random journey is from here: for tests of a currency with three decimals.
+KUWAIT = Country(
+    code="KW",
+    name="Kuwait",
+    currency="KWD",
+    symbol="KD",
+    locale="ar-KW",
+    tax_name="",
+    tax_rate=Decimal(0),
+    places=(Place("Kuwait City", "15000"),),
+    streets=("{n} Harbour Street",),
+    first_names=("Noura",),
+    last_names=("Example",),
+    phones=("+965 2200 0000",),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Product:
@@ -211,9 +228,8 @@ CATALOGUE = (
 
 
 def rounded(amount: Decimal, currency: str) -> Decimal:
-    """Round an amount to the smallest unit of this currency: whole yen, otherwise hundredths."""
-    step = Decimal("1") if currency in _ZERO_DECIMAL else Decimal("0.01")
-    return amount.quantize(step, rounding=ROUND_HALF_UP)
+    """Round an amount to the smallest unit of this currency: whole yen, thousandths of a dinar, else hundredths."""
+    return amount.quantize(Decimal(1).scaleb(-minor_digits(currency)), rounding=ROUND_HALF_UP)
 
 
 def shop_currency(country: str) -> str:

@@ -1,0 +1,62 @@
+"""Fixtures of the conformance kit: the platforms chosen by --platform, and a database of its own for each test."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connector.core.registry import installed_platforms
+from connector.plugin.testing.bench import Bench, signers
+from connector.storage.database import Database
+from connector.storage.engine import connect, migrate
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test for every chosen platform, and where it says so for every topic or way of signing of it."""
+    if "name" not in metafunc.fixturenames:
+        return
+    names = metafunc.config.getoption("--platform", default=None) or list(installed_platforms())
+    if "topic" in metafunc.fixturenames:
+        pairs = [(name, topic) for name in names for topic in _event_topics(name)]
+        metafunc.parametrize(("name", "topic"), pairs)
+    elif "way" in metafunc.fixturenames:
+        metafunc.parametrize(("name", "way"), [(name, way) for name in names for way in range(_ways(name))])
+    else:
+        metafunc.parametrize("name", names)
+
+
+def _event_topics(name: str) -> list[str]:
+    """Return the sampled topics of a platform that make events; none for one that another test reports as broken."""
+    try:
+        platform = installed_platforms()[name]
+        samples = platform.samples
+    except Exception:
+        return []
+    return [topic for topic in samples.TOPICS if topic in platform.event_topics] if samples else []
+
+
+def _ways(name: str) -> int:
+    try:
+        return len(signers(installed_platforms()[name]))
+    except Exception:
+        return 0
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    """A new SQLite database."""
+    engine = connect(f"sqlite:///{tmp_path / 'conformance.db'}")
+    migrate(engine)
+    yield Database(engine)
+    engine.dispose()
+
+
+@pytest.fixture
+def bench_of(database: Database) -> Callable[..., Bench]:
+    """Call it with a platform's name for its bench."""
+
+    def make(name: str, **settings: Any) -> Bench:
+        return Bench.of(name, database, **settings)
+
+    return make
