@@ -131,8 +131,8 @@ class SaleorApi:
 
     def subscribe(self, topic: str, url: str, secret: str) -> Subscription:
         """Create a webhook of one event; without a secret the shop signs with its private key."""
-        values = {"name": NAME, "targetUrl": url, "asyncEvents": [topic.upper()], "query": subscription_query()}
-        values |= {"isActive": True} | ({"secretKey": secret} if secret else {})
+        values: dict[str, Any] = {"name": NAME, "targetUrl": url, "asyncEvents": [topic.upper()]}
+        values |= {"query": subscription_query(), "isActive": True} | ({"secretKey": secret} if secret else {})
         made = self._change("webhookCreate", "input: $input", {"input": values})
         self._events[made["webhook"]["id"]] = [topic]
         return Subscription(made["webhook"]["id"], topic, url, by_us=True)
@@ -197,7 +197,8 @@ class SaleorApi:
     # --- requests ---------------------------------------------------------------------------------------------
 
     def _ask(self, query: str, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        return _decoded(self._client.ask(query, variables or {}), dict[str, Any])
+        answer: dict[str, Any] = _decoded(self._client.ask(query, variables or {}), dict[str, Any])
+        return answer
 
     def _change(self, name: str, arguments: str, variables: Mapping[str, Any], gone: bool = False) -> dict[str, Any]:
         """Run a mutation and return its result; with `gone` that there is no such webhook is not an error."""

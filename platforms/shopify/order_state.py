@@ -21,7 +21,8 @@ from connector.plugin import (
     parse_time,
     text,
 )
-from platforms.shopify.money import added, order_money
+from connector.plugin.money_sets import added
+from platforms.shopify.money import order_money
 from platforms.shopify.translate import ORDER_TOPICS, placed_at
 
 REFUND_TOPIC = "refunds/create"
