@@ -17,6 +17,7 @@ from connector.storage.database import CannotStore, Database
 
 MAX_BUFFERED = 5000  # events, about 5 MB
 WRITE_EVERY = 0.25  # seconds between two groups
+COUNT_EVERY = 5.0  # seconds between two writes of counts without events: a flood that is refused costs no more
 
 # What became of an event, in `tallies` under the name "funnel".
 TAKEN, FULL, NO_CONSENT, INVALID = "taken", "buffer full", "no consent", "invalid"
@@ -34,6 +35,7 @@ class FunnelBuffer:
         self._lock = Lock()
         self._events: deque[FunnelEvent] = deque()
         self._counts: Counter[tuple[str, str, str]] = Counter()  # by store, milestone and outcome
+        self._written_at = 0.0
 
     def __len__(self) -> int:
         """Return the number of events that are not written yet."""
@@ -53,7 +55,14 @@ class FunnelBuffer:
             self._counts[store, milestone, outcome] += number
 
     def flush(self) -> None:
-        """Write a group of events and the counts. Raises CannotStore; they are kept for the next time then."""
+        """Write a group of events, if there are any, and the counts.
+
+        Raises CannotStore; all is kept for the next time then.
+        """
+        now = self._clock()
+        if not self._events and 0 <= now - self._written_at < COUNT_EVERY:
+            return
+        self._written_at = now
         with self._lock:
             group = [self._events.popleft() for _ in range(min(MAX_ROWS, len(self._events)))]
             counts, self._counts = self._counts, Counter()
@@ -62,8 +71,7 @@ class FunnelBuffer:
         try:
             with self._database.write() as connection:
                 self._queue.write(connection, group)
-                hour = int(self._clock()) // HOUR * HOUR
-                add_counts(connection, hour, {_key(*key): number for key, number in counts.items()})
+                add_counts(connection, int(now) // HOUR * HOUR, {_key(*key): number for key, number in counts.items()})
         except CannotStore:
             with self._lock:
                 self._events.extendleft(reversed(group))
@@ -73,6 +81,7 @@ class FunnelBuffer:
     def drain(self) -> None:
         """Write everything, at the end of a process. Raises CannotStore."""
         while self._events or self._counts:
+            self._written_at = 0.0
             self.flush()
 
 

@@ -64,7 +64,7 @@ def uncommented(text):
     for line in text.splitlines():
         bare = line.removeprefix("# ")
         if bare.startswith("["):
-            skipping = any(name in bare for name in ("[defaults]", "signals]", "api]", "events.renewal]"))
+            skipping = any(name in bare for name in ("[defaults]", "funnel]", "signals]", "api]", "events.renewal]"))
         if re.match(r"\[|[a-z_]+ = ", bare) and not skipping:
             yield bare
 

@@ -29,6 +29,18 @@ def test_a_group_a_time(database):
     assert counted(database) == {("product_viewed", TAKEN): MAX_ROWS + 5, ("", NO_TOKEN): 3}
 
 
+def test_counts_alone_are_written_seldom(database):
+    """A flood that is refused costs the database one write every five seconds."""
+    now = [NOW]
+    buffer = FunnelBuffer(database, clock=lambda: now[0])
+    for seconds, written in ((0.0, 1), (1.0, 1), (4.9, 1), (5.0, 4), (-3600.0, 5)):
+        now[0] = NOW + seconds
+        buffer.count("acme", NO_TOKEN)
+        buffer.flush()
+        found = EventStats(database).read(["acme"], ["funnel"], 0, NOW + 9, 3600)
+        assert sum(one.count for one in found) == written
+
+
 def test_what_does_not_fit_is_dropped_and_counted(migrated_sqlite, tmp_path):
     """A database that does not answer fills no memory; what was buffered is written when it is back."""
     folder = tmp_path / "disk"
