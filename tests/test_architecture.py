@@ -42,6 +42,7 @@ NAMED = {
     "cli/snippet.py": ["WooCommerce: keep TikTok's own plugin", "WooCommerce: only send signals to the server"],
     "cli/webhooks.py": ["a new random secret for a WooCommerce store's webhook_secrets"],
     "cli/backfill.py": ["A Shopify app can read the last 60 days of a shop."],
+    "plugin/testing/test_conformance.py": ['YARDSTICK = "woocommerce"'],
     "pixel/captured_requests.py": ['"/api/v2/shopify_pixel"'],
 }
 

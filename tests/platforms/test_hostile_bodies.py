@@ -91,7 +91,7 @@ def kept(name: str, topic: str) -> set[tuple[str, ...]]:
     """The fields that decide what a body is, and whose it is."""
     decisive = {(key,) for key in SAMPLES[name].DECISIVE}
     customer = {("arg", "customer_id"), ("customer_id",), ("customer", "id"), ("order", "user", "id")}
-    return decisive | SAMPLES[name].REQUIRED[topic] | customer | {("checkout", "user", "id")}
+    return decisive | SAMPLES[name].REQUIRED[topic] | customer | {("checkout", "user", "id"), ("checkout", "email")}
 
 
 @pytest.mark.parametrize(("name", "topic"), EVENT_TOPICS)

@@ -10,6 +10,8 @@ import pytest
 
 from connector.config.rules import API_KEYS
 from connector.config.settings import load
+from connector.config.wording import one_of
+from connector.core.registry import installed_platforms
 from connector.core.store import ApiKeys, ConsentSource, EventIdTemplates, Pixel, Store
 from tests.support.stores_file import (
     BAD,
@@ -297,4 +299,4 @@ def test_keys_about_as_likely_are_all_suggested(key, told):
 def test_a_platform_written_otherwise_is_suggested(platform, told):
     """Also one in capitals; what a variable holds is not hinted at."""
     line = only_problem(store(platform=f'"{platform}"'), NAME="WooCommerce")
-    assert line == f'stores.acme.platform: must be one of "shopify", "woocommerce"{told}'
+    assert line == f"stores.acme.platform: {one_of(installed_platforms())}{told}"

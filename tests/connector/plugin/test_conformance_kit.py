@@ -129,7 +129,7 @@ FAULTS = {
         "translate",
         "    data = json_object(json_object(webhook.data)",
         "    sum(range(300_000))\n    data = json_object(json_object(webhook.data)",
-        "test_an_order_takes_at_most_twice_woocommerces_time",
+        "test_an_order_takes_at_most_twice_the_usual_time",
     ),
     "no samples": (
         "__init__",
