@@ -135,7 +135,8 @@ def parse_time(value: object) -> datetime | None:
 def unix_time(value: object) -> datetime | None:
     """An aware time in UTC from whole seconds since 1970, a number or its digits; else None."""
     digits = numeric_id(value)
-    return datetime.fromtimestamp(int(digits), UTC) if 9 <= len(digits) <= 10 and int(digits) >= 946_684_800 else None
+    known = digits.isascii() and 9 <= len(digits) <= 10 and int(digits) >= 946_684_800
+    return datetime.fromtimestamp(int(digits), UTC) if known else None
 
 
 def mail_time(value: object) -> datetime | None:

@@ -193,7 +193,7 @@ def test_a_quantity_that_is_written_as_a_text(value, expected):
         *((4450, "EUR", "44.50"), (4450, "eur", "44.50"), (4450, "JPY", "4450"), (4450, "KWD", "4.450")),
         *((0, "USD", "0.00"), ("4450", "USD", "44.50"), (-50, "USD", "-0.50"), (7, "", "0.07")),
         *((44.5, "EUR", None), (Decimal("44.5"), "EUR", None), (None, "EUR", None), (True, "EUR", None)),
-        *((10**15, "EUR", None), (Decimal("1e2"), "EUR", "1.00")),
+        *((10**15, "EUR", None), (Decimal("1e2"), "EUR", None)),
     ],
 )
 def test_minor_units_are_those_of_the_currency(value, currency, expected):
