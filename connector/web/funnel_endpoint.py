@@ -30,6 +30,7 @@ MAX_BODY = 16 * 1024  # bytes: ten events of a page
 SIGNATURE = "x-connector-signature"
 CLICK_COOKIE, CLICK_KEPT = "ttclid", 28 * 24 * 3600  # seconds: as long as TikTok attributes an order to a click
 NO_STORE = (b"cache-control", b"no-store")
+ANY_ORIGIN: Headers = ((b"access-control-allow-origin", b"*"), (b"vary", b"Origin"))
 PREFLIGHT: Headers = (
     (b"access-control-allow-methods", b"GET, POST"),
     (b"access-control-allow-headers", b"Content-Type"),
@@ -68,15 +69,15 @@ class FunnelEndpoint:
         store = self._stores.get(name)
         if store is None:
             return Answer(404)
+        if store.funnel and method == allowed and not self._guard.admit():
+            self._buffer.count(store.name, outcomes.LIMITED)
+            return Answer(429, headers=ANY_ORIGIN)  # neither headers nor body are read, so that a flood costs little
         headers = read_headers(scope)
         shared = _cors(headers, store)
         if method == "OPTIONS":
             return Answer(204, headers=shared + PREFLIGHT)
         if store.funnel is None:
             return Answer(204, headers=shared)
-        if not self._guard.admit():
-            self._buffer.count(store.name, outcomes.LIMITED)
-            return Answer(429, headers=shared)
         peer = scope["client"][0] if scope.get("client") else ""
         address = client_address(peer, headers.get("x-forwarded-for", ""), self._trusted_proxies)
         if what == "token":
@@ -224,7 +225,7 @@ def _cors(headers: Mapping[str, str], store: Store) -> Headers:
             (b"access-control-allow-credentials", b"true"),
             (b"vary", b"Origin"),
         )
-    return ((b"access-control-allow-origin", b"*"), (b"vary", b"Origin"))
+    return ANY_ORIGIN
 
 
 def _cookies(headers: Mapping[str, str]) -> dict[str, str]:
