@@ -131,7 +131,13 @@ def _print_records(webhooks: "list[Row[Any]]", rows: "list[Row[Any]]") -> None:
         elif row.settled_at or row.code is not None or row.message:
             time = f" {utc_second(row.settled_at)}" if row.settled_at else ""
             click.echo(f"  TikTok{time}: code {row.code}, {row.message or '-'}, request_id {row.request_id or '-'}")
+        if kept := [f"{key} of {utc_second(at)}" for key, at in _remembered(row) if at is not None]:
+            click.echo(f"  remembered from an earlier visit: {', '.join(kept)}")
         click.echo(f"  payload: {redacted(row.payload)}")
+
+
+def _remembered(row: "Row[Any]") -> "list[tuple[str, float | None]]":
+    return [("ttclid", row.ttclid_from), ("ttp", row.ttp_from)]
 
 
 def _find_by_future_event_id(

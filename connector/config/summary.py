@@ -7,6 +7,7 @@ from connector.core.event import Milestone
 from connector.core.registry import installed_platforms
 from connector.core.store import PLACEHOLDER, EventIdTemplates, OrderSettings, Store
 from connector.core.text import either
+from connector.core.values import written_duration
 
 # Standard web events of TikTok, the only ones that campaigns can optimise on.
 # https://ads.tiktok.com/help/article/supported-standard-events
@@ -58,6 +59,7 @@ def plain_words(store: Store) -> Iterator[str]:
     if store.signals:
         checkouts, orders = (hold.total_seconds() for hold in (store.signals.hold_checkout, store.signals.hold_order))
         yield f"Checkouts wait up to {checkouts:g} s, orders up to {orders:g} s, for the browser's signals (signals)."
+    yield from _matching(store)
     if store.browser_pixel != "none":
         chosen = f"browser_pixel = {store.browser_pixel}"
         yield f"The browser also sends orders and checkouts ({chosen}), so they are sent only up to 47 hours old."
@@ -126,6 +128,20 @@ def _consent(store: Store) -> str:
     if store.signals:
         where = f"{where}, or the browser's signals" if key else "in the browser's signals"
     return f"Events of shoppers{whose} are sent only with consent: {where}."
+
+
+def _matching(store: Store) -> Iterator[str]:
+    if remembered := store.matching.remember_clicks:
+        given = " given with consent" if store.consent != "not_required" else ""
+        yield (
+            f"A customer's last click{given} is remembered for {written_duration(remembered)} for their later events "
+            "without one (matching.remember_clicks)."
+        )
+    if store.matching.recognize_returning:
+        yield (
+            "A customer with an earlier order on record is sent as returning, unless the shop says new or returning "
+            "(matching.recognize_returning)."
+        )
 
 
 def warnings(store: Store) -> Iterator[str]:

@@ -143,6 +143,16 @@ class MappingSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class MatchingSettings:
+    """The use of what is on record about a customer for their later events (docs/returning-customers.md)."""
+
+    remember_clicks: Annotated[timedelta | None, duration(timedelta(days=28)).or_blank(None)] = None
+    """How long a customer's last click id and browser id are kept for events that lack them; empty: not at all."""
+    recognize_returning: Flag = False
+    """`true`: a customer counts as returning if an earlier order of theirs is on record and the shop does not say."""
+
+
+@dataclass(frozen=True, slots=True)
 class EventIdTemplates:
     """Templates of event_id. The browser must send the same id, or TikTok counts an event twice."""
 
@@ -295,6 +305,7 @@ class Store:
     """Your own id of the shopper; hashed before it is sent."""
     orders: OrderSettings = OrderSettings()
     mapping: MappingSettings = MappingSettings()
+    matching: MatchingSettings = MatchingSettings()
     consent_source: ConsentSource = ConsentSource()
     signals: SignalSettings | None = None
     funnel: FunnelSettings | None = None

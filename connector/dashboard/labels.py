@@ -3,7 +3,7 @@
 from typing import Any
 
 from connector.core.store import Store
-from connector.core.text import duration, utc_second
+from connector.core.text import duration, utc_minute, utc_second
 from connector.core.units import MERGE_WINDOW, TIKTOK_DEDUPLICATES
 from connector.outbox.queries import OpenProblem
 
@@ -83,6 +83,15 @@ def state_sentence(row: Any, now: float) -> str:
     if row.due_at > now:
         return "Waiting briefly for signals from the shopper's browser."
     return "Waiting to be sent."
+
+
+def remembered(row: Any) -> str:
+    """Say which keys of an event come from the memory of clicks, and from when; "" if none does."""
+    since = {"ttclid": row.ttclid_from, "ttp": row.ttp_from}
+    parts = [f"{name}, given {utc_minute(at)}" for name, at in since.items() if at is not None]
+    if row.state == "skipped" or not parts:
+        return ""
+    return f"The customer's last click, remembered from an earlier visit (remember_clicks): {'; '.join(parts)}."
 
 
 def merging(row: Any, store: Store | None) -> str:

@@ -97,6 +97,7 @@ def _describe_event(row: Any, store: Store | None, now: float) -> dict[str, Any]
         "state": labels.state_sentence(row, now),
         "meaning": labels.meaning(row.code),
         "merging": labels.merging(row, store),
+        "remembered": labels.remembered(row),
         "payload": redacted(row.payload, indent=2),
         "replayable": row.state in ("rejected", "expired") and row.payload is not None,
     }

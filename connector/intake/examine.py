@@ -16,9 +16,10 @@ from connector.core.platform import Platform
 from connector.core.signature import body_sha256
 from connector.core.store import Store
 from connector.core.webhook import InvalidPayload, NotJson, Webhook
+from connector.mapping.click_use import Refusal
 from connector.mapping.consent import order_checkout
 from connector.mapping.event_id import object_key
-from connector.mapping.tiktok_event import OutboundEvent, map_events
+from connector.mapping.tiktok_event import OutboundEvent, map_events, refusal_of
 from connector.outbox.books import BookEntry, book_entry
 from connector.outbox.encryption import encrypt
 from connector.outbox.ledger import Decision, ParkedWebhook
@@ -31,7 +32,8 @@ MAX_REASON = 1000  # characters of a reason in the ledger
 class Examination(msgspec.Struct, frozen=True):
     """The result of examining a webhook: events to send, skipped milestones, data-subject requests, and the order.
 
-    `checkout_token` is that of the order's checkout, "" if no browser sends beacons about it.
+    `checkout_token` is that of the order's checkout, "" if no browser sends beacons about it. `refusal` is a stated
+    refusal of consent, for a store that remembers clicks.
     """
 
     events: tuple[OutboundEvent, ...] = ()
@@ -41,6 +43,7 @@ class Examination(msgspec.Struct, frozen=True):
     checkout_token: str = ""
     data_requests: tuple[DataRequest, ...] = ()
     book_entry: BookEntry | None = None
+    refusal: Refusal | None = None
 
     @property
     def outcome(self) -> str:
@@ -84,6 +87,7 @@ def examine(webhook: Webhook, platform: Platform, store: Store, now: datetime, g
         checkout_token=order_checkout(subject.milestone, ids, store) if subject else "",
         data_requests=tuple(item for item in translated if isinstance(item, DataRequest)),
         book_entry=entry,
+        refusal=refusal_of(milestones, store),
     )
 
 
@@ -157,6 +161,7 @@ def decision(webhook: Webhook, store: Store, examination: Examination, now: floa
         reason=examination.reason,
         events=examination.events,
         book_entry=examination.book_entry,
+        refusal=examination.refusal,
     )
 
 

@@ -45,13 +45,18 @@ class BeaconWait(Struct, frozen=True):
 
 
 def consent_answer(event: Event, store: Store) -> ConsentAnswer:
-    """Return the shopper's answer under the store's consent_source.key. Newsletter opt-ins are not consent."""
+    """Return the shopper's answer where the store requires one. Newsletter opt-ins are not consent."""
     if not needs_consent(country_of(event, store), store):
         return ""
+    return stated_answer(event, store) or "missing"
+
+
+def stated_answer(event: Event, store: Store) -> Literal["", "granted", "denied"]:
+    """Return the shopper's answer under the store's consent_source.key, wherever they are; "" if there is none."""
     key = store.consent_source.key
     answer = event.ids.get(f"attribute:{key}") or event.ids.get(f"meta:{key}", "") if key else ""
     if not answer:
-        return "missing"
+        return ""
     return "granted" if first_match([answer], store.consent_source.granted) else "denied"
 
 

@@ -15,7 +15,8 @@ from connector.core.event import Customer, Event, Milestone, Skipped, TimeSource
 from connector.core.json_fields import present
 from connector.core.store import Pixel, Store
 from connector.mapping import hashing
-from connector.mapping.consent import BeaconWait, beacon_wait, home_page
+from connector.mapping.click_use import ClickUse, Refusal, click_use, clicks_given_at
+from connector.mapping.consent import BeaconWait, beacon_wait, home_page, stated_answer
 from connector.mapping.event_id import event_id_of, fill_template, object_key
 from connector.mapping.filters import data_use_is_limited, why_filtered, why_not_to_pixel, why_user_unusable
 from connector.mapping.offline import LIMITED_DATA_USE, NOTHING_TO_MATCH_OFFLINE, USER_FIELDS, offline_item
@@ -30,7 +31,8 @@ class OutboundEvent(Struct, frozen=True):
 
     `object_key` names the order, checkout or customer ("order:123"). `email_hash`, `phone_hash`, `external_id_hash` and
     `more_hashes` are SHA-256 hex digests, for search and erasure. With a `beacon_wait` the payload may lack what the
-    browser has yet to report: consent, or something to match on.
+    browser has yet to report: consent, or something to match on. `clicks` is its part in the memory of clicks.
+    `may_be_returning`: the outbox looks for an earlier order of the customer, as the shop does not say.
     """
 
     pixel: Pixel
@@ -47,6 +49,8 @@ class OutboundEvent(Struct, frozen=True):
     beacon_wait: BeaconWait | None = None
     time_source: TimeSource = ""
     more_hashes: tuple[str, ...] = ()  # of the e-mails and phones after the first
+    clicks: ClickUse | None = None
+    may_be_returning: bool = False
     other_routes: frozenset[Route] = frozenset()  # under which it may have been stored, if its order has changed
 
     @property
@@ -76,6 +80,8 @@ def map_events(
     `go_live` is the time before which orders are history; with None, no age limit applies. A webhook often has two
     milestones of one order in a row; their shared details are computed once. Skipped milestones are passed on.
     """
+    milestones = [*milestones]
+    given_at = clicks_given_at(milestones, store, now.timestamp())
     described, details = None, None
     for event in milestones:
         if isinstance(event, Skipped):
@@ -88,7 +94,24 @@ def map_events(
             continue
         if details is None or described is None or not _same_details(described, event):
             described, details = event, _describe(event, store)
-        yield from _outbound_events(event, event_id, pixels, details, store, now, go_live)
+        clicks = click_use(event, store, given_at)
+        yield from _outbound_events(event, event_id, pixels, details, clicks, store, now, go_live)
+
+
+def refusal_of(milestones: Iterable[Event | Skipped], store: Store) -> Refusal | None:
+    """Return the refusal that a webhook states, for a store that remembers clicks; it counts even where none is asked.
+
+    An order that is not sent for another reason can state one, too.
+    """
+    if store.matching.remember_clicks is None:
+        return None
+    for event in milestones:
+        if isinstance(event, Event) and stated_answer(event, store) == "denied":
+            user = _user(event.customer, store, event.ids)
+            email, phone, external_id = (_all(user.get(name)) for name in ("email", "phone", "external_id"))
+            pixels = tuple(pixel.code for pixel in store.pixels)
+            return Refusal(store.name, pixels, email, phone, external_id)
+    return None
 
 
 def _outbound_events(
@@ -96,12 +119,15 @@ def _outbound_events(
     event_id: str,
     pixels: Iterable[Pixel],
     details: EventDetails,
+    clicks: ClickUse | None,
     store: Store,
     now: datetime,
     go_live: datetime | None,
 ) -> Iterator[OutboundEvent | Skipped]:
     waiting = beacon_wait(event, store)
     occurred_at = min(event.occurred_at, now)
+    is_order = event.milestone in ("order_placed", "order_paid")
+    unknown = store.matching.recognize_returning and is_order and not event.customer_type
     others = other_routes(event, store)
     for pixel in pixels:
         unusable = _why_unusable(details, pixel, may_change=waiting is not None)
@@ -124,8 +150,10 @@ def _outbound_events(
                 notes=details.notes,
                 beacon_wait=waiting,
                 time_source=event.time_source,
-                more_hashes=_others(details.user.get("email")) + _others(details.user.get("phone")),
+                more_hashes=_all(details.user.get("email"))[1:] + _all(details.user.get("phone"))[1:],
                 other_routes=others,
+                clicks=clicks if pixel.source == "web" else None,
+                may_be_returning=unknown and pixel.source == "web",
             )
 
 
@@ -195,5 +223,5 @@ def _first(value: object) -> str:
     return value[0] if isinstance(value, list) else value if isinstance(value, str) else ""
 
 
-def _others(value: object) -> tuple[str, ...]:
-    return tuple(value[1:]) if isinstance(value, list) else ()
+def _all(value: object) -> tuple[str, ...]:
+    return tuple(value) if isinstance(value, list) else (value,) if isinstance(value, str) else ()

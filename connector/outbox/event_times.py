@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from msgspec import Raw
 from sqlalchemy import Connection
 
-from connector.signals.matching import UNSENT
+from connector.signals.unsent import UNSENT
 from connector.storage.tables import events
 
 ASSUMED_TIME_WAIT = 60.0  # seconds; a shop sends both webhooks at once, and repeats a failed one within a minute

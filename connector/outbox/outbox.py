@@ -18,7 +18,9 @@ from connector.outbox.event_times import ASSUMED_TIME_WAIT, state_times
 from connector.outbox.identity_hashes import store_hashes
 from connector.outbox.ledger import Decision, Ledger, ParkedWebhook, park_decision
 from connector.outbox.queue import EventQueue
+from connector.outbox.returning import mark_returning
 from connector.outbox.routes import without_other_routes
+from connector.signals.click_memory import ClickMemory
 from connector.signals.matching import KnownOrder, SignalMatcher, WaitingEvent
 from connector.storage.bulk_insert import BulkInsert
 from connector.storage.database import Database
@@ -28,9 +30,11 @@ _KEY = ("pixel", "event", "event_id")
 _key_of = itemgetter(*_KEY)
 _ROW = (
     "store", "pixel", "event", "event_id", "object_key", "test_code", "state", "due_at", "attempts", "occurred_at",
-    "created_at", "payload", "email", "phone", "external_id",
+    "created_at", "payload", "email", "phone", "external_id", "clicked_at", "click_until",
+    "ttclid_from", "ttp_from",
 )  # fmt: skip
 _PARKED = ("store", "topic", "body_sha256", "reason", "parked_at", "sealed")
+_Entry = tuple[int, OutboundEvent, dict[str, Any]]  # the index of an event's decision, the event and its row
 _NewRow = tuple[int, dict[str, Any]]  # the index of an event's decision, and its row
 
 
@@ -43,6 +47,7 @@ class Outbox(EventQueue):
         ending = f"ON CONFLICT DO NOTHING RETURNING {', '.join(_KEY)}"
         self._new_events = BulkInsert(events, _ROW, ending, database.engine.dialect)
         self._ledger = Ledger(database)
+        self._clicks = ClickMemory(database)
 
     # --- intake ---------------------------------------------------------------------------------------------
 
@@ -63,25 +68,27 @@ class Outbox(EventQueue):
         webhook that brings nothing new is only counted, and a body that was recorded before adds no second line.
         """
         decisions = without_other_routes(connection, decisions)
-        rows: list[_NewRow] = []
-        waiting: list[WaitingEvent] = []
-        more_hashes: list[tuple[str, str, str]] = []
-        stated: list[dict[str, Any]] = []
         orders = [
             KnownOrder(decision.store, decision.checkout_token, decision.object_key, decision.received_at)
             for decision in decisions
             if decision.checkout_token
         ]
-        for number, decision in enumerate(decisions):
-            for event in decision.events:
-                row = _row(event, decision)
-                if event.beacon_wait:
-                    waiting.append(WaitingEvent(number, row, event.beacon_wait))
-                else:
-                    rows.append((number, row))
-                if event.time_source == "stated":
-                    stated.append(row)
-                more_hashes += [(decision.store, event.object_key, digest) for digest in event.more_hashes]
+        entries = [
+            (number, event, _row(event, decision))
+            for number, decision in enumerate(decisions)
+            for event in decision.events
+        ]
+        self._add_what_is_known(connection, decisions, entries)
+        waiting = [
+            WaitingEvent(number, row, event.beacon_wait, event.clicks)
+            for number, event, row in entries
+            if event.beacon_wait
+        ]
+        rows: list[_NewRow] = [(number, row) for number, event, row in entries if not event.beacon_wait]
+        stated = [row for _, event, row in entries if event.time_source == "stated"]
+        more_hashes = [
+            (row["store"], event.object_key, digest) for _, event, row in entries for digest in event.more_hashes
+        ]
         new = [0] * len(decisions)
         if waiting or orders:
             for number, added in self._matcher.store_waiting(connection, waiting, orders).items():
@@ -96,6 +103,22 @@ class Outbox(EventQueue):
         self._ledger.note(connection, decisions, new)
         write_entries(connection, [decision.book_entry for decision in decisions if decision.book_entry])
         return new
+
+    def _add_what_is_known(
+        self, connection: Connection, decisions: Sequence[Decision], entries: Sequence[_Entry]
+    ) -> None:
+        """Complete the rows of new events by what is on record about their customers, where a store wants that."""
+        uses = [(event, row, event.clicks) for _, event, row in entries if event.clicks]
+        if uses:  # those of waiting events are remembered when their consent is known
+            self._clicks.mark([(row, use) for event, row, use in uses if not event.beacon_wait])
+        for decision in decisions:
+            # A repeated "no" is not a later one: every update of a skipped order repeats it.
+            if decision.refusal and not self._ledger.knows_refusal(connection, decision):
+                self._clicks.forget(connection, decision.refusal, [row for _, row, _ in uses])
+        if uses:
+            self._clicks.recall(connection, [(row, use) for _, row, use in uses])
+        if unknown := [row for _, event, row in entries if event.may_be_returning]:
+            mark_returning(connection, unknown, [row for _, _, row in entries])
 
     def _insert_events(self, connection: Connection, rows: list[_NewRow]) -> list[_NewRow]:
         """Insert the rows; return those that are new."""
@@ -176,4 +199,8 @@ def _row(event: OutboundEvent, decision: Decision) -> dict[str, Any]:
         "email": bytes.fromhex(event.email_hash) or None,
         "phone": bytes.fromhex(event.phone_hash) or None,
         "external_id": bytes.fromhex(event.external_id_hash) or None,
+        "clicked_at": None,
+        "click_until": None,
+        "ttclid_from": None,
+        "ttp_from": None,
     }

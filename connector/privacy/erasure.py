@@ -1,7 +1,8 @@
 """Erasure of a person or of all data of a store, at a shop's request or by `connector erase`.
 
 An event's key (pixel, name, event_id) and outcome are kept, so that no event is sent twice; so is a person's refusal of
-consent to an order, so that no event is sent against it. Waiting events end as
+consent to an order, so that no event is sent against it, and which orders' clicks were erased, so that a later webhook
+does not bring them back. Waiting events end as
 expired. Times are Unix seconds. Raises CannotStore; an interrupted erasure can be repeated.
 """
 
@@ -20,10 +21,11 @@ from connector.privacy.data_subject import DataSubject
 from connector.privacy.lookup import PERSONAL, PersonalData, PersonalDataLookup, in_chunks, is_refusal, something_left
 from connector.privacy.requests import DataRequestStore, StoredDataRequest
 from connector.privacy.retention import BATCH, BODY_DELETED, PAUSE
+from connector.signals.click_memory import erase_clicks, identities_of, remove_from_queue
 from connector.storage.database import Database
 from connector.storage.lease import Lease
 from connector.storage.periodic import run_periodically
-from connector.storage.tables import accuracy, events, funnel_events, ledger, orders, parked, signals, sold
+from connector.storage.tables import accuracy, clicks, events, funnel_events, ledger, orders, parked, signals, sold
 
 log = logging.getLogger(__name__)
 
@@ -48,13 +50,16 @@ class Erasure:
             self._delete_parked(ids)
         for tokens in in_chunks(found.checkouts):
             self._delete_signals(signals.c.store == store, signals.c.token.in_(tokens), ~is_refusal())
+        for ids in in_chunks(found.clicks):
+            with self._database.write() as connection:
+                erase_clicks(connection, ids)
 
     def erase_store(self, store: str, until: float, now: float, rest: Callable[[], object]) -> dict[str, int]:
         """Erase all data received from a store until then; return the number of rows by type.
 
         Calls `rest` between batches.
         """
-        stored_events, bodies, lines = _store_rows(store, until).values()
+        stored_events, bodies, lines, remembered = _store_rows(store, until).values()
         self._delete_signals(signals.c.store == store, signals.c.seen_at <= until)
         self._delete_books(store)
         return {
@@ -64,6 +69,7 @@ class Erasure:
             "browsers' events": self._in_batches(
                 _browser_rows(store, until), funnel_events.c.id, self._delete_browser_rows, rest
             ),
+            "remembered clicks": self._in_batches(remembered, clicks.c.id, self._delete_clicks, rest),
         }
 
     def count_store(self, store: str, until: float) -> dict[str, int]:
@@ -102,14 +108,18 @@ class Erasure:
             "state": sa.case((ended, events.c.state), else_="expired"),
             "message": sa.case((ended, events.c.message), else_=why),
             "settled_at": sa.func.coalesce(events.c.settled_at, now),
+            "clicked_at": sa.case((events.c.clicked_at.is_not(None), 0.0)),
             # A relay that holds the lease then settles nothing.
             "lease_owner": None,
         }
         with self._database.write() as connection:
             # In a fixed order, so that two erasures cannot deadlock.
-            connection.execute(
-                sa.select(events.c.id).where(events.c.id.in_(ids)).order_by(events.c.id).with_for_update()
-            )
+            rows = connection.execute(
+                sa.select(events).where(events.c.id.in_(ids)).order_by(events.c.id).with_for_update()
+            ).all()
+            if remembered := [row for row in rows if row.clicked_at]:
+                people = {identity for row in remembered for identity in identities_of(row._mapping)}
+                remove_from_queue(connection, people, {row.pixel for row in remembered})
             connection.execute(sa.update(events).where(events.c.id.in_(ids)).values(values))
             forget_identities(connection, ids)
 
@@ -140,6 +150,10 @@ class Erasure:
         with self._database.write() as connection:
             connection.execute(sa.delete(funnel_events).where(funnel_events.c.id.in_(ids)))
 
+    def _delete_clicks(self, ids: Sequence[int]) -> None:
+        with self._database.write() as connection:
+            connection.execute(sa.delete(clicks).where(clicks.c.id.in_(ids)))
+
 
 def _store_rows(store: str, until: float) -> dict[str, sa.Select[Any]]:
     """Select the ids of a store's rows until then that contain personal data or name an order."""
@@ -149,6 +163,7 @@ def _store_rows(store: str, until: float) -> dict[str, sa.Select[Any]]:
         "ledger lines": sa.select(ledger.c.id).where(
             ledger.c.store == store, ledger.c.received_at <= until, ledger.c.outcome != "recorded"
         ),
+        "remembered clicks": sa.select(clicks.c.id).where(clicks.c.store == store, clicks.c.given_at <= until),
     }
 
 
@@ -211,6 +226,7 @@ class ErasureJob:
             "waiting events": len(found.waiting),
             "finished events": len(found.finished),
             "parked webhooks": len(found.parked) + len(found.unopenable),
+            "remembered clicks": len(found.clicks),
         }
 
 

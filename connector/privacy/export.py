@@ -13,7 +13,7 @@ from connector.outbox.encryption import decrypt
 from connector.privacy.data_subject import DataSubject
 from connector.privacy.lookup import PersonalData, PersonalDataLookup, in_chunks
 from connector.storage.database import Database
-from connector.storage.tables import events, ledger, parked, signals
+from connector.storage.tables import clicks, events, ledger, parked, signals
 
 _EVENT = ("store", "pixel", "event", "event_id", "object_key", "test_code", "state", "code", "message", "request_id")
 _TIMES = ("occurred_at", "created_at", "sent_at", "settled_at")
@@ -29,7 +29,7 @@ class Export:
     def records(
         self, store: str, person: DataSubject, found: PersonalData, shop: Store | None
     ) -> Iterator[dict[str, Any]]:
-        """Yield events, ledger lines about the same orders, browser signals and parked webhooks, each with a `kind`."""
+        """Yield events, ledger lines about the same orders, browser signals, clicks and parked webhooks, by `kind`."""
         keys = set(person.object_keys)
         for ids in in_chunks([*found.waiting, *found.finished]):
             with self._database.read() as connection:
@@ -47,6 +47,10 @@ class Export:
             with self._database.read() as connection:
                 rows = connection.execute(query).all()
             yield from (_browser(row) for row in rows)
+        for ids in in_chunks(found.clicks):
+            with self._database.read() as connection:
+                rows = connection.execute(sa.select(clicks).where(clicks.c.id.in_(ids)).order_by(clicks.c.id)).all()
+            yield from (_click(row) for row in rows)
         for number in found.parked if shop else ():
             with self._database.read() as connection:
                 item = connection.execute(sa.select(parked).where(parked.c.id == number)).first()
@@ -70,12 +74,19 @@ def exported(database: Database, records: PersonalDataLookup, store: str, person
 
 def _event(row: sa.Row[Any]) -> dict[str, Any]:
     columns = {name: getattr(row, name) for name in _EVENT} | {name: _iso(getattr(row, name)) for name in _TIMES}
+    if row.clicked_at:
+        columns["remembered_until"] = _iso(row.click_until)
     return {"kind": "event", **columns, "payload": msgspec.Raw(row.payload) if row.payload else None}
 
 
 def _browser(row: sa.Row[Any]) -> dict[str, Any]:
     times = {name: _iso(getattr(row, name) or None) for name in ("seen_at", "order_seen_at")}
     return {"kind": "browser", **row._mapping, **times}
+
+
+def _click(row: sa.Row[Any]) -> dict[str, Any]:
+    columns = {name: getattr(row, name) for name in ("store", "pixel", "object_key", "ttclid", "ttp")}
+    return {"kind": "click", **columns, "given_at": _iso(row.given_at), "until": _iso(row.until)}
 
 
 def _line(row: sa.Row[Any]) -> dict[str, Any]:

@@ -10,8 +10,10 @@ from connector.core.store import Store
 from connector.outbox.encryption import CannotDecrypt, decrypt
 from connector.outbox.queries import OutboxQueries
 from connector.privacy.data_subject import DataSubject, mentions
+from connector.signals.click_memory import NOT_ERASED, clicks_of_person, identities, identities_of
 from connector.storage.database import Database
-from connector.storage.tables import events, identities, signals, stores
+from connector.storage.tables import clicks, events, signals, stores
+from connector.storage.tables import identities as further_hashes
 
 T = TypeVar("T")
 CHUNK = 500  # rows per statement
@@ -31,9 +33,11 @@ class PersonalData:
     parked: tuple[int, ...] = ()
     unopenable: tuple[int, ...] = ()
     checkouts: tuple[str, ...] = ()  # tokens of checkouts with browser signals
+    clicks: tuple[int, ...] = ()  # remembered clicks
 
     def __bool__(self) -> bool:
-        return bool(self.waiting or self.finished or self.parked or self.unopenable or self.checkouts)
+        found = (self.waiting, self.finished, self.parked, self.unopenable, self.checkouts, self.clicks)
+        return any(found)
 
 
 class PersonalDataLookup:
@@ -55,8 +59,11 @@ class PersonalDataLookup:
             ids, tokens = self._events_of(connection, store, person)
             waiting, finished = self._with_personal_data(connection, ids)
             checkouts = self._with_signals(connection, store, tokens)
+            clicks = self._clicks_of(connection, store, person, ids)
         named, unopenable = self._parked_of(store, person)
-        return PersonalData(tuple(waiting), tuple(finished), tuple(named), tuple(unopenable), tuple(checkouts))
+        return PersonalData(
+            tuple(waiting), tuple(finished), tuple(named), tuple(unopenable), tuple(checkouts), tuple(clicks)
+        )
 
     def _events_of(self, connection: sa.Connection, store: str, person: DataSubject) -> tuple[set[int], set[str]]:
         """Return the ids of the person's events and the tokens of their checkouts.
@@ -99,9 +106,28 @@ class PersonalDataLookup:
             found += connection.execute(sa.select(signals.c.token).where(*of_store, ~is_refusal())).scalars()
         return found
 
+    def _clicks_of(self, connection: sa.Connection, store: str, person: DataSubject, event_ids: set[int]) -> list[int]:
+        """Return the ids of the person's remembered clicks: by their hashes, those of their events, and their orders.
+
+        A click remembered with the same phone number is theirs, too, even if it came with another e-mail.
+        """
+        hashes = {"email": person.emails, "phone": person.phones, "external_id": person.external_ids}
+        people, keys = identities(hashes, store), {*person.object_keys}
+        for numbers in in_chunks(sorted(event_ids)):
+            rows = connection.execute(sa.select(events).where(events.c.id.in_(numbers))).all()
+            people |= {identity for row in rows for identity in identities_of(row._mapping)}
+            keys |= {row.object_key for row in rows}
+        for object_keys in in_chunks(sorted(keys - {""})):
+            about = (clicks.c.store == store, clicks.c.object_key.in_(object_keys), NOT_ERASED)
+            rows = connection.execute(sa.select(clicks).where(*about)).all()
+            people |= {identity for row in rows for identity in identities_of(row._mapping)}
+        found, _ = clicks_of_person(connection, people, clicks.c.store == store)
+        return sorted(row.id for row in found)
+
     def _keys_by_more_hashes(self, connection: sa.Connection, store: str, person: DataSubject) -> Iterator[str]:
         digests = _bytes(person.emails | person.phones)
-        query = sa.select(identities.c.store, identities.c.object_key).where(identities.c.digest.in_(digests))
+        query = sa.select(further_hashes.c.store, further_hashes.c.object_key)
+        query = query.where(further_hashes.c.digest.in_(digests))
         yield from (row.object_key for row in connection.execute(query) if row.store == store)
 
     def _by_hash(self, connection: sa.Connection, store: str, person: DataSubject) -> Iterator[tuple[int, str]]:

@@ -1,6 +1,6 @@
 """Retention: old data is erased in small batches while the relay runs, by one process at a time.
 
-    payloads   of finished events, with the hashes of persons, after keep_payloads
+    payloads   of finished events, with the hashes of persons, after keep_payloads; remembered clicks in them are moved
     keys       (pixel, event, event_id) 35 days later: longer than TikTok accepts old events, so that no late or
                replayed webhook is sent twice
     ledger     with counters, tallies and books, after keep_ledger
@@ -9,6 +9,7 @@
     signals    of browsers, a day after the last one; at most the latest MOST_SIGNALS, because anybody can send them
     orders     signals of a checkout that became an order: the browser's keys with the last payload of the order, the
                answer with the last event of the order, and not before the order's webhooks ended as long ago
+    clicks     remembered for later events, after remember_clicks, or at the next round if that was switched off
     overdue    events of a suspended lane that have become too old to be sent, end as expired
 
 Events that wait to be sent are never erased, even if their store is no longer configured.
@@ -22,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from threading import Event
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -31,11 +33,12 @@ from connector.core.units import HOUR
 from connector.monitoring import event_stats
 from connector.outbox.identity_hashes import delete_hashes as forget_identities
 from connector.outbox.queue import unleased
+from connector.signals.click_memory import ClickMemory
 from connector.storage import tables
 from connector.storage.database import Database
 from connector.storage.lease import Lease
 from connector.storage.periodic import run_periodically
-from connector.storage.tables import arrivals, counters, events, lanes, ledger, parked, signals
+from connector.storage.tables import arrivals, clicks, counters, events, lanes, ledger, parked, signals
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +48,7 @@ EVERY = 600.0  # seconds between rounds
 LEASE_SECONDS = 300.0  # renewed before every batch
 KEY_OUTLIVES = 35 * 24 * 3600.0  # seconds
 ARRIVALS_KEPT = 400 * 24 * 3600.0  # seconds
+LONGEST_MEMORY = 29 * 24 * 3600.0  # seconds; remember_clicks is at most 28 days
 SIGNALS_KEPT = 24 * 3600.0  # seconds
 # Limits a flood to about 2 GB, if all signals are of the largest size. Events wait for minutes at most, and in minutes
 # the limits of `connector.signals.collector` admit a tenth of this number.
@@ -75,16 +79,19 @@ class RetentionStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._clicks = ClickMemory(database)
         self.lease = Lease(database, "housekeeping", LEASE_SECONDS)
 
-    def erase_payloads(self, before: float) -> int:
-        """Erase the payloads and hashes of finished events; their keys stay."""
+    def erase_payloads(self, before: float, now: float) -> int:
+        """Erase the payloads and hashes of finished events; their keys stay. Remembered clicks are moved."""
         old = (events.c.settled_at < before, events.c.settled_at.is_not(None), events.c.payload.is_not(None))
         empty = dict.fromkeys(("payload", "email", "phone", "external_id"))
         with self._database.write() as connection:
             ids = self._select_batch(connection, events, *old, order=events.c.settled_at)
             # Checked again, because a replay may have made it due meanwhile.
             still = (events.c.id.in_(ids), events.c.settled_at < before)
+            remembered = sa.select(events).where(*still, events.c.clicked_at > 0)
+            self._clicks.move(connection, connection.execute(remembered).all(), now)
             connection.execute(sa.update(events).where(*still).values(empty))
             forget_identities(connection, ids)
         return len(ids)
@@ -181,6 +188,21 @@ class RetentionStore:
             connection.execute(sa.delete(signals).where(_SIGNAL_KEY.in_(keys), old))
         return len(keys)
 
+    def forget_clicks(self, now: float) -> int:
+        """Delete remembered clicks whose time is over, or ends later than any clock that was right has written."""
+        over = sa.or_(clicks.c.until < now, clicks.c.until > now + LONGEST_MEMORY)
+        return self._delete_clicks(over, clicks.c.until)
+
+    def forget_clicks_of(self, store: str) -> int:
+        """Delete the remembered clicks of a store that no longer remembers any."""
+        return self._delete_clicks(clicks.c.store == store, clicks.c.object_key)
+
+    def _delete_clicks(self, which: sa.ColumnElement[bool], order: sa.Column[Any]) -> int:
+        with self._database.write() as connection:
+            ids = self._select_batch(connection, clicks, which, order=order)
+            connection.execute(sa.delete(clicks).where(clicks.c.id.in_(ids)))
+        return len(ids)
+
     def _signal_batch(
         self, connection: sa.Connection, old: sa.ColumnElement[bool], order: sa.Column[float]
     ) -> list[tuple[str, str]]:
@@ -211,7 +233,7 @@ class RetentionStore:
         return len(ids)
 
     def _select_batch(
-        self, connection: sa.Connection, table: sa.Table, *where: sa.ColumnElement[bool], order: sa.Column[float]
+        self, connection: sa.Connection, table: sa.Table, *where: sa.ColumnElement[bool], order: sa.Column[Any]
     ) -> list[int]:
         query = sa.select(table.c.id).where(*where).order_by(order).limit(BATCH)
         if self._database.is_postgresql:  # rows locked by a relay or a webhook are left for the next batch
@@ -272,7 +294,7 @@ class RetentionJob:
         now, policy, retention = self._clock(), self._policy, self._retention
         for store in self._stores.values():
             yield f"events of {store.name} expired", partial(retention.expire_suspended, store, now)
-        yield "payloads erased", partial(retention.erase_payloads, now - policy.payloads)
+        yield "payloads erased", partial(retention.erase_payloads, now - policy.payloads, now)
         yield "keys forgotten", partial(retention.forget_keys, now - policy.payloads - KEY_OUTLIVES)
         yield "parked webhooks dropped", partial(retention.forget_parked, now - policy.parked)
         yield "ledger lines dropped", partial(retention.forget_lines, now - policy.ledger)
@@ -286,5 +308,9 @@ class RetentionJob:
         yield "signals of a flood dropped", partial(retention.forget_signals_beyond, MOST_SIGNALS)
         future = now + SIGNALS_KEPT
         yield "signals of orders erased", partial(retention.erase_order_signals, now - policy.payloads, future)
+        yield "clicks forgotten", partial(retention.forget_clicks, now)
+        for store in self._stores.values():
+            if store.matching.remember_clicks is None:
+                yield f"clicks of {store.name} forgotten", partial(retention.forget_clicks_of, store.name)
         forgotten = now - policy.payloads - KEY_OUTLIVES
         yield "answers of orders forgotten", partial(retention.forget_orders, forgotten, future)

@@ -71,7 +71,9 @@ class Collector:
         if found is None:
             return None
         token, signal = found
-        return Beacon(store.name, token, self._clock(), home_page(store), signal)
+        remembered = store.matching.remember_clicks
+        seconds = remembered.total_seconds() if remembered else 0.0
+        return Beacon(store.name, token, self._clock(), home_page(store), signal, seconds)
 
 
 def parse_beacon(body: bytes, user_agent: str, ip: str) -> tuple[str, Signal] | None:

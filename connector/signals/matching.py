@@ -15,27 +15,27 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
+from msgspec import structs
 from sqlalchemy import Connection
 
 from connector.core.units import DAY
+from connector.mapping.click_use import ClickUse, Refusal
 from connector.mapping.consent import BeaconWait
-from connector.signals.merge import Signal, fill_absent, merge_signal, update_properties, why_not_sendable
+from connector.signals.click_memory import HASHES, KEYS, ORIGINS, ClickMemory, forget_recalled
+from connector.signals.merge import (
+    Signal,
+    fill_absent,
+    merge_signal,
+    update_properties,
+    user_fields,
+    why_not_sendable,
+)
+from connector.signals.unsent import UNSENT
 from connector.storage.database import Database
 from connector.storage.tables import events, signals
 
 _FIELDS = Signal.__struct_fields__
-_HASHES = ("email", "phone", "external_id")
-_STATE = ("id", "state", "payload", "consent", "due_at", "as_of", *_HASHES)
-# Only the payload of an event that is neither leased, sent nor erased may still change.
-UNSENT = sa.and_(
-    events.c.state.in_(("held", "due")),
-    events.c.lease_owner.is_(None),
-    events.c.attempts == 0,
-    events.c.sent_at.is_(None),
-    events.c.payload.is_not(None),
-)
-
-
+_STATE = ("id", "state", "payload", "consent", "due_at", "as_of", *HASHES, *ORIGINS.values())
 _STORED_SIGNALS = sa.select(signals).where(
     sa.tuple_(signals.c.store, signals.c.token).in_(sa.bindparam("tokens", expanding=True))
 )
@@ -45,7 +45,8 @@ _STORED_SIGNALS = sa.select(signals).where(
 class Beacon:
     """A signal with its store, the token of its checkout, and the time it arrived.
 
-    `home_page` is the page.url of events without a page of their own.
+    `home_page` is the page.url of events without a page of their own. `remembered` is for how many seconds the store
+    remembers clicks; 0: not at all.
     """
 
     store: str
@@ -53,11 +54,12 @@ class Beacon:
     received_at: float
     home_page: str
     signal: Signal
+    remembered: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class WaitingEvent:
-    """A new event that may wait for signals: its row, the number of its webhook in the batch, and its wait.
+    """A new event that may wait for signals: its row, the number of its webhook in the batch, its wait and its clicks.
 
     It is stored as `held`, or as `due` a few seconds ahead if it can be sent as it is.
     """
@@ -65,6 +67,7 @@ class WaitingEvent:
     number: int
     row: dict[str, Any] = field(repr=False)
     beacon_wait: BeaconWait
+    clicks: ClickUse | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,7 @@ class SignalMatcher:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._clicks = ClickMemory(database)
         self._add_event = self._database.insert(events).on_conflict_do_nothing().returning(events.c.id)
         insert = self._database.insert(signals)
         self._upsert_signal = insert.on_conflict_do_update(
@@ -121,6 +125,24 @@ class SignalMatcher:
         query = sa.select(*(events.c[name] for name in _STATE)).where(*of_checkout, UNSENT)
         for row in connection.execute(query.order_by(events.c.id)).all():
             self._change(connection, row, _with_signal(row._asdict(), signal, beacon.home_page, beacon.received_at))
+        if beacon.remembered:
+            self._use_clicks_of_checkout(connection, beacon, signal)
+
+    def _use_clicks_of_checkout(self, connection: Connection, beacon: Beacon, signal: Signal) -> None:
+        """Remember a browser's keys for the people of its checkout, sent or not, or forget theirs after a refusal."""
+        of_checkout = (events.c.store == beacon.store, events.c.checkout == beacon.checkout_token)
+        known = sa.or_(*(events.c[name].is_not(None) for name in HASHES))
+        rows = [row._asdict() for row in connection.execute(sa.select(events).where(*of_checkout, known))]
+        for row in rows if signal.consent == "denied" else ():
+            self._clicks.forget(connection, _refusal(row))
+        if signal.consent != "denied":
+            keys = {name: getattr(signal, name) for name in KEYS}
+            given = [
+                (row | {"created_at": beacon.received_at}, ClickUse(beacon.remembered, row["occurred_at"], **keys))
+                for row in rows
+                if row["consent"] in ("", "granted")
+            ]
+            self._clicks.remember(connection, given)
 
     # --- webhooks -------------------------------------------------------------------------------------------
 
@@ -172,6 +194,7 @@ class SignalMatcher:
             "due_at": max(received_at + wait.seconds, release_at),
         }
         row = new | _with_signal(new, signal, wait.home_page, release_at)
+        self._use_clicks(connection, item, row, signal)
         if connection.execute(self._add_event, row).first() is not None:
             return True
         same = [events.c[name] == row[name] for name in ("pixel", "event", "event_id")]
@@ -187,6 +210,18 @@ class SignalMatcher:
         merged = _with_later_webhook(old, new, wait.home_page)
         self._change(connection, old, merged | _with_signal(merged, signal, wait.home_page, release_at))
         return False
+
+    def _use_clicks(
+        self, connection: Connection, item: WaitingEvent, row: dict[str, Any], signal: Signal | None
+    ) -> None:
+        """Remember the keys of an event and its browser once they may be used, or forget theirs after a refusal."""
+        if item.clicks is None:
+            return
+        if signal is not None and signal.consent == "denied":
+            self._clicks.forget(connection, _refusal(row))
+        elif row["consent"] in ("", "granted"):
+            own = {name: getattr(item.clicks, name) or getattr(signal, name, "") for name in KEYS}
+            self._clicks.remember(connection, [(row, structs.replace(item.clicks, **own))])
 
     def _revive(self, connection: Connection, number: int, row: Mapping[str, Any]) -> bool:
         """Make a skipped event due if it can now be sent. Its wait is over, and it was never sent."""
@@ -230,6 +265,10 @@ def _signal(row: sa.Row[Any] | None) -> Signal | None:
 def _with_signal(row: Mapping[str, Any], signal: Signal | None, home_page: str, now: float) -> dict[str, Any]:
     """Return the columns of a waiting event after merging the signal of its browser, if there is one."""
     payload, consent, due_at = row["payload"], row["consent"], row["due_at"]
+    origins = {name: row[name] for name in ORIGINS.values()}
+    if signal is not None:  # its own keys take the place of remembered ones; a refusal leaves none
+        without = forget_recalled(row, KEYS if signal.consent == "denied" else signal.user.keys() & set(KEYS))
+        payload, origins = without.pop("payload"), origins | without
     if signal is not None and signal.consent == "denied":
         consent = consent and "denied"  # if the store requires no consent, only the signals are left out
     elif signal is not None:
@@ -238,20 +277,32 @@ def _with_signal(row: Mapping[str, Any], signal: Signal | None, home_page: str, 
     lacks = why_not_sendable(payload, consent)
     if consent == "denied" or (signal is not None and not lacks):
         due_at = min(due_at, now)
-    return {"payload": payload, "consent": consent, "due_at": due_at, "state": "held" if lacks else "due"}
+    return {"payload": payload, "consent": consent, "due_at": due_at, "state": "held" if lacks else "due", **origins}
 
 
 def _with_later_webhook(stored: sa.Row[Any], new: Mapping[str, Any], home_page: str) -> dict[str, Any]:
     """Return the columns of a stored event after merging another webhook about it, which can be older or newer."""
     newer = new["as_of"] >= stored.as_of
-    payload, consent = fill_absent(stored.payload, new["payload"], home_page), stored.consent
+    fields, own = user_fields(stored.payload), user_fields(new["payload"])
+    own -= {name for name, origin in ORIGINS.items() if new[origin] is not None}
+    without = forget_recalled(stored._mapping, own & set(KEYS))  # its own keys take the place of remembered ones
+    origins = {
+        origin: new[origin] if name not in fields else without.get(origin, stored._mapping[origin])
+        for name, origin in ORIGINS.items()
+    }
+    payload, consent = fill_absent(without["payload"], new["payload"], home_page), stored.consent
     if newer:
         payload = update_properties(payload, new["payload"])
     if new["consent"] == "granted" or (newer and consent in ("", "missing")):
         consent = new["consent"]
-    hashes = {name: stored._mapping[name] or new[name] for name in _HASHES}
+    hashes = {name: stored._mapping[name] or new[name] for name in HASHES}
     as_of = max(stored.as_of, new["as_of"])
-    return {"payload": payload, "consent": consent, "due_at": stored.due_at, "as_of": as_of, **hashes}
+    return {"payload": payload, "consent": consent, "due_at": stored.due_at, "as_of": as_of, **hashes, **origins}
+
+
+def _refusal(row: Mapping[str, Any]) -> Refusal:
+    """Return the refusal of an event's person."""
+    return Refusal(row["store"], (row["pixel"],), *((row[name].hex(),) if row[name] else () for name in HASHES))
 
 
 def _key(row: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -3,7 +3,7 @@
 Only absent fields are filled. Parts that change are encoded again; the bytes of all others are kept.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 import msgspec
@@ -16,6 +16,18 @@ from connector.mapping.filters import why_user_unusable
 _PARTS = msgspec.json.Decoder(dict[str, Raw])
 _TEXTS = msgspec.json.Decoder(dict[str, str])
 _encode = msgspec.json.encode
+
+
+class _User(Struct):
+    ttclid: str = ""
+    ttp: str = ""
+
+
+class _Item(Struct):
+    user: _User = msgspec.field(default_factory=_User)
+
+
+_KEYS = msgspec.json.Decoder(_Item)
 
 
 class Signal(Struct, frozen=True):
@@ -72,6 +84,38 @@ def fill_absent(payload: bytes, later: bytes, home: str) -> bytes:
     """Return an event with absent fields filled from a later webhook about it; `home` as in `merge_signal`."""
     parts = _PARTS.decode(later)
     return _fill(_PARTS.decode(payload), _part(parts, "user"), _page(parts), home)
+
+
+def fill_keys(payload: bytes, keys: Mapping[str, str]) -> bytes:
+    """Return an event with absent fields of its `user` filled."""
+    return _fill(_PARTS.decode(payload), {name: Raw(_encode(value)) for name, value in keys.items()}, {}, "")
+
+
+def fill_properties(payload: bytes, properties: Mapping[str, str]) -> bytes:
+    """Return an event with absent fields of its `properties` filled."""
+    parts = _PARTS.decode(payload)
+    filled = {name: Raw(_encode(value)) for name, value in properties.items()} | _part(parts, "properties")
+    return _encode(parts | {"properties": Raw(_encode(filled))})
+
+
+def without_keys(payload: bytes, names: Collection[str]) -> bytes:
+    """Return an event without these fields of its `user`."""
+    if not names:
+        return payload
+    parts = _PARTS.decode(payload)
+    user = {name: value for name, value in _part(parts, "user").items() if name not in names}
+    return _encode(parts | {"user": Raw(_encode(user))})
+
+
+def own_keys(payload: bytes) -> tuple[str, str]:
+    """Return the click id and browser id of an event, "" for an absent one."""
+    user = _KEYS.decode(payload).user
+    return user.ttclid, user.ttp
+
+
+def user_fields(payload: bytes) -> frozenset[str]:
+    """Return the names of the fields of an event's `user`."""
+    return frozenset(_part(_PARTS.decode(payload), "user"))
 
 
 def update_properties(payload: bytes, newer: bytes) -> bytes:

@@ -13,6 +13,7 @@ arrivals    the number of webhooks per store and hour, by which an inactive shop
 registered  webhooks that the connector created in the shops, so that a deleted one can be created again
 reconciled  per store: the time up to which the shop's history has been compared with its webhooks
 signals     browser signals of a checkout, kept for a day, or as long as the events of its order
+clicks      click ids and browser ids that a person brought, for later events, if no event's payload has them any more
 tallies     outcomes of webhooks and events, by the hour; see `connector.monitoring.event_stats`
 totals      the same since the first start, as metrics need counters that only grow
 identities  further hashes of an event's person, when its payload has several e-mails or phones
@@ -98,6 +99,11 @@ events = Table(
     Column("checkout", StorableText),  # the checkout's token
     Column("consent", StorableText),  # "": not required; else granted, missing, denied
     Column("as_of", Double),  # when the body from which the properties come was written
+    # Set only for stores that remember clicks:
+    Column("clicked_at", Double),  # when the shopper brought the payload's own keys; 0: forgotten
+    Column("click_until", Double),  # how long they are remembered
+    Column("ttclid_from", Double),  # of a key that was remembered: when the shopper had brought it
+    Column("ttp_from", Double),
     UniqueConstraint("pixel", "event", "event_id"),
     postgresql_with={"fillfactor": 50},
 )
@@ -288,6 +294,28 @@ for _name, _columns in (
     ("signals_order_seen", (signals.c.order_seen_at,)),
 ):
     Index(_name, *_columns, sqlite_where=_OF_ORDER, postgresql_where=_OF_ORDER)
+
+clicks = Table(
+    "clicks",
+    metadata,
+    Column("id", _ID, primary_key=True, autoincrement=True),
+    Column("store", StorableText, nullable=False),
+    Column("object_key", StorableText, nullable=False),  # the order, checkout or registration that brought the keys
+    Column("pixel", StorableText, nullable=False),
+    Column("email", LargeBinary),  # SHA-256 digests, as in events
+    Column("phone", LargeBinary),
+    Column("external_id", LargeBinary),
+    # Both are "" after a refusal or an erasure: nothing about this order may be remembered again.
+    Column("ttclid", StorableText, nullable=False),
+    Column("ttp", StorableText, nullable=False),
+    Column("given_at", Double, nullable=False),  # when the shopper brought them, at the latest
+    Column("until", Double, nullable=False),  # forgotten then
+    UniqueConstraint("store", "object_key", "pixel"),
+)
+Index("clicks_until", clicks.c.until)
+for _name in ("email", "phone", "external_id"):
+    _known = text(f"{_name} IS NOT NULL")
+    Index(f"clicks_{_name}", clicks.c[_name], sqlite_where=_known, postgresql_where=_known)
 
 registered = Table(
     "registered",

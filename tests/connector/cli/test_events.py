@@ -9,6 +9,7 @@ from connector.cli.main import main
 from connector.outbox.outbox import Outbox
 from connector.storage.database import Database
 from connector.storage.engine import connect
+from connector.storage.tables import events
 from tests.support.outbox_rows import decision, mapped
 from tests.support.stores_file import BASE, store
 
@@ -51,6 +52,17 @@ def test_a_row_number_is_no_order_number(url):
     assert run(url, "show").exit_code == run(url, "show", "79", "--row", "1").exit_code == 2
     assert run(url, "replay", "1").output == "0 events are due again\n"
     assert "1 not replayed: still waiting to be sent" in run(url, "replay", "--row", "1").output
+
+
+def test_a_remembered_key_is_shown_with_its_time(url):
+    """Of an event that got the customer's last click."""
+    engine = connect(url)
+    Outbox(Database(engine)).record(decision("79", mapped(79)))
+    assert "remembered" not in run(url, "show", "order:79").stdout
+    with engine.begin() as connection:
+        connection.execute(events.update().values(ttclid_from=1_780_000_000.0))
+    engine.dispose()
+    assert "  remembered from an earlier visit: ttclid of 2026-05-28 20:26:40\n" in run(url, "show", "order:79").stdout
 
 
 def test_an_unknown_key_is_told_once(url):

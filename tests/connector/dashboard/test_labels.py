@@ -115,3 +115,13 @@ def test_where_a_button_helps_a_problem_leads_to_it(kind: str, page: str) -> Non
     said, link, then, command = labels.problem_parts(problem(f"{kind}:acme", sentence), "acme")
     assert said == ("text", "2 webhooks; odd `words`. ")
     assert (link[0], then, command) == (page, ("text", ", or "), ("command", "connector events list"))
+
+
+def test_a_remembered_key_is_named_with_its_time() -> None:
+    """Not of an event that was never sent, and nothing of its own keys."""
+    assert labels.remembered(event(ttclid_from=None, ttp_from=None)) == ""
+    one = labels.remembered(event(ttclid_from=HAPPENED, ttp_from=None))
+    assert one.endswith("remembered from an earlier visit (remember_clicks): ttclid, given 2026-05-28 20:26 UTC.")
+    both = event(ttclid_from=HAPPENED, ttp_from=HAPPENED + 60)
+    assert "; ttp, given 2026-05-28 20:27 UTC" in labels.remembered(both)
+    assert labels.remembered(event(ttclid_from=HAPPENED, ttp_from=None, state="skipped")) == ""

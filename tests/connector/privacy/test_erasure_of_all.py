@@ -228,7 +228,7 @@ class TestAround:
         bench.take("orders/create", ANN, contact_email="other@example.com")
         assert bench.rows(identities)
         bench.send()
-        RetentionStore(Database(bench.engine)).erase_payloads(NOW.timestamp() + 1)
+        RetentionStore(Database(bench.engine)).erase_payloads(NOW.timestamp() + 1, NOW.timestamp())
         assert bench.kept() == set()
         assert bench.rows(identities) == []
 
@@ -237,7 +237,7 @@ class TestAround:
         bench.take("orders/create", ANN, contact_email="other@example.com")
         bench.send()
         bench.take("orders/paid", ANN, contact_email="other@example.com")
-        RetentionStore(Database(bench.engine)).erase_payloads(NOW.timestamp() + 1)
+        RetentionStore(Database(bench.engine)).erase_payloads(NOW.timestamp() + 1, NOW.timestamp())
         assert bench.rows(identities)
 
 

@@ -144,8 +144,8 @@ class TestEvents:
         sizes: list[int] = []
         erase = bench.retention.erase_payloads
 
-        def watched(before: float) -> int:
-            sizes.append(erase(before))
+        def watched(before: float, now: float) -> int:
+            sizes.append(erase(before, now))
             return sizes[-1]
 
         monkeypatch.setattr(bench.retention, "erase_payloads", watched)
@@ -249,9 +249,9 @@ class TestTurn:
         stop, done = threading.Event(), threading.Event()
         erase = bench.retention.erase_payloads
 
-        def watched(before: float) -> int:
+        def watched(before: float, now: float) -> int:
             done.set()
-            return erase(before)
+            return erase(before, now)
 
         bench.retention.erase_payloads = watched  # type: ignore[method-assign]
         thread = threading.Thread(target=bench.keeper.run, args=(stop,), kwargs={"first": 0})
