@@ -26,7 +26,7 @@ lint: $(VENV)/ready  ## Style, format, types, import directions
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/ready  ## Rates as ratios to a baseline of the same run; ARGS="mapping intake relay beside connections steady growth funnel size"
+bench: $(VENV)/ready  ## Rates as ratios to a baseline of the same run; ARGS="mapping intake relay beside connections steady growth funnel size matching"
 	$(BIN)/python -m tests.benchmarks.run $(ARGS)
 
 format: $(VENV)/ready

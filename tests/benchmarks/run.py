@@ -11,10 +11,10 @@ import psycopg
 from sqlalchemy import make_url
 
 from connector.config.settings import load
-from tests.benchmarks import beside, connections, funnel, growth, intake, mapping, relay, size, steady
+from tests.benchmarks import beside, connections, funnel, growth, intake, mapping, matching, relay, size, steady
 from tests.support.factories import a_stores_file
 
-PARTS = ["mapping", "intake", "relay", "beside", "connections", "steady", "growth", "funnel", "size"]
+PARTS = ["mapping", "intake", "relay", "beside", "connections", "steady", "growth", "funnel", "size", "matching"]
 STORES = a_stores_file(webhook_secrets=["${BENCH_SECRET}"], access_token="${BENCH_TOKEN}")
 
 
@@ -55,6 +55,11 @@ def main() -> None:
                 funnel.run(config, settings, empty.databases(), print)
             if "size" in wanted:
                 size.run(config, settings, empty.databases()["SQLite"], print)
+            if "matching" in wanted:
+                here, simulated = intake.environment_of(settings, intake.PORT), empty.databases()["SQLite"]
+                plain, remembering = empty.databases(), empty.databases()
+                pairs = {name: (plain[name], remembering[name]) for name in plain}
+                matching.run(here, simulated, pairs, Path(folder), print)
 
 
 class Empty:
