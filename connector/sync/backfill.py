@@ -185,8 +185,14 @@ class HistoryImport:
                 placed_at=now.timestamp(),
             )  # fmt: skip
             return replace(entry or unknown, outcome="parked", reason=reason)
-        if entry is None or examination is None:
+        if examination is None:
             return entry
+        if entry is None and examination.object_key:  # a platform without `order_state`: by the events' time, or now
+            placed_at = min((event.occurred_at for event in examination.events), default=now)
+            at = placed_at.timestamp()
+            entry = BookEntry(self._store.name, examination.object_key, now.timestamp(), placed_at=at)
+        if entry is None:
+            return None
         reason = "" if examination.events else examination.skipped[0].reason
         return replace(entry, outcome=examination.outcome, reason=reason)
 

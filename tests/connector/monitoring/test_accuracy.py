@@ -22,6 +22,7 @@ from connector.storage.database import Database
 from connector.web.metrics import DatabaseMetrics
 from tests.support.fakes.living import server
 from tests.support.healed_shop import EVERY, Healed, living
+from tests.support.platforms import PLATFORMS
 
 
 @pytest.fixture(params=["shopify", "woocommerce"])
@@ -112,6 +113,21 @@ def test_the_figure_of_a_shop_of_known_truth(shop: Healed, engine: Engine, seed:
 SKIPPED = {"shopify": {"source_name": "pos"}, "woocommerce": {"created_via": "rest-api"}}
 # What no rule foresees: of the shop's own list, but nothing the connector can read an order from.
 UNREADABLE = {"shopify": {"created_at": None, "processed_at": None}, "woocommerce": {"date_created_gmt": None}}
+
+
+def test_a_platform_that_says_nothing_of_sales_is_counted_by_its_events(
+    shop: Healed, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`order_state` is optional: orders are counted by their events' time, skipped ones when they were first seen."""
+    monkeypatch.delattr(type(PLATFORMS[shop.platform]), "order_state")
+    day = begin_day(shop, engine)
+    shop.place(2)
+    shop.place(1, **SKIPPED[shop.platform])
+    shop.later(engine, HOUR)
+    TikTok(shop, engine).send()
+    to_the_next_day(shop, engine)
+    found = day_of(engine, day)
+    assert (found.orders, found.sent, sum(found.skipped.values()), found.share) == (3, 2, 1, 1.0)
 
 
 def test_late_events_are_waited_for(shop: Healed, engine: Engine) -> None:
