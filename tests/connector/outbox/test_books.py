@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -14,6 +15,7 @@ from sqlalchemy import Engine
 
 from connector.core.store import MappingSettings, Pixel
 from connector.core.units import DAY
+from connector.core.webhook import Webhook
 from connector.monitoring.book_sums import Books
 from connector.outbox.books import MAX_REFUNDS, BookEntry, units, write_entries
 from connector.storage.database import Database
@@ -80,6 +82,23 @@ def test_the_books_are_the_shops_own_totals(platform: str, seed: int, engine: En
             found[line.pixel, line.event, line.currency][name] += getattr(line, name)
     assert {key: +sums for key, sums in found.items()} == {key: +sums for key, sums in truth.items()}
     assert sum(sums["orders"] for sums in truth.values()) == len(receipts)
+
+
+@pytest.mark.parametrize("platform", sorted(STORES))
+def test_many_processes_at_once_keep_one_truth(platform: str, engine: Engine) -> None:
+    """Webhooks of the same orders are committed in groups, several at a time; no deadlock, no lost change."""
+    world, rng = World(engine, STORES[platform]), random.Random(platform)
+    lives = [Life(world.store, rng, number, "KWD").live() for number in range(1, 13)]
+    webhooks = [Webhook(topic, body, NOW) for topic, body in in_any_sequence(lives, rng)]
+    decisions = [world.intake.examine(webhook, world.live).decision for webhook in webhooks]
+    groups = [[one for one in decisions[at : at + 7] if one] for at in range(0, len(decisions), 7)]
+    with ThreadPoolExecutor(6) as threads:
+        assert len([*threads.map(world.outbox.record_all, groups)]) == len(groups)
+    left = {f"order:{1000 + life.number}": life for life in lives}
+    for row in rows(engine, orders):
+        net = 0 if row.cancelled else row.remaining - row.later
+        assert Decimal(net).scaleb(-4) == left.pop(row.object_key).left
+    assert not left
 
 
 def order(number: int, changed_at: float, remaining: int = 100, **changes: Any) -> BookEntry:
