@@ -230,6 +230,23 @@ def test_the_plain_snippet_makes_the_servers_ids(storefront):
     assert make("connectorEventId('nothing', {})") == ""
 
 
+def test_the_plain_snippet_names_the_pixels_of_an_event(storefront):
+    """By the store's conditions; a pixel is left out if it has one on something that is not said."""
+    pixels = (
+        Pixel(CODE, "one"),
+        Pixel(OTHER, "two", countries=("DE",), milestones=("order_paid",)),
+        Pixel("CBUSINESS00000000000", "three", kinds=("b2b",), currencies=("EUR",)),
+        Pixel("7012345678901234567", "four", source="offline"),
+    )
+    store = choose(SHOPIFY, pixels=pixels)
+    storefront.open_page("/", f"<script>{snippet(store, 'plain', storefront.url)}</script>")
+    chosen = storefront.page.evaluate
+    assert chosen("connectorPixels('order_paid', {country: 'DE', currency: 'EUR'})") == [CODE, OTHER]
+    assert chosen("connectorPixels('order_placed', {country: 'DE'})") == [CODE]
+    assert chosen("connectorPixels('order_paid')") == [CODE]
+    assert chosen("connectorPixels('order_placed', {currency: 'EUR', kind: 'b2b'})") == [CODE, "CBUSINESS00000000000"]
+
+
 def test_the_plain_snippet_sends_signals(storefront):
     """The same beacon; after a refusal the token and the no alone."""
     storefront.open_page("/", f"<script>{snippet(SHOPIFY, 'plain', storefront.url)}</script>")

@@ -3,9 +3,11 @@
 import pytest
 
 from connector.config.settings import load
+from connector.core.store import Pixel
 from connector.dashboard.overview import bar_kind, read_overview
 from connector.monitoring.event_stats import Statistic, add_counts
-from tests.support.factories import a_section, a_stores_file
+from tests.support.admin_site import Site, entered
+from tests.support.factories import CODE, a_section, a_stores_file
 from tests.support.outbox_rows import NOW
 
 
@@ -36,3 +38,21 @@ def test_what_browsers_report_has_a_table_of_its_own(database):
             add_counts(connection, int(NOW) // 3600 * 3600, {("acme", "", "funnel", "cart_added", outcome): number})
     found = read_overview(config, database, "", NOW).browsers
     assert found == [("acme", "cart_added", {"taken": 7, "rate limit": 2})]
+
+
+def test_the_overview_says_which_pixel_takes_what(sqlite_engine):
+    """With their conditions, and what no pixel takes; a store with one pixel for everything needs no list."""
+    rows = (
+        {"pixel": CODE, "access_token": "a", "countries": ["US"]},
+        {"pixel": "7012345678901234567", "access_token": "b", "source": "offline", "milestones": ["order_paid"]},
+    )
+    sections = "".join(
+        "\n[[stores.acme.pixels]]\n" + "".join(f"{key} = {value!r}\n" for key, value in row.items()) for row in rows
+    )
+    stores = a_stores_file(a_section(pixel=None) + sections, a_section("woocommerce", "beans"), access_token=None)
+    site = Site(sqlite_engine, STORES_TOML=stores.replace("[stores.beans]", '[stores.beans]\naccess_token = "t"'))
+    page = entered(site).get("/").text
+    assert f"<li>Pixel {CODE}: live, only events to US.</li>" in page
+    assert "<li>Offline event set 7012345678901234567: live, only order_paid" in page
+    assert page.count("<summary>Pixels") == 1
+    assert site.config.stores["acme"].pixels[0] == Pixel(CODE, "a", countries=("US",))

@@ -54,6 +54,16 @@ def test_a_view_as_tiktok_gets_it():
     }
 
 
+def test_each_market_gets_it_and_no_offline_set():
+    """As in the browser: the country is not known; the currency is."""
+    market, other = Pixel("CAAAAAAAAAAAAAAAAAAA", "a", countries=("FR",)), Pixel("CBBBBBBBBBBBBBBBBBBB", "b")
+    euros = Pixel("CCCCCCCCCCCCCCCCCCCC", "c", currencies=("EUR",))
+    offline = Pixel("7012345678901234567", "d", source="offline")
+    store = funnel_store(pixels=(market, other, euros, offline))
+    ((_, found),) = read_events(parse(beacon(viewed())), store, sender(), NOW)
+    assert [one.pixel for one in found] == [market, other]
+
+
 def test_each_pixel_and_each_name_gets_the_event():
     store = funnel_store(
         funnel=FunnelSettings(product_viewed=("ViewContent", "Look")),

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from connector.core.event import MILESTONES, ORDER_KINDS, Address, Customer, Event, Skipped
 from connector.core.store import OrderSettings, Pixel, Store
-from connector.mapping.routes import NO_PIXEL
+from connector.mapping.routes import NO_PIXEL, browsing_pixels
 from connector.mapping.tiktok_event import OutboundEvent, map_events
 from tests.support.factories import a_store
 
@@ -212,3 +212,21 @@ def test_without_conditions_nothing_is_looked_for():
             assert isinstance(item, OutboundEvent)
             assert item.keys == [(item.pixel.code, item.event, item.event_id)]
             assert json.loads(item.payload)["page"]["url"]
+
+
+@pytest.mark.parametrize(
+    ("conditions", "currency", "takes"),
+    [
+        ({}, "EUR", True),
+        ({"countries": ("FR",)}, "EUR", True),  # a visitor's country is not known
+        ({"currencies": ("USD",)}, "EUR", False),
+        ({"currencies": ("USD",)}, "", True),
+        ({"kinds": ("web", "pos")}, "EUR", True),
+        ({"kinds": ("pos",)}, "EUR", False),
+        ({"milestones": ("order_paid",)}, "EUR", False),
+        ({"source": "offline"}, "EUR", False),
+    ],
+)
+def test_what_happens_before_an_order_goes_to_each_market(conditions, currency, takes):
+    found = pixel(1, **conditions)
+    assert browsing_pixels(a_shop(found), currency) == ((found,) if takes else ())

@@ -222,6 +222,20 @@ def test_another_pixel():
     ]
 
 
+def test_an_offline_set_is_no_pixel_of_a_browser():
+    """TikTok never merges what is sent to it."""
+    offline = Pixel("7012345678901234567", "t", source="offline", milestones=("order_paid",))
+    body = {**PURCHASE, "context": {**PURCHASE["context"], "pixel": {"code": offline.code}}}
+    store = replace(STORE, pixels=(*STORE.pixels, offline))
+    assert any("TikTok does not merge across pixels" in text for _, text in findings(body, store))
+
+
+def test_a_name_of_a_kind_is_known():
+    """A renewal under its own name is the server's, too."""
+    store = replace(STORE, events_of_kinds={"renewal": {"order_paid": ("Subscribe",)}})
+    assert [mark for mark, _ in findings({**PURCHASE, "event": "Subscribe"}, store)] == ["same"]
+
+
 @pytest.mark.parametrize("name", ["purchase", "CompletePayment"])
 def test_another_name(name):
     """Capitals and old names are told apart."""

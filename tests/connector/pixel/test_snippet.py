@@ -207,6 +207,25 @@ def test_doubts_name_the_setting():
     assert "test_event_code" in doubt
 
 
+def test_doubts_about_several_pixels():
+    """An offline set has no browser; what a page does not know is the server's."""
+    offline = Pixel("7012345678901234567", "t", source="offline", milestones=("order_paid",))
+    for kind, browser in (("shopify", "snippet"), ("woocommerce", "snippet"), ("plain", "own")):
+        (doubt,) = snippet_warnings(replace(SHOPIFY, pixels=(offline,), browser_pixel=browser), kind)
+        assert doubt == 'every pixel has source = "offline", so browsers send TikTok nothing'
+    market = Pixel(CODE, "t", countries=("US",))
+    (doubt,) = snippet_warnings(replace(SHOPIFY, pixels=(market, offline)), "shopify")
+    assert "a checkout without an address" in doubt
+    assert [*snippet_warnings(replace(SHOPIFY, pixels=(market, offline)), "woocommerce")] == []
+
+
+@pytest.mark.parametrize("kind", ["shopify", "woocommerce", "plain"])
+def test_no_offline_set_is_in_a_snippet(kind):
+    """No browser sends to it, and it is nobody's to know."""
+    offline = Pixel("7012345678901234567", "t", source="offline", milestones=("order_paid",))
+    assert offline.code not in snippet(replace(SHOPIFY, pixels=(Pixel(CODE, "t"), offline)), kind, "https://r.example")
+
+
 # --- the command ----------------------------------------------------------------------------------------------
 
 STORES = a_stores_file(
