@@ -37,7 +37,7 @@ def open_async(url: str) -> AsyncDatabase:
     """Return the database at `url` for an event loop. Create it after fork, like an engine."""
     if make_url(url).get_backend_name() == "sqlite":
         return InLoopDatabase(Database(connect(url, IN_LOOP, pool_size=1)), Database(connect(url, TIMEOUT)))
-    from connector.storage import postgresql  # noqa: PLC0415 (8 MB that SQLite does not need)
+    from connector.storage import postgresql  # noqa: PLC0415 (6 MB that SQLite does not need)
 
     return PostgresqlDatabase(postgresql.connect_async(url, TIMEOUT))
 

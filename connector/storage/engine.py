@@ -24,7 +24,7 @@ def connect(url: str, timeout: float = 1.0, pool_size: int = 8) -> Engine:
     """
     if make_url(url).get_backend_name() == "sqlite":
         return _sqlite(url, timeout, pool_size)
-    # Imported here only: the driver takes 8 MB, and a tenth of a second, which SQLite does not need.
+    # Imported here only: the driver takes 6 MB, and a tenth of a second, which SQLite does not need.
     from connector.storage import postgresql  # noqa: PLC0415
 
     return postgresql.connect(url, timeout, pool_size)

@@ -7,7 +7,7 @@ hour; without it, rows go to the default one.
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0013"
+revision = "0012"
 down_revision = "0011"
 
 DUE = "state = 'due'"

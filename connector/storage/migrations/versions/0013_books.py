@@ -6,8 +6,8 @@ The previous release works with it, too; what it sends meanwhile is not in the b
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0014"
-down_revision = "0013"
+revision = "0013"
+down_revision = "0012"
 
 
 def upgrade() -> None:
