@@ -1,6 +1,8 @@
 """Before the order, browser and server: two copies of each step that TikTok makes one, blocked or not."""
 
 import random
+import shutil
+import time
 from datetime import UTC, datetime
 
 import httpx
@@ -10,9 +12,11 @@ from connector.plugin.testing.samples import fresh_journey
 from platforms.shopify import samples as shopify_samples
 from tests.browser.plugin import CART, Plugin, order
 from tests.browser.shopify_checkout import checkout
-from tests.browser.test_funnel import CLICK, IP, connector  # noqa: F401 # a fixture
+from tests.browser.test_funnel import CLICK, IP, Connector, connector  # noqa: F401 # a fixture
 from tests.browser.test_funnel_pages import json_cookie
+from tests.browser.test_shop_pages import banner_of
 from tests.browser.test_woocommerce_funnel import ADDED, FORM, MUG
+from tests.support.factories import CODE, a_section, a_stores_file
 from tests.support.snippets import snippet
 
 TTP = "01JEXAMPLE0000000000000000_.tt.1"
@@ -101,3 +105,35 @@ def test_woocommerce(front, connector, php, tmp_path):  # noqa: F811
         assert stored[key]["properties"] == properties
     for item in stored.values():
         assert_carries(item, ip=item["user"]["ip"])  # PHP's is its own shopper's
+
+
+@pytest.mark.parametrize("consent", ["", "deny"], ids=["allowed", "refused"])
+def test_a_server_on_the_shops_own_domain(storefront, migrated_sqlite, php, tmp_path, consent):
+    """It sets the cookie of the click by HTTP, for both hosts, for 28 days, where the shopper has not refused."""
+    shutil.copy(migrated_sqlite, tmp_path / "own.db")
+    section = a_section("woocommerce", "beans", url="https://www.shop.localhost", pixel=CODE, funnel={})
+    with Connector(tmp_path / "own.db", a_stores_file(section, browser_pixel="snippet")).running() as server:
+        open_landing_page(storefront, server, php, tmp_path, consent)
+        items = server.browsed(0 if consent else 1)
+        kept = [one for one in storefront.context.cookies() if one["domain"] == ".shop.localhost"]
+    if consent:
+        assert (kept, items) == ([], {})
+        return
+    ((_, item),) = items.items()
+    assert item["user"]["ttclid"] == CLICK
+    (cookie,) = kept
+    assert (cookie["name"], cookie["value"], cookie["sameSite"], cookie["secure"]) == ("ttclid", CLICK, "Lax", True)
+    assert cookie["expires"] == pytest.approx(time.time() + 28 * 24 * 3600, abs=600)
+
+
+def open_landing_page(storefront, server, php, tmp_path, consent):
+    """A cached page of the shop on its own domain, with this server on a name beside it."""
+    plugin = Plugin(php, tmp_path, server.config.stores["beans"], base_url=server.url)
+    html = plugin.run(["template_redirect"], ["wp_footer"], page=MUG)["html"]
+    ours = server.url.replace("127.0.0.1", "events.shop.localhost")
+    html = html.replace(server.url.replace("/", "\\/"), ours).replace('"first_party":false', '"first_party":true')
+    assert ours in html
+    storefront.url = storefront.url.replace("127.0.0.1", "www.shop.localhost")
+    storefront.permit = lambda: plugin.run(["wc_ajax_connector_token"])["answer"]
+    storefront.open_page(f"/product/mug?ttclid={CLICK}", banner_of(consent) + html)
+    storefront.page.wait_for_load_state("networkidle")

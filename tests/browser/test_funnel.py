@@ -36,8 +36,8 @@ STORES = a_stores_file(
 class Connector:
     """Our server in this process, on a database of its own; no relay, so what is stored is what would be sent."""
 
-    def __init__(self, database):
-        environ = {"STORES_TOML": STORES, "DATABASE_URL": f"sqlite:///{database}", "TRUSTED_PROXIES": "1"}
+    def __init__(self, database, stores=STORES):
+        environ = {"STORES_TOML": stores, "DATABASE_URL": f"sqlite:///{database}", "TRUSTED_PROXIES": "1"}
         self.config = load(environ)
         self.engine = connect(self.config.database_url)
 
