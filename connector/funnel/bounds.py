@@ -72,11 +72,13 @@ class BoundsStore:
         names, read = sorted(stores), 0
         if not names:
             return 0
-        upto = self._upto(names)
+        upto, last, day = self._upto(names), self._last(), int(now) // DAY * DAY
         while rows := self._orders(names, upto):
             upto = rows[-1].id
             read += len(rows)
-            self._write(names, rows, upto, int(now) // DAY * DAY)
+            self._write(names, rows, upto, day)
+        if last > upto:  # other events only: they are not read again
+            self._write(names, [], last, day)
         return read
 
     def read(self, now: float) -> dict[str, dict[str, Bounds]]:
@@ -108,6 +110,10 @@ class BoundsStore:
         with self._database.read() as connection:
             known: dict[str, int] = {row[0]: row[1] for row in connection.execute(query)}
         return min(known.get(name, 0) for name in names)
+
+    def _last(self) -> int:
+        with self._database.read() as connection:
+            return connection.execute(sa.select(sa.func.max(events.c.id))).scalar() or 0
 
     def _orders(self, names: list[str], upto: int) -> list[sa.Row[Any]]:
         columns = (events.c.id, events.c.store, events.c.payload)

@@ -3,10 +3,12 @@
 from decimal import Decimal
 
 import msgspec
+import sqlalchemy as sa
 
 from connector.core.units import DAY
 from connector.funnel.bounds import Bounds, BoundsStore, KnownBounds
 from connector.outbox.outbox import Outbox
+from connector.storage.tables import events, funnel_bounds
 from tests.support.outbox_rows import decision, mapped
 
 NOW = 1_790_000_000.0
@@ -56,6 +58,19 @@ def test_each_order_is_read_once_and_a_new_store_from_the_beginning(database):
     assert bounds.update(["acme", "beans"], NOW) == 3
     assert bounds.read(NOW)["beans"]["USD"].value == 50
     assert bounds.update([], NOW) == 0
+
+
+def test_events_that_are_no_orders_are_read_once_too(database):
+    """A store without orders does not read those of all others every minute."""
+    bounds = BoundsStore(database)
+    order(database, 1, "80", ("1", 80, 1), store="beans")
+    assert bounds.update(["acme"], NOW) == 0
+    with database.read() as connection:
+        upto = connection.execute(sa.select(funnel_bounds.c.upto)).scalars().all()
+        last = connection.execute(sa.select(sa.func.max(events.c.id))).scalar()
+    assert upto == [last]
+    assert bounds.update(["acme"], NOW) == 0
+    assert bounds.read(NOW) == {}
 
 
 def test_only_orders_count_and_only_for_a_quarter(database):
