@@ -272,7 +272,8 @@ def test_all_kinds_are_known(bench: Bench) -> None:
     with bench.engine.begin() as connection:
         row = day | {"skipped": "{}", "missing": '{"rejected":1}', "complete": 1}
         connection.execute(sa.insert(accuracy).values(row))
-    finder = ProblemFinder(Database(bench.engine), {"acme": store})
+    gone = replace(STORE, name="gone", platform="not-installed")
+    finder = ProblemFinder(Database(bench.engine), {"acme": store, "gone": gone})
     assert {problem.kind for problem in finder.find(NOW + 400)} == KINDS
 
 
