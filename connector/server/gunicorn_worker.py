@@ -45,11 +45,16 @@ class LimitedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._head is not None and self._head > MAX_HEAD:
             self._refuse(b"431 Request Header Fields Too Large")
-        if self._complete and self._deadline is not None:
+        receiving = not self._complete or self._is_before_a_request()
+        if not receiving and self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
-        elif not self._complete and self._deadline is None:
+        elif receiving and self._deadline is None:
             self._deadline = self.loop.call_later(READ_TIMEOUT, self._refuse, b"408 Request Timeout")
+
+    def _is_before_a_request(self) -> bool:
+        """Return True if blank lines have come, which begin no request but end the wait for one."""
+        return bool(self._head) and (self.cycle is None or self.cycle.response_complete)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
