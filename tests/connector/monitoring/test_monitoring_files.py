@@ -18,12 +18,13 @@ NAME = re.compile(r"\bconnector_[a-z_]+")
 
 @pytest.fixture
 def served(engine: Engine) -> set[str]:
-    """The names in an answer of a connector that has lived; a test event among what it sent."""
+    """The names in an answer of a connector that has lived, with a test event and browsers' events among the rest."""
     site = Site(engine).live()
     with engine.begin() as connection:
         connection.exec_driver_sql(
             "INSERT INTO totals (store, what, pixel, event, detail, count) "
-            "VALUES ('acme', 'tested', 'C', 'Purchase', 'accepted 0', 1)"
+            "VALUES ('acme', 'tested', 'C', 'Purchase', 'accepted 0', 1), "
+            "('acme', 'customers', 'C', 'Purchase', 'new', 1), ('acme', 'funnel', '', 'cart_added', 'taken', 1)"
         )
         day = int(time.time()) // DAY * DAY - DAY
         connection.exec_driver_sql(
