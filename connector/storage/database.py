@@ -16,6 +16,7 @@ from connector.storage.write_lock import WaitTimeout, exclusive_writer
 
 YIELD_FACTOR = 4  # a writer that yields pauses this many times as long as it wrote
 MAX_YIELD = 0.25  # seconds; the longest such pause
+MAX_TURN = 2.0  # seconds that a thread waits for its pause: with many of them, a process must still end in time
 _YIELDING = Lock()  # threads that yield pause one after another; otherwise many of them would write all the time
 
 
@@ -66,9 +67,11 @@ class Database:
             yields = self._yields_to is not None and self._yields_to(connection)
             connection.commit()
             wrote = time.monotonic() - begun
-        if yields:
-            with _YIELDING:
+        if yields and _YIELDING.acquire(timeout=MAX_TURN):
+            try:
                 time.sleep(min(YIELD_FACTOR * wrote, MAX_YIELD))
+            finally:
+                _YIELDING.release()
 
     def insert(self, table: sa.Table) -> Any:
         """Return the dialect's INSERT, which supports ON CONFLICT."""

@@ -105,3 +105,23 @@ def test_threads_pause_one_after_another(engine, clock, monkeypatch):
     for thread in threads:
         thread.join(LONG)
     assert overlaps == []
+
+
+def test_a_thread_whose_turn_to_pause_does_not_come_goes_on(engine, clock, monkeypatch):
+    """A process with many threads must end in time."""
+    monkeypatch.setattr(module, "MAX_TURN", 0.01)
+    pausing, go = threading.Event(), threading.Event()
+
+    def sleep(_seconds):
+        pausing.set()
+        go.wait(LONG)
+
+    monkeypatch.setattr(clock, "sleep", sleep)
+    database = Database(engine, yields_to=lambda _: True)
+    first = threading.Thread(target=write, args=(database, clock, 0.1))
+    first.start()
+    assert pausing.wait(LONG)
+    write(database, clock, 0.1, "relay-2")  # returns although the first one still pauses
+    assert first.is_alive()
+    go.set()
+    first.join(LONG)
