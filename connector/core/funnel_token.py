@@ -17,8 +17,8 @@ from typing import Literal, NamedTuple
 
 from connector.core.store import Store
 
-LIFETIME = 1800  # seconds that a token of ours is valid
-LONGEST_LIFETIME = 3600  # seconds ahead that a token may expire: the shop's clock may be ahead of ours
+LIFETIME = 1800  # seconds for which a token of this server is valid
+LONGEST_LIFETIME = 3600  # seconds until a token's expiry, at most: the shop's clock may be ahead of this server's
 _TOKEN = re.compile(r"([ap])\.([0-9]{1,12})\.([A-Za-z0-9_-]{16,32})\.([0-9a-f]{32})")
 
 

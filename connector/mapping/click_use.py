@@ -12,7 +12,7 @@ WITHOUT_CLICK: frozenset[OrderKind] = frozenset({"renewal", "exchange"})
 
 
 class ClickUse(Struct, frozen=True):
-    """What an event gives to the memory of clicks and may take from it (`connector.signals.click_memory`).
+    """The keys that an event adds to `connector.signals.click_memory`, and the age of those it may take from there.
 
     `ttclid` and `ttp` are its own, "" if it lacks one. `given_at` (Unix seconds) is when the shopper brought them, at
     the latest. A remembered key is at most `seconds` old.

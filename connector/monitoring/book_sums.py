@@ -33,7 +33,7 @@ class BookLine:
 
     @property
     def refunded(self) -> int:
-        """What was sent and is neither left nor cancelled."""
+        """The amount that was refunded: sent, no longer left, and not cancelled."""
         return self.sent - self.cancelled - self.net
 
     @property

@@ -33,7 +33,7 @@ MAX_REFUNDS = 250  # of one order whose ids are remembered
 
 
 class BookEntry(Struct, frozen=True):
-    """What one body says of an order, for its row. `outcome` and `reason` come from reconciliation only.
+    """The state of an order according to one body, for its row. `outcome` and `reason` come from reconciliation only.
 
     A state has `changed_at`; a refund alone has `refund`: its id, amount in ten-thousandths, and time.
     """

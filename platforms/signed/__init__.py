@@ -37,7 +37,7 @@ class Signed(Platform):
         return translate.translate(webhook, store)
 
     def topic_of(self, request: Request) -> str:
-        # An event of a misspelt type is parked, not ignored: whoever wrote the sender should see it.
+        # An event of a misspelt type is parked, not ignored, so that the sender's author sees it.
         found = body_text(request.body, "type")
         return found if found in self.event_topics else translate.UNKNOWN
 

@@ -95,7 +95,7 @@ class Item(Part):
 
 
 class Breakdown(Part):
-    """What the total is made of, for mapping.value and mapping.value_excludes: after discounts and without tax."""
+    """The parts of the total, for mapping.value and mapping.value_excludes: after discounts and without tax."""
 
     goods: OptionalAmount = UNSET
     goods_tax: OptionalAmount = UNSET
@@ -110,7 +110,7 @@ class Breakdown(Part):
 
 
 class Browser(Part):
-    """What the shop knows of the shopper's browser: of the request in which the order was placed, and its cookies."""
+    """The shopper's browser, as the shop knows it: the request in which the order was placed, and its cookies."""
 
     ip: OptionalText = UNSET
     user_agent: OptionalText = UNSET
