@@ -230,7 +230,7 @@ class Relay:
         keep_going = True
         for batch in split_into_batches([item for item in claimed if item.id not in late], len(claimed) >= CLAIM_LIMIT):
             if not keep_going or not self._may_send(work):
-                results += [self._unsent(item, begun) for item in batch]
+                results += self._unsent(batch, begun)
                 continue
             answers = self._send_batch(work, batch)
             keep_going = self._update_lane(work, answers)
@@ -318,6 +318,8 @@ class Relay:
 
     def _settlements(self, work: _Work, group: Batch, outcome: Outcome, begun: float) -> Iterator[Settlement]:
         now = self._clock()
+        # One pause for all with as many attempts: they are sent together again, and written by one statement.
+        pauses = {attempts: self._backoff(attempts) for attempts in {item.attempts for item in group}}
         for item in group:
             maybe_sent_at = self._maybe_sent_after(item, outcome, begun)
             match outcome.verdict:
@@ -330,7 +332,7 @@ class Relay:
                     message = f"not accepted within {duration(RETRY_WINDOW)}; last response: {outcome.message}"
                     yield settled(item, "expired", now, outcome.code, message, outcome.request_id)
                 case "retry":
-                    due = now + max(self._backoff(item.attempts), outcome.retry_after)
+                    due = now + max(pauses[item.attempts], outcome.retry_after)
                     yield due_again(item, due, maybe_sent_at, outcome.code, outcome.message)
 
     def _expiry_reason(self, item: LeasedEvent, work: _Work) -> str:
@@ -346,10 +348,12 @@ class Relay:
             return f"older than {how_long(limit)} before it could be sent (max_event_age, browser_pixel)"
         return ""
 
-    def _unsent(self, item: LeasedEvent, begun: float) -> Settlement:
-        """Return the settlement of an event that was leased but not sent: due again, attempt not counted."""
-        maybe_sent_at = None if _first_sent_in(item, begun) else item.maybe_sent_at
-        return due_again(item, self._clock(), maybe_sent_at, None, "", counts=False)
+    def _unsent(self, batch: Batch, begun: float) -> Iterator[Settlement]:
+        """Yield the settlements of events that were leased but not sent: due again, attempt not counted."""
+        now = self._clock()
+        for item in batch:
+            maybe_sent_at = None if _first_sent_in(item, begun) else item.maybe_sent_at
+            yield due_again(item, now, maybe_sent_at, None, "", counts=False)
 
     def _maybe_sent_after(self, item: LeasedEvent, outcome: Outcome, begun: float) -> float | None:
         """Return the first time at which the event may have reached TikTok, in Unix seconds.

@@ -1,10 +1,11 @@
 """The relay: when an event is sent again, and when it is too late."""
 
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from connector.core.store import Pixel
@@ -74,6 +75,23 @@ class TestRetry:
         world.step(60)
         world.step(60)
         assert world.states() == {"accepted": 250}
+
+    def test_a_failed_claim_is_written_by_few_statements(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Not by one for each event, during which webhooks would wait: a thousand of them took 0.2 s."""
+        world.put(*range(250))
+        world.script = always(lambda: coded(50000, "busy"))
+        updates: list[str] = []
+
+        def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+            if statement.startswith("UPDATE events") and "settled_at" in statement:
+                updates.append(statement)
+
+        ticks = count()
+        monkeypatch.setattr(World, "jump", property(lambda _: next(ticks) / 1e6), raising=False)  # the clock goes on
+        sa.event.listen(world.engine, "before_cursor_execute", note)
+        world.step()
+        assert sorted({row.attempts for row in world.rows().values()}) == [0, 1]
+        assert 2 <= len(updates) <= 3  # those that were sent; two batches that were not
 
     def test_other_lanes_do_not_rest(self, sqlite_engine: Engine) -> None:
         """A store's trouble is its own."""
