@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connector.core.store import ConsentSource, Store
-from connector.plugin.testing.shoppers import COUNTRIES, Journey
+from connector.plugin.testing.countries import COUNTRIES
+from connector.plugin.testing.shoppers import Journey
 from platforms.shopify import samples as shopify_samples
 from platforms.woocommerce import samples as woocommerce_samples
 from tests.support.factories import a_store

@@ -31,7 +31,8 @@ from connector.mapping.event_id import object_key
 from connector.outbox.encryption import decrypt
 from connector.outbox.queries import OutboxQueries
 from connector.plugin.testing.bench import NOW, Bench, flipped, new_key, signers, with_header
-from connector.plugin.testing.shoppers import COUNTRIES, KUWAIT, Journey, rounded
+from connector.plugin.testing.countries import COUNTRIES, KUWAIT
+from connector.plugin.testing.shoppers import Journey, rounded
 
 BenchOf = Callable[..., Bench]
 REFUSALS = (InvalidSignature, UnknownKey)
