@@ -28,6 +28,7 @@ def snippet(store: str, plain: bool, with_official_plugin: bool, without_pixel: 
     from connector.core.registry import BrokenPlatform, part
     from connector.core.snippet import NoSnippet
     from connector.pixel import plain as plain_snippet
+    from connector.pixel.version import printed, version
 
     config = configuration()
     chosen = store_named(config, store)
@@ -44,11 +45,12 @@ def snippet(store: str, plain: bool, with_official_plugin: bool, without_pixel: 
         kind = "plain" if plain else platform.title
         raise click.UsageError(f"the {kind} snippet has no option --{wrong[0].replace('_', '-')}")
     try:
-        code = module.snippet(chosen, config.public_url if base_url is None else base_url, options)
+        code = printed(module, chosen, config.public_url if base_url is None else base_url, options)
     except NoSnippet as fault:
         for reason in fault.reasons[:-1]:
             click.echo(f"connector: {reason}", err=True)
         fail(fault.reasons[-1])
+    click.echo(f"# version {version(module, chosen, options)}", err=True)
     for line in module.where_to_paste(chosen):
         click.echo(f"# {line}", err=True)
     for warning in module.snippet_warnings(chosen, options):

@@ -301,6 +301,8 @@ class Store:
     """How often orders whose webhooks never arrived are fetched, like "15m"; at least 1m, needs the `api` table."""
     books: Flag = False
     """`true`: what was cancelled or refunded after the event is kept, and `connector books` shows what is left."""
+    meter: Flag = False
+    """`true`: the shop's pages report what they sent to TikTok, to show if the copies merge (docs/merging.md)."""
     external_id: EventIdOrBlank = "{customer_id}"
     """Your own id of the shopper; hashed before it is sent."""
     orders: OrderSettings = OrderSettings()

@@ -42,13 +42,23 @@ window.connectorEventId = function (kind, known) {
 window.connectorSignals = function (signals) {
   const sent = signals.consent === "denied" ? { checkout_token: signals.checkout_token, consent: "denied" } : signals;
   if (settings.collect && sent.checkout_token) {
-    fetch(settings.collect, {
-      method: "POST",
-      mode: "no-cors",
-      keepalive: true,
-      credentials: "omit",
-      headers: { "Content-Type": "text/plain;charset=UTF-8" },
-      body: JSON.stringify(sent),
-    }).catch(function () {});
+    post(settings.collect, sent);
+  }
+  if (settings.meter && signals.consent === "denied") {
+    stopMeter();
   }
 };
+
+// --- the report of what the page sent, in a store with a meter -------------------------------------------------
+
+if (settings.meter) {
+  startMeter();
+}
+
+function readSession(name) {
+  return window.sessionStorage.getItem(name);
+}
+
+function writeSession(name, value) {
+  window.sessionStorage.setItem(name, value);
+}

@@ -8,8 +8,11 @@ from connector.pixel.snippet import (
     browser_settings,
     closed,
     collect_url,
+    meter_js,
+    meter_settings,
     offline_only,
     pixel_mismatch,
+    post_js,
     routes,
     routes_js,
     signal_obstacles,
@@ -25,7 +28,8 @@ def snippet(store: Store, base_url: str = "", options: Collection[str] = ()) -> 
     if reasons := [*signal_obstacles(store, base_url)]:
         raise NoSnippet(reasons)
     settings = {"collect": collect_url(store, base_url), "ids": browser_settings(store)["ids"], **routes(store)}
-    return closed(settings, routes_js(), source(__package__, "plain.js"))
+    settings |= meter_settings(store, base_url)
+    return closed(settings, routes_js(), post_js(), *meter_js(store), source(__package__, "plain.js"))
 
 
 def where_to_paste(store: Store) -> tuple[str, str]:

@@ -21,6 +21,8 @@ from connector.mapping.properties import CONTENT_ID_CHAINS, content_type
 # Placeholders of event_id.checkout and event_id.order that a browser can fill; "meta:" matches any meta key.
 KnownPlaceholders = Mapping[Literal["checkout", "order"], tuple[str, ...]]
 
+VERSION_MARK = "@version-of-the-snippet@"  # stands in the code until `connector.pixel.version` puts its hash there
+
 MILESTONES_OF: Mapping[Literal["checkout", "order"], tuple[Milestone, ...]] = {
     "checkout": ("checkout_started",),
     "order": ("order_placed", "order_paid"),
@@ -52,9 +54,9 @@ def _unknown_placeholders(
 
 
 def signal_obstacles(store: Store, base_url: str) -> Iterator[str]:
-    """Yield the reason why the browser cannot send to `base_url`, if the store expects signals or a funnel."""
-    if (store.signals or store.funnel) and not _is_reachable(base_url):
-        what = "signals" if store.signals else "events"
+    """Yield the reason why the browser cannot send to `base_url`, if the store expects signals, a funnel or reports."""
+    if (store.signals or store.funnel or store.meter) and not _is_reachable(base_url):
+        what = "signals" if store.signals else "events" if store.funnel else "reports"
         yield f"the browser needs an address for its {what}: set PUBLIC_URL or give --base-url https://HOST"
 
 
@@ -145,6 +147,18 @@ def collect_url(store: Store, base_url: str) -> str:
     return f"{base_url.rstrip('/')}/collect/{store.name}" if store.signals else ""
 
 
+def meter_settings(store: Store, base_url: str) -> dict[str, Any]:
+    """Return the code's version and, for a store with a meter, where a page reports what it sent to TikTok."""
+    return {"version": VERSION_MARK, "meter": _meter(store, base_url) if store.meter else None}
+
+
+def _meter(store: Store, base_url: str) -> dict[str, Any]:
+    return {
+        "url": f"{base_url.rstrip('/')}/collect/{store.name}/seen",
+        "pixels": routes(store)["pixels"],  # also of code that is printed without a pixel
+    }
+
+
 def funnel_urls(store: Store, base_url: str) -> dict[str, Any]:
     """Return the URLs for the browser's events and their token; empty if the store expects none.
 
@@ -196,6 +210,16 @@ def tiktok_js() -> str:
 def routes_js() -> str:
     """Return the shared JavaScript that chooses the pixels that get an event."""
     return source(__package__, "routes.js")
+
+
+def meter_js(store: Store) -> tuple[str, ...]:
+    """Return the shared JavaScript that reports what a page sent to TikTok; none for a store without a meter."""
+    return (source(__package__, "meter.js"),) if store.meter else ()
+
+
+def post_js() -> str:
+    """Return the shared JavaScript that sends this server something without waiting for an answer."""
+    return source(__package__, "post.js")
 
 
 def funnel_js() -> str:

@@ -25,7 +25,18 @@ from connector.signals.click_memory import erase_clicks, identities_of, remove_f
 from connector.storage.database import Database
 from connector.storage.lease import Lease
 from connector.storage.periodic import run_periodically
-from connector.storage.tables import accuracy, clicks, events, funnel_events, ledger, orders, parked, signals, sold
+from connector.storage.tables import (
+    accuracy,
+    clicks,
+    events,
+    funnel_events,
+    ledger,
+    orders,
+    parked,
+    signals,
+    snippet_reports,
+    sold,
+)
 
 log = logging.getLogger(__name__)
 
@@ -128,9 +139,9 @@ class Erasure:
             connection.execute(sa.delete(signals).where(*which))
 
     def _delete_books(self, store: str) -> None:
-        """Delete the books of a store: they name its orders. They hold nothing of a person."""
+        """Delete the books of a store, which name its orders, and its snippets. They hold nothing of a person."""
         with self._database.write() as connection:
-            for table in (sold, orders, accuracy):
+            for table in (sold, orders, accuracy, snippet_reports):
                 connection.execute(sa.delete(table).where(table.c.store == store))
 
     def _delete_parked(self, ids: Sequence[int]) -> None:

@@ -149,6 +149,12 @@ class RetentionStore:
                 number = max(number, len(keys))
         return number
 
+    def forget_snippets(self, before: float) -> int:
+        """Delete versions of snippets that no page reports any more."""
+        old = tables.snippet_reports.c.seen_at < before
+        with self._database.write() as connection:
+            return connection.execute(sa.delete(tables.snippet_reports).where(old)).rowcount
+
     def forget_arrivals(self, before: float) -> int:
         """Delete hourly numbers of webhooks."""
         return self._forget_hours(arrivals, before)
@@ -301,6 +307,7 @@ class RetentionJob:
         yield "counts dropped", partial(retention.forget_counts, now - policy.ledger)
         yield "tallies dropped", partial(retention.forget_tallies, now - policy.ledger)
         yield "books dropped", partial(retention.forget_books, now - policy.ledger)
+        yield "snippets forgotten", partial(retention.forget_snippets, now - policy.ledger)
         yield "hourly numbers dropped", partial(retention.forget_arrivals, now - ARRIVALS_KEPT)
         yield "signals dropped", partial(retention.forget_signals, now - SIGNALS_KEPT)
         # Written by a clock that had jumped; without this they would be kept for ever.

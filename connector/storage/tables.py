@@ -21,6 +21,7 @@ public_keys public keys of shops that sign with a private one, by the address th
 funnel_events   events that browsers report, for a day; on PostgreSQL a partition for each hour
 funnel_lanes    like lanes, of these events
 funnel_bounds   per store, currency and day: the greatest amounts of its orders, which bound those that browsers report
+snippet_reports the snippets that run in a store's pages, by version; see `connector.monitoring.snippets`
 demands     data requests and uninstall notices: kind, time, and whether they are done
 orders      per order: what is left of its value, and what reconciliation found; see `connector.outbox.books`
 sold        the value of each accepted event of an order, for stores with books
@@ -224,6 +225,16 @@ funnel_bounds = Table(
     Column("id_length", Integer, nullable=False),  # of the longest content_id
     Column("id_digits", Integer, nullable=False),  # 1 if all content_ids are digits
     Column("upto", BigInteger, nullable=False),  # the last row of `events` that was read
+)
+
+snippet_reports = Table(
+    "snippet_reports",
+    metadata,
+    Column("store", StorableText, primary_key=True),
+    Column("version", StorableText, primary_key=True),  # `connector.pixel.version`
+    Column("first_at", Double, nullable=False),
+    Column("seen_at", Double, nullable=False),
+    Column("loaded_at", Double),  # when TikTok's script had last run in a page that reported
 )
 
 stores = Table(

@@ -26,6 +26,8 @@ from connector.funnel.bounds import REFRESH, KnownBounds
 from connector.funnel.buffer import WRITE_EVERY, FunnelBuffer
 from connector.intake.intake import Intake
 from connector.intake.key_reader import READ_EVERY, KeyReader
+from connector.meter.buffer import WRITE_EVERY as REPORT_EVERY
+from connector.meter.buffer import ReportBuffer
 from connector.monitoring import alerts
 from connector.monitoring.watcher import RelayAbsenceReporter
 from connector.outbox.ledger import webhooks_are_frequent
@@ -47,6 +49,7 @@ from connector.web.beacon_endpoint import BeaconEndpoint
 from connector.web.errors import error_answer, error_response
 from connector.web.funnel_endpoint import FunnelEndpoint
 from connector.web.health import Health
+from connector.web.meter_endpoint import MeterEndpoint
 from connector.web.relay_watch import LOOK_EVERY, RelayWatch
 from connector.web.request_metrics import RequestMetrics
 from connector.web.webhook_endpoint import PATH_PREFIX as WEBHOOKS
@@ -92,8 +95,12 @@ class Application:
             _commits(async_database, matcher.write),
             bodies,
         )
-        # Writing browsers' events gives way to webhooks.
-        self.funnel = FunnelBuffer(Database(database.engine, yields_to=webhooks_are_frequent))
+        # Writing what browsers send gives way to webhooks.
+        patient = Database(database.engine, yields_to=webhooks_are_frequent)
+        self.reports = ReportBuffer(patient)
+        self._meter = MeterEndpoint(config.stores, config.trusted_proxies, self.reports, bodies)
+        self._has_meter = any(store.meter for store in config.stores.values())
+        self.funnel = FunnelBuffer(patient)
         self.bounds = KnownBounds(database)
         self._funnel = FunnelEndpoint(
             config.stores, platforms, config.trusted_proxies, self.funnel, self.bounds, bodies
@@ -118,6 +125,8 @@ class Application:
                 name, _, what = path.removeprefix(BEACONS).rstrip("/").partition("/")
                 if what in ("event", "token"):
                     answer = await self._funnel.answer(scope, receive, name, what)
+                elif what == "seen":
+                    answer = await self._meter.answer(scope, receive, name)
                 else:
                     answer = await self._beacons.answer(scope, receive)
             elif path.rstrip("/") == "/healthz":
@@ -165,6 +174,8 @@ class Application:
         if self._has_funnel:
             jobs.append((self.funnel.flush, "writing of browsers' events", WRITE_EVERY))
             jobs.append((self.bounds.refresh, "reading of the funnel's bounds", REFRESH))
+        if self._has_meter:
+            jobs.append((self.reports.flush, "writing of pages' reports", REPORT_EVERY))
         for work, name, interval in jobs:
             settings = {"name": name, "interval": interval}
             Thread(target=run_periodically, args=(work, self._stop), kwargs=settings, daemon=True, name=name).start()
@@ -174,6 +185,7 @@ class Application:
         try:
             self.intake.counters.flush()
             self.funnel.drain()
+            self.reports.flush()
         except CannotStore as error:
             log.warning("the last counts and browsers' events were lost: %s", error)
 

@@ -47,6 +47,7 @@ class Storefront:
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         self.context = chromium.new_context(user_agent="Mozilla/5.0 (Linux; Android 15) Example/1.0")
         self.blocked = False
+        self.held = None  # a list: requests for TikTok's script that wait for `release`
         self.scripts = 0  # times that TikTok's script was asked for
         self.errors = []
         self.tokens = []  # those that /collect gave out
@@ -125,7 +126,12 @@ class Storefront:
         return [call.arguments[0] for call in self.calls() if call.method == "identify"]
 
     def beacon(self):
-        return self.beacons.get(timeout=10)
+        for _ in range(200):
+            try:
+                return self.beacons.get(timeout=0.05)
+            except queue.Empty:
+                self.page.evaluate("0")  # while Playwright is asked for nothing, it gives nothing from outside
+        raise AssertionError("no beacon came")
 
     def no_beacon(self):
         """What is sent after all else has arrived, and nothing before it."""
@@ -140,11 +146,19 @@ class Storefront:
     def set_cookie(self, name, value):
         self.context.add_cookies([{"name": name, "value": value, "url": self.url}])
 
+    def release(self):
+        """Answer the requests for TikTok's script that were held."""
+        held, self.held = self.held, None
+        for route in held:
+            _answer_with_stub(route)
+
     def _outside(self, route):
         sdk = "https://analytics.tiktok.com/i18n/pixel/events.js?"
         self.scripts += route.request.url.startswith(sdk)
-        if route.request.url.startswith(sdk) and not self.blocked:
-            route.fulfill(content_type="text/javascript", body=(HERE / "tiktok_stub.js").read_text())
+        if route.request.url.startswith(sdk) and self.held is not None:
+            self.held.append(route)
+        elif route.request.url.startswith(sdk) and not self.blocked:
+            _answer_with_stub(route)
         else:
             route.abort("blockedbyclient")
 
@@ -191,6 +205,10 @@ class Storefront:
                 pass
 
         return Handler
+
+
+def _answer_with_stub(route):
+    route.fulfill(content_type="text/javascript", body=(HERE / "tiktok_stub.js").read_text())
 
 
 def shop(currency):

@@ -1,6 +1,7 @@
 """The snippets by kind: a platform's name, or "plain"."""
 
 from connector.pixel import plain
+from connector.pixel.version import printed
 from tests.support.platforms import PLATFORMS
 
 
@@ -14,7 +15,7 @@ def _options(with_official_plugin, with_pixel):
 
 
 def snippet(store, kind, base_url="", with_official_plugin=False, with_pixel=True):
-    return _module(kind).snippet(store, base_url, _options(with_official_plugin, with_pixel))
+    return printed(_module(kind), store, base_url, _options(with_official_plugin, with_pixel))
 
 
 def where_to_paste(store, kind):

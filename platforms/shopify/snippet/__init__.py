@@ -15,9 +15,12 @@ from connector.plugin.snippet import (
     collect_url,
     funnel_js,
     funnel_urls,
+    meter_js,
+    meter_settings,
     obstacles,
     offline_only,
     pixel_mismatch,
+    post_js,
     signal_obstacles,
     source,
     test_code_ignored,
@@ -42,8 +45,9 @@ def snippet(store: Store, base_url: str = "", options: Collection[str] = ()) -> 
     if reasons := [*obstacles(store, KNOWN), *signal_obstacles(store, base_url)]:
         raise NoSnippet(reasons)
     urls = {"collect": collect_url(store, base_url), "funnel_urls": funnel_urls(store, base_url)}
+    settings = {**browser_settings(store), **urls, **meter_settings(store, base_url), **_order_states(store)}
     platform_js = (source(__package__, name) for name in ("browsing.js", "custom_pixel.js", "checkout.js"))
-    return closed({**browser_settings(store), **urls, **_order_states(store)}, tiktok_js(), funnel_js(), *platform_js)
+    return closed(settings, tiktok_js(), post_js(), funnel_js(), *meter_js(store), *platform_js)
 
 
 def where_to_paste(store: Store) -> tuple[str, str]:

@@ -24,6 +24,9 @@ if (typeof api !== "undefined" && api.customerPrivacy) {
     privacy = event.customerPrivacy || {};
     sendRefusal(opened, consentOf(opened)); // a yes that is taken back
     if (consentOf({}) === "denied") {
+      if (settings.meter) {
+        stopMeter();
+      }
       forget();
     }
     waiting.splice(0).forEach(handle);
@@ -82,7 +85,7 @@ function sendRefusal(checkout, consent) {
   const token = text(checkout.token);
   if (consent === "denied" && token && !refused.has(token)) {
     refused.add(token);
-    post({ checkout_token: token, consent: consent });
+    postSignals({ checkout_token: token, consent: consent });
   }
 }
 
@@ -93,7 +96,7 @@ async function sendSignals(event, checkout, visitor) {
   }
   refused.delete(token);
   const page = event.context.document;
-  post(present({
+  postSignals(present({
     checkout_token: token,
     ttclid: visitor.ttclid,
     ttp: visitor.ttp,
@@ -117,17 +120,9 @@ async function visitorOf(event, checkout, consent) {
   });
 }
 
-// A simple request, without a preflight: this sandbox has the origin "null".
-function post(signals) {
+function postSignals(signals) {
   if (settings.collect) {
-    fetch(settings.collect, {
-      method: "POST",
-      mode: "no-cors",
-      keepalive: true,
-      credentials: "omit",
-      headers: { "Content-Type": "text/plain;charset=UTF-8" },
-      body: JSON.stringify(signals),
-    }).catch(function () {});
+    post(settings.collect, signals);
   }
 }
 
@@ -171,6 +166,9 @@ async function sendToTikTok(event, checkout, browsing) {
   if (!loaded) {
     loaded = true;
     loadPixels();
+  }
+  if (settings.meter) {
+    startMeter();
   }
   const codes = browsing ? browsingPixels(browsing.properties.currency) : audienceOf(event, checkout);
   identify(await userOf(checkout), codes);

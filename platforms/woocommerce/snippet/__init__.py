@@ -15,9 +15,12 @@ from connector.plugin.snippet import (
     funnel_js,
     funnel_key,
     funnel_urls,
+    meter_js,
+    meter_settings,
     obstacles,
     offline_only,
     pixel_mismatch,
+    post_js,
     signal_obstacles,
     source,
     test_code_ignored,
@@ -38,13 +41,16 @@ KNOWN: KnownPlaceholders = {
 def snippet(store: Store, base_url: str = "", options: Collection[str] = ()) -> str:
     """Build the plugin. Raises NoSnippet.
 
-    `base_url` is needed only by a store with a funnel: the shop sends the browser's signals of a checkout with the
-    order. Without the pixel, the browser sends nothing to TikTok.
+    `base_url` is needed only by a store with a funnel or a meter: the shop sends the browser's signals of a checkout
+    with the order. Without the pixel, the browser sends nothing to TikTok.
     """
-    if reasons := [*obstacles(store, KNOWN), *(signal_obstacles(store, base_url) if store.funnel else ())]:
+    needs_address = store.funnel or store.meter
+    if reasons := [*obstacles(store, KNOWN), *(signal_obstacles(store, base_url) if needs_address else ())]:
         raise NoSnippet(reasons)
-    settings = {**browser_settings(store), **_tables(store), WITH_OFFICIAL_PLUGIN: WITH_OFFICIAL_PLUGIN in options}
+    settings = {**browser_settings(store), **_tables(store), **meter_settings(store, base_url)}
+    settings[WITH_OFFICIAL_PLUGIN] = WITH_OFFICIAL_PLUGIN in options
     browsing = []
+    reporting = [post_js(), *meter_js(store)] if store.meter else []
     if store.funnel:
         settings |= {"funnel_urls": funnel_urls(store, base_url), "funnel_key": funnel_key(store), "store": store.name}
         browsing = [funnel_js(), _source("browsing.js")]
@@ -52,7 +58,7 @@ def snippet(store: Store, base_url: str = "", options: Collection[str] = ()) -> 
         settings["pixels"] = []
     filled = {
         "{settings}": as_json(settings),
-        "{page}": function(tiktok_js(), *browsing, _source("page.js")),
+        "{page}": function(tiktok_js(), *reporting, *browsing, _source("page.js")),
         **{f"// {{{name}}}": _part(f"{name}.php") for name in ("checkout", "order", "funnel", "other_plugins")},
     }
     return "\n".join(filled.get(line, line) for line in _source("plugin.php").split("\n"))

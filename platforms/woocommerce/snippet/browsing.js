@@ -117,15 +117,7 @@ function forgetVisit() {
   }
 }
 
-// --- where the token is kept and asked for --------------------------------------------------------------------
-
-function readSession(name) {
-  return window.sessionStorage.getItem(name);
-}
-
-function writeSession(name, value) {
-  window.sessionStorage.setItem(name, value);
-}
+// --- where the token is asked for -----------------------------------------------------------------------------
 
 async function askForToken() {
   const answer = await window.fetch(settings.funnel_urls.token, { method: "POST" });

@@ -69,6 +69,9 @@ function begin() {
 }
 
 function forget() {
+  if (settings.meter) {
+    stopMeter();
+  }
   setCookie("ttclid", "", "; max-age=0");
   if (settings.funnel) {
     forgetVisit();
@@ -78,6 +81,9 @@ function forget() {
 function loadAndView() {
   if (settings.pixels.length && loadPixels()) {
     window.ttq.page();
+  }
+  if (settings.meter) {
+    startMeter();
   }
 }
 
@@ -107,4 +113,12 @@ function cookie(name) {
 function setCookie(name, value, age) {
   const secure = window.location.protocol === "https:" ? "; Secure" : "";
   document.cookie = name + "=" + encodeURIComponent(value) + "; path=/; SameSite=Lax" + age + secure;
+}
+
+function readSession(name) {
+  return window.sessionStorage.getItem(name);
+}
+
+function writeSession(name, value) {
+  window.sessionStorage.setItem(name, value);
 }

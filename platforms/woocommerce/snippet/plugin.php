@@ -93,7 +93,10 @@ function answer_connector() {
 		array(
 			'methods'             => 'GET',
 			'callback'            => function () {
-				return array( 'fires' => 'wc_tiktok_initiate_checkout' );
+				return array(
+					'fires'   => 'wc_tiktok_initiate_checkout',
+					'version' => settings( 'version' ),
+				);
 			},
 			'permission_callback' => function () {
 				return current_user_can( 'manage_woocommerce' );
@@ -380,6 +383,12 @@ function print_page() {
 			'funnel'      => settings( 'funnel' ),
 			'funnel_urls' => array( 'token' => \WC_AJAX::get_endpoint( 'connector_token' ) ) + settings( 'funnel_urls' ),
 			'page'        => $tiktok_connector_page,
+		);
+	}
+	if ( settings( 'meter' ) ) {
+		$page += array(
+			'version' => settings( 'version' ),
+			'meter'   => settings( 'meter' ),
 		);
 	}
 	print_script( PAGE . '(' . wp_json_encode( $page, JSON_HEX_TAG | JSON_HEX_AMP | JSON_HEX_APOS | JSON_HEX_QUOT ) . ');' );

@@ -43,7 +43,7 @@ CHOICES = {
     ),
 }
 SHOPIFY, WOOCOMMERCE = (a_store(platform, **CHOICES) for platform in ("shopify", "woocommerce"))
-FUNNELS = tuple(replace(store, funnel=FunnelSettings()) for store in (SHOPIFY, WOOCOMMERCE))
+FUNNELS = tuple(replace(store, funnel=FunnelSettings(), meter=True) for store in (SHOPIFY, WOOCOMMERCE))
 BASE = "https://connector.example"
 KINDS = [(SHOPIFY, "shopify"), (WOOCOMMERCE, "woocommerce"), (SHOPIFY, "plain"), (WOOCOMMERCE, "plain")]
 KINDS += [(store, store.platform) for store in FUNNELS]
@@ -249,7 +249,7 @@ def test_the_code_alone_is_on_the_output():
     result = run("acme")
     assert result.exit_code == 0
     assert result.stdout.startswith("(function (settings) {")
-    assert [line[0] for line in result.stderr.splitlines()] == ["#", "#", "!"]
+    assert [line[0] for line in result.stderr.splitlines()] == ["#", "#", "#", "!"]
     assert "Customer events" in result.stderr
     assert run("acme", "--plain").stdout.count("connectorEventId = ") == 1
 

@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 from connector.storage.engine import MIGRATIONS, SchemaError, connect, migrate, require_current
 from connector.storage.tables import metadata, signals
 
-REVISION = "0014"
+REVISION = "0016"
 
 
 @pytest.fixture
