@@ -1,6 +1,7 @@
 """`connector events`: list, show and replay events and parked webhooks."""
 
 import sys
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -96,17 +97,30 @@ def show(key: str | None, row: int | None) -> None:
     if (key is None) == (row is None):
         raise click.UsageError("give either a KEY or --row")
     queries = database(open_queries)
-    webhooks, rows = _find_by_key(queries, key) if key is not None else database(lambda: queries.show_row(row or 0))
-    if not webhooks and not rows:
+    waiting = _print_notices(queries, key) if key is not None else False
+    webhooks, rows = (
+        _find_by_key(queries, key, waiting) if key is not None else database(lambda: queries.show_row(row or 0))
+    )
+    if not webhooks and not rows and not waiting:
         fail(f"no event has the row number {row}")
     _print_records(webhooks, rows)
 
 
-def _find_by_key(queries: "OutboxQueries", key: str) -> "tuple[list[Row[Any]], list[Row[Any]]]":
+def _print_notices(queries: "OutboxQueries", key: str) -> bool:
+    """Print what is not fetched from the shop yet; return whether there is anything."""
+    from connector.dashboard.labels import notice_sentence
+
+    found = database(lambda: queries.notices(key))
+    for notice in found:
+        click.echo(f"{notice.object_key} of {notice.store}: {notice_sentence(notice, time.time())}")
+    return bool(found)
+
+
+def _find_by_key(queries: "OutboxQueries", key: str, waiting: bool) -> "tuple[list[Row[Any]], list[Row[Any]]]":
     from connector.mapping.event_id import subjects_of
 
     webhooks, rows = database(lambda: queries.show(key))
-    if not webhooks and not rows:
+    if not webhooks and not rows and not waiting:
         candidates = list(subjects_of(key, configuration().stores.values()))
         webhooks, rows = _find_by_future_event_id(queries, key, candidates)
         if not webhooks and not rows:

@@ -32,7 +32,7 @@ def stats(store: str, days: int, as_json: bool) -> None:
     def read() -> "list[Statistic]":
         since = now - days * 86_400
         return EventStats(open_database(config)).read(
-            [store], ("sent", "tested", "keys", "customers", "value", "funnel"), since, now + 1, 86_400
+            [store], ("sent", "tested", "keys", "customers", "value", "funnel", "fetched"), since, now + 1, 86_400
         )
 
     summary = summarize(database(read))
@@ -67,14 +67,15 @@ def net_values(books: "Books", store: str, since: float, until: float) -> list[d
 def summarize(statistics: "list[Statistic]") -> dict[str, Any]:
     """Return for each pixel and event: outcomes, accepted events, match keys, customers, and value by currency.
 
-    `browsers` has what browsers reported, by milestone ("" if it is not known) and outcome.
+    `browsers` has what browsers reported, by milestone ("" if it is not known) and outcome; `fetched` has what thin
+    webhooks named, by kind and outcome.
     """
     from connector.monitoring.event_stats import CUSTOMERS, amount, match_key_counts
 
-    browsers: dict[str, Counter[str]] = {}
-    for one in (statistic for statistic in statistics if statistic.what == "funnel"):
-        browsers.setdefault(one.event, Counter())[one.detail] += one.count
-    statistics = [statistic for statistic in statistics if statistic.what != "funnel"]
+    apart: dict[str, dict[str, Counter[str]]] = {"funnel": {}, "fetched": {}}
+    for one in (statistic for statistic in statistics if statistic.what in apart):
+        apart[one.what].setdefault(one.event, Counter())[one.detail] += one.count
+    statistics = [statistic for statistic in statistics if statistic.what not in apart]
     events = []
     for pixel, event in sorted({(statistic.pixel, statistic.event) for statistic in statistics}):
         group = [statistic for statistic in statistics if (statistic.pixel, statistic.event) == (pixel, event)]
@@ -94,7 +95,10 @@ def summarize(statistics: "list[Statistic]") -> dict[str, Any]:
                 "value": {currency: amount(units, currency) for currency, units in sorted(count["value"].items())},
             }
         )
-    return {"events": events, "browsers": {key: dict(sorted(found.items())) for key, found in sorted(browsers.items())}}
+    browsers, fetched = (
+        {key: dict(sorted(found.items())) for key, found in sorted(apart[what].items())} for what in apart
+    )
+    return {"events": events, "browsers": browsers, "fetched": fetched}
 
 
 def _format(summary: dict[str, Any]) -> Iterator[str]:
@@ -124,11 +128,15 @@ def _format(summary: dict[str, Any]) -> Iterator[str]:
                 parts = ", ".join(f"{name} {line[name]}" for name in ("sent", "cancelled", "refunded", "net"))
                 yield f"  {'books':<14}{parts} {line['currency']}{stayed}"
 
-    if summary["browsers"]:
-        yield "Reported by browsers"
-    for milestone, outcomes in summary["browsers"].items():
-        told = ", ".join(f"{number} {outcome}" for outcome, number in outcomes.items())
-        yield f"  {milestone or '(not known)':<19}{told}"
+    for title, part in (
+        ("Reported by browsers", summary["browsers"]),
+        ("Fetched from the shop, after webhooks that only name it", summary["fetched"]),
+    ):
+        if part:
+            yield title
+        for key, outcomes in part.items():
+            told = ", ".join(f"{number} {outcome.replace('_', ' ')}" for outcome, number in outcomes.items())
+            yield f"  {key or '(not known)':<19}{told}"
 
 
 def _outcome(detail: str, number: int) -> str:

@@ -78,6 +78,11 @@ def _check_platform(store: Store, section: Section) -> None:
     if store.webhook_keys and not facts.key_address:
         section.problem(f"platform {platform} signs with a secret; set webhook_secrets instead", "webhook_keys")
     keys = api_keys(section)
+    if facts.thin and not keys:
+        section.problem(
+            f"required: webhooks of platform {platform} only name what changed, and these keys fetch the rest",
+            "api",
+        )
     if keys and keys not in [set(accepted) for accepted in facts.api_credentials]:
         allowed = ", or ".join(" and ".join(accepted) for accepted in facts.api_credentials) or "no [api]"
         section.problem(f"platform {platform} takes {allowed}", "api")

@@ -16,7 +16,7 @@ from connector.core.shop_api import ShopApiModule
 from connector.core.signature import Signature
 from connector.core.snippet import SnippetModule
 from connector.core.store import Store
-from connector.core.webhook import Handshake, Request, Webhook
+from connector.core.webhook import Handshake, Notice, Request, Webhook
 
 if TYPE_CHECKING:
     from connector.plugin.testing.samples import SamplesModule
@@ -58,6 +58,9 @@ class PlatformFacts:
 
     page_reads_click: bool = True
     """True if the shop's pages read the cookie with TikTok's click id, so that it must not be hidden from scripts."""
+
+    thin: bool = False
+    """True if webhooks only name what changed, so that a store needs [api], by which the rest is fetched."""
 
     shared_url: bool = False
     """True if one URL, /webhooks/PLATFORM, can serve several shops: each webhook names the shop it comes from."""
@@ -112,6 +115,7 @@ class Platform(ABC):
     event_topics: ClassVar[frozenset[str]]  # topics that yield events
     recorded_topics: ClassVar[frozenset[str]] = frozenset()  # topics that yield only ledger lines or data requests
     book_topics: ClassVar[frozenset[str]] = frozenset()  # topics that `order_state` reads for a store with `books`
+    notice_topics: ClassVar[frozenset[str]] = frozenset()  # topics that `notice` reads: their webhooks have no data
 
     def receive(self, request: Request, store: Store) -> Webhook | Handshake:
         """Verify a request, or return the Handshake to answer it with. Raises InvalidSignature, UnknownKey.
@@ -131,9 +135,19 @@ class Platform(ABC):
     def translate(self, webhook: Webhook, store: Store) -> Iterable[Event | Skipped | DataRequest]:
         """Translate a verified webhook, without side effects. Raises InvalidPayload if body and topic disagree."""
 
+    def notice(self, webhook: Webhook, store: Store) -> Notice | None:
+        """Return what a verified webhook of `notice_topics` names; None if that concerns no event of the store.
+
+        The relay's process asks `shop_api` for it, whose answer `translate` gets. Raises InvalidPayload.
+        """
+        raise NotImplementedError
+
     @abstractmethod
     def topic_of(self, request: Request) -> str:
-        """Return the topic that a request claims, also before it is verified, or "". It never raises."""
+        """Return the topic that a request claims, also before it is verified, or "". It never raises.
+
+        Never the topic of what the shop's API answers a notice with: a webhook must not pass for such an answer.
+        """
 
     def shop_of(self, request: Request) -> str:
         """Return the host or id that a request claims to come from, in lower case, or "". It never raises."""

@@ -130,7 +130,7 @@ def _wrong_attribute(platform: Platform) -> str:
     title = getattr(platform, "title", None)
     if not (isinstance(title, str) and title.strip()):
         return "title must be a text"
-    for attribute in ("event_topics", "recorded_topics"):
+    for attribute in ("event_topics", "recorded_topics", "notice_topics"):
         topics = getattr(platform, attribute, None)
         if not (isinstance(topics, Set) and all(isinstance(topic, str) for topic in topics)):
             return f"{attribute} must be a set of texts"

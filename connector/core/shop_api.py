@@ -7,9 +7,10 @@ ShopApiError, every request has a time limit, and nothing is printed.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from connector.core.store import Store
+from connector.core.webhook import Notice
 
 Pause = Callable[[float], object]
 ErrorKind = Literal["keys", "scopes", "withheld", "unreachable", "throttled", "refused", "broken"]
@@ -81,6 +82,14 @@ class ShopApi(Protocol):
 
     def check(self) -> Iterator[ApiCheck]:
         """Check keys, scopes, personal data and clock for `check --live`; yield one result for each."""
+
+
+@runtime_checkable
+class NoticeApi(Protocol):
+    """What the API of a platform with `notice_topics` has besides."""
+
+    def fetch(self, notice: Notice) -> Page:
+        """Return what a notice names, in its present state; a page without bodies if the shop no longer has it."""
 
 
 class ShopApiModule(Protocol):

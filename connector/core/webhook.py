@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -57,6 +57,18 @@ class Handshake(Struct, frozen=True):
     body: bytes = b""
     content_type: str = "text/plain"
     status: int = 200
+
+
+class Notice(Struct, frozen=True):
+    """The order, checkout or customer that a webhook without data names as changed, by its id in the shop's API."""
+
+    kind: Literal["order", "checkout", "customer"]
+    id: str
+
+    @property
+    def object_key(self) -> str:
+        """The key under which the story of the order, checkout or customer is found."""
+        return f"{self.kind}:{self.id}"
 
 
 class Webhook(Struct, frozen=True):

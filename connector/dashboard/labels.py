@@ -3,7 +3,7 @@
 from typing import Any
 
 from connector.core.store import Store
-from connector.core.text import duration, utc_minute, utc_second
+from connector.core.text import duration, how_many, utc_minute, utc_second
 from connector.core.units import MERGE_WINDOW, TIKTOK_DEDUPLICATES
 from connector.outbox.queries import OpenProblem
 
@@ -15,6 +15,7 @@ HEALTH = {
     "signatures": "signatures refused",
     "shop": "shop API refuses access",
     "webhooks": "webhooks missing in the shop",
+    "notices": "shop API does not answer",
     "gaps": "webhooks did not arrive",
     "untried": "new token, not tried yet",
     "accuracy": "orders missing",
@@ -83,6 +84,17 @@ def state_sentence(row: Any, now: float) -> str:
     if row.due_at > now:
         return "Waiting briefly for signals from the shopper's browser."
     return "Waiting to be sent."
+
+
+def notice_sentence(row: Any, now: float) -> str:
+    """Describe what a thin webhook has named and is not fetched yet; `now` in Unix seconds."""
+    told = f"The shop's webhook of {utc_second(row.noted_at)} ({row.topic}) only names it; "
+    if row.lease_owner and row.lease_until > now:
+        return told + "it is being fetched from the shop now."
+    if row.error:
+        tries = how_many(row.attempts, "attempt")
+        return told + f"it could not be fetched in {tries}, will retry for a day: {row.error}"
+    return told + "it will be fetched from the shop in a moment."
 
 
 def remembered(row: Any) -> str:

@@ -59,7 +59,8 @@ def add_reading_routes(blueprint: Blueprint, guard: LoginGuard, config: Config, 
     def story() -> str | tuple[str, int]:
         store, key = request.args.get("store", ""), request.args.get("key", "")[:256]
         webhooks, events = queries.story(store, key)
-        if not webhooks and not events:
+        notice = queries.notice(store, key)
+        if not webhooks and not events and not notice:
             return render_template("failed.html", status=404, sentence=UNKNOWN), 404
         return render_template(
             "story.html",
@@ -67,6 +68,7 @@ def add_reading_routes(blueprint: Blueprint, guard: LoginGuard, config: Config, 
             key=key,
             number=next((webhook.order_number for webhook in webhooks if webhook.order_number), ""),
             webhooks=webhooks,
+            notice=labels.notice_sentence(notice, time.time()) if notice else "",
             events=[_describe_event(row, config.stores.get(store), time.time()) for row in events],
             outcomes=labels.OUTCOMES,
         )

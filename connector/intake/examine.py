@@ -15,7 +15,7 @@ from connector.core.event import DataRequest, Skipped
 from connector.core.platform import Platform
 from connector.core.signature import body_sha256
 from connector.core.store import Store
-from connector.core.webhook import InvalidPayload, NotJson, Webhook
+from connector.core.webhook import InvalidPayload, Notice, NotJson, Webhook
 from connector.mapping.click_use import Refusal
 from connector.mapping.consent import order_checkout
 from connector.mapping.event_id import object_key
@@ -27,6 +27,7 @@ from connector.outbox.ledger import Decision, ParkedWebhook
 log = logging.getLogger(__name__)
 
 MAX_REASON = 1000  # characters of a reason in the ledger
+MAX_ID = 255  # characters of the id that a notice names, as of `identifier`
 
 
 class Examination(msgspec.Struct, frozen=True):
@@ -66,10 +67,7 @@ def examine(webhook: Webhook, platform: Platform, store: Store, now: datetime, g
     `go_live` is the time before which orders are history; with None, no age limit applies.
     Raises InvalidPayload or NotJson; any other exception is a fault of the connector.
     """
-    data = parse(webhook.body)
-    if webhook.shop and webhook.shop not in store.shops:
-        raise InvalidPayload(f"the webhook comes from another shop, {webhook.shop} (shop = {', '.join(store.shops)})")
-    webhook = replace(webhook, data=data)
+    webhook = _parsed(webhook, store)
     entry = read_book_entry(webhook, platform, store, now) if store.books else None
     if store.books and webhook.topic in platform.book_topics and webhook.topic not in platform.event_topics:
         return Examination(object_key=entry.object_key if entry else "", book_entry=entry)
@@ -89,6 +87,22 @@ def examine(webhook: Webhook, platform: Platform, store: Store, now: datetime, g
         book_entry=entry,
         refusal=refusal_of(milestones, store),
     )
+
+
+def read_notice(webhook: Webhook, platform: Platform, store: Store) -> Notice | None:
+    """Return what a webhook without data names, None if that concerns no event. Raises InvalidPayload, NotJson."""
+    notice = platform.notice(_parsed(webhook, store), store)
+    if notice is not None and not 0 < len(notice.id) <= MAX_ID:
+        raise InvalidPayload(f"expected an id of 1 to {MAX_ID} characters in the body of topic {webhook.topic}")
+    return notice
+
+
+def _parsed(webhook: Webhook, store: Store) -> Webhook:
+    """Return the webhook with its parsed body. Raises InvalidPayload if another shop sent it, NotJson."""
+    data = parse(webhook.body)
+    if webhook.shop and webhook.shop not in store.shops:
+        raise InvalidPayload(f"the webhook comes from another shop, {webhook.shop} (shop = {', '.join(store.shops)})")
+    return replace(webhook, data=data)
 
 
 def read_book_entry(webhook: Webhook, platform: Platform, store: Store, now: datetime) -> BookEntry | None:

@@ -18,9 +18,10 @@ from connector.core.signature import body_sha256
 from connector.core.store import Store
 from connector.core.webhook import Handshake, InvalidPayload, InvalidSignature, NotJson, Request, UnknownKey, Webhook
 from connector.intake.counters import OutcomeCounters
-from connector.intake.examine import decision, examine, internal_error, parked_webhook
+from connector.intake.examine import decision, examine, internal_error, parked_webhook, read_notice
 from connector.outbox.encryption import decrypt
 from connector.outbox.ledger import Decision, ParkedWebhook, park_decision
+from connector.outbox.notices import NoticeEntry, NoticeTable
 from connector.outbox.outbox import Outbox
 from connector.privacy.data_subject import data_subject_of
 from connector.privacy.requests import DataRequestStore
@@ -40,10 +41,11 @@ DATA_REQUEST_MESSAGES = {
 
 
 class Examined(Struct, frozen=True):
-    """A verified webhook with its outcome, and the decision that must be stored before it is answered, if any."""
+    """A verified webhook with its outcome, and the decision or notice that must be stored before it is answered."""
 
     outcome: str
     decision: Decision | None = None
+    notice: NoticeEntry | None = None
     data_requests: tuple[DataRequest, ...] = ()
 
     def stored(self, new: int) -> "Examined":
@@ -66,6 +68,7 @@ class Intake:
         self._stores = stores
         self._platforms = platforms
         self._outbox = outbox
+        self._notices = NoticeTable(outbox.database)
         self._data_requests = data_requests
         self._clock = clock
         self.counters = OutcomeCounters(outbox, clock)
@@ -86,7 +89,7 @@ class Intake:
         Raises InvalidSignature, UnknownKey, NotJson, CannotStore, BrokenPlatform.
         """
         webhook = self.verify(store, request)
-        return "handshake" if isinstance(webhook, Handshake) else self._handle(webhook, store)
+        return "handshake" if isinstance(webhook, Handshake) else self.handle(webhook, store)
 
     def replay(self, parked: ParkedWebhook) -> str:
         """Handle a parked webhook with the current code; return the outcome, "parked" if it still fails.
@@ -94,12 +97,16 @@ class Intake:
         Raises KeyError if the store is no longer configured, CannotDecrypt, NotJson, CannotStore.
         """
         store = self._stores[parked.store]
-        outcome = self._handle(decrypt(parked.sealed, store), store)
+        outcome = self.handle(decrypt(parked.sealed, store), store)
         if outcome != "parked":
             self._outbox.unpark(parked)
         return outcome
 
-    def _handle(self, webhook: Webhook, store: Store) -> str:
+    def handle(self, webhook: Webhook, store: Store) -> str:
+        """Examine and store a webhook, or what the shop's API answered a notice with; return the outcome.
+
+        Raises NotJson, CannotStore.
+        """
         if not self.started:
             self.start()
         examined = self.examine(webhook, store)
@@ -107,6 +114,8 @@ class Intake:
             self.write_data_requests(examined, webhook, store)
         if examined.decision:
             examined = examined.stored(self._outbox.record(examined.decision))
+        if examined.notice:
+            self._notices.record(examined.notice)
         log_webhook(examined, webhook, store)
         return examined.outcome
 
@@ -163,6 +172,8 @@ class Intake:
         """Parse, translate and map a verified webhook, after `start`. Raises NotJson."""
         platform = self._platforms[store.platform]
         if not _is_handled(webhook.topic, platform, store):
+            if webhook.topic in platform.notice_topics:
+                return self._note(webhook, platform, store)
             self.counters.add(store.name, self.counters.bounded_topic(webhook.topic[:100]) or NO_TOPIC, "ignored")
             return Examined("ignored")
         now = self._clock()
@@ -180,7 +191,24 @@ class Intake:
             self.counters.add(store.name, webhook.topic, "duplicate")
             return Examined("duplicate")
         made = decision(webhook, store, examination, now.timestamp())
-        return Examined(examination.outcome, made, examination.data_requests)
+        return Examined(examination.outcome, made, data_requests=examination.data_requests)
+
+    def _note(self, webhook: Webhook, platform: Platform, store: Store) -> Examined:
+        """Return the notice of a webhook that only names what changed. Raises NotJson."""
+        try:
+            notice = read_notice(webhook, platform, store)
+        except NotJson:
+            raise
+        except InvalidPayload as error:
+            return _parked(webhook, store, str(error))
+        except Exception as error:
+            return _parked(webhook, store, internal_error(error))
+        if notice is None:
+            self.counters.add(store.name, webhook.topic, "ignored")
+            return Examined("ignored")
+        now = self._clock().timestamp()
+        entry = NoticeEntry(store.name, notice.object_key, webhook.topic, webhook.delivery[:64], now)
+        return Examined("noted", notice=entry)
 
     def _count_refusal(self, name: str, why: str) -> None:
         """Count and log a request of unknown origin, under the name in its URL: a store's or a platform's."""
@@ -215,6 +243,7 @@ def history_ends(started: float) -> datetime:
 def log_webhook(examined: Examined, webhook: Webhook, store: Store, milliseconds: float | None = None) -> None:
     """Log what became of a webhook; `milliseconds` is how long that took."""
     stored, level = examined.decision, logging.ERROR if examined.outcome == "parked" else logging.INFO
+    about = stored or examined.notice
     if not log.isEnabledFor(level):
         return
     log.log(
@@ -225,7 +254,7 @@ def log_webhook(examined: Examined, webhook: Webhook, store: Store, milliseconds
             "store": store.name,
             "topic": webhook.topic[:100],
             "delivery": webhook.delivery[:64],
-            "object": stored.object_key if stored else "",
+            "object": about.object_key if about else "",
             "event_ids": ",".join(dict.fromkeys(event.event_id for event in stored.events)) if stored else "",
             "reason": stored.reason if stored else "",
             "ms": milliseconds,

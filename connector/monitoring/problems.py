@@ -13,6 +13,7 @@
     erasing      an erasure that a shop requested is not done after an hour
     accuracy     less than 99 % of the orders of a day were sent or deliberately skipped
     reconcile    a store's round of reconciliation is overdue
+    notices      what a shop's webhooks named could not be fetched for five minutes
     platform     a store's platform cannot be loaded, so its webhooks are answered 503
     relay        events are due, but no relay is running (also reported by the web processes)
 
@@ -29,7 +30,7 @@ import sqlalchemy as sa
 
 from connector.core.registry import installed_platforms
 from connector.core.store import Store
-from connector.core.text import utc_minute
+from connector.core.text import how_many, utc_minute
 from connector.core.units import DAY, HOUR, MERGE_WINDOW
 from connector.core.webhook import BrokenWebhook
 from connector.monitoring.accuracy import Accuracy
@@ -37,12 +38,13 @@ from connector.monitoring.alerts import Problem
 from connector.monitoring.inactivity import SHORTEST, Inactivity, detect_inactivity
 from connector.monitoring.rounds import MISSED, RoundWatch
 from connector.monitoring.webhook_stats import WebhookStats
+from connector.outbox.notices import NoticeTable
 from connector.outbox.queries import OpenProblem, OutboxQueries
 from connector.storage.database import Database
 from connector.storage.tables import counters, demands, events, funnel_lanes, parked
 
 KINDS = frozenset({"denied", "lag", "rejected", "parked", "signatures", "testing", "relay"})
-KINDS |= {"uninstalled", "export", "erasing", "reconcile", "broken", "accuracy", "platform"}
+KINDS |= {"uninstalled", "export", "erasing", "reconcile", "broken", "accuracy", "platform", "notices"}
 SILENT = "silent"
 
 INVALID_SIGNATURES = 3
@@ -67,6 +69,7 @@ class ProblemFinder:
         self._webhook_stats = WebhookStats(database)
         self._rounds = RoundWatch(database, stores)
         self._accuracy = Accuracy(database)
+        self._notices = NoticeTable(database)
 
     def find(self, now: float) -> Iterator[Problem]:
         """Yield all problems of KINDS."""
@@ -79,6 +82,7 @@ class ProblemFinder:
         yield from self._testing()
         yield from self._data_requests(now)
         yield from self._low_accuracy(now)
+        yield from self._notices_waiting(now)
         for store, since in self._rounds.overdue(now).items():
             yield Problem(
                 f"reconcile:{store}",
@@ -265,6 +269,17 @@ class ProblemFinder:
                     f"accuracy:{store.name}",
                     f"store {store.name}: {missing} of the {day.orders} orders of {utc_minute(day.day)[:10]} did not "
                     f"reach TikTok ({reasons}); see `connector accuracy {store.name}`",
+                )
+
+    def _notices_waiting(self, now: float) -> Iterator[Problem]:
+        for found in self._notices.waiting(self._stores, COUNTED):
+            if now - found.since > MERGE_WINDOW:
+                number = how_many(found.number, "order or sign-up", "orders or sign-ups")
+                why = found.error or "the relay's log says why"
+                yield Problem(
+                    f"notices:{found.store}",
+                    f"store {found.store}: {number} that its webhooks named could not be fetched from the shop since "
+                    f"{utc_minute(found.since)}, will retry for a day: {why}",
                 )
 
     def _count_by_store(self, stores: Iterator[str]) -> Iterator[tuple[str, str]]:

@@ -15,7 +15,7 @@ from connector.core.webhook import BrokenWebhook
 from connector.outbox.lanes import Lane, LaneState, read_lane_state
 from connector.outbox.ledger import NO_ARRIVAL, ParkedWebhook
 from connector.storage.database import Database
-from connector.storage.tables import alerts, counters, events, identities, lanes, ledger, parked, relays
+from connector.storage.tables import alerts, counters, events, identities, lanes, ledger, notices, parked, relays
 
 # SQLite uses a partial index only if the query repeats its condition literally.
 _FAILED: Any = sa.text("events.state IN ('rejected', 'expired')")
@@ -148,6 +148,16 @@ class OutboxQueries:
             subject = (store, object_key)
             return _rows_of(connection, ledger, subject), _rows_of(connection, events, subject)
 
+    def notice(self, store: str, object_key: str) -> sa.Row[Any] | None:
+        """Return what a thin webhook has named and is not fetched yet, or None."""
+        with self._database.read() as connection:
+            return next(iter(_notices_of(connection, (store, object_key))), None)
+
+    def notices(self, key: str) -> list[sa.Row[Any]]:
+        """Return what `key` can mean of what thin webhooks have named and is not fetched yet."""
+        with self._database.read() as connection:
+            return [row for pair in self._subjects(connection, key) for row in _notices_of(connection, pair)]
+
     def search(self, key: str, email: bytes = b"") -> list[Subject]:
         """Return the subjects of an event_id, order number, platform id or hash of an e-mail address, latest first."""
         found = []
@@ -172,8 +182,10 @@ class OutboxQueries:
             ledger.c.order_number.in_([key, f"#{key}", key.removeprefix("#")]), _NUMBERED
         )
         queries = [numbered.order_by(ledger.c.id.desc()).limit(MOST)]
-        for table in (ledger, events):
-            is_named = (table.c.store.in_([*_distinct(connection, table.c.store)]), table.c.object_key.in_(names))
+        for table in (ledger, events, notices):
+            if not (stores := [*_distinct(connection, table.c.store)]):
+                continue
+            is_named = (table.c.store.in_(stores), table.c.object_key.in_(names))
             queries.append(sa.select(table.c.store, table.c.object_key).where(*is_named).limit(MOST))
         # An index on (pixel, event, event_id) needs values for all columns, not only for the last one.
         pixels = [*_distinct(connection, events.c.pixel)]
@@ -325,6 +337,11 @@ class OutboxQueries:
 def _rows_of(connection: sa.Connection, table: sa.Table, subject: tuple[str, str]) -> list[sa.Row[Any]]:
     is_about = (table.c.store == subject[0], table.c.object_key == subject[1])
     return [*connection.execute(sa.select(table).where(*is_about).order_by(table.c.id).limit(MOST))]
+
+
+def _notices_of(connection: sa.Connection, subject: tuple[str, str]) -> list[sa.Row[Any]]:
+    is_about = (notices.c.store == subject[0], notices.c.object_key == subject[1])
+    return [*connection.execute(sa.select(notices).where(*is_about))]
 
 
 def _data_since(connection: sa.Connection, store: str, topic: str, at: float) -> bool:

@@ -46,7 +46,7 @@ from connector.core.json_fields import (
 from connector.core.order_state import OrderRefund, OrderState
 from connector.core.platform import Platform, PlatformFacts
 from connector.core.public_keys import DetachedJws
-from connector.core.shop_api import ApiCheck, Page, ShopApi, ShopApiError, ShopApiModule, Subscription
+from connector.core.shop_api import ApiCheck, NoticeApi, Page, ShopApi, ShopApiError, ShopApiModule, Subscription
 from connector.core.signature import (
     BodySignature,
     HeaderToken,
@@ -62,6 +62,7 @@ from connector.core.webhook import (
     Handshake,
     InvalidPayload,
     InvalidSignature,
+    Notice,
     Request,
     UnknownKey,
     Webhook,
@@ -89,6 +90,8 @@ __all__ = [
     "Json",
     "MappingSettings",
     "Milestone",
+    "Notice",
+    "NoticeApi",
     "OrderKind",
     "OrderRefund",
     "OrderState",

@@ -31,6 +31,7 @@ from connector.storage.tables import (
     events,
     funnel_events,
     ledger,
+    notices,
     orders,
     parked,
     signals,
@@ -72,7 +73,7 @@ class Erasure:
         """
         stored_events, bodies, lines, remembered = _store_rows(store, until).values()
         self._delete_signals(signals.c.store == store, signals.c.seen_at <= until)
-        self._delete_books(store)
+        self._delete_what_names_orders(store)
         return {
             "events": self._in_batches(stored_events, events.c.id, lambda ids: self._erase_events(ids, now), rest),
             "parked webhooks": self._in_batches(bodies, parked.c.id, self._delete_parked, rest),
@@ -138,10 +139,10 @@ class Erasure:
         with self._database.write() as connection:
             connection.execute(sa.delete(signals).where(*which))
 
-    def _delete_books(self, store: str) -> None:
-        """Delete the books of a store, which name its orders, and its snippets. They hold nothing of a person."""
+    def _delete_what_names_orders(self, store: str) -> None:
+        """Delete the books of a store, its waiting notices and its snippets. They hold nothing of a person."""
         with self._database.write() as connection:
-            for table in (sold, orders, accuracy, snippet_reports):
+            for table in (sold, orders, accuracy, notices, snippet_reports):
                 connection.execute(sa.delete(table).where(table.c.store == store))
 
     def _delete_parked(self, ids: Sequence[int]) -> None:

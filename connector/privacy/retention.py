@@ -6,6 +6,7 @@
     ledger     with counters, tallies and books, after keep_ledger
     parked     bodies after keep_parked; their ledger line says so
     arrivals   hourly numbers of webhooks, after 400 days
+    notices    that nobody fetches, after two days; what one names is fetched, or given up, within a day
     signals    of browsers, a day after the last one; at most the latest MOST_SIGNALS, because anybody can send them
     orders     signals of a checkout that became an order: the browser's keys with the last payload of the order, the
                answer with the last event of the order, and not before the order's webhooks ended as long ago
@@ -47,6 +48,7 @@ PAUSE = 0.2  # seconds between transactions, so that webhooks get the write lock
 EVERY = 600.0  # seconds between rounds
 LEASE_SECONDS = 300.0  # renewed before every batch
 KEY_OUTLIVES = 35 * 24 * 3600.0  # seconds
+NOTICES_KEPT = 2 * 24 * 3600.0  # seconds
 ARRIVALS_KEPT = 400 * 24 * 3600.0  # seconds
 LONGEST_MEMORY = 29 * 24 * 3600.0  # seconds; remember_clicks is at most 28 days
 SIGNALS_KEPT = 24 * 3600.0  # seconds
@@ -154,6 +156,16 @@ class RetentionStore:
         old = tables.snippet_reports.c.seen_at < before
         with self._database.write() as connection:
             return connection.execute(sa.delete(tables.snippet_reports).where(old)).rowcount
+
+    def forget_notices(self, before: float) -> int:
+        """Delete notices that nobody fetches, of stores that were removed; the others end after a day."""
+        columns = (tables.notices.c.store, tables.notices.c.object_key)
+        old = tables.notices.c.noted_at < before
+        with self._database.write() as connection:
+            keys = [tuple(row) for row in connection.execute(sa.select(*columns).where(old).limit(BATCH))]
+            if keys:
+                connection.execute(sa.delete(tables.notices).where(sa.tuple_(*columns).in_(keys), old))
+        return len(keys)
 
     def forget_arrivals(self, before: float) -> int:
         """Delete hourly numbers of webhooks."""
@@ -308,6 +320,7 @@ class RetentionJob:
         yield "tallies dropped", partial(retention.forget_tallies, now - policy.ledger)
         yield "books dropped", partial(retention.forget_books, now - policy.ledger)
         yield "snippets forgotten", partial(retention.forget_snippets, now - policy.ledger)
+        yield "notices dropped", partial(retention.forget_notices, now - NOTICES_KEPT)
         yield "hourly numbers dropped", partial(retention.forget_arrivals, now - ARRIVALS_KEPT)
         yield "signals dropped", partial(retention.forget_signals, now - SIGNALS_KEPT)
         # Written by a clock that had jumped; without this they would be kept for ever.

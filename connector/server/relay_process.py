@@ -9,8 +9,11 @@ import httpx
 
 from connector.config.settings import Config
 from connector.core.registry import BrokenPlatform, installed_platforms, part
+from connector.core.shop_api import ShopApiModule
+from connector.core.store import Store
 from connector.funnel.job import FunnelJob
 from connector.funnel.queue import FunnelQueue
+from connector.intake.intake import Intake
 from connector.monitoring import alerts
 from connector.monitoring.problems import ProblemFinder
 from connector.monitoring.watcher import Watcher
@@ -18,12 +21,14 @@ from connector.outbox.held_events import EVERY, SELDOM, HeldEventsJob, HoldExpir
 from connector.outbox.ledger import webhooks_are_frequent
 from connector.outbox.outbox import Outbox
 from connector.privacy.erasure import erasure_job
+from connector.privacy.requests import DataRequestStore
 from connector.privacy.retention import RetentionJob, RetentionPolicy, RetentionStore
 from connector.relay.events_api import TIMEOUT, EventsApi
 from connector.relay.relay import SLOW_WORKERS_AT_ONCE, WORKERS_AT_ONCE, Relay
 from connector.server.supervisor import end_with_parent
 from connector.storage.database import Database
 from connector.storage.engine import connect
+from connector.sync.fetch import NoticeFetcher, thin_stores
 from connector.sync.public_keys import TIMEOUT as KEY_TIMEOUT
 from connector.sync.public_keys import KeyFetcher
 from connector.sync.reconcile import Reconciler
@@ -61,28 +66,44 @@ def _jobs(config: Config, database: Database, owner: str, alert_client: httpx.Cl
     watcher = Watcher(
         ProblemFinder(database, config.stores), alerts.AlertStore(database), alerts.notifier(database, hook, owner)
     )
+    usable = _usable(config)
+    shop_apis = _shop_apis(usable)
     expects_signals = any(store.signals for store in config.stores.values())
     return {
         "housekeeping": RetentionJob(RetentionStore(database), RetentionPolicy.of(config), config.stores, owner).run,
         "watching": watcher.run,
         "holding": HeldEventsJob(HoldExpiry(database), interval=EVERY if expects_signals else SELDOM).run,
-        "reconciliation": _reconciler(config, database, owner).run,
+        "reconciliation": Reconciler(usable, installed_platforms(), shop_apis, database, owner).run,
+        "fetching": _fetcher(usable, shop_apis, database, owner).run,
         "funnel": FunnelJob(database, config.stores, owner).run,
         "erasing": erasure_job(database, config.stores, owner).run,
         "public keys": KeyFetcher(config.stores, database, httpx.Client(timeout=KEY_TIMEOUT), owner).run,
     }
 
 
-def _reconciler(config: Config, database: Database, owner: str) -> Reconciler:
-    platforms = installed_platforms()
-    usable = {name: store for name, store in config.stores.items() if not platforms.fault(store.platform)}
-    shop_apis = {}
-    for name in {store.platform for store in usable.values()}:
+def _usable(config: Config) -> dict[str, Store]:
+    """Return the stores whose platforms can be loaded."""
+    return {name: store for name, store in config.stores.items() if not installed_platforms().fault(store.platform)}
+
+
+def _shop_apis(stores: Mapping[str, Store]) -> dict[str, ShopApiModule]:
+    """Return the shop APIs of the stores' platforms, by platform, of those that have one."""
+    found = {}
+    for name in {store.platform for store in stores.values()}:
         try:
-            shop_apis[name] = part(platforms[name], lambda platform: platform.shop_api)
+            found[name] = part(installed_platforms()[name], lambda platform: platform.shop_api)
         except BrokenPlatform as error:
-            log.error("%s; orders of its stores that never arrived are not fetched", error)
-    return Reconciler(usable, platforms, {name: api for name, api in shop_apis.items() if api}, database, owner)
+            log.error("%s; nothing is fetched from its stores", error)
+    return {name: shop_api for name, shop_api in found.items() if shop_api}
+
+
+def _fetcher(
+    stores: Mapping[str, Store], shop_apis: Mapping[str, ShopApiModule], database: Database, owner: str
+) -> NoticeFetcher:
+    platforms = installed_platforms()
+    thin = {name: store for name, store in thin_stores(stores, platforms).items() if store.platform in shop_apis}
+    intake = Intake(thin, platforms, Outbox(database), DataRequestStore(database))
+    return NoticeFetcher(thin, shop_apis, intake, database, owner)
 
 
 def _run_with_jobs(relay: Run, jobs: Mapping[str, Run], stop: threading.Event) -> None:

@@ -24,6 +24,7 @@ funnel_bounds   per store, currency and day: the greatest amounts of its orders,
 snippet_reports the snippets that run in a store's pages, by version; see `connector.monitoring.snippets`
 demands     data requests and uninstall notices: kind, time, and whether they are done
 orders      per order: what is left of its value, and what reconciliation found; see `connector.outbox.books`
+notices     what thin webhooks have named and the shop's API has not answered yet; see `connector.outbox.notices`
 sold        the value of each accepted event of an order, for stores with books
 accuracy    per store and day: orders in the shop, sent, skipped and missing; see `connector.monitoring.accuracy`
 """
@@ -337,6 +338,23 @@ registered = Table(
     Column("url", StorableText, nullable=False),
     Column("made_at", Double, nullable=False),
 )
+
+notices = Table(
+    "notices",
+    metadata,
+    Column("store", StorableText, primary_key=True),
+    Column("object_key", StorableText, primary_key=True),
+    Column("topic", StorableText, nullable=False),  # of the last webhook that named it, as its delivery
+    Column("delivery", StorableText, nullable=False),
+    Column("since", Double, nullable=False),  # when the first of them arrived
+    Column("noted_at", Double, nullable=False),  # when the last did
+    Column("due_at", Double, nullable=False),  # no attempt before
+    Column("attempts", Integer, nullable=False),
+    Column("lease_owner", StorableText),
+    Column("lease_until", Double),
+    Column("error", StorableText, nullable=False),  # of the last attempt
+)
+Index("notices_due", notices.c.store, notices.c.due_at)
 
 orders = Table(
     "orders",

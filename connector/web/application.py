@@ -31,6 +31,7 @@ from connector.meter.buffer import ReportBuffer
 from connector.monitoring import alerts
 from connector.monitoring.watcher import RelayAbsenceReporter
 from connector.outbox.ledger import webhooks_are_frequent
+from connector.outbox.notices import NoticeTable
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
 from connector.privacy.requests import DataRequestStore
@@ -84,6 +85,7 @@ class Application:
             platforms,
             self.intake,
             _commits(async_database, outbox.write),
+            _commits(async_database, NoticeTable(database).write),
             bodies,
             request_metrics,
             config.public_url,

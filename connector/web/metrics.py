@@ -18,6 +18,7 @@ from connector.dashboard.auth import Authenticator, caller_id
 from connector.monitoring.accuracy import Accuracy
 from connector.monitoring.event_stats import BEYOND, BUCKETS, EventStats, Statistic, amount, match_key_counts
 from connector.monitoring.problems import KINDS, SILENT, alive
+from connector.outbox.notices import NoticeTable
 from connector.outbox.queries import OutboxQueries
 from connector.storage.database import CannotStore, Database
 from connector.web.request_metrics import RequestMetrics
@@ -87,6 +88,7 @@ class DatabaseMetrics:
         self._queries = OutboxQueries(database)
         self._event_stats = EventStats(database)
         self._accuracy = Accuracy(database)
+        self._notices = NoticeTable(database)
         self._stores = list(stores)
         self._clock = clock
 
@@ -142,6 +144,7 @@ class DatabaseMetrics:
         for store, number in self._queries.parked_by_store(self._stores, PARKED_COUNTED).items():
             parked.add_metric([store], number)
         yield parked
+        yield from self._notice_metrics()
         problems = GaugeMetricFamily(
             "connector_problems", "Open problems by kind; the same that alerts report.", labels=("kind",)
         )
@@ -150,6 +153,21 @@ class DatabaseMetrics:
             problems.add_metric([kind], open_by_kind[kind])
         yield problems
         yield from self._accuracy_metrics()
+
+    def _notice_metrics(self) -> Iterator[Metric]:
+        waiting = GaugeMetricFamily(
+            "connector_notices_waiting",
+            "Orders and sign-ups that thin webhooks named and that are not fetched from the shop yet; "
+            f"{PARKED_COUNTED} means {PARKED_COUNTED} or more.",
+            labels=("store",),
+        )
+        oldest = GaugeMetricFamily(
+            "connector_notices_oldest_seconds", "Seconds since the oldest of them was named.", labels=("store",)
+        )
+        for found in self._notices.waiting(self._stores, PARKED_COUNTED):
+            waiting.add_metric([found.store], found.number)
+            oldest.add_metric([found.store], max(0.0, self._clock() - found.since))
+        yield from (waiting, oldest)
 
     def _accuracy_metrics(self) -> Iterator[Metric]:
         share = GaugeMetricFamily(
@@ -186,6 +204,16 @@ def _counters(statistics: list[Statistic]) -> Iterator[Metric]:
         if statistic.what == "funnel":
             reported.add_metric([statistic.store, statistic.event, statistic.detail], statistic.count)
     yield reported
+    fetched = CounterMetricFamily(
+        "connector_notices_fetched",
+        "Orders and sign-ups fetched after a thin webhook, by outcome: relayed, skipped, duplicate, recorded, parked, "
+        "gone (the shop no longer has it), given_up (after a day).",
+        labels=("store", "kind", "outcome"),
+    )
+    for statistic in statistics:
+        if statistic.what == "fetched":
+            fetched.add_metric([statistic.store, statistic.event, statistic.detail], statistic.count)
+    yield fetched
     value = CounterMetricFamily(
         "connector_events_value", "Value of accepted events, in major currency units.", labels=(*EVENT, "currency")
     )

@@ -49,8 +49,8 @@ class RequestMetrics:
         self._registry = CollectorRegistry()
         self._received = Counter(
             "connector_webhooks_received",
-            "Webhooks by outcome: relayed, skipped, recorded, parked, ignored, duplicate, handshake, refused (wrong "
-            "signature), unreadable, unavailable (not stored: database, platform, public key), failed.",
+            "Webhooks by outcome: relayed, skipped, recorded, noted, parked, ignored, duplicate, handshake, refused "
+            "(wrong signature), unreadable, unavailable (not stored: database, platform, public key), failed.",
             ("store", "platform", "topic", "outcome"),
             registry=self._registry,
         )
@@ -99,4 +99,7 @@ class RequestMetrics:
             topic = platform.topic_of(request)
         except Exception:  # of a package's own code; `receive` has failed on it, too
             return OTHER
-        return topic if topic in platform.event_topics or topic in platform.recorded_topics else OTHER
+        for topics in (platform.event_topics, platform.recorded_topics, platform.notice_topics):
+            if topic in topics:
+                return topic
+        return OTHER

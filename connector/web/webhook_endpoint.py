@@ -19,6 +19,7 @@ from connector.core.store import Store
 from connector.core.webhook import Handshake, Request
 from connector.intake.intake import Intake, log_webhook
 from connector.outbox.ledger import Decision
+from connector.outbox.notices import NoticeEntry
 from connector.storage.group_commit import GroupCommit
 from connector.web.asgi import JSON, Answer, BodyReader, Receive, Scope, read_headers
 from connector.web.errors import UnknownStore
@@ -39,6 +40,7 @@ class WebhookEndpoint:
         platforms: Mapping[str, Platform],
         intake: Intake,
         commits: GroupCommit[Decision, int],
+        notices: GroupCommit[NoticeEntry, None],
         bodies: BodyReader,
         request_metrics: RequestMetrics,
         public_url: str = "",
@@ -47,6 +49,7 @@ class WebhookEndpoint:
         self._platforms = platforms
         self._intake = intake
         self._commits = commits
+        self._notices = notices
         self._bodies = bodies
         self._request_metrics = request_metrics
         self._public_url = public_url
@@ -94,6 +97,8 @@ class WebhookEndpoint:
             await asyncio.to_thread(self._intake.write_data_requests, examined, webhook, store)
         if examined.decision:
             examined = examined.stored(await self._commits.add(examined.decision))
+        elif examined.notice:
+            await self._notices.add(examined.notice)
         log_webhook(examined, webhook, store, round((time.perf_counter() - begun) * 1000, 1))
         return examined.outcome
 

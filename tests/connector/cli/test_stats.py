@@ -79,6 +79,7 @@ def test_json_for_programs(bench: Bench) -> None:
             }
         ],
         "browsers": {},
+        "fetched": {},
     }
     assert '"EUR":123.45' in result.stdout
 
@@ -128,3 +129,14 @@ def test_what_browsers_reported(bench: Bench) -> None:
         "  cart_added         2 rate limit, 7 taken",
     ]
     assert json.loads(bench.run("acme", "--json").output)["browsers"]["cart_added"] == {"rate limit": 2, "taken": 7}
+
+
+def test_what_was_fetched_after_thin_webhooks(bench: Bench) -> None:
+    """By kind and outcome."""
+    with bench.engine.begin() as connection:
+        for outcome, number in (("relayed", 7), ("given_up", 2)):
+            add_counts(connection, int(time.time()), {("acme", "", "fetched", "order", outcome): number})
+    assert bench.run("acme").output.splitlines()[-2:] == [
+        "Fetched from the shop, after webhooks that only name it",
+        "  order              2 given up, 7 relayed",
+    ]

@@ -9,6 +9,8 @@ import pytest
 from sqlalchemy import Engine
 
 from connector.core.units import DAY
+from connector.outbox.notices import NoticeEntry, NoticeTable
+from connector.storage.database import Database
 from tests.support.admin_site import PASSWORD, Site
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -24,13 +26,15 @@ def served(engine: Engine) -> set[str]:
         connection.exec_driver_sql(
             "INSERT INTO totals (store, what, pixel, event, detail, count) "
             "VALUES ('acme', 'tested', 'C', 'Purchase', 'accepted 0', 1), "
-            "('acme', 'customers', 'C', 'Purchase', 'new', 1), ('acme', 'funnel', '', 'cart_added', 'taken', 1)"
+            "('acme', 'customers', 'C', 'Purchase', 'new', 1), ('acme', 'funnel', '', 'cart_added', 'taken', 1), "
+            "('acme', 'fetched', '', 'order', 'relayed', 1)"
         )
         day = int(time.time()) // DAY * DAY - DAY
         connection.exec_driver_sql(
             "INSERT INTO accuracy (store, day, orders, sent, waiting, skipped, missing, complete, counted_at) "
             f"VALUES ('acme', {day}, 2, 1, 0, '{{}}', '{{}}', 1, {day})"
         )
+    NoticeTable(Database(engine)).record(NoticeEntry("acme", "order:1", "changed", "", time.time()))
     answer = site.app.test_client().get("/metrics", auth=("", PASSWORD))
     return {line.partition("{")[0].partition(" ")[0] for line in answer.text.splitlines() if line[:1] != "#"}
 

@@ -14,6 +14,7 @@ from connector.core.webhook import BrokenWebhook
 from connector.funnel.queue import FunnelQueue
 from connector.monitoring.problems import COUNTED, KINDS, NO_RELAY, ProblemFinder
 from connector.outbox.lanes import Lane
+from connector.outbox.notices import NoticeEntry, NoticeTable
 from connector.outbox.outbox import Outbox, ParkedWebhook
 from connector.outbox.queries import OutboxQueries
 from connector.outbox.settlement import due_again, settled
@@ -273,6 +274,7 @@ def test_all_kinds_are_known(bench: Bench) -> None:
         row = day | {"skipped": "{}", "missing": '{"rejected":1}', "complete": 1}
         connection.execute(sa.insert(accuracy).values(row))
     gone = replace(STORE, name="gone", platform="not-installed")
+    NoticeTable(Database(bench.engine)).record(NoticeEntry("acme", "order:1", "t", "", NOW))
     finder = ProblemFinder(Database(bench.engine), {"acme": store, "gone": gone})
     assert {problem.kind for problem in finder.find(NOW + 400)} == KINDS
 
