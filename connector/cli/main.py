@@ -5,6 +5,7 @@ import sys
 import click
 
 from connector import __version__
+from connector.cli.alerts import alerts
 from connector.cli.backfill import backfill
 from connector.cli.books import accuracy, books
 from connector.cli.check import check
@@ -148,6 +149,7 @@ def simulate(store: str, topics: tuple[str, ...], url: str | None, count: int, l
 
 
 main.add_command(accuracy)
+main.add_command(alerts)
 main.add_command(backfill)
 main.add_command(books)
 main.add_command(check)

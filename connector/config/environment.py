@@ -3,9 +3,7 @@
 import os
 import re
 from dataclasses import dataclass, field, fields
-from ipaddress import ip_address
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import ConfigDict
 from sqlalchemy.engine import make_url
@@ -15,7 +13,8 @@ from connector.config.model import table_model, validate
 from connector.config.stores_file import Reading
 from connector.config.wording import one_of, wording
 from connector.core import logs
-from connector.core.values import Text, Value, WebUrl, checked, refuse, text, web_url
+from connector.core.alert_address import AlertAddresses
+from connector.core.values import Text, Value, WebUrl, checked, refuse, text
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 EPHEMERAL_DISKS = ("DYNO", "K_SERVICE", "RENDER", "RAILWAY_ENVIRONMENT")
@@ -53,24 +52,7 @@ def _database_url(value: object) -> str:
     return f"{spelling}://{rest}"
 
 
-def _alert_url(address: str) -> bool:
-    """Require https, except on this machine: the address is often a secret."""
-    if not web_url(address.rstrip("/")):
-        return False
-    parts = urlsplit(address)
-    try:
-        is_local = parts.hostname == "localhost" or ip_address(parts.hostname or "").is_loopback
-    except ValueError:
-        is_local = False
-    return parts.scheme == "https" or is_local
-
-
 LogLevel = checked(LOG_LEVELS.__contains__, one_of(LOG_LEVELS).removeprefix("must "), shape=str.upper)
-AlertUrl = checked(
-    _alert_url,
-    "be an absolute https address without a password in it; http is allowed only for this machine (localhost, "
-    "127.0.0.1)",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,8 +81,8 @@ class Environment:
     """The number of proxies before this server, 1 on most hosts: that many entries of X-Forwarded-For are trusted."""
     admin_password: Text = field(default="", repr=False)
     """The password of the dashboard at `/` and of `/metrics`; use 16 random characters or more."""
-    alert_url: Annotated[str, AlertUrl] = field(default="", repr=False)
-    """The address that problems are posted to: a Slack-compatible incoming webhook; see [Alerts](running.md#alerts)."""
+    alert_url: AlertAddresses = field(default="", repr=False)
+    """The addresses that the problems of all stores are sent to; see [Alerts](running.md#alerts)."""
     log_format: Literal["text", "json"] = field(default_factory=logs.default_form)
     """The form of log lines; not set: `text` on a terminal, else `json`."""
     log_level: Annotated[str, LogLevel] = "INFO"

@@ -36,7 +36,8 @@ def set_up(format_: str, level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for verbose in ("httpx", "httpcore", "alembic"):
+    # Below WARNING, these write addresses and keys of requests: of shops, and of the services that alerts are sent to.
+    for verbose in ("httpx", "httpcore", "urllib3", "requests_oauthlib", "oauthlib", "alembic"):
         logging.getLogger(verbose).setLevel("WARNING")
 
 

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from typing_extensions import TypedDict
 
+from connector.core.alert_address import AlertAddress
 from connector.core.event import FUNNEL_MILESTONES, FunnelMilestone, Milestone, OrderKind
 from connector.core.public_keys import KeyRing
 from connector.core.units import SAFE_RESEND_WINDOW
@@ -303,6 +304,8 @@ class Store:
     """`true`: what was cancelled or refunded after the event is kept, and `connector books` shows what is left."""
     meter: Flag = False
     """`true`: the shop's pages report what they sent to TikTok, to show if the copies merge (docs/merging.md)."""
+    alerts: Annotated[tuple[AlertAddress, ...], Listed(alone=True)] = field(default=(), repr=False)
+    """Further addresses for the problems of this store alone, as in `ALERT_URL`; secrets, so use `${NAME}`."""
     external_id: EventIdOrBlank = "{customer_id}"
     """Your own id of the shopper; hashed before it is sent."""
     orders: OrderSettings = OrderSettings()

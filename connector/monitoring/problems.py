@@ -15,6 +15,7 @@
     reconcile    a store's round of reconciliation is overdue
     notices      what a shop's webhooks named could not be fetched for five minutes
     platform     a store's platform cannot be loaded, so its webhooks are answered 503
+    alerts       an address that alerts are sent to has taken none for an hour
     relay        events are due, but no relay is running (also reported by the web processes)
 
 Problems found through a shop's API (shop, webhooks, gaps, withheld) are reported by `connector.sync.reconcile`.
@@ -41,10 +42,11 @@ from connector.monitoring.webhook_stats import WebhookStats
 from connector.outbox.notices import NoticeTable
 from connector.outbox.queries import OpenProblem, OutboxQueries
 from connector.storage.database import Database
-from connector.storage.tables import counters, demands, events, funnel_lanes, parked
+from connector.storage.tables import alert_addresses, counters, demands, events, funnel_lanes, parked
 
 KINDS = frozenset({"denied", "lag", "rejected", "parked", "signatures", "testing", "relay"})
-KINDS |= {"uninstalled", "export", "erasing", "reconcile", "broken", "accuracy", "platform", "notices"}
+KINDS |= {"uninstalled", "export", "erasing", "reconcile", "broken", "accuracy", "platform"}
+KINDS |= {"notices", "alerts"}
 SILENT = "silent"
 
 INVALID_SIGNATURES = 3
@@ -83,6 +85,7 @@ class ProblemFinder:
         yield from self._data_requests(now)
         yield from self._low_accuracy(now)
         yield from self._notices_waiting(now)
+        yield from self._undelivered_alerts(now)
         for store, since in self._rounds.overdue(now).items():
             yield Problem(
                 f"reconcile:{store}",
@@ -281,6 +284,17 @@ class ProblemFinder:
                     f"store {found.store}: {number} that its webhooks named could not be fetched from the shop since "
                     f"{utc_minute(found.since)}, will retry for a day: {why}",
                 )
+
+    def _undelivered_alerts(self, now: float) -> Iterator[Problem]:
+        query = sa.select(alert_addresses).where(alert_addresses.c.failing_since < now - HOUR)
+        with self._database.read() as connection:
+            rows = connection.execute(query.order_by(alert_addresses.c.label)).all()
+        for row in rows:
+            yield Problem(
+                f"alerts::{row.address}",
+                f"alerts to {row.label} have not been delivered since {utc_minute(row.failing_since)} ({row.error}); "
+                "`connector alerts test` says what to do",
+            )
 
     def _count_by_store(self, stores: Iterator[str]) -> Iterator[tuple[str, str]]:
         for store, number in sorted(Counter(stores).items()):

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from threading import Event, Lock, Thread
 
-from connector.monitoring.alerts import AlertStore, Notifier
+from connector.monitoring.alerts import AlertStore
+from connector.monitoring.notifier import Notifier
 from connector.monitoring.problems import KINDS, NO_RELAY, SILENT, ProblemFinder
 from connector.storage.database import CannotStore
 from connector.storage.periodic import run_periodically

@@ -14,7 +14,8 @@ from connector.core.store import Store
 from connector.funnel.job import FunnelJob
 from connector.funnel.queue import FunnelQueue
 from connector.intake.intake import Intake
-from connector.monitoring import alerts
+from connector.monitoring.alerts import AlertStore
+from connector.monitoring.notifier import notifier
 from connector.monitoring.problems import ProblemFinder
 from connector.monitoring.watcher import Watcher
 from connector.outbox.held_events import EVERY, SELDOM, HeldEventsJob, HoldExpiry
@@ -49,9 +50,9 @@ def run_relay(config: Config) -> None:
     # Webhooks have priority: the relay leaves the write lock of SQLite to them most of the time.
     database = Database(connect(config.database_url, timeout=10.0), yields_to=webhooks_are_frequent)
     limits = httpx.Limits(max_connections=WORKERS_AT_ONCE + SLOW_WORKERS_AT_ONCE, max_keepalive_connections=32)
-    with httpx.Client(timeout=TIMEOUT, limits=limits) as tiktok, httpx.Client(timeout=alerts.TIMEOUT) as alert_client:
+    with httpx.Client(timeout=TIMEOUT, limits=limits) as tiktok:
         relay = Relay(config.stores, Outbox(database), EventsApi(config.events_api_url, tiktok))
-        jobs = _jobs(config, database, relay.name, alert_client)
+        jobs = _jobs(config, database, relay.name)
         if any(store.funnel for store in config.stores.values()):
             # A relay of its own, so that browsers' events delay no order: other lanes, threads and limits.
             jobs["funnel relay"] = Relay(
@@ -60,12 +61,9 @@ def run_relay(config: Config) -> None:
         _run_with_jobs(relay.run, jobs, stop)
 
 
-def _jobs(config: Config, database: Database, owner: str, alert_client: httpx.Client) -> dict[str, Run]:
+def _jobs(config: Config, database: Database, owner: str) -> dict[str, Run]:
     """Build the periodic jobs by name. `owner` is the name under which this process takes leases."""
-    hook = alerts.AlertWebhook(config.alert_url, alert_client) if config.alert_url else None
-    watcher = Watcher(
-        ProblemFinder(database, config.stores), alerts.AlertStore(database), alerts.notifier(database, hook, owner)
-    )
+    watcher = Watcher(ProblemFinder(database, config.stores), AlertStore(database), notifier(database, config, owner))
     usable = _usable(config)
     shop_apis = _shop_apis(usable)
     expects_signals = any(store.signals for store in config.stores.values())

@@ -9,6 +9,8 @@ stores      the first start of each store: older orders are history
 relays      heartbeats of relays
 leases      work that only one process at a time may do, on any host: owner and expiry
 alerts      problems, and whether an alert was sent for them
+alert_addresses   per address that alerts are sent to: failures, and when it is tried again; see `connector.monitoring`
+alert_deliveries  per address and problem: when the address was sent its beginning
 arrivals    the number of webhooks per store and hour, by which an inactive shop is noticed
 registered  webhooks that the connector created in the shops, so that a deleted one can be created again
 reconciled  per store: the time up to which the shop's history has been compared with its webhooks
@@ -268,9 +270,29 @@ alerts = Table(
     Column("since", Double, nullable=False),
     Column("noted_at", Double),  # when it had lasted long enough to count
     Column("over_at", Double),  # when it was no longer seen
-    Column("told_at", Double),  # when the alert was sent
-    Column("attempts", Integer, nullable=False),  # failed attempts to send the alert
+    Column("told_at", Double),  # when an alert was first sent
+    Column("attempts", Integer, nullable=False),  # no longer used, like due_at: see alert_addresses
+    Column("due_at", Double, nullable=False),
+)
+
+alert_addresses = Table(
+    "alert_addresses",
+    metadata,
+    Column("address", StorableText, primary_key=True),  # fingerprint, because an address is a secret
+    Column("label", StorableText, nullable=False),  # where it is set, and its service: "ALERT_URL 2 (slack)"
+    Column("attempts", Integer, nullable=False),  # failed attempts since the last success
     Column("due_at", Double, nullable=False),  # no attempt before
+    Column("failing_since", Double),
+    Column("error", StorableText, nullable=False),
+    Column("sent_for", Double),  # digests: the start of the last week that was sent
+)
+
+alert_deliveries = Table(
+    "alert_deliveries",
+    metadata,
+    Column("address", StorableText, primary_key=True),  # "": sent by 0.1, to the first address of ALERT_URL
+    Column("key", StorableText, primary_key=True),  # of the problem
+    Column("sent_at", Double, nullable=False),
 )
 
 arrivals = Table(

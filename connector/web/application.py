@@ -11,7 +11,6 @@ import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Event, Thread
 
-import httpx
 from a2wsgi import WSGIMiddleware
 from flask import Flask
 from sqlalchemy import Connection
@@ -28,7 +27,8 @@ from connector.intake.intake import Intake
 from connector.intake.key_reader import READ_EVERY, KeyReader
 from connector.meter.buffer import WRITE_EVERY as REPORT_EVERY
 from connector.meter.buffer import ReportBuffer
-from connector.monitoring import alerts
+from connector.monitoring.alerts import AlertStore
+from connector.monitoring.notifier import notifier
 from connector.monitoring.watcher import RelayAbsenceReporter
 from connector.outbox.ledger import webhooks_are_frequent
 from connector.outbox.notices import NoticeTable
@@ -232,6 +232,5 @@ def _load_platforms(platforms: Mapping[str, Platform], names: Iterable[str]) -> 
 
 
 def _absence_reporter(config: Config, database: Database) -> RelayAbsenceReporter:
-    hook = alerts.AlertWebhook(config.alert_url, httpx.Client(timeout=alerts.TIMEOUT)) if config.alert_url else None
     owner = f"web-{socket.gethostname()}-{os.getpid()}"
-    return RelayAbsenceReporter(alerts.AlertStore(database), alerts.notifier(database, hook, owner))
+    return RelayAbsenceReporter(AlertStore(database), notifier(database, config, owner))

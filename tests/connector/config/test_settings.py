@@ -110,6 +110,7 @@ def test_all_problems_at_once():
         ("go_live", '"2025-01-31T08:00:00+02:00"', "go_live", datetime(2025, 1, 31, 6, tzinfo=UTC)),
         ("go_live", "2025-01-31T08:00:00Z", "go_live", datetime(2025, 1, 31, 8, tzinfo=UTC)),
         ("go_live", '""', "go_live", None),
+        ("alerts", '["https://hooks.example/x", "slack://A/B"]', "alerts", ("https://hooks.example/x", "slack://A/B")),
         ("max_event_age", '"28d"', "max_event_age", timedelta(days=28)),
         ("max_event_age", '"47h"', "max_event_age", timedelta(hours=47)),
         ("max_event_age", '"15m"', "max_event_age", timedelta(minutes=15)),

@@ -199,11 +199,13 @@ def test_literal_secrets(tmp_path):
     toml = store(
         access_token='"literal-token"',
         webhook_secrets='["${SECRET}", "literal-secret"]',
+        alerts='["slack://A/B/C", "${ADDRESS}"]',
         more='[stores.acme.api]\nclient_id = "id"\nclient_secret = "${TOKEN}"',
     )
-    assert load(folder(tmp_path, a=toml)).literal_secrets == (
+    assert load(folder(tmp_path, a=toml) | {"ADDRESS": "tgram://T/1"}).literal_secrets == (
         "stores.acme.api.client_id",
         "stores.acme.webhook_secrets[1]",
         "stores.acme.access_token",
+        "stores.acme.alerts[0]",
     )
-    assert loaded(toml).literal_secrets == ()
+    assert loaded(toml, ADDRESS="tgram://T/1").literal_secrets == ()

@@ -241,6 +241,13 @@ def test_open_problems_are_warned_of(url, outbox):
     assert told == ["store acme: no webhook for a day; see whether the shop is up (first seen 2026-05-28 20:26 UTC)"]
 
 
+def test_addresses_of_alerts_that_are_not_understood(url):
+    """By the place where they are set."""
+    addresses = "https://hooks.example/x slak://HIDDEN/x json://127.0.0.1/x"
+    told = [line for line in texts(url, mark="warning", ALERT_URL=addresses) if "understood" in line]
+    assert told == ["ALERT_URL 2 (slak) is not understood; see `connector alerts test`"]
+
+
 def test_it_says_how_many_were_skipped_without_consent(url, outbox):
     for number in range(3):
         reason = f"order_placed: {'no consent: no answer was given (consent)' if number else 'pos orders …'}"

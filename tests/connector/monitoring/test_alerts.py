@@ -10,17 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from connector.monitoring.alerts import (
-    CALM,
-    LEASE_SECONDS,
-    MAX_LINES,
-    PAUSES,
-    AlertStore,
-    AlertWebhook,
-    Notifier,
-    Problem,
-    notifier,
-)
+from connector.monitoring.alert_messages import MAX_LINES
+from connector.monitoring.alerts import CALM, AlertStore, Problem
+from connector.monitoring.channels import Line, Message, PlainWebhook
+from connector.monitoring.notifier import LEASE_SECONDS, PAUSES, Notifier
+from connector.monitoring.recipients import Recipient
 from connector.outbox.queries import OutboxQueries
 from connector.storage.database import Database
 from connector.storage.tables import alerts
@@ -37,7 +31,7 @@ class Bench:
         self.engine = engine
         self.server = server
         self.now = NOW
-        self.hook = AlertWebhook(server.url, client)
+        self.channels = {Recipient(server.url, "ALERT_URL"): PlainWebhook(server.url, client)}
         self.alerts = AlertStore(Database(engine), self.clock)
         self.notifier = self.hire("one")
 
@@ -45,7 +39,7 @@ class Bench:
         return self.now
 
     def hire(self, name: str) -> Notifier:
-        return notifier(Database(self.engine), self.hook, name, self.clock)
+        return Notifier(Database(self.engine), self.channels, name, self.clock)
 
     def tell(self, *problems: Problem, after: float = 0.0) -> list[str]:
         """The messages of a round in which these problems are seen, some seconds after the last."""
@@ -206,7 +200,7 @@ class TestFailing:
         bench.server.answers = [(302, {"Location": "/elsewhere"}), (307, {"Location": "/elsewhere"})]
         assert len(bench.tell(DENIED)) == len(bench.tell(DENIED, after=60)) == 1
         assert set(bench.server.paths) == {"/services/SECRET-OF-THE-HOOK"}
-        assert "set ALERT_URL to the final address" in caplog.text
+        assert "redirects are not followed; it will be retried. Set the final address" in caplog.text
 
     def test_a_receiver_that_hangs_or_is_away_is_given_up(
         self, bench: Bench, client: httpx.Client, caplog: pytest.LogCaptureFixture
@@ -218,9 +212,12 @@ class TestFailing:
             assert len(Bench(bench.engine, bench.server, impatient).tell(DENIED)) == 1
         assert "no answer (ReadTimeout)" in caplog.text
         assert "SECRET" not in caplog.text
-        away = AlertWebhook("http://127.0.0.1:1/SECRET", client)
-        assert away.post("x") == ("no answer (ConnectError)", 0.0)
-        assert AlertWebhook("http://[::1", client).post("x")[0].startswith("no answer")
+        message = Message.of_lines((Line("denied:x", "x"),))
+        for address, why in [("http://127.0.0.1:1/SECRET", "no answer (ConnectError)"), ("http://[::1", "no answer (")]:
+            failure = PlainWebhook(address, client).send(message)
+            assert failure
+            assert failure.why.startswith(why)
+            assert "SECRET" not in f"{failure}"
 
     def test_what_nobody_was_told_of_ends_in_silence(self, bench: Bench) -> None:
         """A message about the end would be about nothing."""
@@ -264,7 +261,7 @@ class TestWithoutAnAddress:
     def test_a_line_when_it_begins_and_one_when_it_ends(self, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
         """Structured, by the problem's key."""
         caplog.set_level(logging.INFO)
-        bench.notifier = notifier(Database(bench.engine), None, "one", bench.clock)
+        bench.notifier = Notifier(Database(bench.engine), {}, "one", bench.clock)
         for _ in range(3):
             assert bench.tell(DENIED, after=60) == []
         assert [(p.key, p.sentence, p.since) for p in OutboxQueries(Database(bench.engine)).open_problems()] == [
@@ -290,7 +287,7 @@ class TestWithoutAnAddress:
 
     def test_an_address_that_is_set_later_gets_what_is_still_wrong(self, bench: Bench) -> None:
         """Not what is over."""
-        bench.notifier = notifier(Database(bench.engine), None, "one", bench.clock)
+        bench.notifier = Notifier(Database(bench.engine), {}, "one", bench.clock)
         bench.tell(DENIED, Problem("lag:x", "waited"))
         bench.tell(DENIED, after=60)
         bench.notifier = bench.hire("one")

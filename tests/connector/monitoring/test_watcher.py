@@ -11,8 +11,11 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from connector.core.units import HOUR
-from connector.monitoring.alerts import CALM, LEASE_SECONDS, AlertStore, AlertWebhook, notifier
+from connector.monitoring.alerts import CALM, AlertStore
+from connector.monitoring.channels import PlainWebhook
+from connector.monitoring.notifier import LEASE_SECONDS, Notifier
 from connector.monitoring.problems import NO_RELAY, Problem, ProblemFinder
+from connector.monitoring.recipients import Recipient
 from connector.monitoring.watcher import SETTLING, RelayAbsenceReporter, Watcher
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
@@ -44,8 +47,9 @@ class Bench:
     def no_relay(self, name: str) -> RelayAbsenceReporter:
         return RelayAbsenceReporter(self.alerts, self._notifier(name))
 
-    def _notifier(self, name: str) -> Any:
-        return notifier(Database(self.engine), AlertWebhook(self.server.url, self.client), name, self.clock)
+    def _notifier(self, name: str) -> Notifier:
+        channels = {Recipient(self.server.url, "ALERT_URL"): PlainWebhook(self.server.url, self.client)}
+        return Notifier(Database(self.engine), channels, name, self.clock)
 
 
 @pytest.fixture(scope="module")

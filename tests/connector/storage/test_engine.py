@@ -17,9 +17,9 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Engine
 
 from connector.storage.engine import MIGRATIONS, SchemaError, connect, migrate, require_current
-from connector.storage.tables import metadata, signals
+from connector.storage.tables import alert_deliveries, metadata, signals
 
-REVISION = "0016"
+REVISION = "0019"
 
 
 @pytest.fixture
@@ -80,6 +80,22 @@ def test_signals_of_orders_are_assigned_to_them(empty: Engine) -> None:
         "denied-long-ago": ("", "denied", 0, "order:2", 50),
         "granted-long-ago": ("", "granted", 0, "order:3", 50),
     }
+
+
+def test_alerts_that_were_sent_are_not_sent_again(empty: Engine) -> None:
+    """The update notes them as delivered; the first address takes them over."""
+    settings = Config()
+    settings.set_main_option("script_location", str(MIGRATIONS))
+    with empty.begin() as connection:
+        settings.attributes["connection"] = connection
+        command.upgrade(settings, "0014")
+        names = "key, sentence, since, noted_at, told_at, attempts, due_at"
+        connection.exec_driver_sql(
+            f"INSERT INTO alerts ({names}) VALUES ('told', 'x', 1, 1, 5, 0, 1), ('not told', 'x', 1, 1, NULL, 0, 1)"
+        )
+    migrate(empty)
+    with empty.connect() as connection:
+        assert [tuple(row) for row in connection.execute(sa.select(alert_deliveries))] == [("", "told", 5.0)]
 
 
 def test_two_threads_migrate_one_after_the_other(database_url: str) -> None:
