@@ -26,9 +26,11 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@click.argument("name", required=False, metavar="[STORE]")
 @click.option(
     "--live", is_flag=True, help="Also send requests to TikTok (with a test_event_code), PUBLIC_URL and the shops."
 )
+@click.option("--app-off", is_flag=True, help="With STORE: note that TikTok's own app is off on the store's pixels.")
 @click.option(
     "--catalogue", type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A product feed (CSV, TSV or XML): which mapping.content_id matches its ids?",
@@ -37,8 +39,14 @@ if TYPE_CHECKING:
 @click.option("--since", default="30d", show_default=True, help="With --catalogue: the orders since then are read.")
 @click.option("--json", "as_json", is_flag=True, help="With --catalogue: print one JSON object.")
 @wait_option("30s")
-def check(live: bool, catalogue: Path | None, store: str | None, since: str, as_json: bool, wait: float) -> None:
+def check(
+    name: str | None, live: bool, app_off: bool, catalogue: Path | None, store: str | None, since: str, as_json: bool,
+    wait: float,
+) -> None:  # fmt: skip
     """Describe what this configuration does, and report its errors.
+
+    With --live STORE: print the checklist of the store's set-up, as the dashboard's page /setup/STORE shows it. Exits
+    with code 1 if a line of it is wrong.
 
     With --catalogue FEED: take the items of the store's last orders (from the shop's API, keys: [stores.STORE.api])
     through every mapping.content_id and the templates that fit the feed, and say which share of them the catalogue
@@ -50,6 +58,13 @@ def check(live: bool, catalogue: Path | None, store: str | None, since: str, as_
         return
     if store or as_json:
         raise click.UsageError("--store and --json need --catalogue")
+    if name and not live:
+        raise click.UsageError(f"a STORE needs --live: connector check --live {name}")
+    if app_off and not name:
+        raise click.UsageError("--app-off needs a STORE: connector check --live STORE --app-off")
+    if name:
+        _print_checklist(config, store_named(config, name), app_off, wait)
+        return
     from connector.devtools.check import check as run
     from connector.sync.shop_wait import ShopWait
 
@@ -60,6 +75,16 @@ def check(live: bool, catalogue: Path | None, store: str | None, since: str, as_
         click.secho(f"{sign} {finding.text}", fg=colour)
         faults += finding.mark == "fault"
     sys.exit(1 if faults else 0)
+
+
+def _print_checklist(config: "Config", store: "Store", app_off: bool, wait: float) -> None:
+    """Ask shop and TikTok, and print the store's checklist; exit with 1 if something is wrong."""
+    from connector.cli.checklist import asked_items, lines
+
+    items = asked_items(config, store, app_off, wait)
+    for text, colour in lines(items):
+        click.secho(text, fg=colour)
+    sys.exit(1 if any(item.state == "red" for item in items) else 0)
 
 
 def _check_catalogue(

@@ -121,8 +121,8 @@ def simulate(store: str, topics: tuple[str, ...], url: str | None, count: int, l
     """Sign new sample webhooks of STORE and post them to a running server."""
     import random
 
-    from connector.devtools.simulate import NoSamples, refusal, samples_of
     from connector.devtools.simulate import simulate as run
+    from connector.setup.samples import NoSamples, refusal, samples_of
 
     config = configuration()
     chosen = store_named(config, store)

@@ -144,8 +144,21 @@ def _matching(store: Store) -> Iterator[str]:
         )
 
 
+def blockers(store: Store) -> Iterator[str]:
+    """Yield a warning for each setting that keeps events from being sent at all."""
+    if store.consent != "not_required" and not store.consent_source.key and not store.signals:
+        yield "consent is required, but consent_source.key is not set, so no consent is found and events are skipped"
+    for pixel in store.pixels:
+        if not any(sent_to(pixel, store)):
+            left_out = [kind for kind in pixel.kinds if kind not in store.orders.include]
+            reason = f"; orders.include has no {either(left_out)}" if left_out else ""
+            yield f"pixels: {pixel.code} receives nothing: no event fits its kinds and milestones{reason}"
+    yield from _placeholder_doubts(store)
+
+
 def warnings(store: Store) -> Iterator[str]:
-    """Yield a warning for each setting that is valid but probably not intended."""
+    """Yield a warning for each setting that is valid but probably not intended, the `blockers` first."""
+    yield from blockers(store)
     for path, names in _event_names(store):
         for name in names:
             if doubt := _name_doubt(name):
@@ -156,8 +169,6 @@ def warnings(store: Store) -> Iterator[str]:
     placed, paid = store.events["order_placed"], store.events["order_paid"]
     if placed and paid and not set(placed) & set(paid):
         yield f"{placed[0]} and {paid[0]} both carry the order's value: never add them up, optimise on one"
-    if store.consent != "not_required" and not store.consent_source.key and not store.signals:
-        yield "consent is required, but consent_source.key is not set, so no consent is found and events are skipped"
     platforms = installed_platforms()
     missing = platforms.facts(store.platform).paid_statuses - set(store.orders.paid_statuses)
     if store.orders.paid_statuses and missing:
@@ -165,7 +176,6 @@ def warnings(store: Store) -> Iterator[str]:
         yield f"orders.paid_statuses replaces {rule} and leaves out {', '.join(sorted(missing))}"
     yield from (sentence for certain, sentence in shared_words(store) if certain)
     yield from _meaningless(store)
-    yield from _placeholder_doubts(store)
     if not store.country:
         yield "country is not set: phone numbers typed without country code and address are left out"
 
@@ -191,10 +201,6 @@ def _meaningless(store: Store) -> Iterator[str]:
     for pixel in store.pixels:
         if pixel.code.isdecimal() != (pixel.source == "offline"):
             yield f"pixels: {pixel.code} looks like {_SOURCES[pixel.source]}; check source"
-        if not any(sent_to(pixel, store)):
-            left_out = [kind for kind in pixel.kinds if kind not in store.orders.include]
-            reason = f"; orders.include has no {either(left_out)}" if left_out else ""
-            yield f"pixels: {pixel.code} receives nothing: no event fits its kinds and milestones{reason}"
     if store.orders.exclude_tags and not facts.order_tags:
         yield f"orders.exclude_tags: {title}'s orders have no tags, so none is excluded"
     if store.mapping.bundles == "bundle" and not facts.bundle_parts:

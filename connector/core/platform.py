@@ -86,6 +86,18 @@ class PlatformFacts:
     milestones: tuple[Milestone, ...] = MILESTONES
     """Milestones that the platform's webhooks can report."""
 
+    milestone_topics: Mapping[Milestone, tuple[str, ...]] = field(default_factory=dict)
+    """Topics that report each milestone; one of them shows that it arrives. A milestone without topics: not known."""
+
+    webhooks_page: str = ""
+    """Where webhooks are created by hand, as the shop's pages name it; "" if there is no such page."""
+
+    signed_with: str = "the shop's page of its webhooks"
+    """Where the shop shows the secret it signs with: "compare webhook_secrets with …"."""
+
+    official_app: bool = True
+    """True if an app of TikTok's own may send the same orders; False if none is known for the platform."""
+
     order_kinds: tuple[OrderKind, ...] = ORDER_KINDS
     """Kinds that an order can be of."""
 

@@ -138,7 +138,7 @@ class DetachedJws:
         """Return if one of the shop's private keys signed the body. Raises InvalidSignature, UnknownKey."""
         given = request.headers.get(self.header.lower(), "").strip()
         if not given:
-            raise InvalidSignature("the signature header is missing, so no shop sent this")
+            raise InvalidSignature("the signature header is missing, so no shop sent this", "missing")
         protected, payload, signature = [*given.split("."), "", ""][:3]
         if given.count(".") != 2 or payload or len(given) > MAX_HEADER:
             raise InvalidSignature("the signature is not a detached JWS, HEADER..SIGNATURE")

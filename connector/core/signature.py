@@ -79,7 +79,7 @@ class BodySignature:
         """Return if one of the store's secrets signed the body. Raises InvalidSignature."""
         given = next((found for name in self._names if (found := request.headers.get(name))), "")
         if not given:
-            raise InvalidSignature(MISSING)
+            raise InvalidSignature(MISSING, "missing")
         given = given.strip()
         if not given.startswith(self.prefix):
             raise InvalidSignature(f"the signature does not begin with {self.prefix}")
@@ -116,7 +116,7 @@ class TimedSignature:
         """Return if one of the store's secrets signed time and body. Raises InvalidSignature."""
         given = request.headers.get(self.header.lower(), "")
         if not given:
-            raise InvalidSignature(MISSING)
+            raise InvalidSignature(MISSING, "missing")
         if self.time_header:
             moment, found = request.headers.get(self.time_header.lower(), "").strip(), [given.strip()]
         else:
@@ -172,7 +172,7 @@ class StandardWebhooks:
         """Return if one of the store's secrets signed id, time and body. Raises InvalidSignature."""
         given, moment = request.headers.get(self.header, ""), request.headers.get(f"{self.prefix}-timestamp", "")
         if not given:
-            raise InvalidSignature(MISSING)
+            raise InvalidSignature(MISSING, "missing")
         found = [value for name, _, value in (one.partition(",") for one in given.split()) if name == "v1"]
         signed = b"%b.%b.%b" % (_bytes(self.delivery(request)), _bytes(moment), request.body)
         _require([_encoded(self.key(secret), signed, "base64") for secret in store.webhook_secrets], found)
@@ -198,7 +198,7 @@ class HeaderToken:
         """Return if the header has one of the store's secrets. Raises InvalidSignature."""
         given = request.headers.get(self.header.lower(), "")
         if not given:
-            raise InvalidSignature(MISSING)
+            raise InvalidSignature(MISSING, "missing")
         _require([(self.prefix + secret).encode() for secret in store.webhook_secrets], [given.strip()])
 
     def sign(self, request: Request, secret: str) -> dict[str, str]:
@@ -239,4 +239,4 @@ def _require_fresh(moment: str, request: Request, tolerance: timedelta) -> None:
         side = "before it arrived" if seconds > 0 else "after it arrived"
         shown = "has no time" if age is None else f"was made {duration(abs(seconds))} {side}"
         limit = duration(tolerance.total_seconds())
-        raise InvalidSignature(f"the signature {shown}; it counts for {limit}; check this server's clock")
+        raise InvalidSignature(f"the signature {shown}; it counts for {limit}; check this server's clock", "old")

@@ -6,9 +6,19 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+RefusalKind = Literal["missing", "wrong", "old"]
+
 
 class InvalidSignature(Exception):
-    """The signature is missing or wrong. Answered 401; nothing is stored."""
+    """The signature is missing or wrong. Answered 401; nothing is stored.
+
+    `kind`: missing (there is none), wrong (it fits no secret or key, or has another form), old (it fits, but was made
+    too long ago).
+    """
+
+    def __init__(self, why: str, kind: RefusalKind = "wrong") -> None:
+        super().__init__(why)
+        self.kind = kind
 
 
 class UnknownKey(Exception):

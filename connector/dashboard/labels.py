@@ -137,13 +137,14 @@ def problem_parts(problem: OpenProblem, store: str) -> list[tuple[str, str]]:
     sentence = problem.sentence.removeprefix(f"store {store}: ").removeprefix(f"store {store}, ")
     sentence = sentence[:1].upper() + sentence[1:]
     if problem.kind not in _PAGE_OF_PROBLEM:
-        return _split_commands(sentence)
+        return sentence_parts(sentence)
     description, _, remedy = sentence.rpartition("; ")
-    command = [part for part in _split_commands(remedy) if part[0] == "command"]
+    command = [part for part in sentence_parts(remedy) if part[0] == "command"]
     return [("text", f"{description}. "), _PAGE_OF_PROBLEM[problem.kind], ("text", ", or "), *command]
 
 
-def _split_commands(sentence: str) -> list[tuple[str, str]]:
+def sentence_parts(sentence: str) -> list[tuple[str, str]]:
+    """Split a sentence at its backticks into parts as (kind, text): "text" or "command"."""
     return [("command" if place % 2 else "text", part) for place, part in enumerate(sentence.split("`")) if part]
 
 

@@ -20,6 +20,7 @@ from connector.mapping.event_id import subjects_of
 from connector.mapping.redaction import redacted
 from connector.monitoring.event_stats import KEYS
 from connector.outbox.queries import OutboxQueries, Subject
+from connector.setup.records import SetupRecords
 from connector.storage.database import Database
 
 UNKNOWN = "Nothing is on record for this order, checkout or customer, or its records are past their retention time."
@@ -36,7 +37,13 @@ def add_reading_routes(blueprint: Blueprint, guard: LoginGuard, config: Config, 
         overview = read_overview(config, database, store, time.time())
         accuracy = latest_accuracy(database, (health.store for health in overview.stores), time.time())
         return render_template(
-            "overview.html", overview=overview, accuracy=accuracy, keys=KEYS, chosen=store, stores=config.stores
+            "overview.html",
+            overview=overview,
+            accuracy=accuracy,
+            complete=SetupRecords(database).complete(config.stores),
+            keys=KEYS,
+            chosen=store,
+            stores=config.stores,
         )
 
     @blueprint.route("/search", methods=["GET", "POST"])

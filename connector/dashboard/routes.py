@@ -1,13 +1,16 @@
 """The dashboard's blueprint: its routes, response headers and error pages.
 
-Routes only call queries and fill templates. They are in `reading_routes`, `list_routes` and `replay_routes`, login and
-logout in `login`; every page but the login requires a session.
+Routes only call queries and fill templates. They are in the modules `…_routes`, login and logout in `login`; every page
+but the login requires a session.
 """
+
+from collections.abc import Mapping
 
 from flask import Blueprint, Response, render_template, request
 from werkzeug.exceptions import BadRequest, HTTPException
 
 from connector.config.settings import Config
+from connector.core.platform import Platform
 from connector.core.text import duration
 from connector.dashboard import labels
 from connector.dashboard.auth import Authenticator
@@ -16,6 +19,8 @@ from connector.dashboard.list_routes import add_list_routes
 from connector.dashboard.login import LoginGuard
 from connector.dashboard.reading_routes import add_reading_routes
 from connector.dashboard.replay_routes import add_replay_routes
+from connector.dashboard.setup_routes import Reload, add_setup_routes
+from connector.dashboard.store_form_routes import add_store_form_routes
 from connector.intake.intake import Intake
 from connector.outbox.queries import OutboxQueries
 from connector.storage.database import CannotStore, Database
@@ -32,8 +37,18 @@ HEADERS = {
 }
 
 
-def pages(config: Config, database: Database, authenticator: Authenticator, intake: Intake) -> Blueprint:
-    """Return the blueprint with all routes; without ADMIN_PASSWORD, one whose 404 says how to enable the dashboard."""
+def pages(
+    config: Config,
+    database: Database,
+    authenticator: Authenticator,
+    intake: Intake,
+    platforms: Mapping[str, Platform],
+    reload: Reload | None = None,
+) -> Blueprint:
+    """Return the blueprint with all routes; without ADMIN_PASSWORD, one whose 404 says how to enable the dashboard.
+
+    `reload` reads the settings as they are written now, which the set-up compares with those that run.
+    """
     if authenticator.disabled:
         return _disabled_blueprint()
     blueprint = Blueprint(
@@ -58,6 +73,8 @@ def pages(config: Config, database: Database, authenticator: Authenticator, inta
     add_book_routes(blueprint, guard, config, database)
     add_list_routes(blueprint, guard, config, queries)
     add_replay_routes(blueprint, guard, config, queries, intake)
+    add_setup_routes(blueprint, guard, config, database, platforms, reload)
+    add_store_form_routes(blueprint, guard, config)
     return blueprint
 
 

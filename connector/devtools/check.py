@@ -1,15 +1,11 @@
 """`connector check`: describes what this configuration does, and reports its errors."""
 
-import socket
-import ssl
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
 
 import httpx
-import msgspec
 from sqlalchemy import make_url
 
 from connector.config.routes import shared_by_stores
@@ -20,8 +16,7 @@ from connector.core.json_fields import host
 from connector.core.platform import Platform
 from connector.core.public_keys import read_keys
 from connector.core.registry import BrokenPlatform, installed_platforms, part
-from connector.core.shop_api import ShopApiError
-from connector.core.store import Pixel, Store
+from connector.core.store import Store
 from connector.core.text import how_many, utc_minute
 from connector.core.units import DAY
 from connector.mapping.consent import NO_CONSENT
@@ -33,15 +28,16 @@ from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
 from connector.pixel.snippet import is_first_party
 from connector.relay.events_api import TIMEOUT, EventsApi
+from connector.setup.checklist import SHORT_SECRET, has_short_secret
+from connector.setup.live import LiveResult, Mark, ask_shop, reachable, token
 from connector.storage.database import CannotStore, Database
 from connector.storage.engine import SchemaError, connect, require_current
 from connector.storage.public_keys import PublicKeyTable, StoredKeys
-from connector.sync.registration import RegistrationPlan, prepare, why_not_to
+from connector.sync.registration import why_not_to
 from connector.sync.shop_wait import ShopWait
 
-SHORT_PASSWORD = SHORT_SECRET = 16  # characters
+SHORT_PASSWORD = 16  # characters
 SHOP_WAIT = 30.0  # seconds
-Mark = Literal["ok", "note", "warning", "fault"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +83,13 @@ def check(
     for certain, sentence in shared_by_stores(config.stores.values()):
         yield CheckResult("warning" if certain else "note", sentence)
     if live:
-        yield from _live(config)
+        with httpx.Client(timeout=TIMEOUT) as client:
+            yield from _live(config, client)
         broken = _broken_webhooks(config)
         for store, platform in usable:
             topics = {topic for name, topic in broken if name == store.name}
-            yield from _shop(store, platform, config.public_url, topics, wait_of(store.name))
+            for result in ask_shop(store, platform, config.public_url, topics, wait_of(store.name)):
+                yield _of_store(store, result)
 
 
 def _settings(config: Config) -> Iterator[CheckResult]:
@@ -259,7 +257,7 @@ def _store(store: Store, platform: Platform, public_url: str) -> Iterator[CheckR
     yield CheckResult("note", f"  {_protection(store, platform)}")
     if store.books:
         yield _books(platform)
-    if any(len(secret) < SHORT_SECRET for secret in store.webhook_secrets):
+    if has_short_secret(store):
         yield CheckResult(
             "warning",
             f"  webhook_secrets: fewer than {SHORT_SECRET} characters can be guessed, and orders forged; "
@@ -296,114 +294,13 @@ def _length(span: timedelta) -> str:
     return f"{minutes} minutes" if minutes > 1 else "minute"
 
 
-def _live(config: Config) -> Iterator[CheckResult]:
-    with httpx.Client(timeout=TIMEOUT) as client:
-        for store in config.stores.values():
-            for pixel in store.pixels:
-                yield _token(EventsApi(config.events_api_url, client), store, pixel)
-        if config.public_url:
-            yield _reachable(client, config.public_url)
-        else:
-            yield CheckResult("note", "PUBLIC_URL is not set, so whether shops can reach this server was not checked")
+def _live(config: Config, client: httpx.Client) -> Iterator[CheckResult]:
+    for store in config.stores.values():
+        for pixel in store.pixels:
+            yield _of_store(store, token(EventsApi(config.events_api_url, client), store, pixel))
+    address = reachable(client, config.public_url)
+    yield CheckResult(address.mark, address.text)
 
 
-def _token(api: EventsApi, store: Store, pixel: Pixel) -> CheckResult:
-    if not pixel.test_event_code:
-        return CheckResult(
-            "note", f"store {store.name}: the token is checked only with a test_event_code, which is not set"
-        )
-    item = {"event": "ConnectorCheck", "event_time": int(datetime.now(UTC).timestamp()), "event_id": "connector-check"}
-    item |= {"user": {"external_id": "0" * 64}, "page": {"url": store.url}}
-    if pixel.source == "offline":  # takes no custom names
-        item |= {"event": "Contact", "user": {"email": "0" * 64}}
-    outcome = api.send(pixel, pixel.test_event_code, [msgspec.json.encode(item)])
-    if outcome.verdict == "accepted":
-        return CheckResult("ok", f"store {store.name}: TikTok accepts the token for pixel {pixel.code}")
-    reason = f"{outcome.code or ''} {outcome.message}".strip()
-    return CheckResult("fault", f"store {store.name}: TikTok answers {reason}; check pixel and access_token")
-
-
-def _reachable(client: httpx.Client, url: str) -> CheckResult:
-    try:
-        status = client.get(url.rstrip("/") + "/healthz").status_code
-    except httpx.HTTPError as error:
-        return CheckResult("fault", f"PUBLIC_URL {url}{_why_unreachable(error)}")
-    if status != 200:
-        return CheckResult("fault", f"PUBLIC_URL {url}/healthz answers {status}, not 200")
-    return CheckResult("ok", f"PUBLIC_URL {url} answers")
-
-
-def _why_unreachable(error: BaseException) -> str:
-    """Return why a server cannot be reached, from the cause that httpx wraps."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return (
-                f": its certificate is not trusted ({cause.verify_message}), so shops refuse it too; install one of a "
-                "public authority for this host, with the whole chain"
-            )
-        if isinstance(cause, ssl.SSLError):
-            return ": no secure connection is possible; see that https is served there"
-        if isinstance(cause, socket.gaierror):
-            return " cannot be reached: its host name is not found; see that it is spelled right and in the DNS"
-        if isinstance(cause, ConnectionRefusedError):
-            return " cannot be reached: nothing accepts connections there; start the server, or see its proxy's port"
-        cause = cause.__cause__ or cause.__context__
-    return f" cannot be reached ({type(error).__name__})"
-
-
-def _shop(
-    store: Store, platform: Platform, public_url: str, broken: Collection[str], wait: ShopWait
-) -> Iterator[CheckResult]:
-    """Check through the shop's API that the keys work and that the needed webhooks are registered."""
-    try:
-        module = part(platform, lambda one: one.shop_api)
-    except BrokenPlatform as error:
-        yield CheckResult("fault", f"store {store.name}: {error}")
-        return
-    if module is None:
-        yield CheckResult("note", f"store {store.name}: the API of {platform.title} is not supported")
-        return
-    if store.api is None:
-        yield CheckResult("note", f"store {store.name}: the shop is not checked without [stores.{store.name}.api]")
-        return
-    reported = set()
-    try:
-        with wait:
-            for result in module.connect(store, pause=wait.pause).check():
-                wait.progress()
-                reported.add(result.sentence)
-                yield CheckResult("ok" if result.good else "fault", f"store {store.name}: {result.sentence}")
-            if not public_url:
-                yield CheckResult("note", f"store {store.name}: set PUBLIC_URL to check its webhooks")
-                return
-            shop_api, plan = prepare(store, platform, public_url, "list", broken, wait.pause)
-            yield _webhooks(store, platform, plan, why_not_to(public_url, store, platform))
-            for topic in dict.fromkeys(line.topic for line in plan.lines):
-                if why := shop_api.why_never_sent(topic):
-                    yield CheckResult("warning", f"store {store.name}: {why}")
-    except ShopApiError as fault:
-        if str(fault) not in reported:
-            yield CheckResult("fault", f"store {store.name}: {fault}")
-
-
-def _webhooks(store: Store, platform: Platform, plan: RegistrationPlan, why_not: str) -> CheckResult:
-    """Return a warning, not a fault, for missing webhooks: a shop's API can hide those created by hand."""
-    missing = [line.topic for line in plan.lines if line.state == "missing"]
-    errors = [line.topic for line in plan.lines if line.state == "broken"]
-    if errors:
-        return CheckResult(
-            "warning",
-            f"store {store.name}: the webhooks for {', '.join(dict.fromkeys(errors))} deliver errors in place of data: "
-            f"`connector webhooks register {store.name}` replaces them",
-        )
-    if why_not:
-        return CheckResult("warning", f"store {store.name}: {why_not}")
-    if not missing:
-        return CheckResult("ok", f"store {store.name}: all needed webhooks are registered and active")
-    unseen = f"; {platform.facts.hidden_webhooks}" if platform.facts.hidden_webhooks else ""
-    return CheckResult(
-        "warning",
-        f"store {store.name}: no active webhook for {', '.join(missing)}: `connector webhooks register {store.name}` "
-        f"creates them{unseen}",
-    )
+def _of_store(store: Store, result: LiveResult) -> CheckResult:
+    return CheckResult(result.mark, f"store {store.name}: {result.text}")

@@ -24,7 +24,8 @@ from connector.core.event import FUNNEL_MILESTONES
 from connector.core.platform import Platform
 from connector.core.registry import BrokenPlatform, installed_platforms
 from connector.core.store import Store
-from connector.devtools.simulate import NoSamples, samples_of, simulate
+from connector.devtools.simulate import simulate
+from connector.setup.samples import NoSamples, samples_of
 
 DEFAULTS = """
 [defaults]

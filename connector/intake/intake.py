@@ -19,6 +19,7 @@ from connector.core.store import Store
 from connector.core.webhook import Handshake, InvalidPayload, InvalidSignature, NotJson, Request, UnknownKey, Webhook
 from connector.intake.counters import OutcomeCounters
 from connector.intake.examine import decision, examine, internal_error, parked_webhook, read_notice
+from connector.intake.refusals import RefusalDiagnosis
 from connector.outbox.encryption import decrypt
 from connector.outbox.ledger import Decision, ParkedWebhook, park_decision
 from connector.outbox.notices import NoticeEntry, NoticeTable
@@ -30,7 +31,9 @@ log = logging.getLogger(__name__)
 
 # Orders up to 15 minutes older than a store's first start still count: their checkouts were under way.
 START_GRACE = timedelta(minutes=15)
-NO_TOPIC = "(none)"  # counted as the topic if there is none, or if the signature is wrong and any could be claimed
+NO_TOPIC = "(none)"  # counted as the topic if there is none
+
+UNKNOWN_STORE = ""  # the name under which webhooks to no store are counted
 
 DATA_REQUEST_MESSAGES = {
     "erase_person": "erasure of a shopper requested; it is done within a minute (data request {0})",
@@ -72,6 +75,7 @@ class Intake:
         self._data_requests = data_requests
         self._clock = clock
         self.counters = OutcomeCounters(outbox, clock)
+        self._diagnosis = RefusalDiagnosis(stores, platforms)
         self._started: dict[str, float] = {}
 
     def start(self) -> None:
@@ -134,9 +138,9 @@ class Intake:
                 except InvalidSignature:
                     continue
                 return store
-        why = "no configured shop of this name has a secret that fits"
-        self._count_refusal(platform, why)
-        raise InvalidSignature(why)
+        refusal = InvalidSignature("no configured shop of this name has a secret that fits")
+        self._count_refusal(platform, refusal, self._diagnosis.of_shared_address(request, platform))
+        raise refusal
 
     def verify(self, store: Store, request: Request) -> Webhook | Handshake:
         """Return the verified webhook, or a handshake to answer.
@@ -146,7 +150,7 @@ class Intake:
         try:
             webhook = self._receive(request, store)
         except InvalidSignature as error:
-            self._count_refusal(store.name, str(error))
+            self._count_refusal(store.name, error, self._diagnosis.cause(error, request, store))
             raise
         if isinstance(webhook, Handshake):
             log.info("handshake answered", extra={"store": store.name})
@@ -180,6 +184,7 @@ class Intake:
         try:
             examination = examine(webhook, platform, store, now, self._go_live(store))
         except NotJson:
+            self.counters.add(store.name, webhook.topic, "not_json")
             raise
         except InvalidPayload as error:
             return _parked(webhook, store, str(error))
@@ -210,10 +215,17 @@ class Intake:
         entry = NoticeEntry(store.name, notice.object_key, webhook.topic, webhook.delivery[:64], now)
         return Examined("noted", notice=entry)
 
-    def _count_refusal(self, name: str, why: str) -> None:
-        """Count and log a request of unknown origin, under the name in its URL: a store's or a platform's."""
-        self.counters.add(name, NO_TOPIC, "refused")
-        log.warning("signature refused: %s", why, extra={"store": name})
+    def count_unknown_store(self) -> None:
+        """Count a webhook whose URL names no store; the name is the sender's, so it is not kept."""
+        self.counters.add(UNKNOWN_STORE, NO_TOPIC, "unknown_store")
+
+    def _count_refusal(self, name: str, refusal: InvalidSignature, cause: str) -> None:
+        """Count and log a request of unknown origin, under the name in its URL: a store's or a platform's.
+
+        The likeliest cause stands in place of the topic, which anybody could claim.
+        """
+        self.counters.add(name, cause, "refused")
+        log.warning("signature refused: %s", refusal, extra={"store": name})
 
     def _go_live(self, store: Store) -> datetime:
         return store.go_live or history_ends(self._started[store.name])

@@ -19,6 +19,7 @@ clicks      click ids and browser ids that a person brought, for later events, i
 tallies     outcomes of webhooks and events, by the hour; see `connector.monitoring.event_stats`
 totals      the same since the first start, as metrics need counters that only grow
 identities  further hashes of an event's person, when its payload has several e-mails or phones
+setup       per store: what its shop, TikTok and the administrator last said for the set-up checklist
 public_keys public keys of shops that sign with a private one, by the address that they are fetched from
 funnel_events   events that browsers report, for a day; on PostgreSQL a partition for each hour
 funnel_lanes    like lanes, of these events
@@ -172,7 +173,7 @@ counters = Table(
     metadata,
     Column("store", StorableText, primary_key=True),
     Column("topic", StorableText, primary_key=True),
-    Column("what", StorableText, primary_key=True),  # ignored, duplicate, refused
+    Column("what", StorableText, primary_key=True),  # ignored, duplicate, not_json, unknown_store, refused (by cause)
     Column("hour", BigInteger, primary_key=True),  # Unix seconds of its start
     Column("count", BigInteger, nullable=False),
 )
@@ -499,4 +500,14 @@ public_keys = Table(
     Column("tried_at", Double),  # the last attempt
     Column("wanted_at", Double),  # when a webhook last named a key that is not there
     Column("error", StorableText, nullable=False),  # of the last attempt; "" if it succeeded
+)
+
+setup = Table(
+    "setup",
+    metadata,
+    Column("store", StorableText, primary_key=True),
+    Column("about", StorableText, primary_key=True),  # see `connector.setup.records`
+    Column("value", StorableText, nullable=False),  # JSON
+    Column("settings", StorableText, nullable=False),  # fingerprint of the settings it was asked with; "": of any
+    Column("at", Double, nullable=False),
 )

@@ -15,7 +15,7 @@ from a2wsgi import WSGIMiddleware
 from flask import Flask
 from sqlalchemy import Connection
 
-from connector.config.settings import Config
+from connector.config.settings import Config, load
 from connector.core import logs
 from connector.core.platform import Platform
 from connector.core.registry import BrokenPlatform, installed_platforms
@@ -68,8 +68,14 @@ class Application:
     """The ASGI application of one process. The schema must be current."""
 
     def __init__(
-        self, config: Config, database: Database, async_database: AsyncDatabase, platforms: Mapping[str, Platform]
+        self,
+        config: Config,
+        database: Database,
+        async_database: AsyncDatabase,
+        platforms: Mapping[str, Platform],
+        reload: Callable[[], Config] | None = None,
     ) -> None:
+        """`reload` reads the settings as they are written now."""
         _load_platforms(platforms, {store.platform for store in config.stores.values()})
         outbox, matcher = Outbox(database), SignalMatcher(database)
         request_metrics = RequestMetrics(platforms)
@@ -108,7 +114,7 @@ class Application:
             config.stores, platforms, config.trusted_proxies, self.funnel, self.bounds, bodies
         )
         self._has_funnel = any(store.funnel for store in config.stores.values())
-        self.pages = _pages(config, database, platforms, request_metrics)
+        self.pages = _pages(config, database, platforms, request_metrics, reload)
         self._pages = WSGIMiddleware(self.pages, workers=PAGE_THREADS)  # type: ignore[arg-type] # types of its own
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -196,7 +202,8 @@ def create_application(config: Config) -> Application:
     """Create the application of one of gunicorn's workers, after the fork, with all platforms."""
     logs.set_up(config.log_format, config.log_level)
     url = config.database_url
-    return Application(config, Database(connect(url)), open_async(url), installed_platforms())
+    database = Database(connect(url))
+    return Application(config, database, open_async(url), installed_platforms(), lambda: load(os.environ))
 
 
 def _commits(
@@ -206,7 +213,11 @@ def _commits(
 
 
 def _pages(
-    config: Config, database: Database, platforms: Mapping[str, Platform], request_metrics: RequestMetrics
+    config: Config,
+    database: Database,
+    platforms: Mapping[str, Platform],
+    request_metrics: RequestMetrics,
+    reload: Callable[[], Config] | None,
 ) -> Flask:
     """Create the Flask application of dashboard and metrics."""
     app = Flask(__name__, static_folder=None)
@@ -216,7 +227,7 @@ def _pages(
     authenticator = Authenticator(config.admin_password)
     # Of its own, because pages run in threads: this one replays parked webhooks.
     intake = Intake(config.stores, platforms, Outbox(database), DataRequestStore(database))
-    app.register_blueprint(dashboard.pages(config, database, authenticator, intake))
+    app.register_blueprint(dashboard.pages(config, database, authenticator, intake, platforms, reload))
     app.register_blueprint(metrics.pages(config, database, request_metrics, authenticator))
     app.register_error_handler(Exception, error_response)
     return app

@@ -80,6 +80,7 @@ class WebhookEndpoint:
             return self._intake.find_store(name, request)  # one URL may serve several shops; the request names the shop
         if store is None:
             name = name[:64]
+            self._intake.count_unknown_store()
             log.warning("webhook for a store that is not configured: %r", name)
             raise UnknownStore(f"there is no store {name!r} here; the URL ends in the store's name")
         return store

@@ -46,6 +46,14 @@ class Shopify(Platform):
             "checkout": _CHECKOUT_IDS,
             "customer": ("customer_id",),
         },
+        milestone_topics={
+            "order_placed": ("orders/create",),
+            "order_paid": ("orders/paid", "orders/updated"),
+            "checkout_started": ("checkouts/create", "checkouts/update"),
+            "customer_registered": ("customers/create", "customers/enable"),
+        },
+        webhooks_page="Settings › Notifications › Webhooks, format JSON",
+        signed_with="the page Settings › Notifications › Webhooks, or for an app its client secret",
         withheld=(
             "Shopify withholds personal data, so its orders hardly match anybody; in the Dev Dashboard give the app "
             "access to protected customer data, with name, e-mail, phone and address, and release the version"

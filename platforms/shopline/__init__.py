@@ -29,6 +29,14 @@ class Shopline(Platform):
         placed_when="it is placed, paid or not",
         paid_when="it is fully paid",
         paid_statuses=translate.PAID,
+        milestone_topics={
+            "order_placed": ("orders/create",),
+            "order_paid": ("orders/paid", "orders/updated"),
+            "checkout_started": ("checkouts/create", "checkouts/update"),
+            "customer_registered": ("customers/create",),
+        },
+        webhooks_page="Apps › Develop an app › the app's webhooks, version v20260301",
+        signed_with="the app's page under Apps › Develop an app: the app secret",
         order_kinds=("web", "pos", "draft", "renewal", "b2b"),
         bundle_parts=False,
         placeholders={

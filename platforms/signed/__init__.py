@@ -22,6 +22,8 @@ class Signed(Platform):
         lost_deliveries="events that the sender does not repeat while this server is down are lost",
         placed_when="an order_placed event is sent",
         paid_when="an order_paid event is sent",
+        milestone_topics={milestone: (milestone,) for milestone in translate.TOPICS},
+        signed_with="the settings of your own sender",
         bundle_parts=False,
         shop_currency=False,
         placeholders={

@@ -10,7 +10,7 @@ import socket
 import httpx
 import pytest
 
-from connector.devtools.simulate import webhooks
+from connector.setup.samples import webhooks
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 SLOW = b"POST /webhooks/acme HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nx"

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from connector.devtools.simulate import webhooks
+from connector.setup.samples import webhooks
 from tests.end_to_end.conftest import System
 
 RATE, SENDERS = 300, 32

@@ -12,7 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from connector.devtools.simulate import simulate, webhooks
+from connector.devtools.simulate import simulate
+from connector.setup.samples import webhooks
 from tests.support.platforms import SAMPLES
 
 REQUESTS = Path(__file__).parent.parent / "fixtures/woocommerce/requests"

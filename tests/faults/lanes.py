@@ -18,7 +18,7 @@ from pathlib import Path
 
 import httpx
 
-from connector.devtools.simulate import webhooks
+from connector.setup.samples import webhooks
 from tests.faults.machinery import Machinery, until
 
 

@@ -10,8 +10,8 @@ import httpx
 
 from connector.core.store import Store
 from connector.core.webhook import Request
-from connector.devtools.simulate import webhooks
 from connector.intake.examine import examine
+from connector.setup.samples import webhooks
 from tests.faults.machinery import Machinery
 from tests.support.platforms import PLATFORMS
 

@@ -12,8 +12,8 @@ import pytest
 import sqlalchemy as sa
 
 from connector.config.settings import Config, load
-from connector.devtools.simulate import webhooks
 from connector.outbox.queries import EventFilter, OutboxQueries
+from connector.setup.samples import webhooks
 from connector.storage.async_database import IN_LOOP, TIMEOUT, AsyncDatabase, InLoopDatabase, PostgresqlDatabase
 from connector.storage.database import Database
 from connector.storage.engine import connect, migrate

@@ -18,12 +18,12 @@ from sqlalchemy import Engine
 from connector.config.settings import load
 from connector.core.units import HOUR
 from connector.devtools.sandbox.server import Sandbox
-from connector.devtools.simulate import webhooks
 from connector.monitoring.webhook_stats import WebhookStats
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import EventFilter, OutboxQueries
 from connector.relay.events_api import EventsApi
 from connector.relay.relay import Relay
+from connector.setup.samples import webhooks
 from connector.storage.database import Database
 from connector.storage.tables import arrivals, metadata
 from tests.support.factories import a_section, a_stores_file
@@ -32,6 +32,7 @@ from tests.support.web import client_of
 
 PASSWORD = "correct horse battery"
 PAGES = ["/", "/books", "/search", "/failed", "/failed?state=expired", "/parked", "/story?store=acme&key=order:1"]
+PAGES += ["/setup", "/setup/acme", "/add-store"]
 LONGEST_PAUSE = 3600.0  # seconds; no lane rests longer
 SECRET = "whsec-of-the-pages"
 STORES = a_stores_file(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from connector.core.store import EventIdTemplates, MappingSettings, Pixel, Store
-from connector.devtools.simulate import webhooks
+from connector.setup.samples import webhooks
 
 SECRET = "whsec_example_0123456789"
 CODE, OTHER_CODE = "CABCDEFGHIJKLMNOPQR0", "CABCDEFGHIJKLMNOPQR1"

@@ -5,7 +5,7 @@ import socket
 import threading
 import weakref
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -34,9 +34,14 @@ def async_database(database: Database) -> AsyncDatabase:
     return InLoopDatabase(database, database)
 
 
-def application(config: Config, database: Database, platforms: Mapping[str, Platform] | None = None) -> Application:
+def application(
+    config: Config,
+    database: Database,
+    platforms: Mapping[str, Platform] | None = None,
+    reload: Callable[[], Config] | None = None,
+) -> Application:
     """The application of a web process on this database."""
-    return Application(config, database, async_database(database), platforms or PLATFORMS)
+    return Application(config, database, async_database(database), platforms or PLATFORMS, reload)
 
 
 class Loop:
@@ -114,9 +119,14 @@ class WebClient:
         return response
 
 
-def client_of(config: Config, database: Database, platforms: Mapping[str, Platform] | None = None) -> WebClient:
+def client_of(
+    config: Config,
+    database: Database,
+    platforms: Mapping[str, Platform] | None = None,
+    reload: Callable[[], Config] | None = None,
+) -> WebClient:
     """A client of a new application."""
-    made = application(config, database, platforms)
+    made = application(config, database, platforms, reload)
     made.start()
     return WebClient(made)
 

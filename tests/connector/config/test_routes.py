@@ -207,8 +207,8 @@ def test_two_stores_of_one_shop_are_compared():
 def test_what_has_no_effect_is_doubted():
     found = the_store(ONE, replace(OTHER, kinds=("pos",)), include=("web",), events_of_kinds={"renewal": {}})
     assert doubts(found) == [
-        'events.renewal has no effect: renewal orders are skipped unless orders.include has "renewal"',
         f"pixels: {OTHER_CODE} receives nothing: no event fits its kinds and milestones; orders.include has no pos",
+        'events.renewal has no effect: renewal orders are skipped unless orders.include has "renewal"',
     ]
 
 

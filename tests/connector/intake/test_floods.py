@@ -13,11 +13,11 @@ from msgspec import structs
 from connector.config.settings import load
 from connector.core.store import Store
 from connector.core.webhook import InvalidSignature, Request
-from connector.devtools.simulate import webhooks
 from connector.intake.counters import TOPICS_COUNTED
 from connector.intake.intake import Intake
 from connector.outbox.outbox import Outbox
 from connector.privacy.requests import DataRequestStore
+from connector.setup.samples import webhooks
 from connector.storage.database import Database
 from connector.storage.engine import connect
 from connector.storage.tables import counters, metadata
@@ -115,7 +115,7 @@ def test_refusals_are_counted_alike_under_either_url(bench: Bench, caplog: pytes
     bench.intake.counters.flush()
     with bench.engine.connect() as connection:
         rows = connection.execute(sa.select(counters.c.store, counters.c.topic, counters.c.what)).all()
-    assert sorted(map(tuple, rows)) == [("acme", "(none)", "refused"), ("shopify", "(none)", "refused")]
+    assert sorted(map(tuple, rows)) == [("acme", "(wrong secret)", "refused"), ("shopify", "(wrong secret)", "refused")]
     assert [record.message.partition(":")[0] for record in caplog.records] == ["signature refused"] * 2
 
 

@@ -14,7 +14,6 @@ from connector.cli.main import main
 from connector.config.settings import load
 from connector.core.store import Pixel
 from connector.core.webhook import Webhook
-from connector.devtools.simulate import webhooks
 from connector.intake.replay import PAGE, plan_replay, replay_events
 from connector.outbox.encryption import encrypt
 from connector.outbox.lanes import Lane
@@ -22,6 +21,7 @@ from connector.outbox.ledger import Decision
 from connector.outbox.outbox import Outbox, ParkedWebhook
 from connector.outbox.queries import EventFilter, OutboxQueries
 from connector.outbox.settlement import STATES, settled
+from connector.setup.samples import webhooks
 from connector.storage.database import Database
 from connector.storage.engine import connect
 from connector.storage.tables import events

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from connector.config.settings import load
 from connector.core.store import Pixel
-from connector.devtools.simulate import webhooks
 from connector.monitoring.problems import NO_RELAY
 from connector.outbox.lanes import Lane
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
+from connector.setup.samples import webhooks
 from connector.signals.collector import ADDRESS_BURST, MAX_BEACON
 from connector.storage.database import CannotStore, Database
 from connector.storage.engine import connect

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from connector.config.settings import load
 from connector.core.funnel_token import funnel_key, new_token
-from connector.devtools.simulate import webhooks
 from connector.funnel.bounds import BoundsStore
 from connector.funnel.guard import ADDRESS_BURST, ADDRESS_RATE, PROCESS_BURST, USES, Guard
 from connector.monitoring.event_stats import EventStats
+from connector.setup.samples import webhooks
 from connector.storage.database import Database
 from connector.storage.engine import connect
 from connector.web.asgi import BodyReader, received

@@ -14,11 +14,11 @@ from sqlalchemy import Engine
 from connector.config.settings import Config, load
 from connector.core.store import Pixel
 from connector.core.webhook import Request
-from connector.devtools.simulate import webhooks
 from connector.monitoring.alerts import AlertStore, Problem
 from connector.monitoring.event_stats import SettlementStats, add_counts
 from connector.outbox.outbox import Outbox, ParkedWebhook
 from connector.outbox.settlement import settled
+from connector.setup.samples import webhooks
 from connector.storage.database import Database
 from connector.web.metrics import DatabaseMetrics
 from connector.web.request_metrics import RequestMetrics

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connector.config.settings import load
-from connector.devtools.simulate import webhooks
+from connector.setup.samples import webhooks
 from connector.storage.database import CannotStore, Database
 from connector.storage.engine import connect
 from connector.web.asgi import FREE_BYTES, BodyReader

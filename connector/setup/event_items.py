@@ -1,0 +1,173 @@
+"""The items about the way from here to TikTok: token, snippet, first events, TikTok's own app, going live."""
+
+from functools import partial
+
+from connector.core.registry import BrokenPlatform, part
+from connector.core.store import Pixel
+from connector.core.text import utc_minute
+from connector.outbox.lanes import Lane, fingerprint
+from connector.setup.items import Item
+from connector.setup.situation import Situation
+from connector.setup.webhook_items import MILESTONES
+
+
+def token(situation: Situation) -> Item:
+    """Does TikTok accept the token of each pixel?"""
+    make, evidence, name = partial(Item, "token", "Access token"), situation.evidence, situation.store.name
+    if denied := [said for pixel in situation.store.pixels if (said := _denial(situation, pixel))]:
+        return make("red", denied[0], "set the right `pixel` and a new `access_token`, and restart", action="check")
+    answers = situation.answers("token")
+    if faults := [one.text for one in answers if one.mark == "fault"]:
+        return make("red", faults[0], "set the right `pixel` and a new `access_token`, and restart", action="check")
+    accepted = {pixel for pixel, _ in evidence.tested | evidence.sent}
+    untried = [pixel.code for pixel in situation.store.pixels if pixel.code not in accepted]
+    if not untried or (answers and all(one.mark == "ok" for one in answers)):
+        return make("green", "TikTok accepts the token of every pixel")
+    if any(pixel.test_event_code for pixel in situation.store.pixels):
+        return make("waiting", "the token was not tried yet", f"`connector check --live {name}`", action="check")
+    return make(
+        "waiting",
+        f"the token of {', '.join(untried)} is tried with the first event",
+        "set `test_event_code` to try it before",
+    )
+
+
+def _denial(situation: Situation, pixel: Pixel) -> str:
+    """Return that TikTok denies this pixel's present token, or ""."""
+    for state in situation.evidence.lanes:
+        of_pixel = state.lane == Lane(situation.store.name, pixel.code) and state.suspended_since is not None
+        if of_pixel and state.suspended_token == fingerprint(pixel.access_token):
+            since = utc_minute(state.suspended_since or 0.0)
+            return (
+                f"TikTok has denied the token of pixel {pixel.code} since {since} ({state.reason}), so its events wait"
+            )
+    return ""
+
+
+def snippet(situation: Situation) -> Item:
+    """Does the code in the shop's pages report, and was it printed from the present settings?"""
+    store, report = situation.store, situation.evidence.snippet
+    make = partial(Item, "snippet", "Code in the shop's pages")
+    if store.browser_pixel in ("none", "official") and not store.signals and not store.funnel:
+        return make("not_applicable", f'browsers send nothing of ours (`browser_pixel = "{store.browser_pixel}"`)')
+    again = _print_again(situation)
+    if report.out_of_date:
+        return make("red", "the code was printed before the last change of the settings", again)
+    if report.at is not None:
+        return make("green", f"the shop's pages report; last seen {utc_minute(report.at)}")
+    if not store.signals and not store.funnel:
+        return make(
+            "not_applicable",
+            "this code reports nothing to this server, for the store has neither `[signals]` nor `[funnel]`",
+        )
+    if not situation.config.public_url:
+        return make(
+            "red", "the shop's pages have no address to report to", "set `PUBLIC_URL`, and restart; then " + again
+        )
+    return make("waiting", "no page has reported yet", f"{again}; then open a product or a checkout in the shop")
+
+
+def _print_again(situation: Situation) -> str:
+    name = situation.store.name
+    try:
+        has_own = part(situation.platform, lambda one: one.snippet) is not None
+    except BrokenPlatform:
+        has_own = False
+    plain = "" if has_own and situation.store.browser_pixel != "own" else " --plain"
+    return f"`connector snippet {name}{plain}` prints it; paste it in the shop"
+
+
+def first_test_event(situation: Situation) -> Item:
+    """Has Test Events accepted an event?"""
+    evidence, make = situation.evidence, partial(Item, "test_event", "First test event")
+    if evidence.tested:
+        names = sorted({event for _, event in evidence.tested})
+        return make("green", f"Test Events accepted {', '.join(names)}")
+    if evidence.sent:
+        return make("green", "not needed any more: TikTok accepts real events")
+    if evidence.rejected:
+        return make("red", f"TikTok rejected an event: {evidence.rejected}", _look_at(situation), action="test_event")
+    if evidence.not_sent:
+        return make("red", f"webhooks arrive, but none becomes an event: {evidence.not_sent}", _why_not(situation))
+    if not evidence.relay_alive and evidence.topics:
+        return make("red", "no relay is running, so nothing is sent", "start `connector serve`")
+    return make(
+        "waiting",
+        "Test Events has accepted no event yet",
+        "send one made from a sample; it counts nowhere",
+        action="test_event",
+    )
+
+
+def _look_at(situation: Situation) -> str:
+    return f"`connector events list --store {situation.store.name} --state rejected` shows it; correct what it names"
+
+
+def _why_not(situation: Situation) -> str:
+    """Return the remedy for webhooks that become no event, by the beginning of the reason."""
+    outcome, _, reason = situation.evidence.not_sent.partition(": ")
+    if "another shop" in reason:
+        return "set `shop` to the name that the webhook gives, and restart; then `connector events replay --parked`"
+    if "consent" in reason:
+        return "let the shop write the shopper's answer where `consent_source.key` says, or choose another `consent`"
+    if outcome == "parked":
+        return (
+            "`connector events replay --parked --dry-run` lists the reasons; after a correction it takes them up again"
+        )
+    return "docs/mapping.md, Why something is skipped, names the setting of each reason"
+
+
+def first_real_events(situation: Situation) -> Item:
+    """Has TikTok accepted a real event of each kind that is sent?"""
+    store, make = situation.store, partial(Item, "real_events", "First real event of each kind")
+    accepted = {event for _, event in situation.evidence.sent}
+    possible = [one for one in store.sent_milestones if one in situation.platform.facts.milestones]
+    missing = [one for one in possible if not accepted.intersection(store.all_event_names(one))]
+    if not missing:
+        return make("green", f"TikTok accepted {', '.join(sorted(accepted))}")
+    names = ", ".join(f"{'/'.join(store.all_event_names(one))} ({MILESTONES[one]})" for one in missing)
+    if store.only_tests:
+        return make("waiting", f"still to come: {names}", "comes after `test_event_code` is taken out")
+    if situation.evidence.rejected and not accepted:
+        return make("red", f"TikTok rejected an event: {situation.evidence.rejected}", _look_at(situation))
+    by = f"`connector simulate {store.name}`" if situation.is_trial else "an order of a shopper"
+    return make("waiting", f"still to come: {names}", f"{by} brings it")
+
+
+def official_app(situation: Situation) -> Item:
+    """Is TikTok's own app silent on the store's pixels? Its event_ids are random, so orders would count twice."""
+    store, title = situation.store, situation.platform.title
+    make = partial(Item, "official_app", "TikTok's own app")
+    if store.browser_pixel == "official":
+        return make(
+            "green", '`browser_pixel = "official"` leaves the app its events, and the server sends none of them'
+        )
+    if not situation.platform.facts.official_app:
+        return make("not_applicable", f"no app of TikTok's for {title} is known")
+    if situation.records.app_off_at is not None:
+        return make("green", f"switched off, as you said on {utc_minute(situation.records.app_off_at)}")
+    codes = " and ".join(pixel.code for pixel in store.pixels)
+    return make(
+        "waiting",
+        f"if TikTok's own app for {title} sends to {codes} as well, every order counts twice: its event_ids are random",
+        "when you go live, switch its data sharing off or give it another pixel; then say so here, or with "
+        f"`connector check --live {store.name} --app-off`",
+        action="app_off",
+    )
+
+
+def live(situation: Situation) -> Item:
+    """Is test_event_code gone?"""
+    make = partial(Item, "live", "Live")
+    testing = [pixel for pixel in situation.store.pixels if pixel.test_event_code]
+    if not testing:
+        return make("green", "no `test_event_code` is set: events count")
+    codes = ", ".join(pixel.code for pixel in testing)
+    return make(
+        "waiting",
+        f"`test_event_code` is set for {codes}, so events go to Test Events and count nowhere",
+        "when Test Events look right, take it out of the stores file, and restart `connector serve` or send it HUP",
+    )
+
+
+EVENT_ITEMS = (token, snippet, first_test_event, first_real_events, official_app, live)

@@ -1,0 +1,193 @@
+"""What the database shows of a store's set-up: which webhooks came, what was refused, what TikTok accepted.
+
+All are look-ups by index, and none counts a store's rows. Times are Unix seconds. Raises CannotStore.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from connector.core.event import PERSONAL_DATA_WITHHELD
+from connector.core.store import Store
+from connector.core.units import DAY, HOUR
+from connector.intake.intake import UNKNOWN_STORE
+from connector.intake.refusals import NO_SIGNATURE
+from connector.monitoring.problems import INVALID_SIGNATURES, LAST_ORDERS, alive
+from connector.outbox.lanes import LaneState
+from connector.outbox.ledger import NO_ARRIVAL
+from connector.outbox.queries import EventFilter, OutboxQueries
+from connector.setup.snippet_report import SnippetReport, last_report
+from connector.storage.database import Database
+from connector.storage.public_keys import PublicKeyTable
+from connector.storage.tables import counters, ledger, totals
+
+MAX_TOPICS = 50  # of one store that are looked at
+LINES = 500  # of the ledger that are searched for a store's last webhooks
+
+
+Sample = tuple[str, bytes]  # the topic of a body that was sent as a sample, and its SHA-256
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the database shows of one store."""
+
+    relay_alive: bool
+    topics: frozenset[str]  # of signed webhooks that have come, samples not counted
+    sampled: bool  # a sample sent by this server has come
+    refusals: Mapping[str, int]  # by cause, of the last day
+    refused_last: bool  # several were refused since the last one that was taken
+    not_json: int  # signed bodies of the last day that were not JSON
+    unknown_stores: int  # webhooks of the last day to the address of no store
+    key_error: str  # why the shop's public keys could not be fetched, or ""
+    tested: frozenset[tuple[str, str]]  # pixel and name of events that Test Events accepted
+    sent: frozenset[tuple[str, str]]  # pixel and name of events that TikTok accepted
+    rejected: str  # TikTok's answer to the last event it rejected, or ""
+    not_sent: str  # why the last webhook of a day became no event, if none did, or ""
+    lanes: tuple[LaneState, ...]
+    withheld: bool  # none of the last orders names its customer
+    snippet: SnippetReport
+
+
+NOTHING = Evidence(
+    relay_alive=False,
+    topics=frozenset(),
+    sampled=False,
+    refusals={},
+    refused_last=False,
+    not_json=0,
+    unknown_stores=0,
+    key_error="",
+    tested=frozenset(),
+    sent=frozenset(),
+    rejected="",
+    not_sent="",
+    lanes=(),
+    withheld=False,
+    snippet=SnippetReport(),
+)
+
+
+def read_evidence(database: Database, store: Store, samples: Collection[Sample], now: float) -> Evidence:
+    """Read what the database shows of a store."""
+    queries = OutboxQueries(database)
+    reasons = queries.last_orders(store.name, LAST_ORDERS)
+    rejected = queries.find(EventFilter(store=store.name, state="rejected"), 1)
+    key_error, lanes = _key_error(database, store), queries.lane_states()
+    relay_alive = alive(queries.relay_seen(), now)
+    with database.read() as connection:
+        lines = _last_lines(connection, now)
+        refusals, refused_last = _refusals(connection, store, lines, now)
+        return Evidence(
+            relay_alive=relay_alive,
+            topics=frozenset(_topics(connection, store, samples)),
+            sampled=_has_line(connection, store, samples),
+            refusals=refusals,
+            refused_last=refused_last,
+            not_json=_counted(connection, store.name, "not_json", now),
+            unknown_stores=_counted(connection, UNKNOWN_STORE, "unknown_store", now),
+            key_error=key_error,
+            tested=_accepted(connection, store, "tested"),
+            sent=_accepted(connection, store, "sent"),
+            rejected=f"{rejected[0].code or ''} {rejected[0].message or ''}".strip() if rejected else "",
+            not_sent=_not_sent(lines, store),
+            lanes=tuple(state for state in lanes if state.lane.store == store.name),
+            withheld=len(reasons) == LAST_ORDERS and all(PERSONAL_DATA_WITHHELD in reason for reason in reasons),
+            snippet=last_report(connection, store),
+        )
+
+
+def _topics(connection: sa.Connection, store: Store, samples: Collection[Sample]) -> set[str]:
+    """Return the topics of which a webhook has come: one that brought something, or nothing new."""
+    of_store = ledger.c.store == store.name
+    found, topic = set[str](), connection.execute(sa.select(sa.func.min(ledger.c.topic)).where(of_store)).scalar()
+    for _ in range(MAX_TOPICS):
+        if topic is None:
+            break
+        arrived: tuple[sa.ColumnElement[bool], ...] = (
+            of_store,
+            ledger.c.topic == topic,
+            ledger.c.delivery.not_in(NO_ARRIVAL),
+        )
+        if own := [digest for of, digest in samples if of == topic]:
+            arrived = (*arrived, ledger.c.body_sha256.not_in(own))
+        if connection.execute(sa.select(ledger.c.id).where(*arrived).limit(1)).first():
+            found.add(topic)
+        following = sa.select(sa.func.min(ledger.c.topic)).where(of_store, ledger.c.topic > topic)
+        topic = connection.execute(following).scalar()
+    counted = sa.select(counters.c.topic).distinct().where(counters.c.store == store.name)
+    return found | {*connection.execute(counted.where(counters.c.what == "duplicate")).scalars()}
+
+
+def _has_line(connection: sa.Connection, store: Store, samples: Collection[Sample]) -> bool:
+    bodies = [sa.and_(ledger.c.topic == topic, ledger.c.body_sha256 == digest) for topic, digest in samples]
+    query = sa.select(ledger.c.id).where(ledger.c.store == store.name, sa.or_(sa.false(), *bodies)).limit(1)
+    return bool(bodies) and connection.execute(query).first() is not None
+
+
+def _refusals(
+    connection: sa.Connection, store: Store, lines: Sequence[sa.Row[Any]], now: float
+) -> tuple[dict[str, int], bool]:
+    """Return the refused requests of a day by cause, and whether several came since the last that was taken.
+
+    Requests without a signature are of anybody, so they do not count for the latter.
+    """
+    since = int(now) - DAY
+    query = sa.select(counters.c.topic, counters.c.hour, counters.c.count.label("number")).where(
+        counters.c.store == store.name, counters.c.what == "refused", counters.c.hour > since
+    )
+    rows = connection.execute(query).all()
+    by_cause: Counter[str] = Counter()
+    for row in rows:
+        by_cause[row.topic] += row.number
+    arrived = (row.received_at for row in lines if row.store == store.name and row.delivery not in NO_ARRIVAL)
+    last_hour = int(max(arrived, default=0)) // HOUR * HOUR
+    known = sa.select(sa.func.max(counters.c.hour)).where(
+        counters.c.store == store.name, counters.c.what == "duplicate", counters.c.hour > since
+    )
+    last_hour = max(last_hour, int(connection.execute(known).scalar() or 0))
+    later = sum(row.number for row in rows if row.hour > last_hour and row.topic != NO_SIGNATURE)
+    return dict(by_cause), later >= INVALID_SIGNATURES
+
+
+def _counted(connection: sa.Connection, store: str, what: str, now: float) -> int:
+    query = sa.select(sa.func.sum(counters.c.count)).where(
+        counters.c.store == store, counters.c.what == what, counters.c.hour > int(now) - DAY
+    )
+    return int(connection.execute(query).scalar() or 0)
+
+
+def _accepted(connection: sa.Connection, store: Store, what: str) -> frozenset[tuple[str, str]]:
+    """Return pixel and name of the events that TikTok has ever accepted."""
+    of_store = (totals.c.store == store.name, totals.c.what == what, totals.c.detail.like("accepted%"))
+    rows = connection.execute(sa.select(totals.c.pixel, totals.c.event).where(*of_store)).all()
+    return frozenset((row.pixel, row.event) for row in rows)
+
+
+def _last_lines(connection: sa.Connection, now: float) -> list[sa.Row[Any]]:
+    """Return the last lines of the ledger of a day, of all stores: no index begins with store and time."""
+    columns = (ledger.c.store, ledger.c.outcome, ledger.c.reason, ledger.c.received_at, ledger.c.delivery)
+    query = sa.select(*columns).where(ledger.c.received_at > now - DAY)
+    return [*connection.execute(query.order_by(ledger.c.received_at.desc()).limit(LINES))]
+
+
+def _not_sent(lines: Sequence[sa.Row[Any]], store: Store) -> str:
+    """Return why the last webhook became no event, if none of the last ones did."""
+    own = [row for row in lines if row.store == store.name and row.outcome != "recorded"]
+    if not own or any(row.outcome == "relayed" for row in own):
+        return ""
+    return f"{own[0].outcome}: {own[0].reason}"
+
+
+def _key_error(database: Database, store: Store) -> str:
+    if not store.key_addresses:
+        return ""
+    rows = PublicKeyTable(database).read(store.key_addresses)
+    if errors := [row.error for row in rows if row.error and not row.keys]:
+        return errors[0]
+    if not any(row.keys for row in rows) and len(store.key_addresses) == len(store.webhook_keys):
+        return f"the public keys at {store.key_addresses[0]} are not fetched yet; a running relay does"
+    return ""

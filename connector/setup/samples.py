@@ -1,0 +1,63 @@
+"""Sample webhooks of a store, signed with its secret, and whether they may be sent. Loaded only where they are used."""
+
+import random
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+from connector.config.settings import Config
+from connector.core.platform import Platform
+from connector.core.registry import BrokenPlatform, installed_platforms, part
+from connector.core.store import Store
+from connector.plugin.testing.samples import SamplesModule, fresh_journey
+
+TIKTOK = "tiktok.com"
+
+
+class NoSamples(Exception):
+    """A platform has no sample webhooks, so there is nothing to send."""
+
+
+def samples_of(platform: Platform) -> SamplesModule:
+    """Return the platform's samples. Raises NoSamples, also if they cannot be loaded."""
+    try:
+        samples = part(platform, lambda one: one.samples)
+    except BrokenPlatform as error:
+        raise NoSamples(str(error)) from None
+    if samples is None:
+        raise NoSamples(f"{platform.title} has no sample webhooks")
+    return samples
+
+
+def is_tiktok(events_api_url: str) -> bool:
+    """Return True if events go to TikTok itself, not to a sandbox."""
+    return (urlsplit(events_api_url).hostname or "").endswith(TIKTOK)
+
+
+def refusal(config: Config, store: Store, live_pixel: bool = False) -> str:
+    """Return why sending samples is refused, or "": invented orders must not count, unless `live_pixel`."""
+    if not store.webhook_secrets:
+        return (
+            f"store {store.name} has no webhook_secrets, and only the shop can sign with its private key; set "
+            "webhook_secrets and simulate again"
+        )
+    if live_pixel or not is_tiktok(config.events_api_url) or store.only_tests:
+        return ""
+    return (
+        f"EVENTS_API_URL is TikTok's and store {store.name} has no test_event_code: invented orders would count. "
+        "Set a test_event_code, point EVENTS_API_URL at `connector sandbox`, or override with --live-pixel"
+    )
+
+
+def webhooks(
+    store: Store, topics: Sequence[str], count: int, rng: random.Random
+) -> Iterator[tuple[bytes, dict[str, str]]]:
+    """Yield signed bodies with their headers: for each of `count` shoppers one of each topic, in this order."""
+    platform = installed_platforms()[store.platform]
+    samples = samples_of(platform)
+    for _ in range(count):
+        journey = fresh_journey(store, datetime.now(UTC), rng)
+        for topic in topics:
+            body = samples.encode(samples.sample(topic, journey, store))
+            signature = platform.signed_headers(body, store.signing_secret)
+            yield body, samples.headers(topic, journey, store) | signature

@@ -1,0 +1,116 @@
+"""A stores file from a form: whatever is typed in, the text is TOML of exactly that, and faults name their fields."""
+
+import tomllib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.config.schema import keys_of
+from connector.config.settings import load
+from connector.core.registry import installed_platforms
+from connector.setup.store_form import LEFT_OUT, fields, store_text
+from tests.support.factories import OF_PLATFORM, a_section, a_stores_file
+
+GOOD = {
+    "name": "acme",
+    "platform": "shopify",
+    "url": "https://acme.example",
+    "shop": "acme.myshopify.com",
+    "pixel": "CACME000000000000000",
+    "consent": "not_required",
+}
+PATHS = [field.path for field in fields()]
+
+
+def test_every_setting_of_a_store_has_a_field() -> None:
+    """Those of its tables, too; but for secrets, several pixels, and names for kinds of orders."""
+    wanted = {key for key, node in keys_of("Store").items() if "$ref" not in node} - LEFT_OUT
+    for table in ("events", "orders", "mapping", "matching", "consent_source"):
+        wanted |= {f"{table}.{key}" for key, node in keys_of("Store", table).items() if "$ref" not in node}
+    assert {*PATHS} == wanted | {"name", "api", "signals", "funnel"}
+    assert all(field.hint for field in fields())
+
+
+@pytest.mark.parametrize("platform", sorted(OF_PLATFORM))
+def test_a_store_of_every_platform(platform: str) -> None:
+    """The text is valid with the variables it names, each of which is explained; no other is needed."""
+    shop = OF_PLATFORM[platform]["domain"].format(name="acme")
+    made = store_text(GOOD | {"platform": platform, "shop": shop, "test_event_code": "TEST1"}, {})
+    assert made.faults == {}
+    assert made.words
+    store = load({"STORES_TOML": made.toml, **{one.name: "value-of-the-variable" for one in made.variables}}).stores
+    assert store["acme"].pixels[0].access_token == "value-of-the-variable"
+    assert store["acme"].pixels[0].test_event_code == "TEST1"
+    names = [one.name for one in made.variables]
+    keys = bool(installed_platforms().facts(platform).key_address)
+    assert names == (["ACME_TIKTOK_TOKEN"] if keys else ["ACME_WEBHOOK_SECRET", "ACME_TIKTOK_TOKEN"])
+    assert all(one.holds for one in made.variables)
+
+
+def test_all_kinds_of_fields() -> None:
+    form = GOOD | {
+        "api": "client_id and client_secret",
+        "reconcile": "15m",
+        "books": "true",
+        "signals": "true",
+        "orders.exclude_tags": "vip, staff ,",
+        "events.order_paid": "Purchase, Subscribe",
+        "mapping.value": "items",
+        "go_live": "2026-01-31",
+    }
+    made = store_text(form, {})
+    assert made.faults == {}
+    table = tomllib.loads(made.toml)["stores"]["acme"]
+    assert table["api"] == {"client_id": "${ACME_CLIENT_ID}", "client_secret": "${ACME_CLIENT_SECRET}"}
+    assert (table["books"], table["signals"]) == (True, {})
+    assert table["orders"]["exclude_tags"] == ["vip", "staff"]
+    assert table["events"]["order_paid"] == ["Purchase", "Subscribe"]
+    assert table["shop"] == "acme.myshopify.com"
+
+
+def test_every_fault_is_at_its_field() -> None:
+    made = store_text({"name": "My Shop", "platform": "shopify", "url": "acme.example", "pixel": "c"}, {})
+    assert made.faults.keys() == {"name", "url", "pixel", "shop", "consent"}
+    assert made.faults["shop"].startswith("missing: how the platform names this shop")
+    assert made.faults["name"].startswith("a store's name is made of a-z")
+    assert store_text({}, {}).faults.keys() >= {"name", "platform", "url", "shop", "pixel", "consent"}
+    wrong_keys = store_text(GOOD | {"api": "consumer_key and consumer_secret"}, {})
+    assert wrong_keys.faults == {"api": "platform shopify takes access_token, or client_id and client_secret"}
+
+
+def test_it_is_checked_beside_the_stores_that_run() -> None:
+    """A name that is taken, and ids on one pixel that could be the same."""
+    others = load({"STORES_TOML": a_stores_file(a_section())}).stores
+    assert "choose another" in store_text(GOOD, others).faults["name"]
+    twin = store_text(GOOD | {"name": "twin", "pixel": others["acme"].pixels[0].code}, others)
+    assert "the same shop and pixel as stores.acme" in twin.faults["name"]
+    elsewhere = GOOD | {"name": "twin", "shop": "twin.myshopify.com"}
+    assert store_text(elsewhere, others).faults == {}
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+
+
+@given(st.dictionaries(st.sampled_from([*PATHS, "token", "unknown"]), texts))
+def test_whatever_is_typed_in_is_toml_of_just_that(form: dict[str, str]) -> None:
+    """No text breaks out of its value, and none raises; what has no fault loads as it stands."""
+    made = store_text(form, {})
+    try:
+        stores = tomllib.loads(made.toml)["stores"]
+    except tomllib.TOMLDecodeError:
+        pytest.fail(made.toml)
+    ((name, table),) = stores.items()
+    assert name == form.get("name", "").strip()
+    assert table.keys() <= {path.partition(".")[0] for path in PATHS} | LEFT_OUT
+    for path in ("url", "pixel", "country"):
+        typed = form.get(path, "").strip()
+        assert table.get(path, "") == typed
+    assert made.faults.keys() <= {"", *PATHS}
+    _no_secret(table)
+
+
+def _no_secret(table: dict[str, Any]) -> None:
+    assert table["access_token"].startswith("${")
+    assert all(one.startswith("${") for one in table.get("webhook_secrets", []))
