@@ -1,15 +1,16 @@
 """Bar charts as inline SVG, rendered on the server with attributes and classes only, as a strict CSP requires. Pure.
 
-A page shows the numbers of each chart as a table, too.
+The pointer over a bar shows its numbers. A page shows the numbers of each chart as a table, too.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from math import floor, log10
 
 from connector.core.units import HOUR
+from connector.dashboard.tables import Cell, Column, Kind, Table
 
 WIDTH, HEIGHT = 640, 180
 LEFT, TOP, RIGHT, BOTTOM = 56, 12, 8, 38  # margins: labels of the scale at the left, times below
@@ -24,6 +25,18 @@ class Rect:
     width: float
     height: float
     kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hover:
+    """The place over a whole bar, in SVG units, and what the pointer shows there; `moment` is its start, of an hour."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    text: str
+    moment: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +57,7 @@ class Chart:
     starts: Sequence[int]  # the start of each bar, Unix seconds
     counts: Sequence[Mapping[str, int]]
     span: int  # seconds of a bar: an hour or a day
+    address: Callable[[str, int, int | None], str] | None = None  # of the list of a kind since a time, until another
 
     @cached_property
     def total(self) -> dict[str, int]:
@@ -73,6 +87,36 @@ class Chart:
                     yield Rect(_round(LEFT + index * step + 1), _round(y), _round(step - 2), _round(height), kind)
                 below += number
 
+    def hovers(self) -> Iterator[Hover]:
+        """Yield the place of each bar, also of an empty one: its time and its numbers."""
+        step = (WIDTH - LEFT - RIGHT) / max(len(self.counts), 1)
+        for index, (start, count) in enumerate(zip(self.starts, self.counts, strict=True)):
+            numbers = [f"{count[kind]:,} {label}" for kind, label in self.kinds.items() if count.get(kind)]
+            text = f"{self.describe_start(start)}: {', '.join(numbers) or 'nothing'}"
+            moment = f"{datetime.fromtimestamp(start, UTC):%Y-%m-%dT%H:%M:%SZ}" if self.span == HOUR else ""
+            yield Hover(_round(LEFT + index * step), TOP, _round(step), HEIGHT - TOP - BOTTOM, text, moment)
+
+    def describe(self) -> str:
+        """Return the chart in a sentence: the sums, and its highest bar."""
+        sums = ", ".join(f"{self.total[kind]:,} {label}" for kind, label in self.shown.items())
+        if not sums:
+            return "nothing"
+        heights = [sum(count.get(kind, 0) for kind in self.kinds) for count in self.counts]
+        place = heights.index(max(heights))
+        unit = "hour" if self.span == HOUR else "day"
+        return f"{sums}. The highest {unit}: {heights[place]:,}, {self.describe_start(self.starts[place])}"
+
+    def describe_start(self, start: int) -> str:
+        """Return the start of a bar with its date: "28 May, 20:00 UTC" or "28 May (UTC)"."""
+        return f"{datetime.fromtimestamp(start, UTC):{'%-d %b, %H:%M UTC' if self.span == HOUR else '%-d %b (UTC)'}}"
+
+    def list_address(self, kind: str, start: int | None = None) -> str:
+        """Return the address of the list of what a kind counts, of one bar or of all; "" if there is none."""
+        if self.address is None:
+            return ""
+        first, last = (self.starts[0], None) if start is None else (start, start + self.span)
+        return self.address(kind, first, last)
+
     def scale_labels(self) -> Iterator[AxisLabel]:
         """Yield the labels of the scale: zero, half and top."""
         for number in dict.fromkeys((0, self.top // 2, self.top)):
@@ -89,11 +133,18 @@ class Chart:
         """Format the start of a bar (Unix seconds) as UTC: "20:00" or "28 May"."""
         return f"{datetime.fromtimestamp(start, UTC):{'%H:%M' if self.span == HOUR else '%-d %b'}}"
 
-    def rows(self) -> Iterator[tuple[str, list[int]]]:
-        """Yield the rows of the table, the latest first: start, and a number for each shown kind. Omits empty rows."""
+    def table(self, name: str) -> Table:
+        """Return the numbers as a table, the latest first: start, and a number of each shown kind. Omits empty rows."""
+        kind: Kind = "time" if self.span == HOUR else "day"
+        columns = [Column("from", kind), *(Column(label, "number") for label in self.shown.values())]
+        return Table(name, f"Numbers of {self.title}", columns, [*self._rows()])
+
+    def _rows(self) -> Iterator[list[Cell | int]]:
         for start, count in reversed([*zip(self.starts, self.counts, strict=True)]):
-            if any(numbers := [count.get(kind, 0) for kind in self.shown]):
-                yield self.format_start(start), numbers
+            numbers = [(kind, count.get(kind, 0)) for kind in self.shown]
+            if any(number for _, number in numbers):
+                links = (self.list_address(kind, start) if number else "" for kind, number in numbers)
+                yield [start, *(Cell(number, link) for (_, number), link in zip(numbers, links, strict=True))]
 
     def _height(self, number: int) -> float:
         return (HEIGHT - TOP - BOTTOM) * number / self.top

@@ -4,14 +4,16 @@ All are read from hourly statistics and lanes; the cost does not grow with the n
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 
 from connector.config.routes import pixel_words, unrouted_words
 from connector.config.settings import Config
 from connector.core.store import Store
 from connector.core.units import DAY, HOUR
+from connector.dashboard.addresses import events_address, webhooks_address
 from connector.dashboard.charts import Chart, spans
 from connector.dashboard.labels import HEALTH, WORST
 from connector.monitoring.event_stats import EventStats, Statistic, amount, match_key_counts, median
@@ -136,15 +138,16 @@ def read_overview(
     hourly = event_stats.read(stores, ("received", "sent", "tested", "seconds"), now - 23 * HOUR, soon, HOUR)
     keys = event_stats.read(stores, ("keys", "customers"), now - COVERAGE_DAYS * DAY, soon, 400 * DAY)
     columns, values = _value_table(daily, stores)
+    webhooks, events = partial(webhooks_address, store=chosen), partial(events_address, store=chosen)
     return Overview(
         now=now,
         relay_alive=alive(queries.relay_seen(), now),
         stores=[*_read_health(stores, database, hourly, now)],
         charts=[
-            _chart("Webhooks received, last 24 hours", hourly, RECEIVED, now, HOUR, 24),
-            _chart("Events sent, last 24 hours", hourly, SENT, now, HOUR, 24),
-            _chart("Webhooks received, last 14 days", daily, RECEIVED, now, DAY, 14),
-            _chart("Events sent, last 14 days", daily, SENT, now, DAY, 14),
+            _chart("Webhooks received, last 24 hours", hourly, RECEIVED, spans(now, HOUR, 24), webhooks),
+            _chart("Events sent, last 24 hours", hourly, SENT, spans(now, HOUR, 24), events),
+            _chart("Webhooks received, last 14 days", daily, RECEIVED, spans(now, DAY, 14), webhooks),
+            _chart("Events sent, last 14 days", daily, SENT, spans(now, DAY, 14), events),
         ],
         coverage=_coverage(keys, stores),
         browsers=_browsers(event_stats.read(stores, ("funnel",), now - 23 * HOUR, soon, 400 * DAY)),
@@ -204,13 +207,12 @@ def _with_new_token(problem: OpenProblem, store: Store, refused_lanes: Mapping[L
 
 
 def _chart(
-    title: str, statistics: Iterable[Statistic], kinds: dict[str, str], now: float, span: int, bars: int
+    title: str, statistics: Iterable[Statistic], kinds: dict[str, str], starts: list[int], address: Callable[..., str]
 ) -> Chart:
     counts: dict[int, Counter[str]] = defaultdict(Counter)
     for statistic in statistics:
         counts[statistic.at][bar_kind(statistic)] += statistic.count
-    starts = spans(now, span, bars)
-    return Chart(title, kinds, starts, [counts[start] for start in starts], span)
+    return Chart(title, kinds, starts, [counts[start] for start in starts], starts[1] - starts[0], address)
 
 
 def bar_kind(statistic: Statistic) -> str:

@@ -4,25 +4,33 @@ An e-mail address is searched for by POST and hashed at once, so it is in no URL
 """
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
 
 from connector.config.settings import Config
 from connector.core.store import Store
+from connector.core.units import HOUR
 from connector.dashboard import labels
+from connector.dashboard.addresses import events_address
 from connector.dashboard.book_routes import latest_accuracy
 from connector.dashboard.login import LoginGuard
 from connector.dashboard.overview import read_overview
+from connector.dashboard.overview_tables import browser_table, coverage_table, customer_table, value_table
+from connector.dashboard.page_parts import csv_answer
 from connector.dashboard.parameters import chosen_store
+from connector.dashboard.tables import Cell, Column, Table
+from connector.dashboard.timeline import beacon_steps, timeline
 from connector.mapping import hashing
 from connector.mapping.event_id import subjects_of
 from connector.mapping.redaction import redacted
-from connector.monitoring.event_stats import KEYS
 from connector.outbox.queries import OutboxQueries, Subject
 from connector.setup.records import SetupRecords
+from connector.signals.seen_beacons import seen_beacons
 from connector.storage.database import Database
 
+DAY_SHOWN = 23 * HOUR  # seconds: with the hour under way, the "24 h" of the overview
 UNKNOWN = "Nothing is on record for this order, checkout or customer, or its records are past their retention time."
 
 
@@ -32,16 +40,23 @@ def add_reading_routes(blueprint: Blueprint, guard: LoginGuard, config: Config, 
 
     @blueprint.get("/")
     @guard.login_required
-    def home() -> str:
+    def home() -> Response | str:
         store = chosen_store(config, request.args)
         overview = read_overview(config, database, store, time.time())
         accuracy = latest_accuracy(database, (health.store for health in overview.stores), time.time())
+        tables = [make(overview) for make in (coverage_table, customer_table, browser_table, value_table)]
+        numbers = [chart.table(f"chart{number}") for number, chart in enumerate(overview.charts, 1)]
+        if answer := csv_answer([*tables, *numbers]):
+            return answer
         return render_template(
             "overview.html",
             overview=overview,
             accuracy=accuracy,
             complete=SetupRecords(database).complete(config.stores),
-            keys=KEYS,
+            tables={table.name: table for table in tables},
+            charts=[*zip(overview.charts, numbers, strict=True)],
+            since=overview.now - DAY_SHOWN,
+            events_address=events_address,
             chosen=store,
             stores=config.stores,
         )
@@ -63,22 +78,40 @@ def add_reading_routes(blueprint: Blueprint, guard: LoginGuard, config: Config, 
 
     @blueprint.get("/story")
     @guard.login_required
-    def story() -> str | tuple[str, int]:
+    def story() -> Response | str | tuple[str, int]:
         store, key = request.args.get("store", ""), request.args.get("key", "")[:256]
         webhooks, events = queries.story(store, key)
         notice = queries.notice(store, key)
         if not webhooks and not events and not notice:
             return render_template("failed.html", status=404, sentence=UNKNOWN), 404
+        received = _webhook_table(webhooks)
+        if answer := csv_answer([received]):
+            return answer
+        browser = beacon_steps(seen_beacons(database, store, key, {row.checkout for row in events if row.checkout}))
+        now, settings = time.time(), config.stores.get(store)
         return render_template(
             "story.html",
             store=store,
             key=key,
             number=next((webhook.order_number for webhook in webhooks if webhook.order_number), ""),
-            webhooks=webhooks,
-            notice=labels.notice_sentence(notice, time.time()) if notice else "",
-            events=[_describe_event(row, config.stores.get(store), time.time()) for row in events],
-            outcomes=labels.OUTCOMES,
+            received=received,
+            notice=labels.notice_sentence(notice, now) if notice else "",
+            events=[
+                _describe_event(row, settings, now) | {"line": timeline(row, webhooks, browser, now)} for row in events
+            ],
         )
+
+
+def _webhook_table(webhooks: Sequence[Any]) -> Table:
+    columns = (
+        Column("received", "time"), Column("topic", "code"), Column("outcome", beside="meaning"),
+        Column("reason", long=True),
+    )  # fmt: skip
+    rows = [
+        (line.received_at, line.topic, Cell(line.outcome, beside=labels.OUTCOMES.get(line.outcome, "")), line.reason)
+        for line in webhooks
+    ]
+    return Table("webhooks", "Webhooks received", columns, rows, stacked=True)
 
 
 def _search(queries: OutboxQueries, key: str, config: Config) -> list[Subject]:

@@ -15,8 +15,10 @@ from connector.core.text import duration
 from connector.dashboard import labels
 from connector.dashboard.auth import Authenticator
 from connector.dashboard.book_routes import add_book_routes
+from connector.dashboard.history_routes import add_history_routes
 from connector.dashboard.list_routes import add_list_routes
 from connector.dashboard.login import LoginGuard
+from connector.dashboard.page_parts import add_page_parts
 from connector.dashboard.reading_routes import add_reading_routes
 from connector.dashboard.replay_routes import add_replay_routes
 from connector.dashboard.setup_routes import Reload, add_setup_routes
@@ -27,8 +29,8 @@ from connector.storage.database import CannotStore, Database
 
 DISABLED = "the dashboard is off; set ADMIN_PASSWORD to a long random text to turn it on"
 HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
-    "frame-ancestors 'none'; base-uri 'none'",
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "
+    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -55,6 +57,7 @@ def pages(
         "dashboard", __name__, template_folder="templates", static_folder="static", static_url_path="/static"
     )
     guard = LoginGuard(blueprint, authenticator, config.trusted_proxies)
+    add_page_parts(blueprint)
     blueprint.before_request(_read_form)
     blueprint.after_request(_set_headers)
     blueprint.register_error_handler(HTTPException, _http_error_page)
@@ -71,6 +74,7 @@ def pages(
     queries = OutboxQueries(database)
     add_reading_routes(blueprint, guard, config, database)
     add_book_routes(blueprint, guard, config, database)
+    add_history_routes(blueprint, guard, config, database)
     add_list_routes(blueprint, guard, config, queries)
     add_replay_routes(blueprint, guard, config, queries, intake)
     add_setup_routes(blueprint, guard, config, database, platforms, reload)

@@ -8,6 +8,7 @@ waits. Times are Unix seconds. Raises CannotStore.
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -19,6 +20,17 @@ from connector.storage.tables import accuracy, events, orders, parked, reconcile
 DAYS = 9  # days that are counted again, the present one included: longer than events are retried
 LOW = 0.99  # a day below this share is a problem
 PARKED_KEY = "parked:"  # with the SHA-256 of a body that does not say which order it is
+
+
+@dataclass(frozen=True, slots=True)
+class FoundOrder:
+    """One order of a day, as it is now. `kind` is sent, skipped, waiting or missing; `reason` says why."""
+
+    object_key: str
+    order_number: str
+    placed_at: float
+    kind: str
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +112,15 @@ class Accuracy:
         """Return the latest day that is known, of the last three; None if none is."""
         return next((day for day in self.days(store, now - 3 * DAY) if day.share is not None), None)
 
+    def orders(self, store: str, day: int, kind: str = "") -> list[FoundOrder]:
+        """Return the orders placed on a day (Unix seconds of its start), of one kind if it is given, the latest first.
+
+        They are compared now; the numbers of `days` are those of the last round.
+        """
+        rows = (row for row in self._orders(store, day, day + DAY))
+        found = [FoundOrder(row.object_key, row.order_number, row.placed_at, *_kind_of(row)) for row in rows]
+        return sorted((one for one in found if kind in ("", one.kind)), key=lambda one: -one.placed_at)
+
     def _covered(self, store: str) -> tuple[float | None, float]:
         """Return since when and up to when every order has been compared."""
         query = sa.select(reconciled.c.covered_since, reconciled.c.upto).where(reconciled.c.store == store)
@@ -107,8 +128,8 @@ class Accuracy:
             row = connection.execute(query).first()
         return (row.covered_since, row.upto) if row else (None, 0.0)
 
-    def _orders(self, store: str, since: int) -> list[sa.Row[tuple[object, ...]]]:
-        """Return the compared orders placed since then, each with the states of its events."""
+    def _orders(self, store: str, since: int, until: float = 1e11) -> list[sa.Row[Any]]:
+        """Return the compared orders placed in [since, until), each with the states of its events."""
 
         def has(*states: str) -> sa.ColumnElement[int]:
             return sa.func.max(sa.case((events.c.state.in_(states), 1), else_=0))
@@ -118,6 +139,7 @@ class Accuracy:
         query = (
             sa.select(
                 orders.c.object_key,
+                orders.c.order_number,
                 orders.c.placed_at,
                 orders.c.outcome,
                 orders.c.reason,
@@ -128,8 +150,9 @@ class Accuracy:
                 sa.func.max(sa.case((failed.is_not(None), events.c.code), else_=None)).label("code"),
             )
             .select_from(orders.outerjoin(events, same))
-            .where(orders.c.store == store, orders.c.placed_at >= since, orders.c.outcome != "")
-            .group_by(orders.c.object_key, orders.c.placed_at, orders.c.outcome, orders.c.reason)
+            .where(orders.c.store == store, orders.c.placed_at >= since, orders.c.placed_at < until)
+            .where(orders.c.outcome != "")
+            .group_by(orders.c.object_key, orders.c.order_number, orders.c.placed_at, orders.c.outcome, orders.c.reason)
         )
         bodies = sa.select(parked.c.body_sha256).where(parked.c.store == store)
         with self._database.read() as connection:
@@ -146,17 +169,30 @@ class _DayCount:
         self.skipped: Counter[str] = Counter()
         self.missing: Counter[str] = Counter()
 
-    def add(self, row: sa.Row[tuple[object, ...]]) -> None:
+    def add(self, row: sa.Row[Any]) -> None:
         """Count one order."""
         self.orders += 1
-        if row.failed:
-            code = f" (code {row.code})" if row.code else ""
-            self.missing[f"{'TikTok rejected it' if row.failed == 'rejected' else 'not sent in time'}{code}"] += 1
-        elif row.waiting:
-            self.waiting += 1
-        elif row.accepted:
-            self.sent += 1
-        elif row.skipped or row.outcome == "skipped":
-            self.skipped[row.skipped or row.reason] += 1
-        else:
-            self.missing["its webhook could not be processed" if row.outcome == "parked" else "not in the outbox"] += 1
+        kind, reason = _kind_of(row)
+        match kind:
+            case "sent":
+                self.sent += 1
+            case "waiting":
+                self.waiting += 1
+            case "skipped":
+                self.skipped[reason] += 1
+            case "missing":
+                self.missing[reason] += 1
+
+
+def _kind_of(row: sa.Row[Any]) -> tuple[str, str]:
+    """Return what became of an order, and why."""
+    if row.failed:
+        code = f" (code {row.code})" if row.code else ""
+        return "missing", f"{'TikTok rejected it' if row.failed == 'rejected' else 'not sent in time'}{code}"
+    if row.waiting:
+        return "waiting", ""
+    if row.accepted:
+        return "sent", ""
+    if row.skipped or row.outcome == "skipped":
+        return "skipped", row.skipped or row.reason
+    return "missing", "its webhook could not be processed" if row.outcome == "parked" else "not in the outbox"

@@ -5,6 +5,7 @@ value that its latest body gives, less the refunds that came after that body. Ra
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -54,6 +55,7 @@ class BookOrder:
     net: int
     cancelled: bool
     occurred_at: float
+    object_key: str
 
 
 class Books:
@@ -88,22 +90,32 @@ class Books:
         lines = [BookLine(store, int(row[0]), *row[1:4], *map(int, row[4:])) for row in rows]
         return sorted(lines, key=lambda line: (-line.day, line.pixel, line.event, line.currency))
 
+    def orders(self, store: str, day: int, event: str, pixel: str, currency: str) -> list[BookOrder]:
+        """Return the events of one line of `lines`, the latest first."""
+        query = _events_of(store, day, day + DAY).where(
+            sold.c.event == event, sold.c.pixel == pixel, sold.c.currency == currency
+        )
+        with self._database.read() as connection:
+            return [BookOrder(*row) for row in connection.execute(query)]
+
     def changed(self, store: str, since: float, until: float) -> list[BookOrder]:
         """Return the events of which not all is left, the latest first."""
-        net = _net()
-        number = sa.func.coalesce(sa.func.nullif(orders.c.order_number, ""), sold.c.object_key)
-        query = (
-            sa.select(
-                number, sold.c.event, sold.c.pixel, sold.c.currency, sold.c.value, net, orders.c.cancelled == 1,
-                sold.c.occurred_at,
-            )
-            .select_from(_joined())
-            .where(sold.c.store == store, sold.c.occurred_at >= since, sold.c.occurred_at < until, net != sold.c.value)
-            .order_by(sold.c.occurred_at.desc())
-        )  # fmt: skip
+        query = _events_of(store, since, until).where(_net() != sold.c.value)
         with self._database.read() as connection:
-            rows = connection.execute(query).all()
-        return [BookOrder(*row) for row in rows]
+            return [BookOrder(*row) for row in connection.execute(query)]
+
+
+def _events_of(store: str, since: float, until: float) -> sa.Select[Any]:
+    number = sa.func.coalesce(sa.func.nullif(orders.c.order_number, ""), sold.c.object_key)
+    return (
+        sa.select(
+            number, sold.c.event, sold.c.pixel, sold.c.currency, sold.c.value, _net(), orders.c.cancelled == 1,
+            sold.c.occurred_at, sold.c.object_key,
+        )
+        .select_from(_joined())
+        .where(sold.c.store == store, sold.c.occurred_at >= since, sold.c.occurred_at < until)
+        .order_by(sold.c.occurred_at.desc(), sold.c.event_id)
+    )  # fmt: skip
 
 
 def _joined() -> sa.FromClause:

@@ -31,7 +31,18 @@ from tests.support.platforms import PLATFORMS
 from tests.support.web import client_of
 
 PASSWORD = "correct horse battery"
-PAGES = ["/", "/books", "/search", "/failed", "/failed?state=expired", "/parked", "/story?store=acme&key=order:1"]
+PAGES = [
+    "/",
+    "/books",
+    "/events",
+    "/webhooks",
+    "/orders?store=acme",
+    "/search",
+    "/failed",
+    "/failed?state=expired",
+    "/parked",
+    "/story?store=acme&key=order:1",
+]
 PAGES += ["/setup", "/setup/acme", "/add-store"]
 LONGEST_PAUSE = 3600.0  # seconds; no lane rests longer
 SECRET = "whsec-of-the-pages"

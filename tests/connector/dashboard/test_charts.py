@@ -32,10 +32,32 @@ def test_every_bar_is_inside_the_picture(counts: list[dict[str, int]]) -> None:
 def test_the_table_has_all_that_the_bars_have(counts: list[dict[str, int]]) -> None:
     """Times and kinds without anything are left out; what is of no kind is in neither."""
     drawn = chart(*counts)
-    rows = list(drawn.rows())
-    assert [sum(numbers) for _, numbers in rows if not any(numbers)] == []
-    sums = [sum(numbers[place] for _, numbers in rows) for place in range(len(drawn.shown))]
+    rows = [[cell.value for cell in numbers] for _, *numbers in drawn.table("numbers").rows]
+    assert [numbers for numbers in rows if not any(numbers)] == []
+    sums = [sum(numbers[place] for numbers in rows) for place in range(len(drawn.shown))]
     assert dict(zip(drawn.shown, sums, strict=True)) == {kind: n for kind, n in drawn.total.items() if n}
+
+
+@given(COUNTS)
+def test_the_pointer_finds_the_numbers_of_every_bar(counts: list[dict[str, int]]) -> None:
+    """Of an empty one too; the places stand side by side over the whole picture."""
+    drawn = chart(*counts)
+    hovers = list(drawn.hovers())
+    assert len(hovers) == len(counts)
+    for hover, count in zip(hovers, counts, strict=True):
+        words = [f"{count[kind]:,} {label}" for kind, label in KINDS.items() if count.get(kind)]
+        assert hover.text.endswith(f" UTC: {', '.join(words) or 'nothing'}")
+        assert hover.y == TOP
+        assert hover.y + hover.height == HEIGHT - BOTTOM
+    assert abs(sum(hover.width for hover in hovers) - (WIDTH - LEFT - RIGHT)) <= 0.1 * len(hovers)
+
+
+def test_a_chart_is_told_in_a_sentence() -> None:
+    """The sums and the highest bar, for who cannot see it."""
+    hours = chart({"good": 3}, {"good": 1200, "bad": 1}, {})
+    assert hours.describe() == "1,203 went well, 1 went badly. The highest hour: 1,201, 28 May, 19:00 UTC"
+    assert chart({}, {"good": 2}, span=DAY).describe() == "2 went well. The highest day: 2, 28 May (UTC)"
+    assert chart({"other": 4}).describe() == "nothing"
 
 
 @given(st.integers(0, 10**12))
