@@ -1,6 +1,7 @@
 """`connector lint-pixel`: compares a browser's events with the server's, to tell if TikTok will merge them."""
 
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,21 +46,25 @@ def _find_server_event(config: "Config", store: str) -> "FindServerEvent | None"
     import msgspec
     from sqlalchemy import make_url
 
+    from connector.funnel.queue import FunnelQueue
     from connector.outbox.queries import OutboxQueries
 
     if config.database_url.startswith("sqlite") and not Path(make_url(config.database_url).database or "").exists():
         return None
     try:
-        queries = OutboxQueries(open_database(config))
+        database = open_database(config)
     except Exception as error:
         click.echo(f"! stored events are not compared: the database cannot be read ({type(error).__name__})", err=True)
         return None
+
+    queries, funnel = OutboxQueries(database), FunnelQueue(database)
 
     def find(pixel: str, event: str, event_id: str) -> dict[str, object] | None:
         _, rows = queries.show(event_id)
         matching = [
             row for row in rows if (row.store, row.pixel, row.event, row.event_id) == (store, pixel, event, event_id)
         ]
-        return msgspec.json.decode(matching[0].payload) if matching and matching[0].payload else None
+        payload = matching[0].payload if matching else funnel.payload(store, pixel, event, event_id, time.time())
+        return msgspec.json.decode(payload) if payload else None
 
     return find

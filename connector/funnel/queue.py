@@ -7,11 +7,12 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
+import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy import Connection
 
 from connector.core.store import Pixel
-from connector.core.units import HOUR
+from connector.core.units import DAY, HOUR
 from connector.outbox.queue import EventQueue
 from connector.storage.bulk_insert import BulkInsert
 from connector.storage.database import Database
@@ -58,6 +59,14 @@ class FunnelQueue(EventQueue):
         rows = {row["id"]: row for row in map(_row, events)}
         return len(self._new_events.run(connection, [rows[number] for number in sorted(rows)])) if rows else 0
 
+    def payload(self, store: str, pixel: str, event: str, event_id: str, now: float) -> bytes | None:
+        """Return what was or will be sent for an event; None if it is not stored, or no longer."""
+        hours = range(int(now) // HOUR * HOUR - DAY, int(now) + HOUR, HOUR)
+        keys = [_key(pixel, event, event_id, hour) for hour in hours]
+        named = (self._events.c.id.in_(keys), self._events.c.store == store, self._events.c.event_id == event_id)
+        with self.database.read() as connection:
+            return connection.execute(sa.select(self._events.c.payload).where(*named).limit(1)).scalar()
+
     def heartbeat(self, relay: str, now: float) -> None:
         """Do nothing: the relay of the orders says that it is alive."""
 
@@ -71,14 +80,18 @@ def row_id(event: FunnelEvent) -> int:
     One integer keeps copies apart, finds a row, and cuts the table into hours. Of ten million events a day, one in
     eighty million gets the key of another event of the same hour, and is lost as its copy.
     """
-    name = f"{event.pixel.code} {event.event} {event.event_id}"
-    digest = int.from_bytes(hashlib.sha256(name.encode(errors="replace")).digest()[:8])
-    return first_id(event.received_at) | digest >> (64 - HASH_BITS)
+    return _key(event.pixel.code, event.event, event.event_id, event.received_at)
 
 
 def first_id(at: float) -> int:
     """Return the lowest key of the hour of `at` (Unix seconds)."""
     return max(0, int(at) // HOUR - FIRST_HOUR) << HASH_BITS
+
+
+def _key(pixel: str, event: str, event_id: str, at: float) -> int:
+    name = f"{pixel} {event} {event_id}"
+    digest = int.from_bytes(hashlib.sha256(name.encode(errors="replace")).digest()[:8])
+    return first_id(at) | digest >> (64 - HASH_BITS)
 
 
 def _row(event: FunnelEvent) -> dict[str, Any]:

@@ -36,6 +36,17 @@ def test_the_key_orders_rows_by_hour():
     assert row_id(queued(event_id="a" * 32)) == row_id(queued(event_id="a" * 32))
 
 
+def test_an_event_is_found_while_it_is_kept(database):
+    """By pixel, name and event_id, whenever it was received."""
+    for age in (0, HOUR, KEPT):
+        event = queued(received_at=NOW - age)
+        write(database, event)
+        queue, names = FunnelQueue(database), (event.pixel.code, event.event, event.event_id)
+        assert queue.payload("acme", *names, NOW) == event.payload
+        assert queue.payload("beans", *names, NOW) is None
+        assert queue.payload("acme", event.pixel.code, event.event, "another", NOW) is None
+
+
 def test_they_are_leased_and_settled_like_orders_but_apart(database):
     write(database, queued(), queued())
     queue = FunnelQueue(database)

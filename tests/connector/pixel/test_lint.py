@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import time
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from connector.cli.main import main
 from connector.core.store import FunnelSettings, MappingSettings, Pixel
 from connector.core.webhook import Webhook
+from connector.funnel.queue import FunnelEvent, FunnelQueue
 from connector.intake.examine import examine
 from connector.outbox.outbox import Outbox
 from connector.pixel.captured_requests import PixelEvent, UnreadableCapture, read_capture
@@ -330,10 +332,10 @@ STORES = a_stores_file(
 def run(migrated_sqlite, tmp_path):
     """The command over a database."""
 
-    def run(content, database=migrated_sqlite):
+    def run(content, database=migrated_sqlite, stores=STORES):
         file = tmp_path / "copied.txt"
         file.write_text(content)
-        environ = {"STORES_TOML": STORES, "DATABASE_URL": f"sqlite:///{database}"}
+        environ = {"STORES_TOML": stores, "DATABASE_URL": f"sqlite:///{database}"}
         return CliRunner(env=environ).invoke(main, ["lint-pixel", "acme", str(file)])
 
     return run
@@ -348,6 +350,23 @@ def test_the_command_compares_with_the_stored_event(run, tmp_path, migrated_sqli
     result = run(json.dumps(changed(properties={"value": 1})), database)
     assert "its value is 1, the server's 44.5" in result.output
     assert result.exit_code == 1
+
+
+def test_the_command_compares_with_what_the_page_reported(run, tmp_path, migrated_sqlite):
+    """An event before the order has its server copy in a queue of its own."""
+    database = tmp_path / "own.db"
+    database.write_bytes(migrated_sqlite.read_bytes())
+    stored, now = json.dumps({**SERVER, "event": "ViewContent"}).encode(), time.time()
+    engine = connect(f"sqlite:///{database}")
+    reported = FunnelEvent("acme", Pixel(CODE, "token"), "ViewContent", "0f" * 16, now, now, stored)
+    with (queue := FunnelQueue(Database(engine))).database.write() as connection:
+        queue.write(connection, [reported])
+    engine.dispose()
+    view = changed(event="ViewContent", event_id="0f" * 16)
+    stores = STORES + "\n[stores.acme.funnel]\n"
+    assert "so are the fields of the stored event" in run(json.dumps(view), database, stores).output
+    result = run(json.dumps({**view, "properties": {**view["properties"], "value": 7}}), database, stores)
+    assert "its value is 7, the server's 44.5" in result.output
 
 
 def stored_purchase(database):
