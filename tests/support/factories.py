@@ -12,6 +12,7 @@ SECRET = "whsec_example_0123456789"
 CODE, OTHER_CODE = "CABCDEFGHIJKLMNOPQR0", "CABCDEFGHIJKLMNOPQR1"
 PLAIN_EVENT_IDS = EventIdTemplates("{order_id}", "{checkout_token}", "{customer_id}")
 OF_PLATFORM: Mapping[str, dict[str, Any]] = {
+    "bigcommerce": {"domain": "{name}", "content_id": "product_id", "placed": "store/order/created"},
     "shopify": {"domain": "{name}.myshopify.com", "content_id": "variant_id", "placed": "orders/create"},
     "saleor": {"domain": "api.{name}.example", "content_id": "sku", "placed": "order_created"},
     "shopline": {"domain": "{name}.myshopline.com", "content_id": "variant_id", "placed": "orders/create"},
