@@ -23,6 +23,7 @@ class LoginGuard:
     def __init__(self, blueprint: Blueprint, authenticator: Authenticator, trusted_proxies: int) -> None:
         self._authenticator = authenticator
         self._trusted_proxies = trusted_proxies
+        self.landing: Callable[[], str] = lambda: url_for("dashboard.home")  # the page after the login
         logout = self.login_required(self.token_required(self._logout))
         blueprint.add_url_rule("/login", "login", self._login, methods=["GET", "POST"])
         blueprint.add_url_rule("/logout", "logout", logout, methods=["POST"])
@@ -75,7 +76,7 @@ class LoginGuard:
         caller = caller_id(request.remote_addr or "", request.headers.get("X-Forwarded-For", ""), self._trusted_proxies)
         match self._authenticator.verify_password(request.form.get("password", ""), caller):
             case "in":
-                response = _redirect_to("dashboard.home")
+                response = make_response(redirect(self.landing(), 303))
                 cookie, _ = self._authenticator.start_session()
                 self._set_cookie(response, SESSION_COOKIE, cookie, int(SESSION_SECONDS))
                 return response

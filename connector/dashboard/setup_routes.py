@@ -23,7 +23,7 @@ from connector.setup.checklist import checklist
 from connector.setup.items import progress
 from connector.setup.records import SetupRecords
 from connector.setup.situation import Situation, read_situation
-from connector.storage.database import Database
+from connector.storage.database import CannotStore, Database
 
 BUSY = "Another request to TikTok or a shop is under way; try again in a few seconds."
 Reload = Callable[[], Config]
@@ -37,8 +37,20 @@ def add_setup_routes(
     platforms: Mapping[str, Platform],
     reload: Reload | None,
 ) -> None:
-    """Add `/setup`, and `/setup/NAME` with its buttons."""
+    """Add `/setup`, and `/setup/NAME` with its buttons; the login leads there until the first store is complete."""
     records, busy = SetupRecords(database), Lock()
+
+    def landing() -> str:
+        """Return the set-up until the first store is complete, then the overview."""
+        try:
+            if records.complete(config.stores):
+                return url_for("dashboard.home")
+        except CannotStore:
+            return url_for("dashboard.home")
+        (first, *more) = config.stores
+        return url_for("dashboard.setups") if more else url_for("dashboard.setup", name=first)
+
+    guard.landing = landing
 
     def situation(store: Store) -> Situation:
         return read_situation(config, store, platforms[store.platform], database, time.time(), reload)

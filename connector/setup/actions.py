@@ -70,7 +70,10 @@ class Setup:
         return f"{how_many(created, 'webhook was', 'webhooks were')} registered." if created else "All were registered."
 
     def send_test_event(self, code: str) -> str:
-        """Send the event of a sample order to Test Events under `code`, or that of the settings. Nothing is stored."""
+        """Send the event of a sample order to Test Events under `code`, or that of the settings.
+
+        The event is not stored, only that it was accepted. Raises CannotStore.
+        """
         sample = self._sample_event()
         if isinstance(sample, str):
             return sample
@@ -80,6 +83,8 @@ class Setup:
         api = EventsApi(self.config.events_api_url, self.client)
         outcome = api.send(replace(sample.pixel, test_event_code=code), code, [sample.payload])
         if outcome.verdict == "accepted":
+            records = SetupRecords(self.database)
+            records.note_test_event(self.config, self.store, sample.pixel.code, sample.event, time.time())
             return f"TikTok accepted a {sample.event} for Test Events ({code}) at pixel {sample.pixel.code}."
         answer = f"{outcome.code or ''} {outcome.message}".strip()
         return f"TikTok answered {answer}; check pixel, access_token and the code."

@@ -58,7 +58,10 @@ def database(situation: Situation) -> Item:
     """Does the database take writes, and does a relay run?"""
     make = partial(Item, "database", "Database and relay")
     if situation.database_problem:
-        return make("red", situation.database_problem, "look at the database and `DATABASE_URL`")
+        names_remedy = "`" in situation.database_problem
+        return make(
+            "red", situation.database_problem, "" if names_remedy else "look at the database and `DATABASE_URL`"
+        )
     if not situation.evidence.relay_alive:
         return make("red", "no relay is running, so no event is sent", "start `connector serve`")
     return make("green", "the database takes writes, and a relay is running")
@@ -67,7 +70,7 @@ def database(situation: Situation) -> Item:
 def address(situation: Situation) -> Item:
     """Can the shop reach this server at its public address, over https?"""
     url, make = situation.config.public_url, partial(Item, "address", "Public address")
-    trial = situation.is_trial and (not url or situation.is_local)
+    trial = situation.is_trial
     if not url:
         return make(
             "waiting",
@@ -83,9 +86,11 @@ def address(situation: Situation) -> Item:
         return make("red", marks["fault"], action="check")
     if "ok" not in marks:
         name = situation.store.name
-        return make("waiting", f"{url} was not tried yet", f"`connector check --live {name}`", action="check")
+        return make(
+            "waiting", f"`PUBLIC_URL` {url} was not tried yet", f"`connector check --live {name}`", action="check"
+        )
     aside = "; only this machine reaches it, which is enough for the sandbox" if trial else ""
-    return make("green", f"{url} answers{aside}")
+    return make("green", f"`PUBLIC_URL` {url} answers{aside}")
 
 
 def _why_not(situation: Situation) -> str:

@@ -20,6 +20,8 @@ def token(situation: Situation) -> Item:
     if faults := [one.text for one in answers if one.mark == "fault"]:
         return make("red", faults[0], "set the right `pixel` and a new `access_token`, and restart", action="check")
     accepted = {pixel for pixel, _ in evidence.tested | evidence.sent}
+    if situation.records.test_event:
+        accepted.add(situation.records.test_event[0])
     untried = [pixel.code for pixel in situation.store.pixels if pixel.code not in accepted]
     if not untried or (answers and all(one.mark == "ok" for one in answers)):
         return make("green", "TikTok accepts the token of every pixel")
@@ -91,6 +93,8 @@ def first_test_event(situation: Situation) -> Item:
         return make("red", f"webhooks arrive, but none becomes an event: {evidence.not_sent}", _why_not(situation))
     if not evidence.relay_alive and evidence.topics:
         return make("red", "no relay is running, so nothing is sent", "start `connector serve`")
+    if situation.records.test_event:
+        return make("green", f"Test Events accepted a {situation.records.test_event[1]} made from a sample")
     return make(
         "waiting",
         "Test Events has accepted no event yet",
@@ -108,6 +112,10 @@ def _why_not(situation: Situation) -> str:
     outcome, _, reason = situation.evidence.not_sent.partition(": ")
     if "another shop" in reason:
         return "set `shop` to the name that the webhook gives, and restart; then `connector events replay --parked`"
+    if "test order" in reason:
+        return "set `test_event_code`, or place an order that is not one of the shop's test orders"
+    if "go_live" in reason or "older than" in reason:
+        return "place a new order: older ones are history, except for `connector backfill`"
     if "consent" in reason:
         return "let the shop write the shopper's answer where `consent_source.key` says, or choose another `consent`"
     if outcome == "parked":

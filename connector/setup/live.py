@@ -75,7 +75,12 @@ def reachable(client: httpx.Client, url: str) -> LiveResult:
     except httpx.HTTPError as error:
         return LiveResult("address", "fault", f"PUBLIC_URL {url}{_why_unreachable(error)}")
     if answer.status_code != 200:
-        return LiveResult("address", "fault", f"PUBLIC_URL {url}/healthz answers {answer.status_code}, not 200")
+        return LiveResult(
+            "address",
+            "fault",
+            f"PUBLIC_URL {url}/healthz answers {answer.status_code}, not 200; set PUBLIC_URL to this server's own "
+            "address, without a redirect, or see its proxy",
+        )
     if not _is_alive(answer):
         return LiveResult(
             "address",

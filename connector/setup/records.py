@@ -4,6 +4,7 @@ A store's rows in the table `setup`, by `about`:
 
     address, token, api, webhooks   the results of `connector.setup.live`, with a fingerprint of the settings asked with
     samples                         topic and SHA-256 of bodies sent as samples: they are no webhooks of the shop
+    test_event                      pixel and name of a sample's event that Test Events accepted; with a fingerprint
     app_off                         the administrator says that TikTok's own app is off on the store's pixels
     complete                        every item was done once
 
@@ -43,6 +44,7 @@ class Records:
 
     answers: Mapping[Subject, Answers]
     samples: tuple[Sample, ...]
+    test_event: tuple[str, str] | None  # pixel and name
     app_off_at: float | None
     complete: bool
 
@@ -60,6 +62,7 @@ class SetupRecords:
                 row.about: row for row in connection.execute(sa.select(setup).where(setup.c.store == store.name)).all()
             }
         values = {about: json.loads(row.value) for about, row in rows.items()}
+        tested = "test_event" in rows and rows["test_event"].settings == _pixels(config, store)
         answers: dict[Subject, Answers] = {
             subject: Answers(tuple(LiveResult(**one) for one in values[subject]), rows[subject].at)
             for subject in SUBJECTS
@@ -68,6 +71,7 @@ class SetupRecords:
         return Records(
             answers=answers,
             samples=tuple((topic, bytes.fromhex(digest)) for topic, digest in values.get("samples", ())),
+            test_event=tuple(values["test_event"]) if tested else None,
             app_off_at=rows["app_off"].at if "app_off" in rows else None,
             complete="complete" in rows,
         )
@@ -102,6 +106,11 @@ class SetupRecords:
         value = json.dumps([(topic, digest.hex()) for topic, digest in known])
         self._write([{"store": store.name, "about": "samples", "value": value, "settings": ""}], now)
 
+    def note_test_event(self, config: Config, store: Store, pixel: str, event: str, now: float) -> None:
+        """Store that Test Events accepted the event of a sample at this pixel."""
+        row = {"about": "test_event", "value": json.dumps([pixel, event]), "settings": _pixels(config, store)}
+        self._write([{"store": store.name, **row}], now)
+
     def note_app_off(self, store: Store, now: float) -> None:
         """Store that the administrator says TikTok's own app is off."""
         self._write([{"store": store.name, "about": "app_off", "value": "true", "settings": ""}], now)
@@ -121,12 +130,21 @@ class SetupRecords:
 
 def _settings(subject: Subject, config: Config, store: Store) -> str:
     """Return a fingerprint of the settings on which an answer depends."""
-    pixels = [(pixel.code, fingerprint(pixel.access_token), pixel.test_event_code) for pixel in store.pixels]
+    pixels = [_pixels(config, store), [pixel.test_event_code for pixel in store.pixels]]
     keys = [fingerprint(key) for key in asdict(store.api).values()] if store.api else []
     depends: dict[Subject, object] = {
         "address": config.public_url,
-        "token": [config.events_api_url, pixels],
+        "token": pixels,
         "api": [store.platform, store.url, store.shops, keys],
         "webhooks": [config.public_url, store.platform, store.url, store.shops, keys, store.sent_milestones],
     }
-    return hashlib.sha256(json.dumps(depends[subject]).encode()).hexdigest()[:16]
+    return _digest(depends[subject])
+
+
+def _pixels(config: Config, store: Store) -> str:
+    """Return a fingerprint of where events go, and of the tokens."""
+    return _digest([config.events_api_url, [(pixel.code, fingerprint(pixel.access_token)) for pixel in store.pixels]])
+
+
+def _digest(settings: object) -> str:
+    return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]

@@ -3,15 +3,13 @@
 import random
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
 
 from connector.config.settings import Config
 from connector.core.platform import Platform
 from connector.core.registry import BrokenPlatform, installed_platforms, part
 from connector.core.store import Store
 from connector.plugin.testing.samples import SamplesModule, fresh_journey
-
-TIKTOK = "tiktok.com"
+from connector.setup.situation import is_tiktok
 
 
 class NoSamples(Exception):
@@ -27,11 +25,6 @@ def samples_of(platform: Platform) -> SamplesModule:
     if samples is None:
         raise NoSamples(f"{platform.title} has no sample webhooks")
     return samples
-
-
-def is_tiktok(events_api_url: str) -> bool:
-    """Return True if events go to TikTok itself, not to a sandbox."""
-    return (urlsplit(events_api_url).hostname or "").endswith(TIKTOK)
 
 
 def refusal(config: Config, store: Store, live_pixel: bool = False) -> str:

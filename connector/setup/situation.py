@@ -1,7 +1,7 @@
 """The situation of a store: its settings, what its database shows, and what shop and TikTok last answered."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -15,6 +15,9 @@ from connector.setup.evidence import NOTHING, Evidence, read_evidence
 from connector.setup.live import SUBJECTS, LiveResult, Subject
 from connector.setup.records import Answers, Records, SetupRecords
 from connector.storage.database import CannotStore, Database
+
+TIKTOK = "tiktok.com"
+LOOPBACK = "http://127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +52,14 @@ class Situation:
 
     @property
     def is_trial(self) -> bool:
-        """True if nothing leaves this machine: events go to a sandbox on it."""
-        return _is_local(self.config.events_api_url)
+        """True if all stays on this machine: the shop is simulated, and events go to a sandbox."""
+        return _is_local(self.config.events_api_url) and _is_local(self.config.public_url or LOOPBACK)
 
     @property
-    def is_local(self) -> bool:
-        """True if PUBLIC_URL is an address of this machine only."""
-        return _is_local(self.config.public_url)
+    def may_send_samples(self) -> bool:
+        """True if invented orders count nowhere, and can be signed."""
+        harmless = self.store.only_tests or not is_tiktok(self.config.events_api_url)
+        return harmless and bool(self.store.webhook_secrets)
 
     def answers(self, subject: Subject) -> tuple[LiveResult, ...]:
         """Return what was last answered about a subject; empty if nobody has asked with these settings."""
@@ -75,7 +79,7 @@ def read_situation(
 
     `reload` reads the settings as they are written now. Raises CannotStore if the database cannot be read.
     """
-    records, evidence, problem = Records({}, (), None, False), NOTHING, ""
+    records, evidence, problem = Records({}, (), None, None, False), NOTHING, ""
     if database is not None:
         records = SetupRecords(database).read(config, store)
         evidence = read_evidence(database, store, records.samples, now)
@@ -95,7 +99,7 @@ def with_answers(records: Records, results: Iterable[LiveResult], now: float) ->
         for subject in SUBJECTS
         if any(one.about == subject for one in found)
     }
-    return Records({**records.answers, **answers}, records.samples, records.app_off_at, records.complete)
+    return replace(records, answers={**records.answers, **answers})
 
 
 def _reloaded(config: Config, store: Store, reload: Callable[[], Config] | None) -> tuple[tuple[str, ...], bool]:
@@ -106,6 +110,11 @@ def _reloaded(config: Config, store: Store, reload: Callable[[], Config] | None)
     except ConfigError as error:
         return tuple(error.problems), True
     return (), written.stores.get(store.name) != store or written.public_url != config.public_url
+
+
+def is_tiktok(events_api_url: str) -> bool:
+    """Return True if events go to TikTok itself, not to a sandbox."""
+    return (urlsplit(events_api_url).hostname or "").endswith(TIKTOK)
 
 
 def _is_local(url: str) -> bool:

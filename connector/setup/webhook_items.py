@@ -98,14 +98,12 @@ def _cause(situation: Situation) -> Cause:
 
 def _first_webhook(situation: Situation) -> str:
     if situation.is_trial:
-        return f"`connector simulate {situation.store.name}` sends those of an invented shopper; a shop sends them here"
+        return f"`connector simulate {situation.store.name}` sends those of an invented shopper, as a real shop would"
     return "place an order in the shop, once its webhooks go to this address"
 
 
 def _sample_action(situation: Situation) -> Action:
-    """Return the action that posts a sample, where one can be signed and does not count as a real order."""
-    allowed = situation.is_trial or situation.store.only_tests
-    return "sample" if allowed and situation.store.webhook_secrets else ""
+    return "sample" if situation.may_send_samples else ""
 
 
 # --- topics -------------------------------------------------------------------------------------------------------
@@ -113,27 +111,31 @@ def _sample_action(situation: Situation) -> Action:
 
 def topics(situation: Situation) -> Item:
     """Has each topic come that the store's events need, or does its webhook stand in the shop?"""
-    store, facts, make = situation.store, situation.platform.facts, partial(Item, "topics", "Topics")
-    answers = situation.answers("webhooks")
+    store, make = situation.store, partial(Item, "topics", "Topics")
+    answers, unseen = situation.answers("webhooks"), _unseen(situation)
     problems = {one.problem: one.text for one in answers if one.problem}
+    register = f"`connector webhooks register {store.name}` creates them"
     if "broken" in problems:
         return make("red", problems["broken"], action="register")
-    unseen = _unseen(situation)
-    if not unseen:
-        return make("green", "webhooks of every kind that is sent have arrived")
+    if "missing" in problems and not situation.platform.facts.hidden_webhooks:  # also one that was switched off since
+        return make("red", problems["missing"].partition(":")[0], register, action="register")
     if "never_sent" in problems and "checkout_started" in unseen:
         return make("red", problems["never_sent"])
+    if not unseen:
+        return make("green", "webhooks of every kind that is sent have arrived")
     if any(one.mark == "ok" for one in answers):
         return make("green", "the shop's API shows every needed webhook, registered and active")
-    missing = ", ".join(MILESTONES[milestone] for milestone in unseen)
-    sentence = f"not seen yet: {missing}"
+    sentence = f"not seen yet: {', '.join(MILESTONES[milestone] for milestone in unseen)}"
     if store.api and situation.shop_api is not None:
-        register = f"`connector webhooks register {store.name}` creates them"
-        if "missing" in problems and not facts.hidden_webhooks:
-            return make("red", problems["missing"].partition(":")[0], register, action="register")
         return make("waiting", sentence, register, action="register")
-    where = f"create a webhook for each in {facts.webhooks_page}" if facts.webhooks_page else "send each of them here"
-    return make("waiting", sentence, where, copy="\n".join([situation.address, *_needed(situation)]))
+    return make("waiting", sentence, _by_hand(situation), copy="\n".join([situation.address, *_needed(situation)]))
+
+
+def _by_hand(situation: Situation) -> str:
+    if situation.is_trial:
+        return f"`connector simulate {situation.store.name}` sends all of them; a real shop needs a webhook for each"
+    page = situation.platform.facts.webhooks_page
+    return f"create a webhook for each in {page}" if page else "send each of them here"
 
 
 def _unseen(situation: Situation) -> list[Milestone]:

@@ -51,6 +51,8 @@ def test_from_the_login_to_all_green(chromium: Browser, newcomer: Newcomer) -> N
     page, shop = chromium.new_page(), newcomer.shop
     shop.work()  # a relay is running
     newcomer.log_in(page)
+    expect(page).to_have_url(re.compile("/setup/acme$"))  # where a new store lands
+    page.get_by_role("link", name="Overview").click()
     page.get_by_role("link", name="Finish the set-up of acme").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("Set up acme")
     expect(line(page, "signature")).to_contain_text("waiting")

@@ -23,6 +23,7 @@ from connector.outbox.outbox import Outbox
 from connector.outbox.queries import EventFilter, OutboxQueries
 from connector.relay.events_api import EventsApi
 from connector.relay.relay import Relay
+from connector.setup.records import SetupRecords
 from connector.setup.samples import webhooks
 from connector.storage.database import Database
 from connector.storage.tables import arrivals, metadata
@@ -115,6 +116,8 @@ class Site:
         with self.engine.begin() as connection:  # a watcher that has counted before looks back for hours, not for weeks
             connection.execute(sa.insert(arrivals).values(store="gone", hour=HOURS_AGO, count=1, last_at=HOURS_AGO))
         WebhookStats(Database(self.engine)).count_up(time.time())
+        for store in self.config.stores.values():
+            SetupRecords(Database(self.engine)).note_complete(store, time.time())
         return self
 
     def past(self) -> Past:
@@ -171,7 +174,8 @@ class Site:
 def entered(site: Site, **more: str) -> FlaskClient:
     browser = site.app.test_client()
     answer = browser.post("/login", data={"password": PASSWORD}, headers=more)
-    assert (answer.status_code, answer.headers["Location"]) == (303, "/")
+    assert answer.status_code == 303
+    assert answer.headers["Location"] in ("/", "/setup", "/setup/acme")
     return browser
 
 

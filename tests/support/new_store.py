@@ -1,6 +1,7 @@
 """A store that is being set up: its application, a relay, a sandbox on a loopback socket, and its checklist."""
 
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -126,3 +127,16 @@ class NewStore:
             self.config = self.read(**self.settings)
             self.store = self.config.stores[self.store.name]
             yield url
+
+
+def states(items: dict[str, Item]) -> dict[str, str]:
+    return {key: item.state for key, item in items.items()}
+
+
+def red(shop: NewStore, key: str) -> str:
+    """The red line of this name, its remedy with it; every other red line has one, too."""
+    items = shop.items()
+    assert items[key].state == "red", states(items)
+    for item in items.values():
+        assert item.state != "red" or item.remedy or re.search("[;:] ", item.sentence), item
+    return f"{items[key].sentence} → {items[key].remedy}"

@@ -59,6 +59,19 @@ def test_registering_turns_the_line_green(beans: NewStore, fake: FakeWooCommerce
     assert {hook.delivery_url for hook in fake.webhooks.values()} == {"http://127.0.0.1:9/webhooks/beans"}
 
 
+def test_webhooks_that_the_shop_has_switched_off(beans: NewStore, fake: FakeWooCommerce) -> None:
+    """They had arrived before, so only the shop's API knows."""
+    with beans.acting() as setup:
+        setup.register()
+    beans.send()
+    assert beans.items()["topics"].state == "green"
+    fake.webhooks[1].status = "disabled"
+    beans.ask()
+    item = beans.items()["topics"]
+    assert (item.state, item.action) == ("red", "register")
+    assert fake.webhooks[1].topic in item.sentence
+
+
 def test_a_shop_without_the_plugin_sends_no_checkouts(beans: NewStore, fake: FakeWooCommerce) -> None:
     """Until one has arrived by other code."""
     fake.has_plugin = False
@@ -92,6 +105,10 @@ def test_a_test_event_of_every_platform(new_store: Make, sandbox: Sandbox, platf
     (receipt,) = sandbox.received()
     assert receipt.test_event_code == "TEST12345"
     assert OutboxQueries(shop.database).find(EventFilter(), 10) == []
+    assert shop.items()["test_event"].sentence == "Test Events accepted a Purchase made from a sample"
+    assert shop.items()["token"].state == "green"
+    shop.configure(access_token="a-new-token")
+    assert {shop.items()[key].state for key in ("test_event", "token")} == {"waiting"}
 
 
 def test_a_test_event_with_a_code_that_is_typed_in(new_store: Make, sandbox: Sandbox) -> None:

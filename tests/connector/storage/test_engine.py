@@ -46,6 +46,19 @@ def test_migrating_again_keeps_what_is_stored(engine: Engine) -> None:
         assert connection.execute(sa.text("SELECT name, started_at FROM stores")).all() == [("acme", 1.0)]
 
 
+def test_stores_that_run_already_count_as_set_up(empty: Engine) -> None:
+    """An update does not ask an administrator to set up again what has been running for months."""
+    settings = Config()
+    settings.set_main_option("script_location", str(MIGRATIONS))
+    with empty.begin() as connection:
+        settings.attributes["connection"] = connection
+        command.upgrade(settings, "0014")
+        connection.execute(sa.text("INSERT INTO stores VALUES ('acme', 1)"))
+    migrate(empty)
+    with empty.connect() as connection:
+        assert connection.execute(sa.text("SELECT store, about, at FROM setup")).all() == [("acme", "complete", 1.0)]
+
+
 def test_signals_of_orders_are_assigned_to_them(empty: Engine) -> None:
     """A no that was given before the update lasts, whether its signal is still there or only the event knows it."""
     settings = Config()
