@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from connector.core.event import PERSONAL_DATA_WITHHELD
 from connector.core.store import Store
-from connector.core.units import DAY, HOUR
+from connector.core.units import DAY, HOUR, WEEK
 from connector.intake.intake import UNKNOWN_STORE
 from connector.intake.refusals import NO_SIGNATURE
 from connector.monitoring.problems import INVALID_SIGNATURES, LAST_ORDERS, alive
@@ -74,7 +74,6 @@ NOTHING = Evidence(
 def read_evidence(database: Database, store: Store, samples: Collection[Sample], now: float) -> Evidence:
     """Read what the database shows of a store."""
     queries = OutboxQueries(database)
-    reasons = queries.last_orders(store.name, LAST_ORDERS)
     rejected = queries.find(EventFilter(store=store.name, state="rejected"), 1)
     key_error, lanes = _key_error(database, store), queries.lane_states()
     relay_alive = alive(queries.relay_seen(), now)
@@ -93,9 +92,9 @@ def read_evidence(database: Database, store: Store, samples: Collection[Sample],
             tested=_accepted(connection, store, "tested"),
             sent=_accepted(connection, store, "sent"),
             rejected=f"{rejected[0].code or ''} {rejected[0].message or ''}".strip() if rejected else "",
-            not_sent=_not_sent(lines, store),
+            not_sent=_not_sent(lines, store, now),
             lanes=tuple(state for state in lanes if state.lane.store == store.name),
-            withheld=len(reasons) == LAST_ORDERS and all(PERSONAL_DATA_WITHHELD in reason for reason in reasons),
+            withheld=_is_withheld(lines, store),
             snippet=last_report(connection, store),
         )
 
@@ -168,18 +167,26 @@ def _accepted(connection: sa.Connection, store: Store, what: str) -> frozenset[t
 
 
 def _last_lines(connection: sa.Connection, now: float) -> list[sa.Row[Any]]:
-    """Return the last lines of the ledger of a day, of all stores: no index begins with store and time."""
-    columns = (ledger.c.store, ledger.c.outcome, ledger.c.reason, ledger.c.received_at, ledger.c.delivery)
-    query = sa.select(*columns).where(ledger.c.received_at > now - DAY)
+    """Return the last lines of the ledger of four weeks, of all stores: no index begins with store and time."""
+    columns = (ledger.c.store, ledger.c.object_key, ledger.c.outcome, ledger.c.reason, ledger.c.delivery)
+    query = sa.select(*columns, ledger.c.received_at).where(ledger.c.received_at > now - 4 * WEEK)
     return [*connection.execute(query.order_by(ledger.c.received_at.desc()).limit(LINES))]
 
 
-def _not_sent(lines: Sequence[sa.Row[Any]], store: Store) -> str:
-    """Return why the last webhook became no event, if none of the last ones did."""
-    own = [row for row in lines if row.store == store.name and row.outcome != "recorded"]
+def _not_sent(lines: Sequence[sa.Row[Any]], store: Store, now: float) -> str:
+    """Return why the last webhook became no event, if none of the last day did."""
+    of_store = (row for row in lines if row.store == store.name and row.received_at > now - DAY)
+    own = [row for row in of_store if row.outcome != "recorded"]
     if not own or any(row.outcome == "relayed" for row in own):
         return ""
     return f"{own[0].outcome}: {own[0].reason}"
+
+
+def _is_withheld(lines: Sequence[sa.Row[Any]], store: Store) -> bool:
+    """Return True if none of the last orders names its customer."""
+    orders = [row for row in lines if row.store == store.name and row.object_key.startswith("order:")]
+    reasons = [row.reason for row in orders if row.outcome == "relayed"][:LAST_ORDERS]
+    return len(reasons) == LAST_ORDERS and all(PERSONAL_DATA_WITHHELD in reason for reason in reasons)
 
 
 def _key_error(database: Database, store: Store) -> str:
