@@ -37,15 +37,20 @@ def test_every_setting_of_a_store_has_a_field() -> None:
 def test_a_store_of_every_platform(platform: str) -> None:
     """The text is valid with the variables it names, each of which is explained; no other is needed."""
     shop = OF_PLATFORM[platform]["domain"].format(name="acme")
-    made = store_text(GOOD | {"platform": platform, "shop": shop, "test_event_code": "TEST1"}, {})
+    form = GOOD | {"platform": platform, "shop": shop, "test_event_code": "TEST1"}
+    facts = installed_platforms().facts(platform)
+    needed = [*facts.api_credentials[0]] if facts.thin else []
+    if needed:
+        assert store_text(form, {}).faults.keys() == {"api"}
+    made = store_text(form | {"api": " and ".join(needed) or "none"}, {})
     assert made.faults == {}
     assert made.words
     store = load({"STORES_TOML": made.toml, **{one.name: "value-of-the-variable" for one in made.variables}}).stores
     assert store["acme"].pixels[0].access_token == "value-of-the-variable"
     assert store["acme"].pixels[0].test_event_code == "TEST1"
     names = [one.name for one in made.variables]
-    keys = bool(installed_platforms().facts(platform).key_address)
-    assert names == (["ACME_TIKTOK_TOKEN"] if keys else ["ACME_WEBHOOK_SECRET", "ACME_TIKTOK_TOKEN"])
+    secret = [] if facts.key_address else ["ACME_WEBHOOK_SECRET"]
+    assert {*names} == {*secret, "ACME_TIKTOK_TOKEN", *(f"ACME_{key.upper()}" for key in needed)}
     assert all(one.holds for one in made.variables)
 
 
