@@ -287,7 +287,9 @@ def remove_from_queue(connection: Connection, people: set[Identity], pixels: Ite
     """Remove remembered keys from events of these people that are not yet sent."""
     recalled = sa.or_(*(events.c[name].is_not(None) for name in ORIGINS.values()))
     for name in HASHES:
-        known = (events.c[name].in_(_digests(people, name)), events.c.pixel.in_(pixels))
+        if not (digests := _digests(people, name)):
+            continue  # a database would read all events of the pixels to find none
+        known = (events.c[name].in_(digests), events.c.pixel.in_(pixels))
         for event in connection.execute(sa.select(events).where(*known, UNSENT, recalled)).all():
             if identities_of(event._mapping) & people:
                 without = forget_recalled(event._mapping, KEYS)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from connector.core.store import MatchingSettings
 from connector.privacy.retention import RetentionJob, RetentionPolicy, RetentionStore
@@ -297,6 +298,25 @@ class TestConsent:
         assert asking.keys(2) == {"ttp": COOKIE}
         assert asking.event(2).ttclid_from is None
         assert asking.keys(1) == {"ttclid": CLICK}
+
+    def test_a_no_reads_only_what_is_about_the_person(self, sqlite_engine):
+        """Whatever it lacks: with an e-mail alone, all events of the pixel were read to find none by phone."""
+        asking, steps = Shops(sqlite_engine, remembering(**ASKING)), []
+        asking.order(1, **BOTH, meta=YES)
+
+        def plan(connection, _cursor, statement, parameters, *_):
+            if statement.startswith(("SELECT", "UPDATE", "DELETE")) and (
+                "events" in statement or "clicks" in statement
+            ):
+                asked = connection.connection.cursor().execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+                steps.extend(row[-1] for row in asked.fetchall())
+
+        sa.event.listen(sqlite_engine, "before_cursor_execute", plan)
+        asking.after(1).order(2, meta=NO)
+        sa.event.remove(sqlite_engine, "before_cursor_execute", plan)
+        assert asking.remembered() == []
+        assert "SEARCH events USING INDEX events_email (email=?)" in steps
+        assert [step for step in steps if step.startswith("SCAN") or "(pixel=?)" in step] == []
 
     def test_a_no_in_one_shop_counts_for_the_pixel(self, engine):
         """What another shop remembered for the same pixel goes, too."""
