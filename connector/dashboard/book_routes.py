@@ -24,6 +24,7 @@ from connector.monitoring.event_stats import amount
 from connector.storage.database import Database
 
 SHOWN = 14  # days
+MOST_ORDERS = 200  # of a day that the page shows; the CSV has all
 KINDS = ("sent", "skipped", "waiting", "missing")
 DAY_COLUMNS = (
     Column("day", "day"), Column("arrived", "percent", decimals=2), Column("orders", "number"),
@@ -87,7 +88,8 @@ def add_book_routes(blueprint: Blueprint, guard: LoginGuard, config: Config, dat
         )
         if answer := csv_answer([table]):
             return answer
-        return render_template("orders.html", table=table, store=store, day=day, event=event, kind=kind)
+        number = sum(1 for _ in table.all_rows()) if table.all_rows else 0
+        return render_template("orders.html", table=table, number=number, store=store, day=day, event=event, kind=kind)
 
 
 def latest_accuracy(database: Database, stores: Iterable[Store], now: float) -> dict[str, DayAccuracy]:
@@ -145,7 +147,7 @@ def _order_table(store: str, found: Iterable[FoundOrder]) -> Table:
         )
         for one in found
     ]
-    return Table("orders", "Orders", ORDER_COLUMNS, rows)
+    return Table("orders", "Orders", ORDER_COLUMNS, rows[:MOST_ORDERS], lambda: rows)
 
 
 def _sold_table(sums: Books, store: str, day: int, args: Mapping[str, str]) -> Table:
@@ -161,4 +163,4 @@ def _sold_table(sums: Books, store: str, day: int, args: Mapping[str, str]) -> T
         )
         for one in found
     ]
-    return Table("orders", "Orders", SOLD_COLUMNS, rows)
+    return Table("orders", "Orders", SOLD_COLUMNS, rows[:MOST_ORDERS], lambda: rows)

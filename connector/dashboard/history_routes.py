@@ -71,7 +71,7 @@ def add_history_routes(blueprint: Blueprint, guard: LoginGuard, config: Config, 
         last = rows[PAGE - 1] if len(rows) > PAGE else None
         return render_template(
             "events.html", table=table, choice=choice, states=STATES, stores=config.stores,
-            number=number, is_more=number >= MAX_COUNTED,
+            number=number, is_more=number >= MAX_COUNTED, searched_since=listing.searched_since(choice),
             next_page=_position(last._mapping[column], last.id) if last else None,
         )  # fmt: skip
 

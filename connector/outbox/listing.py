@@ -1,9 +1,11 @@
 """Lists of events and webhooks for the dashboard: chosen by state and time, a page at a time, and counted.
 
-Every query follows an index in the order of the list, so that its cost depends on the page and not on the table; a list
-of what is rare in a long time reads that time. Times are Unix seconds. Raises CannotStore.
+Every query follows an index in the order of the list. Where few of a long time are wanted, only the hours are read in
+which the statistics (`connector.monitoring.event_stats`) have counted some; of what they do not count, only the latest
+MOST_READ. So a page costs much the same with a million rows. Times are Unix seconds. Raises CannotStore.
 """
 
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from operator import attrgetter
@@ -15,10 +17,14 @@ from connector.core.units import HOUR
 from connector.outbox.lanes import Lane
 from connector.outbox.ledger import NO_ARRIVAL
 from connector.storage.database import Database
-from connector.storage.tables import counters, events, ledger
+from connector.storage.tables import counters, events, ledger, tallies
 
 BATCH = 1000  # rows that are read at one time when a whole list is read
+MOST_READ = 50_000  # events of a time that are looked through for those that no statistics count
+UNCOUNTED = 2 * HOUR  # the last webhooks may not be counted yet
+MARGIN = 60.0  # seconds by which an event may have been answered before the hour in which it is counted
 Position = tuple[float, int]  # time and id of the last row of the page before
+Span = tuple[float, float]
 
 # SQLite uses a partial index only if the query repeats its condition literally.
 _FINISHED: Any = sa.text("events.settled_at IS NOT NULL AND events.payload IS NOT NULL")
@@ -111,37 +117,62 @@ class Listing:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def events(self, choice: EventChoice, limit: int, after: Position | None = None) -> list[sa.Row[Any]]:
-        """Return the next events after a position, in the order of the list, without their payloads."""
+    def events(
+        self, choice: EventChoice, limit: int, after: Position | None = None, all_of_them: bool = False
+    ) -> list[sa.Row[Any]]:
+        """Return the next events after a position, in the order of the list, without their payloads.
+
+        Without `all_of_them`, those before `searched_since` are left out.
+        """
         column, latest_first = choice.order
         key = attrgetter(column.name, "id")
         found: list[sa.Row[Any]] = []
         with self._database.read() as connection:
-            for part in _event_parts(choice):
-                query = _after(sa.select(*_EVENT_COLUMNS).where(*part), events, column, latest_first, after)
-                found += connection.execute(query.limit(limit))
-        return sorted(found, key=key, reverse=latest_first)[:limit]
+            for span in _event_spans(connection, choice, all_of_them):
+                if len(found) >= limit:
+                    break
+                rows: list[sa.Row[Any]] = []
+                for part in _event_parts(choice, span):
+                    query = _after(sa.select(*_EVENT_COLUMNS).where(*part), events, column, latest_first, after)
+                    rows += connection.execute(query.limit(limit - len(found)))
+                found += sorted(rows, key=key, reverse=latest_first)
+        return found[:limit]
 
     def all_events(self, choice: EventChoice) -> Iterator[list[sa.Row[Any]]]:
         """Yield all events of a choice, some at a time, each in a transaction of its own."""
         key = attrgetter(choice.order[0].name, "id")
         after: Position | None = None
-        while rows := self.events(choice, BATCH, after):
+        while rows := self.events(choice, BATCH, after, all_of_them=True):
             yield rows
             after = key(rows[-1])
 
     def count_events(self, choice: EventChoice, most: int) -> int:
         """Return the number of events of a choice, counted up to `most`."""
-        parts = _event_parts(choice)
+        number = 0
         with self._database.read() as connection:
-            return min(sum(_count(connection, sa.select(events.c.id).where(*part), most) for part in parts), most)
+            for span in _event_spans(connection, choice, False):
+                for part in _event_parts(choice, span):
+                    if number < most:
+                        number += _count(connection, sa.select(events.c.id).where(*part), most - number)
+        return number
+
+    def searched_since(self, choice: EventChoice) -> float:
+        """Return the time since which `events` searches: later than the chosen one where too many are to be read."""
+        with self._database.read() as connection:
+            return _searched_since(connection, choice)
 
     def webhooks(self, choice: WebhookChoice, limit: int, after: Position | None = None) -> list[sa.Row[Any]]:
         """Return the next webhooks in the ledger after a position, the latest first."""
         columns = [column for column in ledger.c if column.name != "body_sha256"]
-        query = sa.select(*columns).where(*_line_conditions(choice))
+        found: list[sa.Row[Any]] = []
         with self._database.read() as connection:
-            return [*connection.execute(_after(query, ledger, ledger.c.received_at, True, after).limit(limit))]
+            for span in _line_spans(connection, choice):
+                if len(found) >= limit:
+                    break
+                query = sa.select(*columns).where(*_line_conditions(choice, span))
+                query = _after(query, ledger, ledger.c.received_at, True, after)
+                found += connection.execute(query.limit(limit - len(found)))
+        return found
 
     def all_webhooks(self, choice: WebhookChoice) -> Iterator[list[sa.Row[Any]]]:
         """Yield all webhooks of a choice that are in the ledger, some at a time."""
@@ -152,8 +183,13 @@ class Listing:
 
     def count_webhooks(self, choice: WebhookChoice, most: int) -> int:
         """Return the number of webhooks of a choice that are in the ledger, counted up to `most`."""
+        number = 0
         with self._database.read() as connection:
-            return _count(connection, sa.select(ledger.c.id).where(*_line_conditions(choice)), most)
+            for span in _line_spans(connection, choice):
+                if number < most:
+                    lines = sa.select(ledger.c.id).where(*_line_conditions(choice, span))
+                    number += _count(connection, lines, most - number)
+        return number
 
     def counted_webhooks(self, choice: WebhookChoice) -> list[sa.Row[Any]]:
         """Return those that are only counted, by store, topic and what: from whole hours, the most frequent first."""
@@ -177,7 +213,65 @@ class Listing:
             return {(row[0], row[1]): row[2] for row in connection.execute(query) if row[2]}
 
 
-def _event_parts(choice: EventChoice) -> list[list[sa.ColumnElement[bool]]]:
+def _event_spans(connection: sa.Connection, choice: EventChoice, all_of_them: bool) -> list[Span]:
+    """Return the spans of time in which there are events of a choice, in the order of the list."""
+    chosen = (choice.since, choice.until)
+    if choice.state in ("accepted", "tested"):
+        what = "sent" if choice.state == "accepted" else "tested"
+        named = {"pixel": choice.pixel, "event": choice.event}
+        counted = [tallies.c[name] == value for name, value in named.items() if value]
+        counted += [tallies.c.what == what, tallies.c.detail.startswith("accepted")]
+        return _counted_spans(connection, choice.stores, counted, chosen)
+    return [chosen if all_of_them else (_searched_since(connection, choice), choice.until)]
+
+
+def _searched_since(connection: sa.Connection, choice: EventChoice) -> float:
+    if choice.state not in ("", "skipped"):
+        return choice.since
+    column, _ = choice.order
+    since = choice.since
+    for index in ([_FINISHED], [_KEY_ONLY]) if choice.state else ([],):
+        times = sa.select(column).where(*index, column >= choice.since, column < choice.until)
+        first = connection.execute(times.order_by(column.desc()).offset(MOST_READ).limit(1)).scalar()
+        since = max(since, first or 0.0)
+    return since
+
+
+def _line_spans(connection: sa.Connection, choice: WebhookChoice) -> list[Span]:
+    """Return the spans of time in which there are webhooks of a choice, the latest first."""
+    # A line's outcome may have changed since it was counted: what was parked was replayed, or settings changed.
+    before = {"relayed": ("relayed", "parked", "skipped"), "parked": ("parked",)}
+    outcomes = {once for now in choice.outcomes[0] for once in before.get(now, (now, "parked"))}
+    counted = [tallies.c.what == "received", tallies.c.detail.in_(sorted(outcomes))]
+    return _counted_spans(connection, choice.stores, counted, (choice.since, choice.until), time.time() - UNCOUNTED)
+
+
+def _counted_spans(
+    connection: sa.Connection,
+    stores: Iterable[str],
+    counted: Iterable[sa.ColumnElement[bool]],
+    chosen: Span,
+    counted_until: float = 1e11,
+) -> list[Span]:
+    """Return the spans of the hours in which the statistics have counted some, and those that they do not cover."""
+    since, until = chosen
+    conditions = (tallies.c.store.in_(sorted(stores)), *counted)
+    hours = sa.select(tallies.c.hour).distinct().where(
+        *conditions, tallies.c.hour > int(since) - HOUR, tallies.c.hour < int(until) + HOUR
+    )  # fmt: skip
+    first = connection.execute(sa.select(sa.func.min(tallies.c.hour))).scalar()
+    found = [(hour - MARGIN, hour + HOUR) for hour in connection.execute(hours).scalars()]
+    found += [(since, until if first is None else float(first)), (max(counted_until, since), until)]
+    merged: list[Span] = []
+    for start, end in sorted((max(start, since), min(end, until)) for start, end in found):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        elif start < end:
+            merged.append((start, end))
+    return merged[::-1]
+
+
+def _event_parts(choice: EventChoice, span: Span) -> list[list[sa.ColumnElement[bool]]]:
     """Return the conditions of the parts of a list, each of which has an index in the list's order."""
     column, _ = choice.order
     common: list[Any] = [
@@ -186,7 +280,7 @@ def _event_parts(choice: EventChoice) -> list[list[sa.ColumnElement[bool]]]:
     if choice.state == "waiting":
         lanes = [lane for lane in choice.lanes if lane.store in choice.stores]
         return [[*common, _DUE, events.c.store == lane.store, events.c.pixel == lane.pixel] for lane in lanes]
-    common += [events.c.store.in_(choice.stores), column >= choice.since, column < choice.until]
+    common += [_is_of(events, choice.stores), column >= span[0], column < span[1]]
     if not choice.state:
         return [common]
     common.append(events.c.state.in_(EVENT_STATES[choice.state]))
@@ -197,14 +291,19 @@ def _event_parts(choice: EventChoice) -> list[list[sa.ColumnElement[bool]]]:
     return [[*common, _FINISHED], [*common, _KEY_ONLY]]
 
 
-def _line_conditions(choice: WebhookChoice) -> list[sa.ColumnElement[bool]]:
+def _line_conditions(choice: WebhookChoice, span: Span) -> list[sa.ColumnElement[bool]]:
     return [
-        ledger.c.store.in_(choice.stores),
-        ledger.c.received_at >= choice.since,
-        ledger.c.received_at < choice.until,
+        _is_of(ledger, choice.stores),
+        ledger.c.received_at >= span[0],
+        ledger.c.received_at < span[1],
         ledger.c.outcome.in_(choice.outcomes[0]),
         ledger.c.delivery.not_in(NO_ARRIVAL),
     ]
+
+
+def _is_of(table: sa.Table, stores: Iterable[str]) -> sa.ColumnElement[bool]:
+    """Return a condition on the store that no index answers: it would be one in another order than the list's."""
+    return table.c.store.concat("").in_(sorted(stores))
 
 
 def _after(

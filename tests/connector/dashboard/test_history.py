@@ -19,7 +19,7 @@ from connector.outbox.books import BookEntry, write_entries
 from connector.outbox.queries import EventFilter
 from connector.storage.database import Database
 from connector.storage.tables import events, reconciled, sold
-from tests.support.admin_site import Site, entered
+from tests.support.admin_site import STORES, Site, entered
 from tests.support.factories import CODE, a_section, a_stores_file
 from tests.support.outbox_rows import fill
 
@@ -83,16 +83,18 @@ def count_some(site: Site) -> None:
     WebhookStats(Database(site.engine)).count_up(time.time())
 
 
-def test_events_for_test_events_are_counted_apart(site: Site, inside: FlaskClient) -> None:
-    """They are in no other list than their own."""
-    before = number_of(inside.get("/events?state=accepted").text)
-    with site.engine.begin() as connection:
-        one = sa.select(events.c.id).where(events.c.state == "accepted").limit(1).scalar_subquery()
-        connection.execute(sa.update(events).where(events.c.id == one).values(test_code="TEST1"))
-    assert number_of(inside.get("/events?state=accepted").text) == before - 1
-    page = inside.get("/events?state=tested").text
-    assert number_of(page) == 1
-    assert "accepted in Test Events" in page
+def test_events_for_test_events_are_counted_apart(sqlite_engine: Engine) -> None:
+    """They are in no other list than their own, to which the overview leads."""
+    settings = STORES.replace("[stores.acme]", '[stores.acme]\ntest_event_code = "TEST1"')
+    inside = entered(Site(sqlite_engine, STORES_TOML=settings).live())
+    found = counted(inside.get("/?store=acme").text)
+    tested = next(address for address, _ in found if "state=tested" in address)
+    assert (tested, 4) in found
+    page = inside.get(tested).text
+    assert number_of(page) == lines_of(inside, tested) == 4
+    assert page.count("accepted in Test Events") == 4
+    assert number_of(inside.get("/events?state=accepted&store=acme").text) == 0
+    assert "state=accepted" not in str(found)
 
 
 def test_the_numbers_of_the_books_lead_to_their_orders(site: Site) -> None:
