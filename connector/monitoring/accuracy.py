@@ -139,7 +139,7 @@ class Accuracy:
         query = (
             sa.select(
                 orders.c.object_key,
-                orders.c.order_number,
+                sa.func.max(orders.c.order_number).label("order_number"),
                 orders.c.placed_at,
                 orders.c.outcome,
                 orders.c.reason,
@@ -152,7 +152,7 @@ class Accuracy:
             .select_from(orders.outerjoin(events, same))
             .where(orders.c.store == store, orders.c.placed_at >= since, orders.c.placed_at < until)
             .where(orders.c.outcome != "")
-            .group_by(orders.c.object_key, orders.c.order_number, orders.c.placed_at, orders.c.outcome, orders.c.reason)
+            .group_by(orders.c.object_key, orders.c.placed_at, orders.c.outcome, orders.c.reason)
         )
         bodies = sa.select(parked.c.body_sha256).where(parked.c.store == store)
         with self._database.read() as connection:
