@@ -8,6 +8,7 @@ from connector.core.text import utc_minute
 from connector.outbox.lanes import Lane, fingerprint
 from connector.setup.items import Item
 from connector.setup.situation import Situation
+from connector.setup.snippet_report import SnippetReport
 from connector.setup.webhook_items import MILESTONES
 
 
@@ -48,25 +49,29 @@ def _denial(situation: Situation, pixel: Pixel) -> str:
 
 def snippet(situation: Situation) -> Item:
     """Does the code in the shop's pages report, and was it printed from the present settings?"""
-    store, report = situation.store, situation.evidence.snippet
+    store, report, again = situation.store, situation.evidence.snippet, _print_again(situation)
     make = partial(Item, "snippet", "Code in the shop's pages")
-    if store.browser_pixel in ("none", "official") and not store.signals and not store.funnel:
+    if store.browser_pixel in ("none", "official") and not (store.signals or store.funnel or store.meter):
         return make("not_applicable", f'browsers send nothing of ours (`browser_pixel = "{store.browser_pixel}"`)')
-    again = _print_again(situation)
     if report.out_of_date:
-        return make("red", "the code was printed before the last change of the settings", again)
+        return make("red", "the code in the shop was printed before the last change of the settings", again)
     if report.at is not None:
-        return make("green", f"the shop's pages report; last seen {utc_minute(report.at)}")
-    if not store.signals and not store.funnel:
-        return make(
-            "not_applicable",
-            "this code reports nothing to this server, for the store has neither `[signals]` nor `[funnel]`",
-        )
+        return make("green", f"the shop's pages report; last seen {utc_minute(report.at)}{_aside(report)}")
+    if not (store.signals or store.funnel or store.meter):
+        return make("not_applicable", "this code tells this server nothing; with `meter = true` it reports its version")
     if not situation.config.public_url:
         return make(
-            "red", "the shop's pages have no address to report to", "set `PUBLIC_URL`, and restart; then " + again
+            "red", "the shop's pages have no address to report to", f"set `PUBLIC_URL`, and restart; then {again}"
         )
     return make("waiting", "no page has reported yet", f"{again}; then open a product or a checkout in the shop")
+
+
+def _aside(report: SnippetReport) -> str:
+    if report.blocked:
+        return "; TikTok's script has not run in any page yet (an ad blocker, or no consent)"
+    if report.older_at is not None:
+        return f"; an older version was seen {utc_minute(report.older_at)}, as a page cache keeps it: empty it"
+    return ""
 
 
 def _print_again(situation: Situation) -> str:

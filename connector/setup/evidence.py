@@ -76,6 +76,7 @@ def read_evidence(database: Database, store: Store, samples: Collection[Sample],
     queries = OutboxQueries(database)
     rejected = queries.find(EventFilter(store=store.name, state="rejected"), 1)
     key_error, lanes = _key_error(database, store), queries.lane_states()
+    snippet = last_report(database, store)
     relay_alive = alive(queries.relay_seen(), now)
     with database.read() as connection:
         lines = _last_lines(connection, now)
@@ -95,7 +96,7 @@ def read_evidence(database: Database, store: Store, samples: Collection[Sample],
             not_sent=_not_sent(lines, store, now),
             lanes=tuple(state for state in lanes if state.lane.store == store.name),
             withheld=_is_withheld(lines, store),
-            snippet=last_report(connection, store),
+            snippet=snippet,
         )
 
 

@@ -29,7 +29,7 @@ from tests.support.platforms import PLATFORMS, SAMPLES
 from tests.support.web import Answered, client_of, served
 
 SECRET = "whsec_example_0123456789"
-NAMES = {"shopify": "acme", "woocommerce": "beans", "saleor": "juices", "shopline": "teas", "signed": "mugs"}
+NAMES = {name: samples.DEMO_SHOP.store for name, samples in SAMPLES.items()}
 
 
 @contextmanager

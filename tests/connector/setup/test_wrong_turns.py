@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
+import pytest
 import sqlalchemy as sa
 from msgspec import structs
 from sqlalchemy import Engine
@@ -16,8 +17,11 @@ from connector.core.event import PERSONAL_DATA_WITHHELD
 from connector.core.store import ConsentSource
 from connector.devtools.sandbox.faults import read_fault
 from connector.devtools.sandbox.server import Sandbox
+from connector.meter.buffer import ReportBuffer
+from connector.meter.report import Report
 from connector.outbox.ledger import Decision
 from connector.outbox.outbox import Outbox
+from connector.pixel.version import current_versions
 from connector.setup.records import SetupRecords
 from connector.setup.samples import webhooks
 from connector.storage.tables import signals
@@ -277,6 +281,36 @@ def test_the_code_of_the_shops_pages(new_store: Make) -> None:
         blank = dict.fromkeys(("ttclid", "ttp", "ip", "user_agent", "url", "referrer", "consent"), "")
         connection.execute(sa.insert(signals).values(store="acme", token="t", seen_at=time.time(), **blank))
     assert shop.items()["snippet"].state == "green"
+
+
+@pytest.mark.parametrize("platform", ["shopify", "woocommerce"])
+def test_code_that_was_printed_before_the_last_change(new_store: Make, platform: str) -> None:
+    """Its version is another one than that of the present settings; printed and pasted again, it is green."""
+    environ = {"PUBLIC_URL": "https://connector.example"}
+    shop = new_store(platform, meter=True, browser_pixel="snippet", environ=environ)
+    assert shop.items()["snippet"].state == "waiting"
+    reports = ReportBuffer(shop.database, time.time)
+    reports.add(shop.store.name, Report(min(current_versions(shop.store)), True))
+    reports.flush()
+    assert shop.items()["snippet"].state == "green"
+    shop.configure(events={"order_paid": "Subscribe"})
+    said = red(shop, "snippet")
+    assert said.startswith("the code in the shop was printed before the last change of the settings")
+    assert f"`connector snippet {shop.store.name}` prints it; paste it in the shop" in said
+    time_later = ReportBuffer(shop.database, lambda: time.time() + 60)
+    time_later.add(shop.store.name, Report(min(current_versions(shop.store)), True))
+    time_later.flush()
+    item = shop.items()["snippet"]
+    assert item.state == "green"
+    assert "an older version was seen" in item.sentence
+
+
+def test_pages_in_which_tiktoks_script_never_runs(new_store: Make) -> None:
+    shop = new_store(meter=True, browser_pixel="snippet", environ={"PUBLIC_URL": "https://connector.example"})
+    reports = ReportBuffer(shop.database, time.time)
+    reports.add("acme", Report(min(current_versions(shop.store)), False))
+    reports.flush()
+    assert "TikTok's script has not run in any page yet" in shop.items()["snippet"].sentence
 
 
 def test_tiktoks_own_app_is_never_seen_and_must_be_said(new_store: Make) -> None:
