@@ -101,12 +101,16 @@ def demo(once: bool) -> None:
 @main.command()
 @click.option("--port", default=9090, show_default=True, type=click.IntRange(1, 65535))
 def sandbox(port: int) -> None:
-    """Run a fake Events API for trying a setup: it checks, answers and drops copies like TikTok's."""
+    """Run a fake Events API for trying a setup: it checks, answers and drops copies like TikTok's.
+
+    At /shops/PLATFORM/SHOP it answers for the APIs of shops whose webhooks only name an order (api.url).
+    """
     from connector.devtools.sandbox.server import serve as run
+    from connector.devtools.shop_sandbox import pages
 
     click.echo(f"Set EVENTS_API_URL=http://127.0.0.1:{port}/open_api/v1.3 and open http://127.0.0.1:{port}/")
     try:
-        run(port)
+        run(port, more=[pages()])
     except OSError as error:
         fail(f"port {port} cannot be used: {error.strerror}; choose another with --port")
 
@@ -120,6 +124,8 @@ def sandbox(port: int) -> None:
 def simulate(store: str, topics: tuple[str, ...], url: str | None, count: int, live_pixel: bool) -> None:
     """Sign new sample webhooks of STORE and post them to a running server."""
     import random
+
+    import httpx
 
     from connector.devtools.simulate import simulate as run
     from connector.setup.samples import NoSamples, refusal, samples_of
@@ -138,8 +144,11 @@ def simulate(store: str, topics: tuple[str, ...], url: str | None, count: int, l
     base = url or f"http://127.0.0.1:{config.port}"
     address = base if "/webhooks/" in base else f"{base.rstrip('/')}/webhooks/{chosen.name}"
     rng = random.SystemRandom()
-    with counting(f"webhooks to {address}") as show:
-        report = run(chosen, address, topics, count, rng, lambda: show(1, count * len(topics)))
+    try:
+        with counting(f"webhooks to {address}") as show:
+            report = run(chosen, address, topics, count, rng, lambda: show(1, count * len(topics)))
+    except httpx.HTTPError as error:
+        fail(f"api.url of store {chosen.name} takes no invented orders, so is `connector sandbox` there? {error}")
     durations = sorted(report.milliseconds)
     for status, number in sorted(report.statuses.items()):
         click.echo(f"{number} × {status or 'no answer'}")

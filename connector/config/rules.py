@@ -27,7 +27,7 @@ NOT_FROM_BROWSERS = frozenset({
     "CompleteRegistration", "Registration", "Subscribe",
 })  # fmt: skip
 OFFLINE_NAMES = STANDARD - {"PlaceAnOrder"}
-API_KEYS = tuple(field.name for field in fields(ApiKeys))
+API_KEYS = tuple(field.name for field in fields(ApiKeys) if field.name != "url")
 EVENT_IDS = ("order", "checkout", "customer")
 
 
@@ -86,6 +86,10 @@ def _check_platform(store: Store, section: Section) -> None:
     if keys and keys not in [set(accepted) for accepted in facts.api_credentials]:
         allowed = ", or ".join(" and ".join(accepted) for accepted in facts.api_credentials) or "no [api]"
         section.problem(f"platform {platform} takes {allowed}", "api")
+    if store.api and store.api.url and not facts.api_url:
+        section.problem(
+            f"not supported with {platform}, whose API is at the shop's own address; remove it", "api", "url"
+        )
     if store.signals and not facts.signals:
         section.problem(
             f"not supported with {platform}, whose shop writes the browser's data into the order itself; remove it, or "

@@ -50,6 +50,9 @@ class PlatformFacts:
     api_credentials: tuple[tuple[str, ...], ...] = ()
     """Sets of keys in [api], each sufficient alone; empty if the shop's API is not supported."""
 
+    api_url: bool = False
+    """True if [api] takes the address of another API than the shop's own, such as that of the sandbox."""
+
     consent_key: str = ""
     """Default of consent_source.key: where the platform's orders have the shopper's answer, if in one place."""
 

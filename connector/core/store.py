@@ -225,6 +225,8 @@ class ApiKeys:
     """The consumer key of a REST API key, with `consumer_secret`."""
     consumer_secret: Token = field(default="", repr=False)
     """The consumer secret of a REST API key, with `consumer_key`."""
+    url: WebUrl = ""
+    """Another address of the API than the shop's own, like that of `connector sandbox`; not on every platform."""
 
 
 class KindEvents(TypedDict, total=False):

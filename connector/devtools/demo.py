@@ -86,9 +86,13 @@ def demonstrable() -> list[Platform]:
     return found
 
 
-def _store(platform: Platform) -> str:
-    """Return the stores-file section of the platform's demo shop. Its pixel has 20 characters, like a real one."""
+def _store(platform: Platform, sandbox: str) -> str:
+    """Return the stores-file section of the platform's demo shop. Its pixel has 20 characters, like a real one.
+
+    The sandbox answers for its API, if its webhooks only name an order.
+    """
     shop = samples_of(platform).DEMO_SHOP
+    api = f'api = {{ access_token = "any", url = "{sandbox}/shops/{platform.name}/{shop.shop}" }}'
     return f"""
 [stores.{shop.store}]
 platform = "{platform.name}"
@@ -96,18 +100,20 @@ url = "{shop.url}"
 shop = "{shop.shop}"
 pixel = "{f"CDEMO{platform.name.upper()}".ljust(20, "0")[:20]}"
 funnel = {{}}
+{api if platform.notice_topics else ""}
 """
 
 
 def _start(stack: ExitStack, folder: Path, say: Callable[[str], None]) -> Demo | None:
     server_port, sandbox_port = _free_port(8000), _free_port(9090)
     environment = {name: value for name, value in os.environ.items() if name not in ("DYNO", "RENDER", "K_SERVICE")}
+    sandbox = f"http://127.0.0.1:{sandbox_port}"
     environment |= {
-        "STORES_TOML": DEFAULTS + "".join(map(_store, demonstrable())),
+        "STORES_TOML": DEFAULTS + "".join(_store(platform, sandbox) for platform in demonstrable()),
         "DEMO_SECRET": os.urandom(16).hex(),
         "DEMO_TOKEN": os.urandom(16).hex(),
         "DATABASE_URL": f"sqlite:///{folder}/demo.db",
-        "EVENTS_API_URL": f"http://127.0.0.1:{sandbox_port}/open_api/v1.3",
+        "EVENTS_API_URL": f"{sandbox}/open_api/v1.3",
         "PORT": str(server_port),
         "LOG_LEVEL": "WARNING",
         "ALLOW_SQLITE": "1",
@@ -115,7 +121,7 @@ def _start(stack: ExitStack, folder: Path, say: Callable[[str], None]) -> Demo |
     say("Starting the sandbox (a fake Events API), the server and the relay …")
     for arguments in (["sandbox", "--port", str(sandbox_port)], ["serve"]):
         stack.callback(_terminate, subprocess.Popen([sys.executable, "-m", "connector", *arguments], env=environment))  # noqa: S603
-    running = Demo(load(environment), f"http://127.0.0.1:{server_port}", f"http://127.0.0.1:{sandbox_port}")
+    running = Demo(load(environment), f"http://127.0.0.1:{server_port}", sandbox)
     started = _wait_until(lambda: _answers(f"{running.server}/readyz") and _answers(f"{running.sandbox}/counts"))
     return running if started else None
 

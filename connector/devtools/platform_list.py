@@ -45,6 +45,8 @@ def _receives(platform: Platform) -> Iterator[str]:
     facts = platform.facts
     yield f"sends {', '.join(facts.milestones)}"
     yield f"signed by {type(platform.signature).__name__} in {platform.signature.header}"
+    if platform.notice_topics:
+        yield "thin webhooks: orders are fetched by the shop API"
     if facts.key_address or isinstance(platform.signature, DetachedJws):
         yield "public keys are fetched"
     if facts.shared_url:

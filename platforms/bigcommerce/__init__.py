@@ -1,9 +1,13 @@
 """BigCommerce: webhooks that only name what changed, and the API by which orders and customers are fetched."""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from connector.plugin import Event, Notice, Platform, PlatformFacts, Request, ShopApiModule, Skipped, Store, Webhook
 from platforms.bigcommerce import receive, translate
+
+if TYPE_CHECKING:
+    from connector.plugin.testing.samples import SamplesModule
 
 
 class BigCommerce(Platform):
@@ -17,6 +21,7 @@ class BigCommerce(Platform):
         shop_id="[a-z0-9]{4,20}",
         shop_error='must be the store hash, like "abc123" in https://store-abc123.mybigcommerce.com',
         api_credentials=(("access_token",),),
+        api_url=True,
         lost_deliveries="webhooks that BigCommerce cannot deliver in 12 attempts within 48 hours are lost",
         placed_when="it is neither incomplete nor pending, cancelled or declined",
         paid_when="its payment was captured, or its status is shipped, completed or awaiting its fulfillment",
@@ -57,6 +62,13 @@ class BigCommerce(Platform):
         from platforms.bigcommerce import shop_api
 
         return shop_api
+
+    @property
+    def samples(self) -> "SamplesModule":
+        """Notices, and what the API answers them with."""
+        from platforms.bigcommerce import samples
+
+        return samples
 
 
 platform = BigCommerce()

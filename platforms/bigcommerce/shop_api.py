@@ -54,11 +54,8 @@ def why_not_url(url: str) -> str:
     return ""
 
 
-def connect(store: Store, pause: Callable[[float], object] = time.sleep, url: str = "") -> ShopApi:
-    """Open the API of this store with the token in its [api]. Raises ShopApiError if there is none.
-
-    `url` is the address of the store's API, by default BigCommerce's own.
-    """
+def connect(store: Store, pause: Callable[[float], object] = time.sleep) -> ShopApi:
+    """Open the API of this store with the token in its [api]. Raises ShopApiError if there is none."""
     from platforms.bigcommerce.rest_client import RestClient  # its library is loaded by commands and the relay only
 
     if not store.api or not store.api.access_token:
@@ -66,7 +63,9 @@ def connect(store: Store, pause: Callable[[float], object] = time.sleep, url: st
             "keys",
             f"store {store.name} has no access_token in its [api]: create a store-level API account in BigCommerce",
         )
-    return BigCommerceApi(RestClient(url or f"{ADDRESS}{store.shops[0]}", store.api.access_token, pause), store)
+    return BigCommerceApi(
+        RestClient(store.api.url or f"{ADDRESS}{store.shops[0]}", store.api.access_token, pause), store
+    )
 
 
 class _Rows(msgspec.Struct):

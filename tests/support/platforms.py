@@ -8,8 +8,18 @@ from connector.core.registry import PlatformRegistry, installed_platforms
 
 def left_out(registry: PlatformRegistry) -> dict[str, str]:
     """Why each platform that cannot be tested is left out, so that a half-written one fails no other's tests."""
-    reasons = {name: registry.fault(name) or _without_samples(registry[name]) for name in registry}
+    reasons = {
+        name: registry.fault(name) or _thin(registry[name]) or _without_samples(registry[name]) for name in registry
+    }
     return {name: reason for name, reason in reasons.items() if reason}
+
+
+def _thin(platform: Platform) -> str:
+    """These tests send whole orders."""
+    about = (
+        f"platform {platform.name} only names orders: tests/platforms/{platform.name} and the conformance kit test it"
+    )
+    return about if platform.notice_topics else ""
 
 
 def _without_samples(platform: Platform) -> str:

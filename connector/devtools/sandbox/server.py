@@ -9,12 +9,12 @@ import socket
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import msgspec
-from flask import Flask, Response, render_template, request
+from flask import Blueprint, Flask, Response, render_template, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from werkzeug.test import run_wsgi_app
@@ -240,9 +240,11 @@ class Sandbox:
         return SandboxResponse(200, JSON, msgspec.json.encode(reply if data is None else {**reply, "data": data}))
 
 
-def create_app(sandbox: Sandbox) -> Flask:
-    """Return the Flask application of a sandbox: the API, received events, faults and an HTML page."""
+def create_app(sandbox: Sandbox, *more: Blueprint) -> Flask:
+    """Return the Flask application of a sandbox: the API, received events, faults, an HTML page, and `more`."""
     app = Flask(__name__)
+    for blueprint in more:
+        app.register_blueprint(blueprint)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.url_map.strict_slashes = False  # never a redirect; `track` checks the slash itself
     app.url_map.merge_slashes = False
@@ -377,14 +379,16 @@ class _Handler(WSGIRequestHandler):
         """Do nothing; tests send broken requests on purpose."""
 
 
-def create_server(sandbox: Sandbox, port: int = 9090, host: str = "127.0.0.1") -> BaseWSGIServer:
+def create_server(
+    sandbox: Sandbox, port: int = 9090, host: str = "127.0.0.1", more: Sequence[Blueprint] = ()
+) -> BaseWSGIServer:
     """Bind a threaded HTTP/1.1 server, ready for `serve_forever()` and `shutdown()`; port 0 picks a free port.
 
     Its `server_port` is the port. Exits with a message if the port is taken, as werkzeug does.
     """
-    return make_server(host, port, create_app(sandbox), threaded=True, request_handler=_Handler)
+    return make_server(host, port, create_app(sandbox, *more), threaded=True, request_handler=_Handler)
 
 
-def serve(port: int = 9090, host: str = "127.0.0.1") -> None:
-    """Serve a new sandbox until interrupted, in one process because its state is in memory."""
-    create_server(Sandbox(), port, host).serve_forever()
+def serve(port: int = 9090, host: str = "127.0.0.1", more: Sequence[Blueprint] = ()) -> None:
+    """Serve a new sandbox, and `more`, until interrupted; in one process because its state is in memory."""
+    create_server(Sandbox(), port, host, more).serve_forever()

@@ -1,13 +1,14 @@
 """Fixtures of the conformance kit: the platforms chosen by --platform, and a database of its own for each test."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from connector.core.registry import installed_platforms
-from connector.plugin.testing.bench import Bench, signers
+from connector.plugin.testing.bench import Bench, event_topics, signers, thin_shop
 from connector.storage.database import Database
 from connector.storage.engine import connect, migrate
 
@@ -33,7 +34,7 @@ def _event_topics(name: str) -> list[str]:
         samples = platform.samples
     except Exception:
         return []
-    return [topic for topic in samples.TOPICS if topic in platform.event_topics] if samples else []
+    return event_topics(platform, samples) if samples else []
 
 
 def _ways(name: str) -> int:
@@ -53,10 +54,11 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 
 @pytest.fixture
-def bench_of(database: Database) -> Callable[..., Bench]:
+def bench_of(database: Database) -> Iterator[Callable[..., Bench]]:
     """Call it with a platform's name for its bench."""
+    with ExitStack() as stack:
 
-    def make(name: str, **settings: Any) -> Bench:
-        return Bench.of(name, database, **settings)
+        def make(name: str, **settings: Any) -> Bench:
+            return Bench.of(name, database, stack.enter_context(thin_shop(installed_platforms()[name])), **settings)
 
-    return make
+        yield make

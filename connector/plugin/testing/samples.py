@@ -4,10 +4,14 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from connector.core.store import Store
+from connector.plugin.testing.fake_api import FakeApi
 from connector.plugin.testing.shoppers import Journey, shop_currency
+
+if TYPE_CHECKING:
+    from connector.core.platform import Platform
 
 RequiredFields = frozenset[tuple[str, ...]]  # paths: ("arg", "token") is body["arg"]["token"]
 
@@ -46,6 +50,21 @@ class SamplesModule(Protocol):
 
     def headers(self, topic: str, journey: Journey, store: Store) -> dict[str, str]:
         """Return the platform's headers without the signature."""
+
+
+class ThinSamplesModule(SamplesModule, Protocol):
+    """The samples of a platform with `notice_topics`. REQUIRED and DECISIVE are about what the API answers."""
+
+    def fetched(self, topic: str, journey: Journey, store: Store) -> tuple[str, dict[str, Any]]:
+        """Return topic and body of what the shop's API answers after a notice of `topic`."""
+
+    def fake_api(self) -> FakeApi:
+        """Return a new fake of the shop's API, which `connect` opens at the store's api.url."""
+
+
+def thin_samples(platform: "Platform") -> ThinSamplesModule | None:
+    """Return the samples of a platform whose webhooks only name what changed; None for other platforms."""
+    return cast(ThinSamplesModule, platform.samples) if platform.notice_topics and platform.samples else None
 
 
 def fresh_journey(store: Store, now: datetime, rng: random.Random) -> Journey:

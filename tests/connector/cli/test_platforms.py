@@ -18,6 +18,7 @@ def test_the_built_in_ones():
     assert "one address for several shops: /webhooks/shopify" in blocks["shopify"]
     assert "signed by BodySignature in X-WC-Webhook-Signature" in blocks["woocommerce"]
     assert "shop API: webhooks, backfill, reconcile" in blocks["woocommerce"]
+    assert "thin webhooks: orders are fetched by the shop API" in blocks["bigcommerce"]
     assert "shop API" not in blocks["signed"]
     assert "samples: simulate, demo, conformance" in blocks["signed"]
 

@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +11,7 @@ from sqlalchemy import Engine
 
 from connector.config.settings import ConfigError, load
 from connector.core.platform import Platform
+from connector.core.store import ApiKeys
 from connector.intake.intake import Intake
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import EventFilter, OutboxQueries
@@ -35,7 +37,11 @@ def test_a_store_needs_the_keys_of_the_api_and_a_store_hash() -> None:
     text = str(caught.value)
     assert "stores.acme.api: required: webhooks of platform bigcommerce only name what changed" in text
     assert 'stores.acme.shop: must be the store hash, like "abc123"' in text
-    assert load(settings(api={"access_token": "t"})).stores["acme"].shops == ("acme",)
+    here = {"access_token": "t", "url": "http://127.0.0.1:9090/shops/bigcommerce/acme"}
+    assert load(settings(api=here)).stores["acme"].shops == ("acme",)
+    other = a_stores_file(a_section("saleor", "acme", api=here))
+    with pytest.raises(ConfigError, match=r"stores\.acme\.api\.url: not supported with saleor"):
+        load(settings() | {"STORES_TOML": other})
 
 
 def test_a_webhook_is_answered_and_its_order_fetched(sqlite_engine: Engine) -> None:
@@ -61,24 +67,16 @@ def test_a_webhook_is_answered_and_its_order_fetched(sqlite_engine: Engine) -> N
     assert fake.requests == []
     with serving(fake) as url:
         intake = Intake({"acme": store}, platforms, Outbox(database), DataRequestStore(database))
-        apis: Any = {"bigcommerce": At(url)}
-        fetcher = NoticeFetcher({"acme": store}, apis, intake, database, "one", lambda: time.time() + 10)
-        assert fetcher.fetch_due(store) == 2
+        fetching = replace(store, api=ApiKeys(access_token="token", url=url))
+        fetcher = NoticeFetcher(
+            {"acme": fetching}, {"bigcommerce": shop_api}, intake, database, "one", lambda: time.time() + 10
+        )
+        assert fetcher.fetch_due(fetching) == 2
         assert names(database) == [("CompleteRegistration", "acme-customer-32"), ("PlaceAnOrder", "acme-order-250")]
         fake.put("order", json.dumps(an_order(250, date_created=mail_time(now))).encode())
         send(a_notice("store/order/statusUpdated"))
-        assert fetcher.fetch_due(store) == 1
+        assert fetcher.fetch_due(fetching) == 1
     assert ("Purchase", "acme-order-250") in names(database)
-
-
-class At:
-    """The shop API at another address."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-
-    def connect(self, store: Any, pause: Any) -> Any:
-        return shop_api.connect(store, pause, self._url)
 
 
 def names(database: Database) -> list[tuple[str, str]]:

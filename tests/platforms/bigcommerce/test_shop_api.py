@@ -40,7 +40,7 @@ def open_api(fake, waits):
     """Call it to open the fake's API with this token."""
     with serving(fake) as url:
         yield lambda token="token", **changes: shop_api.connect(
-            a_store("bigcommerce", api=ApiKeys(access_token=token), **changes), pause=waits.append, url=url
+            a_store("bigcommerce", api=ApiKeys(access_token=token, url=url), **changes), pause=waits.append
         )
 
 
@@ -191,9 +191,9 @@ def test_the_quota_is_waited_for_as_long_as_it_says(open_api, fake, waits):
 
 
 def test_a_shop_that_is_away(waits):
-    store = a_store("bigcommerce", api=ApiKeys(access_token="t"))
+    store = a_store("bigcommerce", api=ApiKeys(access_token="t", url="http://127.0.0.1:9"))
     with pytest.raises(ShopApiError) as caught:
-        shop_api.connect(store, waits.append, "http://127.0.0.1:9").subscriptions()
+        shop_api.connect(store, waits.append).subscriptions()
     assert caught.value.kind == "unreachable"
     assert waits == [2.0, 4.0, 8.0, 16.0]
 
