@@ -91,16 +91,15 @@ class Setup:
 
     def _sample_event(self) -> OutboundEvent | str:
         """Return the event of a sample's paid order, or why there is none."""
-        from connector.setup.samples import NoSamples, samples_of, webhooks
+        from connector.setup.samples import NoSamples, samples_of, translated_bodies
 
         try:
             topics = samples_of(self.platform).FUNNEL
-            signer = self.store if self.store.webhook_secrets else replace(self.store, webhook_secrets=("-",))
-            bodies = [body for body, _ in webhooks(signer, topics, 1, random.SystemRandom())]
+            bodies = [*translated_bodies(self.store, topics, random.SystemRandom())]
         except NoSamples as error:
             return f"{error}, so there is nothing to send."
         now, why = datetime.now(UTC), "none is set"
-        for topic, body in reversed([*zip(topics, bodies, strict=True)]):
+        for topic, body in reversed(bodies):
             webhook = Webhook(topic=topic, body=body, received_at=now)
             found = examine(webhook, self.platform, replace(self.store, consent="not_required"), now, None)
             if found.events:
@@ -116,9 +115,11 @@ class Setup:
             return f"{why[0].upper()}{why[1:]}."
         try:
             topic = samples_of(self.platform).FUNNEL[-1]
-            ((body, headers),) = webhooks(self.store, [topic], 1, random.SystemRandom())
+            ((body, headers),) = webhooks(self.store, [topic], 1, random.SystemRandom(), self._put)
         except NoSamples as error:
             return f"{error}, so there is nothing to send."
+        except httpx.HTTPError:
+            return "The address in api.url takes no invented orders: is `connector sandbox` there?"
         base = self.config.public_url or f"http://127.0.0.1:{self.config.port}"
         url = f"{base}/webhooks/{self.store.name}"
         sample = (topic, body_sha256(body))
@@ -138,6 +139,12 @@ class Setup:
             case 404:
                 return f"{url} knows no store {self.store.name}: restart `connector serve`, or correct PUBLIC_URL."
         return f"{url} answered {answer.status_code}; the log of `connector serve` says why."
+
+    def _put(self, topic: str, body: bytes) -> None:
+        """Give the sandbox the order that a webhook without data names, and note that it is a sample's."""
+        if self.store.api and self.store.api.url:
+            SetupRecords(self.database).note_sample(self.config, self.store, (topic, body_sha256(body)), time.time())
+            self.client.put(self.store.api.url, content=body, headers={"X-Topic": topic}).raise_for_status()
 
     def note_app_off(self) -> str:
         """Note that TikTok's own app is off. Raises CannotStore."""

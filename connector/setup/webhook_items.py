@@ -160,7 +160,8 @@ def _needed(situation: Situation) -> list[str]:
     """Return the topics to create webhooks for."""
     if (module := situation.shop_api) is not None:
         wanted = module.topics(situation.store)
-        return [topic for topic in wanted if topic in situation.platform.event_topics]
+        handled = situation.platform.event_topics | situation.platform.notice_topics
+        return [topic for topic in wanted if topic in handled]
     by_milestone = situation.platform.facts.milestone_topics
     sent = [by_milestone.get(milestone, ()) for milestone in situation.store.sent_milestones]
     return [*dict.fromkeys(topic for topics in sent for topic in topics)]

@@ -26,6 +26,12 @@ class BigCommerce(Platform):
         placed_when="it is neither incomplete nor pending, cancelled or declined",
         paid_when="its payment was captured, or its status is shipped, completed or awaiting its fulfillment",
         milestones=("order_placed", "order_paid", "customer_registered"),
+        milestone_topics={
+            "order_placed": (translate.ORDER,),
+            "order_paid": (translate.ORDER,),
+            "customer_registered": (translate.CUSTOMER,),
+        },
+        signed_with="the client secret of the store-level API account",
         order_kinds=("web", "app", "staff", "api", "pos", "marketplace"),
         order_tags=False,
         bundle_parts=False,

@@ -70,12 +70,12 @@ class NewStore:
         """Start anew with these keys changed."""
         self.settings |= changes
         self.config = self.read(**self.settings)
-        self.store: Store = self.config.stores[NAMES[self.platform_name]]
+        self.store: Store = self.config.stores[NAMES.get(self.platform_name, "towels")]
         self.web = client_of(self.config, self.database, self.platforms, lambda: self.reload())  # noqa: PLW0108 (a test replaces it)
         self.elapsed = 0.0
 
     def read(self, **keys: Any) -> Config:
-        section = a_section(self.platform_name, NAMES[self.platform_name], **keys)
+        section = a_section(self.platform_name, NAMES.get(self.platform_name, "towels"), **keys)
         toml = a_stores_file(section, self.more, webhook_secrets=[self.secret] if self.secret else None)
         environ = {"STORES_TOML": toml, "EVENTS_API_URL": self.events_api, "ADMIN_PASSWORD": "correct horse battery"}
         return load(environ | self.environ)

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
+from connector.core.registry import installed_platforms
 from connector.devtools.sandbox.faults import read_fault
 from connector.devtools.sandbox.server import Sandbox
 from connector.outbox.queries import EventFilter, OutboxQueries
@@ -206,3 +207,16 @@ def test_a_sample_at_a_server_that_does_not_know_the_store_yet(new_store: Make) 
         shop.config = shop.read(**shop.settings)
         with shop.acting() as setup:
             assert "knows no store beans: restart `connector serve`" in setup.post_sample()
+
+
+def test_a_thin_platform_is_tried_with_the_order_that_its_api_has(new_store: Make, sandbox: Sandbox) -> None:
+    """The webhook has no data, so the test event is of what it names; a sample needs the sandbox in the API's place."""
+    sandbox.clear()
+    shop = new_store("bigcommerce", platforms=installed_platforms(), api={"access_token": "t"})
+    with shop.acting() as setup:
+        assert setup.send_test_event("").startswith("TikTok accepted a Purchase for Test Events (TEST12345) at pixel")
+        assert "let the sandbox answer in its place" in setup.post_sample()
+    here = {"access_token": "t", "url": "http://127.0.0.1:9/shops/bigcommerce/towels"}
+    shop = new_store("bigcommerce", platforms=installed_platforms(), api=here)
+    with shop.acting() as setup:
+        assert setup.post_sample() == "The address in api.url takes no invented orders: is `connector sandbox` there?"
