@@ -1,17 +1,20 @@
 """`connector stats`: a store's events of the last days by outcome, match-key coverage and value."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from connector.cli.context import configuration, database, open_database, store_named
+from connector.core.text import duration, how_many
 
 if TYPE_CHECKING:
+    from connector.core.store import Store
     from connector.monitoring.book_sums import Books
     from connector.monitoring.event_stats import Statistic
+    from connector.monitoring.merges import Merges
 
 
 @click.command()
@@ -24,6 +27,7 @@ def stats(store: str, days: int, as_json: bool) -> None:
 
     from connector.monitoring.book_sums import Books
     from connector.monitoring.event_stats import EventStats
+    from connector.monitoring.merges import Merges
 
     config = configuration()
     chosen = store_named(config, store)
@@ -36,6 +40,10 @@ def stats(store: str, days: int, as_json: bool) -> None:
         )
 
     summary = summarize(database(read))
+    if chosen.meter:
+        summary["copies"] = database(
+            lambda: copies(Merges(open_database(config)), chosen, now - days * 86_400, now + 1)
+        )
     if chosen.books:
         start = now - days * 86_400
         summary["books"] = database(lambda: net_values(Books(open_database(config)), store, start, now + 1))
@@ -61,6 +69,15 @@ def net_values(books: "Books", store: str, since: float, until: float) -> list[d
         | {name: amount(number, currency) for name, number in found.items()}
         | {"stayed": round(found["net"] / found["sent"], 4) if found["sent"] else None}
         for (pixel, event, currency), found in sorted(sums.items())
+    ]
+
+
+def copies(merges: "Merges", store: "Store", since: float, until: float) -> list[dict[str, Any]]:
+    """Return what TikTok makes of the copies of browser and server, by pixel and event; times in seconds."""
+    names = ("orders", "merged", "dropped", "server", "browser", "twice", "blocked", "same", "differs", "median", "p95")
+    return [
+        {"pixel": line.pixel, "event": line.event} | {name: getattr(line, name) for name in names}
+        for line in merges.lines(store, since, until)
     ]
 
 
@@ -128,6 +145,7 @@ def _format(summary: dict[str, Any]) -> Iterator[str]:
                 parts = ", ".join(f"{name} {line[name]}" for name in ("sent", "cancelled", "refunded", "net"))
                 yield f"  {'books':<14}{parts} {line['currency']}{stayed}"
 
+    yield from _copy_lines(summary.get("copies", ()))
     for title, part in (
         ("Reported by browsers", summary["browsers"]),
         ("Fetched from the shop, after webhooks that only name it", summary["fetched"]),
@@ -137,6 +155,25 @@ def _format(summary: dict[str, Any]) -> Iterator[str]:
         for key, outcomes in part.items():
             told = ", ".join(f"{number} {outcome.replace('_', ' ')}" for outcome, number in outcomes.items())
             yield f"  {key or '(not known)':<19}{told}"
+
+
+def _copy_lines(found: Iterable[dict[str, Any]]) -> Iterator[str]:
+    titles = {
+        "merged": "merged",
+        "dropped": "dropped as late copies",
+        "server": "server only",
+        "browser": "browser only",
+        "twice": "counted twice",
+    }
+    for number, line in enumerate(found):
+        if not number:
+            yield "Copies of browser and server"
+        shares = (f"{line[name] / line['orders']:.1%} {title}" for name, title in titles.items() if line["orders"])
+        yield f"  {line['event']} (pixel {line['pixel']}), {how_many(line['orders'], 'order')}: {', '.join(shares)}"
+        if line["median"] is not None:
+            yield f"    apart {duration(line['median'])} (median), {duration(line['p95'])} (95 %)"
+        if line["differs"]:
+            yield f"    {line['differs']} of {line['same'] + line['differs']} have another value in the browser's copy"
 
 
 def _outcome(detail: str, number: int) -> str:

@@ -19,10 +19,13 @@ HEALTH = {
     "gaps": "webhooks did not arrive",
     "untried": "new token, not tried yet",
     "accuracy": "orders missing",
+    "foreign": "counted twice",
     "lag": "late",
     "rejected": "events rejected",
     "parked": "webhooks parked",
     "withheld": "personal data withheld",
+    "snippet": "snippet silent",
+    "values": "values differ",
     "testing": "testing",
 }
 WORST = ("platform", "denied", "silent", "signatures")

@@ -18,6 +18,7 @@ from connector.dashboard.book_routes import add_book_routes
 from connector.dashboard.history_routes import add_history_routes
 from connector.dashboard.list_routes import add_list_routes
 from connector.dashboard.login import LoginGuard
+from connector.dashboard.merge_routes import add_merge_routes
 from connector.dashboard.page_parts import add_page_parts
 from connector.dashboard.reading_routes import add_reading_routes
 from connector.dashboard.replay_routes import add_replay_routes
@@ -75,6 +76,7 @@ def pages(
     add_reading_routes(blueprint, guard, config, database)
     add_book_routes(blueprint, guard, config, database)
     add_history_routes(blueprint, guard, config, database)
+    add_merge_routes(blueprint, guard, config, database)
     add_list_routes(blueprint, guard, config, queries)
     add_replay_routes(blueprint, guard, config, queries, intake)
     add_setup_routes(blueprint, guard, config, database, platforms, reload)

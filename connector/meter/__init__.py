@@ -1,1 +1,1 @@
-"""What the shop's pages report of the copies that browsers sent to TikTok: read, guarded, and stored."""
+"""What the shop's pages report of the copies that browsers sent to TikTok: read, guarded, stored, matched."""

@@ -11,6 +11,7 @@ The columns `what` and `detail`:
               three decimals, and integers add up exactly on both databases
     customers accepted events by properties.customer_type: new, returning; others are in no number
     funnel    what browsers report, by milestone (the column `event`) and outcome; see `connector.funnel.buffer`
+    copies, distance, amounts   what TikTok made of the browsers' copies; see `connector.meter.matching`
     received  webhooks by outcome (relayed, skipped, recorded, parked, ignored, duplicate, refused)
 
 Events are counted when the relay settles them, in the transaction that writes their state, so a crash neither loses
@@ -242,13 +243,18 @@ def match_key_counts(numbers: Iterable[Statistic]) -> dict[str, int]:
 
 def median(buckets: Mapping[str, int]) -> float | None:
     """Return the approximate median in seconds; None without events, at most the last of BOUNDS."""
+    return quantile(buckets, 0.5)
+
+
+def quantile(buckets: Mapping[str, int], share: float) -> float | None:
+    """Return the approximate seconds below which this share lies, like `median`; `share` is above 0."""
     total = sum(number for bound, number in buckets.items() if bound != "sum")
     if not total:
         return None
     below, start = 0.0, 0.0
     for bound in BOUNDS:
         inside = buckets.get(str(bound), 0)
-        if below + inside >= total / 2:
-            return start + (bound - start) * (total / 2 - below) / inside
+        if below + inside >= total * share:
+            return start + (bound - start) * (total * share - below) / inside
         below, start = below + inside, float(bound)
     return float(BOUNDS[-1])

@@ -17,6 +17,7 @@ class SnippetState:
 
     `loaded_at` is when TikTok's script last ran in a page, None if it never did. `outdated_at` is when a page last
     reported a version that would not be printed any more, None if none did: beside a current one, a page cache has it.
+    `others_at` is when other code last used the store's pixels in a page.
     """
 
     reported_at: float
@@ -24,6 +25,7 @@ class SnippetState:
     is_current: bool
     loaded_at: float | None
     outdated_at: float | None
+    others_at: float | None
 
 
 def snippet_state(database: Database, store: Store) -> SnippetState | None:
@@ -41,7 +43,15 @@ def snippet_state(database: Database, store: Store) -> SnippetState | None:
         is_current=last.version in current,
         loaded_at=_latest(row.loaded_at for row in rows),
         outdated_at=_latest(row.seen_at for row in rows if row.version not in current),
+        others_at=_latest(row.others_at for row in rows),
     )
+
+
+def last_report(database: Database, store: str) -> float | None:
+    """Return when a page of a store last reported, of whatever version; None before the first."""
+    query = sa.select(sa.func.max(snippet_reports.c.seen_at)).where(snippet_reports.c.store == store)
+    with database.read() as connection:
+        return connection.execute(query).scalar()
 
 
 def _latest(times: Iterable[float | None]) -> float | None:

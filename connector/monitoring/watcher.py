@@ -5,10 +5,10 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from threading import Event, Lock, Thread
 
-from connector.monitoring.alerts import AlertStore
+from connector.monitoring.alerts import AlertStore, Problem
 from connector.monitoring.notifier import Notifier
 from connector.monitoring.problems import KINDS, NO_RELAY, SILENT, ProblemFinder
 from connector.storage.database import CannotStore
@@ -17,11 +17,17 @@ from connector.storage.periodic import run_periodically
 log = logging.getLogger(__name__)
 
 EVERY = 60.0  # seconds between rounds
+SELDOM = 300.0  # seconds between looks at what changes slowly
 SETTLING = 1800.0  # seconds after the start during which a silent store is not reported: shops retry with delays
+
+SlowFinder = tuple[Callable[[float], Iterable[Problem]], Collection[str]]  # finds the problems of some kinds
 
 
 class Watcher:
-    """Finds and reports problems while the relay runs. `clock` returns Unix seconds, `elapsed` monotonic seconds."""
+    """Finds and reports problems while the relay runs. `clock` returns Unix seconds, `elapsed` monotonic seconds.
+
+    `slow` finders are asked every SELDOM seconds.
+    """
 
     def __init__(
         self,
@@ -30,13 +36,16 @@ class Watcher:
         notifier: Notifier,
         clock: Callable[[], float] = time.time,
         elapsed: Callable[[], float] = time.monotonic,
+        slow: Sequence[SlowFinder] = (),
     ) -> None:
         self._finder = finder
         self._alerts = alerts
         self._notifier = notifier
+        self._slow = slow
         self._clock = clock
         self._elapsed = elapsed
         self._began = elapsed()
+        self._looked_at = float("-inf")
 
     def run(self, stop: Event, first: float = 15.0) -> None:
         """Run until `stop` is set; the first round begins after `first` seconds, when the relay has begun to send."""
@@ -51,6 +60,10 @@ class Watcher:
         silent = list(self._finder.find_silent(now))
         if self._elapsed() - self._began >= SETTLING:
             self._alerts.note(silent, {SILENT})
+        if self._elapsed() - self._looked_at >= SELDOM:
+            self._looked_at = self._elapsed()
+            for find, kinds in self._slow:
+                self._alerts.note(find(now), kinds)
         self._notifier.notify()
 
 

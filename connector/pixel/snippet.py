@@ -156,6 +156,7 @@ def _meter(store: Store, base_url: str) -> dict[str, Any]:
     return {
         "url": f"{base_url.rstrip('/')}/collect/{store.name}/seen",
         "pixels": routes(store)["pixels"],  # also of code that is printed without a pixel
+        "events": [name for milestone in BROWSER_MILESTONES for name in store.all_event_names(milestone)],
     }
 
 
@@ -214,7 +215,12 @@ def routes_js() -> str:
 
 def meter_js(store: Store) -> tuple[str, ...]:
     """Return the shared JavaScript that reports what a page sent to TikTok; none for a store without a meter."""
-    return (source(__package__, "meter.js"),) if store.meter else ()
+    return (watch_js(), source(__package__, "meter.js")) if store.meter else ()
+
+
+def watch_js() -> str:
+    """Return the part of it that only notes what a page sends."""
+    return source(__package__, "watch.js")
 
 
 def post_js() -> str:

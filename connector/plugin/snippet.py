@@ -24,6 +24,7 @@ from connector.pixel.snippet import (
     source,
     test_code_ignored,
     tiktok_js,
+    watch_js,
 )
 
 __all__ = [
@@ -51,4 +52,5 @@ __all__ = [
     "source",
     "test_code_ignored",
     "tiktok_js",
+    "watch_js",
 ]

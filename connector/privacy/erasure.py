@@ -27,6 +27,7 @@ from connector.storage.lease import Lease
 from connector.storage.periodic import run_periodically
 from connector.storage.tables import (
     accuracy,
+    browser_copies,
     clicks,
     events,
     funnel_events,
@@ -140,9 +141,9 @@ class Erasure:
             connection.execute(sa.delete(signals).where(*which))
 
     def _delete_what_names_orders(self, store: str) -> None:
-        """Delete the books of a store, its waiting notices and its snippets. They hold nothing of a person."""
+        """Delete a store's books, waiting notices and what pages reported. They hold nothing of a person."""
         with self._database.write() as connection:
-            for table in (sold, orders, accuracy, notices, snippet_reports):
+            for table in (sold, orders, accuracy, notices, snippet_reports, browser_copies):
                 connection.execute(sa.delete(table).where(table.c.store == store))
 
     def _delete_parked(self, ids: Sequence[int]) -> None:

@@ -14,7 +14,10 @@ from connector.core.store import Store
 from connector.funnel.job import FunnelJob
 from connector.funnel.queue import FunnelQueue
 from connector.intake.intake import Intake
+from connector.meter.matching import MeterJob
+from connector.monitoring import merge_problems
 from connector.monitoring.alerts import AlertStore
+from connector.monitoring.merge_problems import MergeProblemFinder
 from connector.monitoring.notifier import notifier
 from connector.monitoring.problems import ProblemFinder
 from connector.monitoring.watcher import Watcher
@@ -63,7 +66,12 @@ def run_relay(config: Config) -> None:
 
 def _jobs(config: Config, database: Database, owner: str) -> dict[str, Run]:
     """Build the periodic jobs by name. `owner` is the name under which this process takes leases."""
-    watcher = Watcher(ProblemFinder(database, config.stores), AlertStore(database), notifier(database, config, owner))
+    watcher = Watcher(
+        ProblemFinder(database, config.stores),
+        AlertStore(database),
+        notifier(database, config, owner),
+        slow=[(MergeProblemFinder(database, config.stores).find, merge_problems.KINDS)],
+    )
     usable = _usable(config)
     shop_apis = _shop_apis(usable)
     expects_signals = any(store.signals for store in config.stores.values())
@@ -74,6 +82,7 @@ def _jobs(config: Config, database: Database, owner: str) -> dict[str, Run]:
         "reconciliation": Reconciler(usable, installed_platforms(), shop_apis, database, owner).run,
         "fetching": _fetcher(usable, shop_apis, database, owner).run,
         "funnel": FunnelJob(database, config.stores, owner).run,
+        "meter": MeterJob(database, config.stores, owner).run,
         "erasing": erasure_job(database, config.stores, owner).run,
         "public keys": KeyFetcher(config.stores, database, httpx.Client(timeout=KEY_TIMEOUT), owner).run,
     }

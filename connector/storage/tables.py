@@ -25,6 +25,7 @@ funnel_events   events that browsers report, for a day; on PostgreSQL a partitio
 funnel_lanes    like lanes, of these events
 funnel_bounds   per store, currency and day: the greatest amounts of its orders, which bound those that browsers report
 snippet_reports the snippets that run in a store's pages, by version; see `connector.monitoring.snippets`
+browser_copies  copies of orders' events that browsers sent to TikTok, for three days; see `connector.meter.matching`
 demands     data requests and uninstall notices: kind, time, and whether they are done
 orders      per order: what is left of its value, and what reconciliation found; see `connector.outbox.books`
 notices     what thin webhooks have named and the shop's API has not answered yet; see `connector.outbox.notices`
@@ -239,7 +240,29 @@ snippet_reports = Table(
     Column("first_at", Double, nullable=False),
     Column("seen_at", Double, nullable=False),
     Column("loaded_at", Double),  # when TikTok's script had last run in a page that reported
+    Column("others_at", Double),  # when other code had last used the store's pixels
 )
+
+browser_copies = Table(
+    "browser_copies",
+    metadata,
+    Column("pixel", StorableText, primary_key=True),
+    Column("event", StorableText, primary_key=True),
+    Column("event_id", StorableText, primary_key=True),  # of a foreign copy a digest
+    Column("store", StorableText, nullable=False),
+    Column("sender", StorableText, nullable=False),  # snippet, other, both
+    Column("loaded", Integer, nullable=False),  # 1: TikTok's script had run, so the copy was sent
+    Column("sent_at", Double, nullable=False),
+    Column("value", BigInteger),  # in ten-thousandths
+    Column("currency", StorableText, nullable=False),
+    Column("state", StorableText, nullable=False),  # open, foreign (another event_id than the store's), done (counted)
+)
+_UNMATCHED = text("state <> 'done'")
+Index(
+    "browser_copies_open", browser_copies.c.store, browser_copies.c.pixel, browser_copies.c.event,
+    browser_copies.c.sent_at, sqlite_where=_UNMATCHED, postgresql_where=_UNMATCHED,
+)  # fmt: skip
+Index("browser_copies_sent", browser_copies.c.sent_at)
 
 stores = Table(
     "stores",

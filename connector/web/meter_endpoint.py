@@ -9,7 +9,7 @@ from connector.core.store import Store
 from connector.mapping.hashing import public_ip
 from connector.meter.buffer import ReportBuffer
 from connector.meter.guard import ReportGuard, is_shoppers
-from connector.meter.report import MAX_REPORT, read_report
+from connector.meter.report import MAX_REPORT, ReportReader
 from connector.web.asgi import Answer, BodyReader, Receive, Scope, read_headers
 from connector.web.beacon_endpoint import CORS
 
@@ -26,6 +26,7 @@ class MeterEndpoint:
         guard: ReportGuard | None = None,
     ) -> None:
         self._stores = stores
+        self._readers = {store.name: ReportReader(store) for store in stores.values() if store.meter}
         self._trusted_proxies = trusted_proxies
         self._buffer = buffer
         self._bodies = bodies
@@ -55,7 +56,7 @@ class MeterEndpoint:
             body = await self._bodies.read(receive, headers, MAX_REPORT)
         except RequestEntityTooLarge:
             return 413
-        report = read_report(body) if is_shoppers(headers) else None
+        report = self._readers[store.name].read(body) if is_shoppers(headers) else None
         if report is not None:
             self._buffer.add(store.name, report)
         return 204

@@ -18,6 +18,7 @@ from connector.dashboard.auth import Authenticator, caller_id
 from connector.monitoring.accuracy import Accuracy
 from connector.monitoring.event_stats import BEYOND, BUCKETS, EventStats, Statistic, amount, match_key_counts
 from connector.monitoring.problems import KINDS, SILENT, alive
+from connector.monitoring.snippets import last_report
 from connector.outbox.notices import NoticeTable
 from connector.outbox.queries import OutboxQueries
 from connector.storage.database import CannotStore, Database
@@ -85,6 +86,7 @@ class DatabaseMetrics:
     """A Prometheus collector that queries the database at each scrape. `clock` returns Unix seconds."""
 
     def __init__(self, database: Database, stores: Iterable[str], clock: Callable[[], float] = time.time) -> None:
+        self._database = database
         self._queries = OutboxQueries(database)
         self._event_stats = EventStats(database)
         self._accuracy = Accuracy(database)
@@ -153,6 +155,7 @@ class DatabaseMetrics:
             problems.add_metric([kind], open_by_kind[kind])
         yield problems
         yield from self._accuracy_metrics()
+        yield from self._snippet_metrics()
 
     def _notice_metrics(self) -> Iterator[Metric]:
         waiting = GaugeMetricFamily(
@@ -185,6 +188,18 @@ class DatabaseMetrics:
                 missing.add_metric([store], sum(day.missing.values()))
         yield from (share, missing)
 
+    def _snippet_metrics(self) -> Iterator[Metric]:
+        seen = GaugeMetricFamily(
+            "connector_snippet_reported_timestamp_seconds",
+            "When a page of the shop last reported that the snippet runs in it, in Unix seconds.",
+            labels=("store",),
+        )
+        for store in self._stores:
+            at = last_report(self._database, store)
+            if at is not None:
+                seen.add_metric([store], at)
+        yield seen
+
 
 def _counters(statistics: list[Statistic]) -> Iterator[Metric]:
     """Yield the counters; `connector.monitoring.event_stats` says when each is counted."""
@@ -214,6 +229,7 @@ def _counters(statistics: list[Statistic]) -> Iterator[Metric]:
         if statistic.what == "fetched":
             fetched.add_metric([statistic.store, statistic.event, statistic.detail], statistic.count)
     yield fetched
+    yield from _merge_counters(statistics)
     value = CounterMetricFamily(
         "connector_events_value", "Value of accepted events, in major currency units.", labels=(*EVENT, "currency")
     )
@@ -234,6 +250,26 @@ def _counters(statistics: list[Statistic]) -> Iterator[Metric]:
         for key, number in match_key_counts(group).items():
             keys.add_metric([*labels, key], number)
     yield from (value, keys, customers, _delay_histogram(_group_by_event(statistics, "seconds")))
+
+
+def _merge_counters(statistics: list[Statistic]) -> Iterator[Metric]:
+    copies = CounterMetricFamily(
+        "connector_browser_copies",
+        "Copies of events that browsers sent, as pages report them, by what TikTok makes of them: merged, dropped, "
+        "twice (counted beside the server's), blocked (not sent), browser (the server's did not come).",
+        labels=(*EVENT, "outcome"),
+    )
+    amounts = CounterMetricFamily(
+        "connector_browser_values",
+        "Events with a value from both sides, by whether it is the same or differs.",
+        labels=(*EVENT, "outcome"),
+    )
+    for statistic in statistics:
+        if statistic.what == "copies":
+            copies.add_metric([*_event_labels(statistic), statistic.detail], statistic.count)
+        elif statistic.what == "amounts":
+            amounts.add_metric([*_event_labels(statistic), statistic.detail], statistic.count)
+    yield from (copies, amounts)
 
 
 def _delay_histogram(statistics_by_event: Mapping[tuple[str, str, str], list[Statistic]]) -> Metric:

@@ -15,8 +15,9 @@ SHOP = choose(SHOPIFY, meter=True, signals=None)
 BEANS = choose(WOOCOMMERCE, meter=True)
 
 
-def version_in(code):
-    return code.partition('"version": "')[2][:8]
+def told(code, **members):
+    """The report of a page without an order."""
+    return {"version": code.partition('"version": "')[2][:8], "others": False, "copies": [], **members}
 
 
 def pages(store, front, php, tmp_path, banner=""):
@@ -34,7 +35,7 @@ def test_shopify(storefront, blocked):
     storefront.tell("page_viewed")
     report = storefront.beacon()
     assert report.path == "/collect/acme/seen"
-    assert report.body == {"version": version_in(code), "loaded": not blocked}
+    assert report.body == told(code, loaded=not blocked)
     assert "cookie" not in report.headers
     assert report.headers["content-type"] == "text/plain;charset=UTF-8"
     storefront.page.goto(f"{storefront.url}/")
@@ -58,7 +59,7 @@ def test_woocommerce(storefront, php, tmp_path):
     storefront.open_page("/", html)
     report = storefront.beacon()
     assert report.path == "/collect/acme/seen"
-    assert report.body == {"version": version_in(plugin.file.read_text()), "loaded": True}
+    assert report.body == told(plugin.file.read_text(), loaded=True)
     storefront.page.goto(f"{storefront.url}/")
     storefront.page.wait_for_load_state("networkidle")
     assert storefront.no_beacon()
@@ -91,7 +92,7 @@ def test_a_page_of_your_own(storefront):
     storefront.open_page("/", f"<script>{code}</script>")
     storefront.page.evaluate("dispatchEvent(new Event('pagehide'))")
     report = storefront.beacon()
-    assert report.body == {"version": version_in(code), "loaded": False}
+    assert report.body == told(code, loaded=False)
     storefront.page.goto(f"{storefront.url}/")
     storefront.page.evaluate("connectorSignals({consent: 'denied'}); dispatchEvent(new Event('pagehide'))")
     assert storefront.no_beacon()

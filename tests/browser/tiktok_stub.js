@@ -12,6 +12,7 @@
       report(pixel, call);
     };
   };
+  window.ttq._i[code]._load = Date.now(); // as TikTok's does
   take(window.ttq, "");
   take(window.ttq._i[code], code);
 })();

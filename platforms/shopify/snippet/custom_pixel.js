@@ -205,7 +205,9 @@ function trackMilestones(milestones, event, checkout, id) {
 }
 
 function pageViewed() {
-  window.ttq.page();
+  callPixel(function () {
+    window.ttq.page();
+  });
 }
 
 // Shopify tells of a checkout each time it is opened, also with another cart. The first time counts, here and at the

@@ -25,6 +25,7 @@ from connector.plugin.snippet import (
     source,
     test_code_ignored,
     tiktok_js,
+    watch_js,
 )
 from platforms.woocommerce.translate import DRAFTS, GONE, KINDS, RENEWAL_KEYS, TIPS
 
@@ -58,6 +59,7 @@ def snippet(store: Store, base_url: str = "", options: Collection[str] = ()) -> 
         settings["pixels"] = []
     filled = {
         "{settings}": as_json(settings),
+        "{watch}": function(watch_js(), "watchCalls();\n") if store.meter else "",
         "{page}": function(tiktok_js(), *reporting, *browsing, _source("page.js")),
         **{f"// {{{name}}}": _part(f"{name}.php") for name in ("checkout", "order", "funnel", "other_plugins")},
     }

@@ -54,6 +54,17 @@ function print_script( $code ) {
 	wp_print_inline_script_tag( $code, $left_alone );
 }
 
+/**
+ * Print the script that notes, in the page alone, which events other code gives to the store's pixels.
+ */
+function print_watch() {
+	print_script( WATCH . '(' . page_json( array( 'meter' => settings( 'meter' ) ) ) . ');' );
+}
+
+function page_json( $data ) {
+	return wp_json_encode( $data, JSON_HEX_TAG | JSON_HEX_AMP | JSON_HEX_APOS | JSON_HEX_QUOT );
+}
+
 // --- TikTok's own plugin --------------------------------------------------------------------------------------
 
 /**

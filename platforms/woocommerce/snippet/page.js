@@ -80,7 +80,9 @@ function forget() {
 
 function loadAndView() {
   if (settings.pixels.length && loadPixels()) {
-    window.ttq.page();
+    callPixel(function () {
+      window.ttq.page();
+    });
   }
   if (settings.meter) {
     startMeter();

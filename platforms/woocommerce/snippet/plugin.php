@@ -19,6 +19,10 @@ const PAGE = <<<'PAGE_SCRIPT'
 {page}
 PAGE_SCRIPT;
 
+const WATCH = <<<'WATCH_SCRIPT'
+{watch}
+WATCH_SCRIPT;
+
 const KEPT    = 2419200; // seconds that a click id is stored: 28 days, as long as TikTok counts a click
 const OPEN    = 172800;  // seconds that a checkout is the same one: 48 hours, as long as TikTok drops copies
 const TOO_OLD = 169200;  // seconds after which no copy is sent: 47 hours; TikTok drops copies for 48
@@ -54,6 +58,9 @@ on( 'woocommerce_created_customer', 'write_to_customer' );
 on( 'woocommerce_thankyou', 'thank_you' );
 on( 'rest_api_init', 'answer_connector', 0 );
 on( 'wp_footer', 'print_page', 0, 99 );
+if ( settings( 'meter' ) ) {
+	on( 'wp_head', 'print_watch', 0, 0 ); // before any other code can call the pixel
+}
 foreach ( array( 'subscription', 'renewal_order', 'resubscribe_order' ) as $copy ) {
 	on( "wc_subscriptions_{$copy}_data", 'leave_out_of_copy' );
 	on( "wcs_{$copy}_meta", 'leave_out_of_copy' ); // WooCommerce Subscriptions before 4.7
@@ -385,13 +392,8 @@ function print_page() {
 			'page'        => $tiktok_connector_page,
 		);
 	}
-	if ( settings( 'meter' ) ) {
-		$page += array(
-			'version' => settings( 'version' ),
-			'meter'   => settings( 'meter' ),
-		);
-	}
-	print_script( PAGE . '(' . wp_json_encode( $page, JSON_HEX_TAG | JSON_HEX_AMP | JSON_HEX_APOS | JSON_HEX_QUOT ) . ');' );
+	$page += settings( 'meter' ) ? array( 'version' => settings( 'version' ), 'meter' => settings( 'meter' ) ) : array();
+	print_script( PAGE . '(' . page_json( $page ) . ');' );
 }
 
 // {other_plugins}

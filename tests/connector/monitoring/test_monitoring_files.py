@@ -27,7 +27,11 @@ def served(engine: Engine) -> set[str]:
             "INSERT INTO totals (store, what, pixel, event, detail, count) "
             "VALUES ('acme', 'tested', 'C', 'Purchase', 'accepted 0', 1), "
             "('acme', 'customers', 'C', 'Purchase', 'new', 1), ('acme', 'funnel', '', 'cart_added', 'taken', 1), "
-            "('acme', 'fetched', '', 'order', 'relayed', 1)"
+            "('acme', 'fetched', '', 'order', 'relayed', 1), "
+            "('acme', 'copies', 'C', 'Purchase', 'merged', 1), ('acme', 'amounts', 'C', 'Purchase', 'same', 1)"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO snippet_reports (store, version, first_at, seen_at) VALUES ('acme', '0123abcd', 1, 1)"
         )
         day = int(time.time()) // DAY * DAY - DAY
         connection.exec_driver_sql(

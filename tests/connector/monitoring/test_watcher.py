@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import httpx
@@ -16,7 +16,7 @@ from connector.monitoring.channels import PlainWebhook
 from connector.monitoring.notifier import LEASE_SECONDS, Notifier
 from connector.monitoring.problems import NO_RELAY, Problem, ProblemFinder
 from connector.monitoring.recipients import Recipient
-from connector.monitoring.watcher import SETTLING, RelayAbsenceReporter, Watcher
+from connector.monitoring.watcher import SETTLING, RelayAbsenceReporter, SlowFinder, Watcher
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
 from connector.storage.database import CannotStore, Database
@@ -40,9 +40,11 @@ class Bench:
     def clock(self) -> float:
         return self.now
 
-    def watcher(self, name: str, finder: type[ProblemFinder] = ProblemFinder) -> Watcher:
+    def watcher(
+        self, name: str, finder: type[ProblemFinder] = ProblemFinder, slow: Sequence[SlowFinder] = ()
+    ) -> Watcher:
         found = finder(Database(self.engine), {"acme": STORE})
-        return Watcher(found, self.alerts, self._notifier(name), self.clock, self.clock)
+        return Watcher(found, self.alerts, self._notifier(name), self.clock, self.clock, slow)
 
     def no_relay(self, name: str) -> RelayAbsenceReporter:
         return RelayAbsenceReporter(self.alerts, self._notifier(name))
@@ -205,3 +207,21 @@ def test_watching_outlives_whatever_happens(bench: Bench, error: Exception, capl
     bench.watcher("one", Broken).run(Twice())
     assert len(asked) == 2
     assert "watching" in caplog.text
+
+
+def test_what_changes_slowly_is_looked_at_seldom(bench: Bench) -> None:
+    """In the first round, and then every five minutes; its problems are noted like all others."""
+    asked: list[float] = []
+
+    def find(now: float) -> list[Problem]:
+        asked.append(now)
+        return [Problem("slow:acme", "store acme: slow")] if len(asked) == 1 else []
+
+    watcher = bench.watcher("one", slow=[(find, {"slow"})])
+    for seconds in (0.0, 60.0, 299.0, 300.0):
+        bench.now = NOW + seconds
+        watcher.round()
+    assert asked == [NOW, NOW + 300]
+    with bench.engine.connect() as connection:
+        (row,) = connection.execute(sa.select(alerts).where(alerts.c.key == "slow:acme"))
+    assert row.over_at is not None

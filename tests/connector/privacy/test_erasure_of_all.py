@@ -25,7 +25,16 @@ from connector.signals.matching import Beacon, SignalMatcher
 from connector.signals.merge import Signal
 from connector.storage.database import Database
 from connector.storage.lease import Lease
-from connector.storage.tables import demands, events, identities, ledger, parked, signals
+from connector.storage.tables import (
+    browser_copies,
+    demands,
+    events,
+    identities,
+    ledger,
+    parked,
+    signals,
+    snippet_reports,
+)
 from platforms.shopify import samples as shopify_samples
 from tests.support.erasure_bench import ACME, ANN, BEANS, BOB, HOUR, NOW, STORES, Bench, Quick, ids
 from tests.support.factories import SECRET
@@ -114,6 +123,20 @@ class TestStore:
         }
         assert bench.rows(parked) == []
         assert len(bench.kept("beans")) == 2
+
+    def test_what_pages_reported_goes_too(self, bench: Bench) -> None:
+        """Copies name the store's orders; another store keeps its own."""
+        copy = {"pixel": "C", "event": "Purchase", "sender": "snippet", "loaded": 1, "sent_at": 0.0, "currency": ""}
+        with bench.engine.begin() as connection:
+            for store in ("acme", "beans"):
+                row = copy | {"store": store, "event_id": f"{store}-order-1", "state": "open"}
+                connection.execute(sa.insert(browser_copies).values(row))
+                seen = {"store": store, "version": "0123abcd", "first_at": 0.0, "seen_at": 0.0}
+                connection.execute(sa.insert(snippet_reports).values(seen))
+        bench.take("shop/redact", ANN)
+        assert bench.erase() == 1
+        for table in (browser_copies, snippet_reports):
+            assert [row.store for row in bench.rows(table)] == ["beans"]
 
     def test_what_comes_later_is_not_touched(self, bench: Bench) -> None:
         """A shop that is there again, before the deed is done."""

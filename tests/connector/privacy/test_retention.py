@@ -20,7 +20,7 @@ from connector.privacy.retention import BATCH, KEY_OUTLIVES, RetentionJob, Reten
 from connector.signals.matching import Beacon, SignalMatcher
 from connector.signals.merge import Signal
 from connector.storage.database import CannotStore, Database
-from connector.storage.tables import arrivals, counters, events, leases, ledger, parked, signals
+from connector.storage.tables import arrivals, counters, events, leases, ledger, parked, signals, snippet_reports
 from tests.support.factories import a_store
 from tests.support.outbox_rows import LANE, NOW, PIXEL, claim, decision, fill, mapped, rows, sha
 
@@ -330,3 +330,13 @@ def test_of_a_flood_of_beacons_the_latest_are_kept(bench: Bench) -> None:
     assert bench.retention.forget_signals_beyond(2) == 3
     assert [row.token for row in rows(bench.engine, signals)] == ["token-3", "token-4"]
     assert "signals of a flood dropped" in bench.keeper.round(Quick())
+
+
+def test_versions_of_snippets_that_no_page_reports_any_more_are_forgotten(bench: Bench) -> None:
+    """As long after the last report as the ledger is kept."""
+    with bench.engine.begin() as connection:
+        for version, seen_at in (("old", NOW), ("new", NOW + 80 * DAY)):
+            row = {"store": "acme", "version": version, "first_at": NOW, "seen_at": seen_at}
+            connection.execute(sa.insert(snippet_reports).values(row))
+    assert bench.round(91)["snippets forgotten"] == 1
+    assert [row.version for row in rows(bench.engine, snippet_reports)] == ["new"]

@@ -7,13 +7,11 @@ import time
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import given
-from hypothesis import strategies as st
 
 from connector.config.settings import load
 from connector.meter.buffer import MAX_VERSIONS, ReportBuffer
 from connector.meter.guard import ADDRESS_BURST, PROCESS_BURST, STORE_BURST, ReportGuard
-from connector.meter.report import MAX_REPORT, Report, read_report
+from connector.meter.report import MAX_REPORT, Report
 from connector.storage.database import CannotStore, Database
 from connector.storage.engine import connect
 from connector.storage.tables import snippet_reports
@@ -80,31 +78,6 @@ def test_a_store_without_a_meter_stores_nothing(shop):
     assert shop.client.get("/collect/acme/seen").status_code == 405
     assert shop.client.open("/collect/acme/seen", "OPTIONS").status_code == 204
     assert shop.rows() == []
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        "",
-        "[]",
-        "null",
-        '{"version": 1}',
-        '{"version": "0123ABCD"}',
-        '{"version": "0123abcd0"}',
-        '{"version": ["0123abcd"]}',
-        "{" * 5000,
-        "\ud800",
-    ],
-)
-def test_what_is_no_report_is_dropped(body):
-    """With the answer that any other gets."""
-    assert read_report(body.encode(errors="surrogatepass")) is None
-
-
-@given(st.binary(max_size=300))
-def test_no_bytes_break_the_reader(body):
-    """Anybody can send them."""
-    read_report(body)
 
 
 def test_programs_and_pages_that_nobody_sees_report_nothing(shop):
