@@ -1,5 +1,6 @@
 """Fixtures of the conformance kit: the platforms chosen by --platform, and a database of its own for each test."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -44,11 +45,20 @@ def _ways(name: str) -> int:
         return 0
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    """A new SQLite database."""
-    engine = connect(f"sqlite:///{tmp_path / 'conformance.db'}")
+@pytest.fixture(scope="session")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a migrated SQLite database, to be copied."""
+    file = tmp_path_factory.mktemp("conformance") / "empty.db"
+    engine = connect(f"sqlite:///{file}")
     migrate(engine)
+    engine.dispose()
+    return file
+
+
+@pytest.fixture
+def database(tmp_path: Path, empty: Path) -> Iterator[Database]:
+    """A new SQLite database."""
+    engine = connect(f"sqlite:///{shutil.copy(empty, tmp_path / 'conformance.db')}")
     yield Database(engine)
     engine.dispose()
 
