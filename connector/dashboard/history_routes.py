@@ -12,6 +12,8 @@ from typing import Any
 from flask import Blueprint, Response, render_template, request
 
 from connector.config.settings import Config
+from connector.core.event import MILESTONES
+from connector.core.store import Store
 from connector.core.text import duration
 from connector.core.units import HOUR
 from connector.dashboard import labels
@@ -45,12 +47,14 @@ WEBHOOK_COLUMNS = (
     Column("order", beside="store"), Column("received", "time"), Column("topic", "code"), Column("outcome"),
     Column("reason", long=True),
 )  # fmt: skip
+BROWSER_COLUMNS = (Column("event", beside="store"), Column("number", "number"))
 COUNTED_COLUMNS = (Column("topic", "code", beside="store"), Column("counted as"), Column("number", "number"))
 
 
 def add_history_routes(blueprint: Blueprint, guard: LoginGuard, config: Config, database: Database) -> None:
     """Add `/events` and `/webhooks`."""
     listing = Listing(database)
+    browser_events = {name: _browser_events(store) for name, store in config.stores.items()}
 
     @blueprint.get("/events")
     @guard.login_required
@@ -65,13 +69,16 @@ def add_history_routes(blueprint: Blueprint, guard: LoginGuard, config: Config, 
         table = Table(
             "events", "Events", EVENT_COLUMNS, _event_rows(listing, rows[:PAGE], config), all_rows, stacked=True
         )
-        if answer := csv_answer([table]):
+        counted = listing.counted_events(choice, browser_events)
+        others = Table("counted", "Reported by browsers", BROWSER_COLUMNS, [*map(_browser_row, counted)])
+        if answer := csv_answer([table, others]):
             return answer
         number, column = listing.count_events(choice, MAX_COUNTED), choice.order[0].name
         last = rows[PAGE - 1] if len(rows) > PAGE else None
         return render_template(
             "events.html", table=table, choice=choice, states=STATES, stores=config.stores,
-            number=number, is_more=number >= MAX_COUNTED, searched_since=listing.searched_since(choice),
+            number=number + sum(row.number for row in counted), is_more=number >= MAX_COUNTED, others=others,
+            searched_since=listing.searched_since(choice),
             next_page=_position(last._mapping[column], last.id) if last else None,
         )  # fmt: skip
 
@@ -99,6 +106,13 @@ def add_history_routes(blueprint: Blueprint, guard: LoginGuard, config: Config, 
             is_more=number >= MAX_COUNTED,
             next_page=_position(last.received_at, last.id) if last else None,
         )  # fmt: skip
+
+
+def _browser_events(store: Store) -> set[str]:
+    """Return the events that only browsers report."""
+    of_orders = {name for milestone in MILESTONES for name in store.all_event_names(milestone)}
+    reported = store.funnel.events.values() if store.funnel else ()
+    return {name for names in reported for name in names} - of_orders
 
 
 def _position(moment: float, row: int) -> str:
@@ -176,5 +190,9 @@ def _webhook_row(row: Any) -> Row:
     return (Cell(name, link, row.store), row.received_at, row.topic, row.outcome, row.reason)
 
 
+def _browser_row(row: Any) -> Row:
+    return (Cell(row.event, beside=row.store), int(row.number))
+
+
 def _counted_row(row: Any) -> Row:
-    return (Cell(row.topic, beside=row.store), row.what, row.number)
+    return (Cell(row.topic, beside=row.store), row.what, int(row.number))

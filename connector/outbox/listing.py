@@ -6,7 +6,7 @@ MOST_READ. So a page costs much the same with a million rows. Times are Unix sec
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -50,6 +50,7 @@ WEBHOOK_OUTCOMES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "parked": (("parked",), ()),
     "refused": ((), ("refused",)),
 }
+ANSWERED = ("accepted", "tested", "failed", "rejected", "expired")  # states that the statistics count
 _EVENT_COLUMNS = [
     events.c[name]
     for name in (
@@ -155,6 +156,35 @@ class Listing:
                     if number < most:
                         number += _count(connection, sa.select(events.c.id).where(*part), most - number)
         return number
+
+    def counted_events(self, choice: EventChoice, names: Mapping[str, Collection[str]]) -> list[sa.Row[Any]]:
+        """Return those that are only counted, of these events by store: from whole hours, the most frequent first.
+
+        What browsers report of the steps before an order is kept for a day, and not among the orders' events.
+        """
+        states = EVENT_STATES.get(choice.state, ())
+        what = "tested" if choice.state == "tested" else "sent"
+        of_store = [
+            sa.and_(tallies.c.store == store, tallies.c.event.in_(sorted(names[store])))
+            for store in choice.stores
+            if names.get(store)
+        ]
+        if not of_store or choice.state not in ANSWERED:
+            return []
+        number = sa.func.sum(tallies.c.count).label("number")
+        conditions = [
+            sa.or_(*of_store),
+            sa.or_(*(tallies.c.detail.startswith(state) for state in states)),
+            tallies.c.what == what,
+            tallies.c.hour >= int(choice.since) // HOUR * HOUR,
+            tallies.c.hour < int(choice.until),
+        ]
+        chosen = {"pixel": choice.pixel, "event": choice.event}
+        conditions += [tallies.c[name] == value for name, value in chosen.items() if value]
+        key = (tallies.c.store, tallies.c.event)
+        query = sa.select(*key, number).where(*conditions).group_by(*key).order_by(number.desc(), *key)
+        with self._database.read() as connection:
+            return [*connection.execute(query)]
 
     def searched_since(self, choice: EventChoice) -> float:
         """Return the time since which `events` searches: later than the chosen one where too many are to be read."""

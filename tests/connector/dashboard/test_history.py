@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 from connector.core.units import DAY, HOUR
 from connector.dashboard.history_routes import PAGE
 from connector.monitoring.accuracy import Accuracy
+from connector.monitoring.event_stats import add_counts
 from connector.monitoring.webhook_stats import WebhookStats
 from connector.outbox.books import BookEntry, write_entries
 from connector.outbox.queries import EventFilter
@@ -48,7 +49,7 @@ def lines_of(browser: FlaskClient, address: str) -> int:
     """How many lines the files of a list have; what is only counted, by its numbers."""
     what = address[1:].partition("?")[0]
     number = len(file_of(browser, f"{address}&csv={what}", what)) - 1
-    if what == "webhooks":
+    if what != "orders":
         number += sum(int(row[-1]) for row in file_of(browser, f"{address}&csv=counted", "counted")[1:])
     return number
 
@@ -95,6 +96,28 @@ def test_events_for_test_events_are_counted_apart(sqlite_engine: Engine) -> None
     assert page.count("accepted in Test Events") == 4
     assert number_of(inside.get("/events?state=accepted&store=acme").text) == 0
     assert "state=accepted" not in str(found)
+
+
+def test_steps_that_browsers_report_are_in_the_numbers_of_their_lists(site: Site) -> None:
+    """They are kept for a day and no orders, so they are counted below the list, by event."""
+    shops = a_stores_file(a_section(funnel={}), webhook_secrets=["s"], access_token="t")
+    inside = entered(Site(site.engine, STORES_TOML=shops))
+    before = dict(counted(inside.get("/").text))
+    with Database(site.engine).write() as connection:
+        now, hour = int(time.time()), HOUR
+        for age, event, detail in ((0, "ViewContent", "accepted 0"), (2, "AddToCart", "accepted 0"),
+                                   (30, "AddToCart", "rejected 40002")):  # fmt: skip
+            add_counts(connection, (now - age * hour) // HOUR * HOUR, {("acme", CODE, "sent", event, detail): 5})
+            if detail.startswith("accepted"):
+                add_counts(connection, (now - age * hour) // HOUR * HOUR, {("acme", CODE, "keys", event, "ttclid"): 5})
+    found = counted(inside.get("/").text)
+    assert {"event=ViewContent" in address: number for address, number in found if "=ViewContent" in address} == {
+        True: 5
+    }
+    assert len(found) > len(before)
+    for address, number in found:
+        assert number_of(inside.get(address).text) == number, address
+        assert lines_of(inside, address) == number, address
 
 
 def test_the_numbers_of_the_books_lead_to_their_orders(site: Site) -> None:

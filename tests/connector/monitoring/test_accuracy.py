@@ -8,11 +8,12 @@ from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from connector.core.units import DAY, HOUR
 from connector.devtools.sandbox.server import Sandbox
-from connector.monitoring.accuracy import Accuracy, DayAccuracy
+from connector.monitoring.accuracy import DAYS, Accuracy, DayAccuracy
 from connector.monitoring.problems import ProblemFinder
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
@@ -221,3 +222,17 @@ def test_the_alert_says_how_many_and_why(shop: Healed, engine: Engine) -> None:
     assert not [
         one for one in ProblemFinder(Database(engine), {"acme": without}).find(shop.clock.now) if "accuracy" in one.key
     ]
+
+
+def test_a_large_shops_days_are_read_one_by_one(sqlite_engine: Engine) -> None:
+    """All at once they exceeded PostgreSQL's time limit, with 14,000 orders a day."""
+    spans: list[float] = []
+
+    def look(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
+        if "FROM orders" in statement:
+            compiled = context.compiled_parameters[0]
+            spans.append(compiled["placed_at_2"] - compiled["placed_at_1"])
+
+    sa.event.listen(sqlite_engine, "before_cursor_execute", look)
+    Accuracy(Database(sqlite_engine)).count("acme", 1_780_000_000.0)
+    assert spans == [DAY] * DAYS
