@@ -1,21 +1,31 @@
 """The page `/merges`: what TikTok makes of the copies of browser and server, and the snippet that reports them."""
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from flask import Blueprint, render_template, request
+from flask import Blueprint, Response, render_template, request
 
 from connector.config.settings import Config
 from connector.core.store import Store
+from connector.core.text import duration
 from connector.core.units import DAY
 from connector.dashboard.charts import Chart, spans
 from connector.dashboard.login import LoginGuard
+from connector.dashboard.page_parts import csv_answer
 from connector.dashboard.parameters import chosen_store
+from connector.dashboard.tables import Cell, Column, Row, Table, Value
 from connector.monitoring.merges import MergeLine, Merges
 from connector.monitoring.snippets import SnippetState, snippet_state
 from connector.storage.database import Database
 
 SHOWN = 14  # days of the charts
+COLUMNS = (
+    Column("event"), Column("pixel", "code"), Column("orders", "number"),
+    *(Column(title, "number", beside=f"{title}, share")
+      for title in ("merged", "dropped as a late copy", "server only", "browser only", "counted twice")),
+    Column("other value", "number"), Column("apart, median"), Column("apart, 95 %"),
+)  # fmt: skip
 RECENT = 7  # days of the table
 # Classes of the style sheet → labels.
 COPIES = {
@@ -33,8 +43,8 @@ class StoreMerges:
 
     store: Store
     snippet: SnippetState | None
-    lines: list[MergeLine]
-    charts: list[Chart]
+    lines: Table
+    charts: dict[str, Chart]  # by the names of their tables
 
 
 def add_merge_routes(blueprint: Blueprint, guard: LoginGuard, config: Config, database: Database) -> None:
@@ -43,21 +53,46 @@ def add_merge_routes(blueprint: Blueprint, guard: LoginGuard, config: Config, da
 
     @blueprint.get("/merges")
     @guard.login_required
-    def merges_page() -> str:
+    def merges_page() -> Response | str:
         chosen, now = chosen_store(config, request.args), time.time()
         found = [_read(store, merges, database, now) for name, store in config.stores.items() if chosen in ("", name)]
+        charts = (chart.table(name) for one in found for name, chart in one.charts.items())
+        if answer := csv_answer([*(one.lines for one in found), *charts]):
+            return answer
         return render_template("merges.html", found=found, days=RECENT, chosen=chosen, stores=config.stores, now=now)
 
 
 def _read(store: Store, merges: Merges, database: Database, now: float) -> StoreMerges:
     if not store.meter:
-        return StoreMerges(store, None, [], [])
+        return StoreMerges(store, None, _table(store, []), {})
     since = int(now) // DAY * DAY - (RECENT - 1) * DAY
     starts = spans(now, DAY, SHOWN)
     daily = merges.daily(store, starts[0], now)
-    return StoreMerges(
-        store, snippet_state(database, store), merges.lines(store, since, now), [*_charts(daily, starts)]
-    )
+    charts = {f"{store.name}-chart{number}": chart for number, chart in enumerate(_charts(daily, starts), 1)}
+    return StoreMerges(store, snippet_state(database, store), _table(store, merges.lines(store, since, now)), charts)
+
+
+def _table(store: Store, lines: Iterable[MergeLine]) -> Table:
+    columns = [column for column in COLUMNS if column.title != "pixel" or len(store.pixels) > 1]
+    return Table(f"copies-{store.name}", f"Copies of {store.name}", columns, [_row(line, columns) for line in lines])
+
+
+def _row(line: MergeLine, columns: Iterable[Column]) -> Row:
+    values: dict[str, Cell | Value] = {
+        "event": line.event, "pixel": line.pixel, "orders": line.orders, "merged": _part(line, line.merged),
+        "dropped as a late copy": _part(line, line.dropped), "server only": _part(line, line.server, line.blocked),
+        "browser only": _part(line, line.browser), "counted twice": _part(line, line.twice),
+        "other value": line.differs if line.same or line.differs else None,
+        "apart, median": None if line.median is None else duration(line.median),
+        "apart, 95 %": None if line.p95 is None else duration(line.p95),
+    }  # fmt: skip
+    return [values[column.title] for column in columns]
+
+
+def _part(line: MergeLine, number: int, blocked: int = 0) -> Cell:
+    share = line.share(number)
+    said = "" if share is None else f"{share * 100:.1f} %"
+    return Cell(number, beside=f"{said} · {blocked:,} blocked" if blocked else said)
 
 
 def _charts(daily: dict[int, list[MergeLine]], starts: list[int]) -> list[Chart]:

@@ -21,10 +21,11 @@ from connector.dashboard.overview_tables import browser_table, coverage_table, c
 from connector.dashboard.page_parts import csv_answer
 from connector.dashboard.parameters import chosen_store
 from connector.dashboard.tables import Cell, Column, Table
-from connector.dashboard.timeline import beacon_steps, timeline
+from connector.dashboard.timeline import beacon_steps, copy_steps, timeline
 from connector.mapping import hashing
 from connector.mapping.event_id import subjects_of
 from connector.mapping.redaction import redacted
+from connector.meter.event_copies import EventKey, event_copies
 from connector.outbox.queries import OutboxQueries, Subject
 from connector.setup.records import SetupRecords
 from connector.signals.seen_beacons import seen_beacons
@@ -87,6 +88,7 @@ def add_reading_routes(blueprint: Blueprint, guard: LoginGuard, config: Config, 
         if answer := csv_answer([received]):
             return answer
         browser = beacon_steps(seen_beacons(database, store, key, {row.checkout for row in events if row.checkout}))
+        copies = event_copies(database, store, map(_event_key, events))
         now, settings = time.time(), config.stores.get(store)
         return render_template(
             "story.html",
@@ -96,9 +98,15 @@ def add_reading_routes(blueprint: Blueprint, guard: LoginGuard, config: Config, 
             received=received,
             notice=labels.notice_sentence(notice, now) if notice else "",
             events=[
-                _describe_event(row, settings, now) | {"line": timeline(row, webhooks, browser, now)} for row in events
+                _describe_event(row, settings, now)
+                | {"line": timeline(row, webhooks, [*browser, *copy_steps(copies.get(_event_key(row)))], now)}
+                for row in events
             ],
         )
+
+
+def _event_key(row: Any) -> EventKey:
+    return row.pixel, row.event, row.event_id
 
 
 def _webhook_table(webhooks: Sequence[Any]) -> Table:

@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any, Literal
 
 from connector.core.text import duration
+from connector.meter.event_copies import EventCopy
 from connector.outbox.ledger import NO_ARRIVAL
 from connector.signals.seen_beacons import SeenBeacon
 
@@ -16,6 +17,9 @@ _END = {
     "expired": ("given up", "not accepted in time", "bad"),
     "skipped": ("not sent", "deliberately", "bad"),
 }
+
+
+_SENDERS = {"snippet": "the snippet", "other": "other code", "both": "the snippet and other code"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,14 @@ def beacon_steps(beacons: Iterable[SeenBeacon]) -> list[Step]:
 
 def _is_later(point: Step, step: Step) -> bool:
     return point.at is not None and step.at is not None and point.at > step.at
+
+
+def copy_steps(copy: EventCopy | None) -> list[Step]:
+    """Return the point of the browser's own copy of an event, if a page has reported one."""
+    if copy is None:
+        return []
+    detail = f"sent by {_SENDERS[copy.sender]}" if copy.was_sent else "TikTok's script did not load: not sent"
+    return [Step("browser's copy", detail, copy.sent_at, "browser")]
 
 
 def _named(beacon: SeenBeacon) -> str:

@@ -19,7 +19,17 @@ def site(sqlite_engine: Engine, past: Past) -> Site:
     return Site(sqlite_engine).go_on(past)
 
 
-EMPTY = ["/", "/books", "/events", "/webhooks", "/orders?store=acme", "/failed", "/failed?state=expired", "/parked"]
+EMPTY = [
+    "/",
+    "/books",
+    "/merges",
+    "/events",
+    "/webhooks",
+    "/orders?store=acme",
+    "/failed",
+    "/failed?state=expired",
+    "/parked",
+]
 
 
 def tables_of(page: str) -> dict[str, tuple[list[str], list[list[str]]]]:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from connector.dashboard.timeline import Step, beacon_steps, timeline
+from connector.dashboard.timeline import Step, beacon_steps, copy_steps, timeline
+from connector.meter.event_copies import EventCopy
 from connector.signals.seen_beacons import SeenBeacon
 
 HAPPENED = 1_780_000_000.0
@@ -105,6 +106,22 @@ def test_the_browser_stands_where_it_was_in_time(at, place, after):
     assert [one.after for one in line if one.state == "done"] == [
         one.after for one in timeline(event(), [webhook()], [], HAPPENED)
     ]
+
+
+@pytest.mark.parametrize(
+    ("sender", "was_sent", "said"),
+    [
+        ("snippet", True, "sent by the snippet"),
+        ("other", True, "sent by other code"),
+        ("both", True, "sent by the snippet and other code"),
+        ("snippet", False, "TikTok's script did not load: not sent"),
+    ],
+)
+def test_the_browsers_own_copy_stands_beside_the_line(sender, was_sent, said):
+    """With the code that sent it, as far as a page reported one."""
+    line = timeline(event(), [webhook()], copy_steps(EventCopy(HAPPENED + 2, sender, was_sent)), HAPPENED + 60)
+    assert (line[1].name, line[1].detail, line[1].after) == ("browser's copy", said, "2.0 seconds later")
+    assert copy_steps(None) == []
 
 
 def test_a_browser_that_comes_while_the_event_waits_stands_before_the_end():
