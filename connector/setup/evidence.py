@@ -18,12 +18,14 @@ from connector.intake.refusals import NO_SIGNATURE
 from connector.monitoring.problems import INVALID_SIGNATURES, LAST_ORDERS, alive
 from connector.outbox.lanes import LaneState
 from connector.outbox.ledger import NO_ARRIVAL
+from connector.outbox.notices import NoticeTable
 from connector.outbox.queries import EventFilter, OutboxQueries
 from connector.setup.snippet_report import SnippetReport, last_report
 from connector.storage.database import Database
 from connector.storage.public_keys import PublicKeyTable
-from connector.storage.tables import counters, ledger, totals
+from connector.storage.tables import counters, ledger, notices, totals
 
+MAX_NOTICES = 100  # of a store that are searched for an error
 MAX_TOPICS = 50  # of one store that are looked at
 LINES = 500  # of the ledger that are searched for a store's last webhooks
 
@@ -40,6 +42,7 @@ class Evidence:
     sampled: bool  # a sample sent by this server has come
     refusals: Mapping[str, int]  # by cause, of the last day
     refused_last: bool  # several were refused since the last one that was taken
+    unfetched: str  # why the data that webhooks only named cannot be fetched, or ""
     not_json: int  # signed bodies of the last day that were not JSON
     unknown_stores: int  # webhooks of the last day to the address of no store
     key_error: str  # why the shop's public keys could not be fetched, or ""
@@ -58,6 +61,7 @@ NOTHING = Evidence(
     sampled=False,
     refusals={},
     refused_last=False,
+    unfetched="",
     not_json=0,
     unknown_stores=0,
     key_error="",
@@ -77,6 +81,8 @@ def read_evidence(database: Database, store: Store, samples: Collection[Sample],
     rejected = queries.find(EventFilter(store=store.name, state="rejected"), 1)
     key_error, lanes = _key_error(database, store), queries.lane_states()
     snippet = last_report(database, store)
+    waiting = NoticeTable(database).waiting([store.name], MAX_NOTICES)
+    unfetched = waiting[0].error if waiting else ""
     relay_alive = alive(queries.relay_seen(), now)
     with database.read() as connection:
         lines = _last_lines(connection, now)
@@ -87,6 +93,7 @@ def read_evidence(database: Database, store: Store, samples: Collection[Sample],
             sampled=_has_line(connection, store, samples),
             refusals=refusals,
             refused_last=refused_last,
+            unfetched=unfetched,
             not_json=_counted(connection, store.name, "not_json", now),
             unknown_stores=_counted(connection, UNKNOWN_STORE, "unknown_store", now),
             key_error=key_error,
@@ -101,7 +108,7 @@ def read_evidence(database: Database, store: Store, samples: Collection[Sample],
 
 
 def _topics(connection: sa.Connection, store: Store, samples: Collection[Sample]) -> set[str]:
-    """Return the topics of which a webhook has come: one that brought something, or nothing new."""
+    """Return the topics of which a webhook has come: one that brought something, nothing new, or only names it."""
     of_store = ledger.c.store == store.name
     found, topic = set[str](), connection.execute(sa.select(sa.func.min(ledger.c.topic)).where(of_store)).scalar()
     for _ in range(MAX_TOPICS):
@@ -119,7 +126,12 @@ def _topics(connection: sa.Connection, store: Store, samples: Collection[Sample]
         following = sa.select(sa.func.min(ledger.c.topic)).where(of_store, ledger.c.topic > topic)
         topic = connection.execute(following).scalar()
     counted = sa.select(counters.c.topic).distinct().where(counters.c.store == store.name)
-    return found | {*connection.execute(counted.where(counters.c.what == "duplicate")).scalars()}
+    named = sa.select(notices.c.topic).distinct().where(notices.c.store == store.name)
+    return (
+        found
+        | {*connection.execute(counted.where(counters.c.what == "duplicate")).scalars()}
+        | {*connection.execute(named).scalars()}
+    )
 
 
 def _has_line(connection: sa.Connection, store: Store, samples: Collection[Sample]) -> bool:

@@ -183,6 +183,8 @@ def api(situation: Situation) -> Item:
             f"no keys in [stores.{store.name}.api], so webhooks are made by hand, and orders whose webhook never "
             "arrived are not fetched",
         )
+    if situation.evidence.unfetched:
+        return make("red", f"what webhooks name cannot be fetched: {situation.evidence.unfetched}", action="check")
     answers = situation.answers("api")
     if faults := [one.text for one in answers if one.mark == "fault"]:
         return make("red", faults[0], action="check")

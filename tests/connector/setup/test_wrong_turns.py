@@ -14,18 +14,21 @@ from msgspec import structs
 from sqlalchemy import Engine
 
 from connector.core.event import PERSONAL_DATA_WITHHELD
+from connector.core.registry import installed_platforms
 from connector.core.store import ConsentSource
 from connector.devtools.sandbox.faults import read_fault
 from connector.devtools.sandbox.server import Sandbox
 from connector.meter.buffer import ReportBuffer
 from connector.meter.report import Report
 from connector.outbox.ledger import Decision
+from connector.outbox.notices import NoticeTable
 from connector.outbox.outbox import Outbox
 from connector.pixel.version import current_versions
 from connector.setup.records import SetupRecords
 from connector.setup.samples import webhooks
 from connector.storage.tables import signals
 from platforms.shopify import shop_api as shopify_api
+from tests.support.bigcommerce_bodies import a_notice
 from tests.support.fakes.shopify import FakeShopify
 from tests.support.new_store import SECRET, NewStore, red, states
 from tests.support.platforms import PLATFORMS, with_shop_api
@@ -257,6 +260,24 @@ def test_the_same_on_postgresql(postgresql_engine: Engine, sandbox: Sandbox, new
     found = states(shop.items())
     assert {key for key, state in found.items() if state == "waiting"} == {"real_events", "live"}
     assert "red" not in found.values()
+
+
+def test_a_shop_whose_webhooks_only_name_an_order(new_store: Make) -> None:
+    """BigCommerce: the webhook has come, but the API that has the order refuses the key."""
+    bigcommerce = installed_platforms()["bigcommerce"]
+    platforms = {**PLATFORMS, "bigcommerce": bigcommerce}
+    shop = new_store("bigcommerce", platforms=platforms, shop="abc123", api={"access_token": "key-of-the-api-0123"})
+    body = a_notice(producer="stores/abc123")
+    headers = bigcommerce.signed_headers(body, SECRET)
+    name = shop.store.name
+    assert shop.web.post(f"/webhooks/{name}", data=body, headers=headers).json == {"outcome": "noted"}
+    assert shop.items()["signature"].state == "green"
+    table = NoticeTable(shop.database)
+    later = time.time() + 60
+    claimed = table.claim(name, "one", later, 60.0)
+    assert claimed
+    table.postpone(claimed, "one", later, "the shop does not accept the key")
+    assert "what webhooks name cannot be fetched: the shop does not accept the key" in red(shop, "api")
 
 
 def test_personal_data_withheld(new_store: Make) -> None:
