@@ -87,7 +87,10 @@ def address(situation: Situation) -> Item:
     if "ok" not in marks:
         name = situation.store.name
         return make(
-            "waiting", f"`PUBLIC_URL` {url} was not tried yet", f"`connector check --live {name}`", action="check"
+            "waiting",
+            f"`PUBLIC_URL` {url} was not tried yet",
+            f"`connector check --live {name}` tries it",
+            action="check",
         )
     aside = "; only this machine reaches it, which is enough for the sandbox" if trial else ""
     return make("green", f"`PUBLIC_URL` {url} answers{aside}")

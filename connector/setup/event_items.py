@@ -27,7 +27,9 @@ def token(situation: Situation) -> Item:
     if not untried or (answers and all(one.mark == "ok" for one in answers)):
         return make("green", "TikTok accepts the token of every pixel")
     if any(pixel.test_event_code for pixel in situation.store.pixels):
-        return make("waiting", "the token was not tried yet", f"`connector check --live {name}`", action="check")
+        return make(
+            "waiting", "the token was not tried yet", f"`connector check --live {name}` tries it", action="check"
+        )
     return make(
         "waiting",
         f"the token of {', '.join(untried)} is tried with the first event",

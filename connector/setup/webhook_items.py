@@ -194,7 +194,7 @@ def api(situation: Situation) -> Item:
 
 
 def _ask(name: str) -> str:
-    return f"`connector check --live {name}`"
+    return f"`connector check --live {name}` asks"
 
 
 WEBHOOK_ITEMS = (signature, topics, api)
