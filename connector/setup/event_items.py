@@ -153,6 +153,10 @@ def official_app(situation: Situation) -> Item:
     """Is TikTok's own app silent on the store's pixels? Its event_ids are random, so orders would count twice."""
     store, title = situation.store, situation.platform.title
     make = partial(Item, "official_app", "TikTok's own app")
+    off = "switch its data sharing off or give it another pixel"
+    if situation.evidence.foreign:
+        said = situation.evidence.foreign.removeprefix(f"store {store.name}, ").removeprefix(f"store {store.name}: ")
+        return make("red", f"the shop's pages have seen it: {said.partition('; ')[0]}", off)
     if store.browser_pixel == "official":
         return make(
             "green", '`browser_pixel = "official"` leaves the app its events, and the server sends none of them'
@@ -165,8 +169,7 @@ def official_app(situation: Situation) -> Item:
     return make(
         "waiting",
         f"if TikTok's own app for {title} sends to {codes} as well, every order counts twice: its event_ids are random",
-        "when you go live, switch its data sharing off or give it another pixel; then say so here, or with "
-        f"`connector check --live {store.name} --app-off`",
+        f"when you go live, {off}; then say so here, or with `connector check --live {store.name} --app-off`",
         action="app_off",
     )
 

@@ -25,6 +25,7 @@ from connector.storage.database import Database
 from connector.storage.public_keys import PublicKeyTable
 from connector.storage.tables import counters, ledger, notices, totals
 
+FOREIGN = "foreign"  # the kind of problem that pages of a store with `meter` bring to light
 MAX_NOTICES = 100  # of a store that are searched for an error
 MAX_TOPICS = 50  # of one store that are looked at
 LINES = 500  # of the ledger that are searched for a store's last webhooks
@@ -53,6 +54,7 @@ class Evidence:
     lanes: tuple[LaneState, ...]
     withheld: bool  # none of the last orders names its customer
     snippet: SnippetReport
+    foreign: str  # which of the store's events others send under event_ids of their own, or ""
 
 
 NOTHING = Evidence(
@@ -72,6 +74,7 @@ NOTHING = Evidence(
     lanes=(),
     withheld=False,
     snippet=SnippetReport(),
+    foreign="",
 )
 
 
@@ -81,6 +84,8 @@ def read_evidence(database: Database, store: Store, samples: Collection[Sample],
     rejected = queries.find(EventFilter(store=store.name, state="rejected"), 1)
     key_error, lanes = _key_error(database, store), queries.lane_states()
     snippet = last_report(database, store)
+    seen = (one.sentence for one in queries.open_problems() if one.key.startswith(f"{FOREIGN}:{store.name}:"))
+    foreign = next(seen, "")
     waiting = NoticeTable(database).waiting([store.name], MAX_NOTICES)
     unfetched = waiting[0].error if waiting else ""
     relay_alive = alive(queries.relay_seen(), now)
@@ -104,6 +109,7 @@ def read_evidence(database: Database, store: Store, samples: Collection[Sample],
             lanes=tuple(state for state in lanes if state.lane.store == store.name),
             withheld=_is_withheld(lines, store),
             snippet=snippet,
+            foreign=foreign,
         )
 
 

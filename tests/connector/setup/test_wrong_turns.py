@@ -20,6 +20,7 @@ from connector.devtools.sandbox.faults import read_fault
 from connector.devtools.sandbox.server import Sandbox
 from connector.meter.buffer import ReportBuffer
 from connector.meter.report import Report
+from connector.monitoring.alerts import AlertStore
 from connector.outbox.ledger import Decision
 from connector.outbox.notices import NoticeTable
 from connector.outbox.outbox import Outbox
@@ -344,6 +345,21 @@ def test_tiktoks_own_app_is_never_seen_and_must_be_said(new_store: Make) -> None
     assert shop.items()["official_app"].sentence.startswith("switched off, as you said on ")
     official = {"order_paid": "", "checkout_started": ""}
     assert new_store(browser_pixel="official", events=official).items()["official_app"].state == "green"
+
+
+def test_tiktoks_own_app_that_the_pages_have_seen(new_store: Make) -> None:
+    """Whatever the administrator said."""
+    shop = new_store(meter=True)
+    with shop.acting() as setup:
+        setup.note_app_off()
+    alerts = AlertStore(shop.database)
+    alerts.report("foreign:other:CACME000000000000000:Purchase", "store other, pixel …: something")
+    assert shop.items()["official_app"].state == "green"
+    sentence = "store acme, pixel CACME000000000000000: Purchase is also sent under other event_ids; switch it off"
+    alerts.report("foreign:acme:CACME000000000000000:Purchase", sentence)
+    said = red(shop, "official_app")
+    assert said.startswith("the shop's pages have seen it: pixel CACME000000000000000: Purchase is also sent")
+    assert said.endswith("other event_ids → switch its data sharing off or give it another pixel")
 
 
 def test_no_item_holds_a_secret(new_store: Make) -> None:
