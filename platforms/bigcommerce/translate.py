@@ -180,8 +180,7 @@ def _amounts(order: Json, store: Store) -> dict[str, Any]:
 
 
 def _amount(value: object, currency: str) -> Decimal | None:
-    found = money(value)
-    return None if found is None else found.quantize(Decimal(1).scaleb(-minor_digits(currency)), ROUND_HALF_UP)
+    return _rounded(money(value), currency)
 
 
 def _products(order: Json) -> list[Json]:
@@ -221,7 +220,7 @@ def _paid_price(row: Json, currency: str, with_tax: bool) -> Decimal | None:
     total = _line_total(row, with_tax)
     if total is None:
         return _amount(row.get("price_inc_tax" if with_tax else "price_ex_tax"), currency)
-    return _amount(total / whole_quantity(row.get("quantity")), currency)
+    return _rounded(total / whole_quantity(row.get("quantity")), currency)
 
 
 def _breakdown(order: Json, rows: list[Json], currency: str, with_tax: bool) -> TotalBreakdown:

@@ -134,6 +134,14 @@ def test_a_discount_is_taken_off_the_price_and_parts_of_bundles_are_left_out():
     assert [str(item.price) for item in gross.items] == ["10.83"]
 
 
+def test_a_discount_that_leaves_many_decimals_is_rounded_to_the_cent():
+    """Without tax, 55.99 less the same share as 65.23 to 63.64."""
+    line = a_line(65, 77, "TOWEL", 1, "55.9900", "65.2300", discounted_total_inc_tax="63.6400")
+    three = a_line(66, 78, "SOAP", 3, "10.0000", "10.0000", discounted_total_inc_tax="20.0000")
+    (placed, _) = translated(an_order(consignments={"shipping": [{"line_items": [line, three]}]}))
+    assert [str(item.price) for item in placed.items] == ["54.63", "6.67"]
+
+
 def test_all_consignments_are_read_and_links_are_no_lines():
     """Digital products, gift certificates, and an order without consignments."""
     link = {
