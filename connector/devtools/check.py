@@ -246,7 +246,8 @@ def _store(store: Store, platform: Platform, public_url: str) -> Iterator[CheckR
         yield CheckResult("warning", f"{named}: {why}")
     else:
         yield CheckResult("ok", f"{named}: webhooks to {address}")
-    if not platform.facts.shop_suffix and host(store.url) not in store.shops:
+    named_by_host = not (platform.facts.shop_suffix or platform.facts.shop_id)
+    if named_by_host and host(store.url) not in store.shops:
         yield CheckResult(
             "note",
             f"  shop is {', '.join(store.shops)}, but url is at {host(store.url)}: webhooks that do not name "

@@ -53,7 +53,7 @@ class Busy(ShopApiError):
     """The shop asks for a longer wait, of `seconds`, than a worker waits."""
 
     def __init__(self, seconds: float) -> None:
-        super().__init__("throttled", f"the shop's API is too busy; it asks for a pause of {seconds:.0f} s")
+        super().__init__("throttled", "the shop's API does not answer, or is too busy")
         self.seconds = seconds
 
 

@@ -4,12 +4,15 @@ import csv
 import html
 import io
 import re
+import time
 
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import Engine
 
 from connector.outbox.ledger import Decision
+from connector.outbox.notices import NoticeEntry, NoticeTable
+from connector.storage.database import Database
 from tests.support.admin_site import PAGES, REASON, Past, Site, entered
 
 
@@ -142,3 +145,23 @@ def test_an_order_of_which_nothing_was_sent_says_why(site: Site, inside: FlaskCl
     page = inside.get("/story?store=acme&key=order:77").text
     assert "Nothing was sent to TikTok." in page
     assert "too old" in page
+
+
+def test_what_a_thin_webhook_has_named_has_a_story_before_it_is_fetched(site: Site, inside: FlaskClient) -> None:
+    """Found by its id, with what happens now; and once it is fetched, there is no such line any more."""
+    table = NoticeTable(Database(site.engine))
+    table.record(NoticeEntry("acme", "order:99250", "store/order/created", "msg_1", time.time() - 60))
+    found = inside.post("/search", data={"key": "99250"})
+    assert found.headers["Location"].endswith(("key=order:99250", "key=order%3A99250"))
+    page = inside.get("/story?store=acme&key=order:99250").text
+    assert "(store/order/created) only names it; it will be fetched from the shop in a moment." in page
+    assert "Nothing is sent yet." in page
+    assert "Nothing was sent to TikTok." not in page
+    leased = table.claim("acme", "one", time.time(), 60.0)
+    assert leased is not None
+    table.postpone(leased, "one", time.time() + 600, "the shop's API does not know the <token>")
+    page = inside.get("/story?store=acme&key=order:99250").text
+    assert (
+        "could not be fetched in 1 attempt, will retry for a day: the shop&#39;s API does not know the &lt;token&gt;"
+        in page
+    )

@@ -134,11 +134,18 @@ def test_an_address_that_shops_cannot_deliver_to_is_warned_of(url, platform, add
 
 @pytest.mark.parametrize(
     ("platform", "shop", "noted"),
-    [("woocommerce", "beans.example", True), ("woocommerce", "www.acme.example", False), ("shopify", "", False)],
+    [
+        ("woocommerce", "beans.example", True),
+        ("woocommerce", "www.acme.example", False),
+        ("shopify", "", False),
+        ("bigcommerce", "abc123", False),
+    ],
 )
 def test_a_shop_elsewhere_than_its_url_is_noted(url, platform, shop, noted):
     """Only where a shop is named by its own domain."""
     toml = TOML.replace('"shopify"', f'"{platform}"').replace("acme.myshopify.com", shop or "acme.myshopify.com")
+    if platform == "bigcommerce":
+        toml = toml.replace('"bigcommerce"', '"bigcommerce"\napi = { access_token = "token" }')
     told = [line for line in texts(url, toml, mark="note") if "but url is at" in line]
     assert [line.startswith("  shop is beans.example, but url is at acme.example") for line in told] == [True] * noted
 
