@@ -17,6 +17,7 @@ import pytest
 
 from connector.config.settings import Config, load
 from connector.devtools.sandbox.server import Sandbox, create_server
+from connector.devtools.shop_sandbox import pages
 from connector.storage.engine import connect, migrate
 from tests.support.commands import run_command
 from tests.support.factories import a_section, a_stores_file
@@ -43,7 +44,8 @@ class System:
 
     def __init__(self, folder: Path, database_url: str) -> None:
         self.sandbox = Sandbox()
-        self._sandbox_server = create_server(self.sandbox, port=0)
+        self._sandbox_server = create_server(self.sandbox, port=0, more=[pages()])
+        self.sandbox_url = f"http://127.0.0.1:{self._sandbox_server.server_port}"
         threading.Thread(target=self._sandbox_server.serve_forever, daemon=True).start()
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -54,7 +56,7 @@ class System:
             "RECORDED": "whsec_example_0123456789abcdefABCDEF",
             "TOKEN": "token-of-the-end-to-end-test",
             "DATABASE_URL": database_url,
-            "EVENTS_API_URL": f"http://127.0.0.1:{self._sandbox_server.server_port}/open_api/v1.3",
+            "EVENTS_API_URL": f"{self.sandbox_url}/open_api/v1.3",
             "PORT": str(self.port),
             "WEB_CONCURRENCY": "2",
             "LOG_FORMAT": "json",

@@ -14,6 +14,7 @@ import pytest
 
 from connector.devtools.simulate import simulate
 from connector.setup.samples import webhooks
+from tests.support.factories import a_section
 from tests.support.platforms import SAMPLES
 
 REQUESTS = Path(__file__).parent.parent / "fixtures/woocommerce/requests"
@@ -39,6 +40,24 @@ def test_a_shopper_of_each_platform_arrives_once(system):
         assert items["PlaceAnOrder"]["properties"]["value"] == items["Purchase"]["properties"]["value"] > 0
         assert {"currency", "contents", "order_id"} <= set(items["Purchase"]["properties"])
         assert {"email", "ip", "user_agent"} <= set(items["Purchase"]["user"])
+    assert system.stop() == 0
+
+
+@ON_POSTGRESQL
+def test_an_order_that_its_webhook_only_names_arrives_once(system):
+    """The relay's process fetches it from the shop's API, here the sandbox's; every webhook comes twice."""
+    api = {"access_token": "any", "url": f"{system.sandbox_url}/shops/bigcommerce/towels"}
+    system.environment["STORES_TOML"] += "\n" + a_section("bigcommerce", "towels", api=api)
+    system.start()
+    store = system.config.stores["towels"]
+    topics = ["store/customer/created", "store/order/created", "store/order/statusUpdated"]
+    repeated = [topic for topic in topics for _ in range(2)]
+    report = simulate(store, f"{system.url}/webhooks/towels", repeated, 1, random.Random(7), lambda: None)
+    assert report.statuses == {200: 6}
+    system.until(lambda: len(system.received()) >= 3, "three events arrive")
+    assert not any(row["duplicate"] for row in system.received())
+    assert {row["item"]["event"] for row in system.received()} == FUNNEL - {"InitiateCheckout"}
+    assert "Fetched from the shop" in system.command("stats", "towels").stdout
     assert system.stop() == 0
 
 
