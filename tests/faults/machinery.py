@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +166,8 @@ class Machinery:
                     process.kill()
                     process.wait()
         for pid in self.family():
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # ended meanwhile
+                os.kill(pid, signal.SIGKILL)
         if self._queries:
             self._database.engine.dispose()
         self._log.close()

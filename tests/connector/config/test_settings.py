@@ -260,7 +260,7 @@ def test_unknown_keys():
         "conector: unknown table; did you mean connector?",
         "stores.acme.concent: unknown key; did you mean consent?",
         next(line for line in problems(toml) if line.startswith('stores.acme."new\\nline": unknown key')),
-        f"stores.acme.api.zzz: unknown key; known here: {', '.join(API_KEYS)}",
+        f"stores.acme.api.zzz: unknown key; known here: {', '.join((*API_KEYS, 'url'))}",
         "stores.acme.events.order_pay: unknown key; did you mean order_paid?",
         "connector.keep_ledgers: unknown key; did you mean keep_ledger?",
     ]
