@@ -34,6 +34,7 @@ from tests.support.web import client_of
 PASSWORD = "correct horse battery"
 PAGES = [
     "/",
+    "/merges",
     "/books",
     "/events",
     "/webhooks",
