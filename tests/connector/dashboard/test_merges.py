@@ -78,6 +78,7 @@ def test_the_page(site: Site) -> None:
     assert file[1].startswith('"Purchase",1004,900,"89.6 %",10,"1.0 %",90,"9.0 % · 60 blocked",4,')
     assert "<code>meter = true</code>" in inside.get("/merges?store=beans").text
     assert "last 14 days" in inside.get("/merges?store=acme").text
+    assert 'href=""' not in inside.get("/merges").text  # no list is behind the numbers of these charts
     report(site, "00000000", 120.0)
     assert "<b>out of date</b>" in inside.get("/merges").text
     report(site, version(PLATFORMS["shopify"].snippet, changed.config.stores["acme"]))
