@@ -57,7 +57,7 @@ def clone(tmp_path: Path) -> Path:
 
 @pytest.mark.skipif(not shutil.which("curl") or not shutil.which("bash"), reason="the README's commands need curl")
 def test_the_first_steps_lead_to_accepted_events(clone: Path) -> None:
-    """As printed, but for two free ports; then the typo that the README suggests."""
+    """As printed, but for two free ports; then a checklist that is all green, and the typo that the README suggests."""
     ports = {"8000": str(free_port()), "9090": str(free_port())}
     script = "\n".join(lines()).replace("connector sandbox", f"connector sandbox --port {ports['9090']}")
     for documented, free in ports.items():
@@ -65,6 +65,7 @@ def test_the_first_steps_lead_to_accepted_events(clone: Path) -> None:
     script += """
     until [ "$(connector events list | grep -c ' accepted ')" = 3 ]; do sleep 0.3; done
     connector events list
+    connector check --live acme --app-off; echo "checklist $?"
     sed -i 's/^consent/consnet/' stores.toml
     connector check; echo "exit $?"
     kill %1 %2; wait
@@ -92,4 +93,5 @@ def test_the_first_steps_lead_to_accepted_events(clone: Path) -> None:
     message = re.search(r"`(stores\.acme\.consnet: [^`]+)`", SECTION)
     assert message
     assert message[1] in printed
+    assert re.search(r"\n(\d+) of \1 done\nchecklist 0\n", printed), printed
     assert "exit 1" in printed
