@@ -146,6 +146,13 @@ class Platform(ABC):
             delivery=self.delivery_of(request),
         )
 
+    def greeting(self, query: Mapping[str, str], store: Store) -> Handshake | None:
+        """Return the answer to a GET request with which the shop tries the address, by its query; None for none.
+
+        Compare a token that the shop was given, if it sends one, before the answer repeats anything.
+        """
+        return None
+
     @abstractmethod
     def translate(self, webhook: Webhook, store: Store) -> Iterable[Event | Skipped | DataRequest]:
         """Translate a verified webhook, without side effects. Raises InvalidPayload if body and topic disagree."""

@@ -156,6 +156,14 @@ class Intake:
             log.info("handshake answered", extra={"store": store.name})
         return webhook
 
+    def greet(self, store: Store, query: Mapping[str, str]) -> Handshake | None:
+        """Return the answer to a GET request with which a shop tries an address, if any. Raises BrokenPlatform."""
+        platform = self._platforms[store.platform]
+        try:
+            return platform.greeting(query, store)
+        except Exception as error:
+            raise failed(platform, error) from error
+
     def _receive(self, request: Request, store: Store) -> Webhook | Handshake:
         platform = self._platforms[store.platform]
         try:

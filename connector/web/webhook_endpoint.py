@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from urllib.parse import parse_qsl
 
 import msgspec
 from werkzeug.exceptions import MethodNotAllowed
@@ -57,6 +58,8 @@ class WebhookEndpoint:
 
     async def answer(self, scope: Scope, receive: Receive) -> Answer:
         """Answer one request: 200 with the outcome, or raise an exception for `connector.web.errors`."""
+        if scope["method"] == "GET":
+            return self._greet(scope)
         if scope["method"] != "POST":
             raise MethodNotAllowed(["POST"])
         headers = read_headers(scope)
@@ -71,6 +74,19 @@ class WebhookEndpoint:
         if isinstance(taken, Handshake) and taken.body:
             return Answer(taken.status, taken.body, ((b"content-type", taken.content_type.encode()),))
         return Answer(200, msgspec.json.encode({"outcome": measurement.outcome}) + b"\n", JSON)
+
+    def _greet(self, scope: Scope) -> Answer:
+        """Answer a GET request with which a shop tries an address; 405 on platforms whose shops do not."""
+        store = self._stores.get(scope["path"].removeprefix(PATH_PREFIX).removesuffix("/"))
+        found = self._intake.greet(store, dict(parse_qsl(scope["query_string"].decode("latin-1")))) if store else None
+        if found is None:
+            raise MethodNotAllowed(["POST"])
+        # It repeats what anybody may have sent, so no browser may take it for a page.
+        return Answer(
+            found.status,
+            found.body,
+            ((b"content-type", found.content_type.encode()), (b"x-content-type-options", b"nosniff")),
+        )
 
     def _find_store(self, path: str, request: Request) -> Store:
         # A trailing slash is accepted: shops count a redirect as a failed delivery.

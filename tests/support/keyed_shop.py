@@ -39,6 +39,12 @@ class KeyedShop(Platform):
             return Handshake(challenge.encode(), "text/x-challenge", 201)
         return super().receive(request, store)
 
+    def greeting(self, query, store):
+        if query.get("token") == "broken":
+            raise KeyError("token")
+        challenge = query.get("challenge", "")
+        return Handshake(challenge.encode()) if query.get("token") == "agreed" and challenge else None
+
     def translate(self, webhook, store):
         order = json_object(json_object(webhook.data).get("order"))
         sold_at = unix_time(order.get("sold"))

@@ -202,3 +202,15 @@ def test_without_addresses_nothing_is_read(config):
     reader = KeyReader({}, PublicKeyTable(NoDatabase()))
     assert not reader.needed
     reader.read()
+
+
+def test_a_shop_that_tries_the_address_by_get_gets_its_challenge_back(world):
+    """If it has the token; other requests are answered as on any platform, and a fault of the package by 503."""
+    web, *_ = world
+    answer = web.get("/webhooks/numbered?token=agreed&challenge=%3Cb%3Eabc")
+    assert (answer.status_code, answer.text, answer.headers["content-type"]) == (200, "<b>abc", "text/plain")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    for query in ("", "?challenge=abc", "?token=wrong&challenge=abc", "?token=agreed", "?%ff=%ff&challenge"):
+        assert web.get(f"/webhooks/numbered{query}").status_code == 405
+    assert web.get("/webhooks/nobody?token=agreed&challenge=abc").status_code == 405
+    assert web.get("/webhooks/numbered?token=broken").status_code == 503
