@@ -24,6 +24,7 @@ HEALTH = {
     "rejected": "events rejected",
     "parked": "webhooks parked",
     "withheld": "personal data withheld",
+    "keys": "match keys fell",
     "snippet": "snippet silent",
     "values": "values differ",
     "testing": "testing",

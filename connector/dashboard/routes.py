@@ -16,6 +16,7 @@ from connector.dashboard import labels
 from connector.dashboard.auth import Authenticator
 from connector.dashboard.book_routes import add_book_routes
 from connector.dashboard.history_routes import add_history_routes
+from connector.dashboard.key_routes import add_key_routes
 from connector.dashboard.list_routes import add_list_routes
 from connector.dashboard.login import LoginGuard
 from connector.dashboard.merge_routes import add_merge_routes
@@ -77,6 +78,7 @@ def pages(
     add_book_routes(blueprint, guard, config, database)
     add_history_routes(blueprint, guard, config, database)
     add_merge_routes(blueprint, guard, config, database)
+    add_key_routes(blueprint, guard, config, database)
     add_list_routes(blueprint, guard, config, queries)
     add_replay_routes(blueprint, guard, config, queries, intake)
     add_setup_routes(blueprint, guard, config, database, platforms, reload)

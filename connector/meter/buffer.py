@@ -1,7 +1,7 @@
 """The short way of pages' reports: gathered in memory, and written in groups by a thread of its own.
 
-Whatever a flood brings, it costs one small transaction every WRITE_EVERY seconds: a store's reports of one version are
-one row, each copy is one, and what does not fit into the buffer is dropped.
+Whatever a flood brings, it costs a few small transactions every WRITE_EVERY seconds: a store's reports of one version
+are one row, each copy is one, and what does not fit into the buffer is dropped.
 """
 
 import time
@@ -17,6 +17,7 @@ from connector.storage.tables import browser_copies, snippet_reports
 
 WRITE_EVERY = 5.0  # seconds between two groups
 MAX_VERSIONS = 20  # of one store, in the buffer and in the database: a page reports one, and anybody can invent more
+MAX_ROWS = 200  # copies in a transaction
 MAX_COPIES = 2000  # in the buffer; a shop with a million orders a day has 60 in five seconds
 
 _Row = dict[str, Any]
@@ -47,16 +48,18 @@ class ReportBuffer:
         with self._lock:
             versions, self._versions = self._versions, {}
             copies, self._copies = self._copies, {}
-        if not versions:
-            return
         try:
-            with self._database.write() as connection:
-                # In a fixed order, so that two processes cannot deadlock.
-                connection.execute(self._upsert_version, [versions[key] for key in sorted(versions)])
-                for store in sorted({store for store, _ in versions}):
-                    _forget_oldest(connection, store)
-                if copies:
-                    connection.execute(self._upsert_copy, [copies[key] for key in sorted(copies)])
+            # In a fixed order, so that two processes cannot deadlock.
+            if versions:
+                with self._database.write() as connection:
+                    connection.execute(self._upsert_version, [versions[key] for key in sorted(versions)])
+                    for store in sorted({store for store, _ in versions}):
+                        _forget_oldest(connection, store)
+                versions = {}
+            while group := sorted(copies)[:MAX_ROWS]:
+                with self._database.write() as connection:
+                    connection.execute(self._upsert_copy, [copies[key] for key in group])
+                copies = {key: copies[key] for key in copies.keys() - set(group)}
         except CannotStore:
             with self._lock:  # what came meanwhile is the newer
                 self._versions, self._copies = versions | self._versions, copies | self._copies

@@ -5,7 +5,7 @@ server's; the cost does not grow with the number of events. Times are Unix secon
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
@@ -20,6 +20,7 @@ EXPECTED_SOON = (
 )
 KINDS = ("merged", "dropped", "server", "browser", "twice")
 WHAT = ("sent", "copies", "distance", "amounts")
+_NUMBERS = (*KINDS, "blocked", "same", "differs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,31 @@ class MergeLine:
     def p95(self) -> float | None:
         """The 95th percentile of the seconds between the two copies."""
         return quantile(self.distances, 0.95)
+
+
+def total(days: Iterable[Sequence[MergeLine]]) -> list[MergeLine]:
+    """Return the sums of several days' figures by pixel and event."""
+    sums: dict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
+    distances: dict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
+    for line in (line for lines in days for line in lines):
+        place = line.store, line.pixel, line.event
+        sums[place].update({name: getattr(line, name) for name in _NUMBERS})
+        distances[place].update(line.distances)
+    return [
+        MergeLine(
+            *place,
+            merged=found["merged"],
+            dropped=found["dropped"],
+            server=found["server"],
+            browser=found["browser"],
+            twice=found["twice"],
+            blocked=found["blocked"],
+            same=found["same"],
+            differs=found["differs"],
+            distances=dict(distances[place]),
+        )
+        for place, found in sorted(sums.items())
+    ]
 
 
 class Merges:

@@ -15,8 +15,9 @@ from connector.funnel.job import FunnelJob
 from connector.funnel.queue import FunnelQueue
 from connector.intake.intake import Intake
 from connector.meter.matching import MeterJob
-from connector.monitoring import merge_problems
+from connector.monitoring import key_trends, merge_problems
 from connector.monitoring.alerts import AlertStore
+from connector.monitoring.key_trends import KeyProblemFinder
 from connector.monitoring.merge_problems import MergeProblemFinder
 from connector.monitoring.notifier import notifier
 from connector.monitoring.problems import ProblemFinder
@@ -70,7 +71,10 @@ def _jobs(config: Config, database: Database, owner: str) -> dict[str, Run]:
         ProblemFinder(database, config.stores),
         AlertStore(database),
         notifier(database, config, owner),
-        slow=[(MergeProblemFinder(database, config.stores).find, merge_problems.KINDS)],
+        slow=[
+            (MergeProblemFinder(database, config.stores).find, merge_problems.KINDS),
+            (KeyProblemFinder(database, config.stores).find, {key_trends.KIND}),
+        ],
     )
     usable = _usable(config)
     shop_apis = _shop_apis(usable)

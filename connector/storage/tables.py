@@ -259,8 +259,9 @@ browser_copies = Table(
 )
 _UNMATCHED = text("state <> 'done'")
 Index(
-    "browser_copies_open", browser_copies.c.store, browser_copies.c.pixel, browser_copies.c.event,
-    browser_copies.c.sent_at, sqlite_where=_UNMATCHED, postgresql_where=_UNMATCHED,
+    "browser_copies_open",
+    *(browser_copies.c[_name] for _name in ("store", "state", "loaded", "pixel", "event", "sent_at")),
+    sqlite_where=_UNMATCHED, postgresql_where=_UNMATCHED,
 )  # fmt: skip
 Index("browser_copies_sent", browser_copies.c.sent_at)
 

@@ -23,7 +23,7 @@ def upgrade() -> None:
     )
     unmatched = sa.text("state <> 'done'")
     op.create_index(
-        "browser_copies_open", "browser_copies", ["store", "pixel", "event", "sent_at"],
+        "browser_copies_open", "browser_copies", ["store", "state", "loaded", "pixel", "event", "sent_at"],
         sqlite_where=unmatched, postgresql_where=unmatched,
     )  # fmt: skip
     op.create_index("browser_copies_sent", "browser_copies", ["sent_at"])
