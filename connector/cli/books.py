@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from connector.cli.context import configuration, database, fail, open_database, parse_time, store_named
-from connector.core.text import how_many
+from connector.core.text import how_many, percent
 
 if TYPE_CHECKING:
     from connector.monitoring.accuracy import DayAccuracy
@@ -96,7 +96,10 @@ def _print(
 def table(columns: Iterable[str], rows: list[dict[str, Any]]) -> list[str]:
     """Return the rows as aligned text, numbers to the right."""
     names = [*columns]
-    texts = [[_text(name, row[name]) for name in names] for row in rows]
+    texts = [
+        [percent(row["net"], row["sent"], 1) if name == "stayed" else _text(row[name]) for name in names]
+        for row in rows
+    ]
     widths = [max(len(name), *(len(line[at]) for line in texts)) for at, name in enumerate(names)]
     right = [not isinstance(rows[0][name], str) for name in names]
     return [
@@ -108,9 +111,7 @@ def table(columns: Iterable[str], rows: list[dict[str, Any]]) -> list[str]:
     ]
 
 
-def _text(name: str, value: object) -> str:
-    if name == "stayed":
-        return "–" if value is None else f"{value:.1%}"
+def _text(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return value if isinstance(value, str) else f"{value:,}"
@@ -160,7 +161,7 @@ def accuracy_row(day: "DayAccuracy") -> dict[str, Any]:
 
 
 def _accuracy_lines(day: "DayAccuracy") -> Iterable[str]:
-    share = "not known yet" if day.share is None else f"{day.share:.2%}"
+    share = "not known yet" if day.share is None else percent(day.reached, day.orders, 2)
     if not day.orders:
         share = "no order" if day.complete else "not known yet"
     skipped, missing = sum(day.skipped.values()), sum(day.missing.values())

@@ -17,7 +17,7 @@ from connector.cli.context import (
     store_named,
     wait_option,
 )
-from connector.core.text import how_many
+from connector.core.text import how_many, percent
 
 if TYPE_CHECKING:
     from connector.config.settings import Config
@@ -152,7 +152,7 @@ def _format(result: "CatalogueCheck") -> list[str]:
         shown.append(result.present)
     width = max(len(match.choice) for match in shown)
     lines = [
-        f"  {match.choice:<{width}}  {content_type(match.choice):<13}  {match.share:>6.1%}"
+        f"  {match.choice:<{width}}  {content_type(match.choice):<13}  {percent(match.lines, result.lines, 1):>6}"
         + ("  as set" if match.choice == result.present.choice else "")
         for match in shown
         if result.lines

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from connector.cli.context import configuration, database, open_database, store_named
-from connector.core.text import duration, how_many
+from connector.core.text import duration, how_many, percent
 
 if TYPE_CHECKING:
     from connector.core.store import Store
@@ -130,7 +130,7 @@ def _format(summary: dict[str, Any]) -> Iterator[str]:
             if outcomes:
                 yield f"  {title:<14}" + ", ".join(_outcome(*pair) for pair in outcomes.items())
         if accepted := event["accepted"]:
-            shares = (f"{key} {event['match_keys'][key] / accepted:.0%}" for key in KEYS)
+            shares = (f"{key} {percent(event['match_keys'][key], accepted)}" for key in KEYS)
             yield f"  {'match keys':<14}" + ", ".join(shares)
         if customers := event["customers"]:
             unknown = event["accepted"] - sum(customers.values())
@@ -141,7 +141,7 @@ def _format(summary: dict[str, Any]) -> Iterator[str]:
             yield f"  {'value':<14}" + ", ".join(amounts)
         for line in summary.get("books", ()):
             if (line["pixel"], line["event"]) == (event["pixel"], event["event"]):
-                stayed = "" if line["stayed"] is None else f" ({line['stayed']:.1%} stayed)"
+                stayed = f" ({percent(line['net'], line['sent'], 1)} stayed)" if line["sent"] else ""
                 parts = ", ".join(f"{name} {line[name]}" for name in ("sent", "cancelled", "refunded", "net"))
                 yield f"  {'books':<14}{parts} {line['currency']}{stayed}"
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
 
 
 def how_many(number: int, one: str, more: str = "") -> str:
@@ -17,6 +18,26 @@ def either(words: Sequence[str]) -> str:
 def how_long(span: timedelta) -> str:
     """Return a duration as the stores file writes it: "7d", "36h"."""
     return f"{span.days}d" if span % timedelta(days=1) == timedelta(0) else f"{span.total_seconds() / 3600:g}h"
+
+
+def percent(part: float | Decimal, whole: float | Decimal, decimals: int = 0) -> str:
+    """Return a share as pages, commands and digests write it: "67%"; "–" if there is no whole."""
+    return f"{rounded_percent(part, whole, decimals)}%" if whole else "–"
+
+
+def rounded_percent(part: float | Decimal, whole: float | Decimal, decimals: int = 0) -> Decimal:
+    """Return a share in percent, rounded half up.
+
+    Only all is 100 and only nothing is 0, so that one of a thousand that is missing stays visible.
+    """
+    step = Decimal(1).scaleb(-decimals)
+    exact = Decimal(part) * 100 / Decimal(whole)
+    rounded = exact.quantize(step, ROUND_HALF_UP)
+    if rounded == 100 and exact != 100:
+        rounded += step if exact > 100 else -step
+    elif rounded == 0 and exact != 0:
+        rounded = step if exact > 0 else -step
+    return rounded
 
 
 def duration(seconds: float) -> str:

@@ -113,7 +113,7 @@ def _day_row(day: DayAccuracy) -> Row:
         Cell(number, address("orders", store=day.store, day=date, kind=kind) if number else "")
         for kind, number in numbers.items()
     )
-    share = None if day.share is None else day.share * 100
+    share = None if day.share is None else 100 * day.reached / day.orders
     known = "" if share is not None else "no order" if day.complete and not day.orders else "not known yet"
     reasons = [f"missing {number} × {reason}." for reason, number in day.missing.items()]
     reasons += [f"skipped {number} × {reason}." for reason, number in day.skipped.items()]
@@ -131,7 +131,7 @@ def _line_row(line: BookLine, columns: Iterable[Column]) -> Row:
     orders = address("orders", day=labels.at(line.day)[:10], **chosen)
     values = {
         "day": line.day, "event": line.event, "pixel": line.pixel, "currency": line.currency,
-        "orders": Cell(line.orders, orders), "stayed": None if line.share is None else line.share * 100,
+        "orders": Cell(line.orders, orders), "stayed": 100 * line.net / line.sent if line.sent else None,
         **{name: amount(getattr(line, name), line.currency) for name in MONEY},
     }  # fmt: skip
     return [values[column.title] for column in columns]

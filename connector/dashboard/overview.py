@@ -105,9 +105,9 @@ class Coverage:
     keys: dict[str, int]
     customers: dict[str, int]
 
-    def share(self, key: str) -> int:
-        """Return the share of events with this key in percent, rounded down, so that 100 means all."""
-        return 100 * self.keys[key] // self.accepted if self.accepted else 0
+    def share(self, key: str) -> float:
+        """Return the share of events with this key in percent."""
+        return 100 * self.keys[key] / self.accepted if self.accepted else 0.0
 
 
 @dataclass(frozen=True, slots=True)

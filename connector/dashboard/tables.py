@@ -12,7 +12,7 @@ from decimal import Decimal
 from itertools import islice
 from typing import Literal
 
-from connector.core.text import utc_second
+from connector.core.text import rounded_percent, utc_second
 
 Kind = Literal["text", "code", "number", "percent", "time", "minute", "day"]
 Value = str | int | float | Decimal | None
@@ -50,7 +50,7 @@ class Column:
             case "number":
                 return f"{value:,}"
             case "percent":
-                return f"{value:.{self.decimals}f} %"
+                return f"{rounded_percent(Decimal(str(value)), 100, self.decimals)}%"
         return str(value)
 
 
@@ -137,7 +137,7 @@ def _field(column: Column, value: Value) -> str | int | Decimal:
         case _ if column.kind == "day":
             return utc_second(float(value))[:10]
         case _ if column.kind == "percent":
-            return Decimal(f"{value:.{column.decimals}f}")
+            return rounded_percent(Decimal(str(value)), 100, column.decimals)
         case float():
             return Decimal(repr(value))
     return value

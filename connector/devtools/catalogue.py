@@ -16,6 +16,7 @@ from msgspec.structs import replace as replaced
 from connector.core.event import Event, Item
 from connector.core.platform import Platform
 from connector.core.store import Store
+from connector.core.text import percent
 from connector.core.values import CONTENT_IDS
 from connector.core.webhook import InvalidPayload, NotJson, Webhook
 from connector.devtools.feed import Feed
@@ -77,7 +78,11 @@ class CatalogueCheck:
             fits = f"mapping.content_id = {_quoted(best.choice)}, as set, matches best"
         else:
             fits = f"set mapping.content_id = {_quoted(best.choice)}"
-        missing = f"; {1 - best.share:.1%} of the lines are not in the feed" if best.lines < self.lines else ""
+        missing = (
+            f"; {percent(self.lines - best.lines, self.lines, 1)} of the lines are not in the feed"
+            if best.lines < self.lines
+            else ""
+        )
         return fits + missing
 
 

@@ -51,7 +51,12 @@ class DayAccuracy:
         """(sent + skipped) ÷ orders; None if it is not known yet, or there was no order."""
         if not self.complete or self.waiting or not self.orders:
             return None
-        return (self.sent + sum(self.skipped.values())) / self.orders
+        return self.reached / self.orders
+
+    @property
+    def reached(self) -> int:
+        """The orders that were sent or deliberately skipped."""
+        return self.sent + sum(self.skipped.values())
 
     @property
     def low(self) -> bool:
