@@ -36,10 +36,16 @@ def stats(store: str, days: int, as_json: bool) -> None:
     def read() -> "list[Statistic]":
         since = now - days * 86_400
         return EventStats(open_database(config)).read(
-            [store], ("sent", "tested", "keys", "customers", "value", "funnel", "fetched"), since, now + 1, 86_400
+            [store],
+            ("sent", "tested", "keys", "customers", "value", "funnel", "fetched", "skipped", "relayed"),
+            since,
+            now + 1,
+            86_400,
         )
 
-    summary = summarize(database(read))
+    statistics = database(read)
+    summary = summarize([one for one in statistics if one.what not in ("skipped", "relayed")])
+    summary["skipped"] = skipped_by_reason(statistics, store)
     if chosen.meter:
         summary["copies"] = database(
             lambda: copies(Merges(open_database(config)), chosen, now - days * 86_400, now + 1)
@@ -53,6 +59,19 @@ def stats(store: str, days: int, as_json: bool) -> None:
         return
     for line in _format(summary):
         click.echo(line)
+
+
+def skipped_by_reason(statistics: "list[Statistic]", store: str) -> dict[str, Any]:
+    """Return the webhooks about orders that were skipped and relayed, and all that were skipped by reason."""
+    from connector.monitoring.skips import skips_of
+
+    skips = skips_of(statistics, store)
+    reasons = [
+        {"reason": one.reason, "webhooks": one.number, "meaning": one.explanation.meaning}
+        | {"setting": one.explanation.setting}
+        for one in skips.reasons
+    ]
+    return {"orders_skipped": skips.orders_skipped, "orders_relayed": skips.orders_relayed, "reasons": reasons}
 
 
 def net_values(books: "Books", store: str, since: float, until: float) -> list[dict[str, Any]]:
@@ -145,6 +164,7 @@ def _format(summary: dict[str, Any]) -> Iterator[str]:
                 parts = ", ".join(f"{name} {line[name]}" for name in ("sent", "cancelled", "refunded", "net"))
                 yield f"  {'books':<14}{parts} {line['currency']}{stayed}"
 
+    yield from _format_skipped(summary["skipped"])
     yield from _copy_lines(summary.get("copies", ()))
     for title, part in (
         ("Reported by browsers", summary["browsers"]),
@@ -168,12 +188,29 @@ def _copy_lines(found: Iterable[dict[str, Any]]) -> Iterator[str]:
     for number, line in enumerate(found):
         if not number:
             yield "Copies of browser and server"
-        shares = (f"{line[name] / line['orders']:.1%} {title}" for name, title in titles.items() if line["orders"])
+        shares = (
+            f"{percent(line[name], line['orders'], 1)} {title}" for name, title in titles.items() if line["orders"]
+        )
         yield f"  {line['event']} (pixel {line['pixel']}), {how_many(line['orders'], 'order')}: {', '.join(shares)}"
         if line["median"] is not None:
             yield f"    apart {duration(line['median'])} (median), {duration(line['p95'])} (95 %)"
         if line["differs"]:
             yield f"    {line['differs']} of {line['same'] + line['differs']} have another value in the browser's copy"
+
+
+def _format_skipped(skipped: dict[str, Any]) -> Iterator[str]:
+    if not skipped["reasons"]:
+        return
+    total = sum(one["webhooks"] for one in skipped["reasons"])
+    yield f"Skipped webhooks: {total:,}"
+    if skipped["orders_skipped"]:
+        orders = skipped["orders_skipped"] + skipped["orders_relayed"]
+        share = percent(skipped["orders_skipped"], orders)
+        yield f"  of those about orders, {skipped['orders_skipped']:,} of {orders:,} ({share}) were skipped"
+    for one in skipped["reasons"]:
+        yield f"  {one['webhooks']:>7,}  {one['reason']}"
+        if one["meaning"]:
+            yield f"  {'':7}  = {one['meaning']}" + (f" (setting: {one['setting']})" if one["setting"] else "")
 
 
 def _outcome(detail: str, number: int) -> str:

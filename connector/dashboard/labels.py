@@ -13,6 +13,7 @@ HEALTH = {
     "denied": "token or permission refused",
     "silent": "silent",
     "signatures": "signatures refused",
+    "skipped": "nothing is sent: all skipped",
     "shop": "shop API refuses access",
     "webhooks": "webhooks missing in the shop",
     "notices": "shop API does not answer",
@@ -29,7 +30,7 @@ HEALTH = {
     "values": "values differ",
     "testing": "testing",
 }
-WORST = ("platform", "denied", "silent", "signatures")
+WORST = ("platform", "denied", "silent", "signatures", "skipped")
 
 # Problems that a page's button solves: the page, and the text of the link to it. The sentence names the command.
 _PAGE_OF_PROBLEM = {

@@ -18,6 +18,7 @@ from connector.dashboard.charts import Chart, spans
 from connector.dashboard.labels import HEALTH, WORST
 from connector.monitoring.event_stats import EventStats, Statistic, amount, match_key_counts, median
 from connector.monitoring.problems import ProblemFinder, alive, current_problems
+from connector.monitoring.skips import RELAYED, SKIPPED, Skips, skips_of
 from connector.monitoring.webhook_stats import WebhookStats
 from connector.outbox.lanes import Lane, LaneState, fingerprint
 from connector.outbox.queries import LaneQueue, OpenProblem, OutboxQueries
@@ -53,6 +54,7 @@ class StoreHealth:
     failed: int
     parked: int
     median_delay: float | None  # seconds from the shop to TikTok
+    skips: Skips
     now: float
 
     @property
@@ -92,6 +94,8 @@ class StoreHealth:
             return "waiting", "note"
         if self.last_webhook is None and not self.accepted:
             return "nothing received yet", "note"
+        if self.skips.are_nearly_all:
+            return self.skips.words, "note"
         return "flowing", "good"
 
 
@@ -118,6 +122,7 @@ class Overview:
     relay_alive: bool
     stores: list[StoreHealth]
     charts: list[Chart]
+    skips: dict[str, Skips]  # by store, of COVERAGE_DAYS
     coverage: list[Coverage]
     browsers: list[tuple[str, str, dict[str, int]]]  # store, milestone, and the numbers by outcome
     value_columns: list[Column]
@@ -135,8 +140,9 @@ def read_overview(
     stores = {name: store for name, store in config.stores.items() if chosen in ("", name)}
     soon = now + HOUR
     daily = event_stats.read(stores, ("received", "sent", "tested", "value"), spans(now, DAY, 14)[0], soon, DAY)
-    hourly = event_stats.read(stores, ("received", "sent", "tested", "seconds"), now - 23 * HOUR, soon, HOUR)
-    keys = event_stats.read(stores, ("keys", "customers"), now - COVERAGE_DAYS * DAY, soon, 400 * DAY)
+    hourly_kinds = ("received", "sent", "tested", "seconds", SKIPPED, RELAYED)
+    hourly = event_stats.read(stores, hourly_kinds, now - 23 * HOUR, soon, HOUR)
+    keys = event_stats.read(stores, ("keys", "customers", SKIPPED), now - COVERAGE_DAYS * DAY, soon, 400 * DAY)
     columns, values = _value_table(daily, stores)
     webhooks, events = partial(webhooks_address, store=chosen), partial(events_address, store=chosen)
     return Overview(
@@ -149,7 +155,8 @@ def read_overview(
             _chart("Webhooks received, last 14 days", daily, RECEIVED, spans(now, DAY, 14), webhooks),
             _chart("Events sent, last 14 days", daily, SENT, spans(now, DAY, 14), events),
         ],
-        coverage=_coverage(keys, stores),
+        skips={name: found for name in stores if (found := skips_of(keys, name)).reasons},
+        coverage=_coverage([one for one in keys if one.what != SKIPPED], stores),
         browsers=_browsers(event_stats.read(stores, ("funnel",), now - 23 * HOUR, soon, 400 * DAY)),
         value_columns=columns,
         values=values,
@@ -187,6 +194,7 @@ def _read_health(
             failed=counts["failed"],
             parked=parked[name],
             median_delay=median(delays),
+            skips=skips_of(statistics, name),
             now=now,
         )
 

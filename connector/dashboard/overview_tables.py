@@ -23,6 +23,26 @@ def coverage_table(overview: Overview) -> Table:
     return Table("match-keys", "Match keys", columns, rows, stacked=True)
 
 
+def skip_table(overview: Overview) -> Table:
+    """Return the skipped webhooks by reason, with what each means and the setting that changes it."""
+    columns = (
+        Column("reason", beside="store", long=True), Column("webhooks", "number"), Column("share", "percent"),
+        Column("what it means", long=True), Column("setting", long=True),
+    )  # fmt: skip
+    rows: list[Row] = [
+        (
+            Cell(one.reason, beside=store),
+            one.number,
+            100 * one.number / skips.total,
+            one.explanation.meaning or None,
+            one.explanation.setting or None,
+        )
+        for store, skips in overview.skips.items()
+        for one in skips.reasons
+    ]
+    return Table("skipped", "Skipped webhooks", columns, rows, stacked=True)
+
+
 def customer_table(overview: Overview) -> Table:
     """Return how many accepted events were a new customer's; empty where no event says it."""
     columns = (

@@ -17,7 +17,7 @@ from connector.dashboard.addresses import events_address
 from connector.dashboard.book_routes import latest_accuracy
 from connector.dashboard.login import LoginGuard
 from connector.dashboard.overview import read_overview
-from connector.dashboard.overview_tables import browser_table, coverage_table, customer_table, value_table
+from connector.dashboard.overview_tables import browser_table, coverage_table, customer_table, skip_table, value_table
 from connector.dashboard.page_parts import csv_answer
 from connector.dashboard.parameters import chosen_store
 from connector.dashboard.tables import Cell, Column, Table
@@ -45,7 +45,7 @@ def add_reading_routes(blueprint: Blueprint, guard: LoginGuard, config: Config, 
         store = chosen_store(config, request.args)
         overview = read_overview(config, database, store, time.time())
         accuracy = latest_accuracy(database, (health.store for health in overview.stores), time.time())
-        tables = [make(overview) for make in (coverage_table, customer_table, browser_table, value_table)]
+        tables = [make(overview) for make in (skip_table, coverage_table, customer_table, browser_table, value_table)]
         numbers = [chart.table(f"chart{number}") for number, chart in enumerate(overview.charts, 1)]
         if answer := csv_answer([*tables, *numbers]):
             return answer

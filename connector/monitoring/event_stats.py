@@ -13,6 +13,8 @@ The columns `what` and `detail`:
     funnel    what browsers report, by milestone (the column `event`) and outcome; see `connector.funnel.buffer`
     copies, distance, amounts   what TikTok made of the browsers' copies; see `connector.meter.matching`
     received  webhooks by outcome (relayed, skipped, recorded, parked, ignored, duplicate, refused)
+    skipped   skipped webhooks by kind of subject (the column `event`: order, checkout, customer) and reason
+    relayed   webhooks that became events, by kind of subject
 
 Events are counted when the relay settles them, in the transaction that writes their state, so a crash neither loses
 nor doubles a number. Each accepted payload is parsed once, before that transaction begins; a claim of a thousand events

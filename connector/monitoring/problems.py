@@ -12,6 +12,7 @@
     export       a shopper's request for their data has not been answered
     erasing      an erasure that a shop requested is not done after an hour
     accuracy     less than 99 % of the orders of a day were sent or deliberately skipped
+    skipped      every webhook about an order of the last day was skipped, and nobody has chosen that
     reconcile    a store's round of reconciliation is overdue
     notices      what a shop's webhooks named could not be fetched for five minutes
     platform     a store's platform cannot be loaded, so its webhooks are answered 503
@@ -36,8 +37,10 @@ from connector.core.units import DAY, HOUR, MERGE_WINDOW
 from connector.core.webhook import BrokenWebhook
 from connector.monitoring.accuracy import Accuracy
 from connector.monitoring.alerts import Problem
+from connector.monitoring.event_stats import EventStats
 from connector.monitoring.inactivity import SHORTEST, Inactivity, detect_inactivity
 from connector.monitoring.rounds import MISSED, RoundWatch
+from connector.monitoring.skips import ENOUGH, RELAYED, SKIPPED, skips_of
 from connector.monitoring.webhook_stats import WebhookStats
 from connector.outbox.notices import NoticeTable
 from connector.outbox.queries import OpenProblem, OutboxQueries
@@ -46,7 +49,7 @@ from connector.storage.tables import alert_addresses, counters, demands, events,
 
 KINDS = frozenset({"denied", "lag", "rejected", "parked", "signatures", "testing", "relay"})
 KINDS |= {"uninstalled", "export", "erasing", "reconcile", "broken", "accuracy", "platform"}
-KINDS |= {"notices", "alerts"}
+KINDS |= {"notices", "alerts", "skipped"}
 SILENT = "silent"
 
 INVALID_SIGNATURES = 3
@@ -85,6 +88,7 @@ class ProblemFinder:
         yield from self._data_requests(now)
         yield from self._low_accuracy(now)
         yield from self._notices_waiting(now)
+        yield from self._all_skipped(now)
         yield from self._undelivered_alerts(now)
         for store, since in self._rounds.overdue(now).items():
             yield Problem(
@@ -284,6 +288,22 @@ class ProblemFinder:
                     f"store {found.store}: {number} that its webhooks named could not be fetched from the shop since "
                     f"{utc_minute(found.since)}, will retry for a day: {why}",
                 )
+
+    def _all_skipped(self, now: float) -> Iterator[Problem]:
+        found = EventStats(self._database).read(self._stores, (SKIPPED, RELAYED), now - DAY, now + 1, DAY)
+        for store in self._stores:
+            skips = skips_of(found, store)
+            worst = next((one for one in skips.reasons if not one.explanation.is_chosen), None)
+            if worst is None or skips.orders_relayed or skips.orders_skipped < ENOUGH:
+                continue
+            explained = worst.explanation
+            remedy = f"; see {explained.setting}" if explained.setting else ""
+            meaning = f": {explained.meaning}" if explained.meaning else ""
+            yield Problem(
+                f"{SKIPPED}:{store}",
+                f"store {store}: {skips.words} in the last day, so nothing is sent; {worst.number} because of "
+                f'"{worst.reason}"{meaning}{remedy}',
+            )
 
     def _undelivered_alerts(self, now: float) -> Iterator[Problem]:
         query = sa.select(alert_addresses).where(alert_addresses.c.failing_since < now - HOUR)

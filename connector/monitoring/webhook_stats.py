@@ -5,14 +5,16 @@ goes back as far as there are lines and `detect_inactivity` needs them, one day 
 Raises CannotStore.
 """
 
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
 from connector.core.units import HOUR, WEEK
 from connector.monitoring.inactivity import WEEKS
+from connector.monitoring.skips import KINDS, MOST_REASONS, OTHER, RELAYED, SKIPPED, first_reason
 from connector.outbox.ledger import NO_ARRIVAL
 from connector.storage.database import Database
 from connector.storage.tables import arrivals, counters, ledger, tallies
@@ -20,6 +22,8 @@ from connector.storage.tables import arrivals, counters, ledger, tallies
 LATE = 300  # seconds after its end during which an hour is still counted: ledger and counters are written with a delay
 STEP = 24 * HOUR  # seconds counted by one query
 LOOK_BACK = WEEKS * WEEK + 2 * HOUR
+RECEIVED = "received"
+_Key = tuple[str, int, str, str, str]  # store, hour, what, kind, detail: as in `tallies`
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +43,14 @@ class WebhookStats:
     def count_up(self, now: float) -> None:
         """Count the webhooks received since the last call."""
         for start in self._steps(now):
-            counts = self._count(start, min(start + STEP, int(now) + 1))
+            end = min(start + STEP, int(now) + 1)
+            counts = self._count(start, end)
             if not counts:
                 continue
             received: Counter[tuple[str, int]] = Counter()
-            for (store, hour, outcome), number in counts.items():
-                received[store, hour] += 0 if outcome == "refused" else number
+            for (store, hour, what, _, outcome), number in counts.items():
+                if what == RECEIVED:
+                    received[store, hour] += 0 if outcome == "refused" else number
             rows = [
                 # The counters do not store the exact time of a webhook.
                 {"store": store, "hour": hour, "count": number, "last_at": min(now, hour + HOUR)}
@@ -59,7 +65,7 @@ class WebhookStats:
             with self._database.write() as connection:
                 if rows:
                     connection.execute(upsert, rows)
-                self._write_tallies(connection, counts)
+                self._write_tallies(connection, counts, start, end)
 
     def last(self, store: str, now: float) -> LastWebhook | None:
         """Return the store's last webhook, or None."""
@@ -96,29 +102,51 @@ class WebhookStats:
             end = end if found is None else int(found) // HOUR * HOUR
         return end
 
-    def _write_tallies(self, connection: sa.Connection, counts: dict[tuple[str, int, str], int]) -> None:
-        """Write the numbers by outcome. An hour is counted again while it lasts, so its number is replaced."""
-        new = self._database.insert(tallies)
-        key = [column.name for column in tallies.primary_key]
+    def _write_tallies(self, connection: sa.Connection, counts: Mapping[_Key, int], start: int, end: int) -> None:
+        """Replace the numbers of these hours: an outcome can change, for example when a wait for consent ends."""
+        hours = (tallies.c.hour >= start // HOUR * HOUR, tallies.c.hour < end)
+        connection.execute(sa.delete(tallies).where(tallies.c.what.in_((RECEIVED, SKIPPED, RELAYED)), *hours))
         rows = [
-            {"store": store, "what": "received", "hour": hour, "pixel": "", "event": "", "detail": outcome, "count": n}
-            for (store, hour, outcome), n in sorted(counts.items())
+            {"store": store, "what": what, "hour": hour, "pixel": "", "event": kind, "detail": detail, "count": number}
+            for (store, hour, what, kind, detail), number in sorted(counts.items())
         ]
-        connection.execute(new.on_conflict_do_update(index_elements=key, set_={"count": new.excluded["count"]}), rows)
+        connection.execute(sa.insert(tallies), rows)
 
-    def _count(self, start: int, end: int) -> dict[tuple[str, int, str], int]:
-        """Count webhooks by store, hour and outcome in [start, end)."""
+    def _count(self, start: int, end: int) -> Counter[_Key]:
+        """Count the webhooks in [start, end): all by outcome, the skipped ones by reason, the relayed ones by kind."""
+        counts: Counter[_Key] = Counter()
+        reasons: dict[tuple[str, int, str], Counter[str]] = defaultdict(Counter)
+        key = (counters.c.store, counters.c.hour, counters.c.what)
+        counted = sa.select(*key, sa.func.sum(counters.c.count)).where(counters.c.hour >= start, counters.c.hour < end)
+        with self._database.read() as connection:
+            for store, hour, outcome, number in connection.execute(counted.group_by(*key)):
+                counts[store, hour, RECEIVED, "", outcome] += int(number)
+            for store, hour, outcome, kind, reason, number in connection.execute(self._lines(start, end)):
+                counts[store, hour, RECEIVED, "", outcome] += number
+                if outcome == "relayed":
+                    counts[store, hour, RELAYED, kind, ""] += number
+                elif outcome == "skipped":
+                    reasons[store, hour, kind][first_reason(reason)] += number
+        for (store, hour, kind), found in reasons.items():
+            for place, (reason, number) in enumerate(found.most_common()):
+                counts[store, hour, SKIPPED, kind, reason if place < MOST_REASONS else OTHER] += number
+        return counts
+
+    def _lines(self, start: int, end: int) -> sa.Select[Any]:
+        """Return the query that counts the ledger's lines by store, hour, outcome, kind and reason of a skip."""
         hour = sa.cast(sa.func.floor(ledger.c.received_at / HOUR), sa.BigInteger)
         if not self._database.is_postgresql:  # not every SQLite has floor; its cast truncates, PostgreSQL's rounds
             hour = sa.cast(ledger.c.received_at / HOUR, sa.BigInteger)
-        lines = sa.select(ledger.c.store, hour * HOUR, ledger.c.outcome, sa.func.count()).where(
-            ledger.c.received_at >= start, ledger.c.received_at < end, ledger.c.delivery.not_in(NO_ARRIVAL)
+        kind = sa.case(*((ledger.c.object_key.startswith(f"{name}:"), name) for name in KINDS), else_="")
+        lines = (
+            sa.select(
+                ledger.c.store,
+                (hour * HOUR).label("hour"),
+                ledger.c.outcome,
+                kind.label("kind"),
+                sa.case((ledger.c.outcome == "skipped", ledger.c.reason), else_="").label("reason"),
+            )
+            .where(ledger.c.received_at >= start, ledger.c.received_at < end, ledger.c.delivery.not_in(NO_ARRIVAL))
+            .subquery()
         )
-        key = (counters.c.store, counters.c.hour, counters.c.what)
-        counted = sa.select(*key, sa.func.sum(counters.c.count)).where(counters.c.hour >= start, counters.c.hour < end)
-        counts: Counter[tuple[str, int, str]] = Counter()
-        with self._database.read() as connection:
-            for query, by in ((lines, (ledger.c.store, hour, ledger.c.outcome)), (counted, key)):
-                for store, at, outcome, number in connection.execute(query.group_by(*by)):
-                    counts[store, at, outcome] += int(number)
-        return counts
+        return sa.select(*lines.c, sa.func.count()).group_by(*lines.c)

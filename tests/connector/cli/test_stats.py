@@ -24,9 +24,11 @@ class Bench:
         self.environment = {"STORES_TOML": STORES, "SECRET": "s" * 32, "DATABASE_URL": url, "LOG_LEVEL": "ERROR"}
         self.engine: Engine = connect(url)
 
-    def put(self, what: str, detail: str, number: int, days: float = 0, pixel: str = PIXEL) -> None:
+    def put(
+        self, what: str, detail: str, number: int, days: float = 0, pixel: str = PIXEL, event: str = "Purchase"
+    ) -> None:
         with self.engine.begin() as connection:
-            add_counts(connection, int(time.time() - days * DAY), {("acme", pixel, what, "Purchase", detail): number})
+            add_counts(connection, int(time.time() - days * DAY), {("acme", pixel, what, event, detail): number})
 
     def run(self, *arguments: str) -> Result:
         return CliRunner(env=self.environment).invoke(main, ["stats", *arguments])
@@ -78,10 +80,30 @@ def test_json_for_programs(bench: Bench) -> None:
                 "value": {"EUR": 123.45},
             }
         ],
+        "skipped": {"orders_skipped": 0, "orders_relayed": 0, "reasons": []},
         "browsers": {},
         "fetched": {},
     }
     assert '"EUR":123.45' in result.stdout
+
+
+def test_skipped_ones_by_reason(bench: Bench) -> None:
+    """Each with what it means and the setting; the most frequent first."""
+    bench.put("skipped", "no consent: the shopper said no (consent)", 1200, pixel="", event="order")
+    bench.put("skipped", "the moon is full", 3, pixel="", event="customer")
+    bench.put("relayed", "", 4, pixel="", event="order")
+    lines = [
+        "No events were sent in this period.",
+        "Skipped webhooks: 1,203",
+        "  of those about orders, 1,200 of 1,204 (99%) were skipped",
+        "    1,200  no consent: the shopper said no (consent)",
+        "           = the shopper refused, so nothing may be sent (setting: consent)",
+        "        3  the moon is full",
+    ]
+    assert bench.run("acme").output.splitlines() == lines
+    assert json.loads(bench.run("acme", "--json").stdout)["skipped"]["reasons"][1] == {
+        "reason": "the moon is full", "webhooks": 3, "meaning": "", "setting": "",
+    }  # fmt: skip
 
 
 def test_only_so_many_days_are_looked_back_on(bench: Bench) -> None:

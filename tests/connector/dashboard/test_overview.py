@@ -1,11 +1,18 @@
 """Which segment of the overview's bars a stored number belongs to."""
 
+import re
+import time
+
 import pytest
+import sqlalchemy as sa
 
 from connector.config.settings import load
 from connector.core.store import Pixel
+from connector.core.units import HOUR
 from connector.dashboard.overview import bar_kind, read_overview
 from connector.monitoring.event_stats import Statistic, add_counts
+from connector.monitoring.skips import explain
+from connector.storage.tables import arrivals
 from tests.support.admin_site import Site, entered
 from tests.support.factories import CODE, a_section, a_stores_file
 from tests.support.outbox_rows import NOW
@@ -56,3 +63,28 @@ def test_the_overview_says_which_pixel_takes_what(sqlite_engine):
     assert "<li>Offline event set 7012345678901234567: live, only order_paid" in page
     assert page.count("<summary>Pixels") == 1
     assert site.config.stores["acme"].pixels[0] == Pixel(CODE, "a", countries=("US",))
+
+
+def test_a_store_whose_orders_are_skipped_is_not_flowing(sqlite_engine):
+    """The card says how many and links to the reasons, each with what it means and the setting that changes it."""
+    site = Site(sqlite_engine)
+    reason = "no consent: no answer was given (consent)"
+    hour = int(time.time()) // HOUR * HOUR
+    counts = {("acme", "", "skipped", "order", reason): 1900, ("acme", "", "relayed", "order", ""): 100}
+    counts |= {("beans", "", "skipped", "order", "<b>strange</b>"): 1, ("beans", "", "relayed", "order", ""): 9}
+    with sqlite_engine.begin() as connection:
+        add_counts(connection, hour, counts)
+        connection.execute(
+            sa.insert(arrivals),
+            [{"store": name, "hour": hour, "count": 9, "last_at": hour} for name in ("acme", "beans")],
+        )
+    page = entered(site).get("/").text
+    cards = re.findall('<li class="card ([a-z]+)">.*?</svg> ([^<]+)</p>', page, re.S)
+    assert cards == [("note", "1,900 of 2,000 order webhooks skipped (95%)"), ("good", "flowing")]
+    assert '<dt>skipped, 24 h</dt><dd><a href="#skipped">1,900</a>' in page
+    cells = [re.sub("<[^>]+>", "", cell) for cell in re.findall("<t[hd] [^>]*>(.*?)</t[hd]>", page)]
+    at = next(place for place, cell in enumerate(cells) if cell.startswith(reason))
+    assert cells[at + 1 : at + 5] == [
+        "1,900", "100%", explain(reason).meaning, "consent_source.key, [signals], consent",
+    ]  # fmt: skip
+    assert "&lt;b&gt;strange" in page

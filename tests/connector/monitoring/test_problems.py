@@ -12,7 +12,10 @@ from connector.core.store import FunnelSettings
 from connector.core.units import DAY, HOUR, MERGE_WINDOW
 from connector.core.webhook import BrokenWebhook
 from connector.funnel.queue import FunnelQueue
+from connector.monitoring.event_stats import add_counts
 from connector.monitoring.problems import COUNTED, KINDS, NO_RELAY, ProblemFinder
+from connector.monitoring.skips import ENOUGH, explain
+from connector.monitoring.webhook_stats import WebhookStats
 from connector.outbox.lanes import Lane
 from connector.outbox.notices import NoticeEntry, NoticeTable
 from connector.outbox.outbox import Outbox, ParkedWebhook
@@ -22,7 +25,7 @@ from connector.privacy.data_subject import DataSubject
 from connector.privacy.requests import DataRequestStore
 from connector.storage.database import Database
 from connector.storage.lease import Lease
-from connector.storage.tables import accuracy, arrivals
+from connector.storage.tables import accuracy, alert_addresses, arrivals
 from connector.sync.checkpoints import Checkpoints
 from connector.sync.reconcile import TICK
 from tests.support.factories import SECRET, a_store
@@ -273,6 +276,9 @@ def test_all_kinds_are_known(bench: Bench) -> None:
     with bench.engine.begin() as connection:
         row = day | {"skipped": "{}", "missing": '{"rejected":1}', "complete": 1}
         connection.execute(sa.insert(accuracy).values(row))
+        failing = {"address": "f", "label": "ALERT_URL (slack)", "attempts": 9, "due_at": NOW, "error": "HTTP 404"}
+        connection.execute(sa.insert(alert_addresses).values(**failing, failing_since=NOW - 2 * HOUR))
+        add_counts(connection, int(NOW) // HOUR * HOUR, {("acme", "", "skipped", "order", "nobody's choice"): ENOUGH})
     gone = replace(STORE, name="gone", platform="not-installed")
     NoticeTable(Database(bench.engine)).record(NoticeEntry("acme", "order:1", "t", "", NOW))
     finder = ProblemFinder(Database(bench.engine), {"acme": store, "gone": gone})
@@ -344,7 +350,8 @@ class TestSilent:
         assert list(bench.finder.find_silent(NOW + 9 * DAY)) == []
 
 
-SCANS: tuple[str, ...] = ("SCAN lanes", "SCAN relays", "SCAN first", "SCAN anon_1")  # few rows, or what a query limited
+# Few rows, or what a query limited
+SCANS: tuple[str, ...] = ("SCAN lanes", "SCAN relays", "SCAN alert_addresses", "SCAN first", "SCAN anon_1")
 
 
 def test_every_look_goes_by_an_index(sqlite_engine: Engine, plans: Callable[[], list[str]]) -> None:
@@ -356,3 +363,43 @@ def test_every_look_goes_by_an_index(sqlite_engine: Engine, plans: Callable[[], 
     for index in ("events_due", "events_failed", "parked_at", "counters_hour"):
         assert any(index in step for step in steps), (index, steps)
     assert [step for step in steps if step.startswith("SCAN") and not step.startswith(SCANS)] == []
+
+
+class TestAllSkipped:
+    """A store whose orders are all skipped is healthy otherwise, and sends nothing."""
+
+    NOWHERE = explain("no consent: consent_source.key is not set (consent)")
+    NEVER = "order_placed: no consent: consent_source.key is not set (consent)"
+
+    def skip(self, bench: Bench, number: int, reason: str = NEVER) -> None:
+        for place in range(number):
+            key = f"order:{reason[:20]}{place}"
+            bench.outbox.record(decision(key, at=NOW - 60, outcome="skipped", reason=reason, object_key=key))
+
+    def found(self, bench: Bench) -> str:
+        WebhookStats(Database(bench.engine)).count_up(NOW)
+        return bench.found(NOW).get("skipped:acme", "")
+
+    def test_it_is_told_with_the_reason_and_the_setting(self, bench: Bench) -> None:
+        """From ten webhooks on."""
+        self.skip(bench, ENOUGH - 1)
+        assert self.found(bench) == ""
+        self.skip(bench, ENOUGH)
+        assert self.found(bench) == (
+            "store acme: all 10 order webhooks skipped in the last day, so nothing is sent; 10 because of "
+            f'"no consent: consent_source.key is not set (consent)": {self.NOWHERE.meaning}; see {self.NOWHERE.setting}'
+        )
+
+    def test_not_if_one_order_was_relayed(self, bench: Bench) -> None:
+        """Then the dashboard shows the share."""
+        self.skip(bench, ENOUGH)
+        bench.outbox.record(decision("sent", mapped("sent"), at=NOW - 60))
+        assert self.found(bench) == ""
+
+    @pytest.mark.parametrize(
+        "reason", ["order_paid: events.order_paid is off", "order_placed: pos orders are not relayed (orders.include)"]
+    )
+    def test_not_what_a_setting_wants(self, bench: Bench, reason: str) -> None:
+        """Somebody has chosen that."""
+        self.skip(bench, ENOUGH, reason)
+        assert self.found(bench) == ""

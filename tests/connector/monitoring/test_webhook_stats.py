@@ -9,11 +9,12 @@ from sqlalchemy import Engine
 
 from connector.core.units import HOUR, WEEK
 from connector.monitoring.event_stats import EventStats
+from connector.monitoring.skips import MOST_REASONS, OTHER, RELAYED, SKIPPED
 from connector.monitoring.webhook_stats import LOOK_BACK, LastWebhook, WebhookStats
 from connector.outbox.outbox import Outbox
 from connector.storage.database import Database
 from connector.storage.tables import arrivals, ledger
-from tests.support.outbox_rows import decision, rows
+from tests.support.outbox_rows import decision, mapped, rows
 
 START = 1_780_002_000 // HOUR * HOUR
 
@@ -70,6 +71,44 @@ def test_pages_are_told_what_became_of_them(hours: Hours) -> None:
     hours.arrivals.count_up(START + 300)
     found = EventStats(Database(hours.engine)).read(["acme"], ["received"], START, START + HOUR, HOUR)
     assert {one.detail: one.count for one in found} == {"skipped": 4, "recorded": 1, "ignored": 3, "refused": 70}
+
+
+def test_skipped_ones_are_counted_by_reason(hours: Hours) -> None:
+    """And by what they are about; the reasons of a store that has very many are counted as one from some point on."""
+    for number in range(MOST_REASONS + 4):
+        reason = f"order_paid: reason {number}; note" if number else "order_placed: common"
+        for repeat in range(1 if number else 3):
+            hours.outbox.record(
+                decision(
+                    f"{number} {repeat}",
+                    at=START,
+                    outcome="skipped",
+                    reason=reason,
+                    object_key=f"order:{number}{repeat}",
+                )
+            )
+    hours.outbox.record(decision("c", at=START, outcome="skipped", reason="x", object_key="customer:1"))
+    hours.outbox.record(decision("r", mapped("r"), at=START))
+    hours.arrivals.count_up(START + 100)
+    found = EventStats(Database(hours.engine)).read(["acme"], [SKIPPED, RELAYED], START, START + HOUR, HOUR)
+    numbers = {(one.what, one.event, one.detail): one.count for one in found}
+    assert numbers[SKIPPED, "order", "common"] == 3
+    assert numbers[SKIPPED, "order", OTHER] == 4
+    assert numbers[SKIPPED, "customer", "x"] == numbers[RELAYED, "order", ""] == 1
+    assert len(numbers) == MOST_REASONS + 3
+
+
+def test_an_outcome_that_changes_is_counted_as_it_is(hours: Hours) -> None:
+    """A webhook whose events waited for consent in vain is skipped in the end: not relayed as well."""
+    hours.outbox.record(decision("held", mapped("held"), at=START))
+    hours.arrivals.count_up(START + 10)
+    with hours.engine.begin() as connection:
+        connection.execute(sa.update(ledger).values(outcome="skipped", reason="Purchase: no consent"))
+    hours.arrivals.count_up(START + 70)
+    found = EventStats(Database(hours.engine)).read(["acme"], ["received", SKIPPED, RELAYED], START, START + HOUR, HOUR)
+    assert {(one.what, one.event, one.detail): one.count for one in found} == {
+        ("received", "", "skipped"): 1, (SKIPPED, "order", "no consent"): 1,
+    }  # fmt: skip
 
 
 def test_refused_signatures_alone_are_no_arrival(hours: Hours) -> None:
