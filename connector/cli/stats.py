@@ -12,7 +12,6 @@ from connector.core.text import duration, how_many, percent
 
 if TYPE_CHECKING:
     from connector.core.store import Store
-    from connector.monitoring.book_sums import Books
     from connector.monitoring.event_stats import Statistic
     from connector.monitoring.merges import Merges
 
@@ -25,7 +24,7 @@ def stats(store: str, days: int, as_json: bool) -> None:
     """Print STORE's events by outcome, match keys, new and returning customers, and value. Test events are separate."""
     import msgspec
 
-    from connector.monitoring.book_sums import Books
+    from connector.monitoring.book_sums import Books, net_values
     from connector.monitoring.event_stats import EventStats
     from connector.monitoring.merges import Merges
 
@@ -72,23 +71,6 @@ def skipped_by_reason(statistics: "list[Statistic]", store: str) -> dict[str, An
         for one in skips.reasons
     ]
     return {"orders_skipped": skips.orders_skipped, "orders_relayed": skips.orders_relayed, "reasons": reasons}
-
-
-def net_values(books: "Books", store: str, since: float, until: float) -> list[dict[str, Any]]:
-    """Return what of the period's events was sent, cancelled and refunded, and is left, by pixel, event, currency."""
-    from connector.monitoring.event_stats import amount
-
-    sums: dict[tuple[str, str, str], Counter[str]] = {}
-    for line in books.lines(store, since, until):
-        sums.setdefault((line.pixel, line.event, line.currency), Counter()).update(
-            {name: getattr(line, name) for name in ("sent", "cancelled", "refunded", "net")}
-        )
-    return [
-        {"pixel": pixel, "event": event, "currency": currency}
-        | {name: amount(number, currency) for name, number in found.items()}
-        | {"stayed": round(found["net"] / found["sent"], 4) if found["sent"] else None}
-        for (pixel, event, currency), found in sorted(sums.items())
-    ]
 
 
 def copies(merges: "Merges", store: "Store", since: float, until: float) -> list[dict[str, Any]]:

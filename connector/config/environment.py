@@ -83,6 +83,8 @@ class Environment:
     """The password of the dashboard at `/` and of `/metrics`; use 16 random characters or more."""
     alert_url: AlertAddresses = field(default="", repr=False)
     """The addresses that the problems of all stores are sent to; see [Alerts](running.md#alerts)."""
+    digest_url: AlertAddresses = field(default="", repr=False)
+    """The addresses that are sent a digest of all stores once a week; see [Digest](running.md#the-weekly-digest)."""
     log_format: Literal["text", "json"] = field(default_factory=logs.default_form)
     """The form of log lines; not set: `text` on a terminal, else `json`."""
     log_level: Annotated[str, LogLevel] = "INFO"

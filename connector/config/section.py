@@ -15,7 +15,8 @@ from connector.config.stores_file import Reading, dereferenced
 from connector.config.wording import UNKNOWN, did_you_mean, unknown_key, wording
 from connector.core.store import ApiKeys
 
-SECRET_KEYS = {"webhook_secrets", "alerts", *(field.name for field in fields(ApiKeys) if field.name != "url")}
+SECRET_KEYS = {"webhook_secrets", "alerts", "digest"}
+SECRET_KEYS |= {field.name for field in fields(ApiKeys) if field.name != "url"}
 SHOWN_KEYS = {"platform", "consent", "browser_pixel", "value", "currency", "content_id"}  # never secret
 
 

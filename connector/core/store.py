@@ -308,6 +308,8 @@ class Store:
     """`true`: the shop's pages report what they sent to TikTok, to show if the copies merge (docs/merging.md)."""
     alerts: Annotated[tuple[AlertAddress, ...], Listed(alone=True)] = field(default=(), repr=False)
     """Further addresses for the problems of this store alone, as in `ALERT_URL`; secrets, so use `${NAME}`."""
+    digest: Annotated[tuple[AlertAddress, ...], Listed(alone=True)] = field(default=(), repr=False)
+    """Addresses that are sent a digest of this store once a week, as in `DIGEST_URL`; secrets, so use `${NAME}`."""
     external_id: EventIdOrBlank = "{customer_id}"
     """Your own id of the shopper; hashed before it is sent."""
     orders: OrderSettings = OrderSettings()

@@ -22,7 +22,7 @@ from connector.core.units import DAY
 from connector.mapping.consent import NO_CONSENT
 from connector.monitoring.channels import is_understood
 from connector.monitoring.problems import LAST_ORDERS, withheld
-from connector.monitoring.recipients import alert_recipients
+from connector.monitoring.recipients import alert_recipients, digest_recipients
 from connector.outbox.encryption import CannotDecrypt, decrypt
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
@@ -97,7 +97,7 @@ def _settings(config: Config) -> Iterator[CheckResult]:
         yield CheckResult("note", "SQLite: one machine, on a disk that stays; PostgreSQL for more (DATABASE_URL)")
     for path in config.literal_secrets:
         yield CheckResult("warning", f"{path} is written into the file; use ${{NAME}} and set it in the environment")
-    for recipient in alert_recipients(config):
+    for recipient in (*alert_recipients(config), *digest_recipients(config)):
         if not is_understood(recipient.address):
             yield CheckResult("warning", f"{recipient.label} is not understood; see `connector alerts test`")
     stores = config.stores.values()

@@ -4,12 +4,14 @@ The day (UTC) is that of the event's time. An order that is cancelled leaves not
 value that its latest body gives, less the refunds that came after that body. Raises CannotStore.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from connector.core.units import DAY
+from connector.monitoring.event_stats import amount
 from connector.storage.database import Database
 from connector.storage.tables import orders, sold
 
@@ -116,6 +118,21 @@ def _events_of(store: str, since: float, until: float) -> sa.Select[Any]:
         .where(sold.c.store == store, sold.c.occurred_at >= since, sold.c.occurred_at < until)
         .order_by(sold.c.occurred_at.desc(), sold.c.event_id)
     )  # fmt: skip
+
+
+def net_values(books: Books, store: str, since: float, until: float) -> list[dict[str, Any]]:
+    """Return what of the period's events was sent, cancelled and refunded, and is left, by pixel, event, currency."""
+    sums: dict[tuple[str, str, str], Counter[str]] = {}
+    for line in books.lines(store, since, until):
+        sums.setdefault((line.pixel, line.event, line.currency), Counter()).update(
+            {name: getattr(line, name) for name in ("sent", "cancelled", "refunded", "net")}
+        )
+    return [
+        {"pixel": pixel, "event": event, "currency": currency}
+        | {name: amount(number, currency) for name, number in found.items()}
+        | {"stayed": round(found["net"] / found["sent"], 4) if found["sent"] else None}
+        for (pixel, event, currency), found in sorted(sums.items())
+    ]
 
 
 def _joined() -> sa.FromClause:

@@ -1,7 +1,8 @@
 """The notifier sends what is to be sent, from one process at a time, to each address in a thread of its own.
 
 An address that fails is tried again after a pause that grows; one that does not answer keeps nobody else waiting.
-Messages come from a source: `AlertMessages` (problems). Times are Unix seconds. Methods raise CannotStore.
+Messages come from two sources: `AlertMessages` (problems) and `DigestMessages` (once a week). Times are Unix
+seconds. Methods raise CannotStore.
 """
 
 import logging
@@ -17,7 +18,8 @@ from connector.config.settings import Config
 from connector.monitoring.alert_messages import AlertMessages
 from connector.monitoring.alerts import AlertStore
 from connector.monitoring.channels import TIMEOUT, Channel, Failure, Message, channel
-from connector.monitoring.recipients import Recipient, alert_recipients
+from connector.monitoring.digest import DigestMessages
+from connector.monitoring.recipients import Recipient, alert_recipients, digest_recipients
 from connector.storage.database import CannotStore, Database
 from connector.storage.lease import Lease
 from connector.storage.tables import alert_addresses
@@ -58,9 +60,12 @@ class AddressBook:
         return due is None or not now < due <= now + PAUSES[1]
 
     def note_success(self, recipient: Recipient) -> None:
-        """Forget the failures of an address."""
+        """Forget the failures of an address; which digest it has had stays."""
+        of_address, has_digest = alert_addresses.c.address == recipient.id, alert_addresses.c.sent_for.is_not(None)
+        clean = {"attempts": 0, "due_at": 0.0, "failing_since": None, "error": ""}
         with self._database.write() as connection:
-            connection.execute(sa.delete(alert_addresses).where(alert_addresses.c.address == recipient.id))
+            connection.execute(sa.delete(alert_addresses).where(of_address, ~has_digest))
+            connection.execute(sa.update(alert_addresses).where(of_address, has_digest).values(clean))
 
     def note_failure(self, recipient: Recipient, failure: Failure) -> None:
         """Retry later: after a pause that doubles, or the one that the service asks for if that is longer."""
@@ -73,7 +78,7 @@ class AddressBook:
                 "label": recipient.label,
                 "attempts": attempts + 1,
                 "due_at": now + min(max(first * 2.0 ** min(attempts, 20), failure.pause), longest),
-                "failing_since": known.failing_since if known else now,
+                "failing_since": known.failing_since if known and known.failing_since is not None else now,
                 "error": failure.why,
             }
             insert = self._database.insert(alert_addresses).values(address=recipient.id, **values)
@@ -98,11 +103,13 @@ class Notifier:
         channels: Mapping[Recipient, Channel],
         owner: str,
         clock: Callable[[], float] = time.time,
+        digests: DigestMessages | None = None,
     ) -> None:
         self._alerts = AlertStore(database, clock)
         self._messages = AlertMessages(database, clock)
         self._book = AddressBook(database, clock)
         self._lease = Lease(database, "alerts", LEASE_SECONDS)
+        self._digests = digests
         self._channels = channels
         self._busy: dict[Recipient, Thread] = {}
         self._owner = owner
@@ -114,9 +121,9 @@ class Notifier:
 
     def notify(self) -> None:
         """Send each address its next message, if there is one. Call it only while holding the lease."""
-        self._messages.forget_others([*self._channels])
+        self._messages.forget_others([recipient for recipient in self._channels if not recipient.is_for_digests])
         self._book.forget_others(self._channels)
-        started = [thread for recipient in self._channels if (thread := self._start(self._messages, recipient))]
+        started = [thread for recipient in self._channels if (thread := self._start(recipient))]
         end = time.monotonic() + PATIENCE
         for thread in started:
             thread.join(max(0.0, end - time.monotonic()))
@@ -126,10 +133,11 @@ class Notifier:
         """Release the lease, so that another process can take it at once."""
         self._lease.release(self._owner)
 
-    def _start(self, source: Source, recipient: Recipient) -> Thread | None:
+    def _start(self, recipient: Recipient) -> Thread | None:
         """Send the address its next message in a thread; None if there is none, or the address is not to be tried."""
         earlier = self._busy.get(recipient)
-        if (earlier and earlier.is_alive()) or not self._book.may_try(recipient):
+        source: Source | None = self._digests if recipient.is_for_digests else self._messages
+        if source is None or (earlier and earlier.is_alive()) or not self._book.may_try(recipient):
             return None
         if (message := source.next_message(recipient)) is None:
             return None
@@ -147,21 +155,21 @@ class Notifier:
             else:
                 self._book.note_failure(recipient, failure)
                 log.warning(
-                    "could not send an alert to %s: %s; it will be retried. %s",
+                    "could not send a message to %s: %s; it will be retried. %s",
                     recipient.label, failure.why, _sentence(failure.remedy),
                 )  # fmt: skip
         except CannotStore as error:
             log.warning("could not note what %s was sent: %s; it may be sent again", recipient.label, error)
         except Exception:
-            log.exception("could not send an alert to %s", recipient.label)
+            log.exception("could not send a message to %s", recipient.label)
 
 
 def notifier(database: Database, config: Config, owner: str) -> Notifier:
     """Create the notifier of the configured addresses."""
-    recipients = alert_recipients(config)
+    recipients = [*alert_recipients(config), *digest_recipients(config)]
     client = httpx.Client(timeout=TIMEOUT) if recipients else None
     channels = {recipient: channel(recipient.address, client) for recipient in recipients if client}
-    return Notifier(database, channels, owner)
+    return Notifier(database, channels, owner, digests=DigestMessages(database, config.stores))
 
 
 def _sentence(text: str) -> str:

@@ -312,7 +312,7 @@ class ProblemFinder:
         for row in rows:
             yield Problem(
                 f"alerts::{row.address}",
-                f"alerts to {row.label} have not been delivered since {utc_minute(row.failing_since)} ({row.error}); "
+                f"messages to {row.label} have not been delivered since {utc_minute(row.failing_since)} ({row.error}); "
                 "`connector alerts test` says what to do",
             )
 

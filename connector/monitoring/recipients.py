@@ -1,7 +1,7 @@
 """Recipients: the addresses of the settings, each once, and whose problems it is sent."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from connector.config.settings import Config
 from connector.core.alert_address import addresses_in, service_of
@@ -15,11 +15,12 @@ class Recipient:
     address: str = field(repr=False)
     place: str
     stores: frozenset[str] | None = None
+    is_for_digests: bool = False
 
     @property
     def id(self) -> str:
         """What the database calls the address: a fingerprint, because the address is a secret."""
-        return fingerprint(self.address)
+        return f"{'digest:' if self.is_for_digests else ''}{fingerprint(self.address)}"
 
     @property
     def label(self) -> str:
@@ -35,6 +36,13 @@ def alert_recipients(config: Config) -> list[Recipient]:
     """Return those of ALERT_URL, then those of single stores."""
     by_store = ((f"stores.{name}.alerts", name, store.alerts) for name, store in config.stores.items())
     return _once([*_of_all("ALERT_URL", config.alert_url), *_of_stores(by_store)])
+
+
+def digest_recipients(config: Config) -> list[Recipient]:
+    """Return those of DIGEST_URL, then those of single stores."""
+    by_store = ((f"stores.{name}.digest", name, store.digest) for name, store in config.stores.items())
+    found = _once([*_of_all("DIGEST_URL", config.digest_url), *_of_stores(by_store)])
+    return [replace(recipient, is_for_digests=True) for recipient in found]
 
 
 def _of_all(variable: str, value: str) -> list[Recipient]:

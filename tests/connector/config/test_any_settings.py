@@ -147,7 +147,7 @@ def test_any_document(document):
         st.sampled_from(
             [
                 *("DATABASE_URL", "EVENTS_API_URL", "PORT", "WEB_CONCURRENCY", "TRUSTED_PROXIES", "PUBLIC_URL"),
-                *("ADMIN_PASSWORD", "ALERT_URL", "LOG_FORMAT", "LOG_LEVEL"),
+                *("ADMIN_PASSWORD", "ALERT_URL", "DIGEST_URL", "LOG_FORMAT", "LOG_LEVEL"),
             ]
         ),
         st.text(max_size=20) | st.sampled_from(["postgres://", "sqlite://", "https://[", "https://a:99999"]),

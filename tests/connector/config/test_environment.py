@@ -59,6 +59,7 @@ def test_log_format_default(monkeypatch, terminal, expected):
             "alert_url",
             "https://hooks.example/x slack://A/B/C mailto://u:p@h?to=a@example.com,b@example.com tgram://T/1",
         ),
+        ("DIGEST_URL", "mailtos://u:p@h?to=a@example.com", "digest_url", "mailtos://u:p@h?to=a@example.com"),
         ("LOG_FORMAT", "text", "log_format", "text"),
         ("LOG_FORMAT", "json", "log_format", "json"),
         ("LOG_LEVEL", "debug", "log_level", "DEBUG"),

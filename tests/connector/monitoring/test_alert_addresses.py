@@ -122,7 +122,7 @@ class TestFailing:
         assert bench.tell(DENIED, BEANS, after=30) == [both, [], []]  # refused, too
         assert bench.tell(DENIED, BEANS, after=60) == [[], [], []]
         assert bench.tell(DENIED, BEANS, after=60) == [both, [], []]
-        assert "could not send an alert to ALERT_URL 1 (webhook): HTTP 500" in caplog.text
+        assert "could not send a message to ALERT_URL 1 (webhook): HTTP 500" in caplog.text
         assert "SECRET" not in caplog.text
         assert rows(bench.engine, alert_addresses) == []
 
@@ -155,7 +155,7 @@ class TestFailing:
             bench.tell(DENIED, after=HOUR)
         (problem,) = undelivered()
         assert re.fullmatch(
-            r"alerts to ALERT_URL 1 \(webhook\) have not been delivered since 20\S+ \S+ UTC \(HTTP 404\); "
+            r"messages to ALERT_URL 1 \(webhook\) have not been delivered since 20\S+ \S+ UTC \(HTTP 404\); "
             "`connector alerts test` says what to do",
             problem.sentence,
         )
