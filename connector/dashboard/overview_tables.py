@@ -20,7 +20,7 @@ def coverage_table(overview: Overview) -> Table:
         )
         for row in overview.coverage
     ]
-    return Table("match-keys", "Match keys", columns, rows, stacked=True)
+    return Table("match-keys", "Match keys", columns, rows, stacked=True, grouped=True)
 
 
 def skip_table(overview: Overview) -> Table:
@@ -40,7 +40,7 @@ def skip_table(overview: Overview) -> Table:
         for store, skips in overview.skips.items()
         for one in skips.reasons
     ]
-    return Table("skipped", "Skipped webhooks", columns, rows, stacked=True)
+    return Table("skipped", "Skipped webhooks", columns, rows, stacked=True, grouped=True)
 
 
 def customer_table(overview: Overview) -> Table:
@@ -59,7 +59,7 @@ def customer_table(overview: Overview) -> Table:
         for row in overview.coverage
         if row.customers
     ]
-    return Table("customers", "New and returning customers", columns, rows)
+    return Table("customers", "New and returning customers", columns, rows, grouped=True)
 
 
 def browser_table(overview: Overview) -> Table:
@@ -73,7 +73,7 @@ def browser_table(overview: Overview) -> Table:
         for store, milestone, outcomes in overview.browsers
     ]
     columns = (Column("step", beside="store"), Column("taken", "number"), Column("not taken"))
-    return Table("browsers", "Reported by browsers", columns, rows)
+    return Table("browsers", "Reported by browsers", columns, rows, grouped=True)
 
 
 def value_table(overview: Overview) -> Table:

@@ -7,9 +7,9 @@ https://owasp.org/www-community/attacks/CSV_Injection
 import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
-from itertools import islice
+from itertools import groupby, islice
 from typing import Literal
 
 from connector.core.text import rounded_percent, utc_second
@@ -71,7 +71,8 @@ class Table:
     """A table: `name` is that of its file and unique on its page, `title` what it is called to who cannot see it.
 
     `rows` are those of the page. `all_rows` returns those of the file if the page shows only some of them. `stacked`
-    tables show each row as a block on a phone.
+    tables show each row as a block on a phone. `grouped` ones show the text beside the first cell once, as a heading of
+    the rows that have it; these rows follow each other.
     """
 
     name: str
@@ -80,11 +81,24 @@ class Table:
     rows: Sequence[Row]
     all_rows: Callable[[], Iterable[Row]] | None = None
     stacked: bool = False
+    grouped: bool = False
+
+    def groups(self) -> Iterator[tuple[str, Sequence[Row]]]:
+        """Yield the rows of the page by group, each with its heading; a table that is not grouped is one without."""
+        if not self.grouped:
+            yield "", self.rows
+            return
+        for heading, rows in groupby(self.rows, key=lambda row: row[0].beside if isinstance(row[0], Cell) else ""):
+            yield heading, [(_without_text(row[0]), *row[1:]) for row in rows]
 
     def cells(self, row: Row) -> Iterator[tuple[Column, Cell]]:
         """Yield the cells of a row, each with its column."""
         for column, value in zip(self.columns, row, strict=True):
             yield column, value if isinstance(value, Cell) else Cell(value)
+
+
+def _without_text(first: Cell | Value) -> Cell | Value:
+    return replace(first, beside="") if isinstance(first, Cell) else first
 
 
 def csv_chunks(table: Table) -> Iterator[str]:

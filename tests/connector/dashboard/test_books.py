@@ -41,4 +41,16 @@ def test_the_books_of_each_store(site: Site) -> None:
     assert "&lt;b&gt;TikTok&lt;/b&gt; rejected it" in page
     assert "<code>books = true</code>" in page
     assert "97.50%" in inside.get("/").text
-    assert inside.get("/books?store=beans").text.count("<h2") == 2
+    assert page.count("<h2") == 3
+    assert "Which orders arrived is not known of beans." in page
+
+
+def test_stores_without_books_are_named_once(site: Site) -> None:
+    """Not by two headings each: an agency has dozens of stores."""
+    stores = a_stores_file(a_section(), a_section("woocommerce", "beans"))
+    page = entered(Site(site.engine, STORES_TOML=stores)).get("/books").text
+    assert page.count("<h2") == 1
+    assert "Which orders arrived is not known of acme, beans." in page
+    assert "No books are kept of acme, beans." in page
+    assert "<code>[stores.NAME]</code>" in page
+    assert "<code>connector webhooks register beans</code>" in entered(site).get("/books?store=beans").text

@@ -5,6 +5,7 @@ import html
 import io
 import re
 import time
+from collections.abc import Iterator
 
 import pytest
 from flask.testing import FlaskClient
@@ -43,8 +44,19 @@ def tables_of(page: str) -> dict[str, tuple[list[str], list[list[str]]]]:
     )
     for name, table in zip(parts, re.findall(r'<table role="table".*?</table>', page, re.S), strict=True):
         head, *rows = re.findall("<tr.*?</tr>", table, re.S)
-        found[name] = (texts(head), [texts(row) for row in rows])
+        found[name] = (texts(head), [*ungrouped(rows)])
     return found
+
+
+def ungrouped(rows: list[str]) -> Iterator[list[str]]:
+    """The rows' texts; the heading of a group stands beside the first cell of each of its rows, as in the file."""
+    group = ""
+    for row in rows:
+        if 'class="group"' in row:
+            (group,) = texts(row)
+            continue
+        first, *others = texts(row)
+        yield [f"{first} {group}".strip(), *others]
 
 
 def texts(row: str) -> list[str]:

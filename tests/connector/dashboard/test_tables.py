@@ -82,3 +82,18 @@ def test_the_file_has_all_rows_and_is_made_as_it_is_read():
     next(chunks)
     assert len(read_so_far) <= ROWS_PER_CHUNK
     assert sum(chunk.count("\r\n") for chunk in chunks) == 9 * ROWS_PER_CHUNK
+
+
+def test_a_grouped_table_names_each_group_once():
+    """Forty rows of five stores are read store by store; the file keeps the store in each row."""
+    rows = [
+        (Cell("Purchase", beside="acme"), 1),
+        (Cell("InitiateCheckout", beside="acme"), 2),
+        (Cell("Purchase", beside="b"), 3),
+    ]
+    columns = [Column("event", beside="store"), Column("n", "number")]
+    table = Table("t", "T", columns, rows, grouped=True)
+    found = [(group, [(row[0].value, row[0].beside, row[1]) for row in of_group]) for group, of_group in table.groups()]
+    assert found == [("acme", [("Purchase", "", 1), ("InitiateCheckout", "", 2)]), ("b", [("Purchase", "", 3)])]
+    assert [*Table("t", "T", columns, rows).groups()] == [("", rows)]
+    assert [row[1] for row in read(table)[1:]] == ["acme", "acme", "b"]
