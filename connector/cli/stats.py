@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from connector.cli.context import configuration, database, open_database, store_named
-from connector.core.text import duration, how_many, percent
+from connector.core.text import delay, duration, how_many, percent
 
 if TYPE_CHECKING:
     from connector.core.store import Store
@@ -25,7 +25,7 @@ def stats(store: str, days: int, as_json: bool) -> None:
     import msgspec
 
     from connector.monitoring.book_sums import Books, net_values
-    from connector.monitoring.event_stats import EventStats
+    from connector.monitoring.event_stats import DELAYS, EventStats
     from connector.monitoring.merges import Merges
 
     config = configuration()
@@ -34,13 +34,8 @@ def stats(store: str, days: int, as_json: bool) -> None:
 
     def read() -> "list[Statistic]":
         since = now - days * 86_400
-        return EventStats(open_database(config)).read(
-            [store],
-            ("sent", "tested", "keys", "customers", "value", "funnel", "fetched", "skipped", "relayed"),
-            since,
-            now + 1,
-            86_400,
-        )
+        kinds = ("sent", "tested", "keys", "customers", "value", "funnel", "fetched", "skipped", "relayed", "seconds")
+        return EventStats(open_database(config)).read([store], (*kinds, *DELAYS), since, now + 1, 86_400)
 
     statistics = database(read)
     summary = summarize([one for one in statistics if one.what not in ("skipped", "relayed")])
@@ -88,7 +83,7 @@ def summarize(statistics: "list[Statistic]") -> dict[str, Any]:
     `browsers` has what browsers reported, by milestone ("" if it is not known) and outcome; `fetched` has what thin
     webhooks named, by kind and outcome.
     """
-    from connector.monitoring.event_stats import CUSTOMERS, amount, match_key_counts
+    from connector.monitoring.event_stats import CUSTOMERS, amount, match_key_counts, median_delays
 
     apart: dict[str, dict[str, Counter[str]]] = {"funnel": {}, "fetched": {}}
     for one in (statistic for statistic in statistics if statistic.what in apart):
@@ -108,6 +103,7 @@ def summarize(statistics: "list[Statistic]") -> dict[str, Any]:
                 "sent": dict(sorted(count["sent"].items())),
                 "tested": dict(sorted(count["tested"].items())),
                 "accepted": sum(statistic.count for statistic in keys),
+                "delay_seconds": median_delays(group),
                 "match_keys": match_key_counts(keys),
                 "customers": {name: count["customers"][name] for name in CUSTOMERS if count["customers"][name]},
                 "value": {currency: amount(units, currency) for currency, units in sorted(count["value"].items())},
@@ -120,26 +116,12 @@ def summarize(statistics: "list[Statistic]") -> dict[str, Any]:
 
 
 def _format(summary: dict[str, Any]) -> Iterator[str]:
-    from connector.monitoring.event_stats import KEYS
-
     if not summary["events"]:
         yield "No events were sent in this period."
     several = len({event["pixel"] for event in summary["events"]}) > 1
     for event in summary["events"]:
         yield event["event"] + (f" (pixel {event['pixel']})" if several else "")
-        for title, outcomes in (("sent", event["sent"]), ("Test Events", event["tested"])):
-            if outcomes:
-                yield f"  {title:<14}" + ", ".join(_outcome(*pair) for pair in outcomes.items())
-        if accepted := event["accepted"]:
-            shares = (f"{key} {percent(event['match_keys'][key], accepted)}" for key in KEYS)
-            yield f"  {'match keys':<14}" + ", ".join(shares)
-        if customers := event["customers"]:
-            unknown = event["accepted"] - sum(customers.values())
-            counted = customers | ({"unknown": unknown} if unknown else {})
-            yield f"  {'customers':<14}" + ", ".join(f"{number} {name}" for name, number in counted.items())
-        if event["value"]:
-            amounts = (f"{amount} {currency}" for currency, amount in event["value"].items())
-            yield f"  {'value':<14}" + ", ".join(amounts)
+        yield from _format_event(event)
         for line in summary.get("books", ()):
             if (line["pixel"], line["event"]) == (event["pixel"], event["event"]):
                 stayed = f" ({percent(line['net'], line['sent'], 1)} stayed)" if line["sent"] else ""
@@ -178,6 +160,28 @@ def _copy_lines(found: Iterable[dict[str, Any]]) -> Iterator[str]:
             yield f"    apart {duration(line['median'])} (median), {duration(line['p95'])} (95 %)"
         if line["differs"]:
             yield f"    {line['differs']} of {line['same'] + line['differs']} have another value in the browser's copy"
+
+
+def _format_event(event: dict[str, Any]) -> Iterator[str]:
+    from connector.monitoring.event_stats import DELAYS, KEYS
+
+    for title, outcomes in (("sent", event["sent"]), ("Test Events", event["tested"])):
+        if outcomes:
+            yield f"  {title:<14}" + ", ".join(_outcome(*pair) for pair in outcomes.items())
+    if accepted := event["accepted"]:
+        shares = (f"{key} {percent(event['match_keys'][key], accepted)}" for key in KEYS)
+        yield f"  {'match keys':<14}" + ", ".join(shares)
+    if customers := event["customers"]:
+        unknown = event["accepted"] - sum(customers.values())
+        counted = customers | ({"unknown": unknown} if unknown else {})
+        yield f"  {'customers':<14}" + ", ".join(f"{number} {name}" for name, number in counted.items())
+    delays = event["delay_seconds"]
+    if "seconds" in delays:
+        parts = ", ".join(f"{whose} {delay(delays[what])}" for what, whose in DELAYS.items() if what in delays)
+        yield f"  {'median delay':<14}{delay(delays['seconds'])}" + (f" ({parts})" if parts else "")
+    if event["value"]:
+        amounts = (f"{amount} {currency}" for currency, amount in event["value"].items())
+        yield f"  {'value':<14}" + ", ".join(amounts)
 
 
 def _format_skipped(skipped: dict[str, Any]) -> Iterator[str]:

@@ -48,6 +48,11 @@ def duration(seconds: float) -> str:
     return f"{seconds:.1f} seconds" if seconds < 10 else f"{seconds:.0f} seconds"
 
 
+def delay(seconds: float) -> str:
+    """Return a delay that is known by buckets of a second at least: "under a second", "3 seconds", "2 minutes"."""
+    return "under a second" if seconds < 1 else duration(seconds)
+
+
 def utc_minute(moment: float) -> str:
     """Return Unix seconds as "2026-11-24 10:05 UTC"."""
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M UTC")

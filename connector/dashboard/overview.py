@@ -12,11 +12,12 @@ from functools import partial
 from connector.config.routes import pixel_words, unrouted_words
 from connector.config.settings import Config
 from connector.core.store import Store
+from connector.core.text import delay
 from connector.core.units import DAY, HOUR
 from connector.dashboard.addresses import events_address, webhooks_address
 from connector.dashboard.charts import Chart, spans
 from connector.dashboard.labels import HEALTH, WORST
-from connector.monitoring.event_stats import EventStats, Statistic, amount, match_key_counts, median
+from connector.monitoring.event_stats import DELAYS, EventStats, Statistic, amount, match_key_counts, median_delays
 from connector.monitoring.problems import ProblemFinder, alive, current_problems
 from connector.monitoring.skips import RELAYED, SKIPPED, Skips, skips_of
 from connector.monitoring.webhook_stats import WebhookStats
@@ -53,7 +54,7 @@ class StoreHealth:
     tested: int
     failed: int
     parked: int
-    median_delay: float | None  # seconds from the shop to TikTok
+    delays: dict[str, float]  # medians in seconds: from the shop to TikTok ("seconds"), and its parts (DELAYS)
     skips: Skips
     now: float
 
@@ -63,6 +64,11 @@ class StoreHealth:
         pixels = self.store.pixels
         plain = len(pixels) == 1 and not self.store.has_routes and pixels[0].source == "web"
         return [] if plain else [*map(pixel_words, pixels), *unrouted_words(self.store)]
+
+    @property
+    def delay_parts(self) -> str:
+        """Whose delay it is, by the medians of the parts: "shop 2 seconds, connector under a second, …"."""
+        return ", ".join(f"{whose} {delay(self.delays[what])}" for what, whose in DELAYS.items() if what in self.delays)
 
     @property
     def waiting(self) -> int:
@@ -140,7 +146,7 @@ def read_overview(
     stores = {name: store for name, store in config.stores.items() if chosen in ("", name)}
     soon = now + HOUR
     daily = event_stats.read(stores, ("received", "sent", "tested", "value"), spans(now, DAY, 14)[0], soon, DAY)
-    hourly_kinds = ("received", "sent", "tested", "seconds", SKIPPED, RELAYED)
+    hourly_kinds = ("received", "sent", "tested", "seconds", *DELAYS, SKIPPED, RELAYED)
     hourly = event_stats.read(stores, hourly_kinds, now - 23 * HOUR, soon, HOUR)
     keys = event_stats.read(stores, ("keys", "customers", SKIPPED), now - COVERAGE_DAYS * DAY, soon, 400 * DAY)
     columns, values = _value_table(daily, stores)
@@ -175,11 +181,9 @@ def _read_health(
         codes = {pixel.code for pixel in store.pixels}
         last = webhook_stats.last(name, now)
         statistics = [statistic for statistic in hourly if statistic.store == name]
-        counts, delays = Counter[str](), Counter[str]()
+        counts = Counter[str]()
         for statistic in statistics:
             counts[bar_kind(statistic)] += statistic.count
-            if statistic.what == "seconds":
-                delays[statistic.detail] += statistic.count
         yield StoreHealth(
             store=store,
             problems=[
@@ -193,7 +197,7 @@ def _read_health(
             tested=counts["tested"],
             failed=counts["failed"],
             parked=parked[name],
-            median_delay=median(delays),
+            delays=median_delays(statistics),
             skips=skips_of(statistics, name),
             now=now,
         )

@@ -11,7 +11,7 @@ from werkzeug.exceptions import BadRequest, HTTPException
 
 from connector.config.settings import Config
 from connector.core.platform import Platform
-from connector.core.text import duration, percent
+from connector.core.text import delay, duration, percent
 from connector.dashboard import labels
 from connector.dashboard.auth import Authenticator
 from connector.dashboard.book_routes import add_book_routes
@@ -69,6 +69,7 @@ def pages(
             "at": labels.at,
             "span": duration,
             "percent": percent,
+            "delay": delay,
             "subject": labels.subject,
             "problem_parts": labels.problem_parts,
             "guard": guard,

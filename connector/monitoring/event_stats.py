@@ -6,6 +6,10 @@ The columns `what` and `detail`:
     tested    the same for events sent to Test Events, which are in no other number
     seconds   accepted events by the time from the event to TikTok's response: the upper bound of a bucket of `BOUNDS`
               (or "+Inf"); "sum" is the sum of these times in whole seconds
+    delay_shop, delay_connector, delay_tiktok
+              the parts of this time by bucket: until the webhook was stored (retries of the shop included), until the
+              first attempt to send (the wait for the browser's signals included), until TikTok accepted (retries
+              included); without a sum
     keys      accepted events by their match keys, separated by spaces: "email ip+user_agent"
     value     value of accepted events by currency, in ten-thousandths: no currency that TikTok accepts has more than
               three decimals, and integers add up exactly on both databases
@@ -30,6 +34,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
+from itertools import pairwise
 
 import msgspec
 import sqlalchemy as sa
@@ -46,6 +51,7 @@ log = logging.getLogger(__name__)
 BOUNDS = (1, 2, 5, 10, 30, 60, MERGE_WINDOW, 900, 3600, 6 * 3600, 24 * 3600, 48 * 3600)  # seconds
 BEYOND = "+Inf"
 BUCKETS = (*map(str, BOUNDS), BEYOND)
+DELAYS = {"delay_shop": "shop", "delay_connector": "connector", "delay_tiktok": "TikTok"}  # `what` → whose it is
 KEYS = ("email", "phone", "external_id", "ip+user_agent", "ttclid", "ttp")  # the keys by which TikTok matches people
 CUSTOMERS = ("new", "returning")
 DECIMALS = 4
@@ -162,6 +168,9 @@ def _parts(item: LeasedEvent, settlement: Settlement, now: float) -> Iterable[_P
         return
     seconds = max(now - item.occurred_at, 0.0)
     yield item.event, "seconds", BUCKETS[bisect_left(BOUNDS, seconds)], 1
+    moments = (item.occurred_at, item.created_at, item.tried_at, now)
+    for what, (begin, end) in zip(DELAYS, pairwise(moments), strict=True):
+        yield item.event, what, BUCKETS[bisect_left(BOUNDS, end - begin)], 1
     yield item.event, "seconds", "sum", round(seconds)
     try:
         payload = _decode(item.payload)
@@ -241,6 +250,15 @@ def match_key_counts(numbers: Iterable[Statistic]) -> dict[str, int]:
             if key in found:
                 found[key] += number.count
     return found
+
+
+def median_delays(statistics: Iterable[Statistic]) -> dict[str, float]:
+    """Return the approximate medians in seconds: of the whole way ("seconds"), and of each of DELAYS that is known."""
+    buckets: dict[str, Counter[str]] = {}
+    for one in statistics:
+        if one.what == "seconds" or one.what in DELAYS:
+            buckets.setdefault(one.what, Counter())[one.detail] += one.count
+    return {what: found for what, counts in buckets.items() if (found := median(counts)) is not None}
 
 
 def median(buckets: Mapping[str, int]) -> float | None:

@@ -25,6 +25,7 @@ class LeasedEvent(Struct, frozen=True):
     tried_at: float
     maybe_sent_at: float
     occurred_at: float
+    created_at: float
     lease_until: float
 
     def __repr__(self) -> str:

@@ -16,7 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from connector.config.settings import Config
 from connector.dashboard.auth import Authenticator, caller_id
 from connector.monitoring.accuracy import Accuracy
-from connector.monitoring.event_stats import BEYOND, BUCKETS, EventStats, Statistic, amount, match_key_counts
+from connector.monitoring.event_stats import BEYOND, BUCKETS, DELAYS, EventStats, Statistic, amount, match_key_counts
 from connector.monitoring.problems import KINDS, SILENT, alive
 from connector.monitoring.snippets import last_report
 from connector.outbox.notices import NoticeTable
@@ -250,6 +250,7 @@ def _counters(statistics: list[Statistic]) -> Iterator[Metric]:
         for key, number in match_key_counts(group).items():
             keys.add_metric([*labels, key], number)
     yield from (value, keys, customers, _delay_histogram(_group_by_event(statistics, "seconds")))
+    yield _part_histogram({whose: _group_by_event(statistics, what) for what, whose in DELAYS.items()})
 
 
 def _merge_counters(statistics: list[Statistic]) -> Iterator[Metric]:
@@ -279,13 +280,32 @@ def _delay_histogram(statistics_by_event: Mapping[tuple[str, str, str], list[Sta
         labels=EVENT,
     )
     for labels, group in statistics_by_event.items():
-        count_by_bucket = {statistic.detail: statistic.count for statistic in group}
-        cumulative, buckets = 0, []
-        for bound in BUCKETS:
-            cumulative += count_by_bucket.get(bound, 0)
-            buckets.append((bound if bound == BEYOND else f"{bound}.0", float(cumulative)))
-        histogram.add_metric([*labels], buckets, float(count_by_bucket.get("sum", 0)))
+        seconds = sum(statistic.count for statistic in group if statistic.detail == "sum")
+        histogram.add_metric([*labels], _buckets(group), float(seconds))
     return histogram
+
+
+def _part_histogram(by_part: Mapping[str, Mapping[tuple[str, str, str], list[Statistic]]]) -> Metric:
+    histogram = HistogramMetricFamily(
+        "connector_delay_seconds",
+        "The parts of that time: the shop's, until its webhook was stored; the connector's, until the first attempt to "
+        "send; TikTok's, until it accepted.",
+        labels=(*EVENT, "part"),
+    )
+    for part, statistics_by_event in by_part.items():
+        for labels, group in statistics_by_event.items():
+            histogram.add_metric([*labels, part.lower()], _buckets(group), None)
+    return histogram
+
+
+def _buckets(statistics: Iterable[Statistic]) -> list[tuple[str, float]]:
+    """Return the cumulative numbers by the upper bounds of the buckets."""
+    count_by_bucket = {statistic.detail: statistic.count for statistic in statistics}
+    cumulative, buckets = 0, []
+    for bound in BUCKETS:
+        cumulative += count_by_bucket.get(bound, 0)
+        buckets.append((bound if bound == BEYOND else f"{bound}.0", float(cumulative)))
+    return buckets
 
 
 def _group_by_event(statistics: Iterable[Statistic], what: str) -> dict[tuple[str, str, str], list[Statistic]]:

@@ -64,6 +64,9 @@ def test_json_for_programs(bench: Bench) -> None:
     bench.put("keys", "email", 3)
     bench.put("customers", "returning", 2)
     bench.put("value", "EUR", 1_234_500)
+    bench.put("seconds", "2", 3)
+    bench.put("delay_shop", "1", 2)
+    bench.put("delay_shop", "2", 2)
     result = bench.run("acme", "--days", "2", "--json")
     assert json.loads(result.stdout) == {
         "store": "acme",
@@ -75,6 +78,7 @@ def test_json_for_programs(bench: Bench) -> None:
                 "sent": {},
                 "tested": {},
                 "accepted": 3,
+                "delay_seconds": {"seconds": 1.5, "delay_shop": 1.0},
                 "match_keys": {"email": 3, "phone": 0, "external_id": 0, "ip+user_agent": 0, "ttclid": 0, "ttp": 0},
                 "customers": {"returning": 2},
                 "value": {"EUR": 123.45},
@@ -85,6 +89,18 @@ def test_json_for_programs(bench: Bench) -> None:
         "fetched": {},
     }
     assert '"EUR":123.45' in result.stdout
+
+
+def test_whose_the_delay_is(bench: Bench) -> None:
+    """The median of the whole way, and of its parts."""
+    bench.put("seconds", "300", 4)
+    bench.put("delay_shop", "300", 4)
+    bench.put("delay_connector", "1", 4)
+    bench.put("delay_tiktok", "2", 4)
+    assert bench.run("acme").output.splitlines() == [
+        "Purchase",
+        "  median delay  3 minutes (shop 3 minutes, connector under a second, TikTok 1.5 seconds)",
+    ]
 
 
 def test_skipped_ones_by_reason(bench: Bench) -> None:

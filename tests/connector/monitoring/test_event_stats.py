@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
@@ -16,16 +17,19 @@ from connector.core.store import Pixel
 from connector.core.units import HOUR
 from connector.monitoring.event_stats import (
     BOUNDS,
+    DELAYS,
     EventStats,
     SettlementStats,
     Statistic,
     amount,
     match_key_counts,
     median,
+    median_delays,
 )
 from connector.outbox.outbox import Outbox
 from connector.outbox.settlement import LeasedEvent, due_again, settled
 from connector.storage.database import Database
+from connector.storage.tables import events
 from tests.support.outbox_rows import LANE, NOW, PIXEL, claim, decision, fill, mapped
 
 HOUR_OF_NOW = int(NOW) // HOUR * HOUR
@@ -236,6 +240,21 @@ def test_seconds_go_into_the_bucket_that_holds_them(outbox: Outbox, engine: Engi
     put(outbox, 1, b"{}", age=age)
     settle(outbox, ("accepted", 0))
     assert told(engine, "seconds")[f"Purchase seconds {bucket}"] == 1
+
+
+def test_the_delay_is_split_into_the_shops_ours_and_tiktoks(outbox: Outbox, engine: Engine) -> None:
+    """Until the webhook was stored, until the first attempt, until TikTok accepted; also after attempts that failed."""
+    put(outbox, 1, b"{}", age=100)
+    with engine.begin() as connection:
+        connection.execute(sa.update(events).values(created_at=NOW - 60, tried_at=NOW - 2.5))
+    settle(outbox, ("accepted", 0))
+    assert told(engine, *DELAYS) == {
+        "Purchase delay_shop 60": 1, "Purchase delay_connector 60": 1, "Purchase delay_tiktok 5": 1,
+    }  # fmt: skip
+    found = EventStats(Database(engine)).read(["acme"], ("seconds", *DELAYS), NOW - HOUR, NOW + HOUR, HOUR)
+    assert median_delays(found) == {
+        "seconds": 180.0, "delay_shop": 45.0, "delay_connector": 45.0, "delay_tiktok": 3.5,
+    }  # fmt: skip
 
 
 def test_two_relays_that_settle_at_once_lose_no_number(outbox: Outbox, engine: Engine) -> None:

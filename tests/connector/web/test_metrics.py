@@ -171,6 +171,9 @@ class TestStored:
         assert found["connector_shop_to_tiktok_seconds_bucket", *who, "60.0"] == 1
         assert found["connector_shop_to_tiktok_seconds_count", *who] == 1
         assert found["connector_shop_to_tiktok_seconds_sum", *who] == 60
+        assert [
+            found["connector_delay_seconds_bucket", *who, part, "+Inf"] for part in ("shop", "connector", "tiktok")
+        ] == [1, 1, 1]
 
     def test_test_events_are_a_metric_of_their_own(self, outbox: Outbox) -> None:
         """They are no orders that count."""
