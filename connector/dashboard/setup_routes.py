@@ -22,7 +22,7 @@ from connector.setup.actions import PAGE_TIMEOUT, Setup
 from connector.setup.checklist import checklist
 from connector.setup.items import progress
 from connector.setup.records import SetupRecords
-from connector.setup.situation import Situation, read_situation
+from connector.setup.situation import read_situation
 from connector.storage.database import CannotStore, Database
 
 BUSY = "Another request to TikTok or a shop is under way; try again in a few seconds."
@@ -38,68 +38,84 @@ def add_setup_routes(
     reload: Reload | None,
 ) -> None:
     """Add `/setup`, and `/setup/NAME` with its buttons; the login leads there until the first store is complete."""
-    records, busy = SetupRecords(database), Lock()
-
-    def landing() -> str:
-        """Return the set-up until the first store is complete, then the overview."""
-        try:
-            if records.complete(config.stores):
-                return url_for("dashboard.home")
-        except CannotStore:
-            return url_for("dashboard.home")
-        (first, *more) = config.stores
-        return url_for("dashboard.setups") if more else url_for("dashboard.setup", name=first)
-
-    guard.landing = landing
-
-    def situation(store: Store) -> Situation:
-        return read_situation(config, store, platforms[store.platform], database, time.time(), reload)
+    pages = _SetupPages(config, database, platforms, reload)
+    guard.landing = pages.landing
 
     @blueprint.get("/setup")
     @guard.login_required
     def setups() -> str:
-        return render_template("setups.html", stores=config.stores, complete=records.complete(config.stores))
+        return render_template("setups.html", stores=config.stores, complete=pages.records.complete(config.stores))
 
     @blueprint.get("/setup/<name>")
     @guard.login_required
     def setup(name: str) -> str | tuple[str, int]:
-        store = _store(config, name)
         try:
-            found = situation(store)
+            return pages.list(_store(config, name))
         except BrokenPlatform as error:
             return render_template("failed.html", status=503, sentence=f"{error}."), 503
+
+    @blueprint.post("/setup/<name>")
+    @guard.login_required
+    @guard.token_required
+    def act(name: str) -> Response:
+        note = pages.act(_store(config, name), request.form.get("what", ""))
+        response = make_response(redirect(url_for(".setup", name=name), 303))
+        return guard.with_note(response, note) if note else response
+
+
+class _SetupPages:
+    """What the routes show and do."""
+
+    def __init__(
+        self, config: Config, database: Database, platforms: Mapping[str, Platform], reload: Reload | None
+    ) -> None:
+        self.records = SetupRecords(database)
+        self._config = config
+        self._database = database
+        self._platforms = platforms
+        self._reload = reload
+        self._busy = Lock()
+
+    def landing(self) -> str:
+        """Return the set-up until the first store is complete, then the overview."""
+        try:
+            if self.records.complete(self._config.stores):
+                return url_for("dashboard.home")
+        except CannotStore:
+            return url_for("dashboard.home")
+        (first, *more) = self._config.stores
+        return url_for("dashboard.setups") if more else url_for("dashboard.setup", name=first)
+
+    def list(self, store: Store) -> str:
+        """Return the page of a store's checklist. Raises BrokenPlatform, CannotStore."""
+        platform = self._platforms[store.platform]
+        found = read_situation(self._config, store, platform, self._database, time.time(), self._reload)
         items = checklist(found)
         done, number = progress(items)
         if done == number and not found.records.complete:
-            records.note_complete(store, time.time())
-        asked = max((answers.at for answers in found.records.answers.values()), default=None)
+            self.records.note_complete(store, time.time())
         return render_template(
             "setup.html",
             store=store,
             items=items,
             done=done,
             number=number,
-            asked=asked,
+            asked=max((answers.at for answers in found.records.answers.values()), default=None),
             sentence_parts=sentence_parts,
         )
 
-    @blueprint.post("/setup/<name>")
-    @guard.login_required
-    @guard.token_required
-    def act(name: str) -> Response:
-        store, what = _store(config, name), request.form.get("what", "")
-        if not busy.acquire(blocking=False):
-            note = BUSY
-        else:
-            try:
-                with httpx.Client(timeout=PAGE_TIMEOUT) as client:
-                    note = _act(Setup(config, store, platforms[store.platform], database, client), what)
-            except BrokenPlatform as error:
-                note = f"{error}."
-            finally:
-                busy.release()
-        response = make_response(redirect(url_for(".setup", name=name), 303))
-        return guard.with_note(response, note) if note else response
+    def act(self, store: Store, what: str) -> str:
+        """Do what a button says, and return a sentence about it, or ""."""
+        if not self._busy.acquire(blocking=False):
+            return BUSY
+        try:
+            with httpx.Client(timeout=PAGE_TIMEOUT) as client:
+                platform = self._platforms[store.platform]
+                return _act(Setup(self._config, store, platform, self._database, client), what)
+        except BrokenPlatform as error:
+            return f"{error}."
+        finally:
+            self._busy.release()
 
 
 def _act(setup: Setup, what: str) -> str:

@@ -2,12 +2,15 @@
 
 import html
 import re
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import Engine
 
+from connector.dashboard import setup_routes
 from connector.dashboard.login import OUTDATED_FORM
 from connector.setup.records import SetupRecords
 from tests.support.new_store import SECRET, NewStore, a_sandbox
@@ -87,6 +90,36 @@ def test_a_button_needs_the_forms_token(browser: FlaskClient, shop: NewStore) ->
     for path in ("/setup", "/setup/acme", "/add-store"):
         assert stranger.get(path).headers["Location"] == "/login"
         assert stranger.post(path).status_code in (303, 405)
+
+
+def test_one_question_at_a_time(shop: NewStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a shop keeps one page waiting, another button says so at once; the other pages go on."""
+    monkeypatch.setattr(setup_routes, "PAGE_TIMEOUT", 120.0)  # a busy machine must not end the wait
+    asked, answered = threading.Event(), threading.Event()
+
+    class Slow(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.set()
+            answered.wait(60)
+            self.send_error(503)
+
+        def log_message(self, *_: object) -> None:
+            """Tests print nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Slow)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    shop.environ["PUBLIC_URL"] = f"http://127.0.0.1:{server.server_port}"
+    shop.configure()
+    first, second = logged_in(shop), logged_in(shop)
+    asking = threading.Thread(target=press, args=(first, "check"))
+    asking.start()
+    assert asked.wait(60)
+    assert "Another request to TikTok or a shop is under way" in press(second, "app_off")
+    answered.set()
+    asking.join(60)
+    assert "Noted" in press(second, "app_off")
+    server.shutdown()
+    server.server_close()
 
 
 def test_an_unknown_store_is_named(browser: FlaskClient) -> None:
