@@ -14,7 +14,7 @@ from connector.dashboard.overview import read_overview
 from connector.devtools.check import check
 from connector.devtools.demo import demonstrable
 from connector.monitoring.problems import ProblemFinder
-from connector.server.relay_process import _reconciler
+from connector.server.relay_process import _jobs
 from connector.storage.database import Database
 from connector.storage.engine import connect
 from tests.support.third_party import STORES, THIRD_PARTY
@@ -91,7 +91,7 @@ def a_request():
 def test_the_relay_and_the_commands_go_on(with_fault, fault):
     """Reconciliation of the others, `check`, `demo`; the fault is said where it is met."""
     config, database = with_fault(fault)
-    assert _reconciler(config, database, "me")
+    assert {"reconciliation", "fetching"} <= _jobs(config, database, "me").keys()
     lines = [line.text for line in check(config, live=False)]
     assert any(line.startswith("store acme (shopify") for line in lines)
     said = [line for line in lines if "cannot be loaded" in line]
