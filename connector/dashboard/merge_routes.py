@@ -15,7 +15,7 @@ from connector.dashboard.login import LoginGuard
 from connector.dashboard.page_parts import csv_answer
 from connector.dashboard.parameters import chosen_store
 from connector.dashboard.tables import Cell, Column, Row, Table, Value
-from connector.monitoring.merges import MergeLine, Merges
+from connector.monitoring.merges import MergeLine, Merges, total
 from connector.monitoring.snippets import SnippetState, snippet_state
 from connector.storage.database import Database
 
@@ -69,7 +69,8 @@ def _read(store: Store, merges: Merges, database: Database, now: float) -> Store
     starts = spans(now, DAY, SHOWN)
     daily = merges.daily(store, starts[0], now)
     charts = {f"{store.name}-chart{number}": chart for number, chart in enumerate(_charts(daily, starts), 1)}
-    return StoreMerges(store, snippet_state(database, store), _table(store, merges.lines(store, since, now)), charts)
+    lines = total(found for day, found in daily.items() if day >= since)
+    return StoreMerges(store, snippet_state(database, store), _table(store, lines), charts)
 
 
 def _table(store: Store, lines: Iterable[MergeLine]) -> Table:
