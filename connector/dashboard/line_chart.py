@@ -11,6 +11,7 @@ from connector.dashboard.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, 
 from connector.dashboard.tables import Column, Row, Table
 
 LABELS = 6  # dates below a chart, at most
+HALF_LABEL = 24  # the width of half of one, in SVG units
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +49,14 @@ class LineChart:
     def scale_labels(self) -> Iterator[AxisLabel]:
         """Yield the labels of the scale."""
         for percent in (0, 50, 100):
-            yield AxisLabel(LEFT - 6, round(self._y(percent / 100), 1), f"{percent} %")
+            yield AxisLabel(LEFT - 6, round(self._y(percent / 100), 1), f"{percent}%")
 
     def time_labels(self) -> Iterator[AxisLabel]:
         """Yield some of the days, UTC."""
         every = max(1, -(-len(self.days) // LABELS))
         for index in range(every // 2, len(self.days), every):
-            yield AxisLabel(round(self._x(index), 1), HEIGHT - 7, self.format_day(self.days[index]))
+            if self._x(index) + HALF_LABEL < WIDTH:
+                yield AxisLabel(round(self._x(index), 1), HEIGHT - 7, self.format_day(self.days[index]))
 
     def table(self, name: str) -> Table:
         """Return the shares as a table, the latest day first, without days of which nothing is known."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from connector.core.units import DAY
 from connector.dashboard.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
-from connector.dashboard.line_chart import LineChart
+from connector.dashboard.line_chart import HALF_LABEL, LineChart
 from connector.storage.tables import tallies
 from tests.support.admin_site import Site, entered
 
@@ -27,7 +27,7 @@ def test_every_line_is_inside_the_picture(shares: list[float | None]) -> None:
     assert all(LEFT <= x <= WIDTH - RIGHT and TOP <= y <= HEIGHT - BOTTOM for x, y in points)
     parts = "".join("." if share is None else "x" for share in shares).split(".")
     assert len(lines) == len([part for part in parts if part])
-    assert all(LEFT <= label.x <= WIDTH - RIGHT for label in chart.time_labels())
+    assert all(label.x >= LEFT and label.x + HALF_LABEL < WIDTH for label in chart.time_labels())
     assert len(chart.table("t").rows) == len(shares) - shares.count(None)
     known = [share for share in shares if share is not None]
     assert chart.last("key-0") == (known[-1] if known else None)
