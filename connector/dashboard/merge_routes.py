@@ -8,7 +8,7 @@ from flask import Blueprint, Response, render_template, request
 
 from connector.config.settings import Config
 from connector.core.store import Store
-from connector.core.text import duration
+from connector.core.text import duration, percent
 from connector.core.units import DAY
 from connector.dashboard.charts import Chart, spans
 from connector.dashboard.login import LoginGuard
@@ -91,8 +91,7 @@ def _row(line: MergeLine, columns: Iterable[Column]) -> Row:
 
 
 def _part(line: MergeLine, number: int, blocked: int = 0) -> Cell:
-    share = line.share(number)
-    said = "" if share is None else f"{share * 100:.1f} %"
+    said = percent(number, line.orders, 1) if line.orders else ""
     return Cell(number, beside=f"{said} · {blocked:,} blocked" if blocked else said)
 
 

@@ -18,6 +18,7 @@ from connector.monitoring.accuracy import Accuracy
 from connector.monitoring.book_sums import Books, net_values
 from connector.monitoring.channels import Message
 from connector.monitoring.event_stats import BOUNDS, KEYS, EventStats, Statistic, amount, match_key_counts
+from connector.monitoring.merges import Merges
 from connector.monitoring.recipients import Recipient
 from connector.monitoring.skips import RELAYED, SKIPPED, skips_of
 from connector.outbox.queries import OpenProblem, OutboxQueries
@@ -106,7 +107,9 @@ class Digest:
         for one in found:
             if one.what == "seconds" and one.detail != "sum":
                 buckets[one.detail] += one.count
-        if buckets and store.browser_pixel != "none":
+        if store.meter:
+            yield from self._merged(store, start)
+        elif buckets and store.browser_pixel != "none":
             in_time = sum(buckets[bound] for bound in _IN_TIME)
             yield f"  in time to merge: {percent(in_time, buckets.total())} within 5 minutes of the event"
         skips = skips_of(found, store.name)
@@ -118,6 +121,13 @@ class Digest:
             for net in net_values(Books(self._database), store.name, start, start + WEEK):
                 stayed = f", {percent(net['net'], net['sent'], 1)} stayed" if net["sent"] else ""
                 yield f"  net: {net['event']} {net['net']:,} of {net['sent']:,} {net['currency']}{stayed}"
+
+    def _merged(self, store: Store, start: int) -> Iterator[str]:
+        for line in Merges(self._database).lines(store, start, start + WEEK):
+            if line.orders:
+                parts = (("merged", line.merged), ("server only", line.server), ("counted twice", line.twice))
+                shares = ", ".join(f"{percent(number, line.orders)} {title}" for title, number in parts)
+                yield f"  with the browser's copy: {line.event} {shares}"
 
     def _arrived(self, store: Store, start: int) -> str:
         days = [

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import httpx
@@ -128,6 +129,20 @@ def test_a_week(bench: Bench) -> None:
     assert message.title == "Connector: week of 16 November to 22 November 2026"
     assert message.text == f"{OURS}\n\nbeans\n  sent: nothing\n\nOpen problems\n  store beans: the token is denied"
     assert digest.message(frozenset({"acme"}), int(MONDAY)).text == OURS
+
+
+def test_a_store_with_a_merge_meter(bench: Bench) -> None:
+    """What TikTok makes of both copies, in place of what could merge."""
+    counts = {("sent", "accepted 0"): 10, ("seconds", "5"): 10, ("copies", "merged"): 7, ("copies", "twice"): 1}
+    with bench.engine.begin() as connection:
+        named = {("acme", PIXEL, what, "Purchase", detail): number for (what, detail), number in counts.items()}
+        add_counts(connection, int(MONDAY + 50 * HOUR), named)
+    store = replace(bench.config.stores["acme"], meter=True, reconcile=None, books=False)
+    assert Digest(Database(bench.engine), {"acme": store}).message(None, int(MONDAY)).text.splitlines() == [
+        "acme",
+        "  sent: 10 Purchase",
+        "  with the browser's copy: Purchase 70% merged, 30% server only, 10% counted twice",
+    ]
 
 
 def test_it_is_sent_on_the_monday_after_the_week(bench: Bench) -> None:
