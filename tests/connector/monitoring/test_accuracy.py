@@ -235,4 +235,5 @@ def test_a_large_shops_days_are_read_one_by_one(sqlite_engine: Engine) -> None:
 
     sa.event.listen(sqlite_engine, "before_cursor_execute", look)
     Accuracy(Database(sqlite_engine)).count("acme", 1_780_000_000.0)
+    sa.event.remove(sqlite_engine, "before_cursor_execute", look)
     assert spans == [DAY] * DAYS

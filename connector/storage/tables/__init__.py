@@ -1,0 +1,71 @@
+"""The database's tables for SQLAlchemy; `migrations/` creates them. Times are Unix seconds, UTC."""
+
+from connector.storage.tables.browser_tables import (
+    browser_copies,
+    funnel_bounds,
+    funnel_events,
+    funnel_lanes,
+    snippet_reports,
+)
+from connector.storage.tables.columns import StorableText, metadata, storable
+from connector.storage.tables.history_tables import (
+    accuracy,
+    alert_addresses,
+    alert_deliveries,
+    alerts,
+    arrivals,
+    orders,
+    reconciled,
+    sold,
+    tallies,
+    totals,
+)
+from connector.storage.tables.order_tables import (
+    clicks,
+    counters,
+    events,
+    identities,
+    lanes,
+    ledger,
+    notices,
+    parked,
+    signals,
+)
+from connector.storage.tables.shared_tables import demands, leases, public_keys, registered, relays, setup, stores
+
+__all__ = [
+    "StorableText",
+    "accuracy",
+    "alert_addresses",
+    "alert_deliveries",
+    "alerts",
+    "arrivals",
+    "browser_copies",
+    "clicks",
+    "counters",
+    "demands",
+    "events",
+    "funnel_bounds",
+    "funnel_events",
+    "funnel_lanes",
+    "identities",
+    "lanes",
+    "leases",
+    "ledger",
+    "metadata",
+    "notices",
+    "orders",
+    "parked",
+    "public_keys",
+    "reconciled",
+    "registered",
+    "relays",
+    "setup",
+    "signals",
+    "snippet_reports",
+    "sold",
+    "storable",
+    "stores",
+    "tallies",
+    "totals",
+]
