@@ -247,7 +247,8 @@ class _Lookup:
         )
 
     def _any(self, name: str, number: int, kind: str = "bytea") -> str:
-        return f"{name} = ANY(%s::{kind}[])" if self._is_postgresql else f"{name} IN ({', '.join('?' * number)})"
+        # %b: in binary form; as text, 48 hashes took psycopg 540 µs, not 145.
+        return f"{name} = ANY(%b::{kind}[])" if self._is_postgresql else f"{name} IN ({', '.join('?' * number)})"
 
     def _parameters(self, lists: Sequence[list[Any]]) -> tuple[Any, ...]:
         return tuple(lists) if self._is_postgresql else tuple(value for values in lists for value in values)
