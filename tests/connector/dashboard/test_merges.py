@@ -115,3 +115,9 @@ def test_metrics_and_stats_say_the_same(site: Site) -> None:
     assert (line["merged"], line["server"], line["orders"]) == (900, 90, 1004)
     without = CliRunner(env=environ | {"STORES_TOML": STORES}).invoke(main, ["stats", "acme", "--json"])
     assert "copies" not in json.loads(without.output)
+
+
+def test_stores_without_a_meter_are_named_once(sqlite_engine: sa.Engine) -> None:
+    page = entered(Site(sqlite_engine)).get("/merges").text
+    assert page.count("<code>meter = true</code>") == 1
+    assert "The pages of acme, beans report nothing." in page
