@@ -210,5 +210,6 @@ def _describe(rows: "PersonalData") -> str:
         (len(rows.unopenable), f"parked webhook {undecryptable}", f"parked webhooks {undecryptable}"),
         (len(rows.checkouts), "checkout with browser signals", "checkouts with browser signals"),
         (len(rows.clicks), "remembered click", ""),
+        (len(rows.recalled), "waiting event with a remembered click", "waiting events with a remembered click"),
     )
     return ", ".join(how_many(number, singular, plural) for number, singular, plural in counts if number)

@@ -21,7 +21,7 @@ from connector.privacy.data_subject import DataSubject
 from connector.privacy.lookup import PERSONAL, PersonalData, PersonalDataLookup, in_chunks, is_refusal, something_left
 from connector.privacy.requests import DataRequestStore, StoredDataRequest
 from connector.privacy.retention import BATCH, BODY_DELETED, PAUSE
-from connector.signals.click_memory import erase_clicks, identities_of, remove_from_queue
+from connector.signals.click_memory import erase_clicks, erase_recalled, identities_of, remove_from_queue
 from connector.storage.database import Database
 from connector.storage.lease import Lease
 from connector.storage.periodic import run_periodically
@@ -66,6 +66,9 @@ class Erasure:
         for ids in in_chunks(found.clicks):
             with self._database.write() as connection:
                 erase_clicks(connection, ids)
+        for ids in in_chunks(found.recalled):
+            with self._database.write() as connection:
+                erase_recalled(connection, ids)
 
     def erase_store(self, store: str, until: float, now: float, rest: Callable[[], object]) -> dict[str, int]:
         """Erase all data received from a store until then; return the number of rows by type.
@@ -240,6 +243,7 @@ class ErasureJob:
             "finished events": len(found.finished),
             "parked webhooks": len(found.parked) + len(found.unopenable),
             "remembered clicks": len(found.clicks),
+            "events waiting with a remembered click": len(found.recalled),
         }
 
 

@@ -10,7 +10,7 @@ from connector.core.store import Store
 from connector.outbox.encryption import CannotDecrypt, decrypt
 from connector.outbox.queries import OutboxQueries
 from connector.privacy.data_subject import DataSubject, mentions
-from connector.signals.click_memory import NOT_ERASED, clicks_of_person, identities, identities_of
+from connector.signals.click_memory import NOT_ERASED, clicks_of_person, identities, identities_of, recalled_by
 from connector.storage.database import Database
 from connector.storage.tables import clicks, events, signals, stores
 from connector.storage.tables import identities as further_hashes
@@ -34,9 +34,10 @@ class PersonalData:
     unopenable: tuple[int, ...] = ()
     checkouts: tuple[str, ...] = ()  # tokens of checkouts with browser signals
     clicks: tuple[int, ...] = ()  # remembered clicks
+    recalled: tuple[int, ...] = ()  # events of any store, not yet sent, with a click that may have been this store's
 
     def __bool__(self) -> bool:
-        found = (self.waiting, self.finished, self.parked, self.unopenable, self.checkouts, self.clicks)
+        found = (self.waiting, self.finished, self.parked, self.unopenable, self.checkouts, self.clicks, self.recalled)
         return any(found)
 
 
@@ -60,9 +61,16 @@ class PersonalDataLookup:
             waiting, finished = self._with_personal_data(connection, ids)
             checkouts = self._with_signals(connection, store, tokens)
             clicks = self._clicks_of(connection, store, person, ids)
+            recalled = self._recalled_of(connection, store, person)
         named, unopenable = self._parked_of(store, person)
         return PersonalData(
-            tuple(waiting), tuple(finished), tuple(named), tuple(unopenable), tuple(checkouts), tuple(clicks)
+            tuple(waiting),
+            tuple(finished),
+            tuple(named),
+            tuple(unopenable),
+            tuple(checkouts),
+            tuple(clicks),
+            tuple(recalled),
         )
 
     def _events_of(self, connection: sa.Connection, store: str, person: DataSubject) -> tuple[set[int], set[str]]:
@@ -123,6 +131,16 @@ class PersonalDataLookup:
             people |= {identity for row in rows for identity in identities_of(row._mapping)}
         found, _ = clicks_of_person(connection, people, clicks.c.store == store)
         return sorted(row.id for row in found)
+
+    def _recalled_of(self, connection: sa.Connection, store: str, person: DataSubject) -> list[int]:
+        """Return the ids of the person's events that wait with a remembered click, on the pixels of the store.
+
+        Such an event may wait longer than the memory of where its click came from is kept.
+        """
+        known = self.configured.get(store)
+        hashes = {"email": person.emails, "phone": person.phones, "external_id": person.external_ids}
+        pixels = [pixel.code for pixel in known.pixels] if known else []
+        return recalled_by(connection, identities(hashes, store), pixels) if pixels else []
 
     def _keys_by_more_hashes(self, connection: sa.Connection, store: str, person: DataSubject) -> Iterator[str]:
         digests = _bytes(person.emails | person.phones)

@@ -286,15 +286,28 @@ def erase_clicks(connection: Connection, ids: Sequence[int]) -> None:
 
 def remove_from_queue(connection: Connection, people: set[Identity], pixels: Iterable[str]) -> None:
     """Remove remembered keys from events of these people that are not yet sent."""
+    erase_recalled(connection, recalled_by(connection, people, pixels))
+
+
+def recalled_by(connection: Connection, people: set[Identity], pixels: Iterable[str]) -> list[int]:
+    """Return the ids of events of these people that are not yet sent and have remembered keys, of any store."""
     recalled = sa.or_(*(events.c[name].is_not(None) for name in ORIGINS.values()))
+    found: set[int] = set()
     for name in HASHES:
         if not (digests := _digests(people, name)):
             continue  # a database would read all events of the pixels to find none
         known = (events.c[name].in_(digests), events.c.pixel.in_(pixels))
-        for event in connection.execute(sa.select(events).where(*known, UNSENT, recalled)).all():
-            if identities_of(event._mapping) & people:
-                without = forget_recalled(event._mapping, KEYS)
-                connection.execute(sa.update(events).where(events.c.id == event.id, UNSENT).values(without))
+        rows = connection.execute(sa.select(events).where(*known, UNSENT, recalled)).all()
+        found |= {row.id for row in rows if identities_of(row._mapping) & people}
+    return sorted(found)
+
+
+def erase_recalled(connection: Connection, ids: Sequence[int]) -> None:
+    """Remove remembered keys from events, unless they have been sent meanwhile."""
+    for event in connection.execute(sa.select(events).where(events.c.id.in_(ids), UNSENT)).all() if ids else ():
+        without = forget_recalled(event._mapping, KEYS)
+        if without:
+            connection.execute(sa.update(events).where(events.c.id == event.id, UNSENT).values(without))
 
 
 def forget_recalled(event: Columns, names: Iterable[str]) -> dict[str, Any]:

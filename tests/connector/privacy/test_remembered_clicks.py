@@ -93,6 +93,24 @@ def test_another_shop_s_queue_loses_it_too(engine):
     assert shops.remembered() == ["E.C.P.beans"]
 
 
+def test_another_shop_s_queue_loses_it_even_after_the_memory_s_time(engine):
+    """Its event waits longer, for its pixel is refused; where the key came from is no longer on record."""
+    shops = Shops(engine, remembering("acme", 14), remembering("beans"))
+    shops.order(1, **BOTH)
+    shops.sent().after(1).order(2, store="beans")
+    shops.order(3, email="eve@example.com", store="beans")
+    shops.after(14)
+    housekeeping(shops)
+    assert shops.remembered() == []
+    assert shops.keys(2, store="beans") == BOTH
+    erase(shops, emails=("eve@example.com",))
+    assert shops.keys(2, store="beans") == BOTH
+    assert find(shops, emails=("ada@example.com",)).recalled
+    erase(shops, emails=("ada@example.com",))
+    assert shops.keys(2, store="beans") == {}
+    assert not find(shops, emails=("ada@example.com",)).recalled
+
+
 def export(shops):
     """A line of each kind."""
     person = data_subject_of(DataRequest("export", emails=("ada@example.com",)), shops.stores["acme"])
