@@ -22,8 +22,9 @@ def tool(*names):
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
+    """A browser; not for the whole run, for Playwright's event loop would still run in other tests of this process."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=tool(*BROWSERS), args=["--no-sandbox"])
         yield browser

@@ -17,8 +17,8 @@ from connector.outbox.queries import EventFilter
 from connector.storage.engine import connect
 from tests.support.admin_site import PASSWORD, Site
 
-PAGES = ["/", "/merges", "/books", "/events", "/events?state=waiting", "/webhooks?kind=quiet", "/orders?store=acme",
-         "/search", "/failed", "/failed?state=expired", "/parked"]  # fmt: skip
+PAGES = ["/", "/merges", "/match-keys", "/books", "/events", "/events?state=waiting", "/webhooks?kind=quiet",
+         "/orders?store=acme", "/search", "/failed", "/failed?state=expired", "/parked"]  # fmt: skip
 SCREENS = [(1280, 900), (390, 844)]
 
 
@@ -162,11 +162,11 @@ def test_the_keyboard_is_enough(page: Page, served: Served) -> None:
     expect(skip).to_be_focused()
     assert skip.bounding_box()["width"] > 50
     names = []
-    for _ in range(8):
+    for _ in range(9):
         page.keyboard.press("Tab")
         names.append(page.evaluate("document.activeElement.textContent"))
         assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
-    assert names == ["Overview", "Events", "Webhooks", "Merges", "Books", "Search", "Failed", "Parked"]
+    assert names == ["Overview", "Events", "Webhooks", "Merges", "Match keys", "Books", "Search", "Failed", "Parked"]
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("Parked webhooks")
 

@@ -98,7 +98,10 @@ def test_the_parts_of_a_bundle_are_not_counted(plugin):
 def test_the_connector_sees_that_checkouts_are_fired(plugin):
     """Under WooCommerce's API, where the connector's keys are valid, and nobody else sees it."""
     seen = plugin().run(["rest_api_init"], person={"id": 1})["routes"]
-    assert seen == {f"wc/v3/{PLUGIN_ROUTE}": {"fires": "wc_tiktok_initiate_checkout"}}
+    told = seen[f"wc/v3/{PLUGIN_ROUTE}"]
+    assert seen.keys() == {f"wc/v3/{PLUGIN_ROUTE}"}
+    assert told["fires"] == "wc_tiktok_initiate_checkout"
+    assert told.keys() == {"fires", "version"}
     assert plugin().run(["rest_api_init"])["routes"] == {f"wc/v3/{PLUGIN_ROUTE}": None}
 
 
