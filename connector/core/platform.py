@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from connector.core.event import MILESTONES, ORDER_KINDS, DataRequest, Event, Milestone, OrderKind, Skipped
@@ -206,4 +207,9 @@ class Platform(ABC):
     @property
     def samples(self) -> "SamplesModule | None":
         """Sample webhooks for `simulate`, `demo` and the contract tests, or None."""
+        return None
+
+    @property
+    def recordings(self) -> Path | None:
+        """The folder of recorded requests and what is expected of each, for the conformance kit, or None."""
         return None

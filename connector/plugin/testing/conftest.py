@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from connector.core.registry import installed_platforms
+from connector.plugin.testing import recordings
 from connector.plugin.testing.bench import Bench, event_topics, signers, thin_shop
 from connector.storage.database import Database
 from connector.storage.engine import connect, migrate
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run each test for every chosen platform, and where it says so for every topic or way of signing of it."""
+    """Run each test for every chosen platform, and where it says so for each topic, way of signing or recording."""
     if "name" not in metafunc.fixturenames:
         return
     names = metafunc.config.getoption("--platform", default=None) or list(installed_platforms())
@@ -24,6 +25,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(("name", "topic"), pairs)
     elif "way" in metafunc.fixturenames:
         metafunc.parametrize(("name", "way"), [(name, way) for name in names for way in range(_ways(name))])
+    elif "recording" in metafunc.fixturenames:
+        metafunc.parametrize(("name", "recording"), [(name, one) for name in names for one in _recordings(name)])
     else:
         metafunc.parametrize("name", names)
 
@@ -43,6 +46,15 @@ def _ways(name: str) -> int:
         return len(signers(installed_platforms()[name]))
     except Exception:
         return 0
+
+
+def _recordings(name: str) -> list[str]:
+    """Return the names of a platform's recorded requests; one that is empty without any, for the test to say so."""
+    try:
+        folder = installed_platforms()[name].recordings
+    except Exception:
+        return []
+    return sorted(recordings.names(folder, "requests")) if folder else [""]
 
 
 @pytest.fixture(scope="session")

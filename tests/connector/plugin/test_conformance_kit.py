@@ -1,11 +1,15 @@
 """The conformance kit: the built-in platforms and the template pass, and each fault is found by the test about it."""
 
+import base64
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,8 +22,13 @@ EXAMPLES = {"example": "platform", "stripe": "stripe"}  # name of the platform a
 
 def installed(folder: Path, name: str) -> Path:
     """Put an example into a folder as pip installs it, to be changed."""
+    shutil.copytree(ROOT / "docs" / "examples" / EXAMPLES[name] / f"connector_{name}", folder / f"connector_{name}")
+    return registered(folder, name)
+
+
+def registered(folder: Path, name: str) -> Path:
+    """Write what pip writes beside the package connector_NAME."""
     package = f"connector_{name}"
-    shutil.copytree(ROOT / "docs" / "examples" / EXAMPLES[name] / package, folder / package)
     info = folder / f"{package}-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: connector-{name}\nVersion: 1.0\n")
@@ -57,9 +66,10 @@ def test_all_platforms_are_tested_unless_some_are_chosen(tmp_path: Path) -> None
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_passes(tmp_path: Path, name: str) -> None:
     """The template and Stripe Checkout, and only they are tested."""
-    done = kit(installed(tmp_path, name), name)
+    done = kit(installed(tmp_path, name), name, more=("-rs",))
     assert done.returncode == 0, done.stdout[-3000:]
     assert "shopify" not in done.stdout
+    assert ("platform stripe has no recordings" in done.stdout) == (name == "stripe")
 
 
 UNCHECKED = """\
@@ -160,3 +170,137 @@ def test_a_fault_is_found(template: Path, fault: str) -> None:
     assert done.returncode == 1, done.stdout[-3000:]
     assert test in done.stdout
     assert " failed" in done.stdout
+
+
+def test_faults_of_recordings_are_found(template: Path) -> None:
+    """Each by its own reason, in one run; the recording without a fault passes beside them."""
+    folder = template / "connector_example" / "recordings"
+
+    def change(file: str, right: str, wrong: str, to: str = "") -> None:
+        text = (folder / file).read_text()
+        assert right in text
+        (folder / (to or file)).write_text(text.replace(right, wrong, 1))
+
+    change("requests/01_paid_signed_by_the_shop.json", '"secret": "whsec_', '"secret": "another_')
+    change("expected/02_placed_by_staff.json", '"total": "44.50"', '"total": "44.51"')
+    (folder / "expected/03_cancelled.json").unlink()
+    change("expected/04_without_an_id.json", "an order body", "a checkout body")
+    for kind in ("requests", "expected"):
+        change(f"{kind}/05_of_a_topic_without_events.json", "", "", f"{kind}/06_of_another_topic.json")
+        change(f"{kind}/04_without_an_id.json", "", "", f"{kind}/07_not_json.json")
+        change(f"{kind}/05_of_a_topic_without_events.json", "", "", f"{kind}/08_misspelt.json")
+    change("requests/06_of_another_topic.json", '"topic": "order.shipped"', '"topic": "order.lost"')
+    latin = base64.b64encode(b'{"event": "order.placed", "shop": "plates.example", "data": "\xff"}').decode()
+    (folder / "requests/07_not_json.json").write_text(json.dumps({"topic": "order.placed", "body_base64": latin}))
+    change("requests/08_misspelt.json", '"headers"', '"header"')
+    change("expected/05_of_a_topic_without_events.json", "", "", "expected/09_left.json")
+
+    done = kit(template, "example", more=("-k", "test_recordings", "-rA"))
+    becomes = "test_a_recording_becomes_what_is_expected_of_it[example-{}]"
+    failed = {line.split("::")[1].split(" - ")[0] for line in done.stdout.splitlines() if line.startswith("FAILED")}
+    passed = {line.split("::")[1] for line in done.stdout.splitlines() if line.startswith("PASSED")}
+    assert passed == {becomes.format("05_of_a_topic_without_events")}, done.stdout[-3000:]
+    assert failed == {
+        "test_recordings_are_complete_both_ways[example]",
+        *map(becomes.format, ("01_paid_signed_by_the_shop", "02_placed_by_staff", "03_cancelled", "04_without_an_id")),
+        *map(becomes.format, ("06_of_another_topic", "07_not_json", "08_misspelt")),
+    }
+    for reason in (
+        "without expectation: ['03_cancelled']; without request: ['09_left']",
+        "InvalidSignature",
+        '"total": "44.50"',
+        "03_cancelled.json is missing",
+        '"parked": "expected an order body',
+        "received under another topic",
+        "NotJson",
+        "08_misspelt.json: Object contains unknown field `header`",
+    ):
+        assert reason in done.stdout, reason
+
+
+def test_a_recordings_own_signature_is_what_lets_it_in(template: Path) -> None:
+    """A platform that verifies nothing fails by a recording with the shop's secret."""
+    file = template / "connector_example" / "__init__.py"
+    file.write_text(file.read_text().replace("    def topic_of", UNCHECKED, 1))
+    done = kit(template, "example", more=("-k", "01_paid_signed_by_the_shop"))
+    assert done.returncode == 1
+    assert "DID NOT RAISE" in done.stdout
+
+
+WITH_RECORDINGS = """
+from pathlib import Path
+from platforms.{original} import platform
+
+class Own(type(platform)):
+    name = "{name}"
+    recordings = Path(__file__).parent
+
+platform = Own()
+"""
+
+
+def with_recordings(folder: Path, original: str, recordings: dict[str, tuple[Any, Any]]) -> Path:
+    """Install a package whose platform is a built-in one with these requests and expectations."""
+    package = folder / f"connector_own{original}"
+    for number, kind in enumerate(("requests", "expected")):
+        (package / kind).mkdir(parents=True)
+        for name, pair in recordings.items():
+            (package / kind / f"{name}.json").write_text(json.dumps(pair[number]))
+    (package / "__init__.py").write_text(WITH_RECORDINGS.format(original=original, name=f"own{original}"))
+    return registered(folder, f"own{original}")
+
+
+def test_a_recording_signed_with_a_private_key_is_verified(tmp_path: Path) -> None:
+    """By the shop's public keys as they were; a changed byte of the body is found."""
+    fixtures = ROOT / "tests" / "fixtures" / "saleor"
+    recorded = json.loads((fixtures / "requests" / "001_checkout_created__legacy.json").read_text())
+    recording = {
+        "topic": "checkout_created",
+        "headers": dict(recorded["headers"]),
+        "body_base64": recorded["body_base64"],
+        "jwks": json.loads((fixtures / "jwks.json").read_text()),
+    }
+    reason = json.loads((fixtures / "expected" / "001_checkout_created__legacy.json").read_text())["reason"]
+    changed = {**recording, "body_base64": base64.b64encode(base64.b64decode(recorded["body_base64"]) + b" ").decode()}
+    pairs = {"right": (recording, {"parked": reason}), "wrong": (changed, {"parked": reason})}
+    done = kit(with_recordings(tmp_path, "saleor", pairs), "ownsaleor", more=("-k", "test_recordings"))
+    assert "1 failed, 2 passed" in done.stdout, done.stdout[-3000:]
+    assert "InvalidSignature" in done.stdout
+
+
+def test_a_recording_whose_signature_states_its_time_is_read_as_of_its_arrival(tmp_path: Path) -> None:
+    """A year before the kit's own time; the same request a day later is refused."""
+    body, at, secret = b'{"type": "order_placed"}', datetime(2025, 3, 1, tzinfo=UTC), "a-secret-of-the-shop"
+    recording = {
+        "topic": "order_placed",
+        "headers": installed_platforms()["signed"].signed_headers(body, secret, at),
+        "body_base64": base64.b64encode(body).decode(),
+        "secret": secret,
+    }
+    parked = {"parked": "occurred_at is missing or is no time such as 2026-11-24T10:00:00Z"}
+    pairs = {
+        "right": ({**recording, "received_at": "2025-03-01T00:00:01Z"}, parked),
+        "late": ({**recording, "received_at": "2025-03-02T00:00:00Z"}, parked),
+        "zoneless": ({**recording, "received_at": "2025-03-01T00:00:01"}, parked),
+    }
+    done = kit(with_recordings(tmp_path, "signed", pairs), "ownsigned", more=("-k", "test_recordings"))
+    assert "2 failed, 2 passed" in done.stdout, done.stdout[-3000:]
+    assert "InvalidSignature" in done.stdout
+    assert "zoneless.json: Expected `datetime` with a timezone component" in done.stdout
+
+
+def test_recordings_of_a_thin_shop_are_notices_and_answers(tmp_path: Path) -> None:
+    """What a notice names, signed here, and what the API answered."""
+    fixtures = ROOT / "tests" / "fixtures" / "bigcommerce"
+    notice = json.loads((fixtures / "requests" / "01_notice_created.json").read_text())
+    recorded = {"topic": notice["body"]["scope"], "body": notice["body"]}
+    answer = json.loads((fixtures / "requests" / "19_no_order.json").read_text())
+    reason = json.loads((fixtures / "expected" / "19_no_order.json").read_text())["reason"]
+    pairs = {
+        "notice": (recorded, {"noted": "order:250"}),
+        "wrong": (recorded, {"noted": "order:251"}),
+        "answer": (answer, {"parked": reason}),
+    }
+    done = kit(with_recordings(tmp_path, "bigcommerce", pairs), "ownbigcommerce", more=("-k", "test_recordings"))
+    assert "1 failed, 3 passed" in done.stdout, done.stdout[-3000:]
+    assert "[ownbigcommerce-wrong]" in done.stdout

@@ -4,6 +4,7 @@ Its webhooks are an envelope, {"event": …, "shop": …, "data": …}, signed b
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from connector.plugin import BodySignature, Event, Platform, PlatformFacts, Request, Skipped, Store, Webhook, body_text
@@ -56,6 +57,11 @@ class Example(Platform):
         from connector_example import samples  # noqa: PLC0415
 
         return samples
+
+    @property
+    def recordings(self) -> Path:
+        """Read by the conformance kit only."""
+        return Path(__file__).parent / "recordings"
 
 
 platform = Example()
