@@ -257,6 +257,7 @@ class TestFailing:
         assert "127.0.0.1" not in printed
 
 
+@pytest.mark.processes
 def test_apprise_is_loaded_by_the_first_message_only() -> None:
     """Neither the web server nor the command line loads it, nor the relay before it has to."""
     modules = "connector.cli.main, connector.web.asgi, connector.server.relay_process, connector.cli.alerts"
