@@ -86,7 +86,7 @@ class ShopApi(Protocol):
 
 @runtime_checkable
 class NoticeApi(Protocol):
-    """What the API of a platform with `notice_topics` has besides."""
+    """The further methods of an API whose platform has `notice_topics`."""
 
     def fetch(self, notice: Notice) -> Page:
         """Return what a notice names, in its present state; a page without bodies if the shop no longer has it."""

@@ -67,7 +67,7 @@ class StoreHealth:
 
     @property
     def delay_parts(self) -> str:
-        """Whose delay it is, by the medians of the parts: "shop 2 seconds, connector under a second, …"."""
+        """Split the delay into its parts, by their medians: "shop 2 seconds, connector under a second, …"."""
         return ", ".join(f"{whose} {delay(self.delays[what])}" for what, whose in DELAYS.items() if what in self.delays)
 
     @property

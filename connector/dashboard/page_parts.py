@@ -1,4 +1,4 @@
-"""What the templates of all pages share: elements of time, and the download of a table as CSV."""
+"""Parts shared by the templates of all pages: elements of time, and the download of a table as CSV."""
 
 import re
 import time

@@ -64,7 +64,7 @@ def add_setup_routes(
 
 
 class _SetupPages:
-    """What the routes show and do."""
+    """Pages and actions of the routes."""
 
     def __init__(
         self, config: Config, database: Database, platforms: Mapping[str, Platform], reload: Reload | None

@@ -1,1 +1,1 @@
-"""What the shop's pages report of the copies that browsers sent to TikTok: read, guarded, stored, matched."""
+"""Reports of the shop's pages about the copies that browsers sent to TikTok: read, guarded, stored, matched."""

@@ -19,12 +19,12 @@ class Recipient:
 
     @property
     def id(self) -> str:
-        """What the database calls the address: a fingerprint, because the address is a secret."""
+        """The address's name in the database: a fingerprint, because the address is a secret."""
         return f"{'digest:' if self.is_for_digests else ''}{fingerprint(self.address)}"
 
     @property
     def label(self) -> str:
-        """What people are shown of the address: "ALERT_URL 2 (slack)"."""
+        """The address's name for people, without its secret: "ALERT_URL 2 (slack)"."""
         return f"{self.place} ({service_of(self.address)})"
 
     def takes(self, key: str) -> bool:

@@ -14,7 +14,7 @@ from connector.monitoring.event_stats import Statistic
 
 SKIPPED, RELAYED = "skipped", "relayed"  # `what` in the tallies; `event` is the kind of the subject
 KINDS = ("order", "checkout", "customer")
-MOST_REASONS = 20  # of a store in an hour that are told apart
+MOST_REASONS = 20  # reasons counted by themselves, per store and hour; further ones are counted together
 OTHER = "other reasons"
 NEARLY_ALL = 0.9
 ENOUGH = 10  # webhooks about orders, from which on it is a problem that all were skipped
@@ -23,7 +23,7 @@ _MILESTONE = re.compile(r"^\w{1,64}: ")
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What a reason means and which setting changes it ("": none); `is_chosen` if a setting or a shopper wants it."""
+    """A reason's meaning and the setting that changes it ("": none); `is_chosen` if a setting or a shopper wants it."""
 
     meaning: str
     setting: str = ""
@@ -82,7 +82,7 @@ class SkipCount:
 
     @property
     def explanation(self) -> Explanation:
-        """What the reason means, and the setting that changes it."""
+        """Return the reason's meaning, and the setting that changes it."""
         return explain(self.reason)
 
 

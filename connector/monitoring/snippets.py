@@ -13,7 +13,7 @@ from connector.storage.tables import snippet_reports
 
 @dataclass(frozen=True, slots=True)
 class SnippetState:
-    """What a store's pages last reported: when, of which version, and whether that one would be printed now.
+    """The last report of a store's pages: its time, the snippet's version, and whether that is today's.
 
     `loaded_at` is when TikTok's script last ran in a page, None if it never did. `outdated_at` is when a page last
     reported a version that would not be printed any more, None if none did: beside a current one, a page cache has it.
