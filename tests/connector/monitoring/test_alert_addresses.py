@@ -2,6 +2,7 @@
 
 import logging
 import re
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -136,8 +137,9 @@ class TestFailing:
         assert bench.tell(DENIED, BEANS, after=60)[1] == [f"Problem: {BEANS.sentence}"]
         assert hanging.texts in ([], [begun])
         hanging.free.set()
-        for thread in bench.notifier._busy.values():  # noqa: SLF001
-            thread.join(60)
+        for thread in threading.enumerate():
+            if thread.name == "alert":
+                thread.join(60)
         monkeypatch.setattr(module, "PATIENCE", 60)
         assert bench.tell(DENIED, BEANS, after=60)[0] == [f"{begun}\nProblem: {BEANS.sentence}"]
 
