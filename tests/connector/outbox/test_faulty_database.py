@@ -141,7 +141,8 @@ class TestCannotStore:
         engine, other = connect(postgresql_url), connect(postgresql_url)
         migrate(engine)
         with other.begin() as connection:
-            others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+            # With a time-out (milliseconds) the function returns when the connection is closed, not before.
+            others = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
             connection.exec_driver_sql(f"{others} AND datname = current_database()")
         assert Outbox(Database(engine)).record(decision("body", mapped(1))) == 1
         for each in (engine, other):
