@@ -3,7 +3,6 @@
 import resource
 import shutil
 import socket
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -70,10 +69,20 @@ def run(environment: dict[str, str], databases: dict[str, str], folder: Path, sa
     migrate(engine)
     engine.dispose()
     intake.prepare(requests, environment, 7)
-    with intake.server([sys.executable, "-m", "connector", "web"], environment | {"DATABASE_URL": url}):
+    with intake.server(intake.WEB, environment | {"DATABASE_URL": url}):
         with idle(port), slow(port) as ended:
             rate, tail, slowest = intake.load_it(script, requests, environment["PORT"], 15)
             replaced = ended()
         say(
             f"  SQLite      {rate:6.0f}/s  p99 {tail:.0f} ms  slowest {slowest:.0f} ms; {replaced} slow ones were ended"
+        )
+    for name, url in databases.items():
+        engine = connect(url)
+        migrate(engine)
+        engine.dispose()
+        intake.prepare(requests, environment, 8)
+        with intake.server(intake.WEB, environment | {"DATABASE_URL": url}):
+            rate, tail, slowest = intake.load_it(script, requests, environment["PORT"], 10, connection="close")
+        say(
+            f"  {name:11} {rate:6.0f}/s, each over a connection of its own: p99 {tail:.0f} ms, slowest {slowest:.0f} ms"
         )

@@ -83,7 +83,7 @@ function init(args)
     local body = file:read(size)
     if index % 2 == number then
       requests[#requests + 1] = wrk.format("POST", "/webhooks/acme", {
-        ["Content-Type"] = "application/json", ["X-Shopify-Topic"] = args[2],
+        ["Content-Type"] = "application/json", ["Connection"] = args[3], ["X-Shopify-Topic"] = args[2],
         ["X-Shopify-Shop-Domain"] = "acme.myshopify.com", ["X-Shopify-Hmac-Sha256"] = signature }, body)
     end
     index = index + 1
@@ -148,10 +148,16 @@ def load_it(
     seconds: int = SECONDS,
     topic: str = "orders/create",
     connections: int = CONNECTIONS,
+    connection: str = "keep-alive",
 ) -> tuple[float, float, float]:
-    """Requests per second, p99 and slowest in milliseconds. Ends everything on any answer but 200."""
+    """Requests per second, p99 and slowest in milliseconds. Ends everything on any answer but 200.
+
+    With "close" as `connection` each request has a connection of its own.
+    """
     command = ["wrk", "-t2", f"-c{connections}", f"-d{seconds}s", "-s", str(script), f"http://127.0.0.1:{port}"]
-    told = subprocess.run([*command, "--", str(requests), topic], capture_output=True, text=True, check=True).stdout
+    told = subprocess.run(
+        [*command, "--", str(requests), topic, connection], capture_output=True, text=True, check=True
+    ).stdout
     found = re.search(r"RESULT (\d+) (\d+) ([\d.]+) ([\d.]+) (\d+)", told)
     if not found or found[5] != "0":
         raise SystemExit(f"wrk saw answers other than 200:\n{told}")
