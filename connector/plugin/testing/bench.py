@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
@@ -47,9 +48,15 @@ def signers(platform: Platform) -> list[Signer]:
     if not isinstance(platform.signature, DetachedJws):
         found.append(Signer("secret", SECRET, {"webhook_secrets": (SECRET,)}))
     if platform.facts.key_address:
-        private, jwks = new_key()
+        private, jwks = _own_key()
         found.append(Signer("key", private, {"webhook_secrets": (), "webhook_keys": (jwks,)}))
     return found
+
+
+@cache
+def _own_key() -> tuple[str, str]:
+    """Return the key of all shops that sign with one: to make an RSA key takes a tenth of a second."""
+    return new_key()
 
 
 def new_key() -> tuple[str, str]:
