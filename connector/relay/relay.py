@@ -114,8 +114,7 @@ class Relay:
     def run(self, stop: threading.Event) -> None:
         """Run until `stop` is set; then finish and settle the requests in flight, and return."""
         self._stop = stop
-        heartbeat_at = float("-inf")
-        ready = False
+        heartbeat_at, ready = float("-inf"), False
         with (
             ThreadPoolExecutor(WORKERS_AT_ONCE, thread_name_prefix="lane") as fast,
             ThreadPoolExecutor(SLOW_WORKERS_AT_ONCE, thread_name_prefix="slow-lane") as slow,
@@ -198,17 +197,14 @@ class Relay:
                     _set_membership(self._backlogs, lane, len(claimed) == CLAIM_LIMIT)
                 if claimed and work.new_token:
                     work.new_token = False
-                    log.info(
-                        "the access token has changed; trying the new one",
-                        extra={"store": lane.store, "pixel": lane.pixel},
-                    )
+                    log.info("the access token has changed; trying the new one", extra=_fields(lane))
                 if not claimed or not self._send_claim(work, claimed):
                     break
         except CannotStore as error:
             # Events already sent are due again when their lease ends; TikTok drops the copies by event_id.
             log.error("the database is not available: %s", error, extra={"store": lane.store})
         except Exception:
-            log.exception("internal error while draining a lane", extra={"store": lane.store, "pixel": lane.pixel})
+            log.exception("internal error while draining a lane", extra=_fields(lane))
             with self._lock:
                 self._resting_until[lane] = self._elapsed() + LONGEST_REST
         finally:
@@ -222,9 +218,8 @@ class Relay:
         """Send and settle leased events; return False if the lane must rest."""
         lease_until = claimed[0].lease_until
         begun = lease_until - LEASE
-        results: list[Settlement] = []
         late = {item.id: why for item in claimed if (why := self._expiry_reason(item, work))}
-        results += [
+        results = [
             settled(item, "expired", self._clock(), None, late[item.id], "") for item in claimed if item.id in late
         ]
         keep_going = True
@@ -286,10 +281,7 @@ class Relay:
         if work.probing and any(outcome.verdict in ("accepted", "rejected") for _, outcome in answers):
             self._outbox.resume(work.lane, now)
             work.probing, work.resumed_at = False, now
-            log.info(
-                "TikTok accepts this store's token or pixel again",
-                extra={"store": work.store.name, "pixel": work.pixel.code},
-            )
+            log.info("TikTok accepts this store's token or pixel again", extra=_fields(work.lane))
         retried = [(group, outcome) for group, outcome in answers if outcome.verdict == "retry"]
         if retried:
             attempts = max(item.attempts for group, _ in retried for item in group)
@@ -311,7 +303,7 @@ class Relay:
         self._outbox.suspend(lane, now + wait, now, fingerprint(pixel.access_token), rejection_text(outcome))
         log.error(
             "TikTok denies this store's token or pixel; its events wait. Check pixel and access_token",
-            extra={"store": lane.store, "pixel": lane.pixel, "code": outcome.code, "reason": rejection_text(outcome)},
+            extra={**_fields(lane), "code": outcome.code, "reason": rejection_text(outcome)},
         )
 
     # --- the settlement of an event -------------------------------------------------------------------------
@@ -379,8 +371,7 @@ class Relay:
             "TikTok: %s",
             outcome.verdict,
             extra={
-                "store": lane.store,
-                "pixel": lane.pixel,
+                **_fields(lane),
                 "events": len(batch),
                 "event_ids": ",".join(dict.fromkeys(item.event_id for item in batch[:10])),
                 "code": outcome.code,
@@ -389,6 +380,11 @@ class Relay:
                 "ms": round(took * 1000, 1),
             },
         )
+
+
+def _fields(lane: Lane) -> dict[str, str]:
+    """Return the fields of a log line that name a lane."""
+    return {"store": lane.store, "pixel": lane.pixel}
 
 
 def _set_membership(lanes: set[Lane], lane: Lane, belongs: bool) -> None:
