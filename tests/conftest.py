@@ -47,6 +47,10 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("suite")
 
+# No test trusts a public authority. To read the 150 there are takes each HTTP client 28 ms, those of processes as well.
+os.environ["SSL_CERT_FILE"] = str(TESTS / "fixtures" / "tls" / "nobody.pem")
+BUSY = 60.0  # seconds that a database may take on a busy machine; the engine's usual limit is one
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -221,7 +225,7 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def migrated_postgresql(postgresql_server: str) -> Iterator[Engine]:
     """A database with this release's tables, to be emptied for every test."""
     with _database(postgresql_server) as url:
-        engine = connect(url)
+        engine = connect(url, BUSY)
         migrate(engine)
         yield engine
         engine.dispose()
@@ -230,7 +234,8 @@ def migrated_postgresql(postgresql_server: str) -> Iterator[Engine]:
 @pytest.fixture(scope="session")
 def shared_sqlite(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """An SQLite database to be emptied for every test; with one engine for all, each statement is compiled once."""
-    engine = connect(f"sqlite:///{shutil.copy(migrated_sqlite, tmp_path_factory.mktemp('shared') / 'connector.db')}")
+    file = shutil.copy(migrated_sqlite, tmp_path_factory.mktemp("shared") / "connector.db")
+    engine = connect(f"sqlite:///{file}", BUSY)
     # No power is cut in these tests, and waiting for the disk is most of their time.
     sa.event.listen(engine, "connect", lambda connection, _record: connection.execute("PRAGMA synchronous=OFF"))
     yield engine
