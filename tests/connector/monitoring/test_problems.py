@@ -14,8 +14,7 @@ from connector.core.webhook import BrokenWebhook
 from connector.funnel.queue import FunnelQueue
 from connector.monitoring.event_stats import add_counts
 from connector.monitoring.problems import COUNTED, KINDS, NO_RELAY, ProblemFinder
-from connector.monitoring.skips import ENOUGH, explain
-from connector.monitoring.webhook_stats import WebhookStats
+from connector.monitoring.skips import ENOUGH
 from connector.outbox.lanes import Lane
 from connector.outbox.notices import NoticeEntry, NoticeTable
 from connector.outbox.outbox import Outbox, ParkedWebhook
@@ -363,43 +362,3 @@ def test_every_look_goes_by_an_index(sqlite_engine: Engine, plans: Callable[[], 
     for index in ("events_due", "events_failed", "parked_at", "counters_hour"):
         assert any(index in step for step in steps), (index, steps)
     assert [step for step in steps if step.startswith("SCAN") and not step.startswith(SCANS)] == []
-
-
-class TestAllSkipped:
-    """A store whose orders are all skipped is healthy otherwise, and sends nothing."""
-
-    NOWHERE = explain("no consent: consent_source.key is not set (consent)")
-    NEVER = "order_placed: no consent: consent_source.key is not set (consent)"
-
-    def skip(self, bench: Bench, number: int, reason: str = NEVER) -> None:
-        for place in range(number):
-            key = f"order:{reason[:20]}{place}"
-            bench.outbox.record(decision(key, at=NOW - 60, outcome="skipped", reason=reason, object_key=key))
-
-    def found(self, bench: Bench) -> str:
-        WebhookStats(Database(bench.engine)).count_up(NOW)
-        return bench.found(NOW).get("skipped:acme", "")
-
-    def test_it_is_told_with_the_reason_and_the_setting(self, bench: Bench) -> None:
-        """From ten webhooks on."""
-        self.skip(bench, ENOUGH - 1)
-        assert self.found(bench) == ""
-        self.skip(bench, ENOUGH)
-        assert self.found(bench) == (
-            "store acme: all 10 order webhooks skipped in the last day, so nothing is sent; 10 because of "
-            f'"no consent: consent_source.key is not set (consent)": {self.NOWHERE.meaning}; see {self.NOWHERE.setting}'
-        )
-
-    def test_not_if_one_order_was_relayed(self, bench: Bench) -> None:
-        """Then the dashboard shows the share."""
-        self.skip(bench, ENOUGH)
-        bench.outbox.record(decision("sent", mapped("sent"), at=NOW - 60))
-        assert self.found(bench) == ""
-
-    @pytest.mark.parametrize(
-        "reason", ["order_paid: events.order_paid is off", "order_placed: pos orders are not relayed (orders.include)"]
-    )
-    def test_not_what_a_setting_wants(self, bench: Bench, reason: str) -> None:
-        """Somebody has chosen that."""
-        self.skip(bench, ENOUGH, reason)
-        assert self.found(bench) == ""

@@ -3,61 +3,24 @@
 import base64
 import hashlib
 import json
-import time
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from urllib.parse import quote
 
 import pytest
-from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.cli.main import main
 from connector.core.store import FunnelSettings, MappingSettings, Pixel
-from connector.core.webhook import Webhook
-from connector.funnel.queue import FunnelEvent, FunnelQueue
-from connector.intake.examine import examine
-from connector.outbox.outbox import Outbox
 from connector.pixel.captured_requests import PixelEvent, UnreadableCapture, read_capture
 from connector.pixel.lint import lint
-from connector.storage.database import Database
-from connector.storage.engine import connect
-from tests.support.factories import CODE, OTHER_CODE, a_section, a_store, a_stores_file
-from tests.support.outbox_rows import decision
-from tests.support.platforms import PLATFORMS
+from tests.support.captured_purchase import BODY, PURCHASE, SERVER, changed
+from tests.support.factories import CODE, OTHER_CODE, a_store
 
 OTHER = OTHER_CODE
 STORE = a_store(webhook_secrets=("secret",))
 URL = "https://analytics.tiktok.com/api/v2/pixel"
 TOKEN = "84ad78572dae52a8cbea7d55371afe89"
-HASH = hashlib.sha256(b"42").hexdigest()
-PURCHASE = {
-    "event": "Purchase",
-    "event_id": "acme-order-1001",
-    "message_id": "messageId-1-2-" + CODE,
-    "context": {
-        "user": {"email": HASH, "external_id": HASH},
-        "pixel": {"code": CODE, "runtime": "1"},
-        "page": {"url": 'https://acme.example/it\'s?a="b"'},
-        "library": {"name": "pixel.js", "version": "2.2.1"},
-    },
-    "properties": {
-        "value": 44.5,
-        "currency": "USD",
-        "contents": [{"content_id": "77", "quantity": 1}],
-        "content_type": "product",
-    },
-}
-BODY = json.dumps(PURCHASE)
-SERVER = {"user": {"email": [HASH], "external_id": HASH}, "properties": {**PURCHASE["properties"]}}
-
-
-def changed(properties=None, user=None, **changes):
-    """The browser's event with some of it replaced."""
-    context = {**PURCHASE["context"], "user": {**PURCHASE["context"]["user"], **(user or {})}}
-    return {**PURCHASE, "context": context, "properties": {**PURCHASE["properties"], **(properties or {})}, **changes}
 
 
 def findings(body, store=STORE, stored=None):
@@ -319,100 +282,3 @@ def test_what_the_server_does_not_send_is_no_difference():
     view = {**PURCHASE, "event": "ViewContent", "event_id": ""}
     assert [mark for mark, _ in findings([view, PURCHASE])] == ["note", "same"]
     assert [mark for mark, _ in findings([view])] == ["note", "differs"]
-
-
-# --- the command ----------------------------------------------------------------------------------------------
-
-STORES = a_stores_file(
-    a_section(pixel=CODE, browser_pixel="snippet"), webhook_secrets=["secret"], access_token="token", country=None
-)
-
-
-@pytest.fixture
-def run(migrated_sqlite, tmp_path):
-    """The command over a database."""
-
-    def run(content, database=migrated_sqlite, stores=STORES):
-        file = tmp_path / "copied.txt"
-        file.write_text(content)
-        environ = {"STORES_TOML": stores, "DATABASE_URL": f"sqlite:///{database}"}
-        return CliRunner(env=environ).invoke(main, ["lint-pixel", "acme", str(file)])
-
-    return run
-
-
-def test_the_command_compares_with_the_stored_event(run, tmp_path, migrated_sqlite):
-    """The bytes of the outbox are what the server sends."""
-    database = tmp_path / "own.db"
-    database.write_bytes(migrated_sqlite.read_bytes())
-    stored_purchase(database)
-    assert "so are the fields of the stored event" in run(BODY, database).output
-    result = run(json.dumps(changed(properties={"value": 1})), database)
-    assert "its value is 1, the server's 44.5" in result.output
-    assert result.exit_code == 1
-
-
-def test_the_command_compares_with_what_the_page_reported(run, tmp_path, migrated_sqlite):
-    """An event before the order has its server copy in a queue of its own."""
-    database = tmp_path / "own.db"
-    database.write_bytes(migrated_sqlite.read_bytes())
-    stored, now = json.dumps({**SERVER, "event": "ViewContent"}).encode(), time.time()
-    engine = connect(f"sqlite:///{database}")
-    reported = FunnelEvent("acme", Pixel(CODE, "token"), "ViewContent", "0f" * 16, now, now, stored)
-    with (queue := FunnelQueue(Database(engine))).database.write() as connection:
-        queue.write(connection, [reported])
-    engine.dispose()
-    view = changed(event="ViewContent", event_id="0f" * 16)
-    stores = STORES + "\n[stores.acme.funnel]\n"
-    assert "so are the fields of the stored event" in run(json.dumps(view), database, stores).output
-    result = run(json.dumps({**view, "properties": {**view["properties"], "value": 7}}), database, stores)
-    assert "its value is 7, the server's 44.5" in result.output
-
-
-def stored_purchase(database):
-    """An order's webhook, as intake stores it."""
-    now = datetime(2026, 11, 24, 12, tzinfo=UTC)
-    line = {"variant_id": 77, "quantity": 1, "price": "44.50", "discount_allocations": [], "title": "Shirt"}
-    order = {
-        "id": 1001,
-        "created_at": now.isoformat(),
-        "financial_status": "paid",
-        "source_name": "web",
-        "currency": "USD",
-        "total_price": "44.50",
-        "customer": {"id": 42},
-        "line_items": [line],
-    }
-    body = json.dumps(order).encode()
-    webhook = Webhook(topic="orders/paid", body=body, received_at=now)
-    seen = examine(webhook, PLATFORMS["shopify"], STORE, now, None)
-    engine = connect(f"sqlite:///{database}")
-    Outbox(Database(engine)).record(decision("an order", *seen.events))
-    engine.dispose()
-
-
-def test_the_command_needs_no_database(run, tmp_path):
-    """A file is compared with the settings then, and none is made."""
-    absent = tmp_path / "absent.db"
-    result = run(BODY, absent)
-    assert result.exit_code == 0
-    assert "it will merge" in result.output
-    assert not absent.exists()
-
-
-def test_the_command_refuses_what_it_cannot_read(run):
-    """One sentence, exit 1."""
-    result = run("hello")
-    assert result.exit_code == 1
-    assert result.output.startswith("connector: copied.txt: its format is not supported")
-
-
-@pytest.mark.parametrize("odd", ["\ud800", "\x1b[2J", "\u202e", "\n✓ all is well"])
-def test_nothing_that_a_terminal_obeys_or_cannot_write_is_repeated(run, odd):
-    """A file may come from anybody: half a character, a control sequence, a line that looks like ours."""
-    properties = {**PURCHASE["properties"], "content_type": odd, "contents": [{"content_id": odd}]}
-    for one in ({"event_id": odd}, {"properties": properties}, {"properties": {**properties, "currency": odd}}):
-        result = run(json.dumps({**PURCHASE, **one}))
-        assert result.exit_code == 1
-        assert odd not in result.output
-        assert all(line.startswith("✗ Purchase: ") for line in result.output.splitlines())
