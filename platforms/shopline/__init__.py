@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from connector.plugin import Event, Platform, PlatformFacts, Request, Skipped, Store, Webhook
+from connector.plugin import DataRequest, Event, Platform, PlatformFacts, Request, Skipped, Store, Webhook
 from platforms.shopline import receive, translate
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Shopline(Platform):
             "order_placed": ("orders/create",),
             "order_paid": ("orders/paid", "orders/updated"),
             "checkout_started": ("checkouts/create", "checkouts/update"),
-            "customer_registered": ("customers/create",),
+            "customer_registered": ("customers/create", "customers/enable"),
         },
         webhooks_page="Apps › Develop an app › the app's webhooks, version v20260301",
         signed_with="the app's page under Apps › Develop an app: the app secret",
@@ -46,8 +46,9 @@ class Shopline(Platform):
         },
     )
     event_topics = translate.TOPICS
+    recorded_topics = translate.RECORDED
 
-    def translate(self, webhook: Webhook, store: Store) -> Iterable[Event | Skipped]:
+    def translate(self, webhook: Webhook, store: Store) -> Iterable[Event | Skipped | DataRequest]:
         return translate.translate(webhook, store)
 
     def topic_of(self, request: Request) -> str:

@@ -133,7 +133,7 @@ def _checkout(journey: Journey, store: Store) -> Body:
 def _customer(journey: Journey, store: Store) -> Body:
     return {
         **{key: value for key, value in _person(journey).items() if key != "addresses"},
-        "state": "2",
+        "state": "3",
         "verified_email": False,
         "orders_count": 0,
         "tags": "",
@@ -227,6 +227,7 @@ _BODIES: dict[str, Callable[[Journey, Store], Body]] = {
     "checkouts/create": _checkout,
     "checkouts/update": _checkout,
     "customers/create": _customer,
+    "customers/enable": _customer,
 }
 TOPICS: tuple[str, ...] = tuple(_BODIES)
 FUNNEL: tuple[str, ...] = ("customers/create", "checkouts/create", "orders/create", "orders/paid")
@@ -244,7 +245,7 @@ _CHECKOUT: RequiredFields = frozenset({("token",), ("created_at",), ("line_items
 REQUIRED: Mapping[str, RequiredFields] = {
     **dict.fromkeys(("orders/create", "orders/paid", "orders/updated"), _ORDER),
     **dict.fromkeys(("checkouts/create", "checkouts/update"), _CHECKOUT),
-    "customers/create": frozenset({("id",), ("created_at",), ("state",)}),
+    **dict.fromkeys(("customers/create", "customers/enable"), frozenset({("id",), ("created_at",), ("state",)})),
 }
 # They decide whether there is an event, and of which kind.
 DECISIVE = frozenset(

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from connector.plugin import (
     Address,
     Customer,
+    DataRequest,
     Event,
     InvalidPayload,
     Json,
@@ -24,7 +25,6 @@ from connector.plugin import (
     json_object,
     json_objects,
     parse_time,
-    phone_number,
     present,
     query_parameter,
     safe_to_quote,
@@ -32,21 +32,24 @@ from connector.plugin import (
     text,
     texts,
 )
+from platforms.shopline import contact
+from platforms.shopline.data_requests import DATA_REQUEST_TOPICS, data_requests
 from platforms.shopline.money import checkout_money, order_money
 
 ORDER_TOPICS = frozenset({"orders/create", "orders/paid", "orders/updated"})
 CHECKOUT_TOPICS = frozenset({"checkouts/create", "checkouts/update"})
-CUSTOMER_TOPIC = "customers/create"
-TOPICS = ORDER_TOPICS | CHECKOUT_TOPICS | {CUSTOMER_TOPIC}
+CUSTOMER_TOPICS = frozenset({"customers/create", "customers/enable"})
+TOPICS = ORDER_TOPICS | CHECKOUT_TOPICS | CUSTOMER_TOPICS
+RECORDED = DATA_REQUEST_TOPICS
 
 PAID = frozenset({"paid", "partially_refunded"})
 GONE = frozenset({"refunded", "voided"})
-WITHOUT_ACCOUNT = frozenset({"0", "1", "disabled", "invited"})  # of a customer's `state`; the numbers are undocumented
+WITHOUT_ACCOUNT = frozenset({"0", "1", "2"})  # of a customer's `state`: disabled, not invited, invited; 3 has one
 TEST_GATEWAY = "bogus"
 PAID_AT_ONCE = timedelta(minutes=1)  # at most, from an order to a payment whose time is that of the order
 
 
-def translate(webhook: Webhook, store: Store) -> Iterable[Event | Skipped]:
+def translate(webhook: Webhook, store: Store) -> Iterable[Event | Skipped | DataRequest]:
     """Translate a body by its topic. Raises InvalidPayload.
 
     All order topics are read the same way: they arrive in any sequence, with the order in any state.
@@ -58,7 +61,9 @@ def translate(webhook: Webhook, store: Store) -> Iterable[Event | Skipped]:
         return _order(webhook, body, store)
     if webhook.topic in CHECKOUT_TOPICS:
         return _checkout(body, store)
-    return _registration(body)
+    if webhook.topic in CUSTOMER_TOPICS:
+        return _registration(webhook, body)
+    return data_requests(webhook, body, store)
 
 
 def _order(webhook: Webhook, body: Json, store: Store) -> Iterator[Event | Skipped]:
@@ -159,12 +164,12 @@ def _checkout(body: Json, store: Store) -> Iterator[Event]:
     )
 
 
-def _registration(body: Json) -> Iterator[Event | Skipped]:
+def _registration(webhook: Webhook, body: Json) -> Iterator[Event | Skipped]:
     customer_id, created = identifier(body.get("id")), parse_time(body.get("created_at"))
     if not customer_id or created is None or "line_items" in body or "state" not in body:
-        raise InvalidPayload(f"expected a customer body for topic {CUSTOMER_TOPIC}")
+        raise InvalidPayload(f"expected a customer body for topic {webhook.topic}")
     ids = {"customer_id": customer_id}
-    if scalar_text(body.get("state")).lower() in WITHOUT_ACCOUNT:
+    if str(body.get("state")) in WITHOUT_ACCOUNT:  # a text in webhooks, a number in the API's answers
         yield Skipped("customer_registered", "the customer has no account (a guest or a newsletter sign-up)", ids)
         return
     person = {"customer": body, "email": body.get("email"), "billing_address": body.get("default_address")}
@@ -182,15 +187,16 @@ def _customer(body: Json, *, by_shopper: bool) -> Customer:
     attributes, landing = _attributes(body), text(body.get("landing_site"))
     code = person.get("area_code") or body.get("phone_area_code")
     country = shipping.country or billing.country
+    emails = contact.email(body.get("email")), contact.email(person.get("email"))
     phones = (
-        (phone_number(code, person.get("phone")), home.country or country),
-        (phone_number(code, body.get("phone")), country),
+        (contact.phone(person.get("phone"), code), home.country or country),
+        (contact.phone(body.get("phone"), code), country),
         (billing.phone, billing.country),
         (shipping.phone, shipping.country),
     )
     return Customer(
         id=identifier(person.get("id")) or identifier(body.get("user_id")),
-        emails=tuple(dict.fromkeys(filter(None, (text(body.get("email")), text(person.get("email")))))),
+        emails=tuple(dict.fromkeys(filter(None, emails))),
         phones=tuple(dict.fromkeys(phone for phone in phones if phone[0])),
         first_name=text(person.get("first_name")) or address.first_name,
         last_name=text(person.get("last_name")) or address.last_name,
@@ -219,7 +225,7 @@ def _address(value: object) -> Address:
         state=text(fields.get("province_code")) or text(fields.get("province")),
         postcode=text(fields.get("zip")),
         country=text(fields.get("country_code")),
-        phone=text(fields.get("phone")),
+        phone=contact.phone(fields.get("phone")),
     )
 
 
