@@ -47,7 +47,16 @@ from connector.core.json_fields import (
 from connector.core.order_state import OrderRefund, OrderState
 from connector.core.platform import Platform, PlatformFacts
 from connector.core.public_keys import DetachedJws
-from connector.core.shop_api import ApiCheck, NoticeApi, Page, ShopApi, ShopApiError, ShopApiModule, Subscription
+from connector.core.shop_api import (
+    ApiCheck,
+    ErrorKind,
+    NoticeApi,
+    Page,
+    ShopApi,
+    ShopApiError,
+    ShopApiModule,
+    Subscription,
+)
 from connector.core.signature import (
     BodySignature,
     HeaderToken,
@@ -83,6 +92,7 @@ __all__ = [
     "DataRequest",
     "DataRequestKind",
     "DetachedJws",
+    "ErrorKind",
     "Event",
     "Handshake",
     "HeaderToken",

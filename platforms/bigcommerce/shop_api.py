@@ -13,11 +13,12 @@ from urllib.parse import urlsplit
 import msgspec
 
 from connector.plugin import ApiCheck, Notice, Page, ShopApi, ShopApiError, Store, Subscription, mail_time
+from connector.plugin.public_url import why_not_public
 from platforms.bigcommerce.receive import TOKEN_HEADER, hook_token
 from platforms.bigcommerce.translate import CUSTOMER, ORDER
 
 if TYPE_CHECKING:
-    from platforms.bigcommerce.rest_client import RestClient
+    from platforms.bigcommerce.rest_client import BigCommerceClient
 
 SETS_SECRET = False  # webhooks are signed with the API account's client secret
 SEES_ALL = False  # an API account lists its own webhooks only
@@ -40,32 +41,24 @@ def topics(store: Store) -> tuple[str, ...]:
 
 def why_not_url(url: str) -> str:
     """Return why BigCommerce does not deliver to this URL, with the remedy, or ""."""
-    try:
-        parts = urlsplit(url)
-        name, port = parts.hostname, parts.port
-    except ValueError:
-        name = port = None
-    if not name:
-        return "this is not a URL: give the connector's address, like https://connector.example"
-    if parts.username is not None or parts.password is not None:
-        return "a user or password in the address would be shown to every app of the shop: leave them out"
-    if parts.scheme != "https" or port not in (None, 443):
+    if why := why_not_public(url, "BigCommerce"):
+        return why
+    if urlsplit(url).port not in (None, 443):
         return "BigCommerce delivers to https on port 443 only: put a proxy before the connector"
     return ""
 
 
 def connect(store: Store, pause: Callable[[float], object] = time.sleep) -> ShopApi:
     """Open the API of this store with the token in its [api]. Raises ShopApiError if there is none."""
-    from platforms.bigcommerce.rest_client import RestClient  # its library is loaded by commands and the relay only
+    from platforms.bigcommerce.rest_client import BigCommerceClient  # its library is loaded by commands and the relay
 
     if not store.api or not store.api.access_token:
         raise ShopApiError(
             "keys",
             f"store {store.name} has no access_token in its [api]: create a store-level API account in BigCommerce",
         )
-    return BigCommerceApi(
-        RestClient(store.api.url or f"{ADDRESS}{store.shops[0]}", store.api.access_token, pause), store
-    )
+    base = store.api.url or f"{ADDRESS}{store.shops[0]}"
+    return BigCommerceApi(BigCommerceClient(base, store.api.access_token, pause), store)
 
 
 class _Rows(msgspec.Struct):
@@ -96,7 +89,7 @@ class _Dates(msgspec.Struct):
 class BigCommerceApi:
     """The API of one store. Methods raise ShopApiError."""
 
-    def __init__(self, client: "RestClient", store: Store) -> None:
+    def __init__(self, client: "BigCommerceClient", store: Store) -> None:
         self._client = client
         self._tokens = {hook_token(secret) for secret in store.webhook_secrets}
 

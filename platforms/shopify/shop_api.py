@@ -9,9 +9,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
@@ -27,6 +25,8 @@ from connector.plugin import (
     json_objects,
     text,
 )
+from connector.plugin.cursor_pages import ListPage, Query, cursor_pages, resources
+from connector.plugin.public_url import why_not_public
 from platforms.shopify.order_state import BOOK_TOPICS
 from platforms.shopify.translate import RECORDED, TOPICS, withholds
 
@@ -94,35 +94,7 @@ def why_not_url(url: str) -> str:
 
     https://shopify.dev/docs/apps/build/webhooks/subscribe/https
     """
-    try:
-        parts = urlsplit(url)
-        host = (parts.hostname or "").lower()
-        _ = parts.port  # raises ValueError if it is not a port
-    except ValueError:
-        return "it is not a URL; give the public https address of this server"
-    if parts.scheme != "https":
-        return "Shopify delivers to https only; give the https address of this server"
-    if parts.username is not None or parts.password is not None:
-        return "it contains a user name or password; leave both out"
-    if not _is_public(host):
-        return "Shopify cannot reach its host from outside; give this server's public host name (or a tunnel's)"
-    if host.endswith((".myshopify.com", ".shopify.com")):
-        return "Shopify does not deliver to its own hosts; give the address of this server, not the shop's"
-    return ""
-
-
-def _is_public(host: str) -> bool:
-    try:
-        address = ip_address(host)
-        return address.is_global and not address.is_multicast
-    except ValueError:
-        pass
-    labels = host.split(".")
-    if len(labels) < 2 or not all(re.fullmatch(r"[\w-]{1,63}", label) for label in labels):
-        return False
-    if labels[-1] in ("localhost", "local", "localdomain", "internal", "lan", "home", "test", "invalid"):
-        return False
-    return not re.fullmatch(r"\d+|0x[0-9a-f]*", labels[-1])  # such as 127.1, a loopback address
+    return why_not_public(url, "Shopify", (".myshopify.com", ".shopify.com"))
 
 
 def connect(
@@ -240,16 +212,12 @@ class ShopifyAdmin:
 
     def _pages(self, name: str, query: Mapping[str, str | int]) -> Iterator[list[bytes]]:
         """Yield the pages of a REST list. https://shopify.dev/docs/api/admin-rest/usage/pagination"""
-        query, seen = {**query, "limit": PER_PAGE}, {""}
-        while True:
-            answer = self._get_with_retries(f"{name}.json", query)
-            if bodies := self._bodies(answer, name):
-                yield bodies
-            cursor = _next_page(answer.headers.get("link", ""))
-            if not cursor:
-                return
-            self._require_new_cursor(cursor, seen)
-            query = {"limit": PER_PAGE, "page_info": cursor}  # Shopify refuses filters together with it
+
+        def ask(chosen: Query) -> ListPage:
+            answer = self._get_with_retries(f"{name}.json", chosen)
+            return ListPage(answer.body, answer.headers.get("link", ""))
+
+        return cursor_pages(ask, name, query, PER_PAGE, self._api.broken_answer)
 
     def _require_new_cursor(self, cursor: object, seen: set[str]) -> None:
         """Raise ShopApiError for a cursor that was used before: such a list never ends."""
@@ -267,13 +235,6 @@ class ShopifyAdmin:
                     raise
             self._pause(seconds)
         return self._api.get(path, query)
-
-    def _bodies(self, answer: "Answer", name: str) -> list[bytes]:
-        """Return each resource as the bytes received: decoding and encoding would lose digits of numbers."""
-        resources = self._api.read(answer, dict[str, list[msgspec.Raw]])
-        if name not in resources:
-            raise self._api.broken_answer()
-        return [bytes(raw) for raw in resources[name]]
 
     # --- checks -----------------------------------------------------------------------------------------------
 
@@ -310,7 +271,7 @@ class ShopifyAdmin:
         latest: dict[str, str | int] = {"status": "any", "order": "created_at desc", "limit": 5}
         orders = [
             json_object(msgspec.json.decode(raw))
-            for raw in self._bodies(self._api.get("orders.json", latest), "orders")
+            for raw in resources(self._api.get("orders.json", latest).body, "orders", self._api.broken_answer)
         ]
         if any(withholds(order) for order in orders):
             return ApiCheck(False, str(self._api.withheld()))
@@ -360,11 +321,3 @@ def _between(column: str, since: datetime, until: datetime) -> dict[str, str | i
 
 def _shop_time(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
-
-
-def _next_page(link: str) -> str:
-    """Return the cursor of the next page, or "". The URL in the header is not followed; it could lead anywhere."""
-    for url, rel in re.findall(r'<([^<>]*)>\s*;\s*rel="?(\w+)"?', link):
-        if rel == "next":
-            return next(iter(parse_qs(url.partition("?")[2]).get("page_info", [])), "")
-    return ""
