@@ -26,6 +26,7 @@ from connector.plugin import (
     text,
 )
 from connector.plugin.cursor_pages import ListPage, Query, cursor_pages, resources
+from connector.plugin.order_topics import waits_for_change
 from connector.plugin.public_url import why_not_public
 from platforms.shopify.order_state import BOOK_TOPICS
 from platforms.shopify.translate import RECORDED, TOPICS, withholds
@@ -81,8 +82,7 @@ def topics(store: Store) -> tuple[str, ...]:
     https://shopify.dev/docs/apps/build/compliance/privacy-law-compliance
     """
     needed = [topic for milestone, names in _NEEDED.items() if milestone in store.sent_milestones for topic in names]
-    awaited = (("order_placed", store.orders.placed_statuses), ("order_paid", store.orders.paid_statuses))
-    if any(milestone in store.sent_milestones and set(statuses) - _SHOWN_BY_PAID for milestone, statuses in awaited):
+    if waits_for_change(store, _SHOWN_BY_PAID):
         needed.append("orders/updated")
     if store.books:
         needed += sorted(BOOK_TOPICS)

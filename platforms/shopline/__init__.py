@@ -1,9 +1,19 @@
-"""SHOPLINE: webhooks of the Open Platform (*.myshopline.com) and sample webhooks."""
+"""SHOPLINE: webhooks and Admin REST API of the Open Platform (*.myshopline.com), and sample webhooks."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from connector.plugin import DataRequest, Event, Platform, PlatformFacts, Request, Skipped, Store, Webhook
+from connector.plugin import (
+    DataRequest,
+    Event,
+    Platform,
+    PlatformFacts,
+    Request,
+    ShopApiModule,
+    Skipped,
+    Store,
+    Webhook,
+)
 from platforms.shopline import receive, translate
 
 if TYPE_CHECKING:
@@ -25,6 +35,7 @@ class Shopline(Platform):
         content_id="variant_id",
         shop_suffix=".myshopline.com",
         shop_error="must be the shop's name with SHOPLINE, NAME.myshopline.com; its own domain belongs in url",
+        api_credentials=(("access_token",),),
         lost_deliveries="webhooks that SHOPLINE cannot deliver in 19 attempts within 48 hours are lost",
         placed_when="it is placed, paid or not",
         paid_when="it is fully paid",
@@ -37,6 +48,8 @@ class Shopline(Platform):
         },
         webhooks_page="Apps › Develop an app › the app's webhooks, version v20260301",
         signed_with="the app's page under Apps › Develop an app: the app secret",
+        hidden_webhooks="ignore this if you created them by hand: SHOPLINE shows an app its own webhooks only",
+        withheld="the orders name nobody; see that the app may read orders and customers",
         order_kinds=("web", "pos", "draft", "renewal", "b2b"),
         bundle_parts=False,
         placeholders={
@@ -59,6 +72,13 @@ class Shopline(Platform):
 
     def delivery_of(self, request: Request) -> str:
         return receive.delivery_of(request)
+
+    @property
+    def shop_api(self) -> ShopApiModule:
+        """The Admin REST API; only `connect` loads its client."""
+        from platforms.shopline import shop_api
+
+        return shop_api
 
     @property
     def samples(self) -> "SamplesModule":

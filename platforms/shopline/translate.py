@@ -102,12 +102,19 @@ def _placed_at(body: Json) -> datetime | None:
 
 
 def _paid_at(webhook: Webhook, body: Json, placed_at: datetime) -> tuple[datetime, TimeSource]:
-    """Return the time of payment, and how well it is known: only orders/paid has it, as `processed_at`."""
-    changed = parse_time(body.get("updated_at"))
+    """Return the time of payment, and how well it is known: the payments have it, but not in every topic."""
+    changed, paid = parse_time(body.get("updated_at")), _payment_time(body)
     if webhook.topic == "orders/paid":
-        stated = parse_time(body.get("processed_at")) or changed or placed_at
-        return (stated, "stated") if stated - placed_at > PAID_AT_ONCE else (placed_at, "")
+        paid = paid or parse_time(body.get("processed_at")) or changed
+    if paid:
+        return (paid, "stated") if paid - placed_at > PAID_AT_ONCE else (placed_at, "")
     return placed_at, "assumed" if webhook.delivery and changed and changed - placed_at > PAID_AT_ONCE else ""
+
+
+def _payment_time(body: Json) -> datetime | None:
+    """Return when the last payment that succeeded was made, if one states it."""
+    payments = [row for row in json_objects(body.get("payment_details")) if text(row.get("pay_status")) == "paid"]
+    return max(filter(None, (parse_time(row.get("processed_at")) for row in payments)), default=None)
 
 
 def _why_not_placed(body: Json, status: str, store: Store) -> str:
