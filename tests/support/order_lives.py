@@ -6,16 +6,14 @@ The truth is the shop's own: what an order is worth after each step, in its curr
 import json
 import random
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
 from connector.core.store import Store
-from tests.support.platforms import SAMPLES
-from tests.support.sample_bodies import NOW, PAID, PLACED, journey
+from tests.support import order_life_bodies
+from tests.support.sample_bodies import NOW
 
 DECIMALS = {"JPY": 0, "USD": 2, "KWD": 3}
-REOPENS = {"shopify": False, "woocommerce": True}  # a cancelled order of Shopify stays cancelled
 
 
 @dataclass
@@ -39,9 +37,17 @@ class Life:
         self.total = self.amount(1, 900)
 
     @property
+    def id(self) -> int:
+        return 1000 + self.number
+
+    @property
+    def refunded(self) -> Decimal:
+        return sum(self.refunds, Decimal(0))
+
+    @property
     def left(self) -> Decimal:
         """What the shop says is left."""
-        return Decimal(0) if self.cancelled else self.total - sum(self.refunds, Decimal(0))
+        return Decimal(0) if self.cancelled else self.total - self.refunded
 
     def amount(self, low: int, high: int) -> Decimal:
         """A random amount with all the decimals of the currency."""
@@ -66,17 +72,17 @@ class Life:
         self.at += timedelta(seconds=self.rng.choice((1, 2, 60, 3600)))
 
     def _refund(self) -> None:
-        if not self.cancelled and self.left > self.step:
-            part = (
-                self.left if self.rng.random() < 0.2 else (self.left * self.rng.randint(1, 9) / 10).quantize(self.step)
-            )
+        step = max(self.step, order_life_bodies.REFUND_STEPS.get(self.store.platform, self.step))
+        if not self.cancelled and self.left > step:
+            part = self.left if self.rng.random() < 0.2 else self.left * self.rng.randint(1, 9) / 10
+            part = min(part.quantize(step), self.left)
             if part:
                 self.refunds.append(part)
                 self.deliver("refunded")
 
     def _edit(self) -> None:
         if not self.cancelled:
-            self.total = max(self.total + self.amount(-20, 20), sum(self.refunds, Decimal(0)) + self.step)
+            self.total = max(self.total + self.amount(-20, 20), self.refunded + self.step)
             self.deliver("edited")
 
     def _touch(self) -> None:
@@ -86,84 +92,10 @@ class Life:
         if not self.cancelled:
             self.cancelled = True
             self.deliver("cancelled")
-        elif REOPENS[self.store.platform]:
+        elif self.store.platform in order_life_bodies.REOPENS:
             self.cancelled = False
             self.deliver("edited")
 
     def deliver(self, step: str) -> None:
-        write = self._shopify if self.store.platform == "shopify" else self._woocommerce
-        self.bodies += [(topic, json.dumps(body).encode()) for topic, body in write(step)]
-
-    # --- bodies as the platforms write them -----------------------------------------------------------------
-
-    def _shopify(self, step: str) -> list[tuple[str, Any]]:
-        body = SAMPLES["shopify"].sample(PAID["shopify"], journey(), self.store)
-
-        def both(name: str, amount: Decimal) -> dict[str, Any]:
-            money = {"amount": str(amount), "currency_code": self.currency}
-            return {name: str(amount), f"{name}_set": {"shop_money": money, "presentment_money": money}}
-
-        rest = self.total - sum(self.refunds, Decimal(0))
-        status = "voided" if self.cancelled and not self.paid else "refunded" if self.refunds and not rest else (
-            "partially_refunded" if self.refunds else "paid" if self.paid else "pending"
-        )  # fmt: skip
-        body |= {
-            "id": 1000 + self.number,
-            "name": f"#{self.number}",
-            "currency": self.currency,
-            "presentment_currency": self.currency,
-            "created_at": self.placed_at.isoformat(),
-            "processed_at": self.placed_at.isoformat(),
-            "updated_at": self.at.isoformat(),
-            "cancelled_at": self.at.isoformat() if self.cancelled else None,
-            "financial_status": status,
-            "refunds": [self._shopify_refund(number, amount) for number, amount in enumerate(self.refunds)],
-            **both("total_price", self.total),
-            **both("current_total_price", rest),
-        }
-        if step == "refunded":
-            last = len(self.refunds) - 1
-            return [("refunds/create", self._shopify_refund(last, self.refunds[last])), ("orders/updated", body)]
-        topics = {"placed": ["orders/create"], "paid": ["orders/paid"], "cancelled": ["orders/cancelled"]}
-        return [(topic, body) for topic in [*topics.get(step, []), "orders/updated"]]
-
-    def _shopify_refund(self, number: int, amount: Decimal) -> dict[str, Any]:
-        return {
-            "id": self.number * 100 + number,
-            "order_id": 1000 + self.number,
-            "created_at": self.at.isoformat(),
-            "refund_line_items": [],
-            "transactions": [
-                {"kind": "refund", "status": "success", "amount": str(amount), "currency": self.currency},
-                {"kind": "refund", "status": "failure", "amount": str(amount), "currency": self.currency},
-            ],
-        }
-
-    def _woocommerce(self, step: str) -> list[tuple[str, Any]]:
-        body = SAMPLES["woocommerce"].sample(PLACED["woocommerce"], journey(), self.store)
-
-        def gmt(moment: datetime) -> str:
-            return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S}"
-
-        whole = self.refunds and sum(self.refunds) == self.total
-        body |= {
-            "id": 1000 + self.number,
-            "number": str(self.number),
-            "currency": self.currency,
-            "total": str(self.total),
-            "status": "cancelled"
-            if self.cancelled
-            else "refunded"
-            if whole
-            else "processing"
-            if self.paid
-            else "on-hold",
-            "date_created_gmt": gmt(self.placed_at),
-            "date_modified_gmt": gmt(self.at),
-            "date_paid_gmt": gmt(self.placed_at) if self.paid else None,
-            "refunds": [
-                {"id": self.number * 100 + number, "reason": "", "total": str(-amount)}
-                for number, amount in enumerate(self.refunds)
-            ],
-        }
-        return [(topic, body) for topic in (["order.created"] if step == "placed" else []) + ["order.updated"]]
+        write = order_life_bodies.WRITERS[self.store.platform]
+        self.bodies += [(topic, json.dumps(body).encode()) for topic, body in write(self, step)]

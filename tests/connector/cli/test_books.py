@@ -6,7 +6,6 @@ import json
 import random
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -34,27 +33,31 @@ MONTH = 30
 KEYS = {"access_token": "token-example"}
 
 
-class Shop:
-    """A month of a Shopify store's orders in its books, and the commands over them."""
+def live_a_month(engine: Engine) -> list[Life]:
+    """Bring a month of a Shopify store's orders into its books, and two days into its accuracy."""
+    world, rng = World(engine, STORES["shopify"]), random.Random(5)
+    currencies = [rng.choice(("USD", "JPY", "KWD")) for _ in range(MONTH)]
+    lives = [Life(world.store, rng, n, currency).live() for n, currency in enumerate(currencies, 1)]
+    for life in lives:
+        world.deliver_all(life.bodies)
+    world.send()
+    with engine.begin() as connection:
+        day = int(NOW.timestamp()) // DAY * DAY - DAY
+        skipped = '{"pos orders are not relayed (orders.include)":2}'
+        reasons = {"skipped": skipped, "missing": '{"TikTok rejected it":1}'}
+        for shift, complete in ((0, 1), (DAY, 0)):
+            row = {"store": "acme", "day": day + shift, "orders": 40, "sent": 37, "waiting": 0, "counted_at": 1.0}
+            connection.execute(sa.insert(accuracy).values(row | reasons | {"complete": complete}))
+    return lives
 
-    def __init__(self, engine: Engine, url: str) -> None:
+
+class Shop:
+    """A store with a month in its books, and the commands over them."""
+
+    def __init__(self, engine: Engine, url: str, lives: list[Life]) -> None:
         self.engine = engine
         self.url = url
-        self.world = World(engine, replace(STORES["shopify"]))
-        rng = random.Random(5)
-        currencies = [rng.choice(("USD", "JPY", "KWD")) for _ in range(30)]
-        self.lives = [Life(self.world.store, rng, n, currency).live() for n, currency in enumerate(currencies, 1)]
-        for life in self.lives:
-            for topic, body in life.bodies:
-                self.world.deliver(topic, body)
-        self.world.send()
-        with engine.begin() as connection:
-            day = int(NOW.timestamp()) // DAY * DAY - DAY
-            skipped = '{"pos orders are not relayed (orders.include)":2}'
-            reasons = {"skipped": skipped, "missing": '{"TikTok rejected it":1}'}
-            for shift, complete in ((0, 1), (DAY, 0)):
-                row = {"store": "acme", "day": day + shift, "orders": 40, "sent": 37, "waiting": 0, "counted_at": 1.0}
-                connection.execute(sa.insert(accuracy).values(row | reasons | {"complete": complete}))
+        self.lives = lives
 
     def run(self, *arguments: str, **keys: Any) -> tuple[int, str]:
         values = {"books": True, "reconcile": "15m", "api": KEYS} | keys
@@ -63,11 +66,21 @@ class Shop:
         return result.exit_code, result.output
 
 
+@pytest.fixture(scope="module")
+def month(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Life]]:
+    """A database with a month in it, to be copied."""
+    path = Path(shutil.copy(migrated_sqlite, tmp_path_factory.mktemp("month") / "connector.db"))
+    engine = connect(f"sqlite:///{path}")
+    lives = live_a_month(engine)
+    engine.dispose()
+    return path, lives
+
+
 @pytest.fixture
-def shop(migrated_sqlite: Path, tmp_path: Path) -> Iterator[Shop]:
-    url = f"sqlite:///{shutil.copy(migrated_sqlite, tmp_path / 'connector.db')}"
+def shop(month: tuple[Path, list[Life]], tmp_path: Path) -> Iterator[Shop]:
+    url = f"sqlite:///{shutil.copy(month[0], tmp_path / 'connector.db')}"
     engine = connect(url)
-    yield Shop(engine, url)
+    yield Shop(engine, url, month[1])
     engine.dispose()
 
 
@@ -166,8 +179,8 @@ def test_old_books_are_dropped_and_a_stores_books_are_erased(shop: Shop) -> None
     assert len(rows(shop.engine, orders)) == 30
     assert RetentionStore(database).forget_books(now + 2 * DAY) >= 30
     assert [rows(shop.engine, table) for table in (orders, sold, accuracy)] == [[], [], []]
-    again = Shop(shop.engine, shop.url)
+    live_a_month(shop.engine)
     Erasure(database).erase_store("beans", now, now, lambda: None)
-    assert rows(again.engine, orders)
+    assert rows(shop.engine, orders)
     Erasure(database).erase_store("acme", now, now, lambda: None)
     assert [rows(shop.engine, table) for table in (orders, sold, accuracy)] == [[], [], []]

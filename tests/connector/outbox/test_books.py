@@ -1,8 +1,6 @@
-"""connector.outbox.books and connector.monitoring.book_sums: what is left equals the shop's own totals."""
+"""connector.outbox.books and connector.monitoring.book_sums: single orders, refunds and sums."""
 
 import random
-from collections import Counter, defaultdict
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -14,91 +12,16 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from connector.core.store import MappingSettings, Pixel
-from connector.core.units import DAY
-from connector.core.webhook import Webhook
 from connector.monitoring.book_sums import Books
 from connector.outbox.books import MAX_REFUNDS, BookEntry, units, write_entries
 from connector.storage.database import Database
 from connector.storage.tables import events, ledger, orders, sold
 from tests.support.book_world import STORES, World
 from tests.support.factories import CODE, OTHER_CODE
-from tests.support.order_lives import DECIMALS, Life
+from tests.support.order_lives import Life
 from tests.support.outbox_rows import rows
 from tests.support.platforms import PLATFORMS
 from tests.support.sample_bodies import NOW
-
-
-def in_any_sequence(lives: list[Life], rng: random.Random) -> list[tuple[str, bytes]]:
-    """All webhooks, some repeated; those of each order in any sequence, but that one of its first two comes first."""
-    found: list[tuple[float, str, bytes]] = []
-    for life in lives:
-        for place, (topic, body) in enumerate(life.bodies):
-            for _ in range(rng.choice((1, 1, 2, 3))):
-                found.append((rng.random() + (0 if place < 2 else 1), topic, body))
-    found.sort(key=lambda one: one[0])
-    return [(topic, body) for _, topic, body in found]
-
-
-@pytest.mark.parametrize("platform", sorted(STORES))
-@pytest.mark.parametrize("seed", range(4))
-def test_the_books_are_the_shops_own_totals(platform: str, seed: int, engine: Engine) -> None:
-    """Random lives of orders in three currencies, their webhooks in any sequence: equal to the last digit."""
-    rng = random.Random(f"{platform} {seed}")
-    world = World(engine, STORES[platform])
-    lives = [Life(world.store, rng, number, rng.choice([*DECIMALS])).live() for number in range(1, 26)]
-    for number, (topic, body) in enumerate(in_any_sequence(lives, rng)):
-        world.deliver(topic, body)
-        if number % 7 == 0:
-            world.send()
-    world.send()
-
-    receipts = [receipt for receipt in world.sandbox.received() if not receipt.duplicate]
-    keys = Counter((row.pixel, row.event, row.event_id) for row in rows(engine, events))
-    assert max(keys.values()) == 1
-    assert len(receipts) == len(world.sandbox.received()) == keys.total()
-
-    left = {f"order:{1000 + life.number}": life for life in lives}
-    kept = {row.object_key: row for row in rows(engine, orders)}
-    assert kept.keys() == left.keys()
-    for key, life in left.items():
-        row = kept[key]
-        net = 0 if row.cancelled else row.remaining - row.later
-        assert Decimal(net).scaleb(-4) == life.left, key
-        assert (row.currency, bool(row.cancelled)) == (life.currency, life.cancelled)
-
-    truth: dict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
-    for row in rows(engine, sold):
-        life = left[row.object_key]
-        sums = truth[row.pixel, row.event, row.currency]
-        sums["orders"] += 1
-        sums["sent"] += row.value
-        sums["cancelled"] += row.value if life.cancelled else 0
-        sums["net"] += int(life.left * 10_000)
-    found: dict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
-    for line in world.books():
-        assert line.sent == line.cancelled + line.refunded + line.net
-        assert line.day % DAY == 0
-        for name in ("orders", "sent", "cancelled", "net"):
-            found[line.pixel, line.event, line.currency][name] += getattr(line, name)
-    assert {key: +sums for key, sums in found.items()} == {key: +sums for key, sums in truth.items()}
-    assert sum(sums["orders"] for sums in truth.values()) == len(receipts)
-
-
-@pytest.mark.parametrize("platform", sorted(STORES))
-def test_many_processes_at_once_keep_one_truth(platform: str, engine: Engine) -> None:
-    """Webhooks of the same orders are committed in groups, several at a time; no deadlock, no lost change."""
-    world, rng = World(engine, STORES[platform]), random.Random(platform)
-    lives = [Life(world.store, rng, number, "KWD").live() for number in range(1, 13)]
-    webhooks = [Webhook(topic, body, NOW) for topic, body in in_any_sequence(lives, rng)]
-    decisions = [world.intake.examine(webhook, world.live).decision for webhook in webhooks]
-    groups = [[one for one in decisions[at : at + 7] if one] for at in range(0, len(decisions), 7)]
-    with ThreadPoolExecutor(6) as threads:
-        assert len([*threads.map(world.outbox.record_all, groups)]) == len(groups)
-    left = {f"order:{1000 + life.number}": life for life in lives}
-    for row in rows(engine, orders):
-        net = 0 if row.cancelled else row.remaining - row.later
-        assert Decimal(net).scaleb(-4) == left.pop(row.object_key).left
-    assert not left
 
 
 def order(number: int, changed_at: float, remaining: int = 100, **changes: Any) -> BookEntry:
@@ -121,11 +44,12 @@ STEPS = [
 ]
 
 
-@hypothesis.given(st.permutations([*range(5), *range(5)]))
-def test_any_sequence_of_states_and_refunds_ends_alike(sqlite_engine: Engine, sequence: list[int]) -> None:
+@hypothesis.given(st.permutations([*range(5), *range(5)]), st.integers(0, 10))
+def test_any_sequence_of_states_and_refunds_ends_alike(sqlite_engine: Engine, sequence: list[int], cut: int) -> None:
+    """In two groups of webhooks, each stored in one transaction."""
     with sqlite_engine.connect() as connection:
-        for step in sequence:
-            write_entries(connection, [STEPS[step]])
+        for group in (sequence[:cut], sequence[cut:]):
+            write_entries(connection, [STEPS[step] for step in group])
         row = connection.execute(sa.select(orders)).one()
         connection.rollback()
     assert (row.remaining, row.later, row.changed_at) == (500, 0, 40.0)
