@@ -68,9 +68,11 @@ def examine(webhook: Webhook, platform: Platform, store: Store, now: datetime, g
     Raises InvalidPayload or NotJson; any other exception is a fault of the connector.
     """
     webhook = _parsed(webhook, store)
-    entry = read_book_entry(webhook, platform, store, now) if store.books else None
     if store.books and webhook.topic in platform.book_topics and webhook.topic not in platform.event_topics:
-        return Examination(object_key=entry.object_key if entry else "", book_entry=entry)
+        found = platform.order_state(webhook, store)
+        noted = None if found is None else book_entry(found, store, now.timestamp())
+        return Examination(object_key=noted.object_key if noted else "", book_entry=noted)
+    entry = read_book_entry(webhook, platform, store, now) if store.books else None
     translated = list(platform.translate(webhook, store))
     milestones = [item for item in translated if not isinstance(item, DataRequest)]
     mapped = list(map_events(milestones, store, now, go_live))

@@ -3,8 +3,19 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from connector.plugin import Event, Notice, Platform, PlatformFacts, Request, ShopApiModule, Skipped, Store, Webhook
-from platforms.bigcommerce import receive, translate
+from connector.plugin import (
+    Event,
+    Notice,
+    OrderState,
+    Platform,
+    PlatformFacts,
+    Request,
+    ShopApiModule,
+    Skipped,
+    Store,
+    Webhook,
+)
+from platforms.bigcommerce import order_state, receive, translate
 
 if TYPE_CHECKING:
     from connector.plugin.testing.samples import SamplesModule
@@ -50,8 +61,11 @@ class BigCommerce(Platform):
     def translate(self, webhook: Webhook, store: Store) -> Iterable[Event | Skipped]:
         return translate.translate(webhook, store)
 
-    def notice(self, webhook: Webhook, store: Store) -> Notice:
+    def notice(self, webhook: Webhook, store: Store) -> Notice | None:
         return receive.notice(webhook, store)
+
+    def order_state(self, webhook: Webhook, store: Store) -> OrderState | None:
+        return order_state.order_state(webhook, store)
 
     def topic_of(self, request: Request) -> str:
         return receive.topic_of(request)

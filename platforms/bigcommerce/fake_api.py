@@ -20,7 +20,7 @@ Row = dict[str, Any]
 
 
 class FakeBigCommerce:
-    """Its state: orders and customers by id, webhooks, and the scopes that the account lacks ("orders", …).
+    """Its state: orders and customers by id, refunds, webhooks, and the scopes that the account lacks ("orders", …).
 
     `token` is the account's; "" accepts any. `quota` is the number of requests that are answered before a 429.
     """
@@ -29,6 +29,7 @@ class FakeBigCommerce:
         self.token, self.quota = token, quota
         self.orders: dict[str, bytes] = {}
         self.customers: dict[str, bytes] = {}
+        self.refunds: list[Row] = []
         self.hooks: list[Row] = []
         self.lacking: set[str] = set()
         self.requests: list[FakeRequest] = []
@@ -62,6 +63,7 @@ class FakeBigCommerce:
             return FakeAnswer(403, b"{}")
         routes: dict[tuple[str, str], Callable[[str, FakeRequest], FakeAnswer]] = {
             ("v2", "orders"): self._orders,
+            ("v3", "orders"): self._refunds,
             ("v3", "customers"): self._customers,
             ("v3", "hooks"): self._hooks,
         }
@@ -83,6 +85,15 @@ class FakeBigCommerce:
         rows.sort(key=lambda row: (_when(row[0][field]) if field.startswith("date") else row[0][field], row[0]["id"]))
         chosen = _page([body for _, body in rows], request, 50)
         return FakeAnswer(200, b"[" + b",".join(chosen) + b"]", JSON) if chosen else FakeAnswer(204)
+
+    def _refunds(self, ident: str, request: FakeRequest) -> FakeAnswer:
+        if not request.path.endswith("/orders/payment_actions/refunds"):
+            return _problem(404, "The route is not found")
+        if "refunds" in self.lacking:
+            return FakeAnswer(403, b"{}")
+        wanted = request.query.get("order_id:in", "").split(",")
+        rows = [refund for refund in self.refunds if str(refund["order_id"]) in wanted]
+        return FakeAnswer(200, json.dumps({"data": _page(rows, request, 50), "meta": {}}).encode(), JSON)
 
     def _customers(self, ident: str, request: FakeRequest) -> FakeAnswer:
         rows = [(json.loads(body), body) for body in self.customers.values()]

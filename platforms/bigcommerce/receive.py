@@ -25,8 +25,9 @@ from connector.plugin import (
 
 TOKEN_HEADER = "X-Connector-Token"  # noqa: S105 (a name) — BigCommerce sends headers that its hook was created with
 ORDER_SCOPES = frozenset({"store/order/created", "store/order/updated", "store/order/statusUpdated"})
+BOOK_SCOPES = frozenset({"store/order/updated", "store/order/refund/created"})  # that say more of a sale
 CUSTOMER_SCOPES = frozenset({"store/customer/created"})
-SCOPES = ORDER_SCOPES | CUSTOMER_SCOPES
+SCOPES = ORDER_SCOPES | BOOK_SCOPES | CUSTOMER_SCOPES
 
 
 def hook_token(secret: str) -> str:
@@ -91,11 +92,13 @@ def delivery_of(request: Request) -> str:
     return request.headers.get("webhook-id", "") or body_text(request.body, "hash")
 
 
-def notice(webhook: Webhook, store: Store) -> Notice:
-    """Return the order or customer that a webhook names. Raises InvalidPayload."""
+def notice(webhook: Webhook, store: Store) -> Notice | None:
+    """Return the order or customer that a webhook names; None for a refund without books. Raises InvalidPayload."""
     data = json_object(json_object(webhook.data).get("data"))
     found = numeric_id(data.get("id"))
-    kind = "order" if webhook.topic in ORDER_SCOPES else "customer"
+    kind = "customer" if webhook.topic in CUSTOMER_SCOPES else "order"
     if not found or text(data.get("type")) != kind:
         raise InvalidPayload(f"expected data.type {kind} and data.id in the body of scope {webhook.topic}")
+    if webhook.topic not in ORDER_SCOPES | CUSTOMER_SCOPES and not store.books:
+        return None
     return Notice("order" if kind == "order" else "customer", found)

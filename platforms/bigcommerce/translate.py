@@ -6,6 +6,7 @@ Customers: https://developer.bigcommerce.com/docs/rest-management/customers (v3)
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
@@ -66,13 +67,7 @@ def translate(webhook: Webhook, store: Store) -> Iterator[Event | Skipped]:
 
 
 def _order(order: Json, store: Store) -> Iterator[Event | Skipped]:
-    order_id, created, status = (
-        numeric_id(order.get("id")),
-        mail_time(order.get("date_created")),
-        order.get("status_id"),
-    )
-    if not order_id or created is None or not isinstance(status, int) or isinstance(status, bool):
-        raise InvalidPayload("expected an order: id, date_created or status_id is missing")
+    order_id, created, status = what_it_is(order)
     if status in INCOMPLETE or order.get("is_deleted") is True:
         return
     ids = present(
@@ -95,7 +90,7 @@ def _order(order: Json, store: Store) -> Iterator[Event | Skipped]:
         kind=_kind(order),
         gateways=tuple(dict.fromkeys(gateways)),
         test=TEST_GATEWAY in (gateway.casefold() for gateway in gateways),
-        **_amounts(order, store),
+        **amounts(order, store),
     )
     if not store.orders.placed_statuses or _chosen(names, store.orders.placed_statuses):
         yield placed
@@ -103,6 +98,18 @@ def _order(order: Json, store: Store) -> Iterator[Event | Skipped]:
     # order that was paid before the store went live does not count anew when it is shipped.
     if _was_paid(order, status, names, store) or store.orders.counts_as_paid(gateways):
         yield replace(placed, milestone="order_paid")
+
+
+def what_it_is(order: Json) -> tuple[str, datetime, int]:
+    """Return id, time and status of an order. Raises InvalidPayload if it is none."""
+    order_id, created, status = (
+        numeric_id(order.get("id")),
+        mail_time(order.get("date_created")),
+        order.get("status_id"),
+    )
+    if not order_id or created is None or not isinstance(status, int) or isinstance(status, bool):
+        raise InvalidPayload("expected an order: id, date_created or status_id is missing")
+    return order_id, created, status
 
 
 def _was_paid(order: Json, status: int, names: Sequence[str], store: Store) -> bool:
@@ -161,7 +168,7 @@ def _address(fields: Json) -> Address:
 # --- amounts ------------------------------------------------------------------------------------------------------
 
 
-def _amounts(order: Json, store: Store) -> dict[str, Any]:
+def amounts(order: Json, store: Store) -> dict[str, Any]:
     """Return currency, total, items and breakdown; amounts have four decimals, of which the currency's are kept.
 
     Amounts are in the currency that the shopper pays in, `default_currency_code`; `currency_code` is that of the
@@ -180,7 +187,7 @@ def _amounts(order: Json, store: Store) -> dict[str, Any]:
 
 
 def _amount(value: object, currency: str) -> Decimal | None:
-    return _rounded(money(value), currency)
+    return rounded(money(value), currency)
 
 
 def _products(order: Json) -> list[Json]:
@@ -220,7 +227,7 @@ def _paid_price(row: Json, currency: str, with_tax: bool) -> Decimal | None:
     total = _line_total(row, with_tax)
     if total is None:
         return _amount(row.get("price_inc_tax" if with_tax else "price_ex_tax"), currency)
-    return _rounded(total / whole_quantity(row.get("quantity")), currency)
+    return rounded(total / whole_quantity(row.get("quantity")), currency)
 
 
 def _breakdown(order: Json, rows: list[Json], currency: str, with_tax: bool) -> TotalBreakdown:
@@ -232,8 +239,8 @@ def _breakdown(order: Json, rows: list[Json], currency: str, with_tax: bool) -> 
     fees = [amount(name) for name in ("handling_cost_ex_tax", "wrapping_cost_ex_tax")]
     fees_tax = [amount(name) for name in ("handling_cost_tax", "wrapping_cost_tax")]
     return TotalBreakdown(
-        goods=_sum([_rounded(_line_total(row, False), currency) for row in goods]),
-        gift_cards=_sum([_rounded(_line_total(row, False), currency) for row in gift]),
+        goods=_sum([rounded(_line_total(row, False), currency) for row in goods]),
+        gift_cards=_sum([rounded(_line_total(row, False), currency) for row in gift]),
         goods_tax=None,
         shipping=amount("shipping_cost_ex_tax"),
         shipping_tax=amount("shipping_cost_tax"),
@@ -242,12 +249,13 @@ def _breakdown(order: Json, rows: list[Json], currency: str, with_tax: bool) -> 
         tips=Decimal(0),
         duties=Decimal(0),
         tax=amount("total_tax"),
-        items=_sum([_rounded(_line_total(row, with_tax), currency) for row in rows]),
+        items=_sum([rounded(_line_total(row, with_tax), currency) for row in rows]),
         priced_with_tax=with_tax,
     )
 
 
-def _rounded(value: Decimal | None, currency: str) -> Decimal | None:
+def rounded(value: Decimal | None, currency: str) -> Decimal | None:
+    """Return the amount with the decimals of its currency."""
     return None if value is None else value.quantize(Decimal(1).scaleb(-minor_digits(currency)), ROUND_HALF_UP)
 
 

@@ -3,8 +3,18 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from connector.plugin import Event, Platform, PlatformFacts, Request, ShopApiModule, Skipped, Store, Webhook
-from platforms.saleor import receive, translate
+from connector.plugin import (
+    Event,
+    OrderState,
+    Platform,
+    PlatformFacts,
+    Request,
+    ShopApiModule,
+    Skipped,
+    Store,
+    Webhook,
+)
+from platforms.saleor import order_state, receive, translate
 
 if TYPE_CHECKING:
     from connector.plugin.testing.samples import SamplesModule
@@ -48,12 +58,16 @@ class Saleor(Platform):
     )
     signature = receive.SIGNATURE
     event_topics = translate.TOPICS
+    book_topics = order_state.BOOK_TOPICS
 
     def receive(self, request: Request, store: Store) -> Webhook:
         return receive.receive(request, store)
 
     def translate(self, webhook: Webhook, store: Store) -> Iterable[Event | Skipped]:
         return translate.translate(webhook, store)
+
+    def order_state(self, webhook: Webhook, store: Store) -> OrderState | None:
+        return order_state.order_state(webhook, store)
 
     def topic_of(self, request: Request) -> str:
         return receive.topic_of(request)

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from connector.plugin import ApiCheck, Page, ShopApi, ShopApiError, Store, Subscription, parse_time
+from platforms.saleor.order_state import BOOK_TOPICS
 
 if TYPE_CHECKING:
     from platforms.saleor.graphql_client import GraphqlClient
@@ -34,8 +35,9 @@ _FRAGMENT = re.compile(r"^(?=fragment )", re.MULTILINE)
 
 
 def topics(store: Store) -> tuple[str, ...]:
-    """Return the topics needed for what the store sends; order_updated has the later states of orders."""
-    return tuple(dict.fromkeys(topic for milestone in store.sent_milestones for topic in _TOPICS[milestone]))
+    """Return the topics needed for what the store sends and for its books; order_updated has orders' later states."""
+    needed = [topic for milestone in store.sent_milestones for topic in _TOPICS[milestone]]
+    return tuple(dict.fromkeys(needed + sorted(BOOK_TOPICS if store.books else ())))
 
 
 def why_not_url(url: str) -> str:

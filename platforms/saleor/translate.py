@@ -119,7 +119,7 @@ def _order(webhook: Webhook, order: Json, store: Store) -> Iterator[Event | Skip
         customer=customer,
         kind=KINDS.get(text(order.get("origin")).upper(), "web"),
         gateways=gateways,
-        **_amounts(order, "total", store),
+        **amounts(order, "total", store),
         page_url=_first(meta, PAGE_KEYS),
     )
     yield placed
@@ -179,7 +179,7 @@ def _checkout(checkout: Json, store: Store) -> Iterator[Event]:
             **store.placeholder_values("meta", lambda key: meta.get(key, "")),
         ),
         customer=customer,
-        **_amounts(checkout, "totalPrice", store),
+        **amounts(checkout, "totalPrice", store),
         page_url=_first(meta, PAGE_KEYS),
     )
 
@@ -265,7 +265,7 @@ def _address(value: object) -> Address:
     )
 
 
-def _amounts(part: Json, total: str, store: Store) -> dict[str, Any]:
+def amounts(part: Json, total: str, store: Store) -> dict[str, Any]:
     """Return currency, total, items and breakdown of an order or checkout."""
     with_tax = part.get("displayGrossPrices") is True
     rows = json_objects(part.get("lines"))

@@ -3,8 +3,19 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from connector.plugin import Event, Platform, PlatformFacts, Request, StandardWebhooks, Store, Webhook, body_text, host
-from platforms.signed import translate
+from connector.plugin import (
+    Event,
+    OrderState,
+    Platform,
+    PlatformFacts,
+    Request,
+    StandardWebhooks,
+    Store,
+    Webhook,
+    body_text,
+    host,
+)
+from platforms.signed import order_state, translate
 
 if TYPE_CHECKING:
     from connector.plugin.testing.samples import SamplesModule
@@ -33,15 +44,19 @@ class Signed(Platform):
         },
     )
     event_topics = frozenset(translate.TOPICS)
+    book_topics = order_state.BOOK_TOPICS
     recorded_topics = frozenset({translate.UNKNOWN})
 
     def translate(self, webhook: Webhook, store: Store) -> Iterable[Event]:
         return translate.translate(webhook, store)
 
+    def order_state(self, webhook: Webhook, store: Store) -> OrderState | None:
+        return order_state.order_state(webhook, store)
+
     def topic_of(self, request: Request) -> str:
         # An event of a misspelt type is parked, not ignored, so that the sender's author sees it.
         found = body_text(request.body, "type")
-        return found if found in self.event_topics else translate.UNKNOWN
+        return found if found in self.event_topics | self.book_topics else translate.UNKNOWN
 
     def shop_of(self, request: Request) -> str:
         return host(body_text(request.body, "shop"))

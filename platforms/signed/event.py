@@ -41,6 +41,12 @@ class Order(Part):
         list[Text] | UnsetType,
         Meta(description="Ids or names, for orders.exclude_gateways and orders.paid_when_placed."),
     ] = UNSET
+    refunded: Annotated[
+        OptionalAmount, Meta(description="What of the total was given back so far, in all. For stores with books.")
+    ] = UNSET
+    cancelled: Annotated[
+        bool | UnsetType, Meta(description="True if nothing of the order is left. For stores with books.")
+    ] = UNSET
 
 
 class Checkout(Part):
@@ -127,20 +133,25 @@ class SignedEvent(Part):
     """An event of platform = "signed". One request carries one event."""
 
     type: Annotated[
-        Literal["order_placed", "order_paid", "checkout_started", "customer_registered"],
-        Meta(description="What happened. An order is sent twice: when it is placed, and when it is paid."),
+        Literal["order_placed", "order_paid", "order_updated", "checkout_started", "customer_registered"],
+        Meta(
+            description="What happened. An order is sent twice: when it is placed, and when it is paid. Later changes "
+            "of it, order_updated, are for stores with books; TikTok does not get them."
+        ),
     ]
     occurred_at: Annotated[
         datetime, Meta(tz=True, description="When it happened: 2026-11-24T10:00:00Z. Not when it is sent.")
     ]
     shop: Annotated[OptionalText, Meta(description="The shop's host; an event of another shop is parked.")] = UNSET
-    order: Annotated[Order | UnsetType, Meta(description="Required for order_placed and order_paid.")] = UNSET
+    order: Annotated[Order | UnsetType, Meta(description="Required for events of orders.")] = UNSET
     checkout: Annotated[Checkout | UnsetType, Meta(description="Required for checkout_started.")] = UNSET
     customer: Customer | UnsetType = UNSET
     currency: Annotated[
         Annotated[str, Meta(pattern="^[A-Za-z]{3}$")] | UnsetType, Meta(description="ISO 4217, such as EUR.")
     ] = UNSET
-    total: Annotated[OptionalAmount, Meta(description="What the shopper pays, with tax and shipping.")] = UNSET
+    total: Annotated[
+        OptionalAmount, Meta(description="What the shopper pays, with tax and shipping, before refunds.")
+    ] = UNSET
     breakdown: Breakdown | UnsetType = UNSET
     items: list[Item] | UnsetType = UNSET
     browser: Browser | UnsetType = UNSET

@@ -1,6 +1,7 @@
 """Translation of the event of `event.py`, which is near the connector's own."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import get_args
 
 from msgspec.structs import replace
@@ -30,6 +31,7 @@ from connector.plugin import (
 )
 
 TOPICS: tuple[Milestone, ...] = get_args(Milestone)
+UPDATED = "order_updated"  # says what is left of an order; for the books only
 UNKNOWN = "unknown"  # the topic of a body that does not say which it is
 CONSENT = "consent"  # consent_source.key, unless the store names another key of `meta`
 KINDS: tuple[OrderKind, ...] = get_args(OrderKind)
@@ -47,13 +49,9 @@ def translate(webhook: Webhook, store: Store) -> Iterator[Event]:
     body = json_object(webhook.data)
     milestone = next((topic for topic in TOPICS if topic == body.get("type")), None)
     if milestone is None:
-        raise InvalidPayload(f"type must be one of {', '.join(TOPICS)}")
-    occurred_at = parse_time(body.get("occurred_at"))
-    if occurred_at is None:
-        raise InvalidPayload("occurred_at is missing or is no time such as 2026-11-24T10:00:00Z")
-    part, field = _OBJECT[milestone]
-    if not identifier(json_object(body.get(part)).get(field)):
-        raise InvalidPayload(f"an event of type {milestone} needs {part}.{field}")
+        raise InvalidPayload(f"type must be one of {', '.join((*TOPICS, UPDATED))}")
+    occurred_at = required_time(body)
+    required_id(body, milestone, *_OBJECT[milestone])
     order = json_object(body.get("order"))
     event = Event(
         milestone=milestone,
@@ -63,7 +61,7 @@ def translate(webhook: Webhook, store: Store) -> Iterator[Event]:
         kind=next((kind for kind in KINDS if kind == order.get("kind")), "web"),
         currency=text(body.get("currency")).upper(),
         total=money(body.get("total")),
-        breakdown=_breakdown(body) if store.mapping.needs_breakdown else None,
+        breakdown=breakdown(body) if store.mapping.needs_breakdown else None,
         items=tuple(_item(row) for row in json_objects(body.get("items"))),
         page_url=text(_browser(body).get("url")),
         referrer=text(_browser(body).get("referrer")),
@@ -74,6 +72,22 @@ def translate(webhook: Webhook, store: Store) -> Iterator[Event]:
     yield event
     if milestone == "order_placed" and store.orders.counts_as_paid(event.gateways):
         yield replace(event, milestone="order_paid")
+
+
+def required_time(body: Json) -> datetime:
+    """Return the time of an event. Raises InvalidPayload."""
+    occurred_at = parse_time(body.get("occurred_at"))
+    if occurred_at is None:
+        raise InvalidPayload("occurred_at is missing or is no time such as 2026-11-24T10:00:00Z")
+    return occurred_at
+
+
+def required_id(body: Json, kind: str, part: str, field: str) -> str:
+    """Return the id that an event of this type needs. Raises InvalidPayload."""
+    found = identifier(json_object(body.get(part)).get(field))
+    if not found:
+        raise InvalidPayload(f"an event of type {kind} needs {part}.{field}")
+    return found
 
 
 def _ids(body: Json, store: Store) -> dict[str, str]:
@@ -145,7 +159,8 @@ def _item(row: Json) -> Item:
     )
 
 
-def _breakdown(body: Json) -> TotalBreakdown:
+def breakdown(body: Json) -> TotalBreakdown:
+    """Return the parts of the total, each None if the event does not say."""
     parts = json_object(body.get("breakdown"))
     amounts = {name: money(parts.get(name)) for name in _AMOUNTS}
     return TotalBreakdown(**amounts, priced_with_tax=parts.get("priced_with_tax") is True)

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 from sqlalchemy import Engine
 
+from connector.core.registry import installed_platforms
 from connector.core.store import Store
 from connector.core.units import DAY
 from connector.core.webhook import Webhook
@@ -19,11 +20,11 @@ from connector.privacy.requests import DataRequestStore
 from connector.relay.events_api import EventsApi
 from connector.relay.relay import Relay
 from connector.storage.database import Database
+from tests.support import order_life_bodies
 from tests.support.factories import a_store
-from tests.support.platforms import PLATFORMS
 from tests.support.sample_bodies import NOW
 
-STORES = {name: a_store(name, country="US", books=True) for name in ("shopify", "woocommerce")}
+STORES = {name: a_store(name, country="US", books=True) for name in order_life_bodies.WRITERS}
 
 
 class World:
@@ -36,7 +37,7 @@ class World:
         self.outbox = Outbox(self.database)
         self.live = replace(store, go_live=NOW - timedelta(days=30))
         self.intake = Intake(
-            {store.name: self.live}, PLATFORMS, self.outbox,
+            {store.name: self.live}, installed_platforms(), self.outbox,
             DataRequestStore(self.database), clock=lambda: NOW,
         )  # fmt: skip
         self.intake.start()

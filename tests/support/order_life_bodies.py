@@ -10,14 +10,15 @@ from decimal import Decimal
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
+from platforms.bigcommerce import samples as bigcommerce
 from tests.support.platforms import SAMPLES
 from tests.support.sample_bodies import PAID, PLACED, journey
 
 if TYPE_CHECKING:
     from tests.support.order_lives import Life
 
-REOPENS = frozenset({"woocommerce"})  # elsewhere a cancelled order stays cancelled
-REFUND_STEPS: Mapping[str, Decimal] = {}
+REOPENS = frozenset({"woocommerce", "bigcommerce", "signed"})  # elsewhere a cancelled order stays cancelled
+REFUND_STEPS = {"bigcommerce": Decimal("0.01")}  # its API rounds refunds of every currency to two decimals
 Bodies = list[tuple[str, Any]]
 
 
@@ -92,7 +93,85 @@ def _woocommerce(life: "Life", step: str) -> Bodies:
     return [(topic, body) for topic in (["order.created"] if step == "placed" else []) + ["order.updated"]]
 
 
+def _saleor(life: "Life", step: str) -> Bodies:
+    topics = {"placed": ["order_created", "order_confirmed"], "paid": ["order_fully_paid"]}
+    topics["cancelled"] = ["order_cancelled"]
+    names = [*topics.get(step, []), *(["order_updated"] if step != "placed" else [])]
+    types = {"order_cancelled": "OrderCancelled"} | {name: name.title().replace("_", "") for name in names}
+    like = SAMPLES["saleor"].sample("order_updated", journey(), life.store)["order"]
+
+    def money(amount: Decimal) -> dict[str, Any]:
+        return {"amount": float(amount), "currency": life.currency}
+
+    order = like | {
+        "id": base64.b64encode(f"Order:{life.id}".encode()).decode(),
+        "number": str(life.number),
+        "created": life.placed_at.isoformat(),
+        "updatedAt": life.at.isoformat(),
+        "status": "CANCELED" if life.cancelled else "UNFULFILLED",
+        "isPaid": life.paid and not life.refunds,
+        "chargeStatus": "NONE" if not life.paid else "PARTIAL" if life.refunds else "FULL",
+        "total": {
+            "currency": life.currency,
+            **{"gross": money(life.total), "net": money(life.total), "tax": money(Decimal(0))},
+        },
+        "totalCharged": money(life.total - life.refunded if life.paid else Decimal(0)),
+        "totalRefunded": money(life.refunded),
+    }
+    at = life.at.isoformat()
+    return [(name, {"__typename": types[name], "issuedAt": at, "version": "3.23", "order": order}) for name in names]
+
+
+def _bigcommerce(life: "Life", step: str) -> Bodies:
+    """What the API answers a notice with; a status that was set by hand stays with the next refund."""
+    _, like = bigcommerce.fetched("store/order/created", journey(), life.store)
+    refunds = [
+        {
+            "id": life.number * 100 + number,
+            "order_id": life.id,
+            "total_amount": float(amount + 5),
+            "payments": [{"amount": float(amount), "is_declined": False}, {"amount": 5, "is_declined": True}],
+        }
+        for number, amount in enumerate(life.refunds)
+    ]
+    status, payment = (11, "captured") if life.paid else (7, "")
+    if refunds:
+        status, payment = (14, "partially refunded") if life.left else (4, "refunded")
+    body = like | {
+        "id": life.id,
+        "date_created": format_datetime(life.placed_at),
+        "date_modified": format_datetime(life.at),
+        "status_id": 5 if life.cancelled else 10 if step == "edited" and life.paid else status,
+        "payment_status": payment,
+        "currency_code": life.currency,
+        "default_currency_code": life.currency,
+        "total_inc_tax": f"{life.total:.4f}",
+        "refunds": refunds,
+    }
+    return [("order", body)]
+
+
+def _signed(life: "Life", step: str) -> Bodies:
+    topic = f"order_{step}" if step in ("placed", "paid") else "order_updated"
+    body = SAMPLES["signed"].sample("order_paid", journey(), life.store)
+    body |= {
+        "type": topic,
+        "occurred_at": life.at.isoformat(),
+        "currency": life.currency,
+        "total": str(life.total),
+        "order": {
+            **body["order"],
+            **{"id": str(life.id), "number": str(life.number), "cancelled": life.cancelled},
+            **({"refunded": str(life.refunded)} if life.refunds else {}),
+        },
+    }
+    return [(topic, body)]
+
+
 WRITERS: Mapping[str, Callable[["Life", str], Bodies]] = {
     "shopify": _shopify,
     "woocommerce": _woocommerce,
+    "saleor": _saleor,
+    "bigcommerce": _bigcommerce,
+    "signed": _signed,
 }

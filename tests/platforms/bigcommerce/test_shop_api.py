@@ -206,3 +206,24 @@ def test_webhooks_go_to_https_on_its_own_port_only(url):
     assert shop_api.why_not_url(url)
     assert "hush" not in shop_api.why_not_url(url)
     assert shop_api.why_not_url(URL) == ""
+
+
+def test_books_need_refunds_and_their_webhooks(open_api, fake):
+    """Orders come with their refunds, from pages of any length; v2 alone states none."""
+    fake.refunds = [{"id": number, "order_id": 250 + number % 2, "total_amount": 1.5} for number in range(150)]
+    put(fake, an_order(250), an_order(251), an_order(252))
+    (body,) = open_api(books=True).fetch(Notice("order", "250")).bodies
+    assert [refund["id"] for refund in json.loads(body)["refunds"]] == [*range(0, 150, 2)]
+    (page,) = open_api(books=True).orders(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC), "created")
+    assert [len(json.loads(body)["refunds"]) for body in page.bodies] == [75, 75, 0]
+    (body,) = open_api().fetch(Notice("order", "250")).bodies
+    assert "refunds" not in json.loads(body)
+    more = set(shop_api.topics(a_store("bigcommerce", books=True))) - set(shop_api.topics(a_store("bigcommerce")))
+    assert more == {"store/order/updated", "store/order/refund/created"}
+
+
+def test_an_account_that_may_not_see_refunds_still_brings_orders(open_api, fake):
+    put(fake, an_order(250))
+    fake.lacking.add("refunds")
+    (body,) = open_api(books=True).fetch(Notice("order", "250")).bodies
+    assert "refunds" not in json.loads(body)

@@ -71,6 +71,12 @@ def test_webhooks_are_registered_once_and_in_place_then(open_api, fake, secret):
     )
 
 
+def test_books_need_the_cancellations_as_well():
+    assert set(shop_api.topics(a_store("saleor", books=True, events={"order_placed": ("PlaceAnOrder",)}))) == {
+        *("order_created", "order_updated", "order_cancelled"),
+    }
+
+
 @pytest.mark.parametrize("change", [{"subscriptionQuery": "subscription { event { id } }"}, {"isActive": False}])
 def test_a_webhook_of_an_older_query_or_switched_off_is_replaced(open_api, fake, change):
     """Its bodies would lack fields."""

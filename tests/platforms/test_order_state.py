@@ -1,0 +1,181 @@
+"""What orders' bodies say of them as sales, where the random lives of `tests/connector/outbox` do not go."""
+
+import base64
+import json
+import random
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from connector.core.registry import installed_platforms
+from connector.core.webhook import Webhook
+from connector.storage.tables import orders, parked
+from platforms import bigcommerce, saleor, signed
+from platforms.bigcommerce.receive import BOOK_SCOPES
+from tests.support.bigcommerce_bodies import an_order
+from tests.support.book_world import STORES, World
+from tests.support.order_lives import Life
+from tests.support.outbox_rows import rows
+from tests.support.sample_bodies import NOW
+
+RECORDED = Path(__file__).parents[1] / "fixtures" / "saleor" / "requests"
+
+
+# --- every platform -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("platform", sorted(STORES))
+def test_what_only_the_books_read_is_parked_if_it_cannot_be_read(platform: str, sqlite_engine: Engine) -> None:
+    """So that it is seen, and counts after a correction."""
+    world = World(sqlite_engine, STORES[platform])
+    known = installed_platforms()[platform]
+    topics = known.book_topics - known.event_topics
+    for topic in topics:
+        assert world.deliver(topic, b'{"order": {"id": "1"}}') == "parked"
+    assert len(rows(sqlite_engine, parked)) == len(topics)
+    assert rows(sqlite_engine, orders) == []
+
+
+@pytest.mark.parametrize("platform", sorted(STORES))
+def test_without_books_these_topics_are_ignored(platform: str, sqlite_engine: Engine) -> None:
+    world = World(sqlite_engine, replace(STORES[platform], books=False))
+    known = installed_platforms()[platform]
+    for topic in known.book_topics - known.event_topics:
+        assert world.deliver(topic, b"{}") == "ignored"
+
+
+# --- BigCommerce --------------------------------------------------------------------------------------------------
+
+
+def of_bigcommerce(**changes: Any) -> Any:
+    body = an_order(250, total_inc_tax="100.0000", **changes)
+    return bigcommerce.platform.order_state(Webhook("order", b"", NOW, data=body), STORES["bigcommerce"])
+
+
+def refund(number: int, amount: str, **changes: Any) -> dict[str, Any]:
+    return {"id": number, "order_id": 250, "total_amount": Decimal(amount), "payments": []} | changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "refunded"),
+    [
+        ({"refunds": []}, "0"),
+        ({}, "0"),
+        ({"refunds": [refund(1, "30"), refund(2, "12.5")], "status_id": 14}, "42.5"),
+        ({"refunds": [refund(1, "30")], "status_id": 10}, "30"),  # a status set by hand since
+        ({"refunds": [refund(1, "30", payments=[{"amount": Decimal(30), "is_declined": True}])]}, "0"),
+        ({"refunds": [], "status_id": 4}, "100"),  # set by hand: given back outside of BigCommerce
+        ({"payment_status": "refunded"}, "100"),
+        ({"refunds": [], "status_id": 14}, None),
+        ({"payment_status": "partially refunded"}, None),
+        ({"refunds": [refund(1, "30") | {"total_amount": "?"}]}, None),
+    ],
+)
+def test_what_bigcommerce_gave_back(changes: dict[str, Any], refunded: str | None) -> None:
+    assert of_bigcommerce(**changes).refunded == (None if refunded is None else Decimal(refunded))
+
+
+def test_bigcommerce_orders_of_which_nothing_is_left() -> None:
+    assert [of_bigcommerce(status_id=status).cancelled for status in (5, 6, 11)] == [True, True, False]
+    assert of_bigcommerce(payment_status="void").cancelled
+    assert [of_bigcommerce(status_id=status) for status in (0, 1)] == [None, None]
+
+
+def test_a_refund_notice_concerns_stores_with_books_only() -> None:
+    data = {"data": {"type": "order", "id": 250}}
+    webhook = Webhook("store/order/refund/created", b"", NOW, data=data)
+    store = STORES["bigcommerce"]
+    notice = bigcommerce.platform.notice(webhook, store)
+    assert notice is not None
+    assert notice.object_key == "order:250"
+    assert bigcommerce.platform.notice(webhook, replace(store, books=False)) is None
+    assert bigcommerce.platform.notice_topics >= BOOK_SCOPES
+
+
+# --- Saleor -------------------------------------------------------------------------------------------------------
+
+
+def recorded(name: str) -> Webhook:
+    body = base64.b64decode(json.loads((RECORDED / name).read_text())["body_base64"])
+    return Webhook(name[4:].partition("__")[0], body, NOW, data=json.loads(body, parse_float=Decimal))
+
+
+def test_a_recorded_life_of_a_saleor_order() -> None:
+    """Placed unpaid, marked as paid, cancelled. The third was changed before the second, without that, was issued."""
+    names = [
+        "025_order_created__jws.json", "030_order_fully_paid__jws.json", "032_order_updated__jws.json",
+        "034_order_cancelled__jws.json", "036_order_updated__jws.json",
+    ]  # fmt: skip
+    states = [saleor.platform.order_state(recorded(name), STORES["saleor"]) for name in names]
+    found = [state for state in states if state is not None]
+    assert [state.cancelled for state in found] == [False, False, False, True, True]
+    assert {(state.order_id, state.total, state.refunded, state.currency) for state in found} == {
+        (found[0].order_id, Decimal("51.17"), Decimal("0.0"), "USD")
+    }
+    times = [state.changed_at for state in found]
+    assert times == sorted(times)
+    assert times[2] < datetime.fromisoformat(recorded(names[1]).data["issuedAt"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "cancelled", "refunded"),
+    [
+        ({"status": "EXPIRED"}, True, "0"),
+        ({"status": "RETURNED", "totalCharged": {"amount": 0}}, True, "0"),  # cash on delivery, refused at the door
+        ({"status": "RETURNED"}, False, "0"),  # it was paid, and nothing was given back yet
+        ({"status": "RETURNED", "totalCharged": {"amount": 0}, "totalRefunded": {"amount": 9}}, False, "9"),
+        ({"totalRefunded": None}, False, None),  # an older subscription query
+    ],
+)
+def test_what_is_left_of_a_saleor_order(changes: dict[str, Any], cancelled: bool, refunded: str | None) -> None:
+    webhook = recorded("032_order_updated__jws.json")
+    webhook.data["order"].update(changes)
+    state = saleor.platform.order_state(webhook, STORES["saleor"])
+    assert state is not None
+    assert state.cancelled == cancelled
+    assert state.refunded == (None if refunded is None else Decimal(refunded))
+
+
+def test_a_saleor_draft_is_no_sale_and_a_webhook_without_query_says_so(sqlite_engine: Engine) -> None:
+    webhook = recorded("032_order_updated__jws.json")
+    webhook.data["order"]["status"] = "DRAFT"
+    assert saleor.platform.order_state(webhook, STORES["saleor"]) is None
+    world = World(sqlite_engine, STORES["saleor"])
+    assert world.deliver("order_cancelled", b'[{"id": "T3JkZXI6MQ=="}]') == "parked"
+    assert "no subscription query" in rows(sqlite_engine, parked)[0].reason
+
+
+# --- signed -------------------------------------------------------------------------------------------------------
+
+
+def test_a_signed_change_says_what_is_left_or_is_parked(sqlite_engine: Engine) -> None:
+    world = World(sqlite_engine, STORES["signed"])
+    event: dict[str, Any] = {
+        "type": "order_updated",
+        "occurred_at": "2026-11-22T10:00:00Z",
+        "order": {"id": "1", "refunded": "4.50"},
+        "currency": "eur",
+    }
+    assert world.deliver("order_updated", json.dumps(event).encode()) == "parked"
+    assert rows(sqlite_engine, parked)[0].reason == "an event of type order_updated needs total, or order.cancelled"
+    assert world.deliver("order_updated", json.dumps(event | {"total": "10"}).encode()) == "recorded"
+    (row,) = rows(sqlite_engine, orders)
+    assert (row.object_key, row.currency, row.remaining, row.cancelled) == ("order:1", "EUR", 55_000, 0)
+    later = {"occurred_at": "2026-11-22T11:00:00Z", "order": {"id": "1", "cancelled": True}}
+    assert world.deliver("order_updated", json.dumps(event | later).encode()) == "recorded"
+    assert [(row.remaining, row.cancelled) for row in rows(sqlite_engine, orders)] == [(0, 1)]
+
+
+def test_a_signed_change_sends_nothing(sqlite_engine: Engine) -> None:
+    world = World(sqlite_engine, STORES["signed"])
+    life = Life(world.store, random.Random(1), 1, "USD")
+    life.deliver("edited")
+    assert [world.deliver(topic, body) for topic, body in life.bodies] == ["recorded"]
+    world.send()
+    assert not world.sandbox.received()
+    assert signed.platform.book_topics.isdisjoint(signed.platform.event_topics)
