@@ -38,7 +38,6 @@ def test_every_folder_is_on_the_page_about_the_architecture():
 
 # Where the connector names a platform: help texts that say what an example is of, and a path of TikTok's own.
 NAMED = {
-    "cli/main.py": ["Relay Shopify and WooCommerce webhooks to the TikTok Events API."],
     "cli/snippet.py": ["WooCommerce: keep TikTok's own plugin", "WooCommerce: only send signals to the server"],
     "cli/webhooks.py": ["a new random secret for a WooCommerce store's webhook_secrets"],
     "cli/backfill.py": ["A Shopify app can read the last 60 days of a shop."],

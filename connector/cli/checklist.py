@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from connector.cli.context import open_database, platform_of, say_of
@@ -34,6 +33,7 @@ def asked_items(config: "Config", store: "Store", app_off: bool, wait: float) ->
     from connector.setup.records import SetupRecords
     from connector.setup.situation import read_situation, with_answers
     from connector.storage.database import CannotStore
+    from connector.storage.unreachable import is_not_created
     from connector.sync.shop_wait import ShopWait
 
     platform, shop_wait = platform_of(store), ShopWait(wait, say_of(store.name))
@@ -42,7 +42,8 @@ def asked_items(config: "Config", store: "Store", app_off: bool, wait: float) ->
         if database is None:
             situation = read_situation(config, store, platform, None, time.time())
             answers = with_answers(situation.records, ask(config, store, platform, (), shop_wait, client), time.time())
-            return checklist(replace(situation, records=answers, database_problem=problem))
+            unread = not is_not_created(config.database_url)
+            return checklist(replace(situation, records=answers, database_problem=problem, unread=unread))
         try:
             setup = Setup(config, store, platform, database, client)
             setup.check(shop_wait)
@@ -54,25 +55,24 @@ def asked_items(config: "Config", store: "Store", app_off: bool, wait: float) ->
                 SetupRecords(database).note_complete(store, time.time())
         except CannotStore as error:
             situation = read_situation(config, store, platform, None, time.time())
-            return checklist(replace(situation, database_problem=f"the database does not answer: {error}"))
+            problem = f"the database does not answer: {error}"
+            return checklist(replace(situation, database_problem=problem, unread=True))
     return items
 
 
 def _database(config: "Config") -> "tuple[Database | None, str]":
     """Open the database, or say why that is not possible."""
-    from sqlalchemy import make_url
-
     from connector.storage.engine import SchemaError
+    from connector.storage.unreachable import is_not_created, why_unreachable
 
-    file = make_url(config.database_url).database or ""
-    if config.database_url.startswith("sqlite") and not Path(file).exists():
+    if is_not_created(config.database_url):
         return None, "there is no database file yet; `connector serve` or `connector migrate` creates it"
     try:
         return open_database(config), ""
     except SchemaError as error:
         return None, str(error)
     except Exception as error:
-        return None, f"the database cannot be reached ({type(error).__name__})"
+        return None, why_unreachable(config.database_url, error)
 
 
 def lines(items: "Sequence[Item]") -> "Iterator[tuple[str, str | None]]":

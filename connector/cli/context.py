@@ -77,7 +77,10 @@ def database(work: Callable[[], T]) -> T:
         fail(str(error))
     except Exception as error:
         if type(error).__module__.startswith(("sqlalchemy", "psycopg", "sqlite3")):
-            fail(f"the database cannot be reached ({type(error).__name__}); check DATABASE_URL")
+            from connector.config.settings import load
+            from connector.storage.unreachable import why_unreachable
+
+            fail(why_unreachable(load(os.environ).database_url, error))
         raise
 
 

@@ -34,7 +34,7 @@ from connector.cli.webhooks import webhooks
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="connector")
 def main() -> None:
-    """Relay Shopify and WooCommerce webhooks to the TikTok Events API.
+    """Relay the webhooks of shops to TikTok's Events API.
 
     Settings come from the environment and a stores file (stores.toml); see stores.example.toml and
     docs/configuration.md.
@@ -107,12 +107,12 @@ def sandbox(port: int) -> None:
     """
     from connector.devtools.sandbox.server import serve as run
     from connector.devtools.shop_sandbox import pages
+    from connector.server.supervisor import why_port_unusable
 
+    if why := why_port_unusable(port, "127.0.0.1", "choose another with --port"):
+        fail(why)
     click.echo(f"Set EVENTS_API_URL=http://127.0.0.1:{port}/open_api/v1.3 and open http://127.0.0.1:{port}/")
-    try:
-        run(port, more=[pages()])
-    except OSError as error:
-        fail(f"port {port} cannot be used: {error.strerror}; choose another with --port")
+    run(port, more=[pages()])
 
 
 @main.command()
@@ -154,7 +154,7 @@ def simulate(store: str, topics: tuple[str, ...], url: str | None, count: int, l
         click.echo(f"{number} × {status or 'no answer'}")
     click.echo(f"median {durations[len(durations) // 2]:.0f} ms, slowest {durations[-1]:.0f} ms")
     if not report.good:
-        fail(f"not every webhook was accepted: {report.error}")
+        fail(report.failure(chosen.name, address))
 
 
 main.add_command(accuracy)

@@ -110,22 +110,18 @@ def _webhooks(
 
 def _registered_webhooks(config: "Config", needed: bool) -> "RegisteredWebhooks | None":
     """Open the table of registered webhooks, which `reconcile` watches; None if the database cannot be used."""
-    from pathlib import Path
-
-    from sqlalchemy import make_url
-
     from connector.storage.engine import SchemaError
+    from connector.storage.unreachable import is_not_created, why_unreachable
     from connector.sync.registered_webhooks import RegisteredWebhooks
 
-    file = make_url(config.database_url).database or ""
     why = "there is no database file yet"
-    if not config.database_url.startswith("sqlite") or Path(file).exists():
+    if not is_not_created(config.database_url):
         try:
             return RegisteredWebhooks(open_database(config))
         except SchemaError as error:
             why = str(error)
         except Exception as error:
-            why = f"the database cannot be reached ({type(error).__name__})"
+            why = why_unreachable(config.database_url, error)
     if not needed:
         return None
     click.echo(

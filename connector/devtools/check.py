@@ -3,10 +3,8 @@
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import httpx
-from sqlalchemy import make_url
 
 from connector.config.routes import shared_by_stores
 from connector.config.settings import Config
@@ -33,6 +31,7 @@ from connector.setup.live import LiveResult, Mark, ask_shop, reachable, token
 from connector.storage.database import CannotStore, Database
 from connector.storage.engine import SchemaError, connect, require_current
 from connector.storage.public_keys import PublicKeyTable, StoredKeys
+from connector.storage.unreachable import is_not_created, why_unreachable
 from connector.sync.registration import why_not_to
 from connector.sync.shop_wait import ShopWait
 
@@ -122,8 +121,7 @@ def _settings(config: Config) -> Iterator[CheckResult]:
 
 
 def _database(config: Config) -> Iterator[CheckResult]:
-    file = make_url(config.database_url).database or ""
-    if config.database_url.startswith("sqlite") and not Path(file).exists():
+    if is_not_created(config.database_url):
         yield CheckResult("note", "there is no database file yet; `connector serve` or `connector migrate` creates it")
         return
     engine = connect(config.database_url)
@@ -146,7 +144,7 @@ def _database(config: Config) -> Iterator[CheckResult]:
     except CannotStore as error:
         yield CheckResult("fault", f"the database does not take writes: {error}")
     except Exception as error:
-        yield CheckResult("fault", f"the database cannot be reached ({type(error).__name__}); check DATABASE_URL")
+        yield CheckResult("fault", why_unreachable(config.database_url, error))
     finally:
         engine.dispose()
 
@@ -171,8 +169,7 @@ def _public_keys(config: Config, table: PublicKeyTable) -> Iterator[CheckResult]
 
 def _broken_webhooks(config: Config) -> Collection[tuple[str, str]]:
     """Return store and topic of the webhooks that deliver errors; none if the database cannot be read."""
-    file = make_url(config.database_url).database or ""
-    if config.database_url.startswith("sqlite") and not Path(file).exists():
+    if is_not_created(config.database_url):
         return ()
     engine = connect(config.database_url)
     try:

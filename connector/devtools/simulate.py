@@ -29,6 +29,17 @@ class Report:
         """True if every webhook was answered 200."""
         return set(self.statuses) <= {200}
 
+    def failure(self, store: str, address: str) -> str:
+        """Return why not every webhook was accepted, and what to do."""
+        if set(self.statuses) == {0}:
+            return f"no server answers at {address} ({self.error}): start `connector serve`, or name another with --url"
+        if set(self.statuses) == {404} and address.endswith(f"/webhooks/{store}"):
+            return (
+                f"the server at {address} does not know this store: restart `connector serve`, or send it HUP, so that "
+                "it reads the stores file again; or give the address of another with --url"
+            )
+        return f"not every webhook was accepted: {self.error}"
+
 
 def simulate(
     store: Store, url: str, topics: Sequence[str], count: int, rng: random.Random, tick: Callable[[], None]

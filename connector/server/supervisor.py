@@ -169,16 +169,19 @@ def serve() -> int:
     return supervisor.run()
 
 
-def why_port_unusable(port: int) -> str:
-    """Return why the web process could not listen on a port, or "". Binds it like gunicorn, for a moment."""
+def why_port_unusable(port: int, host: str = "0.0.0.0", remedy: str = "set PORT") -> str:  # noqa: S104
+    """Return why nothing could listen on a port, and what to do, or "". Binds it for a moment.
+
+    The default is what the web process binds (`web_process.gunicorn_settings`).
+    """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("0.0.0.0", port))  # noqa: S104 (as in `web_process.gunicorn_settings`)
+            probe.bind((host, port))
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                return f"port {port} is in use: another server runs here, perhaps this one; end it or set PORT"
-            return f"port {port} cannot be used ({error.strerror}): set PORT"
+                return f"port {port} is in use: another server runs here, perhaps this one; end it or {remedy}"
+            return f"port {port} cannot be used ({error.strerror}): {remedy}"
     return ""
 
 

@@ -15,12 +15,21 @@ from connector.setup.webhook_items import WEBHOOK_ITEMS
 from connector.sync.registration import why_not_to
 
 SHORT_SECRET = 16  # characters
+FROM_DATABASE = {"signature", "topics", "snippet", "test_event", "real_events", "official_app"}
 
 
 def checklist(situation: Situation) -> list[Item]:
     """Return all items in the order in which they are dealt with."""
     makers = (settings, database, address, *WEBHOOK_ITEMS, *EVENT_ITEMS)
-    return [make(situation) for make in makers]
+    items = [make(situation) for make in makers]
+    return [_unknown(item) for item in items] if situation.unread else items
+
+
+def _unknown(item: Item) -> Item:
+    """Return the item of a database that cannot be read: what only the database shows is not known."""
+    if item.done or item.key not in FROM_DATABASE:
+        return item
+    return Item(item.key, item.title, "waiting", "not known while the database cannot be read")
 
 
 def settings(situation: Situation) -> Item:

@@ -25,7 +25,8 @@ class Situation:
     """Everything from which a store's checklist is made; times in Unix seconds.
 
     `problems` are those of the settings as they are written now, `changed` is True if they are no longer those that
-    this process runs with. `database_problem` is "" if the database takes writes.
+    this process runs with. `database_problem` is "" if the database takes writes; `unread` is True if it could not even
+    be read, so that `evidence` and `records` are not known.
     """
 
     config: Config
@@ -36,6 +37,7 @@ class Situation:
     records: Records
     problems: tuple[str, ...] = ()
     changed: bool = False
+    unread: bool = False
 
     @property
     def shop_api(self) -> ShopApiModule | None:

@@ -22,10 +22,12 @@ test_event_code = "TEST12345"
 """
 
 
-def run(file: Path, *arguments: str, api: str = "http://127.0.0.1:9/open_api/v1.3", toml: str = TOML) -> Result:
+def run(
+    file: Path, *arguments: str, api: str = "http://127.0.0.1:9/open_api/v1.3", toml: str = TOML, **more: str
+) -> Result:
     environ = {"SECRET": SECRET, "TOKEN": "token-of-the-check", "STORES_TOML": toml}
     environ |= {"DATABASE_URL": f"sqlite:///{file}", "EVENTS_API_URL": api, "PUBLIC_URL": "http://127.0.0.1:9"}
-    return CliRunner().invoke(main, ["check", *arguments], env=environ)
+    return CliRunner().invoke(main, ["check", *arguments], env=environ | more)
 
 
 @pytest.fixture
@@ -65,6 +67,27 @@ def test_before_there_is_a_database(tmp_path: Path) -> None:
     assert "✗ Database and relay: there is no database file yet; `connector serve` or" in result.output
     assert "✓ Access token: TikTok accepts the token of every pixel" in result.output
     assert not (tmp_path / "none.db").exists()
+
+
+def test_a_database_that_cannot_be_reached() -> None:
+    """The line says why; what only the database shows is not called missing; what was asked is there."""
+    with a_sandbox() as (_, api):
+        result = run(
+            Path(), "--live", "acme", api=api, DATABASE_URL="postgresql://me:not-the-password@127.0.0.1:1/shop"
+        )
+    assert result.exit_code == 1
+    assert "✗ Database and relay: the database cannot be reached: nothing accepts connections at" in result.output
+    assert "… Signed webhooks: not known while the database cannot be read" in result.output
+    assert "no webhook has arrived" not in result.output
+    assert "✓ Access token: TikTok accepts the token of every pixel" in result.output
+    assert "not-the-password" not in result.output
+
+
+def test_a_folder_of_the_database_that_is_not_there(tmp_path: Path) -> None:
+    """`connector serve` would not make it."""
+    result = run(tmp_path / "no-folder" / "connector.db", "--live", "acme")
+    assert "connector.db cannot be opened; create its folder" in result.output
+    assert "`connector serve` or `connector migrate` creates it" not in result.output
 
 
 @pytest.mark.parametrize(
