@@ -4,6 +4,7 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import httpx
 
@@ -31,8 +32,10 @@ from connector.privacy.retention import RetentionJob, RetentionPolicy, Retention
 from connector.relay.events_api import TIMEOUT, EventsApi
 from connector.relay.relay import SLOW_WORKERS_AT_ONCE, WORKERS_AT_ONCE, Relay
 from connector.server.supervisor import end_with_parent
+from connector.setup.running import NOTED_EVERY, RunningSettings
 from connector.storage.database import Database
 from connector.storage.engine import connect
+from connector.storage.periodic import run_periodically
 from connector.sync.fetch import NoticeFetcher, thin_stores
 from connector.sync.public_keys import TIMEOUT as KEY_TIMEOUT
 from connector.sync.public_keys import KeyFetcher
@@ -88,6 +91,13 @@ def _jobs(config: Config, database: Database, owner: str) -> dict[str, Run]:
         "funnel": FunnelJob(database, config.stores, owner).run,
         "meter": MeterJob(database, config.stores, owner).run,
         "erasing": erasure_job(database, config.stores, owner).run,
+        "settings": partial(
+            run_periodically,
+            RunningSettings(database, config).note,
+            name="noting the settings",
+            interval=NOTED_EVERY,
+            first=0.0,
+        ),
         "public keys": KeyFetcher(config.stores, database, httpx.Client(timeout=KEY_TIMEOUT), owner).run,
     }
 

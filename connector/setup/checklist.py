@@ -44,8 +44,8 @@ def settings(situation: Situation) -> Item:
     if situation.changed:
         return make(
             "waiting",
-            "the settings were changed since this server started, and the old ones stay in use",
-            "restart `connector serve`, or send it HUP",
+            "the running server has other settings than those written now, which it has not read yet",
+            "restart `connector serve`, or send it HUP, with the same environment variables as here",
         )
     if found := [*blockers(store)]:
         return make("red", found[0], "correct it in the stores file, and restart")

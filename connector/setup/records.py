@@ -7,6 +7,7 @@ A store's rows in the table `setup`, by `about`:
     test_event                      pixel and name of a sample's event that Test Events accepted; with a fingerprint
     app_off                         the administrator says that TikTok's own app is off on the store's pixels
     complete                        every item was done once
+    running                         a fingerprint of the settings that run: see `connector.setup.running`
 
 Times are Unix seconds. Raises CannotStore.
 """

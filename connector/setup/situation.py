@@ -14,6 +14,7 @@ from connector.outbox.outbox import Outbox
 from connector.setup.evidence import NOTHING, Evidence, read_evidence
 from connector.setup.live import SUBJECTS, LiveResult, Subject
 from connector.setup.records import Answers, Records, SetupRecords
+from connector.setup.running import RunningSettings
 from connector.storage.database import CannotStore, Database
 
 TIKTOK = "tiktok.com"
@@ -25,7 +26,7 @@ class Situation:
     """Everything from which a store's checklist is made; times in Unix seconds.
 
     `problems` are those of the settings as they are written now, `changed` is True if they are no longer those that
-    this process runs with. `database_problem` is "" if the database takes writes; `unread` is True if it could not even
+    the server runs with. `database_problem` is "" if the database takes writes; `unread` is True if it could not even
     be read, so that `evidence` and `records` are not known.
     """
 
@@ -79,7 +80,8 @@ def read_situation(
 ) -> Situation:
     """Gather a store's situation. Without a database, the caller says why in `database_problem` of a copy.
 
-    `reload` reads the settings as they are written now. Raises CannotStore if the database cannot be read.
+    `reload` reads the settings as they are written now; without it, `config` is what is written now, and the running
+    relay's settings are looked up. Raises CannotStore if the database cannot be read.
     """
     records, evidence, problem = Records({}, (), None, None, False), NOTHING, ""
     if database is not None:
@@ -90,6 +92,8 @@ def read_situation(
         except CannotStore as error:
             problem = f"the database does not take writes: {error}"
     problems, changed = _reloaded(config, store, reload)
+    if database is not None and reload is None and evidence.relay_alive:
+        changed = not RunningSettings(database, config).are_those_of(store)
     return Situation(config, store, platform, problem, evidence, records, problems, changed)
 
 

@@ -49,7 +49,8 @@ def signature(situation: Situation) -> Item:
         return make(
             "red",
             f"none has arrived, but {number} sent to the address of no store in the last day",
-            "correct the URL of the shop's webhook: it must end in the store's name",
+            "correct the URL of the shop's webhook: it must end in the store's name; if they came before this store "
+            "was added, send another",
             copy=situation.address,
         )
     if evidence.key_error:
