@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from connector.core.text import percent
 from connector.dashboard.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, AxisLabel
 from connector.dashboard.tables import Column, Row, Table
 
@@ -42,14 +43,15 @@ class LineChart:
                     yield Line(" ".join(part if len(part) > 1 else part * 2), kind)
                     part = []
 
-    def last(self, kind: str) -> float | None:
-        """Return a line's last known share."""
-        return next((share for share in reversed(self.shares[kind]) if share is not None), None)
+    def last(self, kind: str) -> str:
+        """Return a line's last known share in percent; "–" if none is known."""
+        share = next((share for share in reversed(self.shares[kind]) if share is not None), None)
+        return "–" if share is None else percent(share, 1)
 
     def scale_labels(self) -> Iterator[AxisLabel]:
         """Yield the labels of the scale."""
-        for percent in (0, 50, 100):
-            yield AxisLabel(LEFT - 6, round(self._y(percent / 100), 1), f"{percent}%")
+        for share in (0.0, 0.5, 1.0):
+            yield AxisLabel(LEFT - 6, round(self._y(share), 1), percent(share, 1))
 
     def time_labels(self) -> Iterator[AxisLabel]:
         """Yield some of the days, UTC."""

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from connector.core.store import Store
+from connector.core.text import percent
 from connector.core.units import DAY
 from connector.monitoring.alerts import Problem
 from connector.monitoring.event_stats import KEYS, EventStats
@@ -138,7 +139,9 @@ def _counts(days: Sequence[KeyDay], key: str) -> list[tuple[int, int]]:
 
 
 def _problem(store: Store, pixel: str, event: str, fallen: Mapping[str, Fall]) -> Problem:
-    falls = ", ".join(f"{key} from {fall.past:.0%} to {fall.present:.0%}" for key, fall in fallen.items())
+    falls = ", ".join(
+        f"{key} from {percent(fall.past, 1)} to {percent(fall.present, 1)}" for key, fall in fallen.items()
+    )
     days = max(fall.days for fall in fallen.values())
     period = "on the last day" if days == 1 else f"in the last {days} days"
     return Problem(

@@ -75,6 +75,16 @@ def test_the_schema_and_the_page_know_every_key_of_the_example():
                 assert f"`{path.rpartition('.')[2]}`" in PAGE.read_text() or f".{path}]]`" in PAGE.read_text()
 
 
+def test_the_example_shows_every_key_of_a_store():
+    """The quickstarts say so; what only some platforms take may stand in the second store."""
+    lines = (ROOT / "stores.example.toml").read_text().splitlines()
+    shown = {line.removeprefix("# ").partition(" = ")[0] for line in lines}
+    tables = {re.sub(r"^#? ?\[+[^]]*?(\w+)\]+.*", r"\1", line) for line in lines}
+    missing = {path for path in known_keys() if path.rpartition(".")[2] not in shown | tables}
+    kinds = {path for path in missing if path.startswith("events.") and path.count(".") == 1}  # one stands for all
+    assert missing - kinds == set()
+
+
 def test_the_page_describes_every_variable():
     for field in fields(Environment):
         assert re.search(rf"^\| `{field.name.upper()}` \|.*\| [A-Z`].+ \|$", PAGE.read_text(), re.MULTILINE)

@@ -3,6 +3,7 @@
 import re
 import time
 
+import pytest
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,8 +30,24 @@ def test_every_line_is_inside_the_picture(shares: list[float | None]) -> None:
     assert len(lines) == len([part for part in parts if part])
     assert all(label.x >= LEFT and label.x + HALF_LABEL < WIDTH for label in chart.time_labels())
     assert len(chart.table("t").rows) == len(shares) - shares.count(None)
-    known = [share for share in shares if share is not None]
-    assert chart.last("key-0") == (known[-1] if known else None)
+
+
+@pytest.mark.parametrize(
+    ("shares", "said"),
+    [
+        ([], "–"),
+        ([None], "–"),
+        ([0.5, None], "50%"),
+        ([0.001], "1%"),
+        ([0.999], "99%"),
+        ([1.0], "100%"),
+        ([0.675], "68%"),
+    ],
+)
+def test_the_last_share_is_rounded_as_everywhere(shares: list[float | None], said: str) -> None:
+    """Only all is 100 %, and only nothing is 0 %."""
+    days = [number * DAY for number in range(len(shares))]
+    assert LineChart("Purchase", {"key-0": "email"}, days, {"key-0": shares}).last("key-0") == said
 
 
 def test_the_page(site: Site) -> None:
@@ -38,16 +55,17 @@ def test_the_page(site: Site) -> None:
     today = int(time.time()) // DAY * DAY
     with site.engine.begin() as connection:
         connection.execute(sa.delete(tallies))
-        for ago, detail, count in ((1, "email phone", 30), (1, "email", 10), (2, "email", 60), (20, "ttclid", 5)):
+        for ago, detail, count in ((1, "email phone", 30), (1, "email", 10), (2, "email", 60), (1, "email ttp", 999)):
             row = {"store": "acme", "what": "keys", "pixel": PIXEL, "event": "Purchase", "detail": detail}
             connection.execute(sa.insert(tallies).values(row | {"hour": today - ago * DAY, "count": count}))
     inside = entered(site)
     page = inside.get("/match-keys").text
     assert re.search(r"<figcaption[^>]*>Purchase</figcaption>", page)
-    assert "email 100 %, phone 30 %, external id 0 %" in page
+    assert "email 100%, phone 3%, external id 0%" in page
+    assert "ttp 91%" in page
     assert page.count("<polyline") > 6
     assert "no event of this store in the last eight weeks" in inside.get("/match-keys?store=beans").text
     table = inside.get("/match-keys?csv=keys-acme-1").text.splitlines()
     assert table[0].startswith('\ufeff"seven days up to","email, %","phone, %"')
-    assert table[1].split(",")[1:3] == ["100", "30"]
+    assert table[1].split(",")[1:3] == ["100", "3"]
     assert "/match-keys" in inside.get("/").text

@@ -102,10 +102,10 @@ def test_the_days_of_a_store(database):
 def test_a_fall_is_a_problem(database):
     """In one sentence for an event, with all keys that fell; others are not told of."""
     tally(database, [(ago, "email phone ip+user_agent", 100) for ago in range(2, 60)])
-    tally(database, [(1, "ip+user_agent", 60), (1, "email ip+user_agent", 40)])
+    tally(database, [(1, "ip+user_agent", 600), (1, "email ip+user_agent", 400), (1, "phone ip+user_agent", 2)])
     finder = KeyProblemFinder(database, {"acme": a_store()})
     (problem,) = finder.find(NOW)
     assert problem.key == f"keys:acme:{CODE}:Purchase"
-    assert "email from 100% to 40%, phone from 100% to 0% of them on the last day" in problem.sentence
+    assert "email from 100% to 40%, phone from 100% to 1% of them on the last day" in problem.sentence
     assert [*KeyProblemFinder(database, {"beans": a_store(name="beans")}).find(NOW)] == []
     assert [*finder.find(NOW - 3 * DAY)] == []
