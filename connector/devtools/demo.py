@@ -100,6 +100,7 @@ url = "{shop.url}"
 shop = "{shop.shop}"
 pixel = "{f"CDEMO{platform.name.upper()}".ljust(20, "0")[:20]}"
 funnel = {{}}
+books = true
 {api if platform.notice_topics else ""}
 """
 
@@ -115,6 +116,9 @@ def _start(stack: ExitStack, folder: Path, say: Callable[[str], None]) -> Demo |
         "DATABASE_URL": f"sqlite:///{folder}/demo.db",
         "EVENTS_API_URL": f"{sandbox}/open_api/v1.3",
         "PORT": str(server_port),
+        "PUBLIC_URL": f"http://127.0.0.1:{server_port}",
+        "ADMIN_PASSWORD": os.environ.get("ADMIN_PASSWORD")
+        or os.urandom(8).hex(),  # the server listens on all addresses
         "LOG_LEVEL": "WARNING",
         "ALLOW_SQLITE": "1",
     }
@@ -214,8 +218,9 @@ def _table(items: list[dict[str, Any]], say: Callable[[str], None]) -> None:
 
 
 def _wait_for_interrupt(running: Demo, say: Callable[[str], None]) -> None:
-    say(f"\nThe sandbox's page:  {running.sandbox}/")
-    say(f"The server:          {running.server}/readyz")
+    password = "your ADMIN_PASSWORD" if os.environ.get("ADMIN_PASSWORD") else running.config.admin_password
+    say(f"\nThe dashboard:       {running.server}/ (password: {password})")
+    say(f"The sandbox's page:  {running.sandbox}/")
     say("Ctrl-C ends everything.")
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

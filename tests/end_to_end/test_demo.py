@@ -1,0 +1,40 @@
+"""`connector demo`: a shopper in a shop of each platform, and a dashboard to look at."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import httpx
+
+from connector.devtools.demo import demonstrable
+from connector.setup.samples import samples_of
+
+PATIENCE = 180  # seconds
+
+
+def test_the_demo_ends_with_a_dashboard_to_look_at() -> None:
+    """The printed password opens it; each platform's shop is there, with what it sent; Ctrl-C ends all."""
+    environment = {name: value for name, value in os.environ.items() if name != "ADMIN_PASSWORD"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "connector", "demo"], env=environment | {"WEB_CONCURRENCY": "1"}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    ) as demo:  # fmt: skip
+        assert demo.stdout
+        try:
+            printed = "".join(iter(demo.stdout.readline, "Ctrl-C ends everything.\n"))
+            found = re.search(
+                r"^The dashboard: +(http://127\.0\.0\.1:\d+)/ \(password: (\w{16})\)$", printed, re.MULTILINE
+            )
+            assert found, printed
+            with httpx.Client(base_url=found[1], timeout=PATIENCE, follow_redirects=True) as browser:
+                form = re.search(r'name="token" value="([^"]+)"', browser.get("/login").text)
+                browser.post("/login", data={"password": found[2]} | ({"token": form[1]} if form else {}))
+                overview = browser.get("/").text
+                for platform in demonstrable():
+                    assert f'href="/setup/{samples_of(platform).DEMO_SHOP.store}"' in overview
+        finally:
+            demo.send_signal(signal.SIGINT)
+            demo.communicate(timeout=PATIENCE)
+    assert demo.returncode == 0
