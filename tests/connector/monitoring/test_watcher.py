@@ -180,7 +180,7 @@ def test_run_ends_when_told_and_gives_the_turn_back(bench: Bench) -> None:
             return super().find_silent(now)
 
     watcher = bench.watcher("one", Noticed)
-    thread = threading.Thread(target=watcher.run, args=(stop, 0.0))
+    thread = threading.Thread(target=watcher.run, args=(stop, 0.0), daemon=True)
     thread.start()
     assert looked.wait(120)
     stop.set()

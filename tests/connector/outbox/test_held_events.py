@@ -143,7 +143,7 @@ def test_the_thread_works_until_it_is_stopped(asking, caplog):
             return number
 
     job = HeldEventsJob(Shaky(Database(asking.engine)), interval=0.001, clock=lambda: asking.now + 6)
-    thread = threading.Thread(target=job.run, args=(stop,))
+    thread = threading.Thread(target=job.run, args=(stop,), daemon=True)
     thread.start()
     thread.join(120)
     assert not thread.is_alive()

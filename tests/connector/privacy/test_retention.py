@@ -254,7 +254,7 @@ class TestTurn:
             return erase(before, now)
 
         bench.retention.erase_payloads = watched  # type: ignore[method-assign]
-        thread = threading.Thread(target=bench.keeper.run, args=(stop,), kwargs={"first": 0})
+        thread = threading.Thread(target=bench.keeper.run, args=(stop,), kwargs={"first": 0}, daemon=True)
         thread.start()
         assert done.wait(120)
         stop.set()

@@ -21,7 +21,7 @@ class TestRun:
     def run(self, world: World, until: threading.Event) -> None:
         """Run until it happens, then stop."""
         stop = threading.Event()
-        thread = threading.Thread(target=world.relay.run, args=(stop,))
+        thread = threading.Thread(target=world.relay.run, args=(stop,), daemon=True)
         thread.start()
         try:
             assert until.wait(120)
@@ -50,7 +50,7 @@ class TestRun:
         """The request under way is finished and settled; what was not sent goes back untouched."""
         both.put(*range(250))
         stop, asked = threading.Event(), threading.Event()
-        thread = threading.Thread(target=both.relay.run, args=(stop,))
+        thread = threading.Thread(target=both.relay.run, args=(stop,), daemon=True)
 
         def script(_: httpx.Request) -> None:
             stop.set()
@@ -127,7 +127,7 @@ class TestRun:
 
         world.script = script
         stop = threading.Event()
-        running = threading.Thread(target=world.relay.run, args=(stop,))
+        running = threading.Thread(target=world.relay.run, args=(stop,), daemon=True)
         running.start()
         try:
             for _ in range(module.SLOW_WORKERS_AT_ONCE):
@@ -237,7 +237,7 @@ class TestRun:
             return lanes_due(now)
 
         world.outbox.lanes_due = watched  # type: ignore[method-assign]
-        running = threading.Thread(target=world.relay.run, args=(stop,))
+        running = threading.Thread(target=world.relay.run, args=(stop,), daemon=True)
         running.start()
         assert idle.wait(120)
         world.put(1)

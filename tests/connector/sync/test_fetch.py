@@ -289,7 +289,7 @@ def test_the_job_fetches_by_itself_and_ends_with_the_process(world: World) -> No
     world.now += 5
     stop, fetched = threading.Event(), threading.Semaphore(0)
     world.api.wait = fetched.release
-    thread = threading.Thread(target=world.fetcher.run, args=(stop,))
+    thread = threading.Thread(target=world.fetcher.run, args=(stop,), daemon=True)
     thread.start()
     for _ in range(5):
         assert fetched.acquire(timeout=60)

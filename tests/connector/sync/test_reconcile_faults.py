@@ -138,7 +138,7 @@ class TestRun:
         orders = shop.place()
         shop.clock.now += EVERY
         stop = threading.Event()
-        thread = threading.Thread(target=shop.healer(engine).run, args=(stop, 0.01))
+        thread = threading.Thread(target=shop.healer(engine).run, args=(stop, 0.01), daemon=True)
         thread.start()
         self.wait(lambda: names(engine) == of_orders(*orders))
         stop.set()
@@ -151,7 +151,7 @@ class TestRun:
             alerts.report(key, "a sentence")
         healer = Reconciler({}, PLATFORMS, {}, Database(engine), "one")
         stop = threading.Event()
-        thread = threading.Thread(target=healer.run, args=(stop, 0.01))
+        thread = threading.Thread(target=healer.run, args=(stop, 0.01), daemon=True)
         thread.start()
         try:
             self.wait(lambda: set(problems(engine)) == {"denied:gone:PIXEL"})
@@ -174,7 +174,7 @@ class TestRun:
             modules = {"shopify": shopify.administration, "woocommerce": other.administration}
             healer = Reconciler(stores, PLATFORMS, modules, Database(engine), "one", shopify.clock)
             stop = threading.Event()
-            thread = threading.Thread(target=healer.run, args=(stop, 0.01))
+            thread = threading.Thread(target=healer.run, args=(stop, 0.01), daemon=True)
             thread.start()
             self.wait(lambda: names(engine) == of_orders(order))
             stop.set()
@@ -187,7 +187,7 @@ class TestRun:
         shop.fake.fail("hang", times=1)
         shop.clock.now += EVERY
         stop = threading.Event()
-        thread = threading.Thread(target=shop.healer(engine).run, args=(stop, 0.01))
+        thread = threading.Thread(target=shop.healer(engine).run, args=(stop, 0.01), daemon=True)
         thread.start()
         self.wait(lambda: [row.name for row in rows(engine, leases)] == ["reconcile:acme"])
         self.wait(lambda: shop.asked() > 0)
@@ -207,7 +207,7 @@ class TestRun:
         shop.fake.fail("hang", times=1)
         shop.clock.now += EVERY
         stop = threading.Event()
-        thread = threading.Thread(target=shop.healer(engine).run, args=(stop, 0.01))
+        thread = threading.Thread(target=shop.healer(engine).run, args=(stop, 0.01), daemon=True)
         thread.start()
 
         def lease_until() -> float:
@@ -241,7 +241,7 @@ class TestRun:
             shopify.clock,
         )
         stop = threading.Event()
-        relay = threading.Thread(target=healer.run, args=(stop, 0.0))
+        relay = threading.Thread(target=healer.run, args=(stop, 0.0), daemon=True)
         relay.start()
         self.wait(lambda: shopify.asked() > 0)
         stop.set()
