@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 HERE = Path(__file__).parent
+PATIENCE = 60  # seconds, on a busy machine
 SANDBOX = '<iframe sandbox="allow-scripts allow-forms" src="/custom-pixel"></iframe>'
 ALLOWED = {
     "analyticsProcessingAllowed": True,
@@ -55,7 +56,7 @@ class Storefront:
         self.permit = None  # what the shop's own address answers for a token, in place of one that this class makes
         self.served = []  # paths of pages, in the order they were asked for, with the purpose
         self.numbers = count(1)
-        self.context.set_default_timeout(10_000)
+        self.context.set_default_timeout(PATIENCE * 1000)
         self.context.route(re.compile("^https:"), self._outside)  # all that is not this server
 
     def __enter__(self):
@@ -126,7 +127,8 @@ class Storefront:
         return [call.arguments[0] for call in self.calls() if call.method == "identify"]
 
     def beacon(self):
-        for _ in range(200):
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
             try:
                 return self.beacons.get(timeout=0.05)
             except queue.Empty:

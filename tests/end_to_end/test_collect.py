@@ -15,7 +15,6 @@ from connector.signals.collector import ADDRESS_BURST, MAX_BEACON
 from tests.support.factories import a_section, a_stores_file
 from tests.support.platforms import PLATFORMS, SAMPLES
 
-ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 ON_POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 STORES = a_stores_file(
     a_section(),
@@ -71,12 +70,22 @@ class Shopper:
         return [item for item in self.items() if item["user"].get("ttclid") == "E.C.P.click"]
 
 
-@pytest.fixture
-def expecting(system):
-    """A running system whose stores expect beacons."""
+def started(system):
     system.environment |= {"STORES_TOML": STORES, "TRUSTED_PROXIES": "1"}
     system.start()
     return system
+
+
+@pytest.fixture
+def expecting(system):
+    """A running system whose stores expect beacons."""
+    return started(system)
+
+
+@pytest.fixture(scope="module")
+def shared(lasting):
+    """The same, for several tests."""
+    return started(lasting)
 
 
 def test_the_event_arrives_with_what_the_browser_told(expecting):
@@ -91,27 +100,26 @@ def test_the_event_arrives_with_what_the_browser_told(expecting):
         assert (item["user"]["ip"], item["user"]["user_agent"]) == (IP, AGENT)
 
 
-@ON_SQLITE
-def test_consent_decides(expecting):
+def test_consent_decides(shared):
     """A yes lets the order go, a no or silence stops it; the command says why."""
-    yes, no, silent = (Shopper(expecting, store, n) for n, store in enumerate(("asking", "asking", "hasty"), 50))
+    yes, no, silent = (Shopper(shared, store, n) for n, store in enumerate(("asking", "asking", "hasty"), 50))
     for shopper in (yes, no, silent):
         shopper.order()
     yes.beacon(consent="granted")
     no.beacon(consent="denied")
-    expecting.until(yes.has_joined, "the order with a yes arrives")
+    shared.until(yes.has_joined, "the order with a yes arrives")
     for shopper, reason in ((no, CONSENT_DENIED), (silent, CONSENT_MISSING)):
 
         def skipped(shopper=shopper, reason=reason):
-            shown = expecting.command("events", "show", shopper.event_id).stdout
+            shown = shared.command("events", "show", shopper.event_id).stdout
             told = ("state skipped", f"orders/create of {shopper.store.name}: skipped", reason)
             return all(words in shown for words in told)
 
-        expecting.until(skipped, f"it is skipped: {reason}")
+        shared.until(skipped, f"it is skipped: {reason}")
         assert shopper.items() == []
-        refused = expecting.command("events", "replay", shopper.event_id)
+        refused = shared.command("events", "replay", shopper.event_id)
         assert "it was skipped: no consent" in refused.stdout
-    listed = expecting.command("events", "list", "--state", "skipped").stdout
+    listed = shared.command("events", "list", "--state", "skipped").stdout
     assert listed.count("skipped  no consent") == 2
 
 
@@ -132,19 +140,18 @@ def test_what_was_answered_survives_a_kill(expecting):
     assert (len(first.items()), len(second.items())) == (1, 1)
 
 
-@ON_SQLITE
-def test_what_is_no_beacon_costs_nothing(expecting):
+def test_what_is_no_beacon_costs_nothing(shared):
     """Over a real socket: junk, too much of it, with and without a length, and too often."""
-    shopper = Shopper(expecting, "acme", 90)
+    shopper = Shopper(shared, "acme", 90)
     assert [shopper.post(body).status_code for body in (b"", b"junk", b"\xff\0", b"[" * 5000)] == [204] * 4
     assert shopper.post(b"x" * (MAX_BEACON + 1)).status_code == 413
     assert shopper.post(iter([b"x" * 5000, b"x" * 5000])).status_code == 413
-    preflight = httpx.options(f"{expecting.url}/collect/acme", headers={"Origin": "null"})
+    preflight = httpx.options(f"{shared.url}/collect/acme", headers={"Origin": "null"})
     assert preflight.status_code == 204
     with httpx.Client() as client:
-        url, headers = f"{expecting.url}/collect/acme", {"X-Forwarded-For": "198.51.99.8"}
+        url, headers = f"{shared.url}/collect/acme", {"X-Forwarded-For": "198.51.99.8"}
         often = [client.post(url, content=b"junk", headers=headers).status_code for _ in range(2 * ADDRESS_BURST + 60)]
     assert set(often) == {204, 429}
     shopper.order()
     shopper.beacon()
-    expecting.until(shopper.has_joined, "a good beacon is heard all the same")
+    shared.until(shopper.has_joined, "a good beacon is heard all the same")

@@ -12,10 +12,16 @@ import pytest
 
 from connector.setup.samples import webhooks
 
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 SLOW = b"POST /webhooks/acme HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nx"
 BLANK = b"\r\n" * 50  # which may stand before a request
 MANY = 300
+
+
+@pytest.fixture(scope="module")
+def attacked(lasting):
+    """A running server, which all that these tests do leaves running."""
+    lasting.start()
+    return lasting
 
 
 def opened(system, begin=b""):
@@ -48,15 +54,14 @@ def answers(client, number=1):
     return found
 
 
-def test_silent_clients_do_not_hold_the_server(system):
+def test_silent_clients_do_not_hold_the_server(attacked):
     """However many: shops are answered meanwhile, and each silent one is ended after ten seconds."""
-    system.start()
-    silent = [opened(system, (SLOW, SLOW[:30], SLOW[:1], BLANK)[number % 4]) for number in range(MANY)]
-    silent.append(opened(system, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"))
+    silent = [opened(attacked, (SLOW, SLOW[:30], SLOW[:1], BLANK)[number % 4]) for number in range(MANY)]
+    silent.append(opened(attacked, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"))
     assert answers(silent[-1])[0][0] == 200
     silent[-1].sendall(SLOW[:30])  # also as a second request
-    head, body = order(system)
-    with opened(system, head + b"Content-Length: %d\r\n\r\n" % len(body) + body) as shop:
+    head, body = order(attacked)
+    with opened(attacked, head + b"Content-Length: %d\r\n\r\n" % len(body) + body) as shop:
         assert answers(shop) == [(200, b'{"outcome":"relayed"}\n')]
     for client in silent:
         assert answers(client) == [(408, b"")]
@@ -64,60 +69,57 @@ def test_silent_clients_do_not_hold_the_server(system):
         client.close()
 
 
-def test_bodies_in_chunks_and_expected_ones(system):
+def test_bodies_in_chunks_and_expected_ones(attacked):
     """As some proxies and clients send them."""
-    system.start()
-    head, body = order(system, 2)
-    with opened(system, head + b"Transfer-Encoding: chunked\r\n\r\n") as client:
+    head, body = order(attacked, 2)
+    with opened(attacked, head + b"Transfer-Encoding: chunked\r\n\r\n") as client:
         for start in range(0, len(body), 1000):
             part = body[start : start + 1000]
             client.sendall(b"%x\r\n%s\r\n" % (len(part), part))
         client.sendall(b"0\r\n\r\n")
         assert answers(client) == [(200, b'{"outcome":"relayed"}\n')]
-    head, body = order(system, 3)
-    with opened(system, head + b"Content-Length: %d\r\nExpect: 100-continue\r\n\r\n" % len(body)) as client:
+    head, body = order(attacked, 3)
+    with opened(attacked, head + b"Content-Length: %d\r\nExpect: 100-continue\r\n\r\n" % len(body)) as client:
         assert answers(client) == [(100, b"")]
         client.sendall(body)
         assert answers(client) == [(200, b'{"outcome":"relayed"}\n')]
 
 
-def test_requests_in_a_row_are_answered_in_order(system):
+def test_requests_in_a_row_are_answered_in_order(attacked):
     """Without waiting for the answers (pipelining), and cut anywhere."""
-    system.start()
     sent = b""
     for seed in (4, 5):
-        head, body = order(system, seed)
+        head, body = order(attacked, seed)
         sent += head + b"Content-Length: %d\r\n\r\n" % len(body) + body
     sent += b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
-    with opened(system) as client:
+    with opened(attacked) as client:
         for start in range(0, len(sent), 777):
             client.sendall(sent[start : start + 777])
         relayed = (200, b'{"outcome":"relayed"}\n')
         assert answers(client, 3) == [relayed, relayed, (200, b'{"status":"alive"}\n')]
 
 
-def test_a_head_without_end_is_refused(system):
+def test_a_head_without_end_is_refused(attacked):
     """Before it fills the memory."""
-    system.start()
-    with opened(system, b"POST /webhooks/acme HTTP/1.1\r\n") as client, contextlib.suppress(OSError):
+    with opened(attacked, b"POST /webhooks/acme HTTP/1.1\r\n") as client, contextlib.suppress(OSError):
         for _ in range(100):
             client.sendall(b"X-Filler: " + b"x" * 8000 + b"\r\n")
         assert answers(client) == [(431, b"")]
-    assert httpx.get(f"{system.url}/healthz").status_code == 200
+    assert httpx.get(f"{attacked.url}/healthz").status_code == 200
 
 
-def test_chunks_that_are_none_are_a_bad_request(system):
+def test_chunks_that_are_none_are_a_bad_request(attacked):
     """Not a 5xx, and no traceback in the log."""
-    system.start()
     with opened(
-        system, b"POST /webhooks/acme HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nx\r\n"
+        attacked, b"POST /webhooks/acme HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nx\r\n"
     ) as client:
         assert client.recv(12) == b"HTTP/1.1 400"
-    assert "Traceback" not in system.log.read_text()
-    system.until(lambda: "Invalid HTTP request" in system.log.read_text(), "the log says so")
-    assert all(line.startswith("{") for line in system.log.read_text().splitlines())  # each line is JSON
+    assert "Traceback" not in attacked.log.read_text()
+    attacked.until(lambda: "Invalid HTTP request" in attacked.log.read_text(), "the log says so")
+    assert all(line.startswith("{") for line in attacked.log.read_text().splitlines())  # each line is JSON
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_faulty_file_on_the_disk_changes_nothing_until_it_is_right(system, tmp_path):
     """HUP refuses it, and a worker that is replaced meanwhile gets the settings of the start."""
     file = tmp_path / "stores.toml"

@@ -157,27 +157,30 @@ def test_hup_restarts_both_and_keeps_serving(system):
     assert system.stop() == 0
 
 
-@ON_SQLITE
-def test_webhooks_have_the_processor_before_the_relay(system):
+@pytest.fixture(scope="module")
+def running(lasting):
+    """A running system, for several tests."""
+    lasting.start()
+    return lasting
+
+
+def test_webhooks_have_the_processor_before_the_relay(running):
     """A shop waits for its answer, TikTok for nothing."""
-    system.start()
-    (relay,) = system.children("relay")
-    web = {os.getpriority(os.PRIO_PROCESS, pid) for pid in system.children("web")}
+    (relay,) = running.children("relay")
+    web = {os.getpriority(os.PRIO_PROCESS, pid) for pid in running.children("web")}
     assert {os.getpriority(os.PRIO_PROCESS, relay)} == {nice + 10 for nice in web}
 
 
-@ON_SQLITE
-def test_one_url_serves_several_shopify_shops(system):
+def test_one_url_serves_several_shopify_shops(running):
     """`/webhooks/shopify` chooses the store by shop domain among those whose secret verifies."""
-    system.start()
-    store = system.config.stores["acme"]
-    report = simulate(store, f"{system.url}/webhooks/shopify", ["orders/create"], 1, random.Random(3), lambda: None)
+    store = running.config.stores["acme"]
+    report = simulate(store, f"{running.url}/webhooks/shopify", ["orders/create"], 1, random.Random(3), lambda: None)
     assert report.statuses == {200: 1}
-    system.until(lambda: bool(system.received()), "the order arrives")
-    assert system.received()[0]["event_source_id"] == "CACME000000000000000"
+    running.until(lambda: bool(running.received()), "the order arrives")
+    assert running.received()[0]["event_source_id"] == "CACME000000000000000"
     body, headers = next(webhooks(store, ["orders/create"], 1, random.Random(4)))
     headers["X-Shopify-Shop-Domain"] = "other.myshopify.com"
-    assert httpx.post(f"{system.url}/webhooks/shopify", content=body, headers=headers).status_code == 401
+    assert httpx.post(f"{running.url}/webhooks/shopify", content=body, headers=headers).status_code == 401
 
 
 @ON_POSTGRESQL
