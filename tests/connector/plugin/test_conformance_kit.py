@@ -4,6 +4,7 @@ The kit's own folder is among pyproject.toml's `testpaths`: there the built-in p
 """
 
 import base64
+import hmac
 import json
 import os
 import re
@@ -61,7 +62,7 @@ def test_an_example_passes(tmp_path: Path, name: str) -> None:
     done = kit(installed(tmp_path, name), name, more=("-rs",))
     assert done.returncode == 0, done.stdout[-3000:]
     assert "shopify" not in done.stdout
-    assert ("platform stripe has no recordings" in done.stdout) == (name == "stripe")
+    assert "has no recordings" not in done.stdout
 
 
 UNCHECKED = """\
@@ -189,25 +190,27 @@ def test_each_fault_is_found(tmp_path: Path) -> None:
 
 WITH_RECORDINGS = """
 from pathlib import Path
+from connector.plugin import BodySignature
 from platforms.{original} import platform
 
 class Own(type(platform)):
     name = "{name}"
     recordings = Path(__file__).parent
+    {more}
 
 platform = Own()
 """
 FIXTURES = ROOT / "tests" / "fixtures"
 
 
-def with_recordings(folder: Path, original: str, recordings: dict[str, tuple[Any, Any]]) -> None:
-    """Install a package whose platform is a built-in one with these requests and expectations."""
+def with_recordings(folder: Path, original: str, recordings: dict[str, tuple[Any, Any]], more: str = "") -> None:
+    """Install a package whose platform is a built-in one with these requests and expectations, changed by `more`."""
     package = folder / f"connector_own{original}"
     for number, kind in enumerate(("requests", "expected")):
         (package / kind).mkdir(parents=True)
         for name, pair in recordings.items():
             (package / kind / f"{name}.json").write_text(json.dumps(pair[number]))
-    (package / "__init__.py").write_text(WITH_RECORDINGS.format(original=original, name=f"own{original}"))
+    (package / "__init__.py").write_text(WITH_RECORDINGS.format(original=original, name=f"own{original}", more=more))
     registered(folder, f"own{original}")
 
 
@@ -280,6 +283,26 @@ def of_a_thin_shop() -> dict[str, tuple[Any, Any]]:
     }
 
 
+def signed_with_the_address() -> dict[str, tuple[Any, Any]]:
+    """A request by the shop's own signature, the same to another address and to an unknown one, and one signed here."""
+    url, secret, body = "https://connector.example/webhooks/own", "a-secret-of-the-shop", b'{"id": "1"}'
+    signature = base64.b64encode(hmac.digest(secret.encode(), url.encode() + body, "sha256")).decode()
+    recording = {
+        "topic": "orders/create",
+        "headers": {"X-Shopline-Topic": "orders/create", "X-Own-Signature": signature},
+        "body_base64": base64.b64encode(body).decode(),
+        "secret": secret,
+        "url": url,
+    }
+    parked = {"parked": "expected an order body for topic orders/create"}
+    return {
+        "right": (recording, parked),
+        "elsewhere": ({**recording, "url": f"{url}er"}, parked),
+        "unsaid": ({name: recording[name] for name in recording if name != "url"}, parked),
+        "signed_here": ({"topic": "orders/create", "headers": recording["headers"], "body": {}, "url": url}, parked),
+    }
+
+
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
     """By platform and recording, what pytest says of a failure; from one run, for to start it takes seconds."""
@@ -289,7 +312,11 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, st
     with_recordings(folder, "saleor", signed_with_a_private_key())
     with_recordings(folder, "signed", signed_with_the_time())
     with_recordings(folder, "bigcommerce", of_a_thin_shop())
-    platforms = ("example", "unverified", "ownsaleor", "ownsigned", "ownbigcommerce")
+    over_url = 'signature = BodySignature("X-Own-Signature", over_url=True)'
+    with_recordings(folder, "shopline", signed_with_the_address(), over_url)
+    ping = {"topic": "ping", "body_base64": base64.b64encode(b"webhook_id=7").decode()}
+    with_recordings(folder, "woocommerce", {"right": (ping, {"handshake": ""}), "wrong": (ping, {"handshake": "pong"})})
+    platforms = ("example", "unverified", "ownsaleor", "ownsigned", "ownbigcommerce", "ownshopline", "ownwoocommerce")
     done = kit(folder, *platforms, more=("-k", "test_recordings", "-rfEp"))
     failures, _, summary = done.stdout.partition(" short test summary info ")
     told = dict(re.findall(r"^_+ \w+\[(\S+)\] _+$(.*?)(?=^_+ |\Z)", failures, re.MULTILINE | re.DOTALL))
@@ -352,3 +379,20 @@ def test_recordings_of_a_thin_shop_are_notices_and_answers(outcomes: dict[str, d
     found = outcomes["ownbigcommerce"]
     assert found.keys() == {"complete", "notice", "wrong", "answer"}
     assert failed(found) == {"wrong"}
+
+
+def test_a_recording_signed_with_its_address_is_verified_with_it(
+    outcomes: dict[str, dict[str, str]],
+) -> None:
+    """The same bytes sent to another address are refused."""
+    found = outcomes["ownshopline"]
+    assert found.keys() == {"complete", "right", "elsewhere", "unsaid", "signed_here"}
+    assert failed(found) == {"elsewhere", "unsaid"}
+    assert all("InvalidSignature" in found[name] for name in failed(found))
+
+
+def test_a_recorded_handshake_is_compared_with_its_answer(outcomes: dict[str, dict[str, str]]) -> None:
+    found = outcomes["ownwoocommerce"]
+    assert found.keys() == {"complete", "right", "wrong"}
+    assert failed(found) == {"wrong"}
+    assert '"handshake": ""' in found["wrong"]

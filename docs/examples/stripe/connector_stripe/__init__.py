@@ -4,6 +4,7 @@ An example of a package outside the connector, written from docs/adding-a-platfo
 """
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from connector.plugin import Event, Platform, PlatformFacts, Request, Skipped, Store, TimedSignature, Webhook, body_text
@@ -58,6 +59,11 @@ class Stripe(Platform):
         from connector_stripe import samples  # noqa: PLC0415
 
         return samples
+
+    @property
+    def recordings(self) -> Path:
+        """Events of the documented forms, signed by the documented rule; none comes from a real account."""
+        return Path(__file__).parent / "recordings"
 
 
 platform = Stripe()
