@@ -36,10 +36,10 @@ class BigCommerce(Platform):
         lost_deliveries="webhooks that BigCommerce cannot deliver in 12 attempts within 48 hours are lost",
         placed_when="it is neither incomplete nor pending, cancelled or declined",
         paid_when="its payment was captured, or its status is shipped, completed or awaiting its fulfillment",
-        milestones=("order_placed", "order_paid", "customer_registered"),
         milestone_topics={
             "order_placed": (translate.ORDER,),
             "order_paid": (translate.ORDER,),
+            "checkout_started": (translate.CART,),
             "customer_registered": (translate.CUSTOMER,),
         },
         signed_with="the client secret of the store-level API account",
@@ -49,6 +49,7 @@ class BigCommerce(Platform):
         shop_currency=False,
         placeholders={
             "order": ("order_id", "order_number", "order_name", "checkout_token", "customer_id"),
+            "checkout": ("checkout_token",),
             "customer": ("customer_id",),
         },
         hidden_webhooks="ignore this if another API account made them: BigCommerce shows an account its own only",

@@ -12,7 +12,7 @@ from typing import Any
 
 from connector.plugin import body_text
 from connector.plugin.testing.fake_api import FakeAnswer, FakeRequest
-from platforms.bigcommerce.translate import CUSTOMER, ORDER
+from platforms.bigcommerce.translate import CART, CUSTOMER, ORDER
 
 JSON = {"Content-Type": "application/json"}
 MAX_LIMIT = 250
@@ -20,7 +20,7 @@ Row = dict[str, Any]
 
 
 class FakeBigCommerce:
-    """Its state: orders and customers by id, refunds, webhooks, and the scopes that the account lacks ("orders", …).
+    """Its state: orders, customers, carts by id, refunds, webhooks, and scopes that the account lacks ("orders", …).
 
     `token` is the account's; "" accepts any. `quota` is the number of requests that are answered before a 429.
     """
@@ -30,6 +30,7 @@ class FakeBigCommerce:
         self.orders: dict[str, bytes] = {}
         self.customers: dict[str, bytes] = {}
         self.refunds: list[Row] = []
+        self.carts: dict[str, bytes] = {}
         self.hooks: list[Row] = []
         self.lacking: set[str] = set()
         self.requests: list[FakeRequest] = []
@@ -37,9 +38,9 @@ class FakeBigCommerce:
         self._number, self._lock = 0, RLock()
 
     def put(self, topic: str, body: bytes) -> None:
-        """Take an order or a customer."""
+        """Take an order, a customer or a cart."""
         with self._lock:
-            {ORDER: self.orders, CUSTOMER: self.customers}[topic][body_text(body, "id")] = body
+            {ORDER: self.orders, CUSTOMER: self.customers, CART: self.carts}[topic][body_text(body, "id")] = body
 
     def answer(self, request: FakeRequest) -> FakeAnswer:
         """Answer a request."""
@@ -65,6 +66,7 @@ class FakeBigCommerce:
             ("v2", "orders"): self._orders,
             ("v3", "orders"): self._refunds,
             ("v3", "customers"): self._customers,
+            ("v3", "carts"): self._carts,
             ("v3", "hooks"): self._hooks,
         }
         route = routes.get((version, part))
@@ -106,6 +108,11 @@ class FakeBigCommerce:
         rows.sort(key=lambda row: str(row[0]["date_created"]))
         chosen = _page([body for _, body in rows], request, 50)
         return FakeAnswer(200, b'{"data":[' + b",".join(chosen) + b'],"meta":{}}', JSON)
+
+    def _carts(self, ident: str, request: FakeRequest) -> FakeAnswer:
+        found = self.carts.get(ident)
+        answer = b'{"data":' + found + b',"meta":{}}' if found else b""
+        return FakeAnswer(200, answer, JSON) if found else _problem(404, "Cart not found")
 
     # --- webhooks ---------------------------------------------------------------------------------------------
 

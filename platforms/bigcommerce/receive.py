@@ -6,6 +6,7 @@ Scopes: https://developer.bigcommerce.com/docs/integrations/webhooks/events
 
 import hashlib
 import hmac
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -27,7 +28,9 @@ TOKEN_HEADER = "X-Connector-Token"  # noqa: S105 (a name) — BigCommerce sends 
 ORDER_SCOPES = frozenset({"store/order/created", "store/order/updated", "store/order/statusUpdated"})
 BOOK_SCOPES = frozenset({"store/order/updated", "store/order/refund/created"})  # that say more of a sale
 CUSTOMER_SCOPES = frozenset({"store/customer/created"})
-SCOPES = ORDER_SCOPES | BOOK_SCOPES | CUSTOMER_SCOPES
+CART_SCOPES = frozenset({"store/cart/updated"})
+SCOPES = ORDER_SCOPES | BOOK_SCOPES | CUSTOMER_SCOPES | CART_SCOPES
+_CART_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 
 
 def hook_token(secret: str) -> str:
@@ -93,8 +96,16 @@ def delivery_of(request: Request) -> str:
 
 
 def notice(webhook: Webhook, store: Store) -> Notice | None:
-    """Return the order or customer that a webhook names; None for a refund without books. Raises InvalidPayload."""
+    """Return the order, customer or cart that a webhook names. Raises InvalidPayload.
+
+    None for a refund without books, and for a cart where started checkouts are not sent.
+    """
     data = json_object(json_object(webhook.data).get("data"))
+    if webhook.topic in CART_SCOPES:
+        cart = text(data.get("id"))
+        if not _CART_ID.fullmatch(cart) or text(data.get("type")) != "cart":
+            raise InvalidPayload(f"expected data.type cart and data.id in the body of scope {webhook.topic}")
+        return Notice("checkout", cart) if "checkout_started" in store.sent_milestones else None
     found = numeric_id(data.get("id"))
     kind = "customer" if webhook.topic in CUSTOMER_SCOPES else "order"
     if not found or text(data.get("type")) != kind:

@@ -9,7 +9,7 @@ from typing import Any
 from connector.plugin import ErrorKind
 from connector.plugin.rest_client import Answer, RestClient, reason
 
-SCOPES = "Orders, Customers: read-only, and Information & settings: modify"
+SCOPES = "Orders, Customers, Carts: read-only, and Information & settings: modify"
 
 
 class BigCommerceClient:

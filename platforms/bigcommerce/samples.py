@@ -13,9 +13,10 @@ from connector.plugin.testing.fake_api import FakeApi
 from connector.plugin.testing.samples import DemoShop, RequiredFields
 from connector.plugin.testing.shoppers import Basket, Journey, Line
 from platforms.bigcommerce.fake_api import FakeBigCommerce
-from platforms.bigcommerce.translate import CUSTOMER, ORDER
+from platforms.bigcommerce.translate import CART, CUSTOMER, ORDER
 
 CREATED, STATUS, REGISTERED = "store/order/created", "store/order/statusUpdated", "store/customer/created"
+CART_CHANGED = "store/cart/updated"
 AWAITING_PAYMENT, AWAITING_FULFILLMENT = 7, 11
 Body = dict[str, Any]
 
@@ -25,17 +26,22 @@ def sample(topic: str, journey: Journey, store: Store) -> Body:
     if topic not in TOPICS:
         raise ValueError(f"no BigCommerce sample of {topic!r}; there are {', '.join(TOPICS)}")
     data: Body = {"type": CUSTOMER, "id": journey.customer_id}
-    if topic != REGISTERED:
+    if topic == CART_CHANGED:
+        data = {"type": CART, "id": journey.checkout_token}
+    elif topic != REGISTERED:
         data = {"type": ORDER, "id": journey.order_id}
     if topic == STATUS:
         data["status"] = {"previous_status_id": AWAITING_PAYMENT, "new_status_id": AWAITING_FULFILLMENT}
-    at = int((journey.paid_at if topic == STATUS else journey.order_at).timestamp())
+    times = {STATUS: journey.paid_at, CART_CHANGED: journey.checkout_at}
+    at = int(times.get(topic, journey.order_at).timestamp())
     found = {"producer": f"stores/{store.shops[0]}", "created_at": at, "store_id": "1025646", "scope": topic}
     return found | {"hash": hashlib.sha1(json.dumps(data).encode(), usedforsecurity=False).hexdigest(), "data": data}
 
 
 def fetched(topic: str, journey: Journey, store: Store) -> tuple[str, Body]:
-    """Return what the API answers after a notice: the customer, or the order, paid after a change of its status."""
+    """Return what the API answers after a notice: a customer, a guest's cart, or an order, later a paid one."""
+    if topic == CART_CHANGED:
+        return CART, _cart(journey)
     if topic == REGISTERED:
         return CUSTOMER, _customer(journey)
     return ORDER, _order(journey, paid=topic == STATUS)
@@ -111,6 +117,42 @@ def _order(journey: Journey, *, paid: bool) -> Body:
             "downloads": [],
             "email": {"gift_certificates": []},
         },
+    }
+
+
+def _cart(journey: Journey) -> Body:
+    basket = journey.basket(journey.currency)
+    items = [
+        {
+            "id": journey.code(f"line {line.product.sku}"),
+            "parent_id": None,
+            "variant_id": line.product.number + 1,
+            "product_id": line.product.number,
+            "sku": line.product.sku,
+            "name": line.product.title,
+            "quantity": line.quantity,
+            "discount_amount": 0,
+            "list_price": float(line.price),
+            "sale_price": float(line.price),
+            "extended_list_price": float(line.total),
+            "extended_sale_price": float(line.total),
+        }
+        for line in basket.lines
+    ]
+    return {
+        "id": journey.checkout_token,
+        "customer_id": 0,
+        "channel_id": 1,
+        "email": journey.person.email,
+        "currency": {"code": basket.currency},
+        "tax_included": False,
+        "base_amount": float(basket.subtotal),
+        "discount_amount": 0,
+        "cart_amount": float(basket.subtotal),
+        "line_items": {"physical_items": items, "digital_items": [], "gift_certificates": [], "custom_items": []},
+        "created_time": _v3_time(journey.checkout_at),
+        "updated_time": _v3_time(journey.checkout_at),
+        "locale": journey.person.country.locale,
     }
 
 
@@ -197,8 +239,8 @@ def _v3_time(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-TOPICS: tuple[str, ...] = (CREATED, STATUS, REGISTERED)
-FUNNEL: tuple[str, ...] = (REGISTERED, CREATED, STATUS)
+TOPICS: tuple[str, ...] = (CREATED, STATUS, REGISTERED, CART_CHANGED)
+FUNNEL: tuple[str, ...] = (REGISTERED, CART_CHANGED, CREATED, STATUS)
 DEMO_SHOP = DemoShop("towels", "https://towels.example", "towels1")
 TOPIC_HEADER = SHOP_HEADER = ""
 TOPIC_PATH: tuple[str, ...] = ("scope",)
@@ -209,8 +251,9 @@ REQUIRED: Mapping[str, RequiredFields] = {
     CREATED: _ORDER,
     STATUS: _ORDER,
     REGISTERED: frozenset({("id",), ("date_created",)}),
+    CART_CHANGED: frozenset({("id",), ("updated_time",)}),
 }
 DECISIVE = frozenset(
     {"status_id", "status", "custom_status", "payment_status", "order_source", "external_source", "is_deleted"}
-    | {"registration_ip_address", "payment_method", "payment_provider_id"}
+    | {"registration_ip_address", "payment_method", "payment_provider_id", "email", "customer_id"}
 )

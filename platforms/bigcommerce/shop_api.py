@@ -1,4 +1,4 @@
-"""BigCommerce's REST API: webhooks (v3), orders (v2) and customers (v3), by what webhooks name and from the history.
+"""BigCommerce's REST API: webhooks (v3), orders (v2), customers and carts (v3).
 
 https://developer.bigcommerce.com/docs/webhooks/webhooks, https://developer.bigcommerce.com/docs/rest-management/orders,
 https://developer.bigcommerce.com/docs/rest-management/customers, refunds (v3):
@@ -16,7 +16,7 @@ import msgspec
 from connector.plugin import ApiCheck, Notice, Page, ShopApi, ShopApiError, Store, Subscription, mail_time
 from connector.plugin.public_url import why_not_public
 from platforms.bigcommerce.receive import BOOK_SCOPES, TOKEN_HEADER, hook_token
-from platforms.bigcommerce.translate import CUSTOMER, ORDER
+from platforms.bigcommerce.translate import CART, CUSTOMER, ORDER
 
 if TYPE_CHECKING:
     from platforms.bigcommerce.rest_client import BigCommerceClient
@@ -26,11 +26,12 @@ SEES_ALL = False  # an API account lists its own webhooks only
 ADDRESS = "https://api.bigcommerce.com/stores/"
 PAGE_SIZE = 100
 HOOKS_PAGE = 250
+NO_CART = "00000000-0000-0000-0000-000000000000"  # to see whether carts may be read
 WITH_PRODUCTS = {"include": "consignments.line_items", "consignment_structure": "object"}
 _TOPICS: Mapping[str, tuple[str, ...]] = {
     "order_placed": ("store/order/created", "store/order/statusUpdated"),
     "order_paid": ("store/order/created", "store/order/statusUpdated"),
-    "checkout_started": (),
+    "checkout_started": ("store/cart/updated",),
     "customer_registered": ("store/customer/created",),
 }
 
@@ -75,6 +76,10 @@ class _Rows(msgspec.Struct):
     data: list[msgspec.Raw] = []
 
 
+class _Row(msgspec.Struct):
+    data: msgspec.Raw
+
+
 class _Hook(msgspec.Struct):
     id: int
     scope: str
@@ -102,6 +107,7 @@ class BigCommerceApi:
     def __init__(self, client: "BigCommerceClient", store: Store) -> None:
         self._client = client
         self._books = store.books
+        self._needs_carts = "checkout_started" in store.sent_milestones
         self._tokens = {hook_token(secret) for secret in store.webhook_secrets}
 
     # --- webhooks ---------------------------------------------------------------------------------------------
@@ -152,12 +158,23 @@ class BigCommerceApi:
     # --- orders and customers ---------------------------------------------------------------------------------
 
     def fetch(self, notice: Notice) -> Page:
-        """Return the order or customer that a webhook names; no body if it was deleted."""
+        """Return the order, customer or cart that a webhook names; no body if it was deleted."""
         if notice.kind == "order":
             answer = self._client.get(f"/v2/orders/{int(notice.id)}", WITH_PRODUCTS)
             return Page(ORDER, self._with_refunds([answer] if answer else []))
+        if notice.kind == "checkout":
+            return Page(CART, self._cart(notice.id))
         answer = self._client.get("/v3/customers", {"id:in": int(notice.id), "include": "addresses"})
         return Page(CUSTOMER, [bytes(row) for row in _decoded(answer or b"{}", _Rows).data])
+
+    def _cart(self, ident: str) -> list[bytes]:
+        try:
+            answer = self._client.get(f"/v3/carts/{ident}", {})
+        except ShopApiError as error:
+            if error.kind != "scopes":
+                raise
+            raise ShopApiError("refused", str(error)) from None  # so that orders are fetched without this scope, too
+        return [bytes(_decoded(answer, _Row).data)] if answer else []
 
     def orders(self, since: datetime, until: datetime, by: Literal["created", "modified"]) -> Iterator[Page]:
         """Yield orders, oldest first.
@@ -238,9 +255,11 @@ class BigCommerceApi:
 
     def check(self) -> Iterator[ApiCheck]:
         """Check the token, and each scope by a small request."""
+        carts = [(f"/v3/carts/{NO_CART}", "the API account reads carts", "Carts: read-only")] * self._needs_carts
         for path, good, scope in (
             ("/v2/orders", "the API account reads orders", "Orders: read-only"),
             ("/v3/customers", "the API account reads customers", "Customers: read-only"),
+            *carts,
             ("/v3/hooks", "the API account sees its webhooks", "Information & settings: read-only"),
         ):
             try:

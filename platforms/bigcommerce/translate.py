@@ -1,4 +1,4 @@
-"""Translation of BigCommerce's orders and customers, as its API returns them, into events.
+"""Translation of BigCommerce's orders, customers and carts, as its API returns them, into events.
 
 Orders: https://developer.bigcommerce.com/docs/rest-management/orders (v2), their statuses:
 https://developer.bigcommerce.com/docs/rest-management/orders/order-status
@@ -36,9 +36,10 @@ from connector.plugin import (
     text,
     whole_quantity,
 )
+from platforms.bigcommerce.carts import checkout
 
-ORDER, CUSTOMER = "order", "customer"  # topics of what the API returns; no webhook has them
-TOPICS = frozenset({ORDER, CUSTOMER})
+ORDER, CUSTOMER, CART = "order", "customer", "cart"  # topics of what the API returns; no webhook has them
+TOPICS = frozenset({ORDER, CUSTOMER, CART})
 
 INCOMPLETE = frozenset({0, 1})  # the payment page was reached, or the checkout begun, and no more
 GONE: Mapping[int, str] = {5: "cancelled", 6: "declined"}
@@ -58,8 +59,10 @@ TEST_GATEWAY = "test payment gateway"
 
 
 def translate(webhook: Webhook, store: Store) -> Iterator[Event | Skipped]:
-    """Translate an order or a customer. Raises InvalidPayload."""
+    """Translate an order, a customer or a cart. Raises InvalidPayload."""
     body = json_object(webhook.data)
+    if webhook.topic == CART:
+        return checkout(body)
     return _order(body, store) if webhook.topic == ORDER else _registration(body)
 
 

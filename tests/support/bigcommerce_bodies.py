@@ -126,6 +126,33 @@ def a_customer(number: int = 32, **changes: Any) -> dict[str, Any]:
     return customer | changes
 
 
+def a_cart(ident: str = "a8458391-ef68-4fe5-9ec1-442e6a767364", **changes: Any) -> dict[str, Any]:
+    """A guest's cart as GET /v3/carts/{id} returns it, with the e-mail address of the guest checkout."""
+    towel = {"id": "1", "parent_id": None, "product_id": 77, "variant_id": 1077, "sku": "TOWEL", "name": "Towel"}
+    cart = {
+        "id": ident,
+        "customer_id": 0,
+        "email": "ada@example.com",
+        "currency": {"code": "USD"},
+        "tax_included": False,
+        "base_amount": 40,
+        "discount_amount": 0,
+        "cart_amount": 36.5,
+        "line_items": {
+            "physical_items": [
+                {**towel, "quantity": 2, "list_price": 20, "sale_price": 18.25, "extended_sale_price": 36.5},
+            ],
+            "digital_items": [],
+            "gift_certificates": [],
+            "custom_items": [],
+        },
+        "created_time": "2026-11-23T14:50:00+00:00",
+        "updated_time": "2026-11-23T14:52:10+00:00",
+        "locale": "en-US",
+    }
+    return cart | changes
+
+
 def a_notice(scope: str = "store/order/created", number: Any = 250, **changes: Any) -> bytes:
     """The body of a webhook."""
     kind = scope.split("/")[1]

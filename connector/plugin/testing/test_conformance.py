@@ -228,7 +228,10 @@ def test_a_repeated_webhook_adds_nothing(name: str, topic: str, bench_of: BenchO
 
 @pytest.mark.parametrize("currency", ["USD", "JPY", "KWD"])
 def test_amounts_are_in_major_units(name: str, currency: str, bench_of: BenchOf) -> None:
-    """The value is what the shopper paid, in a currency of two, no and three decimals."""
+    """The value is what the shopper paid, in a currency of two, no and three decimals.
+
+    A started checkout may not know shipping and tax yet.
+    """
     bench = bench_of(name)
     country = next((one for one in (*COUNTRIES, KUWAIT) if one.currency == currency), None)
     assert country is not None
@@ -240,11 +243,14 @@ def test_amounts_are_in_major_units(name: str, currency: str, bench_of: BenchOf)
             properties = msgspec.json.decode(event.payload, type=dict[str, Any]).get("properties", {})
             if "value" in properties and properties["currency"] == currency:
                 valued += 1
-                paid = journey.basket(currency).total
+                basket = journey.basket(currency)
+                begun = event.event in bench.store.events["checkout_started"]
+                right = (basket.total, basket.subtotal) if begun else (basket.total,)
                 written = re.search(rb'"value":([0-9.]+)', event.payload)
                 assert written is not None
-                assert abs(Decimal(written[1].decode()) - paid) <= paid / 100, (topic, written[1], paid)
-                assert rounded(Decimal(written[1].decode()), currency) == Decimal(written[1].decode()), written[1]
+                value = Decimal(written[1].decode())
+                assert any(abs(value - amount) <= amount / 100 for amount in right), (topic, value, right)
+                assert rounded(value, currency) == value, value
     assert valued or currency != "USD", "no sample has a value in US dollars"
 
 

@@ -51,7 +51,7 @@ def test_what_simulate_names_the_shops_own_client_fetches_there(sandbox: str) ->
 @pytest.mark.parametrize(("path", "status"), [("shopify/acme", 404), ("none/acme", 404), ("bigcommerce/acme", 400)])
 def test_what_it_does_not_know_it_says(sandbox: str, path: str, status: int) -> None:
     """A platform whose webhooks have data, none at all, and a topic that is none."""
-    answer = httpx.put(f"{sandbox}/shops/{path}", content=b"{}", headers={"X-Topic": "cart"})
+    answer = httpx.put(f"{sandbox}/shops/{path}", content=b"{}", headers={"X-Topic": "basket"})
     assert answer.status_code == status
     assert answer.text
     if status == 404:

@@ -80,10 +80,12 @@ def test_a_retry_of_two_days_later_counts_and_one_of_four_days_does_not():
         ("store/order/statusUpdated", "order:250"),
         ("store/order/updated", "order:250"),
         ("store/customer/created", "customer:250"),
+        ("store/cart/updated", "checkout:250"),
     ],
 )
-def test_a_scope_names_an_order_or_a_customer(scope, key):
-    webhook = platform.receive(a_request(a_notice(scope), AT), STORE)
+def test_a_scope_names_an_order_a_customer_or_a_cart(scope, key):
+    number = "250" if "cart" in scope else 250  # carts have UUIDs
+    webhook = platform.receive(a_request(a_notice(scope, number), AT), STORE)
     notice = read_notice(webhook, platform, STORE)
     assert notice.object_key == key
     assert webhook.topic in platform.notice_topics
@@ -96,7 +98,21 @@ def test_a_body_that_names_nothing_is_said(body):
         platform.notice(structs.replace(webhook, data=parse(body)), STORE)
 
 
-@pytest.mark.parametrize("scope", ["order", "customer", "", None, 7])
+def test_a_cart_concerns_only_a_store_that_sends_started_checkouts():
+    """So its webhook, made when it still did, costs no request."""
+    webhook = Webhook("store/cart/updated", b"", AT, data={"data": {"type": "cart", "id": "a8458391-ef68"}})
+    assert platform.notice(webhook, STORE).object_key == "checkout:a8458391-ef68"
+    assert platform.notice(webhook, replace(STORE, events={**STORE.events, "checkout_started": ()})) is None
+
+
+@pytest.mark.parametrize("ident", ["../orders/1", "", 7, None, "a" * 65, "a b", "a?b"])
+def test_the_id_of_a_cart_goes_into_an_address_and_is_nothing_else(ident):
+    webhook = Webhook("store/cart/updated", b"", AT, data={"data": {"type": "cart", "id": ident}})
+    with pytest.raises(InvalidPayload, match=r"expected data\.type cart and data\.id"):
+        platform.notice(webhook, STORE)
+
+
+@pytest.mark.parametrize("scope", ["order", "customer", "cart", "", None, 7])
 def test_no_webhook_passes_for_what_the_api_answers(scope):
     """A signed body is not believed, the order is fetched."""
     webhook = platform.receive(

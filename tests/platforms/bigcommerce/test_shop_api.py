@@ -1,6 +1,7 @@
 """BigCommerce's REST API: webhooks registered and repaired, orders and customers fetched, errors in one sentence."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -20,6 +21,7 @@ from platforms.bigcommerce.receive import TOKEN_HEADER, hook_token
 from tests.support.bigcommerce_bodies import a_customer, an_order, mail_time
 from tests.support.factories import SECRET, a_store
 
+NO_CHECKOUTS = {**a_store("bigcommerce").events, "checkout_started": ()}
 BASE = "https://connector.example"
 URL = f"{BASE}/webhooks/acme"
 SINCE, UNTIL = datetime(2026, 11, 20, tzinfo=UTC), datetime(2026, 11, 21, tzinfo=UTC)
@@ -57,7 +59,9 @@ def test_a_store_without_a_token_says_what_to_do():
 def test_webhooks_are_registered_once_with_our_token(open_api, fake):
     api, store = open_api(), a_store("bigcommerce")
     topics = shop_api.topics(store)
-    assert topics == ("store/order/created", "store/order/statusUpdated", "store/customer/created")
+    assert topics == (
+        *("store/order/created", "store/order/statusUpdated", "store/cart/updated", "store/customer/created"),
+    )
     done = list(apply_plan(plan(store, topics, api.subscriptions(), BASE, "register").lines, api, SECRET))
     assert [line.change for line in done] == ["created"] * len(topics)
     assert {json.dumps(hook["headers"]) for hook in fake.hooks} == {json.dumps({TOKEN_HEADER: hook_token(SECRET)})}
@@ -88,7 +92,7 @@ def test_the_repair_of_a_webhook_that_was_switched_off(open_api, fake, sqlite_en
     fake.hooks[1]["is_active"] = False
     sentence = WebhookRepair(Outbox(database), registered).repair(store, shop_api, api, 2.0)
     assert "registered again" in sentence
-    assert [hook.active for hook in api.subscriptions()] == [True] * 3
+    assert [hook.active for hook in api.subscriptions()] == [True] * 4
     assert WebhookRepair(Outbox(database), registered).repair(store, shop_api, api, 3.0) == ""
 
 
@@ -119,6 +123,22 @@ def test_what_a_notice_names_is_fetched_with_its_lines(open_api, fake):
     assert list(api.fetch(Notice("order", "1")).bodies) == []
     assert list(api.fetch(Notice("customer", "1")).bodies) == []
     assert len(fake.requests) == 4
+    fake.put("cart", b'{"id": "b0386708-fef3", "cart_amount": 1.10}')
+    page = api.fetch(Notice("checkout", "b0386708-fef3"))
+    assert (page.topic, list(page.bodies)) == ("cart", [b'{"id": "b0386708-fef3", "cart_amount": 1.10}'])
+    assert list(api.fetch(Notice("checkout", "gone")).bodies) == []
+
+
+def test_an_account_without_carts_costs_only_the_checkouts(open_api, fake):
+    """Any other kind of error would make the store's orders wait, too."""
+    fake.lacking = {"carts"}
+    with pytest.raises(ShopApiError, match="lacks a scope") as caught:
+        open_api().fetch(Notice("checkout", "b0386708-fef3"))
+    assert caught.value.kind == "refused"
+    assert "lacks the scope Carts" in list(open_api().check())[2].sentence
+    without = open_api(events=NO_CHECKOUTS)
+    assert [found.good for found in without.check()] == [True] * 3
+    assert "store/cart/updated" not in shop_api.topics(replace(a_store("bigcommerce"), events=NO_CHECKOUTS))
 
 
 def test_the_history_in_pages_and_nothing_for_an_empty_one(open_api, fake):
@@ -155,7 +175,7 @@ def test_customers_of_a_period(open_api, fake):
 
 
 def test_the_check_names_missing_scopes_and_a_wrong_token(open_api, fake):
-    assert [found.good for found in open_api().check()] == [True, True, True]
+    assert [found.good for found in open_api().check()] == [True] * 4
     fake.lacking = {"customers"}
     assert "lacks the scope Customers" in list(open_api().check())[1].sentence
     assert [found.good for found in open_api("another").check()] == [False]

@@ -12,7 +12,7 @@ from connector.core.store import MappingSettings, OrderSettings
 from connector.core.webhook import InvalidPayload, Webhook
 from connector.intake.examine import examine, parse
 from platforms.bigcommerce import platform
-from tests.support.bigcommerce_bodies import a_customer, a_line, an_order
+from tests.support.bigcommerce_bodies import a_cart, a_customer, a_line, an_order
 from tests.support.factories import a_store
 
 AT = datetime(2026, 11, 23, 15, 4, 5, tzinfo=UTC)
@@ -185,3 +185,36 @@ def test_a_body_that_is_no_order_says_so(gone):
         translated({name: value for name, value in an_order().items() if name != gone})
     with pytest.raises(InvalidPayload, match="expected a customer"):
         translated({}, topic="customer")
+
+
+# --- carts --------------------------------------------------------------------------------------------------------
+
+
+def test_a_guests_cart_with_an_address_is_a_checkout_that_was_begun():
+    """Under the name by which the order knows it; with the amounts so far."""
+    (started,) = translated(a_cart(), topic="cart")
+    assert (started.milestone, started.ids) == ("checkout_started", {"checkout_token": a_cart()["id"]})
+    assert started.ids["checkout_token"] == translated(an_order())[0].ids["checkout_token"]
+    assert started.occurred_at == datetime(2026, 11, 23, 14, 52, 10, tzinfo=UTC)
+    assert (started.currency, str(started.total), started.customer.emails) == ("USD", "36.50", ("ada@example.com",))
+    assert [(item.product_id, item.quantity, str(item.price)) for item in started.items] == [("77", 2, "18.25")]
+    assert started.breakdown.goods == Decimal("36.50")
+    assert started.breakdown.tax is None
+
+
+@pytest.mark.parametrize("changes", [{"email": ""}, {"email": None}, {"customer_id": 32}])
+def test_a_cart_without_an_address_or_of_somebody_signed_in_tells_nothing(changes):
+    """Who is signed in has an address in the cart from the first item on."""
+    assert translated(a_cart(**changes), topic="cart") == []
+
+
+@pytest.mark.parametrize("changes", [{"id": ""}, {"updated_time": "soon"}])
+def test_what_is_no_cart_is_said(changes):
+    with pytest.raises(InvalidPayload, match="expected a cart"):
+        translated(a_cart(**changes), topic="cart")
+
+
+@pytest.mark.parametrize(("currency", "total"), [("JPY", "37"), ("KWD", "36.500")])
+def test_a_cart_has_the_decimals_of_its_currency(currency, total):
+    (started,) = translated(a_cart(currency={"code": currency}), topic="cart")
+    assert str(started.total) == total
