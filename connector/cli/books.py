@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from connector.cli.context import configuration, database, fail, open_database, parse_time, store_named
+from connector.cli.context import configuration, database, fail, open_database, parse_time, platform_of, store_named
 from connector.core.text import how_many, percent
 
 if TYPE_CHECKING:
@@ -134,6 +134,8 @@ def accuracy(store: str, since: str, as_json: bool) -> None:
     config = configuration()
     chosen = store_named(config, store)
     start = parse_time(since) or 0.0
+    if not chosen.reconcile and not platform_of(chosen).facts.api_credentials:
+        fail(f"store {store}: the API of {platform_of(chosen).title} is not supported, so its orders cannot be counted")
     if not chosen.reconcile:
         fail(f'store {store} is not reconciled; set reconcile = "15m" in [stores.{store}], which needs keys in its api')
     days = database(lambda: Accuracy(open_database(config)).days(store, start))

@@ -75,7 +75,7 @@ def sync(store: str | None, every: bool, base_url: str | None, wait: float, dry_
 
 @webhooks.command()
 def secret() -> None:
-    """Print a new random secret for a WooCommerce store's webhook_secrets."""
+    """Print a new random secret for webhook_secrets, where a shop lets you choose what its webhooks sign with."""
     from connector.core.signature import new_secret
 
     click.echo(new_secret())

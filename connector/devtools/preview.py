@@ -8,8 +8,8 @@ import msgspec
 
 from connector.core.platform import Platform
 from connector.core.store import Store
-from connector.core.webhook import InvalidPayload, NotJson, Webhook
-from connector.intake.examine import Examination, examine, internal_error
+from connector.core.webhook import InvalidPayload, Notice, NotJson, Webhook
+from connector.intake.examine import Examination, examine, internal_error, read_notice
 from connector.mapping.consent import BeaconWait
 from connector.mapping.tiktok_event import OutboundEvent
 from connector.signals.merge import why_not_sendable
@@ -30,12 +30,13 @@ def preview(body: bytes, topic: str, store: Store, platform: Platform) -> dict[s
     now = datetime.now(UTC)
     if topic in platform.recorded_topics:
         return _without_events("recorded", f"{topic} is recorded and yields no event")
-    if topic not in platform.event_topics:
-        return _without_events(
-            "ignored", f"{topic} would be ignored; topics that yield events: {', '.join(sorted(platform.event_topics))}"
-        )
+    webhook = Webhook(topic=topic, body=body, received_at=now)
     try:
-        examination = examine(Webhook(topic=topic, body=body, received_at=now), platform, store, now, None)
+        if topic in platform.notice_topics:
+            return _noted(read_notice(webhook, platform, store), platform)
+        if topic not in platform.event_topics:
+            return _without_events("ignored", f"{topic} would be ignored; {_topics(platform)}")
+        examination = examine(webhook, platform, store, now, None)
     except InvalidPayload as error:
         return _without_events("parked", str(error))
     except NotJson as error:
@@ -48,6 +49,25 @@ def preview(body: bytes, topic: str, store: Store, platform: Platform) -> dict[s
         "skipped": [{"milestone": skip.milestone, "reason": skip.reason} for skip in examination.skipped],
         "notes": _notes(examination, store),
     }
+
+
+def _topics(platform: Platform) -> str:
+    found = f"topics that yield events: {', '.join(sorted(platform.event_topics))}"
+    if not platform.notice_topics:
+        return found
+    return f"{found}; webhooks that name what is fetched: {', '.join(sorted(platform.notice_topics))}"
+
+
+def _noted(notice: Notice | None, platform: Platform) -> dict[str, Any]:
+    """Describe a webhook that has no data: what it names, and how to preview that."""
+    if notice is None:
+        return _without_events("ignored", "it concerns no event of this store")
+    topics = " or ".join(sorted(platform.event_topics))
+    return _without_events(
+        "noted",
+        f"it names {notice.kind} {notice.id}, which is fetched from the shop's API; to see the events, preview what "
+        f"the API answers, with --topic {topics}",
+    )
 
 
 def _notes(examination: Examination, store: Store) -> list[str]:

@@ -84,6 +84,7 @@ def shop(month: tuple[Path, list[Life]], tmp_path: Path) -> Iterator[Shop]:
     engine.dispose()
 
 
+WITHOUT_API = {"reconcile": None, "api": None, "books": None}
 SINCE = ("--since", "2026-01-01", "--until", "2027-01-01")
 
 
@@ -165,6 +166,7 @@ def test_accuracy_by_day(shop: Shop) -> None:
         (("books", "acme", "--csv", "--json"), {}, 2, "either --csv or --json"),
         (("books", "acme", "--since", "1d", "--until", "2d"), {}, 2, "--since must be before --until"),
         (("accuracy", "acme"), {"reconcile": None}, 1, 'set reconcile = "15m" in [stores.acme]'),
+        (("accuracy", "acme"), {**WITHOUT_API, "platform": "signed"}, 1, "the API of Signed events is not supported"),
     ],
 )
 def test_wrong_use(shop: Shop, arguments: tuple[str, ...], keys: Any, status: int, words: str) -> None:

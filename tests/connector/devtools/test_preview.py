@@ -11,6 +11,7 @@ from connector.cli.main import main
 from connector.plugin.testing.samples import fresh_journey
 from connector.plugin.testing.shoppers import Journey
 from platforms.shopify import samples as shopify_samples
+from tests.support.bigcommerce_bodies import a_notice, an_order
 from tests.support.platforms import PLATFORMS, SAMPLES
 
 TOML = """
@@ -226,3 +227,28 @@ kinds = ["b2b"]
         "milestone": "order_placed",
         "reason": "no pixel takes order_placed of web orders to JP (pixels.countries)",
     }
+
+
+def test_a_webhook_that_only_names_something_is_noted_as_the_server_does(tmp_path):
+    """It was said to be ignored; what it names is previewed under the topic of the API's answer."""
+    toml = TOML.replace('platform = "shopify"', 'platform = "bigcommerce"\napi = { access_token = "token" }').replace(
+        "acme.myshopify.com", "acme1"
+    )
+    path = tmp_path / "body.json"
+    path.write_bytes(a_notice())
+    (found,) = lines(path, "store/order/created", toml=toml)
+    assert (found["outcome"], found["events"]) == ("noted", [])
+    assert "it names order 250" in found["notes"][0]
+    assert "--topic cart or customer or order" in found["notes"][0]
+    path.write_bytes(a_notice(number=None))
+    (found,) = lines(path, "store/order/created", toml=toml)
+    assert (found["outcome"], found["notes"]) == (
+        "parked",
+        ["expected data.type order and data.id in the body of scope store/order/created"],
+    )
+    path.write_text(json.dumps(an_order()))
+    (found,) = lines(path, "order", toml=toml)
+    assert [event["event"] for event in found["events"]] == ["PlaceAnOrder", "Purchase"]
+    (found,) = lines(path, "store/sku/created", toml=toml)
+    assert found["outcome"] == "ignored"
+    assert "webhooks that name what is fetched: store/cart/updated, store/customer/created" in found["notes"][0]
