@@ -35,7 +35,7 @@ def books(store: str, since: str, until: str | None, orders: bool, as_csv: bool,
     """
     if as_csv and as_json:
         raise click.UsageError("give either --csv or --json")
-    from connector.monitoring.book_sums import Books
+    from connector.monitoring.book_sums import Books, totals
 
     config = configuration()
     chosen = store_named(config, store)
@@ -47,10 +47,13 @@ def books(store: str, since: str, until: str | None, orders: bool, as_csv: bool,
     read = Books(database(lambda: open_database(config)))
     if orders:
         found = [_order_row(one) for one in database(lambda: read.changed(store, start, end))]
-        _print(store, _ORDER_COLUMNS, found, as_csv, as_json, "orders")
-    else:
-        found = [_day_row(line) for line in database(lambda: read.lines(store, start, end))]
-        _print(store, _COLUMNS, found, as_csv, as_json, "days")
+        _print({"store": store, "orders": found}, _ORDER_COLUMNS, found, as_csv, as_json)
+        return
+    lines = database(lambda: read.lines(store, start, end))
+    found = [_day_row(line) for line in lines]
+    total = [_day_row(line) | {"day": "total"} for line in totals(lines)]
+    shown = found if as_csv else found + total
+    _print({"store": store, "days": found, "total": total}, _COLUMNS, shown, as_csv, as_json)
 
 
 def _day_row(line: "BookLine") -> dict[str, Any]:
@@ -75,13 +78,13 @@ def _order_row(one: "BookOrder") -> dict[str, Any]:
 
 
 def _print(
-    store: str, columns: tuple[str, ...], rows: list[dict[str, Any]], as_csv: bool, as_json: bool, what: str
+    found: dict[str, Any], columns: tuple[str, ...], rows: list[dict[str, Any]], as_csv: bool, as_json: bool
 ) -> None:
+    """Print `found` as JSON, or the rows as CSV or a table."""
     import msgspec
 
     if as_json:
-        encoder = msgspec.json.Encoder(decimal_format="number")
-        click.echo(encoder.encode({"store": store, what: rows}).decode())
+        click.echo(msgspec.json.Encoder(decimal_format="number").encode(found).decode())
     elif as_csv:
         writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
         writer.writeheader()

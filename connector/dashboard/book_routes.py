@@ -17,9 +17,9 @@ from connector.dashboard.addresses import address, story_address
 from connector.dashboard.login import LoginGuard
 from connector.dashboard.page_parts import csv_answer
 from connector.dashboard.parameters import chosen_day, chosen_store
-from connector.dashboard.tables import Cell, Column, Row, Table
+from connector.dashboard.tables import Cell, Column, Row, Table, Value
 from connector.monitoring.accuracy import Accuracy, DayAccuracy, FoundOrder
-from connector.monitoring.book_sums import BookLine, Books
+from connector.monitoring.book_sums import BookLine, Books, totals
 from connector.monitoring.event_stats import amount
 from connector.storage.database import Database
 
@@ -48,6 +48,7 @@ class StoreBooks:
 
     store: Store
     days: Table
+    totals: Table
     lines: Table
 
 
@@ -60,18 +61,17 @@ def add_book_routes(blueprint: Blueprint, guard: LoginGuard, config: Config, dat
     def books() -> Response | str:
         chosen, now = chosen_store(config, request.args), time.time()
         since = int(now) // DAY * DAY - (SHOWN - 1) * DAY
-        found = [
-            StoreBooks(
-                store,
-                _day_table(name, accuracy.days(name, since) if store.reconcile else []),
-                _line_table(store, sums.lines(name, since, now + 1) if store.books else []),
-            )
-            for name, store in config.stores.items()
-            if chosen in ("", name)
-        ]
-        if answer := csv_answer(table for one in found for table in (one.days, one.lines)):
+        found = []
+        for name, store in config.stores.items():
+            if chosen in ("", name):
+                days = accuracy.days(name, since) if store.reconcile else []
+                lines = sums.lines(name, since, now + 1) if store.books else []
+                found.append(
+                    StoreBooks(store, _day_table(name, days), _total_table(store, lines), _line_table(store, lines))
+                )
+        if answer := csv_answer(table for one in found for table in (one.days, one.totals, one.lines)):
             return answer
-        return render_template("books.html", found=found, chosen=chosen, stores=config.stores)
+        return render_template("books.html", found=found, chosen=chosen, stores=config.stores, days=SHOWN)
 
     @blueprint.get("/orders")
     @guard.login_required
@@ -126,15 +126,29 @@ def _line_table(store: Store, lines: Iterable[BookLine]) -> Table:
     return Table(f"earned-{store.name}", title, columns, [_line_row(line, columns) for line in lines])
 
 
+def _total_table(store: Store, lines: Iterable[BookLine]) -> Table:
+    title = f"What of {store.name} was sent and is left in {SHOWN} days"
+    columns = [
+        column
+        for column in BOOK_COLUMNS
+        if column.title != "day" and (column.title != "pixel" or len(store.pixels) > 1)
+    ]
+    rows = [[_value(line, column.title) for column in columns] for line in totals(lines)]
+    return Table(f"sum-{store.name}", title, columns, rows)
+
+
 def _line_row(line: BookLine, columns: Iterable[Column]) -> Row:
     chosen = {"store": line.store, "event": line.event, "pixel": line.pixel, "currency": line.currency}
-    orders = address("orders", day=labels.at(line.day)[:10], **chosen)
-    values = {
-        "day": line.day, "event": line.event, "pixel": line.pixel, "currency": line.currency,
-        "orders": Cell(line.orders, orders), "stayed": 100 * line.net / line.sent if line.sent else None,
-        **{name: amount(getattr(line, name), line.currency) for name in MONEY},
-    }  # fmt: skip
-    return [values[column.title] for column in columns]
+    orders = Cell(line.orders, address("orders", day=labels.at(line.day)[:10], **chosen))
+    return [orders if column.title == "orders" else _value(line, column.title) for column in columns]
+
+
+def _value(line: BookLine, name: str) -> Value:
+    """Return a line's value of the column with this title."""
+    if name == "stayed":
+        return 100 * line.net / line.sent if line.sent else None
+    value: Value = getattr(line, name)
+    return amount(getattr(line, name), line.currency) if name in MONEY else value
 
 
 def _order_table(store: str, found: Iterable[FoundOrder]) -> Table:

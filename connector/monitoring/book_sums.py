@@ -4,8 +4,8 @@ The day (UTC) is that of the event's time. An order that is cancelled leaves not
 value that its latest body gives, less the refunds that came after that body. Raises CannotStore.
 """
 
-from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -120,18 +120,31 @@ def _events_of(store: str, since: float, until: float) -> sa.Select[Any]:
     )  # fmt: skip
 
 
+def totals(lines: Iterable[BookLine]) -> list[BookLine]:
+    """Return the sums of a store's lines by pixel, event and currency; `day` is the first."""
+    sums: dict[tuple[str, str, str], BookLine] = {}
+    for line in lines:
+        key = (line.pixel, line.event, line.currency)
+        before = sums.get(key)
+        sums[key] = line if before is None else replace(
+            line,
+            day=min(line.day, before.day),
+            orders=line.orders + before.orders,
+            sent=line.sent + before.sent,
+            cancelled=line.cancelled + before.cancelled,
+            net=line.net + before.net,
+            cancelled_orders=line.cancelled_orders + before.cancelled_orders,
+        )  # fmt: skip
+    return [sums[key] for key in sorted(sums)]
+
+
 def net_values(books: Books, store: str, since: float, until: float) -> list[dict[str, Any]]:
     """Return what of the period's events was sent, cancelled and refunded, and is left, by pixel, event, currency."""
-    sums: dict[tuple[str, str, str], Counter[str]] = {}
-    for line in books.lines(store, since, until):
-        sums.setdefault((line.pixel, line.event, line.currency), Counter()).update(
-            {name: getattr(line, name) for name in ("sent", "cancelled", "refunded", "net")}
-        )
     return [
-        {"pixel": pixel, "event": event, "currency": currency}
-        | {name: amount(number, currency) for name, number in found.items()}
-        | {"stayed": round(found["net"] / found["sent"], 4) if found["sent"] else None}
-        for (pixel, event, currency), found in sorted(sums.items())
+        {"pixel": line.pixel, "event": line.event, "currency": line.currency}
+        | {name: amount(getattr(line, name), line.currency) for name in ("sent", "cancelled", "refunded", "net")}
+        | {"stayed": None if line.share is None else round(line.share, 4)}
+        for line in totals(books.lines(store, since, until))
     ]
 
 

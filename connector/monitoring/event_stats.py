@@ -41,6 +41,7 @@ import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy import Connection
 
+from connector.core.currencies import minor_digits
 from connector.core.units import HOUR, MERGE_WINDOW
 from connector.outbox.settlement import LeasedEvent, Settlement
 from connector.storage.database import Database, insert_into
@@ -55,8 +56,6 @@ DELAYS = {"delay_shop": "shop", "delay_connector": "connector", "delay_tiktok": 
 KEYS = ("email", "phone", "external_id", "ip+user_agent", "ttclid", "ttp")  # the keys by which TikTok matches people
 CUSTOMERS = ("new", "returning")
 DECIMALS = 4
-# Currencies with three decimals. https://www.iso.org/iso-4217-currency-codes.html
-THREE_DECIMALS = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})
 _UNITS = 10**DECIMALS
 _MAX_DIGITS = 11  # of a value, before the point; sums of larger ones could overflow
 _MAX_COUNT = 8 * 10**18  # not increased beyond this, near the largest integer of both databases
@@ -236,9 +235,9 @@ class EventStats:
 
 
 def amount(units: int, currency: str = "") -> Decimal:
-    """Convert a count of `value` (ten-thousandths) to major currency units, with the decimals that people write."""
+    """Convert a count of `value` (ten-thousandths) to major currency units, with the currency's decimals or more."""
     exact = Decimal(units).scaleb(-DECIMALS)
-    steps = [Decimal("0.001")] if currency in THREE_DECIMALS else [Decimal("0.01"), Decimal("0.001")]
+    steps = (Decimal(1).scaleb(-digits) for digits in range(minor_digits(currency), DECIMALS))
     return next((short for step in steps if (short := exact.quantize(step)) == exact), exact)
 
 

@@ -5,6 +5,7 @@ import io
 import json
 import random
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -24,7 +25,7 @@ from connector.storage.database import Database
 from connector.storage.engine import connect
 from connector.storage.tables import accuracy, orders, sold
 from tests.support.book_world import STORES, World
-from tests.support.factories import a_section, a_stores_file
+from tests.support.factories import CODE, a_section, a_stores_file
 from tests.support.order_lives import Life
 from tests.support.outbox_rows import rows
 from tests.support.sample_bodies import NOW
@@ -109,6 +110,16 @@ def test_json_and_table(shop: Shop) -> None:
     found = json.loads(said, parse_float=Decimal)
     lines = Books(Database(shop.engine)).lines("acme", 0, NOW.timestamp() + 1)
     assert (status, found["store"], len(found["days"])) == (0, "acme", len(lines))
+    of_days = Counter()
+    for row in found["days"]:
+        of_days[row["event"], row["currency"], "net"] += row["net"]
+        of_days[row["event"], row["currency"], "orders"] += row["orders"]
+    assert {(row["day"], row["pixel"]) for row in found["total"]} == {("total", CODE)}
+    for row in found["total"]:
+        assert row["net"] == of_days[row["event"], row["currency"], "net"]
+        assert row["orders"] == of_days[row["event"], row["currency"], "orders"]
+        assert row["sent"] == row["cancelled"] + row["refunded"] + row["net"]
+        assert float(row["stayed"]) == round(float(row["net"]) / float(row["sent"]), 4)
     status, said = shop.run("books", "acme", *SINCE)
     header, *table = said.splitlines()
     assert header.split() == [
@@ -123,7 +134,8 @@ def test_json_and_table(shop: Shop) -> None:
         "net",
         "stayed",
     ]
-    assert len(table) == len(lines)
+    assert len(table) == len(lines) + 6  # the sums of two events in three currencies
+    assert [line.split()[0] for line in table[-6:]] == ["total"] * 6
     assert shop.run("books", "acme", "--since", "2020-01-01", "--until", "2020-02-01")[1].startswith("nothing is in")
 
 

@@ -37,6 +37,8 @@ def test_the_books_of_each_store(site: Site) -> None:
     assert cells[at + 1 : at + 7] == ["40", "37", "2", "0", "1", cells[at + 6]]
     assert "not known yet" in cells
     at = cells.index("Purchase")
+    assert cells[at + 2 : at + 8] == ["2", "64.50", "20.00", "4.50", "40.00", "62.0%"]  # of all days, which is one
+    at = cells.index("Purchase", at + 1)
     assert cells[at + 2 : at + 8] == ["2", "64.50", "20.00", "4.50", "40.00", "62.0%"]
     assert "&lt;b&gt;TikTok&lt;/b&gt; rejected it" in page
     assert "<code>books = true</code>" in page

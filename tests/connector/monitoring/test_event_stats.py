@@ -107,10 +107,12 @@ def test_values_add_up_exactly(outbox: Outbox, engine: Engine) -> None:
         (169_690, "USD", "16.969"),
         (169_700, "USD", "16.97"),
         (3333, "KWD", "0.3333"),
+        (20_000_000, "JPY", "2000"),
+        (15_000, "JPY", "1.5"),
     ],
 )
 def test_an_amount_has_the_decimals_of_its_currency(units: int, currency: str, shown: str) -> None:
-    """Two, or three in Kuwait; more only if there are more."""
+    """Two, three in Kuwait, none in Japan; more only if there are more."""
     assert str(amount(units, currency)) == shown
 
 
