@@ -53,11 +53,15 @@ class BookEntry(Struct, frozen=True):
     reason: str = ""
 
 
-class _Refunds(Struct):
-    """The refunds of an order: those its latest body includes, and those that came alone since."""
+class _Refunds(Struct, omit_defaults=True):
+    """The refunds of an order: those its latest body includes, and those that came alone since.
+
+    `unlisted`: that body does not say which it includes, so it is taken to include the earlier ones.
+    """
 
     counted: list[str] = msgspec.field(default_factory=list)
     later: dict[str, tuple[int, float]] = msgspec.field(default_factory=dict)
+    unlisted: bool = False
 
 
 def book_entry(found: OrderState | OrderRefund, store: Store, now: float) -> BookEntry | None:
@@ -143,11 +147,11 @@ def _with_refund(
 ) -> dict[str, Any]:
     """Return the columns that a refund changes; none if it is counted already, or in another currency."""
     number, amount, at = refund
-    in_state = number in refunds.counted or (row["changed_at"] and not refunds.counted and at < row["changed_at"])
+    in_state = number in refunds.counted or (refunds.unlisted and at < row["changed_at"])
     other = row["currency"] and row["currency"] != entry.currency
     if in_state or other:
         return {}
-    return _refund_columns(_Refunds(refunds.counted, refunds.later | {number: (amount, at)}))
+    return _refund_columns(_Refunds(refunds.counted, refunds.later | {number: (amount, at)}, refunds.unlisted))
 
 
 def _with_state(row: Mapping[str, Any], refunds: _Refunds, entry: BookEntry, changed_at: float) -> dict[str, Any]:
@@ -159,7 +163,8 @@ def _with_state(row: Mapping[str, Any], refunds: _Refunds, entry: BookEntry, cha
         for number, refund in refunds.later.items()
         if (refund[1] > changed_at if entry.refund_ids is None else number not in entry.refund_ids)
     }
-    return _refund_columns(_Refunds(sorted(entry.refund_ids or ())[-MAX_REFUNDS:], later)) | {
+    unlisted = entry.refund_ids is None
+    return _refund_columns(_Refunds(sorted(entry.refund_ids or ())[-MAX_REFUNDS:], later, unlisted)) | {
         "order_number": entry.order_number or row["order_number"],
         "currency": entry.currency[:8],
         "placed_at": entry.placed_at,
@@ -170,7 +175,7 @@ def _with_state(row: Mapping[str, Any], refunds: _Refunds, entry: BookEntry, cha
 
 
 def _refund_columns(refunds: _Refunds) -> dict[str, Any]:
-    has_any = refunds.counted or refunds.later
+    has_any = refunds.counted or refunds.later or refunds.unlisted
     return {
         "later": sum(amount for amount, _ in refunds.later.values()),
         "refunds": msgspec.json.encode(refunds).decode() if has_any else "",

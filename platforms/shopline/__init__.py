@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 from connector.plugin import (
     DataRequest,
     Event,
+    OrderRefund,
+    OrderState,
     Platform,
     PlatformFacts,
     Request,
@@ -14,7 +16,7 @@ from connector.plugin import (
     Store,
     Webhook,
 )
-from platforms.shopline import receive, translate
+from platforms.shopline import order_state, receive, translate
 
 if TYPE_CHECKING:
     from connector.plugin.testing.samples import SamplesModule
@@ -60,9 +62,13 @@ class Shopline(Platform):
     )
     event_topics = translate.TOPICS
     recorded_topics = translate.RECORDED
+    book_topics = order_state.BOOK_TOPICS
 
     def translate(self, webhook: Webhook, store: Store) -> Iterable[Event | Skipped | DataRequest]:
         return translate.translate(webhook, store)
+
+    def order_state(self, webhook: Webhook, store: Store) -> OrderState | OrderRefund | None:
+        return order_state.order_state(webhook, store)
 
     def topic_of(self, request: Request) -> str:
         return receive.topic_of(request)

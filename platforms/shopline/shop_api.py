@@ -17,6 +17,7 @@ from connector.plugin import ApiCheck, Page, ShopApi, ShopApiError, Store, Subsc
 from connector.plugin.cursor_pages import ListPage, Query, cursor_pages
 from connector.plugin.order_topics import waits_for_change
 from connector.plugin.public_url import why_not_public
+from platforms.shopline.order_state import BOOK_TOPICS
 
 if TYPE_CHECKING:
     from connector.plugin.rest_client import RestClient
@@ -40,7 +41,7 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
 
 
 def topics(store: Store) -> tuple[str, ...]:
-    """Return the topics needed for what the store sends.
+    """Return the topics needed for what the store sends and for its books.
 
     Those of privacy law are a setting of the app, and whether the API takes apps/installed_uninstalled is not
     documented, so neither is registered.
@@ -48,6 +49,8 @@ def topics(store: Store) -> tuple[str, ...]:
     needed = [topic for milestone, names in _NEEDED.items() if milestone in store.sent_milestones for topic in names]
     if waits_for_change(store, _SHOWN_BY_PAID):
         needed.append("orders/updated")
+    if store.books:
+        needed += sorted(BOOK_TOPICS)
     return tuple(dict.fromkeys(needed))
 
 

@@ -67,7 +67,7 @@ def translate(webhook: Webhook, store: Store) -> Iterable[Event | Skipped | Data
 
 
 def _order(webhook: Webhook, body: Json, store: Store) -> Iterator[Event | Skipped]:
-    order_id, placed_at = identifier(body.get("id")), _placed_at(body)
+    order_id, placed_at = identifier(body.get("id")), order_time(body)
     if not order_id or placed_at is None or not {"line_items", "financial_status"} <= body.keys():
         raise InvalidPayload(f"expected an order body for topic {webhook.topic}")
     status, gateways = text(body.get("financial_status")).lower(), texts(body.get("payment_gateway_names"))
@@ -97,7 +97,8 @@ def _order(webhook: Webhook, body: Json, store: Store) -> Iterator[Event | Skipp
         yield replace(placed, milestone="order_paid")
 
 
-def _placed_at(body: Json) -> datetime | None:
+def order_time(body: Json) -> datetime | None:
+    """Return when an order was placed, or None."""
     return parse_time(body.get("order_at")) or parse_time(body.get("created_at"))
 
 

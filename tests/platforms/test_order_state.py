@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
+from connector.core.order_state import OrderRefund
 from connector.core.registry import installed_platforms
 from connector.core.webhook import Webhook
 from connector.storage.tables import orders, parked
-from platforms import bigcommerce, saleor, signed
+from platforms import bigcommerce, saleor, shopline, signed
 from platforms.bigcommerce.receive import BOOK_SCOPES
 from tests.support.bigcommerce_bodies import an_order
 from tests.support.book_world import STORES, World
@@ -148,6 +149,41 @@ def test_a_saleor_draft_is_no_sale_and_a_webhook_without_query_says_so(sqlite_en
     world = World(sqlite_engine, STORES["saleor"])
     assert world.deliver("order_cancelled", b'[{"id": "T3JkZXI6MQ=="}]') == "parked"
     assert "no subscription query" in rows(sqlite_engine, parked)[0].reason
+
+
+# --- SHOPLINE -----------------------------------------------------------------------------------------------------
+
+
+def test_shopline_orders_that_were_refunded_without_a_webhook(sqlite_engine: Engine) -> None:
+    """As a whole, which the order itself says; its refunds that come late count no second time."""
+    world = World(sqlite_engine, STORES["shopline"])
+    life = Life(world.store, random.Random(1), 1, "USD")
+    life.deliver("placed")
+    life.later()
+    life.refunds = [life.step, life.total - life.step]
+    life.deliver("refunded")
+    refund, order = life.bodies[-2:]
+    for webhook in (*life.bodies[:-2], order, refund, refund):
+        world.deliver(*webhook)
+    (row,) = rows(sqlite_engine, orders)
+    assert (row.remaining, row.later, row.cancelled) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("payments", "amount"),
+    [
+        ([{"amount": "5.00", "currency": "USD"}, {"amount": "1.50", "currency": "usd"}], "6.50"),
+        ([{"amount": "5.00", "currency": "USD"}, {"amount": "1.50", "currency": "SGD"}], None),
+        ([{"amount": "?", "currency": "USD"}], None),
+        ([], None),
+    ],
+)
+def test_the_amount_of_a_shopline_refund(payments: list[dict[str, Any]], amount: str | None) -> None:
+    rows_ = [payment | {"status": "success"} for payment in payments]
+    body = {"id": "R1", "order_id": "1", "created_at": "2026-11-22T10:00:00+08:00", "transactions": rows_}
+    found = shopline.platform.order_state(Webhook("refunds/create", b"", NOW, data=body), STORES["shopline"])
+    assert isinstance(found, OrderRefund)
+    assert found.amount == (None if amount is None else Decimal(amount))
 
 
 # --- signed -------------------------------------------------------------------------------------------------------

@@ -168,10 +168,47 @@ def _signed(life: "Life", step: str) -> Bodies:
     return [(topic, body)]
 
 
+def _shopline(life: "Life", step: str) -> Bodies:
+    """An order's total does not change with refunds; a partly refunded order lists them without amounts."""
+    topics = {"placed": ["orders/create"], "paid": ["orders/paid"], "cancelled": ["orders/cancelled"]}
+    like = SAMPLES["shopline"].sample("orders/updated", journey(), life.store)
+    total = {"amount": str(life.total), "currency_code": life.currency}
+    status = "voided" if life.cancelled and not life.paid else "refunded" if life.refunds and not life.left else (
+        "partially_refunded" if life.refunds else "paid" if life.paid else "unpaid"
+    )  # fmt: skip
+    body = like | {
+        "id": str(life.id),
+        "name": f"D{life.number}",
+        "currency": life.currency,
+        "presentment_currency": life.currency,
+        "created_at": life.placed_at.isoformat(),
+        "order_at": life.placed_at.isoformat(),
+        "updated_at": life.at.isoformat(),
+        "cancelled_at": life.at.isoformat() if life.cancelled else "",
+        "financial_status": status,
+        "refunds": [
+            {"id": f"R{life.number}-{number}", "order_id": str(life.id)} for number in range(len(life.refunds))
+        ],
+        "current_total_price": str(life.total),
+        "current_total_price_set": {"shop_money": total, "presentment_money": total},
+    }
+    if step != "refunded":
+        return [(topic, body) for topic in [*topics.get(step, []), "orders/updated"]]
+    payment = {"amount": str(life.refunds[-1]), "currency": life.currency}
+    refund = {
+        "id": f"R{life.number}-{len(life.refunds) - 1}",
+        "order_id": str(life.id),
+        "created_at": life.at.isoformat(),
+        "transactions": [payment | {"status": "success"}, payment | {"status": "fail"}],
+    }
+    return [("refunds/create", refund), ("orders/updated", body)]
+
+
 WRITERS: Mapping[str, Callable[["Life", str], Bodies]] = {
     "shopify": _shopify,
     "woocommerce": _woocommerce,
     "saleor": _saleor,
     "bigcommerce": _bigcommerce,
     "signed": _signed,
+    "shopline": _shopline,
 }

@@ -55,6 +55,21 @@ def test_any_sequence_of_states_and_refunds_ends_alike(sqlite_engine: Engine, se
     assert (row.remaining, row.later, row.changed_at) == (500, 0, 40.0)
 
 
+def test_a_late_refund_is_in_a_state_that_lists_none_but_not_in_one_that_lists_others(database: Database) -> None:
+    """A shop that says which refunds are in its amounts is taken at its word."""
+
+    def left(number: int, *entries: BookEntry) -> tuple[int, int]:
+        with database.write() as connection:
+            write_entries(connection, entries)
+            row = connection.execute(sa.select(orders).where(orders.c.object_key == f"order:{number}")).one()
+        return row.remaining, row.later
+
+    assert left(1, order(1, 40.0, 900, refund_ids=None), refund(1, "a", 300, 20.0)) == (900, 0)
+    assert left(1, refund(1, "b", 100, 50.0)) == (900, 100)
+    assert left(2, order(2, 40.0, 900, refund_ids=()), refund(2, "a", 300, 20.0)) == (900, 300)
+    assert left(2, order(2, 60.0, 900, refund_ids=()), refund(2, "a", 300, 20.0)) == (900, 300)
+
+
 def test_a_refund_counts_before_and_not_after_the_order_that_includes_it(database: Database) -> None:
     def left(*entries: BookEntry) -> tuple[int, int]:
         with database.write() as connection:

@@ -101,6 +101,8 @@ def test_webhooks_are_registered_once_listed_and_deleted(open_api, fake):
 def test_a_store_that_waits_for_another_status_needs_every_change():
     waiting = replace(STORE, orders=replace(STORE.orders, paid_statuses=("authorized", "paid")))
     assert "orders/updated" in shop_api.topics(waiting)
+    more = set(shop_api.topics(replace(STORE, books=True))) - set(shop_api.topics(STORE))
+    assert more == {"orders/updated", "orders/cancelled", "refunds/create"}
 
 
 def test_a_second_one_that_the_shop_refuses_is_the_first(open_api, fake):
