@@ -163,6 +163,8 @@ def format_comparison(comparison: "Comparison") -> Iterator[str]:
         how_many(n, names.get(kind, kind)) for kind, n in sorted(comparison.subjects.items(), reverse=True)
     )
     yield f"{read or 'nothing'} in {how_many(comparison.bodies, 'body', 'bodies')}; age limits are not applied"
+    for reason, number in comparison.without_events.most_common():
+        yield f"  no event with either settings: {number:,} × {reason}"
     for side, name in enumerate(("present", "new")):
         for reason, number in comparison.failures[side].most_common():
             yield f"  {name} settings: {how_many(number, 'body', 'bodies')} could not be processed: {reason}"

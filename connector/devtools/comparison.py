@@ -177,6 +177,12 @@ class Comparison:
         """The numbers of orders, checkouts and customers, by the first word of their keys."""
         return Counter(key.partition(":")[0] for key in self._subjects)
 
+    @property
+    def without_events(self) -> Counter[str]:
+        """The numbers of subjects that yield no event on either side, by the present reasons."""
+        silent = (one for one in self._subjects.values() if not any(one.events))
+        return Counter("; ".join(dict.fromkeys(one.reasons[0].values())) for one in silent if one.reasons[0])
+
     def differences(self) -> Iterator[Difference]:
         """Yield every difference, in the sequence of the bodies."""
         for subject in self._subjects.values():
@@ -302,6 +308,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
         "bodies": comparison.bodies,
         "subjects": dict(comparison.subjects),
         "outside": comparison.outside,
+        "without_events": dict(comparison.without_events),
         "failed": [dict(failures) for failures in comparison.failures],
         "waiting": [comparison.waiting(side) for side in (0, 1)],
         "sums": [

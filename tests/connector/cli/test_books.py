@@ -7,6 +7,7 @@ import random
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -30,15 +31,18 @@ from tests.support.order_lives import Life
 from tests.support.outbox_rows import rows
 from tests.support.sample_bodies import NOW
 
-MONTH = 30
+ORDERS = 30
 KEYS = {"access_token": "token-example"}
 
 
-def live_a_month(engine: Engine) -> list[Life]:
-    """Bring a month of a Shopify store's orders into its books, and two days into its accuracy."""
+def live_some_days(engine: Engine) -> list[Life]:
+    """Bring the orders of some days of a Shopify store into its books, and two days into its accuracy."""
     world, rng = World(engine, STORES["shopify"]), random.Random(5)
-    currencies = [rng.choice(("USD", "JPY", "KWD")) for _ in range(MONTH)]
-    lives = [Life(world.store, rng, n, currency).live() for n, currency in enumerate(currencies, 1)]
+    currencies = [rng.choice(("USD", "JPY", "KWD")) for _ in range(ORDERS)]
+    lives = [
+        Life(world.store, rng, n, currency, at=NOW - timedelta(days=2 + n % 4)).live()
+        for n, currency in enumerate(currencies, 1)
+    ]
     for life in lives:
         world.deliver_all(life.bodies)
     world.send()
@@ -53,7 +57,7 @@ def live_a_month(engine: Engine) -> list[Life]:
 
 
 class Shop:
-    """A store with a month in its books, and the commands over them."""
+    """A store with some days in its books, and the commands over them."""
 
     def __init__(self, engine: Engine, url: str, lives: list[Life]) -> None:
         self.engine = engine
@@ -68,20 +72,20 @@ class Shop:
 
 
 @pytest.fixture(scope="module")
-def month(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Life]]:
-    """A database with a month in it, to be copied."""
-    path = Path(shutil.copy(migrated_sqlite, tmp_path_factory.mktemp("month") / "connector.db"))
+def lived(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Life]]:
+    """A database with these days in it, to be copied."""
+    path = Path(shutil.copy(migrated_sqlite, tmp_path_factory.mktemp("lived") / "connector.db"))
     engine = connect(f"sqlite:///{path}")
-    lives = live_a_month(engine)
+    lives = live_some_days(engine)
     engine.dispose()
     return path, lives
 
 
 @pytest.fixture
-def shop(month: tuple[Path, list[Life]], tmp_path: Path) -> Iterator[Shop]:
-    url = f"sqlite:///{shutil.copy(month[0], tmp_path / 'connector.db')}"
+def shop(lived: tuple[Path, list[Life]], tmp_path: Path) -> Iterator[Shop]:
+    url = f"sqlite:///{shutil.copy(lived[0], tmp_path / 'connector.db')}"
     engine = connect(url)
-    yield Shop(engine, url, month[1])
+    yield Shop(engine, url, lived[1])
     engine.dispose()
 
 
@@ -110,6 +114,7 @@ def test_json_and_table(shop: Shop) -> None:
     found = json.loads(said, parse_float=Decimal)
     lines = Books(Database(shop.engine)).lines("acme", 0, NOW.timestamp() + 1)
     assert (status, found["store"], len(found["days"])) == (0, "acme", len(lines))
+    assert len({row["day"] for row in found["days"]}) > 3
     of_days = Counter()
     for row in found["days"]:
         of_days[row["event"], row["currency"], "net"] += row["net"]
@@ -193,7 +198,7 @@ def test_old_books_are_dropped_and_a_stores_books_are_erased(shop: Shop) -> None
     assert len(rows(shop.engine, orders)) == 30
     assert RetentionStore(database).forget_books(now + 2 * DAY) >= 30
     assert [rows(shop.engine, table) for table in (orders, sold, accuracy)] == [[], [], []]
-    live_a_month(shop.engine)
+    live_some_days(shop.engine)
     Erasure(database).erase_store("beans", now, now, lambda: None)
     assert rows(shop.engine, orders)
     Erasure(database).erase_store("acme", now, now, lambda: None)

@@ -84,6 +84,19 @@ def test_the_shops_history_through_new_settings(command: Command) -> None:
     assert "USD" in said
 
 
+def test_orders_that_neither_settings_send_are_said(command: Command) -> None:
+    """Else 353 orders and 274 events look like a loss."""
+    command.shop.place(2, created_via="rest-api")
+    command.shop.place()
+    status, said = command("beans", "--since", "7d", "--with", command.file())
+    assert status == 0, said
+    assert said.startswith(
+        "3 orders in 3 bodies; age limits are not applied\n  no event with either settings: 2 × api "
+    )
+    found = json.loads(command("beans", "--since", "7d", "--with", command.file(), "--json")[1])
+    assert found["without_events"] == {"api orders are not relayed (orders.include)": 2}
+
+
 def test_for_machines(command: Command) -> None:
     (order,) = command.shop.place()
     status, said = command("beans", "--since", "7d", "--with", command.file(external_id=""), "--json")

@@ -152,6 +152,9 @@ def test_days_before_the_first_round_and_today_are_not_known(shop: Healed, engin
     day = begin_day(shop, engine)
     shop.place()
     shop.later(engine, HOUR)
+    TikTok(shop, engine).send()
+    shop.later(engine)
+    assert day_of(engine, day).waiting == 0  # but the day is not over
     days = {one.day: one for one in Accuracy(Database(engine)).days("acme", 0)}
     assert [start for start, one in days.items() if one.complete] == [day - DAY]  # of which the first round saw all
     assert (days[day].orders, days[day].share) == (1, None)
