@@ -10,6 +10,7 @@ from connector.config.settings import Config
 from connector.core.store import Store
 from connector.core.text import duration, percent
 from connector.core.units import DAY
+from connector.dashboard.addresses import events_address
 from connector.dashboard.charts import Chart, spans
 from connector.dashboard.login import LoginGuard
 from connector.dashboard.page_parts import csv_answer
@@ -70,17 +71,20 @@ def _read(store: Store, merges: Merges, database: Database, now: float) -> Store
     daily = merges.daily(store, starts[0], now)
     charts = {f"{store.name}-chart{number}": chart for number, chart in enumerate(_charts(daily, starts), 1)}
     lines = total(found for day, found in daily.items() if day >= since)
-    return StoreMerges(store, snippet_state(database, store), _table(store, lines), charts)
+    return StoreMerges(store, snippet_state(database, store), _table(store, lines, since), charts)
 
 
-def _table(store: Store, lines: Iterable[MergeLine]) -> Table:
+def _table(store: Store, lines: Iterable[MergeLine], since: float = 0.0) -> Table:
     columns = [column for column in COLUMNS if column.title != "pixel" or len(store.pixels) > 1]
-    return Table(f"copies-{store.name}", f"Copies of {store.name}", columns, [_row(line, columns) for line in lines])
+    rows = [_row(store, line, columns, since) for line in lines]
+    return Table(f"copies-{store.name}", f"Copies of {store.name}", columns, rows, stacked=True)
 
 
-def _row(line: MergeLine, columns: Iterable[Column]) -> Row:
+def _row(store: Store, line: MergeLine, columns: Iterable[Column], since: float) -> Row:
+    sent = events_address("accepted", since, store=store.name, pixel=line.pixel, event=line.event)
+    orders = Cell(line.orders, sent if line.orders else "")
     values: dict[str, Cell | Value] = {
-        "event": line.event, "pixel": line.pixel, "orders": line.orders, "merged": _part(line, line.merged),
+        "event": line.event, "pixel": line.pixel, "orders": orders, "merged": _part(line, line.merged),
         "dropped as a late copy": _part(line, line.dropped), "server only": _part(line, line.server, line.blocked),
         "browser only": _part(line, line.browser), "counted twice": _part(line, line.twice),
         "other value": line.differs if line.same or line.differs else None,

@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from connector.outbox.queries import EventFilter
 from connector.storage.engine import connect
 from tests.support.admin_site import PASSWORD, Site
+from tests.support.axe import serious_findings
 
 PAGES = ["/", "/merges", "/match-keys", "/books", "/events", "/events?state=waiting", "/webhooks?kind=quiet",
          "/orders?store=acme", "/search", "/failed", "/failed?state=expired", "/parked"]  # fmt: skip
@@ -362,32 +362,21 @@ def test_nothing_keeps_anybody_out(chromium: Browser, served: Served, scheme: st
     )
     page = context.new_page()
     page.goto(served.url)
-    found = findings(page, "login")
+    found = serious_findings(page, "login")
     log_in(page, served)
     order = served.site.order()
     for path in [*PAGES, f"/story?store=acme&key=order:{order['id']}"]:
         page.goto(served.url + path)
         for summary in page.locator("summary").all():
             summary.click()
-        found += findings(page, path)
+        found += serious_findings(page, path)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
     page.goto(f"{served.url}/search")
     page.get_by_label(re.compile("Order number")).fill("no such order")
     page.get_by_role("button", name="Search").click()
     expect(page.get_by_role("heading", name="Found")).to_be_visible()
-    found += findings(page, "nothing found")
+    found += serious_findings(page, "nothing found")
     page.goto(f"{served.url}/story?store=acme&key=none")
-    found += findings(page, "404")
+    found += serious_findings(page, "404")
     context.close()
     assert found == []
-
-
-def findings(page: Page, where: str) -> list[str]:
-    """What axe-core calls serious or critical."""
-    violations = Axe().run(page).response["violations"]
-    return [
-        f"{where}: {one['id']}: {node['html'][:120]}"
-        for one in violations
-        if one["impact"] in ("serious", "critical")
-        for node in one["nodes"]
-    ]

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from connector.storage.engine import connect
+from tests.support.axe import serious_findings
 from tests.support.new_store import NewStore, a_sandbox
 from tests.support.web import served
 
@@ -127,10 +127,10 @@ def test_nothing_keeps_anybody_out(chromium: Browser, newcomer: Newcomer, scheme
         page.goto(newcomer.url + path)
         for summary in page.locator("summary").all():
             summary.click()
-        found += serious(page, path)
+        found += serious_findings(page, path)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
     page.get_by_role("button", name="Check and make the text").click()
-    found += serious(page, "faults")
+    found += serious_findings(page, "faults")
     fields = {"name": "tea", "url": "https://tea.example", "shop": "tea.example", "pixel": "CTEA0000000000000000"}
     for name, value in fields.items():
         page.get_by_label(re.compile(f"^{name}")).fill(value)
@@ -138,18 +138,7 @@ def test_nothing_keeps_anybody_out(chromium: Browser, newcomer: Newcomer, scheme
     page.get_by_label(re.compile("^consent required")).select_option("not_required")
     page.get_by_role("button", name="Check and make the text").click()
     expect(page.get_by_role("heading", name="The settings are valid")).to_be_visible()
-    found += serious(page, "made")
+    found += serious_findings(page, "made")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     context.close()
     assert found == []
-
-
-def serious(page: Page, where: str) -> list[str]:
-    """What axe-core calls serious or critical."""
-    violations = Axe().run(page).response["violations"]
-    return [
-        f"{where}: {one['id']}: {node['html'][:120]}"
-        for one in violations
-        if one["impact"] in ("serious", "critical")
-        for node in one["nodes"]
-    ]

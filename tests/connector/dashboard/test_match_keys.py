@@ -64,7 +64,9 @@ def test_the_page(site: Site) -> None:
     assert "email 100%, phone 3%, external id 0%" in page
     assert "ttp 91%" in page
     assert page.count("<polyline") > 6
-    assert "no event of this store in the last eight weeks" in inside.get("/match-keys?store=beans").text
+    empty = inside.get("/match-keys?store=beans").text
+    assert "There is no line yet" in empty
+    assert '<a href="/setup/beans">' in empty
     table = inside.get("/match-keys?csv=keys-acme-1").text.splitlines()
     assert table[0].startswith('\ufeff"seven days up to","email, %","phone, %"')
     assert table[1].split(",")[1:3] == ["100", "3"]

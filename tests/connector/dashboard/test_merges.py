@@ -77,6 +77,8 @@ def test_the_page(site: Site) -> None:
     assert file[0].startswith('"event","orders","merged","merged, share",')
     assert file[1].startswith('"Purchase",1004,900,"89.6%",10,"1.0%",90,"9.0% · 60 blocked",4,')
     assert 'href=""' not in page
+    (events,) = re.findall(r'<a href="(/events[?][^"]*event=Purchase[^"]*)">1,004</a>', page)
+    assert inside.get(events.replace("&amp;", "&")).status_code == 200
     assert "<code>meter = true</code>" in inside.get("/merges?store=beans").text
     assert "last 14 days" in inside.get("/merges?store=acme").text
     assert 'href=""' not in inside.get("/merges").text  # no list is behind the numbers of these charts

@@ -88,3 +88,41 @@ def test_a_store_whose_orders_are_skipped_is_not_flowing(sqlite_engine):
         "1,900", "100%", explain(reason).meaning, "consent_source.key, [signals], consent",
     ]  # fmt: skip
     assert "&lt;b&gt;strange" in page
+
+
+def test_several_stores_have_one_line_each(sqlite_engine):
+    """Match keys of paid orders, and all steps of browsers together; the rest is one link away."""
+    stores = a_stores_file(
+        a_section(funnel={}), a_section("woocommerce", "beans", events={"order_paid": ""}, funnel={})
+    )
+    site = Site(sqlite_engine, STORES_TOML=stores)
+    hour = int(time.time()) // HOUR * HOUR
+    keys = {"acme": ("PlaceAnOrder", "Purchase", "InitiateCheckout"), "beans": ("PlaceAnOrder", "InitiateCheckout")}
+    counts = {(name, CODE, "keys", event, "email"): 5 for name, events in keys.items() for event in events}
+    counts[("acme", CODE, "keys", "ViewContent", "ip+user_agent")] = 900
+    counts |= {("acme", "", "funnel", step, "taken"): 2 for step in ("cart_added", "searched")}
+    counts |= {("acme", "", "funnel", "searched", "rate limit"): 1, ("beans", "", "funnel", "searched", "taken"): 4}
+    with sqlite_engine.begin() as connection:
+        add_counts(connection, hour, counts)
+    inside = entered(site)
+    assert lines(inside.get("/").text, "Match keys") == ["acme Purchase 5", "beans PlaceAnOrder 5"]
+    assert lines(inside.get("/").text, "Reported by browsers") == ["acme 4 1 rate limit", "beans 4 –"]
+    assert lines(inside.get("/?store=acme").text, "Match keys") == [
+        "InitiateCheckout 5", "PlaceAnOrder 5", "Purchase 5", "ViewContent 900",
+    ]  # fmt: skip
+    assert lines(inside.get("/?store=acme").text, "Reported by browsers") == [
+        "cart added 2 –",
+        "searched 2 1 rate limit",
+    ]
+    assert len(inside.get("/?store=acme&csv=match-keys").text.splitlines()) == 5
+    assert '<a href="/?store=acme">acme</a>' in inside.get("/").text
+
+
+def lines(page, name):
+    """The texts of a table's rows up to the third, without its groups' headings."""
+    table = page.partition(f'aria-label="{name}"')[2].partition("</table>")[0]
+    rows = re.findall(r'<tr role="row">(.*?)</tr>', table, re.DOTALL)[1:]
+    texts = (
+        [re.sub("<[^>]+>", "", cell).strip() for cell in re.findall("<t[hd] [^>]*>(.*?)</t[hd]>", row)] for row in rows
+    )
+    return [" ".join(text[: 2 if name == "Match keys" else 3]) for text in texts]
