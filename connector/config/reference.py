@@ -66,6 +66,14 @@ def _rows(name: str, keys: dict[str, Any], no_default: str) -> Iterator[str]:
     yield ""
 
 
+def shop_name_of(platform: str) -> str:
+    """Return what `shop` is for a platform, in words."""
+    facts = installed_platforms().facts(platform)
+    if facts.shop_id:
+        return "the shop's id"
+    return f"`NAME{facts.shop_suffix}`" if facts.shop_suffix else "the shop's host"
+
+
 def _platforms() -> Iterator[str]:
     """Yield the defaults and rules that each platform sets."""
     yield from (
@@ -76,8 +84,7 @@ def _platforms() -> Iterator[str]:
     )
     for name in installed_platforms():
         facts = installed_platforms().facts(name)
-        shop = f"`NAME{facts.shop_suffix}`" if facts.shop_suffix else "the shop's host"
-        shop = "the shop's id" if facts.shop_id else shop
+        shop = shop_name_of(name)
         keys = ", or ".join(" and ".join(f"`{key}`" for key in keys) for keys in facts.api_credentials) or "–"
         yield f"| `{name}` | {shop} | `{json.dumps(facts.content_id)}` | {keys} | {'yes' if facts.signals else 'no'} |"
     yield ""

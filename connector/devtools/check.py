@@ -25,7 +25,7 @@ from connector.outbox.encryption import CannotDecrypt, decrypt
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
 from connector.pixel.snippet import is_first_party
-from connector.relay.events_api import TIMEOUT, EventsApi
+from connector.relay.events_api import TIMEOUT
 from connector.setup.checklist import SHORT_SECRET, has_short_secret
 from connector.setup.live import LiveResult, Mark, ask_shop, reachable, token
 from connector.storage.database import CannotStore, Database
@@ -295,7 +295,7 @@ def _length(span: timedelta) -> str:
 def _live(config: Config, client: httpx.Client) -> Iterator[CheckResult]:
     for store in config.stores.values():
         for pixel in store.pixels:
-            yield _of_store(store, token(EventsApi(config.events_api_url, client), store, pixel))
+            yield _of_store(store, token(config.events_api_url, client, store, pixel))
     address = reachable(client, config.public_url)
     yield CheckResult(address.mark, address.text)
 

@@ -7,6 +7,7 @@ from connector.core.store import Pixel
 from connector.core.text import utc_minute
 from connector.outbox.lanes import Lane, fingerprint
 from connector.setup.items import Item
+from connector.setup.live import is_tiktok, reach_remedy
 from connector.setup.situation import Situation
 from connector.setup.snippet_report import SnippetReport
 from connector.setup.webhook_items import MILESTONES
@@ -18,8 +19,9 @@ def token(situation: Situation) -> Item:
     if denied := [said for pixel in situation.store.pixels if (said := _denial(situation, pixel))]:
         return make("red", denied[0], "set the right `pixel` and a new `access_token`, and restart", action="check")
     answers = situation.answers("token")
-    if faults := [one.text for one in answers if one.mark == "fault"]:
-        return make("red", faults[0], "set the right `pixel` and a new `access_token`, and restart", action="check")
+    if faults := [one for one in answers if one.mark == "fault"]:
+        remedy = "" if faults[0].problem else "set the right `pixel` and a new `access_token`, and restart"
+        return make("red", faults[0].text, remedy, action="check")
     accepted = {pixel for pixel, _ in evidence.tested | evidence.sent}
     if situation.records.test_event:
         accepted.add(situation.records.test_event[0])
@@ -98,15 +100,21 @@ def first_test_event(situation: Situation) -> Item:
         return make("red", f"TikTok rejected an event: {evidence.rejected}", _look_at(situation), action="test_event")
     if evidence.not_sent:
         return make("red", f"webhooks arrive, but none becomes an event: {evidence.not_sent}", _why_not(situation))
+    if evidence.unsent:
+        return make("red", f"events wait: {evidence.unsent}", reach_remedy(situation.config.events_api_url))
     if not evidence.relay_alive and evidence.topics:
         return make("red", "no relay is running, so nothing is sent", "start `connector serve`")
     if situation.records.test_event:
         return make("green", f"Test Events accepted a {situation.records.test_event[1]} made from a sample")
-    return make(
-        "waiting",
-        "Test Events has accepted no event yet",
-        "send one made from a sample; it counts nowhere",
-        action="test_event",
+    return make("waiting", "Test Events has accepted no event yet", _send_one(situation), action="test_event")
+
+
+def _send_one(situation: Situation) -> str:
+    name = situation.store.name
+    if situation.may_send_samples:
+        return f"send one made from a sample; it counts nowhere (in a terminal, `connector simulate {name}`)"
+    return (
+        f"set `test_event_code` to try it before it counts; the dashboard's /setup/{name} sends one made from a sample"
     )
 
 
@@ -179,12 +187,26 @@ def live(situation: Situation) -> Item:
     make = partial(Item, "live", "Live")
     testing = [pixel for pixel in situation.store.pixels if pixel.test_event_code]
     if not testing:
-        return make("green", "no `test_event_code` is set: events count")
+        return _counts(situation)
     codes = ", ".join(pixel.code for pixel in testing)
     return make(
         "waiting",
         f"`test_event_code` is set for {codes}, so events go to Test Events and count nowhere",
         "when Test Events look right, take it out of the stores file, and restart `connector serve` or send it HUP",
+    )
+
+
+def _counts(situation: Situation) -> Item:
+    """Events without a code count, if they go to TikTok."""
+    make, url = partial(Item, "live", "Live"), situation.config.events_api_url
+    if is_tiktok(url):
+        return make("green", "no `test_event_code` is set: events count")
+    if situation.is_trial:
+        return make("green", f"no `test_event_code` is set; events go to the sandbox, {url}, as long as you try this")
+    return make(
+        "red",
+        f"events go to {url}, which is not TikTok, and count nowhere",
+        "unset `EVENTS_API_URL`, and restart `connector serve`",
     )
 
 

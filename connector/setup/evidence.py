@@ -23,11 +23,13 @@ from connector.outbox.queries import EventFilter, OutboxQueries
 from connector.setup.snippet_report import SnippetReport, last_report
 from connector.storage.database import Database
 from connector.storage.public_keys import PublicKeyTable
-from connector.storage.tables import counters, ledger, notices, totals
+from connector.storage.tables import counters, events, ledger, notices, totals
+from connector.storage.tables.columns import DUE
 
 FOREIGN = "foreign"  # the kind of problem that pages of a store with `meter` bring to light
 MAX_NOTICES = 100  # of a store that are searched for an error
 MAX_TOPICS = 50  # of one store that are looked at
+MAX_DUE = 100  # events of a pixel that are searched for an error
 LINES = 500  # of the ledger that are searched for a store's last webhooks
 
 
@@ -49,6 +51,7 @@ class Evidence:
     key_error: str  # why the shop's public keys could not be fetched, or ""
     tested: frozenset[tuple[str, str]]  # pixel and name of events that Test Events accepted
     sent: frozenset[tuple[str, str]]  # pixel and name of events that TikTok accepted
+    unsent: str  # why the events that wait longest were not taken at the last attempt, or ""
     rejected: str  # TikTok's answer to the last event it rejected, or ""
     not_sent: str  # why the last webhook of a day became no event, if none did, or ""
     lanes: tuple[LaneState, ...]
@@ -69,6 +72,7 @@ NOTHING = Evidence(
     key_error="",
     tested=frozenset(),
     sent=frozenset(),
+    unsent="",
     rejected="",
     not_sent="",
     lanes=(),
@@ -104,6 +108,7 @@ def read_evidence(database: Database, store: Store, samples: Collection[Sample],
             key_error=key_error,
             tested=_accepted(connection, store, "tested"),
             sent=_accepted(connection, store, "sent"),
+            unsent=_unsent(connection, store),
             rejected=f"{rejected[0].code or ''} {rejected[0].message or ''}".strip() if rejected else "",
             not_sent=_not_sent(lines, store, now),
             lanes=tuple(state for state in lanes if state.lane.store == store.name),
@@ -183,6 +188,16 @@ def _accepted(connection: sa.Connection, store: Store, what: str) -> frozenset[t
     of_store = (totals.c.store == store.name, totals.c.what == what, totals.c.detail.like("accepted%"))
     rows = connection.execute(sa.select(totals.c.pixel, totals.c.event).where(*of_store)).all()
     return frozenset((row.pixel, row.event) for row in rows)
+
+
+def _unsent(connection: sa.Connection, store: Store) -> str:
+    """Return why events that are due were not taken, such as a connection that failed, by the longest due."""
+    for pixel in store.pixels:
+        of_lane = (events.c.store == store.name, events.c.pixel == pixel.code, DUE)
+        query = sa.select(events.c.message).where(*of_lane).order_by(events.c.due_at).limit(MAX_DUE)
+        if said := next(filter(None, connection.execute(query).scalars()), ""):
+            return str(said)
+    return ""
 
 
 def _last_lines(connection: sa.Connection, now: float) -> list[sa.Row[Any]]:

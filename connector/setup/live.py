@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, get_args
+from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -25,18 +26,19 @@ from connector.sync.shop_wait import ShopWait
 Mark = Literal["ok", "note", "warning", "fault"]
 Subject = Literal["address", "token", "api", "webhooks"]
 SUBJECTS: tuple[Subject, ...] = get_args(Subject)
-WebhookProblem = Literal["", "missing", "broken", "undeliverable", "never_sent"]
+Obstacle = Literal["", "missing", "broken", "undeliverable", "never_sent", "no_answer"]
+TIKTOK = "tiktok.com"
 ALIVE = {"status": "alive"}  # the answer of /healthz
 
 
 @dataclass(frozen=True, slots=True)
 class LiveResult:
-    """One answer: a sentence with the remedy. A note is neither good nor bad. `problem` is of webhooks only."""
+    """One answer: a sentence with the remedy. A note is neither good nor bad. `problem` names some of them."""
 
     about: Subject
     mark: Mark
     text: str
-    problem: WebhookProblem = ""
+    problem: Obstacle = ""
 
 
 def ask(
@@ -45,11 +47,11 @@ def ask(
     """Yield everything that can be asked about one store, as it is answered; `broken` as in `ask_shop`."""
     yield reachable(client, config.public_url)
     for pixel in store.pixels:
-        yield token(EventsApi(config.events_api_url, client), store, pixel)
+        yield token(config.events_api_url, client, store, pixel)
     yield from ask_shop(store, platform, config.public_url, broken, wait)
 
 
-def token(api: EventsApi, store: Store, pixel: Pixel) -> LiveResult:
+def token(events_api_url: str, client: httpx.Client, store: Store, pixel: Pixel) -> LiveResult:
     """Send an event to Test Events, by which TikTok accepts or refuses the token."""
     if not pixel.test_event_code:
         return LiveResult("token", "note", "the token is checked only with a test_event_code, which is not set")
@@ -57,11 +59,25 @@ def token(api: EventsApi, store: Store, pixel: Pixel) -> LiveResult:
     item |= {"user": {"external_id": "0" * 64}, "page": {"url": store.url}}
     if pixel.source == "offline":  # takes no custom names
         item |= {"event": "Contact", "user": {"email": "0" * 64}}
-    outcome = api.send(pixel, pixel.test_event_code, [msgspec.json.encode(item)])
+    outcome = EventsApi(events_api_url, client).send(pixel, pixel.test_event_code, [msgspec.json.encode(item)])
     if outcome.verdict == "accepted":
         return LiveResult("token", "ok", f"TikTok accepts the token for pixel {pixel.code}")
     reason = f"{outcome.code or ''} {outcome.message}".strip()
+    if outcome.code is None and outcome.verdict == "retry":
+        return LiveResult("token", "fault", f"{reason}; {reach_remedy(events_api_url)}", "no_answer")
     return LiveResult("token", "fault", f"TikTok answers {reason}; check pixel and access_token")
+
+
+def is_tiktok(events_api_url: str) -> bool:
+    """Return True if events go to TikTok itself, not to a sandbox."""
+    return (urlsplit(events_api_url).hostname or "").endswith(TIKTOK)
+
+
+def reach_remedy(events_api_url: str) -> str:
+    """Return what to do if the Events API does not answer."""
+    if is_tiktok(events_api_url):
+        return f"see that this server reaches {urlsplit(events_api_url).hostname}: its network, firewall and proxy"
+    return f"`EVENTS_API_URL` is {events_api_url}: start `connector sandbox` there, or unset it for TikTok's own"
 
 
 def reachable(client: httpx.Client, url: str) -> LiveResult:

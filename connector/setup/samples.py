@@ -10,7 +10,7 @@ from connector.core.platform import Platform
 from connector.core.registry import BrokenPlatform, installed_platforms, part
 from connector.core.store import Store
 from connector.plugin.testing.samples import SamplesModule, fresh_journey, thin_samples
-from connector.setup.situation import is_tiktok
+from connector.setup.live import is_tiktok
 
 SHOPS_ADDRESS = "http://127.0.0.1:9090/shops"  # of `connector sandbox` with its usual port
 Put = Callable[[str, bytes], object]

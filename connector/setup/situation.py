@@ -12,12 +12,11 @@ from connector.core.shop_api import ShopApiModule
 from connector.core.store import Store
 from connector.outbox.outbox import Outbox
 from connector.setup.evidence import NOTHING, Evidence, read_evidence
-from connector.setup.live import SUBJECTS, LiveResult, Subject
+from connector.setup.live import SUBJECTS, LiveResult, Subject, is_tiktok
 from connector.setup.records import Answers, Records, SetupRecords
 from connector.setup.running import RunningSettings
 from connector.storage.database import CannotStore, Database
 
-TIKTOK = "tiktok.com"
 LOOPBACK = "http://127.0.0.1"
 
 
@@ -116,11 +115,6 @@ def _reloaded(config: Config, store: Store, reload: Callable[[], Config] | None)
     except ConfigError as error:
         return tuple(error.problems), True
     return (), written.stores.get(store.name) != store or written.public_url != config.public_url
-
-
-def is_tiktok(events_api_url: str) -> bool:
-    """Return True if events go to TikTok itself, not to a sandbox."""
-    return (urlsplit(events_api_url).hostname or "").endswith(TIKTOK)
 
 
 def _is_local(url: str) -> bool:

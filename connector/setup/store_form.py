@@ -6,18 +6,19 @@ Nothing is stored. Secrets are never typed in: the text names environment variab
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Literal
 
 from connector.config.model import STORE_NAME, joined
+from connector.config.reference import shop_name_of
 from connector.config.rules import check_clashes
 from connector.config.schema import keys_of
 from connector.config.settings import ConfigError, load
 from connector.config.stores_file import Reading
 from connector.config.summary import plain_words, warnings
 from connector.core.platform import PlatformFacts
-from connector.core.registry import installed_platforms
+from connector.core.registry import BrokenPlatform, installed_platforms, part
 from connector.core.store import Store
 
 Kind = Literal["text", "choice", "list", "flag"]
@@ -34,6 +35,10 @@ SWITCH_HINTS = {  # tables whose presence is a setting
 LEFT_OUT = frozenset({"webhook_secrets", "access_token", "webhook_keys", "pixels"})
 STAND_IN = "value-of-an-environment-variable"
 NAME_HINT = "The end of the address of its webhooks, /webhooks/NAME: a-z, 0-9 and -."
+CONSENT_HINT = (
+    "Where the shop writes the shopper's answer if `consent` requires one: a cart attribute, or a meta key of the "
+    "order or the customer (docs/mapping.md, Consent)."
+)
 API_HINT = "Keys to the shop's own API, with which webhooks are registered and missed orders fetched."
 
 
@@ -80,11 +85,23 @@ class StoreText:
 def fields() -> tuple[Field, ...]:
     """Return the fields; the first MAIN_FIELDS are those that most stores need."""
     found = {field.path: field for field in _all_fields()}
+    for path, hint in (("shop", _shop_hint(found["shop"].hint)), ("consent_source.key", CONSENT_HINT)):
+        found[path] = replace(found[path], hint=hint)
     first = [Field("name", "text", NAME_HINT), *(found.pop(path) for path in MAIN)]
     return (*first, Field("api", "choice", API_HINT, "none", _api_choices()), *found.values())
 
 
 MAIN_FIELDS = len(MAIN) + 2  # with the name and the API's keys
+
+
+def _shop_hint(hint: str) -> str:
+    """Return the setting's description with what it is on each platform."""
+    platforms: dict[str, list[str]] = {}
+    for name in installed_platforms():
+        platforms.setdefault(shop_name_of(name), []).append(name)
+    named = "; ".join(f"{', '.join(names)}: {shop}" for shop, names in platforms.items())
+    description, _, rule = hint.partition(" Must ")
+    return f"{description} For {named}. Must {rule}"
 
 
 def _all_fields() -> Iterator[Field]:
@@ -182,10 +199,29 @@ def _variables(name: str, given: Mapping[str, str]) -> Iterator[Variable]:
     facts, prefix = _facts(given.get("platform", "")), re.sub("[^A-Z0-9]+", "_", name.upper()).strip("_") or "STORE"
     prefix = f"S{prefix}" if prefix[0].isdigit() else prefix
     if not facts.key_address:
-        yield Variable(f"{prefix}_WEBHOOK_SECRET", f"the secret that the shop signs with: see {facts.signed_with}")
+        yield Variable(f"{prefix}_WEBHOOK_SECRET", _secret_of(given, facts))
     yield Variable(f"{prefix}_TIKTOK_TOKEN", "the pixel's access token, from Events Manager › Settings › Events API")
     for key in filter(None, given.get("api", "").split(" and ")):
         yield Variable(f"{prefix}_{key.upper()}", f"the shop's {key.replace('_', ' ')}")
+
+
+def _secret_of(given: Mapping[str, str], facts: PlatformFacts) -> str:
+    """Say where the webhooks' secret comes from: some shops make one, others take what they are given."""
+    if not _takes_secret(given.get("platform", "")):
+        return f"the secret that the shop signs with: see {facts.signed_with}"
+    goes = (
+        "`connector webhooks register` gives it to the shop" if "api" in given else f"it goes into {facts.signed_with}"
+    )
+    return f"a random text of your own, as `connector webhooks secret` prints; {goes}"
+
+
+def _takes_secret(platform: str) -> bool:
+    """Return True if the secret that a shop signs with is chosen here."""
+    try:
+        module = part(installed_platforms()[platform], lambda one: one.shop_api) if platform else None
+    except (BrokenPlatform, KeyError):
+        return False
+    return module is not None and module.SETS_SECRET
 
 
 def _toml(name: str, given: Mapping[str, str], variables: list[Variable]) -> str:

@@ -29,6 +29,7 @@ def signature(situation: Situation) -> Item:
     refused = sum(evidence.refusals.values())
     if evidence.topics and not evidence.refused_last:
         aside = f"; {how_many(refused, 'request was', 'requests were')} refused in the last day" if refused else ""
+        aside += f", as {_cause(situation)[0]}" if refused else ""
         return make("green", f"signed webhooks arrive{aside}")
     if refused:
         sentence, remedy = _cause(situation)

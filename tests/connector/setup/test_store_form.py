@@ -54,6 +54,29 @@ def test_a_store_of_every_platform(platform: str) -> None:
     assert all(one.holds for one in made.variables)
 
 
+@pytest.mark.parametrize(
+    ("platform", "api", "said"),
+    [
+        ("woocommerce", "consumer_key and consumer_secret", "`connector webhooks register` gives it to the shop"),
+        ("woocommerce", "", "it goes into each webhook's own field Secret"),
+        ("shopify", "", "the secret that the shop signs with: see the page Settings › Notifications › Webhooks"),
+    ],
+)
+def test_where_the_secret_comes_from(platform: str, api: str, said: str) -> None:
+    """A newcomer would look in the shop for one that is made here."""
+    form = GOOD | {"platform": platform, "shop": OF_PLATFORM[platform]["domain"].format(name="acme"), "api": api}
+    secret = next(one for one in store_text(form, {}).variables if one.name == "ACME_WEBHOOK_SECRET")
+    assert said in secret.holds
+    assert ("`connector webhooks secret` prints" in secret.holds) == (platform == "woocommerce")
+
+
+def test_the_form_says_what_a_shop_is_called() -> None:
+    """On each platform."""
+    hint = next(field.hint for field in fields() if field.path == "shop")
+    assert "shopify: `NAME.myshopify.com`" in hint
+    assert "woocommerce: the shop's host" in hint
+
+
 def test_all_kinds_of_fields() -> None:
     form = GOOD | {
         "api": "client_id and client_secret",

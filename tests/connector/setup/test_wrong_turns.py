@@ -25,6 +25,7 @@ from connector.outbox.ledger import Decision
 from connector.outbox.notices import NoticeTable
 from connector.outbox.outbox import Outbox
 from connector.pixel.version import current_versions
+from connector.setup.live import reach_remedy
 from connector.setup.records import SetupRecords
 from connector.setup.samples import webhooks
 from connector.storage.tables import signals
@@ -50,7 +51,8 @@ def test_a_wrong_secret(new_store: Make) -> None:
     assert shop.items()["signature"].action == "sample"
     shop.send("orders/create")
     item = shop.items()["signature"]
-    assert (item.state, item.sentence) == ("green", "signed webhooks arrive; 1 request was refused in the last day")
+    assert item.state == "green"
+    assert item.sentence.startswith("signed webhooks arrive; 1 request was refused in the last day, as the secret they")
 
 
 def test_a_webhook_without_a_secret(new_store: Make) -> None:
@@ -178,6 +180,34 @@ def test_a_token_that_tiktok_refuses(new_store: Make, sandbox: Sandbox) -> None:
         sandbox.clear_faults()
     shop.configure(access_token="a-new-token")
     assert shop.items()["token"].state == "waiting"
+
+
+def test_a_sandbox_that_was_not_started(new_store: Make) -> None:
+    """Or an Events API that this server does not reach: no token is to blame."""
+    shop = new_store(environ={"EVENTS_API_URL": "http://127.0.0.1:9/open_api/v1.3"})
+    shop.ask()
+    remedy = "`EVENTS_API_URL` is http://127.0.0.1:9/open_api/v1.3: start `connector sandbox` there"
+    assert remedy in red(shop, "token")
+    assert "access_token" not in red(shop, "token")
+    shop.send()
+    shop.work()
+    said = red(shop, "test_event")
+    assert said.startswith("events wait: could not connect to TikTok")
+    assert remedy in said
+
+
+def test_tiktok_that_is_not_reached() -> None:
+    """A firewall between this server and TikTok."""
+    assert "reaches business-api.tiktok.com" in reach_remedy("https://business-api.tiktok.com/open_api/v1.3")
+
+
+def test_going_live_with_the_sandbox(new_store: Make) -> None:
+    """The variable that was not unset after the first steps: all would be green, and nothing would count."""
+    shop = new_store(test_event_code="", environ={"PUBLIC_URL": "https://connector.example"})
+    assert "which is not TikTok, and count nowhere → unset `EVENTS_API_URL`" in red(shop, "live")
+    shop = new_store(test_event_code="")
+    assert shop.items()["live"].state == "green"
+    assert "events go to the sandbox" in shop.items()["live"].sentence
 
 
 def test_webhooks_of_another_shop(new_store: Make) -> None:
