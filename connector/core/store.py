@@ -387,6 +387,13 @@ class Store:
         return self.max_event_age if server_only else min(self.max_event_age, SAFE_RESEND_WINDOW)
 
     @property
+    def browser_events(self) -> frozenset[str]:
+        """The names of the events that only browsers report, without a shop's webhook."""
+        return (
+            frozenset(name for names in self.funnel.events.values() for name in names) if self.funnel else frozenset()
+        )
+
+    @property
     def sent_milestones(self) -> tuple[Milestone, ...]:
         """The milestones that are sent as an event."""
         return tuple(milestone for milestone in self.events if any(self.all_event_names(milestone)))

@@ -197,7 +197,7 @@ def _read_health(
             tested=counts["tested"],
             failed=counts["failed"],
             parked=parked[name],
-            delays=median_delays(statistics),
+            delays=median_delays(one for one in statistics if one.event not in store.browser_events),
             skips=skips_of(statistics, name),
             now=now,
         )

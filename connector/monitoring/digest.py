@@ -105,7 +105,7 @@ class Digest:
             yield "  matched: " + ", ".join(f"{key} {percent(counts[key], accepted)}" for key in KEYS)
         buckets = Counter[str]()
         for one in found:
-            if one.what == "seconds" and one.detail != "sum":
+            if one.what == "seconds" and one.detail != "sum" and one.event not in store.browser_events:
                 buckets[one.detail] += one.count
         if store.meter:
             yield from self._merged(store, start)

@@ -47,6 +47,17 @@ def test_what_browsers_report_has_a_table_of_its_own(database):
     assert found == [("acme", "cart_added", {"taken": 7, "rate limit": 2})]
 
 
+def test_steps_that_browsers_report_are_not_on_the_way_from_the_shop(database):
+    """They come from pages, at once; however many there are, the shop's own events keep their median."""
+    config = load({"STORES_TOML": a_stores_file(a_section(funnel={}))})
+    hour = int(NOW) // HOUR * HOUR
+    with database.write() as connection:
+        add_counts(connection, hour, {("acme", CODE, "seconds", "Purchase", "60"): 2})
+        add_counts(connection, hour, {("acme", CODE, "seconds", "AddToCart", "1"): 900})
+    (health,) = read_overview(config, database, "", NOW).stores
+    assert health.delays == {"seconds": 45.0}
+
+
 def test_the_overview_says_which_pixel_takes_what(sqlite_engine):
     """With their conditions, and what no pixel takes; a store with one pixel for everything needs no list."""
     rows = (

@@ -51,7 +51,7 @@ class Bench:
     def configured(self, everybody: str = "all", acme: str = "acme") -> Config:
         keys = {"access_token": "token-example"}
         ours = a_section(
-            books=True, reconcile="15m", api=keys, browser_pixel="own", digest=[f"{self.server.url}/{acme}"]
+            books=True, reconcile="15m", api=keys, browser_pixel="own", funnel={}, digest=[f"{self.server.url}/{acme}"]
         )
         toml = a_stores_file(ours, a_section("woocommerce", "beans"), webhook_secrets=["s" * 32], access_token="t")
         return loaded(toml, DIGEST_URL=f"{self.server.url}/{everybody}")
@@ -95,6 +95,7 @@ def fill(engine: Engine) -> None:
         ("value", "Purchase", "EUR"): 120_045_000,
         ("seconds", "Purchase", "5"): 80, ("seconds", "Purchase", "300"): 10, ("seconds", "Purchase", "900"): 9,
         ("seconds", "Purchase", "+Inf"): 1, ("seconds", "Purchase", "sum"): 99_999,
+        ("seconds", "AddToCart", "1"): 9000,  # of the funnel: no copy of an order's
         ("skipped", "order", "no consent: no answer was given (consent)"): 3, ("skipped", "customer", "x"): 2,
     }  # fmt: skip
     with engine.begin() as connection:
