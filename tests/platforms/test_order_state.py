@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from connector.core.order_state import OrderRefund
 from connector.core.registry import installed_platforms
-from connector.core.webhook import Webhook
+from connector.core.store import MappingSettings
+from connector.core.webhook import InvalidPayload, Webhook
+from connector.outbox.books import MAX_UNITS, book_entry
 from connector.storage.tables import orders, parked
 from platforms import bigcommerce, saleor, shopline, signed
 from platforms.bigcommerce.receive import BOOK_SCOPES
@@ -24,6 +28,7 @@ from tests.support.order_lives import Life
 from tests.support.outbox_rows import rows
 from tests.support.sample_bodies import NOW
 
+EXCLUDED: Any = st.sampled_from([(), ("tax",), ("shipping", "tax")])
 RECORDED = Path(__file__).parents[1] / "fixtures" / "saleor" / "requests"
 
 
@@ -48,6 +53,36 @@ def test_without_books_these_topics_are_ignored(platform: str, sqlite_engine: En
     known = installed_platforms()[platform]
     for topic in known.book_topics - known.event_topics:
         assert world.deliver(topic, b"{}") == "ignored"
+
+
+ANYTHING = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.decimals(), st.text(max_size=20), st.just([]), st.just({}),
+    st.lists(st.dictionaries(st.sampled_from(["id", "amount", "total", "status", "payments"]), st.text(max_size=5))),
+    st.sampled_from(["NaN", "1e999", "-0", "2026-13-01T00:00:00Z", "9999-12-31T23:59:59Z", Decimal("1E+40")]),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("platform", sorted(STORES))
+@given(data=st.data())
+def test_any_value_in_any_field_is_read_or_refused(platform: str, data: st.DataObject) -> None:
+    """An order of a strange body is in the books with an amount that fits, without one, or not at all."""
+    store = replace(STORES[platform], mapping=MappingSettings(value_excludes=data.draw(EXCLUDED)))
+    life = Life(store, random.Random(data.draw(st.integers(0, 20))), 1, "USD").live()
+    topic, raw = data.draw(st.sampled_from(life.bodies))
+    body = json.loads(raw, parse_float=Decimal)
+    for _ in range(data.draw(st.integers(1, 3))):
+        part = body
+        while (key := data.draw(st.sampled_from(sorted(part)))) and isinstance(part[key], dict) and part[key]:
+            part = part[key]
+        part[key] = data.draw(ANYTHING)
+    try:
+        found = installed_platforms()[platform].order_state(Webhook(topic, raw, NOW, data=body), store)
+    except InvalidPayload:
+        return
+    if found is not None and (entry := book_entry(found, store, NOW.timestamp())):
+        assert entry.object_key.removeprefix("order:")
+        assert entry.remaining is None or abs(entry.remaining) <= MAX_UNITS
+        assert entry.refund is None or abs(entry.refund[1]) <= MAX_UNITS
 
 
 # --- BigCommerce --------------------------------------------------------------------------------------------------

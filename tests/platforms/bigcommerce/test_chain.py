@@ -18,11 +18,13 @@ from connector.outbox.queries import EventFilter, OutboxQueries
 from connector.plugin.testing.fake_api import serving
 from connector.privacy.requests import DataRequestStore
 from connector.storage.database import Database
+from connector.storage.tables import orders
 from connector.sync.fetch import NoticeFetcher
 from platforms.bigcommerce import platform, shop_api
 from platforms.bigcommerce.fake_api import FakeBigCommerce
 from tests.support.bigcommerce_bodies import a_customer, a_notice, a_request, an_order, mail_time
 from tests.support.factories import SECRET, a_section, a_stores_file
+from tests.support.outbox_rows import rows
 from tests.support.web import WebClient, application
 
 
@@ -45,9 +47,9 @@ def test_a_store_needs_the_keys_of_the_api_and_a_store_hash() -> None:
 
 
 def test_a_webhook_is_answered_and_its_order_fetched(sqlite_engine: Engine) -> None:
-    """Through the web application and the job; a second notice of the paid order brings the payment."""
+    """Through the web application and the job; a second notice brings the payment, a third a refund for the books."""
     database, now = Database(sqlite_engine), datetime.now(UTC)
-    config = load(settings(api={"access_token": "token"}))
+    config = load(settings(api={"access_token": "token"}, books=True))
     platforms: dict[str, Platform] = {"bigcommerce": platform}
     web = WebClient(application(config, database, platforms))
     store = config.stores["acme"]
@@ -76,7 +78,11 @@ def test_a_webhook_is_answered_and_its_order_fetched(sqlite_engine: Engine) -> N
         fake.put("order", json.dumps(an_order(250, date_created=mail_time(now))).encode())
         send(a_notice("store/order/statusUpdated"))
         assert fetcher.fetch_due(fetching) == 1
-    assert ("Purchase", "acme-order-250") in names(database)
+        assert ("Purchase", "acme-order-250") in names(database)
+        fake.refunds = [{"id": 3, "order_id": 250, "total_amount": 8.3, "payments": []}]
+        assert send(a_notice("store/order/refund/created")) == (200, '{"outcome":"noted"}\n')
+        assert fetcher.fetch_due(fetching) == 1
+    assert [(row.object_key, row.remaining) for row in rows(sqlite_engine, orders)] == [("order:250", 400_000)]
 
 
 def names(database: Database) -> list[tuple[str, str]]:
