@@ -18,8 +18,8 @@ from connector.core.event import Milestone
 from connector.core.platform import Platform
 from connector.core.signature import body_sha256
 from connector.core.store import Store
-from connector.core.webhook import InvalidPayload, NotJson, Webhook
-from connector.intake.examine import Examination, examine, internal_error
+from connector.core.webhook import Webhook
+from connector.intake.examine import Examination, examine, why_not_examined
 from connector.mapping.tiktok_event import OutboundEvent
 
 EXAMPLES = 10  # of each group of differences
@@ -141,10 +141,8 @@ class Comparison:
         for side, store in enumerate(self._stores):
             try:
                 found = examine(Webhook(topic, body, self._now), self._platform, store, self._now, None)
-            except (InvalidPayload, NotJson) as error:
-                self.failures[side][str(error)] += 1
             except Exception as error:
-                self.failures[side][internal_error(error)] += 1
+                self.failures[side][why_not_examined(error)] += 1
             else:
                 self._take(side, found)
 

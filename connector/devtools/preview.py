@@ -8,8 +8,8 @@ import msgspec
 
 from connector.core.platform import Platform
 from connector.core.store import Store
-from connector.core.webhook import InvalidPayload, Notice, NotJson, Webhook
-from connector.intake.examine import Examination, examine, internal_error, read_notice
+from connector.core.webhook import Notice, NotJson, Webhook
+from connector.intake.examine import Examination, examine, read_notice, why_not_examined
 from connector.mapping.consent import BeaconWait
 from connector.mapping.tiktok_event import OutboundEvent
 from connector.signals.merge import why_not_sendable
@@ -37,12 +37,10 @@ def preview(body: bytes, topic: str, store: Store, platform: Platform) -> dict[s
         if topic not in platform.event_topics:
             return _without_events("ignored", f"{topic} would be ignored; {_topics(platform)}")
         examination = examine(webhook, platform, store, now, None)
-    except InvalidPayload as error:
-        return _without_events("parked", str(error))
     except NotJson as error:
         return _without_events("unreadable", f"{error}: the server answers 400 and stores nothing")
     except Exception as error:
-        return _without_events("parked", internal_error(error))
+        return _without_events("parked", why_not_examined(error))
     return {
         "outcome": "relayed" if examination.events else "skipped",
         "events": [msgspec.Raw(event.payload) for event in examination.events],

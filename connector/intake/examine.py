@@ -69,9 +69,9 @@ def examine(webhook: Webhook, platform: Platform, store: Store, now: datetime, g
     """
     webhook = _parsed(webhook, store)
     if store.books and webhook.topic in platform.book_topics and webhook.topic not in platform.event_topics:
-        found = platform.order_state(webhook, store)
-        noted = None if found is None else book_entry(found, store, now.timestamp())
-        return Examination(object_key=noted.object_key if noted else "", book_entry=noted)
+        state = platform.order_state(webhook, store)  # a fault parks the webhook: no event is delayed by that
+        entry = None if state is None else book_entry(state, store, now.timestamp())
+        return Examination(object_key=entry.object_key if entry else "", book_entry=entry)
     entry = read_book_entry(webhook, platform, store, now) if store.books else None
     translated = list(platform.translate(webhook, store))
     milestones = [item for item in translated if not isinstance(item, DataRequest)]
@@ -110,8 +110,8 @@ def _parsed(webhook: Webhook, store: Store) -> Webhook:
 def read_book_entry(webhook: Webhook, platform: Platform, store: Store, now: datetime) -> BookEntry | None:
     """Return what a parsed webhook says of an order as a sale, or None. A fault costs the books, not the event."""
     try:
-        found = platform.order_state(webhook, store)
-        return None if found is None else book_entry(found, store, now.timestamp())
+        state = platform.order_state(webhook, store)
+        return None if state is None else book_entry(state, store, now.timestamp())
     except InvalidPayload:
         return None
     except Exception as error:
@@ -162,7 +162,7 @@ def _without_duplicates(mapped: Iterable[OutboundEvent]) -> tuple[OutboundEvent,
 # --- for the outbox -------------------------------------------------------------------------------------------
 
 
-def decision(webhook: Webhook, store: Store, examination: Examination, now: float) -> Decision:
+def decision_of(webhook: Webhook, store: Store, examination: Examination, now: float) -> Decision:
     """Return the examination as outbox and ledger store it. `now` is in Unix seconds."""
     return Decision(
         store=store.name,
@@ -185,6 +185,11 @@ def parked_webhook(webhook: Webhook, store: Store, reason: str) -> ParkedWebhook
     """Return a webhook that could not be handled, encrypted for a later replay."""
     digest, at = body_sha256(webhook.body), webhook.received_at.timestamp()
     return ParkedWebhook(store.name, webhook.topic, digest, reason, at, encrypt(webhook, store))
+
+
+def why_not_examined(error: Exception) -> str:
+    """Return why `examine` failed: the sentence of InvalidPayload or NotJson, or the place of a fault in the code."""
+    return str(error) if isinstance(error, InvalidPayload | NotJson) else internal_error(error)
 
 
 def internal_error(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Intake of webhooks: verify → examine → store. No network access; only `write` and `start` use the database.
+"""Intake of webhooks: verify → examine → store. No network access.
 
 A signed webhook that cannot be handled is parked, so that no order is lost through a fault of the connector. Only a
 body that is not JSON is not: it is answered 400.
@@ -16,9 +16,9 @@ from connector.core.platform import Platform
 from connector.core.registry import failed
 from connector.core.signature import body_sha256
 from connector.core.store import Store
-from connector.core.webhook import Handshake, InvalidPayload, InvalidSignature, NotJson, Request, UnknownKey, Webhook
+from connector.core.webhook import Handshake, InvalidSignature, NotJson, Request, UnknownKey, Webhook
 from connector.intake.counters import OutcomeCounters
-from connector.intake.examine import decision, examine, internal_error, parked_webhook, read_notice
+from connector.intake.examine import decision_of, examine, parked_webhook, read_notice, why_not_examined
 from connector.intake.refusals import RefusalDiagnosis
 from connector.outbox.encryption import decrypt
 from connector.outbox.ledger import Decision, ParkedWebhook, park_decision
@@ -43,7 +43,7 @@ DATA_REQUEST_MESSAGES = {
 }
 
 
-class Examined(Struct, frozen=True):
+class IntakeResult(Struct, frozen=True):
     """A verified webhook with its outcome, and the decision or notice that must be stored before it is answered."""
 
     outcome: str
@@ -51,7 +51,7 @@ class Examined(Struct, frozen=True):
     notice: NoticeEntry | None = None
     data_requests: tuple[DataRequest, ...] = ()
 
-    def stored(self, new: int) -> "Examined":
+    def stored(self, new: int) -> "IntakeResult":
         """Return the result after `decision` was stored; a webhook whose events were all known is a duplicate."""
         known = self.decision is not None and bool(self.decision.events) and not new
         return replace(self, outcome="duplicate") if known else self
@@ -88,7 +88,7 @@ class Intake:
         return bool(self._started) or not self._stores
 
     def take(self, store: Store, request: Request) -> str:
-        """Handle one request and return its outcome, as the web process does with `verify`, `examine` and `write`.
+        """Handle one request and return its outcome. The web process takes the same steps, and stores in groups.
 
         Raises InvalidSignature, UnknownKey, NotJson, CannotStore, BrokenPlatform.
         """
@@ -113,15 +113,15 @@ class Intake:
         """
         if not self.started:
             self.start()
-        examined = self.examine(webhook, store)
-        if examined.data_requests:
-            self.write_data_requests(examined, webhook, store)
-        if examined.decision:
-            examined = examined.stored(self._outbox.record(examined.decision))
-        if examined.notice:
-            self._notices.record(examined.notice)
-        log_webhook(examined, webhook, store)
-        return examined.outcome
+        result = self.examine(webhook, store)
+        if result.data_requests:
+            self.write_data_requests(result, webhook, store)
+        if result.decision:
+            result = result.stored(self._outbox.record(result.decision))
+        if result.notice:
+            self._notices.record(result.notice)
+        log_webhook(result, webhook, store)
+        return result.outcome
 
     # --- the steps, without database ------------------------------------------------------------------------
 
@@ -180,48 +180,44 @@ class Intake:
         except Exception as error:
             raise failed(platform, error) from error
 
-    def examine(self, webhook: Webhook, store: Store) -> Examined:
+    def examine(self, webhook: Webhook, store: Store) -> IntakeResult:
         """Parse, translate and map a verified webhook, after `start`. Raises NotJson."""
         platform = self._platforms[store.platform]
         if not _is_handled(webhook.topic, platform, store):
             if webhook.topic in platform.notice_topics:
-                return self._note(webhook, platform, store)
+                return self._examine_notice(webhook, platform, store)
             self.counters.add(store.name, self.counters.bounded_topic(webhook.topic[:100]) or NO_TOPIC, "ignored")
-            return Examined("ignored")
+            return IntakeResult("ignored")
         now = self._clock()
         try:
             examination = examine(webhook, platform, store, now, self._go_live(store))
         except NotJson:
             self.counters.add(store.name, webhook.topic, "not_json")
             raise
-        except InvalidPayload as error:
-            return _parked(webhook, store, str(error))
         except Exception as error:
-            return _parked(webhook, store, internal_error(error))
+            return _parked(webhook, store, why_not_examined(error))
         # A body that tells nothing, such as a draft cart, is counted like one that brings nothing new.
         is_news = examination.events or examination.skipped or examination.book_entry
         if not is_news and webhook.topic not in platform.recorded_topics:
             self.counters.add(store.name, webhook.topic, "duplicate")
-            return Examined("duplicate")
-        made = decision(webhook, store, examination, now.timestamp())
-        return Examined(examination.outcome, made, data_requests=examination.data_requests)
+            return IntakeResult("duplicate")
+        decision = decision_of(webhook, store, examination, now.timestamp())
+        return IntakeResult(examination.outcome, decision, data_requests=examination.data_requests)
 
-    def _note(self, webhook: Webhook, platform: Platform, store: Store) -> Examined:
-        """Return the notice of a webhook that only names what changed. Raises NotJson."""
+    def _examine_notice(self, webhook: Webhook, platform: Platform, store: Store) -> IntakeResult:
+        """Read the notice of a webhook that only names what changed. Raises NotJson."""
         try:
             notice = read_notice(webhook, platform, store)
         except NotJson:
             raise
-        except InvalidPayload as error:
-            return _parked(webhook, store, str(error))
         except Exception as error:
-            return _parked(webhook, store, internal_error(error))
+            return _parked(webhook, store, why_not_examined(error))
         if notice is None:
             self.counters.add(store.name, webhook.topic, "ignored")
-            return Examined("ignored")
+            return IntakeResult("ignored")
         now = self._clock().timestamp()
         entry = NoticeEntry(store.name, notice.object_key, webhook.topic, webhook.delivery[:64], now)
-        return Examined("noted", notice=entry)
+        return IntakeResult("noted", notice=entry)
 
     def count_unknown_store(self) -> None:
         """Count a webhook whose URL names no store; the name is the sender's, so it is not kept."""
@@ -240,12 +236,12 @@ class Intake:
 
     # --- data-subject requests ------------------------------------------------------------------------------
 
-    def write_data_requests(self, examined: Examined, webhook: Webhook, store: Store) -> None:
+    def write_data_requests(self, result: IntakeResult, webhook: Webhook, store: Store) -> None:
         """Store data-subject requests. The relay's process fulfils them, because that takes longer than a shop waits.
 
         Raises CannotStore.
         """
-        for data_request in examined.data_requests:
+        for data_request in result.data_requests:
             person, digest = data_subject_of(data_request, store), body_sha256(webhook.body)
             number = self._data_requests.note(store.name, data_request.what, person, digest, self._clock().timestamp())
             extra = {"store": store.name, "topic": webhook.topic}
@@ -260,16 +256,16 @@ def history_ends(started: float) -> datetime:
     return datetime.fromtimestamp(started, UTC) - START_GRACE
 
 
-def log_webhook(examined: Examined, webhook: Webhook, store: Store, milliseconds: float | None = None) -> None:
+def log_webhook(result: IntakeResult, webhook: Webhook, store: Store, milliseconds: float | None = None) -> None:
     """Log what became of a webhook; `milliseconds` is how long that took."""
-    stored, level = examined.decision, logging.ERROR if examined.outcome == "parked" else logging.INFO
-    about = stored or examined.notice
+    stored, level = result.decision, logging.ERROR if result.outcome == "parked" else logging.INFO
+    about = stored or result.notice
     if not log.isEnabledFor(level):
         return
     log.log(
         level,
         "webhook %s",
-        examined.outcome,
+        result.outcome,
         extra={
             "store": store.name,
             "topic": webhook.topic[:100],
@@ -289,5 +285,5 @@ def _is_handled(topic: str, platform: Platform, store: Store) -> bool:
     return store.books and topic in platform.book_topics
 
 
-def _parked(webhook: Webhook, store: Store, reason: str) -> Examined:
-    return Examined("parked", park_decision(parked_webhook(webhook, store, reason), webhook.delivery))
+def _parked(webhook: Webhook, store: Store, reason: str) -> IntakeResult:
+    return IntakeResult("parked", park_decision(parked_webhook(webhook, store, reason), webhook.delivery))

@@ -22,12 +22,12 @@ from connector.core.text import how_many
 from connector.core.webhook import InvalidPayload, NotJson, Webhook
 from connector.intake.examine import (
     Examination,
-    decision,
+    decision_of,
     examine,
-    internal_error,
     parked_webhook,
     parse,
     read_book_entry,
+    why_not_examined,
 )
 from connector.mapping.tiktok_event import OutboundEvent
 from connector.monitoring.accuracy import PARKED_KEY
@@ -201,11 +201,8 @@ class HistoryImport:
         self.summary.found += 1
         try:
             examination = examine(webhook, self._platform, self._store, now, self._go_live)
-        except (InvalidPayload, NotJson) as error:
-            self._park(webhook, str(error))
-            return None
         except Exception as error:
-            self._park(webhook, internal_error(error))
+            self._park(webhook, why_not_examined(error))
             return None
         if not examination.events and not examination.skipped:
             self.summary.empty += 1
@@ -238,7 +235,7 @@ class HistoryImport:
             self._outbox.record(self._decision(webhook, examination, examination.reason))
 
     def _decision(self, webhook: Webhook, examination: Examination, reason: str) -> Decision:
-        made = decision(webhook, self._store, examination, self._clock().timestamp())
+        made = decision_of(webhook, self._store, examination, self._clock().timestamp())
         return replace(made, reason=reason[:1000])
 
     def _park(self, webhook: Webhook, reason: str) -> None:

@@ -109,15 +109,15 @@ class WebhookEndpoint:
             return webhook
         if not self._intake.started:
             await self._start()
-        examined = self._intake.examine(webhook, store)
-        if examined.data_requests:  # seldom
-            await asyncio.to_thread(self._intake.write_data_requests, examined, webhook, store)
-        if examined.decision:
-            examined = examined.stored(await self._commits.add(examined.decision))
-        elif examined.notice:
-            await self._notices.add(examined.notice)
-        log_webhook(examined, webhook, store, round((time.perf_counter() - begun) * 1000, 1))
-        return examined.outcome
+        result = self._intake.examine(webhook, store)
+        if result.data_requests:  # seldom
+            await asyncio.to_thread(self._intake.write_data_requests, result, webhook, store)
+        if result.decision:
+            result = result.stored(await self._commits.add(result.decision))
+        elif result.notice:
+            await self._notices.add(result.notice)
+        log_webhook(result, webhook, store, round((time.perf_counter() - begun) * 1000, 1))
+        return result.outcome
 
     async def _start(self) -> None:
         """Start intake if the database was away when the process began; all who wait share one attempt."""

@@ -20,7 +20,7 @@ from msgspec import structs
 from connector.core.event import Customer, DataRequest, Event, Milestone
 from connector.core.store import ConsentSource, MatchingSettings, Pixel, Store
 from connector.core.webhook import Webhook
-from connector.intake.examine import Examination, decision
+from connector.intake.examine import Examination, decision_of
 from connector.mapping.event_id import object_key
 from connector.mapping.tiktok_event import OutboundEvent, map_events, refusal_of
 from connector.outbox.ledger import Decision
@@ -185,7 +185,7 @@ class Simulation:
             object_key=object_key(milestones[0].milestone, milestones[0].ids),
             refusal=refusal_of(milestones, store),
         )
-        return decision(Webhook("order.updated", body, now), store, examination, act.at)
+        return decision_of(Webhook("order.updated", body, now), store, examination, act.at)
 
     def _milestones(self, act: Act) -> list[Event]:
         has_phone = act.person < 10_000 and act.number % 3 == 0

@@ -29,7 +29,7 @@ from connector.core.store import (
 )
 from connector.core.webhook import InvalidPayload, NotJson, Webhook
 from connector.devtools.comparison import EXAMPLES, Comparison, shown_change
-from connector.intake.examine import decision, examine
+from connector.intake.examine import decision_of, examine
 from connector.outbox.outbox import Outbox
 from connector.plugin.testing.samples import fresh_journey
 from connector.storage.database import Database
@@ -117,7 +117,7 @@ def stored(engine: Engine, store: Store, history: Bodies) -> dict[tuple[str, str
     for topic, body in history:
         webhook = Webhook(topic, body, NOW)
         try:
-            outbox.record(decision(webhook, store, examine(webhook, platform, store, NOW, None), NOW.timestamp()))
+            outbox.record(decision_of(webhook, store, examine(webhook, platform, store, NOW, None), NOW.timestamp()))
         except (InvalidPayload, NotJson):
             continue
         with engine.begin() as connection:
