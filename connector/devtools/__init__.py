@@ -1,1 +1,1 @@
-"""Tools for setting a connector up and trying it: check, preview, simulate, the sandbox Events API, the demo."""
+"""Tools for setting a connector up and trying it: check, preview, catalogue, simulate, sandboxes, demo."""

@@ -1,1 +1,1 @@
-"""The steps before an order, as browsers report them: guarded, counted, sent, and forgotten after a day."""
+"""The steps before an order, as browsers report them: guarded, counted, queued, and erased a day later."""

@@ -1,1 +1,1 @@
-"""Problems, alerts about them, and statistics of webhooks and events, for operators."""
+"""Problems, alerts and digests about them, and the statistics that dashboard, metrics and `connector stats` show."""

@@ -1,7 +1,8 @@
-"""The public interface for platform packages: this module, `connector.plugin.snippet` and `connector.plugin.testing`.
+"""The public interface for platform packages: a platform imports nothing of the connector but this package.
 
-A platform imports nothing else of the connector. Every platform loads this module, so it imports no web framework, no
-database and no HTTP client.
+Every platform loads this module, so it imports no web framework, no database and no HTTP client. A platform imports
+the other modules by name: `rest_client` where it uses its shop's API, `snippet` where it prints one, `testing` for its
+samples and tests, and the readers of forms that several shop systems share (`money_sets`, `privacy_topics` …).
 """
 
 from connector.core.currencies import TIKTOK_CURRENCIES, minor_digits

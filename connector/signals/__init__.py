@@ -1,1 +1,1 @@
-"""Beacons from the browser of a checkout, and their merge into the events of the same checkout."""
+"""Beacons from the browser of a checkout, their merge into the checkout's events, and the memory of clicks."""

@@ -1,4 +1,4 @@
 """The database: engines for SQLite and PostgreSQL, transactions, tables, migrations and leases.
 
-Only the storage of rows. Their meaning is defined in `outbox`, `signals`, `monitoring` and `privacy`.
+Only the storage of rows. Their meaning is defined in the folders that read and write them, such as `outbox`.
 """

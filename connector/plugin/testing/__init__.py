@@ -1,1 +1,1 @@
-"""Invented shoppers and interfaces for the tests and samples of a platform package."""
+"""Invented shoppers for the samples of a platform package, and the conformance kit that tests it."""
