@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from flask import Blueprint, Response, render_template, request
 
 from connector.config.settings import Config
+from connector.core.platform import Platform
+from connector.core.registry import BrokenPlatform
 from connector.core.store import Store
 from connector.core.units import DAY
 from connector.dashboard import labels
@@ -47,12 +49,15 @@ class StoreBooks:
     """One store's days: accuracy, if it is reconciled, and sums, if it keeps books."""
 
     store: Store
+    has_api: bool  # so that it could be reconciled
     days: Table
     totals: Table
     lines: Table
 
 
-def add_book_routes(blueprint: Blueprint, guard: LoginGuard, config: Config, database: Database) -> None:
+def add_book_routes(
+    blueprint: Blueprint, guard: LoginGuard, config: Config, database: Database, platforms: Mapping[str, Platform]
+) -> None:
     """Add `/books` and `/orders`."""
     sums, accuracy = Books(database), Accuracy(database)
 
@@ -66,9 +71,8 @@ def add_book_routes(blueprint: Blueprint, guard: LoginGuard, config: Config, dat
             if chosen in ("", name):
                 days = accuracy.days(name, since) if store.reconcile else []
                 lines = sums.lines(name, since, now + 1) if store.books else []
-                found.append(
-                    StoreBooks(store, _day_table(name, days), _total_table(store, lines), _line_table(store, lines))
-                )
+                tables = _day_table(name, days), _total_table(store, lines), _line_table(store, lines)
+                found.append(StoreBooks(store, _has_api(platforms, store), *tables))
         if answer := csv_answer(table for one in found for table in (one.days, one.totals, one.lines)):
             return answer
         return render_template("books.html", found=found, chosen=chosen, stores=config.stores, days=SHOWN)
@@ -97,6 +101,14 @@ def latest_accuracy(database: Database, stores: Iterable[Store], now: float) -> 
     accuracy = Accuracy(database)
     found = {store.name: accuracy.latest(store.name, now) for store in stores if store.reconcile}
     return {name: day for name, day in found.items() if day is not None}
+
+
+def _has_api(platforms: Mapping[str, Platform], store: Store) -> bool:
+    """Return False if the shop's API is not supported, so that its orders cannot be compared."""
+    try:
+        return bool(platforms[store.platform].facts.api_credentials)
+    except BrokenPlatform:
+        return True
 
 
 def _day_table(store: str, days: Iterable[DayAccuracy]) -> Table:

@@ -77,7 +77,7 @@ def pages(
     )
     queries = OutboxQueries(database)
     add_reading_routes(blueprint, guard, config, database)
-    add_book_routes(blueprint, guard, config, database)
+    add_book_routes(blueprint, guard, config, database, platforms)
     add_history_routes(blueprint, guard, config, database)
     add_merge_routes(blueprint, guard, config, database)
     add_key_routes(blueprint, guard, config, database)

@@ -56,3 +56,11 @@ def test_stores_without_books_are_named_once(site: Site) -> None:
     assert "No books are kept of acme, beans." in page
     assert "<code>[stores.NAME]</code>" in page
     assert "<code>connector webhooks register beans</code>" in entered(site).get("/books?store=beans").text
+
+
+def test_a_store_without_an_api_is_not_told_to_give_keys(site: Site) -> None:
+    """An own shop's signed events: nobody can ask which orders there were."""
+    page = entered(Site(site.engine, STORES_TOML=a_stores_file(a_section("signed", books=True)))).get("/books").text
+    assert "Which orders arrived is not known of acme." in page
+    assert "Their shops have no API that the connector reads." in page
+    assert "reconcile" not in page
