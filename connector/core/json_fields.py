@@ -3,6 +3,7 @@
 They accept any value, so that a wrong type in an optional field loses only that field.
 """
 
+import json
 import re
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -58,6 +59,25 @@ def numeric_id(value: object) -> str:
     """An id that is a positive whole number, or its digits in a text; else ""."""
     found = identifier(value)
     return found if found.isdecimal() and len(found) <= 30 else ""
+
+
+def parse_browser_json(body: bytes) -> Json:
+    """Parse what a browser has sent; {} if it is not a JSON object. Numbers keep their digits."""
+    try:
+        return json_object(_BROWSER_DECODER.decode(body))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    try:  # accepts unpaired surrogates: half of a character, at the end of a text that a page has cut
+        return json_object(json.loads(body, parse_float=_short_decimal, parse_constant=lambda _: None))
+    except (ValueError, RecursionError):
+        return {}
+
+
+def _short_decimal(number: str) -> Decimal | None:
+    return Decimal(number) if len(number) <= 40 else None  # longer ones could take long to convert
+
+
+_BROWSER_DECODER = msgspec.json.Decoder(float_hook=_short_decimal)
 
 
 def json_object(value: object) -> Json:

@@ -3,7 +3,6 @@
 A wrong value in an optional member costs only that member. The format is in docs/browser.md.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
@@ -49,25 +48,6 @@ class Sender(Struct, frozen=True):
     def __repr__(self) -> str:
         """Leave out personal data."""
         return "<Sender>"
-
-
-def parse(body: bytes) -> Json:
-    """Return a beacon's members; {} if it is not a JSON object. Numbers keep their digits."""
-    try:
-        return json_object(_DECODER.decode(body))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        pass
-    try:  # accepts unpaired surrogates: half of a character, at the end of a text that a page has cut
-        return json_object(json.loads(body, parse_float=_decimal, parse_constant=lambda _: None))
-    except (ValueError, RecursionError):
-        return {}
-
-
-def _decimal(number: str) -> Decimal | None:
-    return Decimal(number) if len(number) <= 40 else None  # longer ones could take long to convert
-
-
-_DECODER = msgspec.json.Decoder(float_hook=_decimal)
 
 
 def may_use(members: Json, store: Store) -> bool:

@@ -13,14 +13,13 @@ import msgspec
 import sqlalchemy as sa
 from msgspec import Struct
 
+from connector.core.currencies import MAX_STORED, STORED_DECIMALS, exact_amount
 from connector.core.units import DAY
-from connector.monitoring.event_stats import DECIMALS
 from connector.storage.database import Database
 from connector.storage.tables import events, funnel_bounds
 
 KEPT_DAYS = 90
 BATCH = 500  # orders that are read at once
-MAX_UNITS = 10**15  # ten-thousandths; more is no price
 REFRESH = 10.0  # seconds between two looks of a web process
 _AMOUNTS = ("value", "price", "quantity", "id_length")
 
@@ -93,7 +92,7 @@ class BoundsStore:
             rows = connection.execute(query).all()
         for store, currency, value, price, quantity, length, digits in rows:
             bounds.setdefault(store, {})[currency] = Bounds(
-                _amount(value), _amount(price), int(quantity), int(length), bool(digits)
+                exact_amount(value), exact_amount(price), int(quantity), int(length), bool(digits)
             )
         return bounds
 
@@ -161,19 +160,16 @@ def _properties(payload: bytes) -> _Properties:
 
 def _raise(row: dict[str, int], properties: _Properties) -> None:
     """Raise the bounds of a row to the amounts of an order."""
-    row["value"] = max(row["value"], _units(properties.value))
+    row["value"] = max(row["value"], _bounded(properties.value))
     for content in properties.contents:
-        row["price"] = max(row["price"], _units(content.price))
+        row["price"] = max(row["price"], _bounded(content.price))
         row["quantity"] = max(row["quantity"], min(content.quantity or 1, 1_000_000))
         row["id_length"] = max(row["id_length"], len(content.content_id))
         row["id_digits"] &= content.content_id.isdecimal()
 
 
-def _amount(units: int) -> Decimal:
-    return Decimal(int(units)).scaleb(-DECIMALS)
-
-
-def _units(amount: Decimal | None) -> int:
+def _bounded(amount: Decimal | None) -> int:
+    """Return an amount in ten-thousandths, at most MAX_STORED; 0 if it is unknown or negative."""
     if amount is None or not amount.is_finite() or amount.adjusted() > 15:
         return 0
-    return max(0, min(round(amount.scaleb(DECIMALS)), MAX_UNITS))
+    return max(0, min(round(amount.scaleb(STORED_DECIMALS)), MAX_STORED))

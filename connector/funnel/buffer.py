@@ -1,4 +1,4 @@
-"""The short way of browsers' events: gathered in memory, written in groups by a thread of its own, and only counted.
+"""A buffer of browsers' events: gathered in memory, written in groups by a thread of its own, and only counted.
 
 A webhook is answered after its commit; such an event is not: at most what arrived in the last moments is lost if a
 process is killed, and the browser's own copy still reaches TikTok. What does not fit into the buffer is dropped, so a

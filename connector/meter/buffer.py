@@ -1,4 +1,4 @@
-"""The short way of pages' reports: gathered in memory, and written in groups by a thread of its own.
+"""A buffer of pages' reports: gathered in memory, and written in groups by a thread of its own.
 
 Whatever a flood brings, it costs a few small transactions every WRITE_EVERY seconds: a store's reports of one version
 are one row, each copy is one, and what does not fit into the buffer is dropped.

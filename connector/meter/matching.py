@@ -27,9 +27,10 @@ import msgspec
 import sqlalchemy as sa
 from msgspec import Struct
 
+from connector.core.currencies import exact_amount
 from connector.core.store import Store
 from connector.core.units import DAY, HOUR, MERGE_WINDOW, TIKTOK_DEDUPLICATES
-from connector.monitoring.event_stats import BOUNDS, BUCKETS, DECIMALS, add_counts
+from connector.monitoring.event_stats import BOUNDS, BUCKETS, add_counts
 from connector.storage.database import Database
 from connector.storage.lease import Lease
 from connector.storage.periodic import run_periodically
@@ -160,7 +161,7 @@ def _same_amount(row: sa.Row[Any]) -> bool | None:
         return None
     if found.value is None or not found.value.is_finite():
         return None
-    browser = Decimal(row.value).scaleb(-DECIMALS)
+    browser = exact_amount(row.value)
     return row.currency == found.currency and abs(browser - found.value) <= SAME_AMOUNT
 
 

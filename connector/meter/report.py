@@ -4,26 +4,22 @@ The format is in docs/merging.md.
 """
 
 import hashlib
-import json
 import re
 import secrets
 from collections.abc import Iterator
-from decimal import Decimal
 from typing import Literal
 
 from msgspec import Struct
 
-from connector.core.currencies import TIKTOK_CURRENCIES
-from connector.core.json_fields import Json, json_object, json_objects, money, text
+from connector.core.currencies import TIKTOK_CURRENCIES, stored_amount
+from connector.core.json_fields import Json, json_objects, money, parse_browser_json, text
 from connector.core.store import PLACEHOLDER, Store
 from connector.mapping.event_id import MAX_EVENT_ID, PLACEHOLDER_PATTERNS, template_pattern
-from connector.monitoring.event_stats import DECIMALS
 from connector.monitoring.merges import browser_events
 
 MAX_REPORT = 8 * 1024  # bytes
 MAX_COPIES = 20  # of one report
 LONGEST = 1800.0  # seconds before its receipt that a page has sent a copy
-MAX_UNITS = 10**15  # ten-thousandths; more is no price
 _VERSION = re.compile("[0-9a-f]{8}")
 
 
@@ -63,7 +59,7 @@ class ReportReader:
 
     def read(self, body: bytes) -> Report | None:
         """Return the report, or None if the body is not one."""
-        members = _parse(body)
+        members = parse_browser_json(body)
         version = text(members.get("version"))
         if not _VERSION.fullmatch(version):
             return None
@@ -113,15 +109,4 @@ def _seconds(value: object) -> float:
 
 def _amount(value: object) -> int | None:
     found = money(value) if not isinstance(value, str) else None
-    return round(found.scaleb(DECIMALS)) if found is not None and 0 <= found.scaleb(DECIMALS) < MAX_UNITS else None
-
-
-def _parse(body: bytes) -> Json:
-    try:
-        return json_object(json.loads(body, parse_float=_decimal, parse_constant=lambda _: None))
-    except (ValueError, RecursionError):
-        return {}
-
-
-def _decimal(number: str) -> Decimal | None:
-    return Decimal(number) if len(number) <= 40 else None  # longer ones could take long to convert
+    return stored_amount(found) if found is not None and found >= 0 else None

@@ -41,7 +41,7 @@ import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy import Connection
 
-from connector.core.currencies import minor_digits
+from connector.core.currencies import STORED_DECIMALS, exact_amount, minor_digits, stored_amount
 from connector.core.units import HOUR, MERGE_WINDOW
 from connector.outbox.settlement import LeasedEvent, Settlement
 from connector.storage.database import Database, insert_into
@@ -55,9 +55,6 @@ BUCKETS = (*map(str, BOUNDS), BEYOND)
 DELAYS = {"delay_shop": "shop", "delay_connector": "connector", "delay_tiktok": "TikTok"}  # `what` → whose it is
 KEYS = ("email", "phone", "external_id", "ip+user_agent", "ttclid", "ttp")  # the keys by which TikTok matches people
 CUSTOMERS = ("new", "returning")
-DECIMALS = 4
-_UNITS = 10**DECIMALS
-_MAX_DIGITS = 11  # of a value, before the point; sums of larger ones could overflow
 _MAX_COUNT = 8 * 10**18  # not increased beyond this, near the largest integer of both databases
 _MAX_ADDED = 10**18
 
@@ -178,9 +175,8 @@ def _parts(item: LeasedEvent, settlement: Settlement, now: float) -> Iterable[_P
     yield item.event, "keys", payload.user.keys(), 1
     if (customer := payload.properties.customer_type) in CUSTOMERS:
         yield item.event, "customers", customer, 1
-    value, currency = payload.properties.value, payload.properties.currency
-    if value is not None and value.is_finite() and value.adjusted() < _MAX_DIGITS:
-        yield item.event, "value", currency[:8], round(value * _UNITS)
+    if (value := stored_amount(payload.properties.value)) is not None:
+        yield item.event, "value", payload.properties.currency[:8], value
 
 
 def _outcome(settlement: Settlement) -> str:
@@ -234,10 +230,10 @@ class EventStats:
             return [Statistic(*row[:5], 0, int(row[5])) for row in rows]
 
 
-def amount(units: int, currency: str = "") -> Decimal:
-    """Convert a count of `value` (ten-thousandths) to major currency units, with the currency's decimals or more."""
-    exact = Decimal(units).scaleb(-DECIMALS)
-    steps = (Decimal(1).scaleb(-digits) for digits in range(minor_digits(currency), DECIMALS))
+def amount(stored: int, currency: str = "") -> Decimal:
+    """Convert a sum of stored amounts to major currency units, with the currency's decimals or more."""
+    exact = exact_amount(stored)
+    steps = (Decimal(1).scaleb(-digits) for digits in range(minor_digits(currency), STORED_DECIMALS))
     return next((short for step in steps if (short := exact.quantize(step)) == exact), exact)
 
 

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy import Connection
 
+from connector.core.currencies import stored_amount
 from connector.core.order_state import OrderRefund, OrderState
 from connector.core.store import Store
 from connector.core.units import DAY
@@ -27,8 +28,6 @@ from connector.storage.tables import orders, sold, storable
 
 log = logging.getLogger(__name__)
 
-UNITS = 10_000  # in a major unit of currency
-MAX_UNITS = 10**15  # of one order; sums of larger ones could overflow
 MAX_REFUNDS = 250  # of one order whose ids are remembered
 
 
@@ -68,7 +67,7 @@ def book_entry(found: OrderState | OrderRefund, store: Store, now: float) -> Boo
     """Return the entry of an order's state or refund; None for a refund whose amount is not certain."""
     key = f"order:{found.order_id}"
     if isinstance(found, OrderRefund):
-        amount = units(found.amount)
+        amount = stored_amount(found.amount)
         if amount is None:
             return None
         refund = (found.refund_id, amount, found.refunded_at.timestamp())
@@ -81,18 +80,10 @@ def book_entry(found: OrderState | OrderRefund, store: Store, now: float) -> Boo
         order_number=found.order_number,
         placed_at=found.placed_at.timestamp(),
         changed_at=found.changed_at.timestamp(),
-        remaining=units(remaining_value(found, store)),
+        remaining=stored_amount(remaining_value(found, store)),
         cancelled=found.cancelled,
         refund_ids=found.refund_ids,
     )
-
-
-def units(amount: Decimal | None) -> int | None:
-    """Return an amount in ten-thousandths; None if it is unknown or absurd."""
-    if amount is None or not amount.is_finite() or amount.adjusted() > 11:
-        return None
-    found = round(amount * UNITS)
-    return found if abs(found) <= MAX_UNITS else None
 
 
 def write_entries(connection: Connection, entries: Iterable[BookEntry]) -> None:
@@ -225,7 +216,7 @@ def _sold_row(item: LeasedEvent, store: str, pixel: str) -> dict[str, Any] | Non
         properties = _decode(item.payload).properties
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    value = units(properties.value)
+    value = stored_amount(properties.value)
     if value is None or not properties.order_id:
         return None
     return {

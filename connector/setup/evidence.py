@@ -20,7 +20,7 @@ from connector.outbox.lanes import LaneState
 from connector.outbox.ledger import NO_ARRIVAL
 from connector.outbox.notices import NoticeTable
 from connector.outbox.queries import EventFilter, OutboxQueries
-from connector.setup.snippet_report import SnippetReport, last_report
+from connector.setup.snippet_report import SnippetReport, read_snippet_report
 from connector.storage.database import Database
 from connector.storage.public_keys import PublicKeyTable
 from connector.storage.tables import counters, events, ledger, notices, totals
@@ -87,7 +87,7 @@ def read_evidence(database: Database, store: Store, samples: Collection[Sample],
     queries = OutboxQueries(database)
     rejected = queries.find(EventFilter(store=store.name, state="rejected"), 1)
     key_error, lanes = _key_error(database, store), queries.lane_states()
-    snippet = last_report(database, store)
+    snippet = read_snippet_report(database, store)
     seen = (one.sentence for one in queries.open_problems() if one.key.startswith(f"{FOREIGN}:{store.name}:"))
     foreign = next(seen, "")
     waiting = NoticeTable(database).waiting([store.name], MAX_NOTICES)

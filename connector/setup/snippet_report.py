@@ -29,7 +29,7 @@ class SnippetReport:
     blocked: bool = False
 
 
-def last_report(database: Database, store: Store) -> SnippetReport:
+def read_snippet_report(database: Database, store: Store) -> SnippetReport:
     """Return a store's last report. Raises CannotStore."""
     if store.meter and (state := snippet_state(database, store)):
         outdated = not state.is_current

@@ -13,13 +13,13 @@ from werkzeug.exceptions import MethodNotAllowed, RequestEntityTooLarge
 
 from connector.core.client_ip import client_address
 from connector.core.funnel_token import LIFETIME, is_signed, new_token
-from connector.core.json_fields import Json, host, json_objects, text
+from connector.core.json_fields import Json, host, json_objects, parse_browser_json, text
 from connector.core.platform import Platform
 from connector.core.registry import BrokenPlatform
 from connector.core.site import common_domain, is_same_site
 from connector.core.store import Store
 from connector.funnel import buffer as outcomes
-from connector.funnel.beacon import MAX_EVENTS, Sender, click_id, is_fresh, may_use, parse, read_events
+from connector.funnel.beacon import MAX_EVENTS, Sender, click_id, is_fresh, may_use, read_events
 from connector.funnel.bounds import KnownBounds
 from connector.funnel.buffer import FunnelBuffer
 from connector.funnel.guard import Guard, is_prefetch, is_program
@@ -87,7 +87,7 @@ class FunnelEndpoint:
         except RequestEntityTooLarge:
             return Answer(413, headers=shared)
         status, cookie = self._take(
-            _Report(store, headers, address, public_ip(address), body, parse(body), self._clock())
+            _Report(store, headers, address, public_ip(address), body, parse_browser_json(body), self._clock())
         )
         return Answer(status, headers=(*shared, *cookie))
 

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connector.core.json_fields import parse_browser_json
 from connector.core.store import FunnelSettings, Pixel
-from connector.funnel.beacon import MAX_CONTENTS, MAX_EVENTS, OLDEST, click_id, is_fresh, may_use, parse, read_events
+from connector.funnel.beacon import MAX_CONTENTS, MAX_EVENTS, OLDEST, click_id, is_fresh, may_use, read_events
 from tests.support.funnel import AGENT, CLICK, IP, NOW, beacon, funnel_store, sender, viewed
 
 STORE = funnel_store()
@@ -15,7 +16,7 @@ STORE = funnel_store()
 
 def items(*events, store=STORE, by=None, **members):
     """The JSON of all items that a beacon becomes."""
-    read = read_events(parse(beacon(*events, **members)), store, by or sender(), NOW)
+    read = read_events(parse_browser_json(beacon(*events, **members)), store, by or sender(), NOW)
     return [json.loads(item.payload) for _, found in read for item in found]
 
 
@@ -60,7 +61,7 @@ def test_each_market_gets_it_and_no_offline_set():
     euros = Pixel("CCCCCCCCCCCCCCCCCCCC", "c", currencies=("EUR",))
     offline = Pixel("7012345678901234567", "d", source="offline")
     store = funnel_store(pixels=(market, other, euros, offline))
-    ((_, found),) = read_events(parse(beacon(viewed())), store, sender(), NOW)
+    ((_, found),) = read_events(parse_browser_json(beacon(viewed())), store, sender(), NOW)
     assert [one.pixel for one in found] == [market, other]
 
 
@@ -69,7 +70,7 @@ def test_each_pixel_and_each_name_gets_the_event():
         funnel=FunnelSettings(product_viewed=("ViewContent", "Look")),
         pixels=(Pixel("CAAAAAAAAAAAAAAAAAAA", "a"), Pixel("CBBBBBBBBBBBBBBBBBBB", "b", "TEST1")),
     )
-    read = [found for _, found in read_events(parse(beacon(viewed())), store, sender(), NOW)]
+    read = [found for _, found in read_events(parse_browser_json(beacon(viewed())), store, sender(), NOW)]
     assert [(one.pixel.code[:2], one.event) for one in read[0]] == [
         ("CA", "ViewContent"),
         ("CA", "Look"),
@@ -243,15 +244,15 @@ def test_an_event_that_tiktok_cannot_match_is_not_sent():
 
 
 def test_a_click_id_is_found_in_the_page_or_its_address():
-    assert click_id(parse(beacon(ttclid=CLICK))) == CLICK
-    assert click_id(parse(beacon(viewed()))) == "E.C.P.page"
-    assert click_id(parse(beacon(ttclid="a b"))) == ""
+    assert click_id(parse_browser_json(beacon(ttclid=CLICK))) == CLICK
+    assert click_id(parse_browser_json(beacon(viewed()))) == "E.C.P.page"
+    assert click_id(parse_browser_json(beacon(ttclid="a b"))) == ""
 
 
 def test_half_a_character_costs_only_itself():
     """A page that cuts a text in the middle of an emoji sends an unpaired surrogate."""
     body = beacon(viewed()).replace(b'"Shirt"', b'"Shirt \\ud83d"').replace(b'"price": 25', b'"price": 24.9')
-    read = read_events(parse(body), STORE, sender(), NOW)
+    read = read_events(parse_browser_json(body), STORE, sender(), NOW)
     (found,) = [json.loads(one.payload)["properties"]["contents"][0] for _, many in read for one in many]
     assert (found["content_name"], found["price"]) == ("Shirt", 24.9)
 
@@ -280,7 +281,7 @@ def test_any_value_costs_at_most_the_event(members, given_properties, bounds):
     """Whatever a page sends: no exception, and what is sent is JSON within the bounds."""
     event = viewed() | members | {"properties": viewed()["properties"] | given_properties}
     body = json.dumps({"events": [event]}).encode()
-    for _, found in read_events(parse(body), STORE, sender(bounds=bounds), NOW):
+    for _, found in read_events(parse_browser_json(body), STORE, sender(bounds=bounds), NOW):
         for one in found:
             assert json.loads(one.payload)["event"] == "ViewContent"
             assert len(one.payload) < 64_000
@@ -288,4 +289,4 @@ def test_any_value_costs_at_most_the_event(members, given_properties, bounds):
 
 @given(st.binary())
 def test_any_body_is_read(body):
-    assert list(read_events(parse(body), STORE, sender(), NOW)) is not None
+    assert list(read_events(parse_browser_json(body), STORE, sender(), NOW)) is not None

@@ -5,6 +5,7 @@ from threading import Event
 
 import httpx
 
+from connector.core.json_fields import parse_browser_json
 from connector.core.units import DAY, HOUR
 from connector.funnel.job import FunnelJob
 from connector.funnel.queue import FunnelQueue
@@ -67,10 +68,10 @@ def test_no_heartbeat_pretends_that_orders_are_relayed(engine):
 
 def test_the_sandbox_accepts_what_a_page_becomes(engine):
     """Judged by the sandbox's own rules of the Events API."""
-    from connector.funnel.beacon import parse, read_events
+    from connector.funnel.beacon import read_events
 
     world = FunnelWorld(engine, funnel_store())
-    for _, found in read_events(parse(beacon(viewed())), funnel_store(), sender(), NOW):
+    for _, found in read_events(parse_browser_json(beacon(viewed())), funnel_store(), sender(), NOW):
         world.put(*found)
     assert world.funnel_relay.step() == 1
     (row,) = rows(world.queue.database)

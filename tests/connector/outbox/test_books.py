@@ -11,9 +11,10 @@ import sqlalchemy as sa
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
+from connector.core.currencies import stored_amount
 from connector.core.store import MappingSettings, Pixel
 from connector.monitoring.book_sums import Books
-from connector.outbox.books import MAX_REFUNDS, BookEntry, units, write_entries
+from connector.outbox.books import MAX_REFUNDS, BookEntry, write_entries
 from connector.storage.database import Database
 from connector.storage.tables import events, ledger, orders, sold
 from tests.support.book_world import STORES, World
@@ -194,7 +195,7 @@ def test_a_value_without_tax_loses_its_share_of_a_refund(engine: Engine) -> None
     [("12.345", 123_450), ("0", 0), ("-1.5", -15_000), ("NaN", None), ("1E+30", None), ("1E+11", 10**15), (None, None)],
 )
 def test_units(amount: str | None, expected: int | None) -> None:
-    assert units(None if amount is None else Decimal(amount)) == expected
+    assert stored_amount(None if amount is None else Decimal(amount)) == expected
 
 
 def test_what_changed_is_listed_by_order(engine: Engine) -> None:
