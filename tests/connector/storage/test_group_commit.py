@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from connector.storage.database import CannotStore
-from connector.storage.group_commit import MAX_BATCH, MAX_WAITING, GroupCommit
+from connector.storage.group_commit import MAX_BATCH, MAX_WAITING, QUIET_TURNS, GroupCommit
 
 
 class Writer:
@@ -45,6 +45,24 @@ def test_what_arrives_meanwhile_is_written_together():
     writer = Writer()
     assert outcomes([1, 2, 3, 4], writer) == [10, 20, 30, 40]
     assert writer.batches == [[1], [2, 3, 4]]
+
+
+def test_requests_on_their_way_to_the_queue_join_the_group():
+    """Each takes some turns of the loop more than the one before."""
+    writer = Writer()
+
+    async def all_at_once():
+        commits = GroupCommit(writer, lambda error: True)
+
+        async def request(number):
+            for _ in range(number * (QUIET_TURNS - 1)):
+                await asyncio.sleep(0)
+            return await commits.add(number)
+
+        return await asyncio.gather(*(request(number) for number in range(8)))
+
+    assert asyncio.run(all_at_once()) == [10 * number for number in range(8)]
+    assert writer.batches == [[*range(8)]]
 
 
 def test_a_single_item_is_written_at_once():
