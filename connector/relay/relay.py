@@ -231,9 +231,9 @@ class Relay:
             keep_going = self._update_lane(work, answers)
             for group, outcome in answers:
                 results += self._settlements(work, group, outcome, begun)
-        tally = SettlementStats(work.lane.store, work.lane.pixel, claimed, results, self._clock())
+        stats = SettlementStats(work.lane.store, work.lane.pixel, claimed, results, self._clock())
         sales = SoldEvents(work.store, work.lane.pixel, claimed, results)
-        self._outbox.settle(self.name, lease_until, results, tally.write, sales.write)
+        self._outbox.settle(self.name, lease_until, results, stats.write, sales.write)
         return keep_going
 
     def _send_batch(self, work: _Work, batch: Batch) -> list[Answer]:
