@@ -25,14 +25,11 @@ class Quick(threading.Event):
 
 
 def later(way: Way, days: float) -> None:
-    """So many days after the start, with housekeeping every two days until then, and then.
-
-    Between webhooks its rules only ever let go of more as time passes, so rounds in between add little to the last.
-    """
+    """So many days after the start, with housekeeping once a day until then."""
     policy = RetentionPolicy(payloads=PAYLOADS, ledger=90 * DAY, parked=14 * DAY)
     keeper = RetentionJob(RetentionStore(Database(way.engine)), policy, way.stores, "me", clock=lambda: way.now)
     while way.now < START + days * DAY:
-        way.now = min(way.now + 2 * DAY, START + days * DAY)
+        way.now = min(way.now + DAY, START + days * DAY)
         keeper.round(Quick())
 
 
