@@ -33,6 +33,8 @@ from tests.support.postgresql import PostgreSQL, administer, create_database
 
 TESTS = Path(__file__).parent
 NOT_UNIT = [TESTS / name for name in ("benchmarks", "browser", "end_to_end", "faults")]
+# First the tests that wait longest, such as for a dead relay's lease of two minutes: others run meanwhile.
+WAITING = ("test_way.py", "end_to_end", "faults")
 RUN_FOLDER = pytest.StashKey[str]()
 RUN_PID = pytest.StashKey[int]()  # of the process that ends last: pytest-xdist's controller
 
@@ -101,6 +103,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = [item for item in items if _needs_a_process(item)]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]
+    items.sort(key=_turn)
 
 
 def pytest_collection_finish() -> None:
@@ -113,6 +116,11 @@ def pytest_collection_finish() -> None:
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     python = f"{platform.python_implementation()} {platform.python_version()}"
     terminalreporter.write_line(f"Tested on {python}, {platform.system()} {platform.machine()}")
+
+
+def _turn(item: pytest.Item) -> int:
+    parts = item.path.parts
+    return next((turn for turn, name in enumerate(WAITING) if name in parts), len(WAITING))
 
 
 def _needs_a_process(item: pytest.Item) -> bool:
