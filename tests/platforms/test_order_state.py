@@ -14,11 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
+from connector.core.currencies import MAX_STORED
 from connector.core.order_state import OrderRefund
 from connector.core.registry import installed_platforms
 from connector.core.store import MappingSettings
 from connector.core.webhook import InvalidPayload, Webhook
-from connector.outbox.books import MAX_UNITS, book_entry
+from connector.outbox.books import book_entry
 from connector.storage.tables import orders, parked
 from platforms import bigcommerce, saleor, shopline, signed
 from platforms.bigcommerce.receive import BOOK_SCOPES
@@ -81,8 +82,8 @@ def test_any_value_in_any_field_is_read_or_refused(platform: str, data: st.DataO
         return
     if found is not None and (entry := book_entry(found, store, NOW.timestamp())):
         assert entry.object_key.removeprefix("order:")
-        assert entry.remaining is None or abs(entry.remaining) <= MAX_UNITS
-        assert entry.refund is None or abs(entry.refund[1]) <= MAX_UNITS
+        assert entry.remaining is None or abs(entry.remaining) <= MAX_STORED
+        assert entry.refund is None or abs(entry.refund[1]) <= MAX_STORED
 
 
 # --- BigCommerce --------------------------------------------------------------------------------------------------
