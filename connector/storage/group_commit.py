@@ -9,7 +9,7 @@ from connector.storage.database import CannotStore
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-MAX_BATCH = 128  # items in a transaction; more would make those behind them wait
+MAX_BATCH = 64  # items in a transaction; more would make those behind them wait
 QUIET_TURNS = 4  # turns of the loop in which nothing joins the group; a complete request takes some to get there
 MAX_WAITING = 2000  # items; a shop repeats what is answered 503, so a longer queue would only be answered too late
 
