@@ -21,7 +21,7 @@ ORDER_TOPICS = BOOK_TOPICS | {"order_placed", "order_paid"}
 def order_state(webhook: Webhook, store: Store) -> OrderState | None:
     """Read the event of an order; None for others.
 
-    Raises InvalidPayload for a change that neither says what the order comes to nor that nothing is left.
+    Raises InvalidPayload for a change without a new total that cancels nothing either.
     """
     if webhook.topic not in ORDER_TOPICS:
         return None

@@ -1,4 +1,4 @@
-"""What orders' bodies say of them as sales, where the random lives of `tests/connector/outbox` do not go."""
+"""Orders as sales: any value in any field, beyond the random lives of `tests/connector/outbox`."""
 
 import base64
 import json

@@ -5,7 +5,7 @@ from playwright.sync_api import Page
 
 
 def serious_findings(page: Page, where: str) -> list[str]:
-    """What axe-core calls serious or critical."""
+    """Return the findings that axe-core calls serious or critical."""
     violations = Axe().run(page).response["violations"]
     return [
         f"{where}: {one['id']}: {node['html'][:120]}"

@@ -48,7 +48,7 @@ class Quick(threading.Event):
 
 
 class Bench:
-    """Two shops, their webhooks, and the one who erases; time passes when it is told to."""
+    """Two shops, their webhooks and the erasure, with a clock that the test sets."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine

@@ -123,7 +123,7 @@ def _saleor(life: "Life", step: str) -> Bodies:
 
 
 def _bigcommerce(life: "Life", step: str) -> Bodies:
-    """What the API answers a notice with; a status that was set by hand stays with the next refund."""
+    """Return the API's answer to a notice; a status that was set by hand stays with the next refund."""
     _, like = bigcommerce.fetched("store/order/created", journey(), life.store)
     refunds = [
         {

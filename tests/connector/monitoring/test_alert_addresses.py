@@ -31,7 +31,7 @@ NO_RELAY = Problem("relay", "no relay is running")
 
 
 class Bench:
-    """A database and three receivers; time passes when it is told to."""
+    """A database and three receivers, with a clock that the test sets."""
 
     def __init__(self, engine: Engine, receivers: list[Receiver], client: httpx.Client) -> None:
         self.engine, self.receivers, self.client, self.now = engine, receivers, client, NOW

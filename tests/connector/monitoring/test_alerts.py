@@ -25,7 +25,7 @@ SENTENCE = "store acme: the token is refused; make a new one"
 
 
 class Bench:
-    """A database, a receiver and a teller; time passes when it is told to."""
+    """A database, a receiver and a notifier, with a clock that the test sets."""
 
     def __init__(self, engine: Engine, server: Receiver, client: httpx.Client) -> None:
         self.engine = engine

@@ -38,7 +38,7 @@ OURS = """acme
 
 
 class Bench:
-    """A database, a receiver and a notifier of digests; time passes when it is told to."""
+    """A database, a receiver and a notifier of digests, with a clock that the test sets."""
 
     def __init__(self, engine: Engine, server: Receiver, client: httpx.Client) -> None:
         self.engine, self.server, self.client, self.now = engine, server, client, MONDAY + 2 * DAY
@@ -62,7 +62,7 @@ class Bench:
         return Notifier(Database(self.engine), channels, "process", self.clock, digests)
 
     def sent(self, after: float) -> dict[str, str]:
-        """What each address gets in a round at this time of the week."""
+        """Return the digest of each address in a round at this time of the week."""
         self.now = MONDAY + after
         start = len(self.server.texts)
         assert self.notifier.acquire_lease()
@@ -133,7 +133,7 @@ def test_a_week(bench: Bench) -> None:
 
 
 def test_a_store_with_a_merge_meter(bench: Bench) -> None:
-    """What TikTok makes of both copies, in place of what could merge."""
+    """A store with `meter` is told how its copies merged; another, how many could merge."""
     counts = {("sent", "accepted 0"): 10, ("seconds", "5"): 10, ("copies", "merged"): 7, ("copies", "twice"): 1}
     with bench.engine.begin() as connection:
         named = {("acme", PIXEL, what, "Purchase", detail): number for (what, detail), number in counts.items()}

@@ -27,7 +27,7 @@ from tests.support.outbox_rows import LANE, NOW, PIXEL, fill, rows
 
 
 class Bench:
-    """A database, a receiver, watchers of two relays and the web's part; time passes when it is told to."""
+    """A database, a receiver, the watchers of two relays and the web's part, with a clock that the test sets."""
 
     def __init__(self, engine: Engine, server: Receiver, client: httpx.Client) -> None:
         self.engine = engine

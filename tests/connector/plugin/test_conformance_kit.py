@@ -375,7 +375,7 @@ def test_a_recording_whose_signature_states_its_time_is_read_as_of_its_arrival(
 
 
 def test_recordings_of_a_thin_shop_are_notices_and_answers(outcomes: dict[str, dict[str, str]]) -> None:
-    """What a notice names, signed here, and what the API answered."""
+    """Return recordings of a notice, signed here, and of the API's answer."""
     found = outcomes["ownbigcommerce"]
     assert found.keys() == {"complete", "notice", "wrong", "answer"}
     assert failed(found) == {"wrong"}

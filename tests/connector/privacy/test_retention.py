@@ -30,7 +30,7 @@ STORE = a_store(pixels=(PIXEL,))
 
 
 class Bench:
-    """A database and a housekeeper over it; time passes when it is told to."""
+    """A database and its retention job, with a clock that the test sets."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine

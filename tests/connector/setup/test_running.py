@@ -65,7 +65,7 @@ def test_a_store_that_the_server_does_not_know(running: NewStore) -> None:
 
 
 def test_without_a_relay_nothing_is_compared(running: NewStore) -> None:
-    """What runs is not known then, and the next line says so."""
+    """The settings that run are not known then, and the next line says so."""
     Outbox(running.database).leave("one")
     running.configure(test_event_code="")
     assert item(running).state == "green"

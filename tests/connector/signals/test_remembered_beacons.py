@@ -1,4 +1,4 @@
-"""What a browser reports is remembered for the people of its checkout, on both databases."""
+"""Keys that a browser reports are remembered for the people of its checkout, on both databases."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What SHOPLINE asks of an app by law: only a body of its topic's shape, of this very shop, is believed."""
+"""SHOPLINE's requests by law: a body must have its topic's shape and name this very shop."""
 
 import copy
 from datetime import UTC, datetime
