@@ -133,7 +133,7 @@ def test_a_week(bench: Bench) -> None:
 
 
 def test_a_store_with_a_merge_meter(bench: Bench) -> None:
-    """A store with `meter` is told how its copies merged; another, how many could merge."""
+    """The digest says how the copies of a store with `meter` merged; of other stores, how many could merge."""
     counts = {("sent", "accepted 0"): 10, ("seconds", "5"): 10, ("copies", "merged"): 7, ("copies", "twice"): 1}
     with bench.engine.begin() as connection:
         named = {("acme", PIXEL, what, "Purchase", detail): number for (what, detail), number in counts.items()}
