@@ -88,6 +88,8 @@ def test_woocommerce(front, connector, php, tmp_path):  # noqa: F811
     front.set_cookie("ttclid", CLICK)
     front.open_page("/product/mug", plugin.run(["template_redirect"], ["wp_footer"], page=MUG)["html"])
     seen = told(front, 1)
+    connector.browsed(1)
+    front.page.close()  # left open, it may hear of the next page's cookie first, and tell in its place
     added = plugin.run(
         ADDED, ["woocommerce_checkout_order_processed", "ORDER"], ["shutdown"],
         cart=CART, order=order("068"), cookies=cookies, server=FORM,
