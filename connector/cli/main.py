@@ -46,7 +46,7 @@ def serve() -> None:
     """Run the server and a relay, as on a PaaS. Migrates a SQLite database first."""
     from connector.server.supervisor import serve as run
 
-    sys.exit(run())
+    sys.exit(run(main))
 
 
 @main.command(hidden=True)

@@ -31,7 +31,6 @@ from connector.privacy.requests import DataRequestStore
 from connector.privacy.retention import RetentionJob, RetentionPolicy, RetentionStore
 from connector.relay.events_api import TIMEOUT, EventsApi
 from connector.relay.relay import SLOW_WORKERS_AT_ONCE, WORKERS_AT_ONCE, Relay
-from connector.server.supervisor import end_with_parent
 from connector.setup.running import NOTED_EVERY, RunningSettings
 from connector.storage.database import Database
 from connector.storage.engine import connect
@@ -50,7 +49,6 @@ Run = Callable[[threading.Event], None]
 
 def run_relay(config: Config) -> None:
     """Run the relay and its jobs until SIGTERM or SIGINT; return after the requests in flight are settled."""
-    end_with_parent()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

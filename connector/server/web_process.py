@@ -6,7 +6,6 @@ import shutil
 
 from connector.config.settings import Config, load
 from connector.server.metrics_folder import create_metrics_folder, default_location, remove_abandoned_folders
-from connector.server.supervisor import end_with_parent
 from connector.storage.engine import connect
 from connector.web.metrics_variable import METRICS_FOLDER
 
@@ -57,7 +56,6 @@ def run_web(config: Config) -> None:
             self.settings = load(os.environ)
             for key, value in gunicorn_settings(self.settings).items():
                 self.cfg.set(key, value)
-            self.cfg.set("on_starting", lambda _server: end_with_parent())
             self.cfg.set("child_exit", lambda _server, worker: mark_process_dead(worker.pid))  # type: ignore[no-untyped-call]
             self.cfg.set("on_exit", lambda _server: shutil.rmtree(os.environ[METRICS_FOLDER], ignore_errors=True))
 

@@ -105,12 +105,12 @@ class System:
         found = []
         for folder in Path("/proc").glob("[0-9]*"):
             try:
-                command = (folder / "cmdline").read_bytes().split(b"\0")
+                command = (folder / "comm").read_text().strip()
                 ours = f"PORT={self.port}".encode() in (folder / "environ").read_bytes().split(b"\0")
                 started = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[19])
             except OSError:
                 continue
-            if ours and name.encode() in command and b"connector" in command:
+            if ours and command == f"connector-{name}":
                 found.append((started, int(folder.name)))
         return [pid for _, pid in sorted(found)]  # process ids alone would not do: they begin anew at some number
 

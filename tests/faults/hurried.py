@@ -29,8 +29,7 @@ def main() -> None:
     command = sys.argv[1]
     if command == "serve":
         logs.set_up("text", os.environ.get("LOG_LEVEL", "INFO"))
-        own = [sys.executable, __file__]
-        sys.exit(supervisor.Supervisor([*own, "ready"], [*own, "web"], [*own, "relay"]).run())
+        sys.exit(supervisor.Supervisor(commands.main).run())
     if command == "sandbox":
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
         server.serve(int(sys.argv[2]))

@@ -111,13 +111,13 @@ class Machinery:
         found = {}
         for folder in Path("/proc").glob("[0-9]*"):
             try:
-                words = (folder / "cmdline").read_bytes().split(b"\0")
+                command = (folder / "comm").read_text().strip()
                 marked = f"{self.mark}=1".encode() in (folder / "environ").read_bytes().split(b"\0")
                 above = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
             except (OSError, ValueError, IndexError):
                 continue
-            if marked and HURRIED.encode() in words and int(folder.name) not in ours:
-                found[int(folder.name)] = (words[words.index(HURRIED.encode()) + 1].decode(), above)
+            if marked and command.startswith("connector-") and int(folder.name) not in ours:
+                found[int(folder.name)] = (command.removeprefix("connector-"), above)
         return found
 
     @contextmanager
@@ -147,7 +147,7 @@ class Machinery:
         return list(httpx.get(f"{self.sandbox_url}/received", timeout=60).json())
 
     def queries(self) -> OutboxQueries:
-        """The desk over the database."""
+        """What is stored, to be read."""
         if self._queries is None:
             self._database = Database(connect(self.database_url, timeout=10))
             self._queries = OutboxQueries(self._database)

@@ -1,0 +1,77 @@
+"""The supervisor of `serve` with commands of this file in place of the connector's."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from connector.server.supervisor import Supervisor
+
+pytestmark = pytest.mark.processes
+
+
+def ends_the_supervisor(arguments):
+    """The web process asks the supervisor to end while everything has just begun."""
+    if arguments[0] == "ready":
+        sys.exit(0)
+    if arguments[0] == "web":
+        os.kill(os.getppid(), signal.SIGTERM)
+    threading.Event().wait(60)
+
+
+def refuses(arguments):
+    sys.exit("the settings are wrong" if arguments[0] == "ready" else 0)
+
+
+def writes_names(arguments):
+    """Each process writes what it is called, and the web process ends."""
+    if arguments[0] == "ready":
+        sys.exit(0)
+    Path(f"{os.environ['NAMES']}/{arguments[0]}").write_text(Path("/proc/self/comm").read_text() + sys.argv[1])
+    while not Path(f"{os.environ['NAMES']}/relay").exists():
+        time.sleep(0.01)
+    if arguments[0] == "web":
+        os._exit(7)
+    threading.Event().wait(60)
+
+
+def supervised(commands, **environment):
+    """Run the supervisor as a program; return its exit status and its output."""
+    ended = subprocess.run(
+        [sys.executable, "-m", __name__, commands.__name__],
+        check=False,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    return ended.returncode, ended.stderr
+
+
+def test_a_signal_that_meets_a_child_at_its_start_is_not_lost():
+    """Else the child would be waited for until the time for work in progress is over, and be killed."""
+    status, said = supervised(ends_the_supervisor)
+    assert (status, said) == (0, "")
+
+
+def test_nothing_is_started_that_is_not_ready():
+    status, said = supervised(refuses)
+    assert (status, said) == (1, "the settings are wrong\n")
+
+
+def test_each_process_has_a_name_and_ends_with_the_web_process(tmp_path):
+    status, said = supervised(writes_names, NAMES=str(tmp_path))
+    assert (status, said) == (1, "gunicorn ended with status 7\n")
+    found = {file.name: file.read_text().split("\n") for file in tmp_path.iterdir()}
+    assert found == {"web": ["connector-web", "web"], "relay": ["connector-relay", "relay"]}
+
+
+if __name__ == "__main__":
+    supervisor = Supervisor(globals()[sys.argv[1]])
+    supervisor.listen()
+    sys.exit(supervisor.run())
