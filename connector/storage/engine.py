@@ -45,8 +45,7 @@ def _sqlite(url: str, timeout: float, pool_size: int) -> Engine:
     def _prepare(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None  # transactions begin explicitly, in _begin
         _write_ahead(connection, timeout)
-        # 4 MB of cache: each process has up to eight connections, and the operating system caches the file, too.
-        for pragma in ("synchronous=FULL", "temp_store=MEMORY", "cache_size=-4000"):
+        for pragma in ("synchronous=FULL", "temp_store=MEMORY"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
