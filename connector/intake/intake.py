@@ -7,6 +7,7 @@ body that is not JSON is not: it is answered 400.
 import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -28,6 +29,8 @@ from connector.privacy.data_subject import data_subject_of
 from connector.privacy.requests import DataRequestStore
 
 log = logging.getLogger(__name__)
+
+Answered = TypeVar("Answered")
 
 # Orders up to 15 minutes older than a store's first start still count: their checkouts were under way.
 START_GRACE = timedelta(minutes=15)
@@ -76,35 +79,139 @@ class Intake:
         self._clock = clock
         self.counters = OutcomeCounters(outbox, clock)
         self._diagnosis = RefusalDiagnosis(stores, platforms)
-        self._started: dict[str, float] = {}
+        self._first_starts: dict[str, float] = {}  # by store, in Unix seconds
 
     def start(self) -> None:
         """Record each store's first start, before the first webhook. Raises CannotStore."""
-        self._started = self._outbox.start_stores(self._stores, self._clock().timestamp())
+        self._first_starts = self._outbox.start_stores(self._stores, self._clock().timestamp())
 
     @property
     def started(self) -> bool:
         """True after `start` has succeeded."""
-        return bool(self._started) or not self._stores
+        return bool(self._first_starts) or not self._stores
 
-    def take(self, store: Store, request: Request) -> str:
-        """Handle one request and return its outcome. The web process takes the same steps, and stores in groups.
+    # --- verify ------------------------------------------------------------------------------------------------
 
-        Raises InvalidSignature, UnknownKey, NotJson, CannotStore, BrokenPlatform.
+    def verify(self, store: Store, request: Request) -> Webhook | Handshake:
+        """Return the verified webhook, or a handshake to answer.
+
+        Raises InvalidSignature, UnknownKey, BrokenPlatform.
         """
-        webhook = self.verify(store, request)
-        return "handshake" if isinstance(webhook, Handshake) else self.handle(webhook, store)
+        try:
+            webhook = self._receive(request, store)
+        except InvalidSignature as error:
+            self._count_refusal(store.name, error, self._diagnosis.cause(error, request, store))
+            raise
+        if isinstance(webhook, Handshake):
+            log.info("handshake answered", extra={"store": store.name})
+        return webhook
 
-    def replay(self, parked: ParkedWebhook) -> str:
-        """Handle a parked webhook with the current code; return the outcome, "parked" if it still fails.
+    def find_store(self, platform: str, request: Request) -> Store:
+        """Find the store of a request to a platform's shared URL, by shop and secret; `verify` verifies it again.
 
-        Raises KeyError if the store is no longer configured, CannotDecrypt, NotJson, CannotStore.
+        Raises InvalidSignature.
         """
-        store = self._stores[parked.store]
-        outcome = self.handle(decrypt(parked.sealed, store), store)
-        if outcome != "parked":
-            self._outbox.unpark(parked)
-        return outcome
+        shop = self._ask(platform, lambda platform: platform.shop_of(request))
+        for store in self._stores.values():
+            if store.platform == platform and shop in store.shops:
+                try:
+                    self._receive(request, store)
+                except InvalidSignature:
+                    continue
+                return store
+        refusal = InvalidSignature("no configured shop of this name has a secret that fits")
+        self._count_refusal(platform, refusal, self._diagnosis.of_shared_address(request, platform))
+        raise refusal
+
+    def answer_get(self, store: Store, query: Mapping[str, str]) -> Handshake | None:
+        """Return the answer to a GET request with which a shop tries an address, if any. Raises BrokenPlatform."""
+        return self._ask(store.platform, lambda platform: platform.greeting(query, store))
+
+    def _receive(self, request: Request, store: Store) -> Webhook | Handshake:
+        return self._ask(store.platform, lambda platform: platform.receive(request, store))
+
+    def _ask(self, name: str, ask: Callable[[Platform], Answered]) -> Answered:
+        """Return `ask(platform)`. Raises BrokenPlatform for all but the two exceptions that a platform may raise."""
+        platform = self._platforms[name]
+        try:
+            return ask(platform)
+        except (InvalidSignature, UnknownKey):
+            raise
+        except Exception as error:  # nothing is verified yet, so nothing can be parked: the shop must repeat it
+            raise failed(platform, error) from error
+
+    def count_unknown_store(self) -> None:
+        """Count a webhook whose URL names no store; the name is the sender's, so it is not kept."""
+        self.counters.add(UNKNOWN_STORE, NO_TOPIC, "unknown_store")
+
+    def _count_refusal(self, name: str, refusal: InvalidSignature, cause: str) -> None:
+        """Count and log a request of unknown origin, under the name in its URL: a store's or a platform's.
+
+        The likeliest cause stands in place of the topic, which anybody could claim.
+        """
+        self.counters.add(name, cause, "refused")
+        log.warning("signature refused: %s", refusal, extra={"store": name})
+
+    # --- examine -----------------------------------------------------------------------------------------------
+
+    def examine(self, webhook: Webhook, store: Store) -> IntakeResult:
+        """Parse, translate and map a verified webhook, after `start`. Raises NotJson."""
+        platform = self._platforms[store.platform]
+        try:
+            if _is_handled(webhook.topic, platform, store):
+                return self._examine_data(webhook, platform, store)
+            if webhook.topic in platform.notice_topics:
+                return self._examine_notice(webhook, platform, store)
+        except NotJson:
+            self.counters.add(store.name, webhook.topic, "not_json")
+            raise
+        except Exception as error:
+            parked = parked_webhook(webhook, store, why_not_examined(error))
+            return IntakeResult("parked", park_decision(parked, webhook.delivery))
+        return self._counted("ignored", store, self.counters.bounded_topic(webhook.topic[:100]) or NO_TOPIC)
+
+    def _examine_data(self, webhook: Webhook, platform: Platform, store: Store) -> IntakeResult:
+        now = self._clock()
+        examination = examine(webhook, platform, store, now, self._go_live(store))
+        # A body that tells nothing, such as a draft cart, is counted like one that brings nothing new.
+        is_news = examination.events or examination.skipped or examination.book_entry
+        if not is_news and webhook.topic not in platform.recorded_topics:
+            return self._counted("duplicate", store, webhook.topic)
+        decision = decision_of(webhook, store, examination, now.timestamp())
+        return IntakeResult(examination.outcome, decision, data_requests=examination.data_requests)
+
+    def _examine_notice(self, webhook: Webhook, platform: Platform, store: Store) -> IntakeResult:
+        """Read the notice of a webhook that only names what changed."""
+        notice = read_notice(webhook, platform, store)
+        if notice is None:
+            return self._counted("ignored", store, webhook.topic)
+        now = self._clock().timestamp()
+        entry = NoticeEntry(store.name, notice.object_key, webhook.topic, webhook.delivery[:64], now)
+        return IntakeResult("noted", notice=entry)
+
+    def _counted(self, outcome: str, store: Store, topic: str) -> IntakeResult:
+        """Count a webhook of which nothing is stored."""
+        self.counters.add(store.name, topic, outcome)
+        return IntakeResult(outcome)
+
+    def _go_live(self, store: Store) -> datetime:
+        return store.go_live or history_ends(self._first_starts[store.name])
+
+    # --- store -------------------------------------------------------------------------------------------------
+
+    def write_data_requests(self, result: IntakeResult, webhook: Webhook, store: Store) -> None:
+        """Store data-subject requests. The relay's process fulfils them, because that takes longer than a shop waits.
+
+        Raises CannotStore.
+        """
+        for data_request in result.data_requests:
+            person, digest = data_subject_of(data_request, store), body_sha256(webhook.body)
+            number = self._data_requests.note(store.name, data_request.what, person, digest, self._clock().timestamp())
+            extra = {"store": store.name, "topic": webhook.topic}
+            if number is None:
+                log.info("data-subject request received before; nothing to do", extra=extra)
+            else:
+                log.warning("%s", DATA_REQUEST_MESSAGES[data_request.what].format(number), extra=extra)
 
     def handle(self, webhook: Webhook, store: Store) -> str:
         """Examine and store a webhook, or what the shop's API answered a notice with; return the outcome.
@@ -123,132 +230,16 @@ class Intake:
         log_webhook(result, webhook, store)
         return result.outcome
 
-    # --- the steps, without database ------------------------------------------------------------------------
+    def replay(self, parked: ParkedWebhook) -> str:
+        """Handle a parked webhook with the current code; return the outcome, "parked" if it still fails.
 
-    def find_store(self, platform: str, request: Request) -> Store:
-        """Find the store of a request to a platform's shared URL, by shop and secret; `verify` verifies it again.
-
-        Raises InvalidSignature.
+        Raises KeyError if the store is no longer configured, CannotDecrypt, NotJson, CannotStore.
         """
-        shop = self._shop_of(platform, request)
-        for store in self._stores.values():
-            if store.platform == platform and shop in store.shops:
-                try:
-                    self._receive(request, store)
-                except InvalidSignature:
-                    continue
-                return store
-        refusal = InvalidSignature("no configured shop of this name has a secret that fits")
-        self._count_refusal(platform, refusal, self._diagnosis.of_shared_address(request, platform))
-        raise refusal
-
-    def verify(self, store: Store, request: Request) -> Webhook | Handshake:
-        """Return the verified webhook, or a handshake to answer.
-
-        Raises InvalidSignature, UnknownKey, BrokenPlatform.
-        """
-        try:
-            webhook = self._receive(request, store)
-        except InvalidSignature as error:
-            self._count_refusal(store.name, error, self._diagnosis.cause(error, request, store))
-            raise
-        if isinstance(webhook, Handshake):
-            log.info("handshake answered", extra={"store": store.name})
-        return webhook
-
-    def greet(self, store: Store, query: Mapping[str, str]) -> Handshake | None:
-        """Return the answer to a GET request with which a shop tries an address, if any. Raises BrokenPlatform."""
-        platform = self._platforms[store.platform]
-        try:
-            return platform.greeting(query, store)
-        except Exception as error:
-            raise failed(platform, error) from error
-
-    def _receive(self, request: Request, store: Store) -> Webhook | Handshake:
-        platform = self._platforms[store.platform]
-        try:
-            return platform.receive(request, store)
-        except (InvalidSignature, UnknownKey):
-            raise
-        except Exception as error:  # nothing is verified yet, so nothing can be parked: the shop must repeat it
-            raise failed(platform, error) from error
-
-    def _shop_of(self, name: str, request: Request) -> str:
-        platform = self._platforms[name]
-        try:
-            return platform.shop_of(request)
-        except Exception as error:
-            raise failed(platform, error) from error
-
-    def examine(self, webhook: Webhook, store: Store) -> IntakeResult:
-        """Parse, translate and map a verified webhook, after `start`. Raises NotJson."""
-        platform = self._platforms[store.platform]
-        if not _is_handled(webhook.topic, platform, store):
-            if webhook.topic in platform.notice_topics:
-                return self._examine_notice(webhook, platform, store)
-            self.counters.add(store.name, self.counters.bounded_topic(webhook.topic[:100]) or NO_TOPIC, "ignored")
-            return IntakeResult("ignored")
-        now = self._clock()
-        try:
-            examination = examine(webhook, platform, store, now, self._go_live(store))
-        except NotJson:
-            self.counters.add(store.name, webhook.topic, "not_json")
-            raise
-        except Exception as error:
-            return _parked(webhook, store, why_not_examined(error))
-        # A body that tells nothing, such as a draft cart, is counted like one that brings nothing new.
-        is_news = examination.events or examination.skipped or examination.book_entry
-        if not is_news and webhook.topic not in platform.recorded_topics:
-            self.counters.add(store.name, webhook.topic, "duplicate")
-            return IntakeResult("duplicate")
-        decision = decision_of(webhook, store, examination, now.timestamp())
-        return IntakeResult(examination.outcome, decision, data_requests=examination.data_requests)
-
-    def _examine_notice(self, webhook: Webhook, platform: Platform, store: Store) -> IntakeResult:
-        """Read the notice of a webhook that only names what changed. Raises NotJson."""
-        try:
-            notice = read_notice(webhook, platform, store)
-        except NotJson:
-            raise
-        except Exception as error:
-            return _parked(webhook, store, why_not_examined(error))
-        if notice is None:
-            self.counters.add(store.name, webhook.topic, "ignored")
-            return IntakeResult("ignored")
-        now = self._clock().timestamp()
-        entry = NoticeEntry(store.name, notice.object_key, webhook.topic, webhook.delivery[:64], now)
-        return IntakeResult("noted", notice=entry)
-
-    def count_unknown_store(self) -> None:
-        """Count a webhook whose URL names no store; the name is the sender's, so it is not kept."""
-        self.counters.add(UNKNOWN_STORE, NO_TOPIC, "unknown_store")
-
-    def _count_refusal(self, name: str, refusal: InvalidSignature, cause: str) -> None:
-        """Count and log a request of unknown origin, under the name in its URL: a store's or a platform's.
-
-        The likeliest cause stands in place of the topic, which anybody could claim.
-        """
-        self.counters.add(name, cause, "refused")
-        log.warning("signature refused: %s", refusal, extra={"store": name})
-
-    def _go_live(self, store: Store) -> datetime:
-        return store.go_live or history_ends(self._started[store.name])
-
-    # --- data-subject requests ------------------------------------------------------------------------------
-
-    def write_data_requests(self, result: IntakeResult, webhook: Webhook, store: Store) -> None:
-        """Store data-subject requests. The relay's process fulfils them, because that takes longer than a shop waits.
-
-        Raises CannotStore.
-        """
-        for data_request in result.data_requests:
-            person, digest = data_subject_of(data_request, store), body_sha256(webhook.body)
-            number = self._data_requests.note(store.name, data_request.what, person, digest, self._clock().timestamp())
-            extra = {"store": store.name, "topic": webhook.topic}
-            if number is None:
-                log.info("data-subject request received before; nothing to do", extra=extra)
-            else:
-                log.warning("%s", DATA_REQUEST_MESSAGES[data_request.what].format(number), extra=extra)
+        store = self._stores[parked.store]
+        outcome = self.handle(decrypt(parked.sealed, store), store)
+        if outcome != "parked":
+            self._outbox.unpark(parked)
+        return outcome
 
 
 def history_ends(started: float) -> datetime:
@@ -283,7 +274,3 @@ def _is_handled(topic: str, platform: Platform, store: Store) -> bool:
     if topic in platform.event_topics or topic in platform.recorded_topics:
         return True
     return store.books and topic in platform.book_topics
-
-
-def _parked(webhook: Webhook, store: Store, reason: str) -> IntakeResult:
-    return IntakeResult("parked", park_decision(parked_webhook(webhook, store, reason), webhook.delivery))

@@ -1,8 +1,8 @@
 """The webhook endpoint, `POST /webhooks/<store>`: the first code that reads an order.
 
-Each request is read, matched with a store, handed to `Intake` (which verifies, translates and maps it), stored together
-with the others that have come meanwhile, and answered. A webhook is answered 200 only after its events are committed;
-the relay delivers them afterwards.
+Each request is read, matched with a store, verified, translated and mapped by `Intake`, stored together with the others
+that have come meanwhile, and answered. A webhook is answered 200 only after its events are committed; the relay
+delivers them afterwards.
 """
 
 import asyncio
@@ -12,17 +12,16 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl
 
-import msgspec
 from werkzeug.exceptions import MethodNotAllowed
 
 from connector.core.platform import Platform
 from connector.core.store import Store
-from connector.core.webhook import Handshake, Request
+from connector.core.webhook import Handshake, Request, Webhook
 from connector.intake.intake import Intake, log_webhook
 from connector.outbox.ledger import Decision
 from connector.outbox.notices import NoticeEntry
 from connector.storage.group_commit import GroupCommit
-from connector.web.asgi import JSON, Answer, BodyReader, Receive, Scope, read_headers
+from connector.web.asgi import Answer, BodyReader, Receive, Scope, json_answer, read_headers
 from connector.web.errors import UnknownStore
 from connector.web.request_metrics import RequestMetrics
 
@@ -40,7 +39,7 @@ class WebhookEndpoint:
         stores: Mapping[str, Store],
         platforms: Mapping[str, Platform],
         intake: Intake,
-        commits: GroupCommit[Decision, int],
+        decisions: GroupCommit[Decision, int],
         notices: GroupCommit[NoticeEntry, None],
         bodies: BodyReader,
         request_metrics: RequestMetrics,
@@ -49,7 +48,7 @@ class WebhookEndpoint:
         self._stores = stores
         self._platforms = platforms
         self._intake = intake
-        self._commits = commits
+        self._decisions = decisions
         self._notices = notices
         self._bodies = bodies
         self._request_metrics = request_metrics
@@ -58,39 +57,29 @@ class WebhookEndpoint:
 
     async def answer(self, scope: Scope, receive: Receive) -> Answer:
         """Answer one request: 200 with the outcome, or raise an exception for `connector.web.errors`."""
+        # A trailing slash is accepted: shops count a redirect as a failed delivery.
+        name = scope["path"].removeprefix(PATH_PREFIX).removesuffix("/")
         if scope["method"] == "GET":
-            return self._greet(scope)
+            return self._answer_get(name, scope)
         if scope["method"] != "POST":
             raise MethodNotAllowed(["POST"])
         headers = read_headers(scope)
-        body = await self._bodies.read(receive, headers, MAX_BODY)
         # The signature covers the body byte for byte, so nothing may parse it before it is verified.
-        url = self._public_url and self._public_url + scope["path"]
+        body = await self._bodies.read(receive, headers, MAX_BODY)
+        url = self._public_url + scope["path"] if self._public_url else ""
         request = Request(headers=headers, body=body, received_at=datetime.now(UTC), url=url)
-        store = self._find_store(scope["path"], request)
+        store = self._find_store(name, request)
         with self._request_metrics.measure(store, request) as measurement:
-            taken = await self._take(store, request)
-            measurement.outcome = taken if isinstance(taken, str) else "handshake"
-        if isinstance(taken, Handshake) and taken.body:
-            return Answer(taken.status, taken.body, ((b"content-type", taken.content_type.encode()),))
-        return Answer(200, msgspec.json.encode({"outcome": measurement.outcome}) + b"\n", JSON)
+            verified = self._intake.verify(store, request)
+            if isinstance(verified, Handshake):
+                measurement.outcome = "handshake"
+                if verified.body:
+                    return _handshake_answer(verified)
+            else:
+                measurement.outcome = await self._handle(verified, store)
+        return json_answer(200, outcome=measurement.outcome)
 
-    def _greet(self, scope: Scope) -> Answer:
-        """Answer a GET request with which a shop tries an address; 405 on platforms whose shops do not."""
-        store = self._stores.get(scope["path"].removeprefix(PATH_PREFIX).removesuffix("/"))
-        found = self._intake.greet(store, dict(parse_qsl(scope["query_string"].decode("latin-1")))) if store else None
-        if found is None:
-            raise MethodNotAllowed(["POST"])
-        # It repeats what anybody may have sent, so no browser may take it for a page.
-        return Answer(
-            found.status,
-            found.body,
-            ((b"content-type", found.content_type.encode()), (b"x-content-type-options", b"nosniff")),
-        )
-
-    def _find_store(self, path: str, request: Request) -> Store:
-        # A trailing slash is accepted: shops count a redirect as a failed delivery.
-        name = path.removeprefix(PATH_PREFIX).removesuffix("/")
+    def _find_store(self, name: str, request: Request) -> Store:
         store = self._stores.get(name)
         if store is None and name in self._platforms and self._platforms[name].facts.shared_url:
             return self._intake.find_store(name, request)  # one URL may serve several shops; the request names the shop
@@ -101,19 +90,16 @@ class WebhookEndpoint:
             raise UnknownStore(f"there is no store {name!r} here; the URL ends in the store's name")
         return store
 
-    async def _take(self, store: Store, request: Request) -> str | Handshake:
-        """Verify, examine and store a webhook; return its outcome, or the handshake to answer with."""
+    async def _handle(self, webhook: Webhook, store: Store) -> str:
+        """Examine and store a verified webhook; return its outcome once that is committed."""
         begun = time.perf_counter()
-        webhook = self._intake.verify(store, request)
-        if isinstance(webhook, Handshake):
-            return webhook
         if not self._intake.started:
             await self._start()
         result = self._intake.examine(webhook, store)
         if result.data_requests:  # seldom
             await asyncio.to_thread(self._intake.write_data_requests, result, webhook, store)
         if result.decision:
-            result = result.stored(await self._commits.add(result.decision))
+            result = result.stored(await self._decisions.add(result.decision))
         elif result.notice:
             await self._notices.add(result.notice)
         log_webhook(result, webhook, store, round((time.perf_counter() - begun) * 1000, 1))
@@ -124,3 +110,17 @@ class WebhookEndpoint:
         if self._starting is None or self._starting.done():
             self._starting = asyncio.create_task(asyncio.to_thread(self._intake.start))
         await asyncio.shield(self._starting)
+
+    def _answer_get(self, name: str, scope: Scope) -> Answer:
+        """Answer a GET request with which a shop tries an address; 405 on platforms whose shops do not."""
+        query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
+        found = self._intake.answer_get(self._stores[name], query) if name in self._stores else None
+        if found is None:
+            raise MethodNotAllowed(["POST"])
+        return _handshake_answer(found)
+
+
+def _handshake_answer(found: Handshake) -> Answer:
+    # It can repeat what anybody has sent, so no browser may take it for a page.
+    headers = ((b"content-type", found.content_type.encode()), (b"x-content-type-options", b"nosniff"))
+    return Answer(found.status, found.body, headers)

@@ -8,6 +8,7 @@ from connector.config.settings import load
 from connector.core.store import Pixel
 from connector.intake.intake import Intake
 from connector.outbox.lanes import Lane
+from connector.plugin.testing.bench import handle_request
 from connector.privacy.requests import DataRequestStore
 from tests.support.factories import CODE, OTHER_CODE
 from tests.support.platforms import PLATFORMS
@@ -47,7 +48,7 @@ def ordering(store, **choices):
 def taken(outbox, store, *deliveries):
     """What each delivery came to, and the (event, event_id) that wait for TikTok afterwards."""
     intake = Intake({store.name: store}, PLATFORMS, outbox, DataRequestStore(outbox.database), lambda: NOW)
-    outcomes = [intake.take(store, signed(store, topics, body)) for topics, body in deliveries]
+    outcomes = [handle_request(intake, store, signed(store, topics, body)) for topics, body in deliveries]
     waiting = [
         (claimed.event, claimed.event_id)
         for pixel in store.pixels

@@ -10,6 +10,7 @@ from connector.core.store import ConsentSource
 from connector.intake.intake import Intake
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
+from connector.plugin.testing.bench import handle_request
 from connector.privacy.requests import DataRequestStore
 from connector.storage.database import Database
 from connector.storage.engine import connect
@@ -304,9 +305,9 @@ def test_of_a_refused_event_nothing_personal_is_stored(store, topics, migrated_s
     shutil.copy(migrated_sqlite, file)
     engine = connect(f"sqlite:///{file}")
     store, body = asking(store), answered(store, topics, "no" if topics in (PLACED, PAID) else None)
-    assert Intake(
-        {"acme": store}, PLATFORMS, Outbox(Database(engine)), DataRequestStore(Database(engine)), lambda: NOW
-    ).take(store, signed(store, topics, body)) == ("skipped")
+    outbox, data_requests = Outbox(Database(engine)), DataRequestStore(Database(engine))
+    intake = Intake({"acme": store}, PLATFORMS, outbox, data_requests, lambda: NOW)
+    assert handle_request(intake, store, signed(store, topics, body)) == "skipped"
     assert OutboxQueries(Database(engine)).skipped("no consent") == {"acme": 1}
     engine.dispose()
     stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())

@@ -16,6 +16,7 @@ from connector.devtools.sandbox.server import Sandbox
 from connector.intake.intake import Intake
 from connector.outbox.held_events import HoldExpiry
 from connector.outbox.outbox import Outbox
+from connector.plugin.testing.bench import handle_request
 from connector.plugin.testing.shoppers import Journey
 from connector.privacy.requests import DataRequestStore
 from connector.relay.events_api import EventsApi
@@ -87,7 +88,7 @@ class Way:
         """The sample body of that topic, some of its top-level keys replaced, on its whole way in; the outcome."""
         body = shopify_samples.sample(topic, self.journey, self.store)
         body |= {"updated_at": self.moment().isoformat(), **changes}
-        return self.intake.take(self.store, self.signed(topic, body))
+        return handle_request(self.intake, self.store, self.signed(topic, body))
 
     def signed(self, topic: str, body: dict[str, Any]) -> Request:
         raw = json.dumps(body).encode()

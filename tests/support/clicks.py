@@ -11,6 +11,7 @@ from connector.core.store import ConsentSource, MatchingSettings, Pixel, Store
 from connector.core.webhook import Request
 from connector.intake.intake import Intake
 from connector.outbox.outbox import Outbox
+from connector.plugin.testing.bench import handle_request
 from connector.privacy.requests import DataRequestStore
 from connector.storage.database import Database
 from connector.storage.tables import clicks, events
@@ -98,7 +99,7 @@ class Shops:
         headers = {"X-WC-Webhook-Topic": topic, "X-WC-Webhook-Source": f"https://{self.stores[store].shops[0]}/"}
         headers |= PLATFORMS["woocommerce"].signed_headers(raw, SECRET)
         request = Request({name.lower(): value for name, value in headers.items()}, raw, self.moment())
-        return self.intake.take(self.stores[store], request)
+        return handle_request(self.intake, self.stores[store], request)
 
     # --- what there is --------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from connector.intake.intake import Intake
 from connector.outbox.lanes import Lane
 from connector.outbox.outbox import Outbox
 from connector.outbox.settlement import settled
+from connector.plugin.testing.bench import handle_request
 from connector.plugin.testing.shoppers import Journey
 from connector.privacy.erasure import ErasureJob, erasure_job
 from connector.privacy.requests import DataRequestStore
@@ -76,7 +77,7 @@ class Bench:
     def post(self, topic: str, body: bytes, journey: Journey, store: Store = ACME) -> str:
         signed = PLATFORMS[store.platform].signed_headers(body, store.webhook_secrets[0])
         headers = SAMPLES[store.platform].headers(topic, journey, store) | signed
-        return self.intake.take(store, Request({k.lower(): v for k, v in headers.items()}, body, self.now))
+        return handle_request(self.intake, store, Request({k.lower(): v for k, v in headers.items()}, body, self.now))
 
     def erase(self) -> int:
         return self.eraser.round(Quick())

@@ -30,6 +30,7 @@ from connector.plugin import (
     json_object,
     money,
 )
+from connector.plugin.testing.bench import handle_request
 from connector.privacy.requests import DataRequestStore
 from connector.storage.database import Database
 from connector.sync.fetch import NoticeFetcher
@@ -146,7 +147,7 @@ class World:
         """Take the webhook that names an order; its outcome."""
         found = json.dumps({"topic": CHANGED, "shop": "acme", "id": number} | body).encode()
         headers = {"x-token": SECRET, "x-delivery": f"d-{number}"}
-        return self.intake.take(self.store, Request(headers, found, self.clock()))
+        return handle_request(self.intake, self.store, Request(headers, found, self.clock()))
 
     def fetch(self, after: float = 5.0) -> int:
         """Let time pass and a worker work; the number of notices that it fetched."""

@@ -14,6 +14,7 @@ from connector.intake.intake import Intake
 from connector.outbox.lanes import Lane
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import EventFilter, OutboxQueries
+from connector.plugin.testing.bench import handle_request
 from connector.plugin.testing.shoppers import Journey
 from connector.privacy.requests import DataRequestStore
 from tests.support.factories import SECRET, a_store
@@ -48,7 +49,7 @@ class Bench:
     store: Store
 
     def take(self, request: Request) -> str:
-        return self.intake.take(self.store, request)
+        return handle_request(self.intake, self.store, request)
 
     def events(self) -> list[tuple[str, str]]:
         return sorted(

@@ -129,7 +129,7 @@ class Bench:
 
     def receive(self, request: Request) -> str:
         """Handle a request as the server does, and return its outcome."""
-        return self.intake.take(self.store, request)
+        return handle_request(self.intake, self.store, request)
 
     def take(self, request: Request) -> str:
         """Handle a request, and fetch what it names, as the relay's process does; return the last outcome."""
@@ -254,3 +254,12 @@ def flipped(content: bytes, bit: int) -> bytes:
 def with_header(request: Request, name: str, value: str) -> Request:
     """Return the request with another value of one header."""
     return structs.replace(request, headers={**request.headers, name: value})
+
+
+def handle_request(intake: Intake, store: Store, request: Request) -> str:
+    """Verify, examine and store one webhook, each in turn, as the web process does with many; return the outcome.
+
+    Raises InvalidSignature, UnknownKey, NotJson, CannotStore, BrokenPlatform.
+    """
+    webhook = intake.verify(store, request)
+    return "handshake" if isinstance(webhook, Handshake) else intake.handle(webhook, store)

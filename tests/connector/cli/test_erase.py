@@ -17,6 +17,7 @@ from connector.intake.intake import Intake
 from connector.outbox.lanes import Lane
 from connector.outbox.outbox import Outbox
 from connector.outbox.settlement import settled
+from connector.plugin.testing.bench import handle_request
 from connector.plugin.testing.shoppers import Journey
 from connector.privacy.requests import DataRequestStore
 from connector.storage.database import Database
@@ -54,7 +55,7 @@ class Bench:
         samples, platform = SAMPLES[shop.platform], PLATFORMS[shop.platform]
         body = samples.encode({**samples.sample(topic, journey, shop), **changes})
         headers = samples.headers(topic, journey, shop) | platform.signed_headers(body, shop.webhook_secrets[0])
-        return self.intake.take(shop, Request({k.lower(): v for k, v in headers.items()}, body, NOW))
+        return handle_request(self.intake, shop, Request({k.lower(): v for k, v in headers.items()}, body, NOW))
 
     def kept(self) -> set[tuple[str, str]]:
         """Store and event_id of what has a payload."""

@@ -16,6 +16,7 @@ from connector.core.webhook import InvalidSignature, Request
 from connector.intake.counters import TOPICS_COUNTED
 from connector.intake.intake import Intake
 from connector.outbox.outbox import Outbox
+from connector.plugin.testing.bench import handle_request
 from connector.privacy.requests import DataRequestStore
 from connector.setup.samples import webhooks
 from connector.storage.database import Database
@@ -96,7 +97,7 @@ def test_unsigned_requests_cost_the_database_next_to_nothing(bench: Bench, name:
         headers = {**request.headers, TOPIC[store.platform]: f"topic/{number}", "x-shopify-webhook-id": str(number)}
         forged = Request(headers, request.body + b" ", NOW)
         with pytest.raises(InvalidSignature):
-            bench.intake.take(store, forged)
+            handle_request(bench.intake, store, forged)
         if name == "acme":
             with pytest.raises(InvalidSignature):
                 bench.intake.find_store("shopify", forged)
@@ -111,7 +112,7 @@ def test_refusals_are_counted_alike_under_either_url(bench: Bench, caplog: pytes
     with pytest.raises(InvalidSignature):
         bench.intake.find_store("shopify", forged)
     with pytest.raises(InvalidSignature):
-        bench.intake.take(bench.stores["acme"], forged)
+        handle_request(bench.intake, bench.stores["acme"], forged)
     bench.intake.counters.flush()
     with bench.engine.connect() as connection:
         rows = connection.execute(sa.select(counters.c.store, counters.c.topic, counters.c.what)).all()
@@ -124,12 +125,12 @@ def test_one_signed_body_under_any_header_fills_no_table(bench: Bench, name: str
     """Topic, delivery, time and shop are unsigned: whoever has one body may write into them what he likes."""
     store, rng = bench.stores[name], random.Random(9)
     request, platform = bench.request(store), PLATFORMS[store.platform]
-    assert bench.intake.take(store, request) == "relayed"
+    assert handle_request(bench.intake, store, request) == "relayed"
     for number in range(4 * TOPICS_COUNTED):
         topic = rng.choice([*platform.event_topics, *platform.recorded_topics, f"topic/{number}"])
         headers = {**request.headers, TOPIC[store.platform]: topic, "x-shopify-webhook-id": str(number)}
         headers["x-wc-webhook-delivery-id"] = headers["x-shopify-triggered-at"] = NOW.isoformat()
-        bench.intake.take(store, Request(headers, request.body, NOW))
+        handle_request(bench.intake, store, Request(headers, request.body, NOW))
     rows, topics = bench.rows(), len(platform.event_topics | platform.recorded_topics)
     assert rows["events"] <= 2
     assert rows["ledger"] <= topics
@@ -154,10 +155,10 @@ def test_an_old_signed_body_is_no_sale_of_today(bench: Bench, name: str, days: i
         clock=lambda: later,
     )
     if days <= 6:
-        intake.take(store, request)
+        handle_request(intake, store, request)
     known = bench.rows()["events"]
     for topic in sorted(platform.event_topics):
         sent = structs.replace(request, headers={**headers, TOPIC[store.platform]: topic}, received_at=later)
-        outcome = intake.take(store, sent)
+        outcome = handle_request(intake, store, sent)
         assert outcome in ("duplicate", "skipped", "parked") or days <= 6, topic
     assert bench.rows()["events"] <= max(known, 2 if days <= 6 else 0)

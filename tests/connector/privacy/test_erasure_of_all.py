@@ -15,6 +15,7 @@ from connector.core.event import DataRequest
 from connector.core.store import SignalSettings
 from connector.core.webhook import Request
 from connector.outbox.queries import OutboxQueries
+from connector.plugin.testing.bench import handle_request
 from connector.plugin.testing.shoppers import Journey
 from connector.privacy.data_subject import DataSubject, data_subject_of
 from connector.privacy.erasure import LEASE_SECONDS
@@ -92,7 +93,7 @@ class TestParked:
         headers = {
             k.lower(): v for k, v in {**shopify_samples.headers("customers/redact", ANN, ACME), **signed}.items()
         }
-        assert bench.intake.take(other, Request(headers, shopify_samples.encode(sample), NOW)) == "parked"
+        assert handle_request(bench.intake, other, Request(headers, shopify_samples.encode(sample), NOW)) == "parked"
         bench.serve(STORES)
         (item,) = OutboxQueries(Database(bench.engine)).parked()
         assert bench.intake.replay(item) == "recorded"

@@ -6,17 +6,19 @@ import pytest
 from sqlalchemy import Engine
 
 from connector.core.units import DAY, HOUR
+from connector.core.webhook import NotJson, Request
 from connector.dashboard.labels import notice_sentence
 from connector.monitoring.event_stats import EventStats
 from connector.monitoring.problems import ProblemFinder
 from connector.outbox.queries import EventFilter, OutboxQueries
+from connector.plugin.testing.bench import handle_request
 from connector.privacy.erasure import Erasure
 from connector.privacy.retention import RetentionStore
 from connector.storage.tables import events, ledger, notices, parked
 from connector.sync.fetch import LAST_RETRY, LEASE_SECONDS, NoticeFetcher
 from connector.web.metrics import DatabaseMetrics
 from tests.support.outbox_rows import rows
-from tests.support.thin_shop import CHANGED, NOW, World, failures, in_threads
+from tests.support.thin_shop import CHANGED, NOW, SECRET, World, failures, in_threads
 
 
 @pytest.fixture
@@ -43,6 +45,17 @@ class TestTheWay:
         assert event.occurred_at == NOW  # that of the notice, where the shop states none
         assert rows(world.engine, notices) == []
         assert world.fetch() == 0
+
+    def test_a_notice_that_is_not_json_is_counted(self, world: World) -> None:
+        """As every signed webhook is that is answered 400: the checklist of the store's set-up names them."""
+        headers = {"x-token": SECRET, "x-delivery": "d-1"}
+        with pytest.raises(NotJson):
+            handle_request(
+                world.intake, world.store, Request(headers, b'{"topic": "orders/changed", "x": "\xff"}', world.clock())
+            )
+        world.intake.counters.flush()
+        counted = OutboxQueries(world.database).counted()
+        assert [(row.topic, row.what, row.count) for row in counted] == [(CHANGED, "not_json", 1)]
 
     def test_equal_bodies_are_different_changes(self, world: World) -> None:
         """The ledger knows bodies by their digest; a notice is fetched again all the same, and brings what is new."""
