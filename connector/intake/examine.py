@@ -16,10 +16,10 @@ from connector.core.platform import Platform
 from connector.core.signature import body_sha256
 from connector.core.store import Store
 from connector.core.webhook import InvalidPayload, Notice, NotJson, Webhook
-from connector.mapping.click_use import Refusal
+from connector.mapping.click_use import ConsentDenial
 from connector.mapping.consent import order_checkout
 from connector.mapping.event_id import object_key
-from connector.mapping.tiktok_event import OutboundEvent, map_events, refusal_of
+from connector.mapping.tiktok_event import OutboundEvent, consent_denial_of, map_events
 from connector.outbox.books import BookEntry, book_entry
 from connector.outbox.encryption import encrypt
 from connector.outbox.ledger import Decision, ParkedWebhook
@@ -33,8 +33,8 @@ MAX_ID = 255  # characters of the id that a notice names, as of `identifier`
 class Examination(msgspec.Struct, frozen=True):
     """The result of examining a webhook: events to send, skipped milestones, data-subject requests, and the order.
 
-    `checkout_token` is that of the order's checkout, "" if no browser sends beacons about it. `refusal` is a stated
-    refusal of consent, for a store that remembers clicks.
+    `checkout_token` is that of the order's checkout, "" if no browser sends beacons about it. `consent_denial` is set
+    only for a store that remembers clicks.
     """
 
     events: tuple[OutboundEvent, ...] = ()
@@ -44,7 +44,7 @@ class Examination(msgspec.Struct, frozen=True):
     checkout_token: str = ""
     data_requests: tuple[DataRequest, ...] = ()
     book_entry: BookEntry | None = None
-    refusal: Refusal | None = None
+    consent_denial: ConsentDenial | None = None
 
     @property
     def outcome(self) -> str:
@@ -87,7 +87,7 @@ def examine(webhook: Webhook, platform: Platform, store: Store, now: datetime, g
         checkout_token=order_checkout(subject.milestone, ids, store) if subject else "",
         data_requests=tuple(item for item in translated if isinstance(item, DataRequest)),
         book_entry=entry,
-        refusal=refusal_of(milestones, store),
+        consent_denial=consent_denial_of(milestones, store),
     )
 
 
@@ -177,7 +177,7 @@ def decision_of(webhook: Webhook, store: Store, examination: Examination, now: f
         reason=examination.reason,
         events=examination.events,
         book_entry=examination.book_entry,
-        refusal=examination.refusal,
+        consent_denial=examination.consent_denial,
     )
 
 

@@ -28,8 +28,8 @@ class ClickUse(Struct, frozen=True):
         return f"<ClickUse {self.seconds:g} s>"
 
 
-class Refusal(Struct, frozen=True):
-    """A shopper's refusal of consent: the keys remembered of them for these pixels must go.
+class ConsentDenial(Struct, frozen=True):
+    """A shopper's denial of consent: the keys remembered of them for these pixels must go.
 
     The hashes are hex SHA-256 of every e-mail, phone and external_id.
     """
@@ -42,7 +42,7 @@ class Refusal(Struct, frozen=True):
 
     def __repr__(self) -> str:
         """Leave out personal data."""
-        return f"<Refusal {self.store}>"
+        return f"<ConsentDenial {self.store}>"
 
 
 def clicks_given_at(milestones: Iterable[Event | Skipped], store: Store, now: float) -> float | None:

@@ -15,7 +15,7 @@ from connector.core.event import Customer, Event, Milestone, Skipped, TimeSource
 from connector.core.json_fields import present
 from connector.core.store import Pixel, Store
 from connector.mapping import hashing
-from connector.mapping.click_use import ClickUse, Refusal, click_use, clicks_given_at
+from connector.mapping.click_use import ClickUse, ConsentDenial, click_use, clicks_given_at
 from connector.mapping.consent import BeaconWait, beacon_wait, home_page, stated_answer
 from connector.mapping.event_id import event_id_of, fill_template, object_key
 from connector.mapping.filters import data_use_is_limited, why_filtered, why_not_to_pixel, why_user_unusable
@@ -98,8 +98,8 @@ def map_events(
         yield from _outbound_events(event, event_id, pixels, details, clicks, store, now, go_live)
 
 
-def refusal_of(milestones: Iterable[Event | Skipped], store: Store) -> Refusal | None:
-    """Return the refusal that a webhook states, for a store that remembers clicks; it counts even where none is asked.
+def consent_denial_of(milestones: Iterable[Event | Skipped], store: Store) -> ConsentDenial | None:
+    """Return the denial of consent that a webhook states, also where none is asked; for a store that remembers clicks.
 
     An order that is not sent for another reason can state one, too.
     """
@@ -110,7 +110,7 @@ def refusal_of(milestones: Iterable[Event | Skipped], store: Store) -> Refusal |
             user = _user(event.customer, store, event.ids)
             email, phone, external_id = (_all(user.get(name)) for name in ("email", "phone", "external_id"))
             pixels = tuple(pixel.code for pixel in store.pixels)
-            return Refusal(store.name, pixels, email, phone, external_id)
+            return ConsentDenial(store.name, pixels, email, phone, external_id)
     return None
 
 

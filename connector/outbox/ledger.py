@@ -15,7 +15,7 @@ from msgspec import Struct
 from sqlalchemy import Connection
 
 from connector.core.units import HOUR
-from connector.mapping.click_use import Refusal
+from connector.mapping.click_use import ConsentDenial
 from connector.mapping.consent import CONSENT_DENIED
 from connector.mapping.tiktok_event import OutboundEvent
 from connector.outbox.books import BookEntry
@@ -47,8 +47,8 @@ class Decision(Struct, frozen=True):
     """The decision of intake about one webhook: the ledger's line and the events to send, or the body to park.
 
     `received_at` (Unix seconds) is the time of the decision: for a replay, that of the replay.
-    `checkout_token` is that of the order's checkout, if its browser may send beacons. `refusal` is a stated refusal of
-    consent, for a store that remembers clicks.
+    `checkout_token` is that of the order's checkout, if its browser may send beacons. `consent_denial` is set only
+    for a store that remembers clicks.
     """
 
     store: str
@@ -64,7 +64,7 @@ class Decision(Struct, frozen=True):
     events: tuple[OutboundEvent, ...] = ()
     parked: ParkedWebhook | None = None
     book_entry: BookEntry | None = None
-    refusal: Refusal | None = None
+    consent_denial: ConsentDenial | None = None
 
     @property
     def body(self) -> tuple[str, str, bytes]:
@@ -143,7 +143,7 @@ class Ledger:
             rows = [dict(zip(names, key, strict=True), count=number) for key, number in sorted(counts.items())]
             connection.execute(self._add_to_counter, rows)
 
-    def knows_refusal(self, connection: Connection, decision: Decision) -> bool:
+    def knows_consent_denial(self, connection: Connection, decision: Decision) -> bool:
         """Return whether the last line about this order says already that the shopper said no."""
         about = (ledger.c.store == decision.store, ledger.c.object_key == decision.object_key)
         query = sa.select(ledger.c.reason).where(*about).order_by(ledger.c.id.desc()).limit(1)

@@ -113,8 +113,8 @@ class Outbox(EventQueue):
             self._clicks.mark([(row, use) for event, row, use in uses if not event.beacon_wait])
         for decision in decisions:
             # A repeated "no" is not a later one: every update of a skipped order repeats it.
-            if decision.refusal and not self._ledger.knows_refusal(connection, decision):
-                self._clicks.forget(connection, decision.refusal, [row for _, row, _ in uses])
+            if decision.consent_denial and not self._ledger.knows_consent_denial(connection, decision):
+                self._clicks.forget(connection, decision.consent_denial, [row for _, row, _ in uses])
         if uses:
             self._clicks.recall(connection, [(row, use) for _, row, use in uses])
         if unknown := [row for _, event, row in entries if event.may_be_returning]:

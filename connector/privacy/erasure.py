@@ -1,6 +1,6 @@
 """Erasure of a person or of all data of a store, at a shop's request or by `connector erase`.
 
-An event's key (pixel, name, event_id) and outcome are kept, so that no event is sent twice; so is a person's refusal of
+An event's key (pixel, name, event_id) and outcome are kept, so that no event is sent twice; so is a person's denial of
 consent to an order, so that no event is sent against it, and which orders' clicks were erased, so that a later webhook
 does not bring them back. Waiting events end as
 expired. Times are Unix seconds. Raises CannotStore; an interrupted erasure can be repeated.
@@ -18,7 +18,14 @@ import sqlalchemy as sa
 from connector.core.store import Store
 from connector.outbox.identity_hashes import delete_hashes as forget_identities
 from connector.privacy.data_subject import DataSubject
-from connector.privacy.lookup import PERSONAL, PersonalData, PersonalDataLookup, in_chunks, is_refusal, something_left
+from connector.privacy.lookup import (
+    PERSONAL,
+    PersonalData,
+    PersonalDataLookup,
+    in_chunks,
+    is_consent_denial,
+    something_left,
+)
 from connector.privacy.requests import DataRequestStore, StoredDataRequest
 from connector.privacy.retention import BATCH, BODY_DELETED, PAUSE
 from connector.signals.click_memory import erase_clicks, erase_recalled, identities_of, remove_from_queue
@@ -62,7 +69,7 @@ class Erasure:
         for ids in in_chunks([*found.parked, *found.unopenable]):
             self._delete_parked(ids)
         for tokens in in_chunks(found.checkouts):
-            self._delete_signals(signals.c.store == store, signals.c.token.in_(tokens), ~is_refusal())
+            self._delete_signals(signals.c.store == store, signals.c.token.in_(tokens), ~is_consent_denial())
         for ids in in_chunks(found.clicks):
             with self._database.write() as connection:
                 erase_clicks(connection, ids)

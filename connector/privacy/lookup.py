@@ -111,7 +111,7 @@ class PersonalDataLookup:
         found: list[str] = []
         for chunk in in_chunks(sorted(tokens)):
             of_store = (signals.c.store == store, signals.c.token.in_(chunk))
-            found += connection.execute(sa.select(signals.c.token).where(*of_store, ~is_refusal())).scalars()
+            found += connection.execute(sa.select(signals.c.token).where(*of_store, ~is_consent_denial())).scalars()
         return found
 
     def _clicks_of(self, connection: sa.Connection, store: str, person: DataSubject, event_ids: set[int]) -> list[int]:
@@ -180,7 +180,7 @@ def something_left() -> sa.ColumnElement[bool]:
     return sa.or_(events.c.settled_at.is_(None), *(events.c[name].is_not(None) for name in PERSONAL))
 
 
-def is_refusal() -> sa.ColumnElement[bool]:
+def is_consent_denial() -> sa.ColumnElement[bool]:
     """Return the condition that of an order's signals only the no is left.
 
     It is kept like the key of an event, so that no later webhook sends what the shopper has refused.

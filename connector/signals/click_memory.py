@@ -10,7 +10,7 @@ reports (`connector.signals.matching`) is written there at once.
     scope     the pixel: a key that came to one pixel is never sent to another
     person    any hash in common; of an external_id only within its store, because shops number their customers alike
     time      given before the event happened, and at most `remember_clicks` ago
-    consent   keys of an event that may be sent; a refusal erases what is remembered of the person
+    consent   keys of an event that may be sent; a denial erases what is remembered of the person
 
 What was forgotten leaves a mark by its order, without keys and hashes: `clicked_at` is 0, and a row of `clicks` is
 empty. A later webhook of the same order brings its old keys again, and they must not come back.
@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from connector.mapping.click_use import ClickUse, Refusal
+from connector.mapping.click_use import ClickUse, ConsentDenial
 from connector.signals.merge import fill_keys, own_keys, without_keys
 from connector.signals.unsent import UNSENT
 from connector.storage.bulk_insert import BulkInsert
@@ -123,13 +123,13 @@ class ClickMemory:
         ]
         self.remember(connection, given)
 
-    def forget(self, connection: Connection, refusal: Refusal, together: Iterable[Row] = ()) -> None:
+    def forget(self, connection: Connection, denial: ConsentDenial, together: Iterable[Row] = ()) -> None:
         """Erase what is remembered of a person for these pixels, and remove it from their events not yet sent.
 
         `together` are the rows of events that are stored in this transaction.
         """
-        hashes = zip(HASHES, (refusal.emails, refusal.phones, refusal.external_ids), strict=True)
-        people, pixels = identities(dict(hashes), refusal.store), frozenset(refusal.pixels)
+        hashes = zip(HASHES, (denial.emails, denial.phones, denial.external_ids), strict=True)
+        people, pixels = identities(dict(hashes), denial.store), frozenset(denial.pixels)
         people = forget_people(connection, people, pixels)
         for event in together:
             if event["clicked_at"] and event["pixel"] in pixels and identities_of(event) & people:

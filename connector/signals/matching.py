@@ -19,7 +19,7 @@ from msgspec import structs
 from sqlalchemy import Connection
 
 from connector.core.units import DAY
-from connector.mapping.click_use import ClickUse, Refusal
+from connector.mapping.click_use import ClickUse, ConsentDenial
 from connector.mapping.consent import BeaconWait
 from connector.signals.click_memory import HASHES, KEYS, ORIGINS, ClickMemory, forget_recalled
 from connector.signals.merge import (
@@ -129,12 +129,12 @@ class SignalMatcher:
             self._use_clicks_of_checkout(connection, beacon, signal)
 
     def _use_clicks_of_checkout(self, connection: Connection, beacon: Beacon, signal: Signal) -> None:
-        """Remember a browser's keys for the people of its checkout, sent or not, or forget theirs after a refusal."""
+        """Remember a browser's keys for the people of its checkout, sent or not, or forget theirs after a denial."""
         of_checkout = (events.c.store == beacon.store, events.c.checkout == beacon.checkout_token)
         known = sa.or_(*(events.c[name].is_not(None) for name in HASHES))
         rows = [row._asdict() for row in connection.execute(sa.select(events).where(*of_checkout, known))]
         for row in rows if signal.consent == "denied" else ():
-            self._clicks.forget(connection, _refusal(row))
+            self._clicks.forget(connection, _consent_denial(row))
         if signal.consent != "denied":
             keys = {name: getattr(signal, name) for name in KEYS}
             given = [
@@ -214,11 +214,11 @@ class SignalMatcher:
     def _use_clicks(
         self, connection: Connection, item: WaitingEvent, row: dict[str, Any], signal: Signal | None
     ) -> None:
-        """Remember the keys of an event and its browser once they may be used, or forget theirs after a refusal."""
+        """Remember the keys of an event and its browser once they may be used, or forget theirs after a denial."""
         if item.clicks is None:
             return
         if signal is not None and signal.consent == "denied":
-            self._clicks.forget(connection, _refusal(row))
+            self._clicks.forget(connection, _consent_denial(row))
         elif row["consent"] in ("", "granted"):
             own = {name: getattr(item.clicks, name) or getattr(signal, name, "") for name in KEYS}
             self._clicks.remember(connection, [(row, structs.replace(item.clicks, **own))])
@@ -266,7 +266,7 @@ def _with_signal(row: Mapping[str, Any], signal: Signal | None, home_page: str, 
     """Return the columns of a waiting event after merging the signal of its browser, if there is one."""
     payload, consent, due_at = row["payload"], row["consent"], row["due_at"]
     origins = {name: row[name] for name in ORIGINS.values()}
-    if signal is not None:  # its own keys take the place of remembered ones; a refusal leaves none
+    if signal is not None:  # its own keys take the place of remembered ones; a denial leaves none
         without = forget_recalled(row, KEYS if signal.consent == "denied" else signal.user.keys() & set(KEYS))
         payload, origins = without.pop("payload"), origins | without
     if signal is not None and signal.consent == "denied":
@@ -300,9 +300,9 @@ def _with_later_webhook(stored: sa.Row[Any], new: Mapping[str, Any], home_page: 
     return {"payload": payload, "consent": consent, "due_at": stored.due_at, "as_of": as_of, **hashes, **origins}
 
 
-def _refusal(row: Mapping[str, Any]) -> Refusal:
-    """Return the refusal of an event's person."""
-    return Refusal(row["store"], (row["pixel"],), *((row[name].hex(),) if row[name] else () for name in HASHES))
+def _consent_denial(row: Mapping[str, Any]) -> ConsentDenial:
+    """Return the denial of consent of the person of an event."""
+    return ConsentDenial(row["store"], (row["pixel"],), *((row[name].hex(),) if row[name] else () for name in HASHES))
 
 
 def _key(row: Mapping[str, Any]) -> tuple[str, str, str]:

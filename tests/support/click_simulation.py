@@ -22,7 +22,7 @@ from connector.core.store import ConsentSource, MatchingSettings, Pixel, Store
 from connector.core.webhook import Webhook
 from connector.intake.examine import Examination, decision_of
 from connector.mapping.event_id import object_key
-from connector.mapping.tiktok_event import OutboundEvent, map_events, refusal_of
+from connector.mapping.tiktok_event import OutboundEvent, consent_denial_of, map_events
 from connector.outbox.ledger import Decision
 from connector.outbox.outbox import Outbox
 from connector.privacy.data_subject import data_subject_of
@@ -183,7 +183,7 @@ class Simulation:
             events=tuple(item for item in mapped if isinstance(item, OutboundEvent)),
             skipped=tuple(item for item in mapped if not isinstance(item, OutboundEvent)),
             object_key=object_key(milestones[0].milestone, milestones[0].ids),
-            refusal=refusal_of(milestones, store),
+            consent_denial=consent_denial_of(milestones, store),
         )
         return decision_of(Webhook("order.updated", body, now), store, examination, act.at)
 
