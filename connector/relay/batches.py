@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from connector.outbox.settlement import LeasedEvent
 
 BATCH = 100  # events per request; TikTok accepts 1,000 and recommends fewer
-BATCH_BYTES = 512 * 1024
+BATCH_BYTES = 512 * 1024  # of the payloads
 BACKLOG_BATCH = 1000  # events per request while a lane has a backlog: TikTok's maximum
 BACKLOG_BYTES = 2 * 1024 * 1024
 

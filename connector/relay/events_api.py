@@ -20,8 +20,8 @@ from connector.mapping.offline import offline_item
 
 TIMEOUT = httpx.Timeout(10.0, connect=3.0, pool=3.0)
 ANSWERED_WITHIN = 20.0  # seconds for the whole response; checked after each read, so one read timeout can come on top
-LONGEST_REQUEST = ANSWERED_WITHIN + 10.0
-MAX_ANSWER = 256 * 1024
+LONGEST_REQUEST = ANSWERED_WITHIN + 10.0  # seconds
+MAX_ANSWER = 256 * 1024  # bytes
 MAX_MESSAGE = 2000  # characters of TikTok's message; _ECHOED takes quadratic time in the length of a word
 
 Verdict = Literal["accepted", "retry", "rejected", "denied"]
@@ -40,7 +40,7 @@ _SOURCE = re.compile(r"event_source(?:_id)?\b|pixel[ _]code|access[ _-]token", r
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ApiResult:
     """The result of one request.
 
     `verdict` "denied" means that TikTok rejects the token, the pixel or the request as a whole, not a single event.
@@ -67,24 +67,24 @@ class EventsApi:
         self._client = client
         self._elapsed = elapsed
 
-    def send(self, pixel: Pixel, test_event_code: str, items: Sequence[bytes]) -> Outcome:
-        """Send JSON-encoded events in one request with the pixel's token. Never raises: a failure is an Outcome."""
+    def send(self, pixel: Pixel, test_event_code: str, items: Sequence[bytes]) -> ApiResult:
+        """Send JSON-encoded events in one request with the pixel's token. Never raises: a failure is a result, too."""
         head: dict[str, Any] = {"event_source": pixel.source, "event_source_id": pixel.code}
         if test_event_code:
             head["test_event_code"] = test_event_code
         if not _TOKEN.fullmatch(pixel.access_token):
-            return Outcome("denied", message="the access token is empty or not valid in a header")
+            return ApiResult("denied", message="the access token is empty or not valid in a header")
         if pixel.source == "offline":  # of items that are queued already when a pixel's source is corrected
             items = [offline_item(item) for item in items]
         try:
             body = b"".join((msgspec.json.encode(head)[:-1], b',"data":[', b",".join(items), b"]}"))
             status, headers, answer = self._post(body, pixel.access_token)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            return Outcome("retry", message=f"could not connect to TikTok ({type(error).__name__})")
+            return ApiResult("retry", message=f"could not connect to TikTok ({type(error).__name__})")
         except httpx.HTTPError as error:
-            return Outcome("retry", message=f"no answer from TikTok ({type(error).__name__})", definite=False)
+            return ApiResult("retry", message=f"no answer from TikTok ({type(error).__name__})", definite=False)
         except (ValueError, httpx.InvalidURL):
-            return Outcome("denied", message="invalid pixel, test_event_code or EVENTS_API_URL")
+            return ApiResult("denied", message="invalid pixel, test_event_code or EVENTS_API_URL")
         return parse_response(status, headers, answer, len(items))
 
     def _post(self, body: bytes, token: str) -> tuple[int, Mapping[str, str], bytes]:
@@ -103,7 +103,7 @@ class EventsApi:
         return response.status_code, response.headers, bytes(answer[:MAX_ANSWER])
 
 
-def parse_response(status: int, headers: Mapping[str, str], body: bytes, sent: int) -> Outcome:
+def parse_response(status: int, headers: Mapping[str, str], body: bytes, sent: int) -> ApiResult:
     """Classify an HTTP response to a request with `sent` events. Never raises."""
     try:
         answer = msgspec.json.decode(body)
@@ -115,7 +115,7 @@ def parse_response(status: int, headers: Mapping[str, str], body: bytes, sent: i
         return _classify_status(status, retry_after)
     message = str(answer.get("message") or "")
     verdict = _verdict(code, message)
-    return Outcome(
+    return ApiResult(
         verdict=verdict,
         code=code,
         message=_redact(message),
@@ -138,18 +138,18 @@ def _verdict(code: int, message: str) -> Verdict:
     return "rejected"
 
 
-def _classify_status(status: int, retry_after: float) -> Outcome:
+def _classify_status(status: int, retry_after: float) -> ApiResult:
     """Classify a response without a code (HTML, a truncated body, a redirect). The default is to retry."""
     message = f"HTTP {status} without TikTok's code"
     if status in (401, 403):
-        return Outcome("denied", message=message)
+        return ApiResult("denied", message=message)
     if 300 <= status < 400:
-        return Outcome("denied", message=f"{message}: redirects are not followed; check EVENTS_API_URL")
+        return ApiResult("denied", message=f"{message}: redirects are not followed; check EVENTS_API_URL")
     if status == 404:
-        return Outcome("denied", message=f"{message}: check EVENTS_API_URL")
+        return ApiResult("denied", message=f"{message}: check EVENTS_API_URL")
     if status == 413:
-        return Outcome("rejected", message=f"{message}: too large")  # the batch is then halved
-    return Outcome("retry", message=message, definite=status == 429, retry_after=retry_after, throttled=status == 429)
+        return ApiResult("rejected", message=f"{message}: too large")  # the batch is then halved
+    return ApiResult("retry", message=message, definite=status == 429, retry_after=retry_after, throttled=status == 429)
 
 
 def _indexes(message: str, sent: int) -> tuple[int, ...]:

@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from connector.outbox.settlement import LeasedEvent
-from connector.relay.events_api import PARTLY, Outcome
+from connector.relay.events_api import PARTLY, ApiResult
 
 Batch = list[LeasedEvent]
-Answer = tuple[Batch, Outcome]
+BatchResult = tuple[Batch, ApiResult]
 
 
-def isolate(batch: Batch, send: Callable[[Batch], Outcome], may_send: Callable[[], bool]) -> Iterator[Answer]:
-    """Send a batch; yield each of its events exactly once, with its final outcome.
+def isolate(batch: Batch, send: Callable[[Batch], ApiResult], may_send: Callable[[], bool]) -> Iterator[BatchResult]:
+    """Send a batch; yield each of its events exactly once, with its final result.
 
     A rejected batch is halved and sent again until the rejected event is alone. An event that TikTok names by its index
     is sent alone to confirm the rejection, except with code 20001, which is believed at once. `may_send` is called
@@ -25,34 +25,34 @@ def isolate(batch: Batch, send: Callable[[Batch], Outcome], may_send: Callable[[
     while waiting:
         part, resent = waiting.pop()
         if resent and not may_send():
-            yield part, Outcome("retry", message="interrupted while isolating a rejected event", definite=False)
+            yield part, ApiResult("retry", message="interrupted while isolating a rejected event", definite=False)
             continue
-        outcome = send(part)
-        named = [part[index] for index in outcome.indexes]
-        others = [item for index, item in enumerate(part) if index not in outcome.indexes]
-        if outcome.code == PARTLY and named:
-            yield named, replace(outcome, verdict="rejected")
+        result = send(part)
+        named = [part[index] for index in result.indexes]
+        others = [item for index, item in enumerate(part) if index not in result.indexes]
+        if result.code == PARTLY and named:
+            yield named, replace(result, verdict="rejected")
             if others:
-                yield others, outcome
-        elif outcome.verdict != "rejected" or len(part) == 1:
-            definite = outcome.definite and (outcome.verdict == "rejected" or not resent)
-            yield part, replace(outcome, definite=definite)
+                yield others, result
+        elif result.verdict != "rejected" or len(part) == 1:
+            definite = result.definite and (result.verdict == "rejected" or not resent)
+            yield part, replace(result, definite=definite)
         else:
             half = len(part) // 2
             parts = [*([item] for item in named), others] if named else [part[:half], part[half:]]
             waiting += [(smaller, True) for smaller in reversed(parts) if smaller]
 
 
-def all_rejected_alike(answers: Sequence[Answer]) -> bool:
+def all_rejected_alike(results: Sequence[BatchResult]) -> bool:
     """Return whether all of these events were rejected with the same code and message."""
-    if any(outcome.verdict != "rejected" for _, outcome in answers):
+    if any(result.verdict != "rejected" for _, result in results):
         return False
-    return len({without_numbers(rejection_text(outcome)) for _, outcome in answers}) == 1
+    return len({without_numbers(rejection_text(result)) for _, result in results}) == 1
 
 
-def rejection_text(outcome: Outcome) -> str:
+def rejection_text(result: ApiResult) -> str:
     """Return the code and the message of a rejection."""
-    return f"{outcome.code or ''} {outcome.message}".strip()
+    return f"{result.code or ''} {result.message}".strip()
 
 
 def without_numbers(text: str) -> str:

@@ -32,16 +32,16 @@ from connector.outbox.lanes import Lane, LaneState, fingerprint
 from connector.outbox.queue import MAX_AHEAD, EventQueue
 from connector.outbox.settlement import LeasedEvent, Settlement, due_again, settled
 from connector.relay.batches import split_into_batches
-from connector.relay.events_api import LONGEST_REQUEST, EventsApi, Outcome
-from connector.relay.isolation import Answer, Batch, all_rejected_alike, isolate, rejection_text, without_numbers
+from connector.relay.events_api import LONGEST_REQUEST, ApiResult, EventsApi
+from connector.relay.isolation import Batch, BatchResult, all_rejected_alike, isolate, rejection_text, without_numbers
 from connector.storage.database import CannotStore
 
 log = logging.getLogger(__name__)
 
 CLAIM_LIMIT = 1000  # events leased at once; a lane has a backlog while its claims are full
 LEASE = 120.0  # seconds; after this the events of a dead relay are due again
-POLL = 0.2
-HEARTBEAT = 10.0
+POLL = 0.2  # seconds between two looks for due events
+HEARTBEAT = 10.0  # seconds between two heartbeats
 WORKERS_AT_ONCE = 128  # threads are started as needed
 WORKERS_PER_BACKLOG = 2  # for a lane with a backlog
 SLOW_WORKERS_AT_ONCE = 16
@@ -99,9 +99,9 @@ class Relay:
         self._rng = rng or random.Random()  # noqa: S311 — jitter, not a secret
         self._lanes = {Lane(s.name, pixel.code): (s, pixel) for s in stores.values() for pixel in s.pixels}
         self._workers: Counter[Lane] = Counter()
-        self._backlogs: set[Lane] = set()  # lanes whose last claim was full
+        self._has_backlog = dict.fromkeys(self._lanes, False)  # by lane: its last claim was full
+        self._is_slow = dict.fromkeys(self._lanes, False)  # by lane: its last response took longer than SLOW
         self._resting_until: dict[Lane, float] = {}  # by `elapsed`
-        self._slow: set[Lane] = set()
         self._clock_checked_at = float("-inf")
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -109,7 +109,7 @@ class Relay:
     @property
     def slow_lanes(self) -> frozenset[Lane]:
         """Return the lanes whose last response took longer than `SLOW` seconds."""
-        return frozenset(self._slow)
+        return frozenset(lane for lane, is_slow in self._is_slow.items() if is_slow)
 
     def run(self, stop: threading.Event) -> None:
         """Run until `stop` is set; then finish and settle the requests in flight, and return."""
@@ -128,7 +128,7 @@ class Relay:
                         self._outbox.heartbeat(self.name, self._clock())
                         heartbeat_at = self._elapsed()
                     for work in self._assign_workers():
-                        (slow if work.lane in self._slow else fast).submit(self._drain, work)
+                        (slow if self._is_slow[work.lane] else fast).submit(self._drain, work)
                 except CannotStore as error:
                     log.error("the database is not available: %s", error)
                     stop.wait(1.0)
@@ -156,7 +156,8 @@ class Relay:
             if state.lane not in self._lanes or (mode := self._mode(state, now)) == "suspended":
                 continue
             with self._lock:
-                wanted = WORKERS_PER_BACKLOG if state.lane in self._backlogs - self._slow and mode == "open" else 1
+                takes_more = mode == "open" and self._has_backlog[state.lane] and not self._is_slow[state.lane]
+                wanted = WORKERS_PER_BACKLOG if takes_more else 1
                 if self._workers[state.lane] >= wanted or self._is_resting(state.lane):
                     continue
                 self._workers[state.lane] += 1
@@ -193,18 +194,17 @@ class Relay:
                 number = 1 if work.probing else CLAIM_LIMIT
                 claimed = self._outbox.claim(lane, number, self.name, self._clock(), LEASE)
                 taken += len(claimed)
-                with self._lock:
-                    _set_membership(self._backlogs, lane, len(claimed) == CLAIM_LIMIT)
+                self._has_backlog[lane] = len(claimed) == CLAIM_LIMIT
                 if claimed and work.new_token:
                     work.new_token = False
-                    log.info("the access token has changed; trying the new one", extra=_fields(lane))
+                    log.info("the access token has changed; trying the new one", extra=_log_fields(lane))
                 if not claimed or not self._send_claim(work, claimed):
                     break
         except CannotStore as error:
             # Events already sent are due again when their lease ends; TikTok drops the copies by event_id.
             log.error("the database is not available: %s", error, extra={"store": lane.store})
         except Exception:
-            log.exception("internal error while draining a lane", extra=_fields(lane))
+            log.exception("internal error while draining a lane", extra=_log_fields(lane))
             with self._lock:
                 self._resting_until[lane] = self._elapsed() + LONGEST_REST
         finally:
@@ -217,76 +217,75 @@ class Relay:
     def _send_claim(self, work: _Work, claimed: list[LeasedEvent]) -> bool:
         """Send and settle leased events; return False if the lane must rest."""
         lease_until = claimed[0].lease_until
-        begun = lease_until - LEASE
+        leased_at = lease_until - LEASE
         late = {item.id: why for item in claimed if (why := self._expiry_reason(item, work))}
-        results = [
+        settlements = [
             settled(item, "expired", self._clock(), None, late[item.id], "") for item in claimed if item.id in late
         ]
         keep_going = True
         for batch in split_into_batches([item for item in claimed if item.id not in late], len(claimed) >= CLAIM_LIMIT):
             if not keep_going or not self._may_send(work):
-                results += self._unsent(batch, begun)
+                settlements += self._unsent(batch, leased_at)
                 continue
-            answers = self._send_batch(work, batch)
-            keep_going = self._update_lane(work, answers)
-            for group, outcome in answers:
-                results += self._settlements(work, group, outcome, begun)
-        stats = SettlementStats(work.lane.store, work.lane.pixel, claimed, results, self._clock())
-        sales = SoldEvents(work.store, work.lane.pixel, claimed, results)
-        self._outbox.settle(self.name, lease_until, results, stats.write, sales.write)
+            results = self._send_batch(work, batch)
+            keep_going = self._update_lane(work, results)
+            for group, result in results:
+                settlements += self._settlements(work, group, result, leased_at)
+        stats = SettlementStats(work.lane.store, work.lane.pixel, claimed, settlements, self._clock())
+        sales = SoldEvents(work.store, work.lane.pixel, claimed, settlements)
+        self._outbox.settle(self.name, lease_until, settlements, stats.write, sales.write)
         return keep_going
 
-    def _send_batch(self, work: _Work, batch: Batch) -> list[Answer]:
+    def _send_batch(self, work: _Work, batch: Batch) -> list[BatchResult]:
         """Send a batch; if TikTok rejects it, isolate the events at fault and send the others.
 
         If TikTok rejects all events for the same reason, and has not just accepted others of this lane, the
         configuration is at fault: the verdict of the batch is "denied", which suspends the lane and rejects no event.
         """
-        answers: list[Answer] = []
-        for group, outcome in isolate(batch, partial(self._post, work), partial(self._may_send, work)):
-            answers.append((group, outcome))
-            work.proven |= outcome.verdict == "accepted"
-            if not work.proven and len(batch) > 1 and len(answers) >= SAME_REJECTIONS and all_rejected_alike(answers):
+        results: list[BatchResult] = []
+        for group, result in isolate(batch, partial(self._send_request, work), partial(self._may_send, work)):
+            results.append((group, result))
+            work.proven |= result.verdict == "accepted"
+            if not work.proven and len(batch) > 1 and len(results) >= SAME_REJECTIONS and all_rejected_alike(results):
                 break
-        if not work.proven and all_rejected_alike(answers):
-            rejection = answers[0][1]
+        if not work.proven and all_rejected_alike(results):
+            rejection = results[0][1]
             if len(batch) > 1 or (work.probing and self._suspended_for_same(work.lane, rejection)):
                 return [(batch, replace(rejection, verdict="denied"))]
-        return answers
+        return results
 
-    def _suspended_for_same(self, lane: Lane, outcome: Outcome) -> bool:
+    def _suspended_for_same(self, lane: Lane, result: ApiResult) -> bool:
         """Return whether the lane was suspended for the same reason."""
-        return without_numbers(self._outbox.lane_state(lane).reason) == without_numbers(rejection_text(outcome))
+        return without_numbers(self._outbox.lane_state(lane).reason) == without_numbers(rejection_text(result))
 
-    def _post(self, work: _Work, part: list[LeasedEvent]) -> Outcome:
+    def _send_request(self, work: _Work, part: list[LeasedEvent]) -> ApiResult:
         """Send one request as soon as the rate limit of its token allows."""
         if (seconds := self._rate_limit.reserve(work.pixel.access_token)) > 0:
             self._wait(self._stop, seconds)
         begun = self._elapsed()
-        outcome = self._api.send(work.pixel, part[0].test_code, [item.payload for item in part])
+        result = self._api.send(work.pixel, part[0].test_code, [item.payload for item in part])
         took = self._elapsed() - begun
-        with self._lock:
-            _set_membership(self._slow, work.lane, took > SLOW)
-        self._log(work.lane, part, outcome, took)
-        return outcome
+        self._is_slow[work.lane] = took > SLOW
+        self._log(work.lane, part, result, took)
+        return result
 
-    def _update_lane(self, work: _Work, answers: Sequence[Answer]) -> bool:
-        """Suspend, resume or rest the lane according to the outcomes; return False if it must rest."""
+    def _update_lane(self, work: _Work, results: Sequence[BatchResult]) -> bool:
+        """Suspend, resume or rest the lane according to the results; return False if it must rest."""
         now = self._clock()
-        denied = next((outcome for _, outcome in answers if outcome.verdict == "denied"), None)
+        denied = next((result for _, result in results if result.verdict == "denied"), None)
         if denied:
             self._suspend(work.lane, work.pixel, denied, now)
             self._rest(work, POLL, whole_token=False)
             return False
-        if work.probing and any(outcome.verdict in ("accepted", "rejected") for _, outcome in answers):
+        if work.probing and any(result.verdict in ("accepted", "rejected") for _, result in results):
             self._outbox.resume(work.lane, now)
             work.probing, work.resumed_at = False, now
-            log.info("TikTok accepts this store's token or pixel again", extra=_fields(work.lane))
-        retried = [(group, outcome) for group, outcome in answers if outcome.verdict == "retry"]
+            log.info("TikTok accepts this store's token or pixel again", extra=_log_fields(work.lane))
+        retried = [(group, result) for group, result in results if result.verdict == "retry"]
         if retried:
             attempts = max(item.attempts for group, _ in retried for item in group)
-            wait = max(min(self._backoff(attempts), LONGEST_REST), max(outcome.retry_after for _, outcome in retried))
-            self._rest(work, wait, whole_token=any(outcome.throttled for _, outcome in retried))
+            wait = max(min(self._backoff(attempts), LONGEST_REST), max(result.retry_after for _, result in retried))
+            self._rest(work, wait, whole_token=any(result.throttled for _, result in retried))
             return False
         return True
 
@@ -298,34 +297,34 @@ class Relay:
                 if lane == work.lane or (whole_token and pixel.access_token == token):
                     self._resting_until[lane] = max(until, self._resting_until.get(lane, 0))
 
-    def _suspend(self, lane: Lane, pixel: Pixel, outcome: Outcome, now: float) -> None:
+    def _suspend(self, lane: Lane, pixel: Pixel, result: ApiResult, now: float) -> None:
         wait = self._backoff(1 + self._outbox.lane_state(lane).denials)
-        self._outbox.suspend(lane, now + wait, now, fingerprint(pixel.access_token), rejection_text(outcome))
+        self._outbox.suspend(lane, now + wait, now, fingerprint(pixel.access_token), rejection_text(result))
         log.error(
             "TikTok denies this store's token or pixel; its events wait. Check pixel and access_token",
-            extra={**_fields(lane), "code": outcome.code, "reason": rejection_text(outcome)},
+            extra={**_log_fields(lane), "code": result.code, "reason": rejection_text(result)},
         )
 
     # --- the settlement of an event -------------------------------------------------------------------------
 
-    def _settlements(self, work: _Work, group: Batch, outcome: Outcome, begun: float) -> Iterator[Settlement]:
+    def _settlements(self, work: _Work, group: Batch, result: ApiResult, leased_at: float) -> Iterator[Settlement]:
         now = self._clock()
         # One pause for all with as many attempts: they are sent together again, and written by one statement.
         pauses = {attempts: self._backoff(attempts) for attempts in {item.attempts for item in group}}
         for item in group:
-            maybe_sent_at = self._maybe_sent_after(item, outcome, begun)
-            match outcome.verdict:
+            maybe_sent_at = self._maybe_sent_after(item, result, leased_at)
+            match result.verdict:
                 case "accepted" | "rejected":
-                    answer = (outcome.code, outcome.message, outcome.request_id)
-                    yield Settlement(item.id, outcome.verdict, now, maybe_sent_at, now, *answer)
+                    answer = (result.code, result.message, result.request_id)
+                    yield Settlement(item.id, result.verdict, now, maybe_sent_at, now, *answer)
                 case "denied":
-                    yield due_again(item, now, maybe_sent_at, outcome.code, outcome.message, counts=False)
+                    yield due_again(item, now, maybe_sent_at, result.code, result.message, counts=False)
                 case "retry" if not work.probing and now - max(item.tried_at, work.resumed_at) > RETRY_WINDOW:
-                    message = f"not accepted within {duration(RETRY_WINDOW)}; last response: {outcome.message}"
-                    yield settled(item, "expired", now, outcome.code, message, outcome.request_id)
+                    message = f"not accepted within {duration(RETRY_WINDOW)}; last response: {result.message}"
+                    yield settled(item, "expired", now, result.code, message, result.request_id)
                 case "retry":
-                    due = now + max(pauses[item.attempts], outcome.retry_after)
-                    yield due_again(item, due, maybe_sent_at, outcome.code, outcome.message)
+                    due = now + max(pauses[item.attempts], result.retry_after)
+                    yield due_again(item, due, maybe_sent_at, result.code, result.message)
 
     def _expiry_reason(self, item: LeasedEvent, work: _Work) -> str:
         """Return why an event can no longer be sent, or ""."""
@@ -340,19 +339,19 @@ class Relay:
             return f"older than {how_long(limit)} before it could be sent (max_event_age, browser_pixel)"
         return ""
 
-    def _unsent(self, batch: Batch, begun: float) -> Iterator[Settlement]:
+    def _unsent(self, batch: Batch, leased_at: float) -> Iterator[Settlement]:
         """Yield the settlements of events that were leased but not sent: due again, attempt not counted."""
         now = self._clock()
         for item in batch:
-            maybe_sent_at = None if _first_sent_in(item, begun) else item.maybe_sent_at
+            maybe_sent_at = None if _first_sent_in(item, leased_at) else item.maybe_sent_at
             yield due_again(item, now, maybe_sent_at, None, "", counts=False)
 
-    def _maybe_sent_after(self, item: LeasedEvent, outcome: Outcome, begun: float) -> float | None:
+    def _maybe_sent_after(self, item: LeasedEvent, result: ApiResult, leased_at: float) -> float | None:
         """Return the first time at which the event may have reached TikTok, in Unix seconds.
 
         None if the failure is definite and no earlier lease may have sent it.
         """
-        is_unsent = outcome.verdict != "accepted" and outcome.definite and _first_sent_in(item, begun)
+        is_unsent = result.verdict != "accepted" and result.definite and _first_sent_in(item, leased_at)
         return None if is_unsent else item.maybe_sent_at
 
     def _backoff(self, attempts: int) -> float:
@@ -364,36 +363,29 @@ class Relay:
         """Return whether a request started now ends before the lease does, and the process is not stopping."""
         return not self._stop.is_set() and work.lease_ends - self._elapsed() > LONGEST_REQUEST
 
-    def _log(self, lane: Lane, batch: list[LeasedEvent], outcome: Outcome, took: float) -> None:
-        level = logging.INFO if outcome.verdict == "accepted" and outcome.code == 0 else logging.WARNING
+    def _log(self, lane: Lane, batch: list[LeasedEvent], result: ApiResult, took: float) -> None:
+        level = logging.INFO if result.verdict == "accepted" and result.code == 0 else logging.WARNING
         log.log(
             level,
             "TikTok: %s",
-            outcome.verdict,
+            result.verdict,
             extra={
-                **_fields(lane),
+                **_log_fields(lane),
                 "events": len(batch),
                 "event_ids": ",".join(dict.fromkeys(item.event_id for item in batch[:10])),
-                "code": outcome.code,
-                "request_id": outcome.request_id,
-                "reason": "" if outcome.code == 0 else outcome.message,
+                "code": result.code,
+                "request_id": result.request_id,
+                "reason": "" if result.code == 0 else result.message,
                 "ms": round(took * 1000, 1),
             },
         )
 
 
-def _fields(lane: Lane) -> dict[str, str]:
+def _log_fields(lane: Lane) -> dict[str, str]:
     """Return the fields of a log line that name a lane."""
     return {"store": lane.store, "pixel": lane.pixel}
 
 
-def _set_membership(lanes: set[Lane], lane: Lane, belongs: bool) -> None:
-    if belongs:
-        lanes.add(lane)
-    else:
-        lanes.discard(lane)
-
-
-def _first_sent_in(item: LeasedEvent, begun: float) -> bool:
-    """Return whether no lease before the one that began at `begun` may have sent the event."""
-    return item.maybe_sent_at >= begun - 0.001  # rounding: begun is computed from the lease's end
+def _first_sent_in(item: LeasedEvent, leased_at: float) -> bool:
+    """Return whether no lease before the one of `leased_at` may have sent the event."""
+    return item.maybe_sent_at >= leased_at - 0.001  # rounding: it is computed from the lease's end
