@@ -6,7 +6,7 @@ when the database does not answer in time.
 
 from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -34,8 +34,14 @@ _ROW = (
     "ttclid_from", "ttp_from",
 )  # fmt: skip
 _PARKED = ("store", "topic", "body_sha256", "reason", "parked_at", "sealed")
-_Entry = tuple[int, OutboundEvent, dict[str, Any]]  # the index of an event's decision, the event and its row
-_NewRow = tuple[int, dict[str, Any]]  # the index of an event's decision, and its row
+
+
+class _Entry(NamedTuple):
+    """An event to store: the index of its decision, the event and its row."""
+
+    decision: int
+    event: OutboundEvent
+    row: dict[str, Any]
 
 
 class Outbox(EventQueue):
@@ -68,36 +74,24 @@ class Outbox(EventQueue):
         webhook that brings nothing new is only counted, and a body that was recorded before adds no second line.
         """
         decisions = without_other_routes(connection, decisions)
-        orders = [
-            KnownOrder(decision.store, decision.checkout_token, decision.object_key, decision.received_at)
-            for decision in decisions
-            if decision.checkout_token
-        ]
         entries = [
-            (number, event, _row(event, decision))
-            for number, decision in enumerate(decisions)
+            _Entry(index, event, _row(event, decision))
+            for index, decision in enumerate(decisions)
             for event in decision.events
         ]
         self._add_what_is_known(connection, decisions, entries)
-        waiting = [
-            WaitingEvent(number, row, event.beacon_wait, event.clicks)
-            for number, event, row in entries
-            if event.beacon_wait
-        ]
-        rows: list[_NewRow] = [(number, row) for number, event, row in entries if not event.beacon_wait]
-        stated = [row for _, event, row in entries if event.time_source == "stated"]
+        new = [0] * len(decisions)
+        for index, number in self._store_waiting(connection, decisions, entries).items():
+            new[index] += number
+        inserted = self._insert_events(connection, [entry for entry in entries if not entry.event.beacon_wait])
+        for entry in inserted:
+            new[entry.decision] += 1
+        is_new = {id(entry) for entry in inserted}  # two entries of one key can be equal
+        stated = [entry for entry in entries if entry.event.time_source == "stated" and id(entry) not in is_new]
+        state_times(connection, [entry.row for entry in stated])
         more_hashes = [
             (row["store"], event.object_key, digest) for _, event, row in entries for digest in event.more_hashes
         ]
-        new = [0] * len(decisions)
-        if waiting or orders:
-            for number, added in self._matcher.store_waiting(connection, waiting, orders).items():
-                new[number] += added
-        inserted = self._insert_events(connection, rows) if rows else []
-        for number, _ in inserted:
-            new[number] += 1
-        fresh = {id(row) for _, row in inserted}
-        state_times(connection, [row for row in stated if id(row) not in fresh])
         store_hashes(connection, self.database.insert, more_hashes)
         self._park(connection, [decision.parked for decision in decisions if decision.parked])
         self._ledger.note(connection, decisions, new)
@@ -120,17 +114,35 @@ class Outbox(EventQueue):
         if unknown := [row for _, event, row in entries if event.may_be_returning]:
             mark_returning(connection, unknown, [row for _, _, row in entries])
 
-    def _insert_events(self, connection: Connection, rows: list[_NewRow]) -> list[_NewRow]:
-        """Insert the rows; return those that are new."""
+    def _store_waiting(
+        self, connection: Connection, decisions: Sequence[Decision], entries: Sequence[_Entry]
+    ) -> Mapping[int, int]:
+        """Store the events that wait for a beacon; return the number of new ones by the index of their decision."""
+        waiting = [
+            WaitingEvent(index, row, event.beacon_wait, event.clicks)
+            for index, event, row in entries
+            if event.beacon_wait
+        ]
+        orders = [
+            KnownOrder(decision.store, decision.checkout_token, decision.object_key, decision.received_at)
+            for decision in decisions
+            if decision.checkout_token
+        ]
+        return self._matcher.store_waiting(connection, waiting, orders) if waiting or orders else {}
+
+    def _insert_events(self, connection: Connection, entries: list[_Entry]) -> list[_Entry]:
+        """Insert the rows; return the entries that are new."""
+        if not entries:
+            return []
         # Always in the same order, so that two simultaneous webhooks of one order do not deadlock.
-        rows.sort(key=lambda numbered: _key_of(numbered[1]))
-        added = {tuple(row) for row in self._new_events.run(connection, [row for _, row in rows])}
+        entries.sort(key=lambda entry: _key_of(entry.row))
+        added = {tuple(row) for row in self._new_events.run(connection, [entry.row for entry in entries])}
         new = []
-        for number, row in rows:
-            key = tuple(map(storable, _key_of(row)))
+        for entry in entries:
+            key = tuple(map(storable, _key_of(entry.row)))
             if key in added:
                 added.discard(key)  # a second row with the same key is not new
-                new.append((number, row))
+                new.append(entry)
         return new
 
     def park(self, item: ParkedWebhook, delivery: str = "") -> None:

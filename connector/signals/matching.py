@@ -59,12 +59,12 @@ class Beacon:
 
 @dataclass(frozen=True, slots=True)
 class WaitingEvent:
-    """A new event that may wait for signals: its row, the number of its webhook in the batch, its wait and its clicks.
+    """A new event that may wait for signals: its row, the index of its webhook in the group, its wait and its clicks.
 
     It is stored as `held`, or as `due` a few seconds ahead if it can be sent as it is.
     """
 
-    number: int
+    index: int
     row: dict[str, Any] = field(repr=False)
     beacon_wait: BeaconWait
     clicks: ClickUse | None = None
@@ -162,7 +162,7 @@ class SignalMatcher:
         new: Counter[int] = Counter()
         for item in sorted(waiting, key=lambda item: _key(item.row)):
             signal = _signal(known.get((item.row["store"], item.beacon_wait.checkout_token)))
-            new[item.number] += self._store_one(connection, item, signal)
+            new[item.index] += self._store_one(connection, item, signal)
         self._store_orders(connection, orders, known)
         return new
 
