@@ -47,7 +47,7 @@ from connector.web import metrics
 from connector.web.asgi import BodyReader, Receive, Scope, Send, read_headers, received, respond
 from connector.web.beacon_endpoint import PATH_PREFIX as BEACONS
 from connector.web.beacon_endpoint import BeaconEndpoint
-from connector.web.errors import error_answer, error_response
+from connector.web.errors import error_response, flask_response
 from connector.web.funnel_endpoint import FunnelEndpoint
 from connector.web.health import Health
 from connector.web.meter_endpoint import MeterEndpoint
@@ -90,8 +90,8 @@ class Application:
             config.stores,
             platforms,
             self.intake,
-            _commits(async_database, outbox.write),
-            _commits(async_database, NoticeTable(database).write),
+            _group_commit(async_database, outbox.write),
+            _group_commit(async_database, NoticeTable(database).write),
             bodies,
             request_metrics,
             config.public_url,
@@ -100,7 +100,7 @@ class Application:
         self._beacons = BeaconEndpoint(
             config.stores,
             Collector(config.stores, config.trusted_proxies),
-            _commits(async_database, matcher.write),
+            _group_commit(async_database, matcher.write),
             bodies,
         )
         # Writing what browsers send gives way to webhooks.
@@ -128,26 +128,26 @@ class Application:
         path = scope["path"]
         try:
             if path.startswith(WEBHOOKS):
-                answer = await self._webhooks.answer(scope, receive)
+                response = await self._webhooks.answer(scope, receive)
             elif path.startswith(BEACONS):
                 name, _, what = path.removeprefix(BEACONS).rstrip("/").partition("/")
                 if what in ("event", "token"):
-                    answer = await self._funnel.answer(scope, receive, name, what)
+                    response = await self._funnel.answer(scope, receive, name, what)
                 elif what == "seen":
-                    answer = await self._meter.answer(scope, receive, name)
+                    response = await self._meter.answer(scope, receive, name)
                 else:
-                    answer = await self._beacons.answer(scope, receive)
+                    response = await self._beacons.answer(scope, receive)
             elif path.rstrip("/") == "/healthz":
-                answer = self._health.alive()
+                response = self._health.alive()
             elif path.rstrip("/") == "/readyz":
-                answer = await self._health.ready()
+                response = await self._health.ready()
             else:
                 body = await self._bodies.read(receive, read_headers(scope), MAX_FORM)  # so that no thread waits for it
                 await self._pages(scope, received(body), send)  # type: ignore[arg-type] # types of its own
                 return
         except Exception as error:
-            answer = error_answer(error)
-        await respond(answer, send)
+            response = error_response(error)
+        await respond(response, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         """Start and end with the server: https://asgi.readthedocs.io/en/latest/specs/lifespan.html"""
@@ -206,7 +206,7 @@ def create_application(config: Config) -> Application:
     return Application(config, database, open_async(url), installed_platforms(), lambda: load(os.environ))
 
 
-def _commits(
+def _group_commit(
     database: AsyncDatabase, write: Callable[[Connection, Sequence[Item]], Sequence[Result]]
 ) -> GroupCommit[Item, Result]:
     return GroupCommit(lambda items: database.write(lambda connection: write(connection, items)), caused_by_one_row)
@@ -229,7 +229,7 @@ def _pages(
     intake = Intake(config.stores, platforms, Outbox(database), DataRequestStore(database))
     app.register_blueprint(dashboard.pages(config, database, authenticator, intake, platforms, reload))
     app.register_blueprint(metrics.pages(config, database, request_metrics, authenticator))
-    app.register_error_handler(Exception, error_response)
+    app.register_error_handler(Exception, flask_response)
     return app
 
 

@@ -1,4 +1,4 @@
-"""HTTP requests and answers of an ASGI application. https://asgi.readthedocs.io/en/latest/specs/www.html"""
+"""HTTP requests and responses of an ASGI application. https://asgi.readthedocs.io/en/latest/specs/www.html"""
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ Headers = tuple[tuple[bytes, bytes], ...]
 JSON: Headers = ((b"content-type", b"application/json"),)
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """A status, a body and headers with lower-case names; the Content-Length is added by `respond`."""
 
     status: int
@@ -28,18 +28,18 @@ class Answer(NamedTuple):
     headers: Headers = ()
 
 
-def json_answer(code: int, headers: Headers = (), /, **fields: str | int) -> Answer:
-    """Return an answer with this HTTP status whose body is the fields as one line of JSON."""
-    return Answer(code, msgspec.json.encode(fields) + b"\n", JSON + headers)
+def json_response(code: int, headers: Headers = (), /, **fields: str | int) -> Response:
+    """Return a response with this HTTP status whose body is the fields as one line of JSON."""
+    return Response(code, msgspec.json.encode(fields) + b"\n", JSON + headers)
 
 
-async def respond(answer: Answer, send: Send) -> None:
-    """Send an answer."""
-    headers = [*answer.headers]
-    if answer.status != 204:
-        headers.append((b"content-length", b"%d" % len(answer.body)))
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body})
+async def respond(response: Response, send: Send) -> None:
+    """Send a response."""
+    headers = [*response.headers]
+    if response.status != 204:
+        headers.append((b"content-length", b"%d" % len(response.body)))
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": response.body})
 
 
 def read_headers(scope: Scope) -> dict[str, str]:

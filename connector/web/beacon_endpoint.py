@@ -8,7 +8,7 @@ from connector.core.store import Store
 from connector.signals.collector import MAX_BEACON, BeaconRequest, Collector
 from connector.signals.matching import Beacon
 from connector.storage.group_commit import GroupCommit
-from connector.web.asgi import Answer, BodyReader, Receive, Scope, read_headers
+from connector.web.asgi import BodyReader, Receive, Response, Scope, read_headers
 
 PATH_PREFIX = "/collect/"
 # A custom pixel runs in a frame with the origin "null", so every origin is allowed; answers have no body.
@@ -35,11 +35,11 @@ class BeaconEndpoint:
         self._commits = commits
         self._bodies = bodies
 
-    async def answer(self, scope: Scope, receive: Receive) -> Answer:
+    async def answer(self, scope: Scope, receive: Receive) -> Response:
         """Answer one request. Raises MethodNotAllowed, BadRequest, CannotStore."""
         if scope["method"] not in ("POST", "OPTIONS"):
             raise MethodNotAllowed(["POST", "OPTIONS"])
-        return Answer(await self._take(scope, receive), headers=CORS)
+        return Response(await self._take(scope, receive), headers=CORS)
 
     async def _take(self, scope: Scope, receive: Receive) -> int:
         """Take a beacon and return the HTTP status."""

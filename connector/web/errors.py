@@ -2,13 +2,13 @@
 
 import logging
 
-from flask import Response
+import flask
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from connector.core.registry import BrokenPlatform
 from connector.core.webhook import InvalidSignature, NotJson, UnknownKey
 from connector.storage.database import CannotStore
-from connector.web.asgi import Answer, Headers, json_answer
+from connector.web.asgi import Headers, Response, json_response
 
 log = logging.getLogger(__name__)
 
@@ -33,22 +33,23 @@ SERVER_ERRORS: dict[type[Exception], str] = {  # instead of the message, which c
 }
 
 
-def error_answer(error: Exception) -> Answer:
-    """Return the answer for an exception; 503 is logged, an unexpected exception (500) with its traceback."""
+def error_response(error: Exception) -> Response:
+    """Return the response for an exception; 503 is logged, an unexpected exception (500) with its traceback."""
     if isinstance(error, HTTPException) and error.code:
         methods = error.valid_methods if isinstance(error, MethodNotAllowed) else None
-        return json_answer(error.code, ((b"allow", ", ".join(methods).encode()),) if methods else (), error=error.name)
+        allow: Headers = ((b"allow", ", ".join(methods).encode()),) if methods else ()
+        return json_response(error.code, allow, error=error.name)
     status, headers = STATUS.get(type(error), (500, ()))
     if status == 503:
         log.error("%s", error)
     elif status == 500:
         log.error("%s", type(error).__name__, exc_info=error)
     text = str(error) if status < 500 else SERVER_ERRORS.get(type(error), "internal error")
-    return json_answer(status, headers, error=text)
+    return json_response(status, headers, error=text)
 
 
-def error_response(error: Exception) -> Response:
-    """Return `error_answer` as Flask's response."""
-    answer = error_answer(error)
-    headers = [(name.decode("latin-1"), text.decode("latin-1")) for name, text in answer.headers]
-    return Response(answer.body, answer.status, headers)
+def flask_response(error: Exception) -> flask.Response:
+    """Return `error_response` as Flask's response."""
+    response = error_response(error)
+    headers = [(name.decode("latin-1"), text.decode("latin-1")) for name, text in response.headers]
+    return flask.Response(response.body, response.status, headers)

@@ -24,7 +24,7 @@ from connector.funnel.bounds import KnownBounds
 from connector.funnel.buffer import FunnelBuffer
 from connector.funnel.guard import Guard, is_prefetch, is_program
 from connector.mapping.hashing import public_ip
-from connector.web.asgi import Answer, BodyReader, Headers, Receive, Scope, json_answer, read_headers
+from connector.web.asgi import BodyReader, Headers, Receive, Response, Scope, json_response, read_headers
 
 MAX_BODY = 16 * 1024  # bytes: ten events of a page
 SIGNATURE = "x-connector-signature"
@@ -61,23 +61,23 @@ class FunnelEndpoint:
         self._guard = guard or Guard()
         self._clock = clock
 
-    async def answer(self, scope: Scope, receive: Receive, name: str, what: str) -> Answer:
+    async def answer(self, scope: Scope, receive: Receive, name: str, what: str) -> Response:
         """Answer a request for the store `name`; `what` is "event" or "token". Raises MethodNotAllowed, BadRequest."""
         method, allowed = scope["method"], "POST" if what == "event" else "GET"
         if method not in (allowed, "OPTIONS"):
             raise MethodNotAllowed([allowed, "OPTIONS"])
         store = self._stores.get(name)
         if store is None:
-            return Answer(404)
+            return Response(404)
         if store.funnel and method == allowed and not self._guard.admit():
             self._buffer.count(store.name, outcomes.LIMITED)
-            return Answer(429, headers=ANY_ORIGIN)  # neither headers nor body are read, so that a flood costs little
+            return Response(429, headers=ANY_ORIGIN)  # neither headers nor body are read, so that a flood costs little
         headers = read_headers(scope)
         shared = _cors(headers, store)
         if method == "OPTIONS":
-            return Answer(204, headers=shared + PREFLIGHT)
+            return Response(204, headers=shared + PREFLIGHT)
         if store.funnel is None:
-            return Answer(204, headers=shared)
+            return Response(204, headers=shared)
         peer = scope["client"][0] if scope.get("client") else ""
         address = client_address(peer, headers.get("x-forwarded-for", ""), self._trusted_proxies)
         if what == "token":
@@ -85,19 +85,20 @@ class FunnelEndpoint:
         try:
             body = await self._bodies.read(receive, headers, MAX_BODY)
         except RequestEntityTooLarge:
-            return Answer(413, headers=shared)
+            return Response(413, headers=shared)
         status, cookie = self._take(
             _Report(store, headers, address, public_ip(address), body, parse_browser_json(body), self._clock())
         )
-        return Answer(status, headers=(*shared, *cookie))
+        return Response(status, headers=(*shared, *cookie))
 
     # --- tokens ---------------------------------------------------------------------------------------------
 
-    def _token(self, store: Store, address: str, shared: Headers) -> Answer:
+    def _token(self, store: Store, address: str, shared: Headers) -> Response:
         if not self._guard.admit_token_request(public_ip(address)):
-            return Answer(429, headers=shared)
+            return Response(429, headers=shared)
         now = self._clock()
-        return json_answer(200, (*shared, NO_STORE), token=new_token(store, address, now), expires=int(now) + LIFETIME)
+        token = new_token(store, address, now)
+        return json_response(200, (*shared, NO_STORE), token=token, expires=int(now) + LIFETIME)
 
     # --- events ---------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ import asyncio
 
 from connector.outbox.outbox import Outbox
 from connector.storage.database import CannotStore
-from connector.web.asgi import Answer, json_answer
+from connector.web.asgi import Response, json_response
 from connector.web.relay_watch import RelayWatch
 
 
@@ -14,21 +14,21 @@ class Health:
     def __init__(self, outbox: Outbox, watch: RelayWatch) -> None:
         self._outbox = outbox
         self._watch = watch
-        self._looking: asyncio.Task[Answer] | None = None
+        self._looking: asyncio.Task[Response] | None = None
 
-    def alive(self) -> Answer:
+    def alive(self) -> Response:
         """Answer /healthz, whatever the database does."""
-        return json_answer(200, status="alive")
+        return json_response(200, status="alive")
 
-    async def ready(self) -> Answer:
+    async def ready(self) -> Response:
         """Answer /readyz: 200 if a write would succeed, with the relay's state. All who wait share one look."""
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(asyncio.to_thread(self._look))
         return await asyncio.shield(self._looking)
 
-    def _look(self) -> Answer:
+    def _look(self) -> Response:
         try:
             self._outbox.ping()
-            return json_answer(200, status="ready", **self._watch.look())
+            return json_response(200, status="ready", **self._watch.look())
         except CannotStore:
-            return json_answer(503, status="cannot store", relay="unknown")
+            return json_response(503, status="cannot store", relay="unknown")

@@ -10,7 +10,7 @@ from connector.mapping.hashing import public_ip
 from connector.meter.buffer import ReportBuffer
 from connector.meter.guard import ReportGuard, is_shoppers
 from connector.meter.report import MAX_REPORT, ReportReader
-from connector.web.asgi import Answer, BodyReader, Receive, Scope, read_headers
+from connector.web.asgi import BodyReader, Receive, Response, Scope, read_headers
 from connector.web.beacon_endpoint import CORS
 
 
@@ -32,14 +32,14 @@ class MeterEndpoint:
         self._bodies = bodies
         self._guard = guard or ReportGuard()
 
-    async def answer(self, scope: Scope, receive: Receive, name: str) -> Answer:
+    async def answer(self, scope: Scope, receive: Receive, name: str) -> Response:
         """Answer one request for the store `name`. Raises MethodNotAllowed, BadRequest."""
         if scope["method"] not in ("POST", "OPTIONS"):
             raise MethodNotAllowed(["POST", "OPTIONS"])
         store = self._stores.get(name)
         if store is None:
-            return Answer(404)
-        return Answer(await self._take(store, scope, receive), headers=CORS)
+            return Response(404)
+        return Response(await self._take(store, scope, receive), headers=CORS)
 
     async def _take(self, store: Store, scope: Scope, receive: Receive) -> int:
         """Take a report and return the HTTP status."""

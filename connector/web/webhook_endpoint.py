@@ -21,7 +21,7 @@ from connector.intake.intake import Intake, log_webhook
 from connector.outbox.ledger import Decision
 from connector.outbox.notices import NoticeEntry
 from connector.storage.group_commit import GroupCommit
-from connector.web.asgi import Answer, BodyReader, Receive, Scope, json_answer, read_headers
+from connector.web.asgi import BodyReader, Receive, Response, Scope, json_response, read_headers
 from connector.web.errors import UnknownStore
 from connector.web.request_metrics import RequestMetrics
 
@@ -55,7 +55,7 @@ class WebhookEndpoint:
         self._public_url = public_url
         self._starting: asyncio.Task[None] | None = None
 
-    async def answer(self, scope: Scope, receive: Receive) -> Answer:
+    async def answer(self, scope: Scope, receive: Receive) -> Response:
         """Answer one request: 200 with the outcome, or raise an exception for `connector.web.errors`."""
         # A trailing slash is accepted: shops count a redirect as a failed delivery.
         name = scope["path"].removeprefix(PATH_PREFIX).removesuffix("/")
@@ -74,10 +74,10 @@ class WebhookEndpoint:
             if isinstance(verified, Handshake):
                 measurement.outcome = "handshake"
                 if verified.body:
-                    return _handshake_answer(verified)
+                    return _handshake_response(verified)
             else:
                 measurement.outcome = await self._handle(verified, store)
-        return json_answer(200, outcome=measurement.outcome)
+        return json_response(200, outcome=measurement.outcome)
 
     def _find_store(self, name: str, request: Request) -> Store:
         store = self._stores.get(name)
@@ -111,16 +111,16 @@ class WebhookEndpoint:
             self._starting = asyncio.create_task(asyncio.to_thread(self._intake.start))
         await asyncio.shield(self._starting)
 
-    def _answer_get(self, name: str, scope: Scope) -> Answer:
+    def _answer_get(self, name: str, scope: Scope) -> Response:
         """Answer a GET request with which a shop tries an address; 405 on platforms whose shops do not."""
         query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
         found = self._intake.answer_get(self._stores[name], query) if name in self._stores else None
         if found is None:
             raise MethodNotAllowed(["POST"])
-        return _handshake_answer(found)
+        return _handshake_response(found)
 
 
-def _handshake_answer(found: Handshake) -> Answer:
+def _handshake_response(found: Handshake) -> Response:
     # It can repeat what anybody has sent, so no browser may take it for a page.
     headers = ((b"content-type", found.content_type.encode()), (b"x-content-type-options", b"nosniff"))
-    return Answer(found.status, found.body, headers)
+    return Response(found.status, found.body, headers)

@@ -4,7 +4,7 @@ import pytest
 
 from connector.core.registry import BrokenPlatform
 from connector.storage.database import CannotStore
-from connector.web.errors import error_response
+from connector.web.errors import flask_response
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ from connector.web.errors import error_response
 )
 def test_503_asks_to_try_again(error: Exception, text: str) -> None:
     """Its text says which of the two it is, and nothing of what the exception says."""
-    response = error_response(error)
+    response = flask_response(error)
     assert (response.status_code, response.headers["Retry-After"]) == (503, "10")
     assert response.get_json()["error"].startswith(text)
     assert str(error) not in response.get_data(as_text=True)
@@ -24,5 +24,5 @@ def test_503_asks_to_try_again(error: Exception, text: str) -> None:
 
 def test_a_bug_is_an_internal_error() -> None:
     """A caller that tries again does not help, and no detail leaves."""
-    response = error_response(KeyError("secret"))
+    response = flask_response(KeyError("secret"))
     assert (response.status_code, response.get_json()) == (500, {"error": "internal error"})
