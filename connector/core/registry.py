@@ -6,7 +6,6 @@ top-level package `platforms` is one, under its own name.
 """
 
 import pkgutil
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Set
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -14,6 +13,7 @@ from importlib.util import find_spec
 from typing import TypeVar
 
 from connector.core.platform import Platform, PlatformFacts
+from connector.core.text import type_and_place
 
 T = TypeVar("T")
 
@@ -84,9 +84,7 @@ def part(platform: Platform, read: Callable[[Platform], T]) -> T:
 
 def failed(platform: Platform, error: Exception) -> BrokenPlatform:
     """Return the exception for a platform whose own code raised `error`, without its message: it may quote a body."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    place = f"{last.name} ({last.filename.rsplit('/', 1)[-1]}:{last.lineno})"
-    return BrokenPlatform(f"platform {platform.name} has a fault: {type(error).__name__} in {place}")
+    return BrokenPlatform(f"platform {platform.name} has a fault: {type_and_place(error)}")
 
 
 @cache

@@ -1,5 +1,6 @@
-"""Numbers, times and durations in sentences."""
+"""Numbers, times, durations and exceptions in sentences."""
 
+import traceback
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
@@ -66,3 +67,9 @@ def utc_second(moment: float) -> str:
 def iso_second(moment: float) -> str:
     """Return Unix seconds as "2026-11-24T10:05:09+00:00"."""
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
+
+
+def type_and_place(error: Exception) -> str:
+    """Return the type of an exception and where it was raised, without its message, which may quote a body."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {last.name} ({last.filename.rsplit('/', 1)[-1]}:{last.lineno})"

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import traceback
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
@@ -15,6 +14,7 @@ from connector.core.event import DataRequest, Skipped
 from connector.core.platform import Platform
 from connector.core.signature import body_sha256
 from connector.core.store import Store
+from connector.core.text import type_and_place
 from connector.core.webhook import InvalidPayload, Notice, NotJson, Webhook
 from connector.mapping.click_use import ConsentDenial
 from connector.mapping.consent import order_checkout
@@ -193,7 +193,5 @@ def why_not_examined(error: Exception) -> str:
 
 
 def internal_error(error: Exception) -> str:
-    """Return type and place of an unexpected exception, without its message, which may quote the body."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    place = f"{last.name} ({last.filename.rsplit('/', 1)[-1]}:{last.lineno})"
-    return f"internal error: {type(error).__name__} in {place}"
+    """Return how an unexpected exception is reported."""
+    return f"internal error: {type_and_place(error)}"

@@ -98,20 +98,55 @@ def map_events(
         yield from _outbound_events(event, event_id, pixels, details, clicks, store, now, go_live)
 
 
-def consent_denial_of(milestones: Iterable[Event | Skipped], store: Store) -> ConsentDenial | None:
-    """Return the denial of consent that a webhook states, also where none is asked; for a store that remembers clicks.
+# --- details that the milestones of one order share ------------------------------------------------------------
 
-    An order that is not sent for another reason can state one, too.
-    """
-    if store.matching.remember_clicks is None:
-        return None
-    for event in milestones:
-        if isinstance(event, Event) and stated_answer(event, store) == "denied":
-            user = _user(event.customer, store, event.ids)
-            email, phone, external_id = (_all(user.get(name)) for name in ("email", "phone", "external_id"))
-            pixels = tuple(pixel.code for pixel in store.pixels)
-            return ConsentDenial(store.name, pixels, email, phone, external_id)
-    return None
+
+def _same_details(one: Event, other: Event) -> bool:
+    """Return True if both events have the same details: they differ only in milestone and time."""
+    registered = "customer_registered" in (one.milestone, other.milestone)
+    when = {name: getattr(other, name) for name in ("milestone", "occurred_at", "time_source")}
+    return not registered and replace(one, **when) == other
+
+
+def _describe(event: Event, store: Store) -> EventDetails:
+    user = _user(event.customer, store, event.ids)
+    properties, notes = properties_of(event, store)
+    page = present(
+        url=hashing.page_url(event.page_url, store.url) or home_page(store),
+        referrer=hashing.page_url(event.referrer, "") if event.referrer else "",
+    )
+    limited = data_use_is_limited(event, store)
+    return EventDetails(user, present(user=user, properties=properties, page=page, limited_data_use=limited), notes)
+
+
+def _user(customer: Customer, store: Store, ids: dict[str, str]) -> dict[str, Any]:
+    address = customer.address
+    country = address.country or store.country
+    return present(
+        email=_one_or_many([hashing.email(raw) for raw in customer.emails]),
+        phone=_one_or_many([hashing.phone(raw, typed_in or country) for raw, typed_in in customer.phones]),
+        external_id=hashing.external_id(fill_template(store.external_id, ids)),
+        ttclid=customer.ttclid,
+        ttp=customer.ttp,
+        ip=hashing.public_ip(customer.ip),
+        user_agent=customer.user_agent,
+        locale=hashing.locale(customer.locale),
+        first_name=hashing.name(customer.first_name),
+        last_name=hashing.name(customer.last_name),
+        zip_code=hashing.zip_code(address.postcode, country),
+        city=hashing.place(address.city),
+        state=hashing.state(address.state, address.country),
+        country=hashing.country_code(address.country),  # the store's own country is not the shopper's
+    )
+
+
+def _one_or_many(hashes: Iterable[str]) -> str | list[str]:
+    """Return one hash or a list, as TikTok accepts both, without duplicates and blanks."""
+    found = list(dict.fromkeys(filter(None, hashes)))
+    return found[0] if len(found) == 1 else found
+
+
+# --- one event for each pixel and event name -------------------------------------------------------------------
 
 
 def _outbound_events(
@@ -171,57 +206,28 @@ def _payload(fields: dict[str, Any], pixel: Pixel) -> bytes:
     return offline_item(item) if pixel.source == "offline" else item
 
 
-# --- details that the milestones of one order share ------------------------------------------------------------
-
-
-def _same_details(one: Event, other: Event) -> bool:
-    """Return True if both events have the same details: they differ only in milestone and time."""
-    registered = "customer_registered" in (one.milestone, other.milestone)
-    when = {name: getattr(other, name) for name in ("milestone", "occurred_at", "time_source")}
-    return not registered and replace(one, **when) == other
-
-
-def _describe(event: Event, store: Store) -> EventDetails:
-    user = _user(event.customer, store, event.ids)
-    properties, notes = properties_of(event, store)
-    page = present(
-        url=hashing.page_url(event.page_url, store.url) or home_page(store),
-        referrer=hashing.page_url(event.referrer, "") if event.referrer else "",
-    )
-    limited = data_use_is_limited(event, store)
-    return EventDetails(user, present(user=user, properties=properties, page=page, limited_data_use=limited), notes)
-
-
-def _user(customer: Customer, store: Store, ids: dict[str, str]) -> dict[str, Any]:
-    address = customer.address
-    country = address.country or store.country
-    return present(
-        email=_one_or_many([hashing.email(raw) for raw in customer.emails]),
-        phone=_one_or_many([hashing.phone(raw, typed_in or country) for raw, typed_in in customer.phones]),
-        external_id=hashing.external_id(fill_template(store.external_id, ids)),
-        ttclid=customer.ttclid,
-        ttp=customer.ttp,
-        ip=hashing.public_ip(customer.ip),
-        user_agent=customer.user_agent,
-        locale=hashing.locale(customer.locale),
-        first_name=hashing.name(customer.first_name),
-        last_name=hashing.name(customer.last_name),
-        zip_code=hashing.zip_code(address.postcode, country),
-        city=hashing.place(address.city),
-        state=hashing.state(address.state, address.country),
-        country=hashing.country_code(address.country),  # the store's own country is not the shopper's
-    )
-
-
-def _one_or_many(hashes: Iterable[str]) -> str | list[str]:
-    """Return one hash or a list, as TikTok accepts both, without duplicates and blanks."""
-    found = list(dict.fromkeys(filter(None, hashes)))
-    return found[0] if len(found) == 1 else found
-
-
 def _first(value: object) -> str:
     return value[0] if isinstance(value, list) else value if isinstance(value, str) else ""
 
 
 def _all(value: object) -> tuple[str, ...]:
     return tuple(value) if isinstance(value, list) else (value,) if isinstance(value, str) else ()
+
+
+# --- for the memory of clicks ----------------------------------------------------------------------------------
+
+
+def consent_denial_of(milestones: Iterable[Event | Skipped], store: Store) -> ConsentDenial | None:
+    """Return the denial of consent that a webhook states, also where none is asked; for a store that remembers clicks.
+
+    An order that is not sent for another reason can state one, too.
+    """
+    if store.matching.remember_clicks is None:
+        return None
+    for event in milestones:
+        if isinstance(event, Event) and stated_answer(event, store) == "denied":
+            user = _user(event.customer, store, event.ids)
+            email, phone, external_id = (_all(user.get(name)) for name in ("email", "phone", "external_id"))
+            pixels = tuple(pixel.code for pixel in store.pixels)
+            return ConsentDenial(store.name, pixels, email, phone, external_id)
+    return None

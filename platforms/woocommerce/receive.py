@@ -13,6 +13,9 @@ _ENTITY = re.compile(r"&(?:(quot|lt|gt|amp)|#0*(39|34|60|62|38)|#[xX]0*(27|22|26
 _NAMED = {"quot": '"', "lt": "<", "gt": ">", "amp": "&"}
 
 
+SIGNATURE = BodySignature("X-WC-Webhook-Signature", key=lambda secret: decode_secret(secret).encode())
+
+
 def receive(request: Request, store: Store) -> Webhook | Handshake:
     """Verify a delivery and read its headers. Raises InvalidSignature.
 
@@ -30,6 +33,10 @@ def receive(request: Request, store: Store) -> Webhook | Handshake:
         # delivery.
         delivery=text(request.headers.get("x-wc-webhook-delivery-id")),
     )
+
+
+def _is_ping(request: Request) -> bool:
+    return "x-wc-webhook-topic" not in request.headers and _PING.fullmatch(request.body.strip()) is not None
 
 
 def topic_of(request: Request) -> str:
@@ -52,10 +59,3 @@ def _decode_entity(entity: re.Match[str]) -> str:
     if name:
         return _NAMED[name]
     return chr(int(decimal) if decimal else int(hexadecimal, 16))
-
-
-SIGNATURE = BodySignature("X-WC-Webhook-Signature", key=lambda secret: decode_secret(secret).encode())
-
-
-def _is_ping(request: Request) -> bool:
-    return "x-wc-webhook-topic" not in request.headers and _PING.fullmatch(request.body.strip()) is not None
