@@ -27,8 +27,8 @@ def alerts() -> None:
 def try_all(store: str | None) -> None:
     """Send a test message to every address, and say of each whether it was delivered and, if not, what to do.
 
-    The addresses are those of ALERT_URL and DIGEST_URL and of the stores' `alerts` and `digest`. Exits with 1 if one of
-    them failed.
+    The addresses are those of ALERT_URL and DIGEST_URL and of the stores' `alerts` and `digest`. Exits with code 1 if
+    one of them failed.
     """
     from connector.monitoring.channels import Message
     from connector.monitoring.recipients import alert_recipients, digest_recipients

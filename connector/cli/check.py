@@ -45,7 +45,7 @@ def check(
 ) -> None:  # fmt: skip
     """Describe what this configuration does, and report its errors.
 
-    With --live STORE: print the checklist of the store's set-up, as the dashboard's page /setup/STORE shows it. Exits
+    With --live STORE: print the checklist of the store's setup, as the dashboard's page /setup/STORE shows it. Exits
     with code 1 if a line of it is wrong.
 
     With --catalogue FEED: take the items of the store's last orders (from the shop's API, keys: [stores.STORE.api])

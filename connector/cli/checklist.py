@@ -1,4 +1,4 @@
-"""The checklist of a store's set-up in a terminal, for `connector check --live STORE`."""
+"""The checklist of a store's setup in a terminal, for `connector check --live STORE`."""
 
 import time
 from collections.abc import Iterator, Sequence

@@ -21,7 +21,7 @@ def lint_pixel(store: str, file: Path) -> None:
     """Check that TikTok will merge the browser's events in FILE with those the connector sends for STORE.
 
     FILE is a HAR export, or a pixel request copied from the network panel: URL, fetch, cURL or JSON body. If the
-    database contains an event with the same event_id, all fields are compared. Exits with 1 if anything differs.
+    database contains an event with the same event_id, all fields are compared. Exits with code 1 if anything differs.
     """
     from connector.pixel.captured_requests import UnreadableCapture, read_capture
     from connector.pixel.lint import lint

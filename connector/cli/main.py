@@ -90,7 +90,7 @@ def migrate() -> None:
 
 
 @main.command()
-@click.option("--once", is_flag=True, help="End when all events have arrived; exit 1 if they do not.")
+@click.option("--once", is_flag=True, help="End when all events have arrived; exit with code 1 if they do not.")
 def demo(once: bool) -> None:
     """Run sandbox, server and relay on this machine, and a shopper in a shop of each platform."""
     from connector.devtools.demo import demo as run

@@ -9,7 +9,7 @@ import click
 def platforms() -> None:
     """List the installed platforms (shop systems), the package of each, and what each can do.
 
-    Exits with 1 if one of them cannot be loaded.
+    Exits with code 1 if one of them cannot be loaded.
     """
     from connector.core.registry import installed_platforms
     from connector.devtools.platform_list import summaries

@@ -34,10 +34,7 @@ STATES = {
     "failed": "rejected or expired", "rejected": "rejected by TikTok", "expired": "not accepted in time",
     "skipped": "deliberately not sent",
 }  # fmt: skip
-KINDS = {
-    "": "all", "relayed": "became events", "skipped": "skipped", "quiet": "duplicate or ignored", "parked": "parked",
-    "refused": "signature refused",
-}  # fmt: skip
+KINDS = {"": "all"} | labels.RECEIVED
 EVENT_COLUMNS = (
     Column("order", beside="store"), Column("event"), Column("state"), Column("stored", "minute"),
     Column("answered", "minute"), Column("took"), Column("reason", long=True), Column("event_id", "code"),

@@ -10,9 +10,9 @@ from connector.outbox.queries import OpenProblem
 # A store's health by kind of problem (`connector.monitoring.problems`), the worst first.
 HEALTH = {
     "platform": "platform cannot be loaded",
-    "denied": "token or permission refused",
+    "denied": "token or permission denied",
     "silent": "silent",
-    "signatures": "signatures refused",
+    "signatures": "invalid signatures",
     "skipped": "nothing is sent: all skipped",
     "shop": "shop API refuses access",
     "webhooks": "webhooks missing in the shop",
@@ -34,10 +34,18 @@ WORST = ("platform", "denied", "silent", "signatures", "skipped")
 
 # Problems that a page's button solves: the page, and the text of the link to it. The sentence names the command.
 _PAGE_OF_PROBLEM = {
-    "parked": ("parked", "See why and try again"),
-    "rejected": ("failed", "See which and send them again"),
+    "parked": ("parked", "See why and replay them"),
+    "rejected": ("failed", "See which and replay them"),
 }
 
+# Outcomes of webhooks in charts and lists; "quiet": nothing new is stored.
+RECEIVED = {
+    "relayed": "became events",
+    "skipped": "skipped",
+    "quiet": "duplicate or ignored",
+    "parked": "parked",
+    "refused": "invalid signature",
+}
 OUTCOMES = {
     "relayed": "became events",
     "skipped": "deliberately not sent",
@@ -75,7 +83,7 @@ def state_sentence(row: Any, now: float) -> str:
             return "TikTok has accepted it."
         case "rejected":
             reason = meaning(row.code) or "see its message below"
-            return f"TikTok rejected it: {reason}. Fix the cause, then send it again."
+            return f"TikTok rejected it: {reason}. Fix the cause, then replay it."
         case "expired":
             return "TikTok did not accept it in time; it is no longer retried."
         case "skipped":

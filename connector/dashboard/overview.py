@@ -16,7 +16,7 @@ from connector.core.text import delay
 from connector.core.units import DAY, HOUR
 from connector.dashboard.addresses import events_address, webhooks_address
 from connector.dashboard.charts import Chart, spans
-from connector.dashboard.labels import HEALTH, WORST
+from connector.dashboard.labels import HEALTH, RECEIVED, WORST
 from connector.monitoring.event_stats import DELAYS, EventStats, Statistic, amount, match_key_counts, median_delays
 from connector.monitoring.problems import ProblemFinder, alive, current_problems
 from connector.monitoring.skips import RELAYED, SKIPPED, Skips, skips_of
@@ -29,13 +29,6 @@ MAX_COUNTED = 10_000  # events of a lane that are counted; the page shows "10,00
 MAX_PARKED_COUNTED = 1000
 COVERAGE_DAYS = 7
 WAITING_TOO_LONG = 60.0  # seconds
-RECEIVED = {
-    "relayed": "became events",
-    "skipped": "skipped",
-    "quiet": "duplicate or ignored",
-    "parked": "parked",
-    "refused": "signature refused",
-}
 SENT = {"accepted": "accepted by TikTok", "tested": "to Test Events", "failed": "rejected or expired"}
 _QUIET = ("recorded", "ignored", "duplicate", "nothing new")  # the last: rows of 0.1
 
@@ -174,7 +167,7 @@ def _read_health(
 ) -> Iterable[StoreHealth]:
     queries, webhook_stats = OutboxQueries(database), WebhookStats(database)
     queues = queries.queue(MAX_COUNTED)
-    refused_lanes = {state.lane: state for state in queries.lane_states() if state.suspended_since}
+    suspended_lanes = {state.lane: state for state in queries.lane_states() if state.suspended_since}
     problems = current_problems(queries.open_problems(), ProblemFinder(database, stores).find(now), now)
     parked = queries.parked_by_store(stores, MAX_PARKED_COUNTED)
     for name, store in stores.items():
@@ -187,7 +180,7 @@ def _read_health(
         yield StoreHealth(
             store=store,
             problems=[
-                _with_new_token(problem, store, refused_lanes)
+                _with_new_token(problem, store, suspended_lanes)
                 for problem in problems
                 if problem.key.split(":")[1:2] == [name]
             ],
@@ -203,15 +196,15 @@ def _read_health(
         )
 
 
-def _with_new_token(problem: OpenProblem, store: Store, refused_lanes: Mapping[Lane, LaneState]) -> OpenProblem:
-    """Reword a refusal of a token that has been replaced since; TikTok judges the new one with the next event."""
+def _with_new_token(problem: OpenProblem, store: Store, suspended_lanes: Mapping[Lane, LaneState]) -> OpenProblem:
+    """Reword the denial of a token that has been replaced since; TikTok judges the new one with the next event."""
     for pixel in store.pixels:
-        state = refused_lanes.get(Lane(store.name, pixel.code))
+        state = suspended_lanes.get(Lane(store.name, pixel.code))
         if state is None or problem.key != f"denied:{store.name}:{pixel.code}":
             continue
         if state.suspended_token != fingerprint(pixel.access_token):
             sentence = (
-                f"pixel {pixel.code}: TikTok refused the previous access_token ({state.reason}); the new one is tried "
+                f"pixel {pixel.code}: TikTok denied the previous access_token ({state.reason}); the new one is tried "
                 "with the next event"
             )
             return replace(problem, key=f"untried:{store.name}:{pixel.code}", sentence=sentence)

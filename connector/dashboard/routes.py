@@ -51,7 +51,7 @@ def pages(
 ) -> Blueprint:
     """Return the blueprint with all routes; without ADMIN_PASSWORD, one whose 404 says how to enable the dashboard.
 
-    `reload` reads the settings as they are written now, which the set-up compares with those that run.
+    `reload` reads the settings as they are written now, which the setup compares with those that run.
     """
     if authenticator.disabled:
         return _disabled_blueprint()

@@ -1,4 +1,4 @@
-"""Routes of the set-up: the checklist of each store, and what its buttons do.
+"""Routes of the setup: the checklist of each store, and what its buttons do.
 
 The buttons use the network, in the thread of their page and with time limits: one at a time in a process, so that a
 shop that hangs does not occupy all threads.
@@ -77,7 +77,7 @@ class _SetupPages:
         self._busy = Lock()
 
     def landing(self) -> str:
-        """Return the set-up until the first store is complete, then the overview."""
+        """Return the setup until the first store is complete, then the overview."""
         try:
             if self.records.complete(self._config.stores):
                 return url_for("dashboard.home")

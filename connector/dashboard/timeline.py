@@ -14,7 +14,7 @@ AT_ONCE = 0.05  # seconds; less is not worth a number
 _END = {
     "accepted": ("accepted", "TikTok", "done"),
     "rejected": ("rejected", "TikTok", "bad"),
-    "expired": ("given up", "not accepted in time", "bad"),
+    "expired": ("expired", "not accepted in time", "bad"),
     "skipped": ("not sent", "deliberately", "bad"),
 }
 

@@ -195,7 +195,7 @@ def _lanes(config: Config, queries: OutboxQueries) -> Iterator[CheckResult]:
             since = datetime.fromtimestamp(state.suspended_since, UTC)
             yield CheckResult(
                 "warning",
-                f"store {state.lane.store}, pixel {state.lane.pixel}: refused since {since:%Y-%m-%d %H:%M} UTC "
+                f"store {state.lane.store}, pixel {state.lane.pixel}: denied since {since:%Y-%m-%d %H:%M} UTC "
                 f"({state.reason}); its events wait. Check pixel and access_token",
             )
 

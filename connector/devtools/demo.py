@@ -144,8 +144,8 @@ def _send_webhooks(running: Demo, say: Callable[[str], None]) -> str:
     store = next(iter(running.config.stores.values()))
     wrong = installed_platforms()[store.platform].signed_headers(b"{}", "another secret")
     refused = httpx.post(f"{running.server}/webhooks/{store.name}", content=b"{}", headers=wrong)
-    say(f"{store.name}: a webhook with a wrong signature is answered {refused.status_code}\n")
-    return "" if refused.status_code == 401 else f"a wrong signature was answered {refused.status_code}"
+    say(f"{store.name}: a webhook with an invalid signature is answered {refused.status_code}\n")
+    return "" if refused.status_code == 401 else f"an invalid signature was answered {refused.status_code}"
 
 
 def _report_steps(running: Demo, say: Callable[[str], None]) -> str:

@@ -150,7 +150,7 @@ class Intake:
         The likeliest cause stands in place of the topic, which anybody could claim.
         """
         self.counters.add(name, cause, "refused")
-        log.warning("signature refused: %s", refusal, extra={"store": name})
+        log.warning("invalid signature: %s", refusal, extra={"store": name})
 
     # --- examine -----------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""The likeliest cause of a refused signature, for the set-up checklist.
+"""The likeliest cause of an invalid signature, for the setup checklist.
 
 A signature that fits another secret that this server knows says what is wrong: the webhook goes to the address of
 another store, or an app signs it with one of the API's keys. Trying them costs an HMAC each, so it is done for a few

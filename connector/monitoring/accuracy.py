@@ -193,7 +193,7 @@ def _kind_of(row: sa.Row[Any]) -> tuple[str, str]:
     """Return what became of an order, and why."""
     if row.failed:
         code = f" (code {row.code})" if row.code else ""
-        return "missing", f"{'TikTok rejected it' if row.failed == 'rejected' else 'not sent in time'}{code}"
+        return "missing", f"{'TikTok rejected it' if row.failed == 'rejected' else 'not accepted in time'}{code}"
     if row.waiting:
         return "waiting", ""
     if row.accepted:

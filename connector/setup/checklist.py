@@ -1,4 +1,4 @@
-"""The checklist of a store's set-up, from its settings to its first real orders. Pure: reads a `Situation` only.
+"""The checklist of a store's setup, from its settings to its first real orders. Pure: reads a `Situation` only.
 
 The dashboard and `connector check --live STORE` show the same items.
 """

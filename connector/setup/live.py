@@ -1,4 +1,4 @@
-"""Questions to TikTok, to PUBLIC_URL and to a store's shop: what only the network can say about a set-up.
+"""Questions to TikTok, to PUBLIC_URL and to a store's shop: what only the network can say about a setup.
 
 Nothing here runs in a webhook's request. Every request has a time limit.
 """
@@ -52,7 +52,7 @@ def ask(
 
 
 def token(events_api_url: str, client: httpx.Client, store: Store, pixel: Pixel) -> LiveResult:
-    """Send an event to Test Events, by which TikTok accepts or refuses the token."""
+    """Send an event to Test Events, by which TikTok accepts or denies the token."""
     if not pixel.test_event_code:
         return LiveResult("token", "note", "the token is checked only with a test_event_code, which is not set")
     item = {"event": "ConnectorCheck", "event_time": int(datetime.now(UTC).timestamp()), "event_id": "connector-check"}

@@ -1,4 +1,4 @@
-"""The stored part of a set-up: what shop and TikTok answered when last asked, and the administrator's word.
+"""The stored part of a setup: what shop and TikTok answered when last asked, and the administrator's word.
 
 A store's rows in the table `setup`, by `about`:
 
@@ -41,7 +41,7 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """What is stored of one store's set-up."""
+    """What is stored of one store's setup."""
 
     answers: Mapping[Subject, Answers]
     samples: tuple[Sample, ...]

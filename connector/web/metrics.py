@@ -122,7 +122,7 @@ class DatabaseMetrics:
             "connector_events_oldest_due_seconds", "Seconds since the oldest waiting event became due.", labels=PIXEL
         )
         refused = GaugeMetricFamily(
-            "connector_pixel_refused", "1 while TikTok refuses the pixel's token or permission.", labels=PIXEL
+            "connector_pixel_refused", "1 while TikTok denies the pixel's token or permission.", labels=PIXEL
         )
         now = self._clock()
         for queue in self._queries.queue(COUNTED):

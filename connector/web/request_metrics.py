@@ -50,7 +50,7 @@ class RequestMetrics:
         self._received = Counter(
             "connector_webhooks_received",
             "Webhooks by outcome: relayed, skipped, recorded, noted, parked, ignored, duplicate, handshake, refused "
-            "(wrong signature), unreadable, unavailable (not stored: database, platform, public key), failed.",
+            "(invalid signature), unreadable, unavailable (not stored: database, platform, public key), failed.",
             ("store", "platform", "topic", "outcome"),
             registry=self._registry,
         )

@@ -122,10 +122,10 @@ def test_a_failed_event_is_sent_again_by_its_button(page: Page, served: Served) 
     page.get_by_role("link", name="Failed", exact=True).click()
     rows = page.locator("ul.rows > li")
     expect(rows).to_have_count(4)
-    rows.first.get_by_role("button", name="Send again").click()
+    rows.first.get_by_role("button", name="Replay").click()
     expect(page.get_by_role("status")).to_have_text("1 event is due again.")
     expect(rows).to_have_count(3)
-    page.get_by_role("button", name="Send all again").click()
+    page.get_by_role("button", name="Replay all").click()
     expect(page.get_by_role("status")).to_have_text("3 events are due again.")
     expect(page.get_by_text("No failed events.")).to_be_visible()
     served.site.healthy = True
@@ -145,7 +145,7 @@ def test_parked_webhooks_are_tried_again(page: Page, served: Served) -> None:
     """What still does not fit stays, with the reason."""
     log_in(page, served)
     page.get_by_role("link", name="Parked").click()
-    page.get_by_role("button", name="Try again").click()
+    page.locator("ul.rows").get_by_role("button", name="Replay").click()
     expect(page.get_by_role("status")).to_contain_text("1 × still parked: acme orders/create")
     expect(page.locator("ul.rows > li")).to_have_count(1)
 

@@ -1,4 +1,4 @@
-"""The merge meter beside what TikTok makes of the copies: pixel set-ups of a shop, real pages, relay and sandbox."""
+"""The merge meter beside what TikTok makes of the copies: pixel setups of a shop, real pages, relay and sandbox."""
 
 import json
 import random

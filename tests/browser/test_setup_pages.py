@@ -1,4 +1,4 @@
-"""The set-up as a newcomer meets it: from the login to all green by links and buttons, and a store from the form."""
+"""The setup as a newcomer meets it: from the login to all green by links and buttons, and a store from the form."""
 
 import re
 import shutil
@@ -53,7 +53,7 @@ def test_from_the_login_to_all_green(chromium: Browser, newcomer: Newcomer) -> N
     newcomer.log_in(page)
     expect(page).to_have_url(re.compile("/setup/acme$"))  # where a new store lands
     page.get_by_role("link", name="Overview").click()
-    page.get_by_role("link", name="Finish the set-up of acme").click()
+    page.get_by_role("link", name="Finish the setup of acme").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("Set up acme")
     expect(line(page, "signature")).to_contain_text("waiting")
 
@@ -82,7 +82,7 @@ def test_from_the_login_to_all_green(chromium: Browser, newcomer: Newcomer) -> N
         page.goto(f"{url}/setup/acme")
         expect(page.get_by_text(re.compile("All 10 are done"))).to_be_visible()
         page.get_by_role("link", name="overview", exact=True).click()
-        expect(page.get_by_role("link", name="Finish the set-up")).to_have_count(0)
+        expect(page.get_by_role("link", name="Finish the setup")).to_have_count(0)
     page.close()
 
 
@@ -91,7 +91,7 @@ def test_a_store_from_the_form_without_script(chromium: Browser, newcomer: Newco
     context = chromium.new_context(java_script_enabled=False)
     page = context.new_page()
     newcomer.log_in(page)
-    page.get_by_role("link", name="Set-up", exact=True).click()
+    page.get_by_role("link", name="Setup", exact=True).click()
     page.get_by_role("link", name="Add a store").click()
     page.get_by_label(re.compile("^name")).fill("tea")
     page.get_by_label(re.compile("^platform")).select_option("woocommerce")

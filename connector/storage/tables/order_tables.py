@@ -3,7 +3,7 @@
 events           one row per (pixel, event, event_id): the queue, and the record that keeps events from being sent twice
 ledger           one line per webhook that brought something new: the answer to "what happened to order 1001?"
 parked           signed bodies that could not be handled, encrypted, replayable
-counters         webhooks that are only counted, per hour: ignored topics, refused signatures, updates with nothing new
+counters         webhooks that are only counted, per hour: ignored topics, invalid signatures, updates with nothing new
 lanes            per store and pixel: the suspension while TikTok denies its token or pixel
 signals          browser signals of a checkout, kept for a day, or as long as the events of its order
 clicks           click ids and browser ids that a person brought, for later events, if no payload has them any more

@@ -6,7 +6,7 @@ leases           work that only one process at a time may do, on any host: owner
 registered       webhooks that the connector created in the shops, so that a deleted one can be created again
 demands          data requests and uninstall notices: kind, time, and whether they are done
 public_keys      public keys of shops that sign with a private one, by the address that they are fetched from
-setup            per store: what its shop, TikTok and the administrator last said for the set-up checklist, and a
+setup            per store: what its shop, TikTok and the administrator last said for the setup checklist, and a
                  fingerprint of the settings that run
 """
 

@@ -64,7 +64,7 @@ class TestPages:
         assert "None; let <code>connector webhooks register acme</code> make it." in page
         site.outbox.suspend(ACME, time.time() + 9, time.time(), fingerprint(TOKEN), "40105 revoked")
         page = inside.get("/?store=acme").text
-        assert "token or permission refused" in page
+        assert "token or permission denied" in page
         assert "(40105 revoked), so its events wait; check pixel and access_token, then restart." in page
         assert "beans.example" not in page
         assert 'class="card good"' not in page
@@ -77,7 +77,7 @@ class TestPages:
         )
         for words in (
             "TikTok has denied the token",
-            "token or permission refused",
+            "token or permission denied",
             "has rejected",
             "is parked",
         ):
@@ -95,14 +95,14 @@ class TestPages:
         site.outbox.suspend(ACME, time.time() + 9, time.time(), fingerprint("the token before"), "40105 revoked")
         page = inside.get("/?store=acme").text
         assert "new token, not tried yet" in page
-        assert "TikTok refused the previous access_token (40105 revoked); the new one is tried with the next" in page
+        assert "TikTok denied the previous access_token (40105 revoked); the new one is tried with the next" in page
         assert "then restart" not in page
 
     def test_parked_and_rejected_ones_lead_to_their_buttons(self, site: Site, inside: FlaskClient) -> None:
         """Of this store; the command is the second way."""
         page = inside.get("/").text
-        assert '<a href="/parked?store=acme">See why and try again</a>, or <code>connector events replay' in page
-        assert '<a href="/failed?store=beans">See which and send them again</a>, or <code>connector events' in page
+        assert '<a href="/parked?store=acme">See why and replay them</a>, or <code>connector events replay' in page
+        assert '<a href="/failed?store=beans">See which and replay them</a>, or <code>connector events' in page
 
     def test_no_relay_is_said_first(self, engine: Engine) -> None:
         """Nothing is sent then."""

@@ -1,4 +1,4 @@
-"""The pages of the set-up: the checklist with its buttons, and the form for a new store."""
+"""The pages of the setup: the checklist with its buttons, and the form for a new store."""
 
 import html
 import re
@@ -129,8 +129,8 @@ def test_an_unknown_store_is_named(browser: FlaskClient) -> None:
 
 
 def test_the_overview_leads_to_a_set_up_that_is_not_complete(browser: FlaskClient, shop: NewStore) -> None:
-    """Until all was green once; afterwards the list of set-ups still does."""
-    assert '<a href="/setup/acme">Finish the set-up' in browser.get("/").text
+    """Until all was green once; afterwards the list of setups still does."""
+    assert '<a href="/setup/acme">Finish the setup' in browser.get("/").text
     assert "Not complete yet" in browser.get("/setup").text
     with shop.served():  # which is PUBLIC_URL for the application that is configured now
         shop.configure(test_event_code="")
@@ -138,10 +138,10 @@ def test_the_overview_leads_to_a_set_up_that_is_not_complete(browser: FlaskClien
         shop.send()
         shop.work()
         press(browser, "check")
-        assert "Finish the set-up" in browser.get("/").text
+        assert "Finish the setup" in browser.get("/").text
         assert "All 10 are done." in press(browser, "app_off").replace("<b>", "")
     assert SetupRecords(shop.database).complete(["acme"]) == {"acme"}
-    assert "Finish the set-up" not in browser.get("/").text
+    assert "Finish the setup" not in browser.get("/").text
     assert "Was complete once" in browser.get("/setup").text
 
 

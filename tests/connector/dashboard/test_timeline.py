@@ -66,7 +66,7 @@ def test_a_parked_webhook_was_received_before_it_was_stored():
     ("changes", "last", "state", "has_time"),
     [
         ({"state": "rejected"}, ("rejected", "TikTok"), "bad", True),
-        ({"state": "expired"}, ("given up", "not accepted in time"), "bad", True),
+        ({"state": "expired"}, ("expired", "not accepted in time"), "bad", True),
         ({"state": "skipped"}, ("not sent", "deliberately"), "bad", True),
         ({"test_code": "TEST1"}, ("accepted", "Test Events"), "done", True),
         ({"state": "due", "settled_at": None}, ("next attempt", ""), "open", False),

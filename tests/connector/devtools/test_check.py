@@ -233,8 +233,8 @@ def test_a_denied_lane_is_warned_of(url, outbox):
             ),
             {"at": datetime(2026, 11, 23, 15, 4, tzinfo=UTC).timestamp()},
         )
-    (told,) = [line for line in texts(url, mark="warning") if "refused since" in line]
-    assert told.startswith("store acme, pixel CABCDEFGHIJKLMNOPQR0: refused since 2026-11-23 15:04 UTC (40105 no perm")
+    (told,) = [line for line in texts(url, mark="warning") if "denied since" in line]
+    assert told.startswith("store acme, pixel CABCDEFGHIJKLMNOPQR0: denied since 2026-11-23 15:04 UTC (40105 no perm")
 
 
 def test_open_problems_are_warned_of(url, outbox):

@@ -161,7 +161,7 @@ def test_success_names_nobody() -> None:
     ],
 )
 def test_words_about_the_source_refuse_the_lane(message: str) -> None:
-    """A fault of the set-up comes as 40002 too; no event is to blame for it."""
+    """A fault of the setup comes as 40002 too; no event is to blame for it."""
     assert coded(40002, message).verdict == "denied"
 
 

@@ -94,7 +94,7 @@ class TestBadEvents:
 
 
 class TestSameRefusal:
-    """Every event refused in the same words: the set-up is at fault, and nothing is buried."""
+    """Every event refused in the same words: the setup is at fault, and nothing is buried."""
 
     @pytest.mark.parametrize("named", [True, False])
     @pytest.mark.parametrize("many", [2, 7, 1000])
@@ -121,7 +121,7 @@ class TestSameRefusal:
         assert world.states() == {"accepted": 5}
 
     def test_once_an_event_was_taken_the_others_are_their_own_fault(self, world: World) -> None:
-        """Two bad events alone look like a bad set-up, until a good one comes."""
+        """Two bad events alone look like a bad setup, until a good one comes."""
         world.put(1, 2)
         world.script = blaming(1, 2, named=True)
         world.step()

@@ -47,7 +47,7 @@ class TestTheWay:
         assert world.fetch() == 0
 
     def test_a_notice_that_is_not_json_is_counted(self, world: World) -> None:
-        """As every signed webhook is that is answered 400: the checklist of the store's set-up names them."""
+        """As every signed webhook is that is answered 400: the checklist of the store's setup names them."""
         headers = {"x-token": SECRET, "x-delivery": "d-1"}
         with pytest.raises(NotJson):
             handle_request(
