@@ -57,9 +57,11 @@ def books(store: str, since: str, until: str | None, orders: bool, as_csv: bool,
 
 
 def _day_row(line: "BookLine") -> dict[str, Any]:
-    from connector.monitoring.event_stats import amount
+    from connector.monitoring.event_stats import major_units
 
-    amounts = {name: amount(getattr(line, name), line.currency) for name in ("sent", "cancelled", "refunded", "net")}
+    amounts = {
+        name: major_units(getattr(line, name), line.currency) for name in ("sent", "cancelled", "refunded", "net")
+    }
     stayed = None if line.share is None else round(line.share, 4)
     return {
         "day": f"{datetime.fromtimestamp(line.day, UTC):%Y-%m-%d}", "pixel": line.pixel, "event": line.event,
@@ -68,12 +70,12 @@ def _day_row(line: "BookLine") -> dict[str, Any]:
 
 
 def _order_row(one: "BookOrder") -> dict[str, Any]:
-    from connector.monitoring.event_stats import amount
+    from connector.monitoring.event_stats import major_units
 
     return {
         "order": one.order, "at": f"{datetime.fromtimestamp(one.occurred_at, UTC):%Y-%m-%dT%H:%M:%SZ}",
-        "pixel": one.pixel, "event": one.event, "currency": one.currency, "sent": amount(one.sent, one.currency),
-        "net": amount(one.net, one.currency), "cancelled": one.cancelled,
+        "pixel": one.pixel, "event": one.event, "currency": one.currency, "sent": major_units(one.sent, one.currency),
+        "net": major_units(one.net, one.currency), "cancelled": one.cancelled,
     }  # fmt: skip
 
 

@@ -83,7 +83,7 @@ def summarize(statistics: "list[Statistic]") -> dict[str, Any]:
     `browsers` has what browsers reported, by milestone ("" if it is not known) and outcome; `fetched` has what thin
     webhooks named, by kind and outcome.
     """
-    from connector.monitoring.event_stats import CUSTOMERS, amount, match_key_counts, median_delays
+    from connector.monitoring.event_stats import CUSTOMERS, major_units, match_key_counts, median_delays
 
     apart: dict[str, dict[str, Counter[str]]] = {"funnel": {}, "fetched": {}}
     for one in (statistic for statistic in statistics if statistic.what in apart):
@@ -106,7 +106,7 @@ def summarize(statistics: "list[Statistic]") -> dict[str, Any]:
                 "delay_seconds": median_delays(group),
                 "match_keys": match_key_counts(keys),
                 "customers": {name: count["customers"][name] for name in CUSTOMERS if count["customers"][name]},
-                "value": {currency: amount(units, currency) for currency, units in sorted(count["value"].items())},
+                "value": {currency: major_units(units, currency) for currency, units in sorted(count["value"].items())},
             }
         )
     browsers, fetched = (

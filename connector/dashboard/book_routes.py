@@ -22,7 +22,7 @@ from connector.dashboard.parameters import chosen_day, chosen_store
 from connector.dashboard.tables import Cell, Column, Row, Table, Value
 from connector.monitoring.accuracy import Accuracy, DayAccuracy, FoundOrder
 from connector.monitoring.book_sums import BookLine, Books, totals
-from connector.monitoring.event_stats import amount
+from connector.monitoring.event_stats import major_units
 from connector.storage.database import Database
 
 SHOWN = 14  # days
@@ -160,7 +160,7 @@ def _value(line: BookLine, name: str) -> Value:
     if name == "stayed":
         return 100 * line.net / line.sent if line.sent else None
     value: Value = getattr(line, name)
-    return amount(getattr(line, name), line.currency) if name in MONEY else value
+    return major_units(getattr(line, name), line.currency) if name in MONEY else value
 
 
 def _order_table(store: str, found: Iterable[FoundOrder]) -> Table:
@@ -183,8 +183,8 @@ def _sold_table(sums: Books, store: str, day: int, args: Mapping[str, str]) -> T
             Cell(one.order, story_address(store, one.object_key)),
             one.occurred_at,
             one.currency,
-            amount(one.sent, one.currency),
-            amount(one.net, one.currency),
+            major_units(one.sent, one.currency),
+            major_units(one.net, one.currency),
             "cancelled" if one.cancelled else "",
         )
         for one in found

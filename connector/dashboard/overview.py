@@ -17,7 +17,7 @@ from connector.core.units import DAY, HOUR
 from connector.dashboard.addresses import events_address, webhooks_address
 from connector.dashboard.charts import Chart, spans
 from connector.dashboard.labels import HEALTH, RECEIVED, WORST
-from connector.monitoring.event_stats import DELAYS, EventStats, Statistic, amount, match_key_counts, median_delays
+from connector.monitoring.event_stats import DELAYS, EventStats, Statistic, major_units, match_key_counts, median_delays
 from connector.monitoring.problems import ProblemFinder, alive, current_problems
 from connector.monitoring.skips import RELAYED, SKIPPED, Skips, skips_of
 from connector.monitoring.webhook_stats import WebhookStats
@@ -274,7 +274,7 @@ def _value_table(
             sums[statistic.at, column] += statistic.count
     columns = sorted({column for _, column in sums})
     return columns, [
-        (day, [amount(sums[day, column], column[-1]) if (day, column) in sums else None for column in columns])
+        (day, [major_units(sums[day, column], column[-1]) if (day, column) in sums else None for column in columns])
         for day in sorted({day for day, _ in sums}, reverse=True)
     ]
 

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from connector.core.units import DAY
-from connector.monitoring.event_stats import amount
+from connector.monitoring.event_stats import major_units
 from connector.storage.database import Database
 from connector.storage.tables import orders, sold
 
@@ -142,7 +142,7 @@ def net_values(books: Books, store: str, since: float, until: float) -> list[dic
     """Return what of the period's events was sent, cancelled and refunded, and is left, by pixel, event, currency."""
     return [
         {"pixel": line.pixel, "event": line.event, "currency": line.currency}
-        | {name: amount(getattr(line, name), line.currency) for name in ("sent", "cancelled", "refunded", "net")}
+        | {name: major_units(getattr(line, name), line.currency) for name in ("sent", "cancelled", "refunded", "net")}
         | {"stayed": None if line.share is None else round(line.share, 4)}
         for line in totals(books.lines(store, since, until))
     ]

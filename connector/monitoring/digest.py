@@ -17,7 +17,7 @@ from connector.core.units import DAY, HOUR, MERGE_WINDOW, WEEK
 from connector.monitoring.accuracy import Accuracy
 from connector.monitoring.book_sums import Books, net_values
 from connector.monitoring.channels import Message
-from connector.monitoring.event_stats import BOUNDS, KEYS, EventStats, Statistic, amount, match_key_counts
+from connector.monitoring.event_stats import BOUNDS, KEYS, EventStats, Statistic, major_units, match_key_counts
 from connector.monitoring.merges import Merges
 from connector.monitoring.recipients import Recipient
 from connector.monitoring.skips import RELAYED, SKIPPED, skips_of
@@ -157,8 +157,7 @@ def _sent(statistics: list[Statistic]) -> str:
         return "nothing"
     by_event = []
     for event, number in accepted.most_common():
-        worth = [
-            f"{amount(units, currency):,} {currency}" for (of, currency), units in sorted(values.items()) if of == event
-        ]
+        sums = [(units, currency) for (of, currency), units in sorted(values.items()) if of == event]
+        worth = [f"{major_units(units, currency):,} {currency}" for units, currency in sums]
         by_event.append(f"{number:,} {event}" + (f" ({', '.join(worth)})" if worth else ""))
     return ", ".join([*by_event, *([f"{failed:,} rejected or expired"] if failed else [])])

@@ -230,7 +230,7 @@ class EventStats:
             return [Statistic(*row[:5], 0, int(row[5])) for row in rows]
 
 
-def amount(stored: int, currency: str = "") -> Decimal:
+def major_units(stored: int, currency: str = "") -> Decimal:
     """Convert a sum of stored amounts to major currency units, with the currency's decimals or more."""
     exact = exact_amount(stored)
     steps = (Decimal(1).scaleb(-digits) for digits in range(minor_digits(currency), STORED_DECIMALS))

@@ -16,7 +16,15 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from connector.config.settings import Config
 from connector.dashboard.auth import Authenticator, caller_id
 from connector.monitoring.accuracy import Accuracy
-from connector.monitoring.event_stats import BEYOND, BUCKETS, DELAYS, EventStats, Statistic, amount, match_key_counts
+from connector.monitoring.event_stats import (
+    BEYOND,
+    BUCKETS,
+    DELAYS,
+    EventStats,
+    Statistic,
+    major_units,
+    match_key_counts,
+)
 from connector.monitoring.problems import KINDS, SILENT, alive
 from connector.monitoring.snippets import last_report
 from connector.outbox.notices import NoticeTable
@@ -245,7 +253,7 @@ def _counters(statistics: list[Statistic]) -> Iterator[Metric]:
         if statistic.what == "customers":
             customers.add_metric([*_event_labels(statistic), statistic.detail], statistic.count)
         if statistic.what == "value":
-            value.add_metric([*_event_labels(statistic), statistic.detail], float(amount(statistic.count)))
+            value.add_metric([*_event_labels(statistic), statistic.detail], float(major_units(statistic.count)))
     for labels, group in _group_by_event(statistics, "keys").items():
         for key, number in match_key_counts(group).items():
             keys.add_metric([*labels, key], number)

@@ -21,7 +21,7 @@ from connector.monitoring.event_stats import (
     EventStats,
     SettlementStats,
     Statistic,
-    amount,
+    major_units,
     match_key_counts,
     median,
     median_delays,
@@ -95,8 +95,8 @@ def test_values_add_up_exactly(outbox: Outbox, engine: Engine) -> None:
     settle(outbox, *[("accepted", 0)] * 11)
     sums = told(engine, "value")
     assert sums == {"Purchase value EUR": 10_000, "Purchase value BHD": 3333}
-    assert (amount(10_000), amount(3333)) == (Decimal("1.00"), Decimal("0.3333"))
-    assert str(amount(10_000)) == "1.00"
+    assert (major_units(10_000), major_units(3333)) == (Decimal("1.00"), Decimal("0.3333"))
+    assert str(major_units(10_000)) == "1.00"
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_values_add_up_exactly(outbox: Outbox, engine: Engine) -> None:
 )
 def test_an_amount_has_the_decimals_of_its_currency(units: int, currency: str, shown: str) -> None:
     """Two, three in Kuwait, none in Japan; more only if there are more."""
-    assert str(amount(units, currency)) == shown
+    assert str(major_units(units, currency)) == shown
 
 
 def test_what_is_not_accepted_has_an_outcome_and_nothing_more(outbox: Outbox, engine: Engine) -> None:
