@@ -1,4 +1,4 @@
-"""`connector backfill`: queues orders and sign-ups from a shop's history that never arrived by webhook."""
+"""`connector backfill`: queues orders and registrations from a shop's history that never arrived by webhook."""
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Only print what would be queued; store nothing.")
 @wait_option("5m")
 def backfill(store: str, since: str, until: str | None, dry_run: bool, wait: float) -> None:
-    """Queue orders and sign-ups of STORE that happened in the period but never arrived by webhook.
+    """Queue orders and registrations of STORE that happened in the period but never arrived by webhook.
 
     Reads orders and customers from the shop's API (keys: [stores.STORE.api]) and processes them like webhooks, with the
     same settings and event_ids. Events that are stored already are not queued again. go_live does not apply,

@@ -42,10 +42,10 @@ def _person_options(command: Callable[..., None]) -> Callable[..., None]:
 def erase(email: str, phone: str, customer: str, store: str, whole_store: bool, yes: bool, dry_run: bool) -> None:
     """Erase a person, or a store with --store NAME --all. Asks for the e-mail address if no option names the person.
 
-    --email finds all orders, checkouts and sign-ups with that address; use --phone for those with only a phone number,
-    and --customer for those with neither. Waiting events are not sent any more. Of sent events only the event_id and
-    the result remain. Parked webhooks that name the person are deleted, and so are those that cannot be decrypted.
-    Data that TikTok has received stays there.
+    --email finds all orders, checkouts and registrations with that address; use --phone for those with only a phone
+    number, and --customer for those with neither. Waiting events are not sent any more. Of sent events only the
+    event_id and the result remain. Parked webhooks that name the person are deleted, and so are those that cannot be
+    decrypted. Data that TikTok has received stays there.
     """
     if whole_store:
         if not store or email or phone or customer:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     "--with", "new_file", type=click.Path(exists=True, path_type=Path),
     help="Another stores file: show what its settings of STORE would change, in place of each body's events.",
 )  # fmt: skip
-@click.option("--since", help="With --with: read orders and sign-ups since then from the shop's API; a date, or 7d.")
+@click.option("--since", help="With --with: read orders and registrations since then from the API; a date, or 7d.")
 @click.option("--json", "as_json", is_flag=True, help="With --with: print one JSON object.")
 @wait_option("5m")
 def preview(
@@ -48,9 +48,9 @@ def preview(
     With PATH (a file, or a folder of *.json) and --topic: one JSON line per file, the events that its body yields. No
     signature is needed.
 
-    With --with NEW.toml: what would change if NEW.toml were the stores file. It takes the orders and sign-ups of the
-    shop since --since (keys: [stores.STORE.api]), or the bodies in PATH, through both files' settings, and shows which
-    events would disappear, appear or change, with sums by event and currency and ten examples of each change. Age
+    With --with NEW.toml: what would change if NEW.toml were the stores file. It takes the orders and registrations of
+    the shop since --since (keys: [stores.STORE.api]), or the bodies in PATH, through both files' settings, and shows
+    which events would disappear, appear or change, with sums by event and currency and ten examples of each change. Age
     limits (max_event_age, go_live) are not applied. Checkouts have no history.
     """
     import msgspec
@@ -138,7 +138,7 @@ def _read_history(
             if {"order_placed", "order_paid"} & sent:
                 _add_pages(comparison, shop_api.orders(start, now, "modified"), "orders", shop_wait)
             if "customer_registered" in sent:
-                _add_pages(comparison, shop_api.customers(start, now), "sign-ups", shop_wait)
+                _add_pages(comparison, shop_api.customers(start, now), "registrations", shop_wait)
     except ShopApiError as error:
         fail(f"store {present.name}: {error}" if f"store {present.name}" not in str(error) else str(error))
     comparison.limit(start)
@@ -158,7 +158,7 @@ def _add_pages(comparison: "Comparison", pages: "Iterator[Page]", label: str, sh
 
 def format_comparison(comparison: "Comparison") -> Iterator[str]:
     """Yield the lines of a comparison: what was read, a table of sums, and the differences in groups."""
-    names = {"order": "order", "checkout": "checkout", "customer": "sign-up"}
+    names = {"order": "order", "checkout": "checkout", "customer": "registration"}
     read = ", ".join(
         how_many(n, names.get(kind, kind)) for kind, n in sorted(comparison.subjects.items(), reverse=True)
     )

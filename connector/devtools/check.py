@@ -133,8 +133,8 @@ def _database(config: Config) -> Iterator[CheckResult]:
         yield CheckResult("ok", "the database answers and its schema is current")
         yield from _lanes(config, queries)
         for store, number in sorted(queries.skipped(NO_CONSENT).items()):
-            subjects = how_many(number, "order, checkout or sign-up was", "orders, checkouts or sign-ups were")
-            yield CheckResult("note", f"store {store}: {subjects} skipped without consent")
+            one, more = "order, checkout or registration was", "orders, checkouts or registrations were"
+            yield CheckResult("note", f"store {store}: {how_many(number, one, more)} skipped without consent")
         yield from _parked(config, queries)
         yield from _problems(queries)
         yield from _withheld(config, queries)
@@ -277,7 +277,7 @@ def _protection(store: Store, platform: Platform) -> str:
     """Say what happens to orders whose webhooks never arrive."""
     if store.reconcile:
         return (
-            f"Orders and sign-ups whose webhooks never arrived are fetched every {_length(store.reconcile)} "
+            f"Orders and registrations whose webhooks never arrived are fetched every {_length(store.reconcile)} "
             "(reconcile); checkouts cannot be fetched."
         )
     lost = platform.facts.lost_deliveries

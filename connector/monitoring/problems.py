@@ -281,7 +281,7 @@ class ProblemFinder:
     def _notices_waiting(self, now: float) -> Iterator[Problem]:
         for found in self._notices.waiting(self._stores, COUNTED):
             if now - found.since > MERGE_WINDOW:
-                number = how_many(found.number, "order or sign-up", "orders or sign-ups")
+                number = how_many(found.number, "order or registration", "orders or registrations")
                 why = found.error or "the relay's log says why"
                 yield Problem(
                     f"notices:{found.store}",

@@ -253,7 +253,7 @@ class HistoryImport:
 
 
 def describe_counts(queued: Counter[Kind]) -> str:
-    """Return the numbers in words, "2 orders and 1 sign-up"; "" if all are 0."""
-    names = {"order": "order", "customer": "sign-up"}
+    """Return the numbers in words, "2 orders and 1 registration"; "" if all are 0."""
+    names = {"order": "order", "customer": "registration"}
     parts = [how_many(number, names[kind]) for kind, number in sorted(queued.items(), reverse=True) if number]
     return " and ".join(parts)

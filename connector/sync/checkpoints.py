@@ -12,9 +12,8 @@ from connector.storage.tables import reconciled
 class Checkpoint:
     """The start of a store's last round, the time up to which it is reconciled, and its recent gaps.
 
-    `done_at` is the end of the last round that was not interrupted. A gap is an order or sign-up whose webhook had not
-    arrived; `gaps` counts them since `gaps_since`. Since `covered_since` every order has
-    been compared.
+    `done_at` is the end of the last round that was not interrupted. A gap is an order or registration whose webhook had
+    not arrived; `gaps` counts them since `gaps_since`. Since `covered_since` every order has been compared.
     """
 
     tried_at: float

@@ -1,4 +1,4 @@
-"""Reconciliation: at regular intervals, imports the orders and sign-ups of each store whose webhooks did not arrive.
+"""Reconciliation: at regular intervals, imports orders and registrations whose webhooks did not arrive.
 
 A round of a store repairs its webhooks (`repair`), then imports what changed in the shop since the last round, with an
 hour of overlap (`backfill`). Events that are missing are queued under the event_ids that their webhooks would have had,
@@ -225,7 +225,7 @@ class Reconciler:
     def _read(
         self, store: Store, history: HistoryImport, since: float, until: float, lease: Lease
     ) -> ShopApiError | None:
-        """Repair webhooks, then import sign-ups and orders; return the first error.
+        """Repair webhooks, then import registrations and orders; return the first error.
 
         A missing permission for one of these does not prevent the others.
         """
@@ -304,7 +304,7 @@ class Reconciler:
             self._checkpoints.forget_gaps(store.name)
             self._alerts.resolve(f"gaps:{store.name}")
             return
-        all_gaps = how_many(found.gaps, "order or sign-up", "orders or sign-ups")
+        all_gaps = how_many(found.gaps, "order or registration", "orders or registrations")
         total = describe_counts(queued) if found.gaps == number else all_gaps
         self._alerts.report(
             f"gaps:{store.name}",

@@ -168,7 +168,7 @@ class DatabaseMetrics:
     def _notice_metrics(self) -> Iterator[Metric]:
         waiting = GaugeMetricFamily(
             "connector_notices_waiting",
-            "Orders and sign-ups that thin webhooks named and that are not fetched from the shop yet; "
+            "Orders and registrations that thin webhooks named and that are not fetched from the shop yet; "
             f"{PARKED_COUNTED} means {PARKED_COUNTED} or more.",
             labels=("store",),
         )
@@ -229,8 +229,8 @@ def _counters(statistics: list[Statistic]) -> Iterator[Metric]:
     yield reported
     fetched = CounterMetricFamily(
         "connector_notices_fetched",
-        "Orders and sign-ups fetched after a thin webhook, by outcome: relayed, skipped, duplicate, recorded, parked, "
-        "gone (the shop no longer has it), given_up (after a day).",
+        "Orders and registrations fetched after a thin webhook, by outcome: relayed, skipped, duplicate, recorded, "
+        "parked, gone (the shop no longer has it), given_up (after a day).",
         labels=("store", "kind", "outcome"),
     )
     for statistic in statistics:

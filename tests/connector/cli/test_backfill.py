@@ -77,7 +77,7 @@ def test_it_queues_what_is_missing_and_says_what_it_found(command: Command) -> N
     assert [line for line in lines if line[:1].isdecimal()] == [
         "4 found",
         "0 already stored",
-        "3 orders and 1 sign-up queued (7 events)",
+        "3 orders and 1 registration queued (7 events)",
     ]
     ids = {row.event_id for row in command.rows(events)}
     assert ids == {*(f"beans-order-{number}" for number in orders), f"beans-customer-{person}"}

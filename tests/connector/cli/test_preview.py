@@ -69,7 +69,7 @@ def command(migrated_sqlite: Path, tmp_path: Path) -> Iterator[Command]:
 
 
 def test_the_shops_history_through_new_settings(command: Command) -> None:
-    """Two orders and a sign-up; the new settings leave the shipping out of the value and name other items."""
+    """Two orders and a registration; the new settings leave the shipping out of the value and name other items."""
     orders = command.shop.place(2)
     command.shop.sign_up()
     new = command.file(
@@ -77,7 +77,7 @@ def test_the_shops_history_through_new_settings(command: Command) -> None:
     )
     status, said = command("beans", "--since", "7d", "--with", new)
     assert status == 0, said
-    assert said.startswith("2 orders, 1 sign-up in 3 bodies; age limits are not applied\n")
+    assert said.startswith("2 orders, 1 registration in 3 bodies; age limits are not applied\n")
     assert "2 events would disappear\n  2 × PlaceAnOrder: events.order_placed is off\n" in said
     assert "2 events would change\n" in said
     assert all(f"beans-order-{number}" in said for number in orders)

@@ -260,8 +260,8 @@ def test_it_says_how_many_were_skipped_without_consent(url, outbox):
         reason = f"order_placed: {'no consent: no answer was given (consent)' if number else 'pos orders …'}"
         outbox.record(decision(str(number), outcome="skipped", reason=reason, object_key=f"order:{number}"))
         if number:
-            told = "1 order, checkout or sign-up was" if number == 1 else "2 orders, checkouts or sign-ups were"
-            assert f"store acme: {told} skipped without consent" in texts(url)
+            subjects = "1 order, checkout or registration was", "2 orders, checkouts or registrations were"
+            assert f"store acme: {subjects[number - 1]} skipped without consent" in texts(url)
 
 
 def test_it_reminds_of_the_proxy_where_browsers_send(url):

@@ -183,7 +183,7 @@ class TestFaults:
         assert problems() == {}
         world.fetch(400)
         assert problems() == {
-            "notices:acme": "store acme: 1 order or sign-up that its webhooks named could not be fetched from the "
+            "notices:acme": "store acme: 1 order or registration that its webhooks named could not be fetched from the "
             "shop since 2027-01-15 08:00 UTC, will retry for a day: the shop says keys"
         }
         world.fetch(LAST_RETRY)

@@ -24,7 +24,7 @@ class TestGaps:
         assert shop.later(engine)
         assert set(of_orders(*orders)) < set(names(engine))
         told = problems(engine)["gaps:acme"]
-        assert told.startswith("store acme: 3 orders and 1 sign-up had not arrived by webhook")
+        assert told.startswith("store acme: 3 orders and 1 registration had not arrived by webhook")
 
     def test_the_next_rounds_bring_nothing_twice(self, shop: Healed, engine: Engine) -> None:
         """Although they overlap. Their number stays what it was, and a day without any ends it."""
@@ -32,14 +32,14 @@ class TestGaps:
         for _ in range(3):
             shop.later(engine)
         assert names(engine) == of_orders(*orders)
-        assert "2 orders or sign-ups had not" in problems(engine)["gaps:acme"]
+        assert "2 orders or registrations had not" in problems(engine)["gaps:acme"]
         shop.later(engine, GAPS_END)
         assert "gaps:acme" not in problems(engine)
         shop.place()
         shop.later(engine)
         assert "1 order had not" in problems(engine)["gaps:acme"]
         shop.later(engine)
-        assert "1 order or sign-up had not" in problems(engine)["gaps:acme"]
+        assert "1 order or registration had not" in problems(engine)["gaps:acme"]
 
     def test_what_came_by_webhook_is_no_gap(self, shop: Healed, engine: Engine) -> None:
         with server(shop.store, Outbox(Database(engine))) as address:

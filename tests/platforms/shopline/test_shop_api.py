@@ -190,7 +190,7 @@ def test_a_list_that_never_ends_is_broken(open_api, fake):
 
 
 def test_what_the_history_becomes(open_api, fake, sqlite_engine):
-    """Orders and sign-ups whose webhooks never came, the payment at its own time; what is stored already stays."""
+    """Orders and registrations whose webhooks never came, the payment at its own time; what is stored already stays."""
     store = replace(STORE, go_live=SINCE - timedelta(days=1))
     paid_later = (SINCE + timedelta(hours=5)).isoformat()
     payment = {"pay_status": "paid", "processed_at": paid_later, "pay_amount": 8.0}
