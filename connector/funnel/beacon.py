@@ -53,7 +53,7 @@ class Sender(Struct, frozen=True):
 def may_use(members: Json, store: Store) -> bool:
     """Return True if the shopper's answer, or the law that applies without one, lets the store use the beacon.
 
-    A no counts everywhere. The page does not know where the shopper lives, so the store's own country stands for it.
+    Denied consent counts everywhere. The page does not know where the shopper lives, so the store's own country counts.
     """
     answer = text(members.get("consent"))
     return answer != "denied" and (answer == "granted" or not needs_consent("", store))

@@ -61,7 +61,7 @@ def stated_answer(event: Event, store: Store) -> Literal["", "granted", "denied"
 
 
 def needs_consent(country: str, store: Store) -> bool:
-    """Return True if the store needs a yes from a shopper in this country; "" stands for the store's own."""
+    """Return True if the store requires consent of a shopper in this country; "" stands for the store's own."""
     if store.consent != "required_in_europe":
         return store.consent == "required"
     country = (country or store.country).upper()

@@ -38,7 +38,7 @@ _EXPLANATIONS = (
     (r"no consent: no answer", Explanation(
         "consent is required and the shop passed on no answer; if that is so of every order, the key is wrong",
         "consent_source.key, [signals], consent", is_chosen=False)),
-    (r"no consent: the shopper said no", Explanation("the shopper refused, so nothing may be sent", "consent")),
+    (r"no consent: the shopper said no", Explanation("the shopper denied consent, so nothing may be sent", "consent")),
     (r"nothing to match on", Explanation(
         "TikTok could match it with nobody; a later webhook of the same checkout or order may bring a key",
         "[signals] bring the browser's keys", is_chosen=False)),

@@ -113,7 +113,7 @@ def test_skipped_ones_by_reason(bench: Bench) -> None:
         "Skipped webhooks: 1,203",
         "  of those about orders, 1,200 of 1,204 (99%) were skipped",
         "    1,200  no consent: the shopper said no (consent)",
-        "           = the shopper refused, so nothing may be sent (setting: consent)",
+        "           = the shopper denied consent, so nothing may be sent (setting: consent)",
         "        3  the moon is full",
     ]
     assert bench.run("acme").output.splitlines() == lines
