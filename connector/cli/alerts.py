@@ -19,16 +19,16 @@ TEXT = "This is a test of the connector's alerts. Nothing is wrong."
 
 @click.group()
 def alerts() -> None:
-    """Try the addresses that alerts and the weekly digest are sent to."""
+    """Try the addresses of alerts and the weekly digest."""
 
 
 @alerts.command("test")
 @click.option("--store", help="Only the addresses that are sent this store's problems.")
 def try_all(store: str | None) -> None:
-    """Send a test message to every address, and say of each whether it was delivered and, if not, what to do.
+    """Send a test message to every address.
 
-    The addresses are those of ALERT_URL and DIGEST_URL and of the stores' `alerts` and `digest`. Exits with code 1 if
-    one of them failed.
+    Say of each whether it was delivered and, if not, what to do. The addresses are those of ALERT_URL and DIGEST_URL
+    and of the stores' `alerts` and `digest`. Exits with code 1 if one of them failed.
     """
     from connector.monitoring.channels import Message
     from connector.monitoring.recipients import alert_recipients, digest_recipients

@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Only print what would be queued; store nothing.")
 @wait_option("5m")
 def backfill(store: str, since: str, until: str | None, dry_run: bool, wait: float) -> None:
-    """Queue orders and registrations of STORE that happened in the period but never arrived by webhook.
+    """Queue orders and registrations that never arrived by webhook.
 
-    Reads orders and customers from the shop's API (keys: [stores.STORE.api]) and processes them like webhooks, with the
-    same settings and event_ids. Events that are stored already are not queued again. go_live does not apply,
-    max_event_age does. Checkouts have no history. A Shopify app can read the last 60 days of a shop.
+    Reads STORE's orders and customers of the period from the shop's API (keys: [stores.STORE.api]) and processes them
+    like webhooks, with the same settings and event_ids. Events that are stored already are not queued again. go_live
+    does not apply, max_event_age does. Checkouts have no history. A Shopify app can read the last 60 days of a shop.
 
     If it is interrupted or fails, run it again: it reads from the beginning and queues only what is missing. The relay
     sends the queued events; `connector events list` shows them.

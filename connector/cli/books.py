@@ -28,7 +28,9 @@ _ORDER_COLUMNS = ("order", "at", "pixel", "event", "currency", "sent", "net", "c
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def books(store: str, since: str, until: str | None, orders: bool, as_csv: bool, as_json: bool) -> None:
-    """Show what STORE's orders were sent as, and what is left of it: by day, pixel, event and currency.
+    """Show what STORE's orders were sent as, and what is left.
+
+    By day, pixel, event and currency.
 
     Needs `books = true` in [stores.STORE]; from then on cancellations and refunds are kept. TikTok has no event for
     them, so Ads Manager goes on reporting what was sent; net is what the shop kept. Days are UTC, by the event's time.
@@ -127,7 +129,9 @@ def _text(value: object) -> str:
 @click.option("--since", default="14d", show_default=True, help="Orders since then: a date, a time, or an age.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def accuracy(store: str, since: str, as_json: bool) -> None:
-    """Show how many of STORE's orders were sent or deliberately skipped, and how many are missing, by day (UTC).
+    """Show how many of STORE's orders were sent or are missing.
+
+    By day (UTC). An order that was deliberately skipped is not missing.
 
     Reconciliation (`reconcile` in [stores.STORE]) sees every order of the shop; after each round the last days are
     counted again. A day is known when a round has passed its end and none of its orders still waits to be sent.

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 @click.argument("store")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def lint_pixel(store: str, file: Path) -> None:
-    """Check that TikTok will merge the browser's events in FILE with those the connector sends for STORE.
+    """Check that TikTok will merge browser and server events.
 
-    FILE is a HAR export, or a pixel request copied from the network panel: URL, fetch, cURL or JSON body. If the
-    database contains an event with the same event_id, all fields are compared. Exits with code 1 if anything differs.
+    Compares the browser's events in FILE with those the connector sends for STORE. FILE is a HAR export, or a pixel
+    request copied from the network panel: URL, fetch, cURL or JSON body. If the database contains an event with the
+    same event_id, all fields are compared. Exits with code 1 if anything differs.
     """
     from connector.pixel.captured_requests import UnreadableCapture, read_capture
     from connector.pixel.lint import lint

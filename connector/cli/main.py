@@ -92,7 +92,10 @@ def migrate() -> None:
 @main.command()
 @click.option("--once", is_flag=True, help="End when all events have arrived; exit with code 1 if they do not.")
 def demo(once: bool) -> None:
-    """Run sandbox, server and relay on this machine, and a shopper in a shop of each platform."""
+    """Run sandbox, server, relay and sample shoppers here.
+
+    A shopper orders in a shop of each platform.
+    """
     from connector.devtools.demo import demo as run
 
     sys.exit(run(once, click.echo))
@@ -101,7 +104,9 @@ def demo(once: bool) -> None:
 @main.command()
 @click.option("--port", default=9090, show_default=True, type=click.IntRange(1, 65535))
 def sandbox(port: int) -> None:
-    """Run a fake Events API for trying a setup: it checks, answers and drops copies like TikTok's.
+    """Run a fake Events API for trying a setup.
+
+    It checks, answers and drops copies like TikTok's.
 
     At /shops/PLATFORM/SHOP it answers for the APIs of shops whose webhooks only name an order (api.url).
     """
@@ -122,7 +127,7 @@ def sandbox(port: int) -> None:
 @click.option("--count", default=1, show_default=True, type=click.IntRange(1, 1_000_000), help="How many shoppers.")
 @click.option("--live-pixel", is_flag=True, help="Send invented orders to TikTok even without a test_event_code.")
 def simulate(store: str, topics: tuple[str, ...], url: str | None, count: int, live_pixel: bool) -> None:
-    """Sign new sample webhooks of STORE and post them to a running server."""
+    """Sign sample webhooks of STORE and post them to a server."""
     import random
 
     import httpx

@@ -7,8 +7,9 @@ import click
 
 @click.command()
 def platforms() -> None:
-    """List the installed platforms (shop systems), the package of each, and what each can do.
+    """List the installed platforms (shop systems).
 
+    With the package of each, and what each can do.
     Exits with code 1 if one of them cannot be loaded.
     """
     from connector.core.registry import installed_platforms

@@ -6,7 +6,10 @@ import click
 @click.command()
 @click.option("--markdown", is_flag=True, help="The reference tables of docs/configuration.md instead.")
 def schema(markdown: bool) -> None:
-    """Print the JSON Schema of the stores file, with which editors complete and check stores.toml."""
+    """Print the JSON Schema of the stores file.
+
+    With it, editors complete and check stores.toml.
+    """
     import json
 
     from connector.config import reference

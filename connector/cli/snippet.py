@@ -21,7 +21,7 @@ from connector.cli.context import configuration, fail, platform_of, store_named
 )
 @click.option("--base-url", help="This server's address. Default: PUBLIC_URL")
 def snippet(store: str, plain: bool, with_official_plugin: bool, without_pixel: bool, base_url: str | None) -> None:
-    """Print the code that lets STORE's browsers send the same events as this server.
+    """Print the code that sends the same events from browsers.
 
     The code goes to standard output, ready for a file; instructions and warnings go to standard error.
     """

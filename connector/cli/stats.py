@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 @click.option("--days", default=7, show_default=True, type=click.IntRange(1, 90), help="Number of days to include.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def stats(store: str, days: int, as_json: bool) -> None:
-    """Print STORE's events by outcome, match keys, new and returning customers, and value. Test events are separate."""
+    """Print STORE's events by outcome, match keys and value.
+
+    Also new and returning customers. Test events are separate.
+    """
     import msgspec
 
     from connector.monitoring.book_sums import Books, net_values

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 @click.group()
 def webhooks() -> None:
-    """List and change a shop's webhooks to this server through the shop's API (keys: [stores.STORE.api])."""
+    """List and change a shop's webhooks to this server.
+
+    Through the shop's API (keys: [stores.STORE.api]).
+    """
 
 
 def _shop_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -42,7 +45,7 @@ _dry_run = click.option("--dry-run", is_flag=True, help="Only show what would be
 @webhooks.command("list")
 @_shop_options
 def webhooks_list(store: str | None, every: bool, base_url: str | None, wait: float) -> None:
-    """List the webhooks of STORE's shop to this server, and the missing ones.
+    """List STORE's webhooks to this server, and the missing ones.
 
     Exits with code 1 if one is missing, switched off or broken.
     """
@@ -53,7 +56,10 @@ def webhooks_list(store: str | None, every: bool, base_url: str | None, wait: fl
 @_shop_options
 @_dry_run
 def register(store: str | None, every: bool, base_url: str | None, wait: float, dry_run: bool) -> None:
-    """Create the webhooks that STORE's events need, and replace those that were switched off."""
+    """Create the webhooks that STORE's events need.
+
+    Those that were switched off are replaced.
+    """
     _webhooks("register", store, every, base_url, wait, dry_run)
 
 
@@ -69,13 +75,19 @@ def delete(store: str | None, every: bool, base_url: str | None, wait: float, dr
 @_shop_options
 @_dry_run
 def sync(store: str | None, every: bool, base_url: str | None, wait: float, dry_run: bool) -> None:
-    """Like register; also delete this server's webhooks that are no longer needed or point to another host."""
+    """Like register; also delete webhooks that are not needed.
+
+    Only this server's own, also those that point to another host.
+    """
     _webhooks("sync", store, every, base_url, wait, dry_run)
 
 
 @webhooks.command()
 def secret() -> None:
-    """Print a new random secret for webhook_secrets, where a shop lets you choose what its webhooks sign with."""
+    """Print a new random secret for webhook_secrets.
+
+    For shops that let you choose what their webhooks are signed with.
+    """
     from connector.core.signature import new_secret
 
     click.echo(new_secret())
