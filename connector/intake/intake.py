@@ -15,7 +15,6 @@ from msgspec.structs import replace
 from connector.core.event import DataRequest
 from connector.core.platform import Platform
 from connector.core.registry import failed
-from connector.core.signature import body_sha256
 from connector.core.store import Store
 from connector.core.webhook import Handshake, InvalidSignature, NotJson, Request, UnknownKey, Webhook
 from connector.intake.counters import OutcomeCounters
@@ -25,7 +24,6 @@ from connector.outbox.encryption import decrypt
 from connector.outbox.ledger import Decision, ParkedWebhook, park_decision
 from connector.outbox.notices import NoticeEntry, NoticeTable
 from connector.outbox.outbox import Outbox
-from connector.privacy.data_subject import data_subject_of
 from connector.privacy.requests import DataRequestStore
 
 log = logging.getLogger(__name__)
@@ -37,13 +35,6 @@ START_GRACE = timedelta(minutes=15)
 NO_TOPIC = "(none)"  # counted as the topic if there is none
 
 UNKNOWN_STORE = ""  # the name under which webhooks to no store are counted
-
-DATA_REQUEST_MESSAGES = {
-    "erase_person": "erasure of a shopper requested; it is done within a minute (data request {0})",
-    "erase_store": "erasure of this store requested; it is done within a minute (data request {0})",
-    "export": "a shopper requests a copy of their data: run `connector events export --demand {0}`",
-    "uninstalled": "the shop has uninstalled the app; queued events are still sent",
-}
 
 
 class IntakeResult(Struct, frozen=True):
@@ -200,18 +191,8 @@ class Intake:
     # --- store -------------------------------------------------------------------------------------------------
 
     def write_data_requests(self, result: IntakeResult, webhook: Webhook, store: Store) -> None:
-        """Store data-subject requests. The relay's process fulfils them, because that takes longer than a shop waits.
-
-        Raises CannotStore.
-        """
-        for data_request in result.data_requests:
-            person, digest = data_subject_of(data_request, store), body_sha256(webhook.body)
-            number = self._data_requests.note(store.name, data_request.what, person, digest, self._clock().timestamp())
-            extra = {"store": store.name, "topic": webhook.topic}
-            if number is None:
-                log.info("data-subject request received before; nothing to do", extra=extra)
-            else:
-                log.warning("%s", DATA_REQUEST_MESSAGES[data_request.what].format(number), extra=extra)
+        """Store the data-subject requests of a webhook. Raises CannotStore."""
+        self._data_requests.record_all(result.data_requests, webhook, store, self._clock().timestamp())
 
     def handle(self, webhook: Webhook, store: Store) -> str:
         """Examine and store a webhook, or what the shop's API answered a notice with; return the outcome.

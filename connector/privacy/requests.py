@@ -6,6 +6,8 @@ Each body counts as one request. Its SHA-256, the kind of request and the time a
 body is recognised and the erasure can be proved. Times are Unix seconds. Raises CannotStore.
 """
 
+import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,15 +15,27 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from connector.core.event import DataRequestKind
+from connector.core.event import DataRequest, DataRequestKind
+from connector.core.signature import body_sha256
+from connector.core.store import Store
 from connector.core.units import HOUR
-from connector.privacy.data_subject import DataSubject
+from connector.core.webhook import Webhook
+from connector.privacy.data_subject import DataSubject, data_subject_of
 from connector.storage.database import Database
 from connector.storage.tables import counters, demands, ledger
+
+log = logging.getLogger(__name__)
 
 # Seconds without webhooks after which an identical request to erase a store counts as a new one. A platform can send
 # it 48 hours after the app was uninstalled, always with the same body.
 QUIET = 44 * HOUR
+
+_MESSAGES: dict[DataRequestKind, str] = {
+    "erase_person": "erasure of a shopper requested; it is done within a minute (data request {0})",
+    "erase_store": "erasure of this store requested; it is done within a minute (data request {0})",
+    "export": "a shopper requests a copy of their data: run `connector events export --demand {0}`",
+    "uninstalled": "the shop has uninstalled the app; queued events are still sent",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +56,27 @@ class DataRequestStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def note(
-        self, store: str, what: DataRequestKind, person: DataSubject, body_sha256: bytes, now: float
-    ) -> int | None:
-        """Store a request; return its number if it must be carried out, None if this body was received before."""
+    def record_all(self, data_requests: Iterable[DataRequest], webhook: Webhook, store: Store, now: float) -> None:
+        """Store and log a webhook's requests. The relay's process fulfils them: that takes longer than a shop waits."""
+        extra = {"store": store.name, "topic": webhook.topic}
+        for request in data_requests:
+            person = data_subject_of(request, store)
+            number = self.note(store.name, request.what, person, body_sha256(webhook.body), now)
+            if number is None:
+                log.info("data-subject request received before; nothing to do", extra=extra)
+            else:
+                log.warning("%s", _MESSAGES[request.what].format(number), extra=extra)
+
+    def note(self, store: str, what: DataRequestKind, person: DataSubject, digest: bytes, now: float) -> int | None:
+        """Store a request; return its number if it must be carried out, None if this body was received before.
+
+        `digest` is the body's SHA-256.
+        """
         # An uninstalled app is only reported, so its request is done at once.
         row = {
             "store": store,
             "what": what,
-            "body_sha256": body_sha256,
+            "body_sha256": digest,
             "asked_at": now,
             "done_at": now if what == "uninstalled" else None,
             "person": msgspec.json.encode(person) if person else None,

@@ -27,12 +27,12 @@ class BeaconEndpoint:
         self,
         stores: Mapping[str, Store],
         collector: Collector,
-        commits: GroupCommit[Beacon, None],
+        beacons: GroupCommit[Beacon, None],
         bodies: BodyReader,
     ) -> None:
         self._stores = stores
         self._collector = collector
-        self._commits = commits
+        self._beacons = beacons
         self._bodies = bodies
 
     async def answer(self, scope: Scope, receive: Receive) -> Response:
@@ -61,5 +61,5 @@ class BeaconEndpoint:
         except RequestEntityTooLarge:
             return 413
         if beacon := self._collector.read(store, post, body):
-            await self._commits.add(beacon)
+            await self._beacons.add(beacon)
         return 204
