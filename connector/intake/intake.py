@@ -1,4 +1,4 @@
-"""Intake of webhooks: verify → examine → store. No network access.
+"""Intake of webhooks: verify → decide → store. No network access.
 
 A signed webhook that cannot be handled is parked, so that no order is lost through a fault of the connector. Only a
 body that is not JSON is not: it is answered 400.
@@ -143,16 +143,16 @@ class Intake:
         self.counters.add(name, cause, "refused")
         log.warning("invalid signature: %s", refusal, extra={"store": name})
 
-    # --- examine -----------------------------------------------------------------------------------------------
+    # --- decide ------------------------------------------------------------------------------------------------
 
-    def examine(self, webhook: Webhook, store: Store) -> IntakeResult:
-        """Parse, translate and map a verified webhook, after `start`. Raises NotJson."""
+    def decide(self, webhook: Webhook, store: Store) -> IntakeResult:
+        """Parse, translate and map a verified webhook; return what to store, after `start`. Raises NotJson."""
         platform = self._platforms[store.platform]
         try:
             if _is_handled(webhook.topic, platform, store):
-                return self._examine_data(webhook, platform, store)
+                return self._decide_on_data(webhook, platform, store)
             if webhook.topic in platform.notice_topics:
-                return self._examine_notice(webhook, platform, store)
+                return self._decide_on_notice(webhook, platform, store)
         except NotJson:
             self.counters.add(store.name, webhook.topic, "not_json")
             raise
@@ -161,7 +161,7 @@ class Intake:
             return IntakeResult("parked", park_decision(parked, webhook.delivery))
         return self._counted("ignored", store, self.counters.bounded_topic(webhook.topic[:100]) or NO_TOPIC)
 
-    def _examine_data(self, webhook: Webhook, platform: Platform, store: Store) -> IntakeResult:
+    def _decide_on_data(self, webhook: Webhook, platform: Platform, store: Store) -> IntakeResult:
         now = self._clock()
         examination = examine(webhook, platform, store, now, self._go_live(store))
         # A body that tells nothing, such as a draft cart, is counted like one that brings nothing new.
@@ -171,7 +171,7 @@ class Intake:
         decision = decision_of(webhook, store, examination, now.timestamp())
         return IntakeResult(examination.outcome, decision, data_requests=examination.data_requests)
 
-    def _examine_notice(self, webhook: Webhook, platform: Platform, store: Store) -> IntakeResult:
+    def _decide_on_notice(self, webhook: Webhook, platform: Platform, store: Store) -> IntakeResult:
         """Read the notice of a webhook that only names what changed."""
         notice = read_notice(webhook, platform, store)
         if notice is None:
@@ -195,13 +195,13 @@ class Intake:
         self._data_requests.record_all(result.data_requests, webhook, store, self._clock().timestamp())
 
     def handle(self, webhook: Webhook, store: Store) -> str:
-        """Examine and store a webhook, or what the shop's API answered a notice with; return the outcome.
+        """Decide on and store a webhook, or what the shop's API answered a notice with; return the outcome.
 
         Raises NotJson, CannotStore.
         """
         if not self.started:
             self.start()
-        result = self.examine(webhook, store)
+        result = self.decide(webhook, store)
         if result.data_requests:
             self.write_data_requests(result, webhook, store)
         if result.decision:

@@ -91,11 +91,11 @@ class WebhookEndpoint:
         return store
 
     async def _handle(self, webhook: Webhook, store: Store) -> str:
-        """Examine and store a verified webhook; return its outcome once that is committed."""
+        """Decide on and store a verified webhook; return its outcome once that is committed."""
         begun = time.perf_counter()
         if not self._intake.started:
             await self._start()
-        result = self._intake.examine(webhook, store)
+        result = self._intake.decide(webhook, store)
         if result.data_requests:  # seldom
             await asyncio.to_thread(self._intake.write_data_requests, result, webhook, store)
         if result.decision:

@@ -50,14 +50,14 @@ class World:
         return httpx.Response(answer.status, content=answer.body)
 
     def deliver(self, topic: str, body: bytes) -> str:
-        examined = self.intake.examine(Webhook(topic, body, NOW), self.live)
+        examined = self.intake.decide(Webhook(topic, body, NOW), self.live)
         if examined.decision is None:
             return examined.outcome
         return examined.stored(self.outbox.record(examined.decision)).outcome
 
     def deliver_all(self, webhooks: Iterable[tuple[str, bytes]]) -> None:
         """Deliver webhooks that arrive at once, which intake stores in one transaction."""
-        found = [self.intake.examine(Webhook(topic, body, NOW), self.live).decision for topic, body in webhooks]
+        found = [self.intake.decide(Webhook(topic, body, NOW), self.live).decision for topic, body in webhooks]
         self.outbox.record_all([decision for decision in found if decision])
 
     def send(self) -> None:

@@ -102,7 +102,7 @@ def test_many_processes_at_once_keep_one_truth(engine: Engine) -> None:
     webhooks = [Webhook(topic, body, NOW) for topic, body in in_any_sequence(lives, rng)]
     decisions: list[Decision] = []
     for webhook in webhooks:
-        decision = world.intake.examine(webhook, world.live).decision
+        decision = world.intake.decide(webhook, world.live).decision
         decisions += [decision] if decision else []
     groups = [decisions[at : at + 7] for at in range(0, len(decisions), 7)]
     with ThreadPoolExecutor(6) as threads:
