@@ -16,7 +16,7 @@ def either(words: Sequence[str]) -> str:
     return " or ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
-def how_long(span: timedelta) -> str:
+def duration_setting(span: timedelta) -> str:
     """Return a duration as the stores file writes it: "7d", "36h"."""
     return f"{span.days}d" if span % timedelta(days=1) == timedelta(0) else f"{span.total_seconds() / 3600:g}h"
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Never
 from urllib.parse import urlsplit
 
 from connector.core.json_fields import Json, host, parse_time
-from connector.core.text import how_long
+from connector.core.text import duration_setting
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -196,7 +196,8 @@ def written_duration(span: timedelta | None) -> str:
     """Return a duration as the stores file has it, in seconds if it is not a whole number of hours; "" for None."""
     if span is None:
         return ""
-    return how_long(span) if span and span % timedelta(hours=1) == timedelta(0) else f"{span.total_seconds():g}s"
+    whole_hours = span and span % timedelta(hours=1) == timedelta(0)
+    return duration_setting(span) if whole_hours else f"{span.total_seconds():g}s"
 
 
 MOMENT = "be a date like 2025-01-31 or a time like 2025-01-31T08:00:00Z"

@@ -9,7 +9,7 @@ from typing import Any
 
 from connector.core.event import Event
 from connector.core.store import Pixel, Store, first_match
-from connector.core.text import how_long
+from connector.core.text import duration_setting
 from connector.mapping import hashing
 from connector.mapping.consent import why_no_consent
 from connector.mapping.event_id import event_id_template
@@ -100,9 +100,9 @@ def why_not_to_pixel(
         return ""
     age, limit = now - occurred_at, store.age_limit(name, pixel)
     if age > store.max_event_age:
-        return f"older than max_event_age ({how_long(store.max_event_age)})"
+        return f"older than max_event_age ({duration_setting(store.max_event_age)})"
     if age > limit:
-        return f"older than {how_long(limit)}, and the browser sends {name} too (browser_pixel)"
+        return f"older than {duration_setting(limit)}, and the browser sends {name} too (browser_pixel)"
     if occurred_at < go_live:
         return f"older than go_live ({go_live:%Y-%m-%d %H:%M} UTC)"
     return ""

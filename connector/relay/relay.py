@@ -24,7 +24,7 @@ from typing import Literal
 
 from connector.core.rate_limit import RateLimiter
 from connector.core.store import Pixel, Store
-from connector.core.text import duration, how_long
+from connector.core.text import duration, duration_setting
 from connector.core.units import SAFE_RESEND_WINDOW
 from connector.monitoring.event_stats import SettlementStats
 from connector.outbox.books import SoldEvents
@@ -336,7 +336,7 @@ class Relay:
             return f"may have reached TikTok more than {window} ago, so a copy could count twice"
         limit = work.store.age_limit(item.event, work.pixel)
         if now - item.occurred_at > limit.total_seconds():
-            return f"older than {how_long(limit)} before it could be sent (max_event_age, browser_pixel)"
+            return f"older than {duration_setting(limit)} before it could be sent (max_event_age, browser_pixel)"
         return ""
 
     def _unsent(self, batch: Batch, leased_at: float) -> Iterator[Settlement]:

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from connector.core.text import how_long, how_many, percent
+from connector.core.text import duration_setting, how_many, percent
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ def test_a_plural_of_its_own() -> None:
 
 def test_a_span_is_told_as_the_stores_file_has_it() -> None:
     """In days where they are whole."""
-    told = [how_long(timedelta(hours=hours)) for hours in (48, 36, 1, 0.5)]
+    told = [duration_setting(timedelta(hours=hours)) for hours in (48, 36, 1, 0.5)]
     assert told == ["2d", "36h", "1h", "0.5h"]
 
 
