@@ -78,7 +78,7 @@ def check(
 
 
 def _print_checklist(config: "Config", store: "Store", app_off: bool, wait: float) -> None:
-    """Ask shop and TikTok, and print the store's checklist; exit with 1 if something is wrong."""
+    """Check shop and TikTok, and print the store's checklist; exit with 1 if something is wrong."""
     from connector.cli.checklist import asked_items, lines
 
     items = asked_items(config, store, app_off, wait)

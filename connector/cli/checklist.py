@@ -22,7 +22,7 @@ SIGNS: "dict[State, tuple[str, str | None]]" = {
 
 
 def asked_items(config: "Config", store: "Store", app_off: bool, wait: float) -> "list[Item]":
-    """Ask shop and TikTok, store their answers if there is a database, and return the checklist."""
+    """Check shop and TikTok, store their answers if there is a database, and return the checklist."""
     import httpx
 
     from connector.relay.events_api import TIMEOUT

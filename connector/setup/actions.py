@@ -1,4 +1,4 @@
-"""Actions of a checklist's buttons: ask again, register webhooks, send a test event, post a sample.
+"""Actions of a checklist's buttons: check again, register webhooks, send a test event, post a sample.
 
 Each returns a sentence for the page. They use the network, so they run in the threads of pages and commands only.
 """

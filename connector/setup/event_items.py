@@ -56,7 +56,9 @@ def snippet(situation: Situation) -> Item:
     store, report, again = situation.store, situation.evidence.snippet, _print_again(situation)
     make = partial(Item, "snippet", "Code in the shop's pages")
     if store.browser_pixel in ("none", "official") and not (store.signals or store.funnel or store.meter):
-        return make("not_applicable", f'browsers send nothing of ours (`browser_pixel = "{store.browser_pixel}"`)')
+        return make(
+            "not_applicable", f'browsers send nothing for the connector (`browser_pixel = "{store.browser_pixel}"`)'
+        )
     if report.out_of_date:
         return make("red", "the code in the shop was printed before the last change of the settings", again)
     if report.at is not None:

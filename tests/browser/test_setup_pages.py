@@ -57,7 +57,7 @@ def test_from_the_login_to_all_green(chromium: Browser, newcomer: Newcomer) -> N
     expect(page.get_by_role("heading", level=1)).to_contain_text("Set up acme")
     expect(line(page, "signature")).to_contain_text("waiting")
 
-    page.get_by_role("button", name="Ask shop and TikTok").click()
+    page.get_by_role("button", name="Check shop and TikTok").click()
     expect(line(page, "address")).to_contain_text("done")
     expect(line(page, "token")).to_contain_text("done")
     page.get_by_role("button", name="Send a test event").click()
@@ -96,14 +96,14 @@ def test_a_store_from_the_form_without_script(chromium: Browser, newcomer: Newco
     page.get_by_label(re.compile("^name")).fill("tea")
     page.get_by_label(re.compile("^platform")).select_option("woocommerce")
     page.get_by_label(re.compile("^url")).fill("tea.example")
-    page.get_by_role("button", name="Check and make the text").click()
-    expect(page.get_by_role("alert")).to_contain_text("4 fields are not right yet")
+    page.get_by_role("button", name="Generate the text").click()
+    expect(page.get_by_role("alert")).to_contain_text("4 fields are not valid")
     page.get_by_role("alert").get_by_role("link", name="url").click()
     expect(page.get_by_label(re.compile("^url"))).to_have_value("tea.example")
     for name, value in {"url": "https://tea.example", "shop": "tea.example", "pixel": "CTEA0000000000000000"}.items():
         page.get_by_label(re.compile(f"^{name}")).fill(value)
     page.get_by_label(re.compile("^consent required")).select_option("not_required")
-    page.get_by_role("button", name="Check and make the text").click()
+    page.get_by_role("button", name="Generate the text").click()
     expect(page.get_by_role("heading", name="The settings are valid")).to_be_visible()
     expect(page.get_by_label("Text for the stores file")).to_contain_text('[stores.tea]\nplatform = "woocommerce"')
     expect(page.get_by_role("region", name="Environment variables")).to_contain_text("TEA_WEBHOOK_SECRET")
@@ -129,14 +129,14 @@ def test_nothing_keeps_anybody_out(chromium: Browser, newcomer: Newcomer, scheme
             summary.click()
         found += serious_findings(page, path)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
-    page.get_by_role("button", name="Check and make the text").click()
+    page.get_by_role("button", name="Generate the text").click()
     found += serious_findings(page, "faults")
     fields = {"name": "tea", "url": "https://tea.example", "shop": "tea.example", "pixel": "CTEA0000000000000000"}
     for name, value in fields.items():
         page.get_by_label(re.compile(f"^{name}")).fill(value)
     page.get_by_label(re.compile("^platform")).select_option("woocommerce")
     page.get_by_label(re.compile("^consent required")).select_option("not_required")
-    page.get_by_role("button", name="Check and make the text").click()
+    page.get_by_role("button", name="Generate the text").click()
     expect(page.get_by_role("heading", name="The settings are valid")).to_be_visible()
     found += serious_findings(page, "made")
     assert page.evaluate("document.documentElement.scrollWidth") <= width

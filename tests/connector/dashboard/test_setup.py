@@ -73,7 +73,7 @@ def test_buttons_act_and_say_what_they_did(browser: FlaskClient, shop: NewStore)
     assert "TikTok accepted a Purchase for Test Events (TEST12345)" in press(browser, "test_event")
     page = press(browser, "check")
     assert tags(page)["token"] == "done"
-    assert "Shop and TikTok were last asked " in page
+    assert "Shop and TikTok were last checked " in page
     assert "Noted: TikTok's own app is switched off" in press(browser, "app_off")
     assert tags(browser.get("/setup/acme").text)["official_app"] == "done"
 
