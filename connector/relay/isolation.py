@@ -7,7 +7,7 @@ from dataclasses import replace
 from connector.outbox.settlement import LeasedEvent
 from connector.relay.events_api import PARTLY, ApiResult
 
-Batch = list[LeasedEvent]
+Batch = list[LeasedEvent]  # or a part of one that was halved
 BatchResult = tuple[Batch, ApiResult]
 
 

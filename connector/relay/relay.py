@@ -218,19 +218,22 @@ class Relay:
         """Send and settle leased events; return False if the lane must rest."""
         lease_until = claimed[0].lease_until
         leased_at = lease_until - LEASE
-        late = {item.id: why for item in claimed if (why := self._expiry_reason(item, work))}
-        settlements = [
-            settled(item, "expired", self._clock(), None, late[item.id], "") for item in claimed if item.id in late
-        ]
+        settlements: list[Settlement] = []
+        to_send: list[LeasedEvent] = []
+        for item in claimed:
+            if reason := self._expiry_reason(item, work):
+                settlements.append(settled(item, "expired", self._clock(), None, reason, ""))
+            else:
+                to_send.append(item)
         keep_going = True
-        for batch in split_into_batches([item for item in claimed if item.id not in late], len(claimed) >= CLAIM_LIMIT):
+        for batch in split_into_batches(to_send, backlog=len(claimed) >= CLAIM_LIMIT):
             if not keep_going or not self._may_send(work):
                 settlements += self._unsent(batch, leased_at)
                 continue
             results = self._send_batch(work, batch)
             keep_going = self._update_lane(work, results)
-            for group, result in results:
-                settlements += self._settlements(work, group, result, leased_at)
+            for part, result in results:
+                settlements += self._settlements(work, part, result, leased_at)
         stats = SettlementStats(work.lane.store, work.lane.pixel, claimed, settlements, self._clock())
         sales = SoldEvents(work.store, work.lane.pixel, claimed, settlements)
         self._outbox.settle(self.name, lease_until, settlements, stats.write, sales.write)
@@ -243,8 +246,8 @@ class Relay:
         configuration is at fault: the verdict of the batch is "denied", which suspends the lane and rejects no event.
         """
         results: list[BatchResult] = []
-        for group, result in isolate(batch, partial(self._send_request, work), partial(self._may_send, work)):
-            results.append((group, result))
+        for part, result in isolate(batch, partial(self._send_request, work), partial(self._may_send, work)):
+            results.append((part, result))
             work.proven |= result.verdict == "accepted"
             if not work.proven and len(batch) > 1 and len(results) >= SAME_REJECTIONS and all_rejected_alike(results):
                 break
@@ -258,7 +261,7 @@ class Relay:
         """Return whether the lane was suspended for the same reason."""
         return without_numbers(self._outbox.lane_state(lane).reason) == without_numbers(rejection_text(result))
 
-    def _send_request(self, work: _Work, part: list[LeasedEvent]) -> ApiResult:
+    def _send_request(self, work: _Work, part: Batch) -> ApiResult:
         """Send one request as soon as the rate limit of its token allows."""
         if (seconds := self._rate_limit.reserve(work.pixel.access_token)) > 0:
             self._wait(self._stop, seconds)
@@ -281,9 +284,9 @@ class Relay:
             self._outbox.resume(work.lane, now)
             work.probing, work.resumed_at = False, now
             log.info("TikTok accepts this store's token or pixel again", extra=_log_fields(work.lane))
-        retried = [(group, result) for group, result in results if result.verdict == "retry"]
+        retried = [(part, result) for part, result in results if result.verdict == "retry"]
         if retried:
-            attempts = max(item.attempts for group, _ in retried for item in group)
+            attempts = max(item.attempts for part, _ in retried for item in part)
             wait = max(min(self._backoff(attempts), LONGEST_REST), max(result.retry_after for _, result in retried))
             self._rest(work, wait, whole_token=any(result.throttled for _, result in retried))
             return False
@@ -307,11 +310,11 @@ class Relay:
 
     # --- the settlement of an event -------------------------------------------------------------------------
 
-    def _settlements(self, work: _Work, group: Batch, result: ApiResult, leased_at: float) -> Iterator[Settlement]:
+    def _settlements(self, work: _Work, part: Batch, result: ApiResult, leased_at: float) -> Iterator[Settlement]:
         now = self._clock()
         # One pause for all with as many attempts: they are sent together again, and written by one statement.
-        pauses = {attempts: self._backoff(attempts) for attempts in {item.attempts for item in group}}
-        for item in group:
+        pauses = {attempts: self._backoff(attempts) for attempts in {item.attempts for item in part}}
+        for item in part:
             maybe_sent_at = self._maybe_sent_after(item, result, leased_at)
             match result.verdict:
                 case "accepted" | "rejected":
@@ -363,7 +366,7 @@ class Relay:
         """Return whether a request started now ends before the lease does, and the process is not stopping."""
         return not self._stop.is_set() and work.lease_ends - self._elapsed() > LONGEST_REQUEST
 
-    def _log(self, lane: Lane, batch: list[LeasedEvent], result: ApiResult, took: float) -> None:
+    def _log(self, lane: Lane, part: Batch, result: ApiResult, took: float) -> None:
         level = logging.INFO if result.verdict == "accepted" and result.code == 0 else logging.WARNING
         log.log(
             level,
@@ -371,8 +374,8 @@ class Relay:
             result.verdict,
             extra={
                 **_log_fields(lane),
-                "events": len(batch),
-                "event_ids": ",".join(dict.fromkeys(item.event_id for item in batch[:10])),
+                "events": len(part),
+                "event_ids": ",".join(dict.fromkeys(item.event_id for item in part[:10])),
                 "code": result.code,
                 "request_id": result.request_id,
                 "reason": "" if result.code == 0 else result.message,
