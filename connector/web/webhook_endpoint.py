@@ -91,7 +91,7 @@ class WebhookEndpoint:
         return store
 
     async def _handle(self, webhook: Webhook, store: Store) -> str:
-        """Decide on and store a verified webhook; return its outcome once that is committed."""
+        """Take the steps of `Intake.handle`, but store with others; return the outcome once that is committed."""
         begun = time.perf_counter()
         if not self._intake.started:
             await self._start()
