@@ -22,7 +22,7 @@ from connector.mapping.event_id import object_key
 from connector.mapping.tiktok_event import OutboundEvent, consent_denial_of, map_events
 from connector.outbox.books import BookEntry, book_entry
 from connector.outbox.encryption import encrypt
-from connector.outbox.ledger import Decision, ParkedWebhook
+from connector.outbox.ledger import Decision, ParkedWebhook, park_decision
 
 log = logging.getLogger(__name__)
 
@@ -181,10 +181,11 @@ def decision_of(webhook: Webhook, store: Store, examination: Examination, now: f
     )
 
 
-def parked_webhook(webhook: Webhook, store: Store, reason: str) -> ParkedWebhook:
-    """Return a webhook that could not be handled, encrypted for a later replay."""
+def parked(webhook: Webhook, store: Store, reason: str, delivery: str) -> Decision:
+    """Return the decision to park a webhook that could not be handled, encrypted for a later replay."""
     digest, at = body_sha256(webhook.body), webhook.received_at.timestamp()
-    return ParkedWebhook(store.name, webhook.topic, digest, reason, at, encrypt(webhook, store))
+    item = ParkedWebhook(store.name, webhook.topic, digest, reason, at, encrypt(webhook, store))
+    return park_decision(item, delivery)
 
 
 def why_not_examined(error: Exception) -> str:

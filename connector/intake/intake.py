@@ -18,10 +18,10 @@ from connector.core.registry import failed
 from connector.core.store import Store
 from connector.core.webhook import Handshake, InvalidSignature, NotJson, Request, UnknownKey, Webhook
 from connector.intake.counters import OutcomeCounters
-from connector.intake.examine import decision_of, examine, parked_webhook, read_notice, why_not_examined
+from connector.intake.examine import decision_of, examine, parked, read_notice, why_not_examined
 from connector.intake.refusals import RefusalDiagnosis
 from connector.outbox.encryption import decrypt
-from connector.outbox.ledger import Decision, ParkedWebhook, park_decision
+from connector.outbox.ledger import Decision, ParkedWebhook
 from connector.outbox.notices import NoticeEntry, NoticeTable
 from connector.outbox.outbox import Outbox
 from connector.privacy.requests import DataRequestStore
@@ -157,8 +157,7 @@ class Intake:
             self.counters.add(store.name, webhook.topic, "not_json")
             raise
         except Exception as error:
-            parked = parked_webhook(webhook, store, why_not_examined(error))
-            return IntakeResult("parked", park_decision(parked, webhook.delivery))
+            return IntakeResult("parked", parked(webhook, store, why_not_examined(error), webhook.delivery))
         return self._counted("ignored", store, self.counters.bounded_topic(webhook.topic[:100]) or NO_TOPIC)
 
     def _decide_on_data(self, webhook: Webhook, platform: Platform, store: Store) -> IntakeResult:
@@ -211,15 +210,15 @@ class Intake:
         log_webhook(result, webhook, store)
         return result.outcome
 
-    def replay(self, parked: ParkedWebhook) -> str:
+    def replay(self, item: ParkedWebhook) -> str:
         """Handle a parked webhook with the current code; return the outcome, "parked" if it still fails.
 
         Raises KeyError if the store is no longer configured, CannotDecrypt, NotJson, CannotStore.
         """
-        store = self._stores[parked.store]
-        outcome = self.handle(decrypt(parked.sealed, store), store)
+        store = self._stores[item.store]
+        outcome = self.handle(decrypt(item.sealed, store), store)
         if outcome != "parked":
-            self._outbox.unpark(parked)
+            self._outbox.unpark(item)
         return outcome
 
 

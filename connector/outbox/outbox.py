@@ -16,7 +16,7 @@ from connector.mapping.tiktok_event import OutboundEvent
 from connector.outbox.books import BookEntry, write_entries
 from connector.outbox.event_times import ASSUMED_TIME_WAIT, state_times
 from connector.outbox.identity_hashes import store_hashes
-from connector.outbox.ledger import Decision, Ledger, ParkedWebhook, park_decision
+from connector.outbox.ledger import Decision, Ledger, ParkedWebhook
 from connector.outbox.queue import EventQueue
 from connector.outbox.returning import mark_returning
 from connector.outbox.routes import without_other_routes
@@ -145,14 +145,8 @@ class Outbox(EventQueue):
                 new.append(entry)
         return new
 
-    def park(self, item: ParkedWebhook, delivery: str = "") -> None:
-        """Store an encrypted body for a replay, with its ledger line.
-
-        The same body again changes nothing, except for the time of an error that a broken webhook repeats.
-        """
-        self.record(park_decision(item, delivery))
-
     def _park(self, connection: Connection, items: Sequence[ParkedWebhook]) -> None:
+        """Store encrypted bodies for a replay; one that is known changes only the time of an error that it repeats."""
         for item in items:
             insert = self.database.insert(parked).values({name: getattr(item, name) for name in _PARKED})
             if item.reason.startswith(BrokenWebhook.PREFIX):

@@ -24,7 +24,7 @@ from connector.intake.examine import (
     Examination,
     decision_of,
     examine,
-    parked_webhook,
+    parked,
     parse,
     read_book_entry,
     why_not_examined,
@@ -243,7 +243,7 @@ class HistoryImport:
         self.summary.reasons[reason] += 1
         self._parked[body_sha256(webhook.body)] = reason
         if not self._dry_run:
-            self._outbox.park(parked_webhook(webhook, self._store, reason), self._kind)
+            self._outbox.record(parked(webhook, self._store, reason, self._kind))
 
     def _note_withheld(self, examination: Examination) -> None:
         if PERSONAL_DATA_WITHHELD in examination.reason:

@@ -10,8 +10,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine
 
 from connector.dashboard.list_routes import PAGE
-from connector.outbox.ledger import Decision
-from connector.outbox.outbox import ParkedWebhook
+from connector.outbox.ledger import Decision, ParkedWebhook, park_decision
 from connector.outbox.queries import EventFilter
 from connector.storage.tables import events
 from tests.support.admin_site import Site, entered, press, token
@@ -153,7 +152,9 @@ class TestPaging:
         site = Site(engine)
         for number in range(PAGE + 3):
             digest = number.to_bytes(32, "big")
-            site.outbox.park(ParkedWebhook("acme", "t", digest, f"reason {number}.", time.time(), b"sealed"))
+            site.outbox.record(
+                park_decision(ParkedWebhook("acme", "t", digest, f"reason {number}.", time.time(), b"sealed"))
+            )
         browser = entered(site)
         first = browser.get("/parked").text
         older = re.search(r'class="pages"><a href="([^"]+)"', first)

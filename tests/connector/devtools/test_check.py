@@ -14,7 +14,8 @@ from connector.devtools.check import check
 from connector.monitoring.alerts import AlertStore
 from connector.outbox.encryption import encrypt
 from connector.outbox.lanes import Lane
-from connector.outbox.outbox import Outbox, ParkedWebhook
+from connector.outbox.ledger import ParkedWebhook, park_decision
+from connector.outbox.outbox import Outbox
 from connector.storage.database import Database
 from connector.storage.engine import connect
 from tests.support.outbox_rows import NOW, decision, mapped
@@ -206,7 +207,11 @@ def test_a_secret_in_the_file_is_warned_of(url, tmp_path):
 def park(outbox, store, body=b"[]"):
     at = datetime.fromtimestamp(NOW, UTC)
     webhook = Webhook(topic="orders/paid", body=body, received_at=at)
-    outbox.park(ParkedWebhook(store.name, webhook.topic, body.ljust(32), "a reason", NOW, encrypt(webhook, store)), "")
+    outbox.record(
+        park_decision(
+            ParkedWebhook(store.name, webhook.topic, body.ljust(32), "a reason", NOW, encrypt(webhook, store)), ""
+        )
+    )
 
 
 def test_parked_webhooks_and_those_no_secret_opens(url, outbox):

@@ -17,8 +17,8 @@ from connector.core.webhook import Webhook
 from connector.intake.replay import PAGE, plan_replay, replay_events
 from connector.outbox.encryption import encrypt
 from connector.outbox.lanes import Lane
-from connector.outbox.ledger import Decision
-from connector.outbox.outbox import Outbox, ParkedWebhook
+from connector.outbox.ledger import Decision, ParkedWebhook, park_decision
+from connector.outbox.outbox import Outbox
 from connector.outbox.queries import EventFilter, OutboxQueries
 from connector.outbox.settlement import STATES, settled
 from connector.setup.samples import webhooks
@@ -76,8 +76,10 @@ class Bench:
             content = body or b'{"nothing":"%s"}' % random.randbytes(8).hex().encode()
             digest = hashlib.sha256(content).digest()
             webhook = Webhook("orders/create", content, datetime.now(UTC))
-            self.outbox.park(
-                ParkedWebhook(store, "orders/create", digest, "no id", time.time(), encrypt(webhook, shop))
+            self.outbox.record(
+                park_decision(
+                    ParkedWebhook(store, "orders/create", digest, "no id", time.time(), encrypt(webhook, shop))
+                )
             )
 
     def states(self):

@@ -16,8 +16,9 @@ from connector.monitoring.event_stats import add_counts
 from connector.monitoring.problems import COUNTED, KINDS, NO_RELAY, ProblemFinder
 from connector.monitoring.skips import ENOUGH
 from connector.outbox.lanes import Lane
+from connector.outbox.ledger import ParkedWebhook, park_decision
 from connector.outbox.notices import NoticeEntry, NoticeTable
-from connector.outbox.outbox import Outbox, ParkedWebhook
+from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
 from connector.outbox.settlement import due_again, settled
 from connector.privacy.data_subject import DataSubject
@@ -188,11 +189,13 @@ def test_rejected_events_are_counted_with_tiktoks_last_words(bench: Bench) -> No
 
 def test_parked_webhooks_are_counted(bench: Bench) -> None:
     """Of each store, for a day."""
-    bench.outbox.park(ParkedWebhook("acme", "t", sha("first"), "no id", NOW - 10, b"sealed"))
+    bench.outbox.record(park_decision(ParkedWebhook("acme", "t", sha("first"), "no id", NOW - 10, b"sealed")))
     (sentence,) = bench.found(NOW).values()
     assert sentence.startswith("store acme: 1 webhook of the last day could not be processed and is parked;")
     for number, store in enumerate(("acme", "gone")):
-        bench.outbox.park(ParkedWebhook(store, "t", sha(str(number)), "no id", NOW + number, b"sealed"))
+        bench.outbox.record(
+            park_decision(ParkedWebhook(store, "t", sha(str(number)), "no id", NOW + number, b"sealed"))
+        )
     (sentence,) = bench.found(NOW + 60).values()
     assert sentence.startswith("store acme: 2 webhooks of the last day could not be processed and are parked;")
     assert bench.found(NOW + 2 + DAY) == {}
@@ -262,8 +265,8 @@ def test_all_kinds_are_known(bench: Bench) -> None:
     (item,) = claim(bench.outbox, limit=1)
     bench.outbox.settle("one", item.lease_until, [settled(item, "rejected", NOW, 40002, "bad", "r")])
     bench.outbox.suspend(Lane("acme", OTHER_PIXEL.code), NOW, NOW, "f", "no")
-    bench.outbox.park(ParkedWebhook("acme", "t", sha("x"), "no id", NOW, b"sealed"))
-    bench.outbox.park(ParkedWebhook("acme", "t", sha("y"), str(BrokenWebhook("gone")), NOW, b"sealed"))
+    bench.outbox.record(park_decision(ParkedWebhook("acme", "t", sha("x"), "no id", NOW, b"sealed")))
+    bench.outbox.record(park_decision(ParkedWebhook("acme", "t", sha("y"), str(BrokenWebhook("gone")), NOW, b"sealed")))
     bench.outbox.count({("acme", "", "refused", int(NOW) // HOUR * HOUR): 5})
     for what in ("uninstalled", "export", "erase_person"):
         DataRequestStore(Database(bench.engine)).note(

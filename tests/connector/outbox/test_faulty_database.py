@@ -12,7 +12,8 @@ from sqlalchemy import Engine
 
 from connector.core.store import Pixel
 from connector.outbox.lanes import Lane
-from connector.outbox.outbox import Outbox, ParkedWebhook
+from connector.outbox.ledger import ParkedWebhook, park_decision
+from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
 from connector.outbox.settlement import settled
 from connector.storage.database import CannotStore, Database
@@ -34,7 +35,7 @@ class TestHostileText:
         outbox.add_lanes([lane])
         outbox.record(decision("body", item, delivery=HOSTILE, order_number=HOSTILE, topic=HOSTILE))
         outbox.record(decision("skip", outcome="skipped", reason=HOSTILE, object_key=HOSTILE))
-        outbox.park(ParkedWebhook(HOSTILE, HOSTILE, sha("parked"), HOSTILE, NOW, b"\x00\xff"), HOSTILE)
+        outbox.record(park_decision(ParkedWebhook(HOSTILE, HOSTILE, sha("parked"), HOSTILE, NOW, b"\x00\xff"), HOSTILE))
         outbox.count({(HOSTILE, HOSTILE, HOSTILE, 0): 1})
         outbox.start_stores([HOSTILE], NOW)
         outbox.heartbeat(HOSTILE, NOW)
@@ -63,7 +64,9 @@ class TestCannotStore:
 
     VERBS: tuple[Callable[[Outbox], object], ...] = (
         lambda outbox: outbox.record(decision("body", mapped("secret-1"), order_number="#secret-2")),
-        lambda outbox: outbox.park(ParkedWebhook("acme", "t", sha("body"), "secret-3", NOW, b"secret-4")),
+        lambda outbox: outbox.record(
+            park_decision(ParkedWebhook("acme", "t", sha("body"), "secret-3", NOW, b"secret-4"))
+        ),
         lambda outbox: outbox.count({("acme", "secret-5", "ignored", 0): 1}),
         lambda outbox: outbox.claim(Lane("acme", "secret-6"), 10, "one", NOW, 60),
         lambda outbox: outbox.heartbeat("secret-7", NOW),

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from sqlalchemy import Engine
 
 from connector.cli.main import main
-from connector.outbox.ledger import FREQUENT, webhooks_are_frequent
-from connector.outbox.outbox import Outbox, ParkedWebhook
+from connector.outbox.ledger import FREQUENT, ParkedWebhook, park_decision, webhooks_are_frequent
+from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
 from connector.storage.database import Database
 from connector.storage.tables import ledger
@@ -79,7 +79,7 @@ def test_a_parked_body_among_others_is_told_as_handled(outbox: Outbox, engine: E
     """Only its own line changes, also where another body is parked."""
     outbox.record(decision("sent", mapped(1)))
     for body in ("parked", "stays parked"):
-        outbox.park(ParkedWebhook("acme", "orders/paid", sha(body), "a bug", NOW, b"sealed"))
+        outbox.record(park_decision(ParkedWebhook("acme", "orders/paid", sha(body), "a bug", NOW, b"sealed")))
     outbox.record_all([decision("update", mapped(1)), decision("parked", mapped(1))])
     told = {bytes(line.body_sha256): line.outcome for line in rows(engine, ledger)}
     assert told == {sha("sent"): "relayed", sha("parked"): "relayed", sha("stays parked"): "parked"}

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import Engine
 
-from connector.outbox.ledger import hour_of
-from connector.outbox.outbox import Outbox, ParkedWebhook
+from connector.outbox.ledger import ParkedWebhook, hour_of, park_decision
+from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
 from connector.outbox.settlement import settled
 from connector.storage.database import CannotStore
@@ -146,7 +146,7 @@ class TestPark:
     def test_is_kept_once_with_its_line(self, outbox: Outbox, engine: Engine) -> None:
         """The same body again changes nothing."""
         for _ in range(2):
-            outbox.park(self.ITEM, "d-1")
+            outbox.record(park_decision(self.ITEM, "d-1"))
         (found,) = OutboxQueries(outbox.database).parked()
         assert (found.store, found.topic, found.reason, found.sealed) == ("acme", "orders/paid", "a bug", b"sealed")
         (line,) = rows(engine, ledger)
@@ -155,7 +155,7 @@ class TestPark:
     def test_is_listed_by_store_oldest_first(self, outbox: Outbox) -> None:
         """As a replay takes them."""
         for store, body in (("b", "1"), ("a", "2"), ("b", "3")):
-            outbox.park(ParkedWebhook(store, "t", sha(body), "r", NOW, body.encode()))
+            outbox.record(park_decision(ParkedWebhook(store, "t", sha(body), "r", NOW, body.encode())))
         assert [item.sealed for item in OutboxQueries(outbox.database).parked()] == [b"1", b"2", b"3"]
         assert [item.sealed for item in OutboxQueries(outbox.database).parked("b")] == [b"1", b"3"]
         assert [item.sealed for item in OutboxQueries(outbox.database).parked(limit=1)] == [b"1"]
@@ -163,7 +163,7 @@ class TestPark:
     @pytest.mark.parametrize("known", [False, True])
     def test_a_replay_updates_the_line(self, outbox: Outbox, engine: Engine, known: bool) -> None:
         """The ledger tells the newer story, also when another webhook has brought the event meanwhile."""
-        outbox.park(self.ITEM)
+        outbox.record(park_decision(self.ITEM))
         if known:
             outbox.record(decision("other body", mapped(1)))
         outbox.record(decision("body", mapped(1), at=NOW + 50))
@@ -176,7 +176,7 @@ class TestPark:
     def test_a_handled_body_is_not_called_parked_again(self, outbox: Outbox, engine: Engine) -> None:
         """Nothing rewrites the line of a webhook that became events."""
         outbox.record(decision("body", mapped(1)))
-        outbox.park(self.ITEM)
+        outbox.record(park_decision(self.ITEM))
         assert [line.outcome for line in rows(engine, ledger)] == ["relayed"]
 
 

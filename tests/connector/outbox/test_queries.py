@@ -8,7 +8,8 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from connector.outbox.lanes import Lane
-from connector.outbox.outbox import Outbox, ParkedWebhook
+from connector.outbox.ledger import ParkedWebhook, park_decision
+from connector.outbox.outbox import Outbox
 from connector.outbox.queries import EventFilter, OutboxQueries
 from connector.outbox.settlement import settled
 from connector.storage.database import Database
@@ -143,8 +144,8 @@ class TestLooking:
     def test_parked_lines_come_without_their_bodies(self, full: OutboxQueries, outbox: Outbox) -> None:
         """The newest first, a page at a time."""
         for number in range(3):
-            outbox.park(ParkedWebhook("acme", "t", sha(f"p{number}"), f"why {number}", NOW, b"sealed"))
-        outbox.park(ParkedWebhook("other", "t", sha("p9"), "why 9", NOW, b"sealed"))
+            outbox.record(park_decision(ParkedWebhook("acme", "t", sha(f"p{number}"), f"why {number}", NOW, b"sealed")))
+        outbox.record(park_decision(ParkedWebhook("other", "t", sha("p9"), "why 9", NOW, b"sealed")))
         first = full.parked_lines("acme", limit=2)
         assert [line.reason for line in first] == ["why 2", "why 1"]
         assert [line.reason for line in full.parked_lines("acme", before=first[-1].id)] == ["why 0"]

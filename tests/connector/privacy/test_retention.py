@@ -13,7 +13,8 @@ from sqlalchemy import Engine
 from connector.config.settings import load
 from connector.monitoring import event_stats
 from connector.monitoring.event_stats import EventStats
-from connector.outbox.outbox import Outbox, ParkedWebhook
+from connector.outbox.ledger import ParkedWebhook, park_decision
+from connector.outbox.outbox import Outbox
 from connector.outbox.queries import EventFilter, OutboxQueries
 from connector.outbox.settlement import settled
 from connector.privacy.retention import BATCH, KEY_OUTLIVES, RetentionJob, RetentionPolicy, RetentionStore
@@ -202,8 +203,10 @@ class TestOthers:
     def test_a_parked_body_goes_and_its_line_says_so(self, bench: Bench) -> None:
         """Nobody shall look for what is gone; other lines are left alone."""
         for store in ("acme", "other"):
-            bench.outbox.park(
-                ParkedWebhook(store, "t", sha("body"), "no id", NOW if store == "acme" else NOW + DAY, b"sealed")
+            bench.outbox.record(
+                park_decision(
+                    ParkedWebhook(store, "t", sha("body"), "no id", NOW if store == "acme" else NOW + DAY, b"sealed")
+                )
             )
         assert bench.round(13.9) == {}
         assert bench.round(14.1) == {"parked webhooks dropped": 1}
@@ -216,7 +219,9 @@ class TestOthers:
     def test_the_same_body_again_is_parked_again(self, bench: Bench) -> None:
         """The shop may send it once more; its line tells the newer story and grows no longer each time."""
         for days in (0, 20, 40):
-            bench.outbox.park(ParkedWebhook("acme", "t", sha("body"), "no id", NOW + days * DAY, b"sealed"))
+            bench.outbox.record(
+                park_decision(ParkedWebhook("acme", "t", sha("body"), "no id", NOW + days * DAY, b"sealed"))
+            )
             assert [row.reason for row in rows(bench.engine, ledger)] == ["no id"]
             assert bench.round(days + 15) == {"parked webhooks dropped": 1}
         assert [row.reason for row in rows(bench.engine, ledger)] == ["no id (its body is no longer kept)"]
@@ -224,7 +229,7 @@ class TestOthers:
     def test_nothing_old_changes_nothing(self, bench: Bench) -> None:
         """A round over young rows leaves all of them as they are."""
         bench.finish(1, 2)
-        bench.outbox.park(ParkedWebhook("acme", "t", sha("body"), "no id", NOW, b"sealed"))
+        bench.outbox.record(park_decision(ParkedWebhook("acme", "t", sha("body"), "no id", NOW, b"sealed")))
         before = bench.everything()
         assert bench.round(1) == {}
         assert bench.everything() == before

@@ -16,7 +16,8 @@ from connector.core.store import Pixel
 from connector.core.webhook import Request
 from connector.monitoring.alerts import AlertStore, Problem
 from connector.monitoring.event_stats import SettlementStats, add_counts
-from connector.outbox.outbox import Outbox, ParkedWebhook
+from connector.outbox.ledger import ParkedWebhook, park_decision
+from connector.outbox.outbox import Outbox
 from connector.outbox.settlement import settled
 from connector.setup.samples import webhooks
 from connector.storage.database import Database
@@ -197,7 +198,7 @@ class TestStored:
 
     def test_parked_problems_and_the_relay(self, outbox: Outbox) -> None:
         """Each is a number, zero where there is nothing."""
-        outbox.park(ParkedWebhook("acme", "t", sha("p"), "no id", NOW, b"sealed"))
+        outbox.record(park_decision(ParkedWebhook("acme", "t", sha("p"), "no id", NOW, b"sealed")))
         AlertStore(outbox.database, clock=lambda: NOW).note([Problem("rejected:acme", "one was")], {"rejected"})
         before = self.collected(outbox.database.engine, NOW)
         outbox.heartbeat("one", NOW)
