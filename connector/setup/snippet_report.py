@@ -1,7 +1,7 @@
 """What the code in the shop's pages last told this server: the one place where the checklist learns of the snippet.
 
 Pages of a store with `meter` report by themselves, and which version of the code they have. Without it, a beacon of a
-checkout or a step before an order shows that some code of ours is there. Times are Unix seconds.
+checkout or a step before an order shows that some of the connector's code is there. Times are Unix seconds.
 """
 
 from dataclasses import dataclass
