@@ -40,8 +40,12 @@ class EventQueue:
             rows = connection.execute(sa.select(self._lanes).where(self._has_due(now))).all()
         return [read_lane_state(row) for row in rows]
 
-    def claim(self, lane: Lane, limit: int, owner: str, now: float, lease: float) -> list[LeasedEvent]:
+    def claim(
+        self, lane: Lane, limit: int, owner: str, now: float, lease: float, in_backlog: bool = False
+    ) -> list[LeasedEvent]:
         """Lease up to `limit` due events of a lane to `owner` for `lease` seconds, the longest due first.
+
+        While a backlog is drained, the database is left to webhooks for a moment afterwards, if they are frequent.
 
         An event may reach TikTok from now on, so `sent_at` is set here, before the request. None of the written columns
         is indexed, so PostgreSQL updates the row in place.
@@ -73,7 +77,7 @@ class EventQueue:
             )
             .returning(*self._leased())
         )
-        with self.database.write() as connection:
+        with self.database.write(may_yield=in_backlog) as connection:
             rows = connection.execute(update).all()
         return sorted((LeasedEvent(*row) for row in rows), key=lambda item: item.id)
 
@@ -83,17 +87,18 @@ class EventQueue:
         lease_until: float,
         settlements: Sequence[Settlement],
         *in_same_transaction: Callable[[Connection, Sequence[int]], None],
+        in_backlog: bool = False,
     ) -> int:
         """Write the results of leased events; return the number of rows written: those whose lease is still this one.
 
         A row whose lease has expired and that another relay has leased is left alone. Each of `in_same_transaction` is
-        called with the ids of the written rows.
+        called with the ids of the written rows. `in_backlog`: see `claim`.
         """
         if not settlements:
             return 0
         update = settlement_update(self._events, owner, lease_until)
         written: list[int] = []
-        with self.database.write() as connection:
+        with self.database.write(may_yield=in_backlog) as connection:
             for parameters in settlement_parameters(settlements):
                 written += connection.execute(update, parameters).scalars()
             for work in in_same_transaction:

@@ -192,7 +192,8 @@ class Relay:
             while not self._stop.is_set() and not self._is_resting(lane) and self._elapsed() - begun < TIME_SLICE:
                 work.lease_ends = self._elapsed() + LEASE
                 number = 1 if work.probing else CLAIM_LIMIT
-                claimed = self._outbox.claim(lane, number, self.name, self._clock(), LEASE)
+                in_backlog = self._has_backlog[lane]
+                claimed = self._outbox.claim(lane, number, self.name, self._clock(), LEASE, in_backlog)
                 taken += len(claimed)
                 self._has_backlog[lane] = len(claimed) == CLAIM_LIMIT
                 if claimed and work.new_token:
@@ -200,6 +201,8 @@ class Relay:
                     log.info("the access token has changed; trying the new one", extra=_log_fields(lane))
                 if not claimed or not self._send_claim(work, claimed):
                     break
+                if len(claimed) < number:
+                    break  # the lane is empty; what comes meanwhile makes one batch at the next look
         except CannotStore as error:
             # Events already sent are due again when their lease ends; TikTok drops the copies by event_id.
             log.error("the database is not available: %s", error, extra={"store": lane.store})
@@ -236,7 +239,8 @@ class Relay:
                 settlements += self._settlements(work, part, result, leased_at)
         stats = SettlementStats(work.lane.store, work.lane.pixel, claimed, settlements, self._clock())
         sales = SoldEvents(work.store, work.lane.pixel, claimed, settlements)
-        self._outbox.settle(self.name, lease_until, settlements, stats.write, sales.write)
+        in_backlog = len(claimed) == CLAIM_LIMIT
+        self._outbox.settle(self.name, lease_until, settlements, stats.write, sales.write, in_backlog=in_backlog)
         return keep_going
 
     def _send_batch(self, work: _Work, batch: Batch) -> list[BatchResult]:

@@ -38,7 +38,8 @@ class Database:
     """SQLite or PostgreSQL behind one engine. Safe to share between threads.
 
     `timeout` is how many seconds a transaction waits for a connection or a lock. While `yields_to` returns True, which
-    is asked in each writing transaction, the thread pauses after the commit and leaves the database to others.
+    is asked in each writing transaction that may yield, the thread pauses after the commit and leaves the database to
+    others.
     """
 
     def __init__(self, engine: Engine, yields_to: Callable[[Connection], bool] | None = None) -> None:
@@ -55,7 +56,7 @@ class Database:
             connection.commit()
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, may_yield: bool = True) -> Iterator[Connection]:
         """Open a transaction that writes; it is committed at the end of the block. Raises CannotStore."""
         with (
             as_cannot_store(),
@@ -64,7 +65,7 @@ class Database:
         ):
             begun = time.monotonic()
             yield connection
-            yields = self._yields_to is not None and self._yields_to(connection)
+            yields = may_yield and self._yields_to is not None and self._yields_to(connection)
             connection.commit()
             wrote = time.monotonic() - begun
         if yields and _YIELDING.acquire(timeout=MAX_TURN):

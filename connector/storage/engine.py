@@ -76,10 +76,6 @@ def timeout_of(engine: Engine) -> float:
 
 def migrate(engine: Engine) -> tuple[str | None, str]:
     """Migrate the schema to this release's version, one process at a time; return (old version, new version)."""
-    # Imported here only: Alembic takes 10 MB, and servers and relays do not need it.
-    from alembic import command  # noqa: PLC0415
-    from alembic.config import Config as AlembicConfig  # noqa: PLC0415
-
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
             from connector.storage import postgresql  # noqa: PLC0415
@@ -87,8 +83,12 @@ def migrate(engine: Engine) -> tuple[str | None, str]:
             postgresql.remove_time_limits(connection)
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
         before = _revision(connection)
-        if _is_newer(before):
+        if before == _latest() or _is_newer(before):
             return before, before or ""
+        # Imported here only: Alembic takes 10 MB and 0.1 s, and a start with a current schema does not need it.
+        from alembic import command  # noqa: PLC0415
+        from alembic.config import Config as AlembicConfig  # noqa: PLC0415
+
         settings = AlembicConfig()
         settings.set_main_option("script_location", str(MIGRATIONS))
         settings.attributes["connection"] = connection

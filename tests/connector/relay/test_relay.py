@@ -1,6 +1,7 @@
 """The relay as a process: lanes side by side, heartbeats, and its end."""
 
 import threading
+import time
 from typing import Any
 
 import httpx
@@ -11,7 +12,7 @@ from connector.outbox.lanes import Lane
 from connector.outbox.queries import OutboxQueries
 from connector.relay import relay as module
 from connector.relay.relay import CLAIM_LIMIT
-from connector.storage.database import CannotStore
+from connector.storage.database import CannotStore, Database
 from tests.support.relay_world import START, World, blaming, coded, shop
 
 
@@ -159,6 +160,29 @@ class TestRun:
         world.put(2)
         world.step()
         assert world.relay.slow_lanes == set()
+
+    def test_what_comes_while_a_lane_is_sent_waits_for_the_next_look(self, sqlite_engine: Engine) -> None:
+        """So that steady traffic goes out in few requests, and leaves the database alone in between."""
+        world = World(sqlite_engine)
+        world.put(1, 2)
+        world.script = lambda _: world.put(3, 4) if len(world.requests) == 1 else None
+        assert (world.step(), [len(request) for request in world.requests]) == (2, [2])
+        assert (world.step(), [len(request) for request in world.requests]) == (2, [2, 2])
+
+    @pytest.mark.parametrize(("number", "pauses"), [(10, 0), (2 * CLAIM_LIMIT, 4)])
+    def test_a_backlog_leaves_the_database_to_frequent_webhooks(
+        self, sqlite_engine: Engine, monkeypatch: pytest.MonkeyPatch, number: int, pauses: int
+    ) -> None:
+        """After two settlements and the two later claims; where there is none, a pause would only delay events."""
+        world = World(sqlite_engine)
+        world.step()  # adds the lane and looks for jumps of the clock
+        world.put(*range(number))
+        world.outbox.database = Database(sqlite_engine, yields_to=lambda _: True)
+        monkeypatch.setattr(world.outbox, "add_lanes", lambda _: None)
+        slept: list[float] = []
+        monkeypatch.setattr(time, "sleep", slept.append)
+        world.step()
+        assert len(slept) == pauses
 
     def test_a_backlog_has_two_workers(self, sqlite_engine: Engine) -> None:
         """While one waits for TikTok's answer, the other claims, and sends in its turn."""

@@ -47,6 +47,14 @@ def test_a_writer_with_nobody_to_yield_to_does_not_pause(engine, clock):
     assert clock.slept == []
 
 
+def test_a_transaction_that_may_not_yield_does_not_pause(engine, clock):
+    """Nor does it ask."""
+    database = Database(engine, yields_to=lambda _: pytest.fail("asked"))
+    with database.write(may_yield=False):
+        clock.now += 1.0
+    assert clock.slept == []
+
+
 @pytest.mark.parametrize(("wrote", "pause"), [(0.02, 0.02 * YIELD_FACTOR), (1.0, MAX_YIELD)])
 def test_a_writer_that_yields_pauses_in_proportion_to_its_writing(engine, clock, wrote, pause):
     """Up to a limit, because events must go out, too."""
