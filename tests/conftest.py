@@ -47,6 +47,8 @@ hypothesis.settings.register_profile(
     derandomize="CI" in os.environ,
     print_blob=True,
 )
+# For a quick look: new examples in each run, so that they add up.
+hypothesis.settings.register_profile("unit", hypothesis.settings.get_profile("suite"), max_examples=20)
 hypothesis.settings.load_profile("suite")
 
 # No test trusts a public authority. To read the 150 there are takes each HTTP client 28 ms, those of processes as well.
@@ -59,16 +61,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--regenerate", action="store_true", help="rewrite tests/fixtures/*/expected; review the result as a diff"
     )
     parser.addoption(
-        "--unit", action="store_true", help="only what needs no other process: no server, no browser, SQLite only"
+        "--unit",
+        action="store_true",
+        help="a quick look: only what needs no other process (no server, no browser, SQLite only), no test marked as "
+        "slow, and a fifth of the examples of property tests",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "processes: starts other processes, so it is no unit test")
+    config.addinivalue_line(
+        "markers", "slow: lives through weeks, compares with brute force or waits in real time; left out of --unit"
+    )
     given = getattr(config, "workerinput", None)
     config.stash[RUN_FOLDER] = given["run_folder"] if given else tempfile.mkdtemp(prefix="tests")
     config.stash[RUN_PID] = given["run_pid"] if given else os.getpid()
     if config.getoption("unit"):
+        hypothesis.settings.load_profile("unit")
         _forbid_processes()
 
 
@@ -100,9 +109,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("unit"):
-        left_out = [item for item in items if _needs_a_process(item)]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in set(left_out)]
+        left_out = {item for item in items if item.get_closest_marker("slow") or _needs_a_process(item)}
+        config.hook.pytest_deselected(items=[*left_out])
+        items[:] = [item for item in items if item not in left_out]
     items.sort(key=_turn)
 
 
@@ -113,7 +122,12 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if config.getoption("unit"):
+        terminalreporter.write_line(
+            "A quick look: without PostgreSQL, browser and other processes, without the tests marked as slow, and with "
+            "a fifth of the examples of property tests. `make test` runs everything."
+        )
     python = f"{platform.python_implementation()} {platform.python_version()}"
     terminalreporter.write_line(f"Tested on {python}, {platform.system()} {platform.machine()}")
 
@@ -290,9 +304,7 @@ def migrated_url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def sqlite_engine(shared_sqlite: Engine) -> Iterator[Engine]:
     """An engine over an SQLite database with this release's tables, empty."""
-    with shared_sqlite.begin() as connection:
-        for table in metadata.tables:
-            connection.exec_driver_sql(f"DELETE FROM {table}")
+    empty(shared_sqlite)
     yield shared_sqlite
     assert isinstance(shared_sqlite.pool, QueuePool)
     if shared_sqlite.pool.checkedout():  # by a thread that the test has left behind, or a traceback
@@ -341,6 +353,14 @@ def plans(sqlite_engine: Engine) -> Iterator[Callable[[], list[str]]]:
     yield begin
     if sa.event.contains(sqlite_engine, "before_cursor_execute", explain):
         sa.event.remove(sqlite_engine, "before_cursor_execute", explain)
+
+
+def empty(engine: Engine) -> None:
+    """Delete all rows of an SQLite database; a statement for each of the tables would take most of a millisecond."""
+    found = " UNION ALL ".join(f"SELECT * FROM (SELECT '{name}' FROM {name} LIMIT 1)" for name in metadata.tables)
+    with engine.begin() as connection:
+        for name in connection.exec_driver_sql(found).scalars().all():
+            connection.exec_driver_sql(f"DELETE FROM {name}")
 
 
 @contextmanager

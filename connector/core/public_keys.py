@@ -10,6 +10,7 @@ import binascii
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -189,6 +190,7 @@ def _is_signature(key: "RSAPublicKey", signature: bytes, signed: bytes) -> bool:
     return True
 
 
+@lru_cache(8)  # to read and check a key takes 40 ms; only samples are signed here
 def _private_key(pem: str) -> "RSAPrivateKey":
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey  # noqa: PLC0415
     from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415

@@ -7,10 +7,11 @@ import re
 from decimal import Decimal
 from typing import get_args
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.core.store import MappingSettings, ValuePart
+from tests.support.effort import examples
 from tests.support.sample_bodies import (
     PAID,
     SHOPIFY,
@@ -30,7 +31,7 @@ from tests.support.sample_bodies import (
 
 VALUE_PARTS = get_args(ValuePart)
 HASHED = ("email", "phone", "external_id", "first_name", "last_name", "zip_code")
-quickly = settings(deadline=None, max_examples=60)
+quickly = examples(60)
 
 
 def amounts(places, most=99_999):

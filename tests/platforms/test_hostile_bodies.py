@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from connector.core.webhook import NotJson
@@ -15,6 +15,7 @@ from connector.intake.examine import examine
 from connector.outbox.encryption import decrypt
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
+from tests.support.effort import examples
 from tests.support.outbox_rows import rows
 from tests.support.platforms import PLATFORMS, SAMPLES
 from tests.support.webhook_bench import (
@@ -181,11 +182,9 @@ def paths(body: Any, at: tuple = ()) -> list[tuple]:
 
 
 def with_value(body: Any, path: tuple, value: Any) -> Any:
-    changed = copy.deepcopy(body)
-    inner = changed
-    for key in path[:-1]:
-        inner = inner[key]
-    inner[path[-1]] = value
+    key, *rest = path
+    changed = copy.copy(body)
+    changed[key] = with_value(body[key], tuple(rest), value) if rest else value
     return changed
 
 
@@ -222,7 +221,7 @@ def check_payload(payload: bytes) -> None:
 
 
 @pytest.mark.parametrize(("name", "topic"), EVENT_TOPICS)
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(30)
 @given(seed=st.integers(2, 10**9), where=st.integers(0, 10**6), value=ANY_JSON)
 @example(seed=2, where=0, value=None)
 @example(seed=3, where=1, value=Statistic("1e99999999999999999999"))

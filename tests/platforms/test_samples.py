@@ -11,7 +11,7 @@ from typing import Any
 
 import phonenumbers
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.core.store import ConsentSource, Store
@@ -152,7 +152,6 @@ def test_two_journeys_share_no_id(one: int, other: int) -> None:
     assert all((getattr(first, name) == getattr(second, name)) == (one == other) for name in shared)
 
 
-@settings(deadline=None)  # the first number of a country loads its metadata
 @given(SEEDS)
 def test_shoppers_are_reachable_by_nobody_but_look_it(seed: int) -> None:
     way = journey(seed)

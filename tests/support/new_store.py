@@ -37,7 +37,7 @@ def a_sandbox() -> Iterator[tuple[Sandbox, str]]:
     """A sandbox and the URL of its Events API."""
     sandbox = Sandbox()
     server = create_server(sandbox, port=0)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield sandbox, f"http://127.0.0.1:{server.server_port}/open_api/v1.3"
     server.shutdown()

@@ -24,7 +24,7 @@ class Command:
         self.folder = folder
         self.sandbox = Sandbox()
         self.server = create_server(self.sandbox, 0)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
 
     def settings(self, **changes: Any) -> str:
         keys = {"consumer_key": "${KEY}", "consumer_secret": "${KEY_SECRET}"}

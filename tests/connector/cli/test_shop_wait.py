@@ -37,6 +37,7 @@ def run(fake, *arguments, url=None, **environ) -> tuple[Result, float]:
 
 
 class TestWaiting:
+    @pytest.mark.slow
     def test_a_shop_in_maintenance(self, fake):
         """WooCommerce's retries would take two minutes in silence."""
         fake.fail("busy", times=100, status=503)
@@ -48,6 +49,7 @@ class TestWaiting:
         assert last.startswith("connector: store beans: the shop gave no usable answer within 12 seconds: ")
         assert "--wait" in last
 
+    @pytest.mark.slow
     def test_a_shop_that_does_not_answer(self, fake):
         """Neither is a request that hangs waited for in silence, nor for longer than told."""
         fake.fail("hang", times=100)

@@ -4,7 +4,7 @@ import string
 from datetime import UTC
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.config.settings import Config, ConfigError, load, load_environment
@@ -116,7 +116,6 @@ def written(value):
     return value.isoformat() if hasattr(value, "isoformat") else repr(value)
 
 
-@settings(deadline=None)
 @given(st.sampled_from(PATHS), VALUES, st.sampled_from(["store", "defaults"]))
 def test_any_value_at_any_key(path, value, place):
     """Whatever stands at a key, the outcome is a Config or a ConfigError of single lines."""
@@ -132,7 +131,6 @@ def test_any_value_at_any_key(path, value, place):
         assert all(problem.isprintable() for problem in error.problems)  # noqa: PT017
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["stores", "connector", "defaults", "x", "acme"]), VALUES, max_size=3))
 def test_any_document(document):
     """Whatever the document is, the outcome is a Config or a ConfigError."""
@@ -141,7 +139,6 @@ def test_any_document(document):
         load({**BASE, "STORES_TOML": toml, "CONNECTOR_CONFIG": "/nonexistent.toml"})
 
 
-@settings(deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(
@@ -173,7 +170,6 @@ HIDDEN = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(st.sampled_from([*PATHS, "keep_ledger"]), HIDDEN, st.sampled_from(["store", "defaults", "connector"]))
 def test_no_problem_repeats_a_value(path, value, place):
     """A secret in any value at any key of any table is in no line."""

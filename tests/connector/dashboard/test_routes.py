@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from flask.testing import FlaskClient
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
@@ -22,6 +22,7 @@ from connector.storage.database import Database
 from connector.storage.engine import connect
 from connector.storage.tables import events, parked
 from tests.support.admin_site import PAGES, PASSWORD, REASON, STORES, Past, Site, entered
+from tests.support.effort import examples
 from tests.support.web import application
 
 SCRIPT = '<script src="/static/times.js" defer>'
@@ -190,7 +191,7 @@ def hostile(migrated_sqlite: Path, past: Past, tmp_path_factory: pytest.TempPath
         st.one_of(st.text(max_size=40), st.sampled_from(VALUES)),
     ),
 )
-@settings(max_examples=150)
+@examples(150)
 def test_no_address_brings_a_page_down(hostile: FlaskClient, page: str, query: dict[str, str]) -> None:
     """Whatever stands in it."""
     clean = {name: value.encode(errors="replace").decode() for name, value in query.items()}
@@ -198,7 +199,6 @@ def test_no_address_brings_a_page_down(hostile: FlaskClient, page: str, query: d
 
 
 @given(key=st.text(max_size=300))
-@settings(max_examples=100)
 def test_no_search_brings_a_page_down(hostile: FlaskClient, key: str) -> None:
     """Whatever is looked for."""
     answer = hostile.post("/search", data={"key": key.encode(errors="surrogatepass")})

@@ -82,6 +82,7 @@ def brute_force(items: Counter[Item], feed: Feed, choices: list[str]) -> dict[st
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", range(BATCHES))
 @pytest.mark.parametrize("platform", sorted(STORES))
 def test_the_best_choice_is_found_in_generated_catalogues(platform: str, batch: int) -> None:

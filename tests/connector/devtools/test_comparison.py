@@ -42,7 +42,11 @@ from tests.support.sample_bodies import NOW, PAID, PLACED, journey
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 PLATFORMS = installed_platforms()  # also those whose webhooks only name an order
 PLATFORM_NAMES = sorted(PLATFORMS)
-SEEDS = [(name, seed) for name in PLATFORM_NAMES for seed in range(8 if name in ("shopify", "woocommerce") else 4)]
+SEEDS = [
+    pytest.param(name, seed, marks=[pytest.mark.slow] if seed else [])
+    for name in PLATFORM_NAMES
+    for seed in range(8 if name in ("shopify", "woocommerce") else 4)
+]
 Bodies = list[tuple[str, bytes]]
 
 

@@ -26,7 +26,7 @@ SINCE, UNTIL = datetime.now(UTC) - timedelta(days=1), datetime.now(UTC) + timede
 @pytest.fixture
 def sandbox() -> Iterator[str]:
     server = create_server(Sandbox(), 0, more=[pages()])
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()

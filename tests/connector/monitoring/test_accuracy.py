@@ -21,6 +21,7 @@ from connector.relay.events_api import EventsApi
 from connector.relay.relay import Relay
 from connector.storage.database import Database
 from connector.web.metrics import DatabaseMetrics
+from tests.support.effort import seeds
 from tests.support.fakes.living import server
 from tests.support.healed_shop import EVERY, Healed, living
 from tests.support.platforms import PLATFORMS
@@ -75,7 +76,7 @@ def to_the_next_day(shop: Healed, engine: Engine) -> None:
     shop.visit(engine)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", seeds(3))
 def test_the_figure_of_a_shop_of_known_truth(shop: Healed, engine: Engine, seed: int) -> None:
     """Deliveries dropped, late, refused and skipped: not known before the next round, exact after it."""
     rng = random.Random(seed)

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
@@ -19,6 +19,7 @@ from connector.outbox.queries import OutboxQueries
 from connector.storage.database import Database
 from connector.storage.tables import alerts
 from tests.support.alert_receiver import Receiver, receiver
+from tests.support.effort import examples
 from tests.support.outbox_rows import NOW, rows
 
 SENTENCE = "store acme: the token is refused; make a new one"
@@ -295,7 +296,7 @@ class TestWithoutAnAddress:
 
 
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from([30, 60, 700]), st.sampled_from([200, 500])), max_size=15))
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(12)
 def test_beginnings_and_ends_alternate(bench: Bench, story: list[tuple[bool, int, int]]) -> None:
     """Whatever happens: no end without a beginning that was taken, no second beginning without an end."""
     bench.alerts.note([], {"denied"})

@@ -97,8 +97,12 @@ def _texts(node: Any) -> Iterator[str]:
         yield node
 
 
-def test_pagerduty_resolves_an_incident_when_its_problem_is_over(services: HttpService) -> None:
+def test_pagerduty_resolves_an_incident_when_its_problem_is_over(
+    services: HttpService, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One incident a problem, by the problem's key."""
+    # Apprise leaves 5.5 seconds between two requests.
+    monkeypatch.setattr("apprise.plugins.pagerduty.NotifyPagerDuty.request_rate_per_sec", 0.0)
     services.status = 202
     address = "pagerduty://integrationkey1234567890@apikey"
     both = Message.of_lines((*BEGUN.lines, Line("lag:acme:C1", "Problem: late")))

@@ -82,6 +82,7 @@ class TestRules:
             assert judged(hourly(10, 9), hours), hours
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shop", "years"),
     [
@@ -100,6 +101,7 @@ def test_fewer_than_one_false_alarm_a_year(shop: Shop, years: int) -> None:
     assert len(alarms) < years, alarms
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("orders", "hour", "usually", "always"),
     [

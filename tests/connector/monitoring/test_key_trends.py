@@ -18,6 +18,7 @@ TODAY = 1_790_035_200 // DAY * DAY
 NOW = TODAY + 9 * HOUR
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("orders", "years"), [(2, 40), (50, 20), (5000, 40)])
 def test_a_shop_without_a_change_is_left_alone(orders, years):
     """Whatever chance, weekends and campaigns do to it; the whole measurement is tests/benchmarks/match_keys.py."""

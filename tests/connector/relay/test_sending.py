@@ -9,7 +9,7 @@ from typing import Any, get_args
 import httpx
 import pytest
 import sqlalchemy as sa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
@@ -21,6 +21,7 @@ from connector.relay.batches import BATCH, BATCH_BYTES
 from connector.relay.events_api import LONGEST_REQUEST
 from connector.relay.relay import CLAIM_LIMIT, LEASE, PAUSES, RETRY_WINDOW
 from connector.storage.tables import events, lanes
+from tests.support.effort import examples
 from tests.support.relay_world import BAD_ID, HOUR, START, World, always, coded, shop
 
 
@@ -208,7 +209,7 @@ ANSWERS: list[Callable[[list[str]], httpx.Response | Exception | None]] = [
 ]
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(
     many=st.integers(1, 12),
     turns=st.lists(

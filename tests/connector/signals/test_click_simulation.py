@@ -5,6 +5,7 @@ import pytest
 from tests.support.click_simulation import DAY, Simulation
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_every_event_has_exactly_the_keys_it_may_have(database, seed):
     """On both databases; and enough happens for that to mean something."""

@@ -47,7 +47,7 @@ def asking(engine):
 class TestAnswer:
     """The shopper's answer lasts as long as milestones may come."""
 
-    @pytest.mark.parametrize("days", [1.5, 8, 40])
+    @pytest.mark.parametrize("days", [1.5, 8, pytest.param(40, marks=pytest.mark.slow)])
     def test_a_no_lasts(self, asking, days):
         """The cart said yes, the browser no: no later webhook revives the skipped events, or adds one."""
         asking.webhook("orders/create", **UNTOLD | YES)
@@ -60,6 +60,7 @@ class TestAnswer:
         assert asking.sent() == {}
         assert {(row.state, row.message) for row in asking.rows()} == {("skipped", CONSENT_DENIED)}
 
+    @pytest.mark.slow
     def test_a_no_lasts_as_long_as_the_orders_keys(self, asking):
         """And goes with them."""
         asking.webhook("orders/create", **UNTOLD | YES)
@@ -71,7 +72,7 @@ class TestAnswer:
         later(asking, (PAYLOADS + KEY_OUTLIVES) / DAY + 1)
         assert (asking.rows(), asking.signals()) == ([], [])
 
-    @pytest.mark.parametrize("days", [1.5, 8, 40])
+    @pytest.mark.parametrize("days", [1.5, 8, pytest.param(40, marks=pytest.mark.slow)])
     def test_a_yes_lasts(self, asking, days):
         """A bank transfer that comes days later is a Purchase, although only the browser has said yes."""
         asking.beacon(consent="granted")
@@ -103,6 +104,7 @@ class TestAnswer:
         asking.step(60)
         assert asking.sent().keys() == {"PlaceAnOrder"}
 
+    @pytest.mark.slow
     def test_an_order_that_lives_on_keeps_its_answer(self, asking):
         """Each webhook of the order prolongs it."""
         asking.beacon(consent="denied")

@@ -4,13 +4,14 @@ import threading
 from multiprocessing import get_context
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.mapping.consent import CONSENT_MISSING
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import metadata
 from tests.support.checkouts import ASKING, SHOP, UNTOLD, Way
+from tests.support.effort import examples
 
 
 def together(*works):
@@ -159,7 +160,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(40)
 @given(STEPS, st.booleans())
 def test_any_order_of_things(engine, steps, asked):
     """Whatever comes in whatever order: never sent twice, never without a yes, never other bytes than those stored."""

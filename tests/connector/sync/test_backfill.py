@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
@@ -21,6 +21,7 @@ from connector.plugin.testing.samples import fresh_journey
 from connector.storage.database import Database
 from connector.storage.tables import arrivals, counters, events, ledger, parked
 from connector.sync.backfill import HistoryImport, KnownRecords
+from tests.support.effort import examples
 from tests.support.fakes.living import Clock, Living, server
 from tests.support.outbox_rows import rows
 from tests.support.platforms import PLATFORMS
@@ -216,7 +217,7 @@ class TestWhatItLeaves:
         assert (walked.summary.found, walked.summary.parked) == (1, 1)
         assert len(rows(engine, parked)) == 1
 
-    @settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+    @examples(10)
     @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), _json, max_leaves=8))
     def test_no_body_ends_a_walk(self, shop: Living, outbox: Outbox, value: object) -> None:
         """Whatever a plugin makes of an order: as itself, and in place of each of an order's fields."""

@@ -128,6 +128,11 @@ class TestWithheld:
 class TestRun:
     """The schedule's thread, with real time."""
 
+    @pytest.fixture
+    def short_grace(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Rounds whose shop never answers are not waited for as long as usual when the process ends."""
+        monkeypatch.setattr("connector.sync.reconcile.END_GRACE", 0.1)
+
     def wait(self, met: Any, seconds: float = 120) -> None:
         deadline = time.monotonic() + seconds
         while not met():
@@ -159,6 +164,7 @@ class TestRun:
             stop.set()
             thread.join(120)
 
+    @pytest.mark.usefixtures("short_grace")
     def test_a_shop_that_never_answers_holds_nobody_up(self, shopify: Healed, engine: Engine) -> None:
         """Neither the other stores nor the end."""
         shopify.fake.fail("hang", times=100)
@@ -181,6 +187,7 @@ class TestRun:
             thread.join(20)  # less than the shop is silent
             assert not thread.is_alive()
 
+    @pytest.mark.usefixtures("short_grace")
     def test_a_process_that_ends_gives_its_rounds_back(self, shop: Healed, engine: Engine) -> None:
         """In the middle of a request that the shop does not answer: the next process begins the round anew at once."""
         orders = shop.place()
@@ -199,6 +206,7 @@ class TestRun:
         assert shop.visit(engine, "two")
         assert names(engine) == of_orders(*orders)
 
+    @pytest.mark.usefixtures("short_grace")
     def test_a_round_keeps_its_lease_while_a_shop_is_slow(
         self, shop: Healed, engine: Engine, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 import sqlalchemy as sa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.config.settings import load
@@ -26,6 +26,7 @@ from connector.storage.tables import signals
 from connector.sync.checkpoints import Checkpoints
 from connector.web.relay_watch import RelayWatch
 from tests.support.alert_receiver import receiver
+from tests.support.effort import examples
 from tests.support.factories import a_stores_file
 from tests.support.outbox_rows import NOW, fill
 from tests.support.web import application as an_application
@@ -342,7 +343,7 @@ def test_a_beacon_that_cannot_be_kept_is_503(expecting, migrated_sqlite_url):
     assert len(kept()) == 1
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(
     st.binary(max_size=200)
     | st.dictionaries(st.text(max_size=8), st.text(max_size=8)).map(lambda d: json.dumps(d).encode()),

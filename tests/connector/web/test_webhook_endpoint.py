@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.config.settings import load
@@ -12,6 +12,7 @@ from connector.storage.database import CannotStore, Database
 from connector.storage.engine import connect
 from connector.web.asgi import FREE_BYTES, BodyReader
 from connector.web.webhook_endpoint import MAX_BODY
+from tests.support.effort import examples
 from tests.support.factories import a_stores_file
 from tests.support.web import client_of
 
@@ -163,7 +164,7 @@ def finish(coroutine):
         st.text(st.characters(max_codepoint=255, exclude_characters="\r\n"), max_size=60),
     ),
 )
-@settings(max_examples=150)
+@examples(150)
 def test_no_request_gives_a_5xx(client, path, body, headers):
     """Whatever an unknown sender puts into headers and body."""
     assert client.post(path, data=body, headers=headers).status_code in (200, 400, 401, 404)

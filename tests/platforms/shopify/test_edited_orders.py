@@ -3,9 +3,10 @@
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.effort import examples
 from tests.support.sample_bodies import (
     PAID,
     SHOPIFY,
@@ -119,7 +120,7 @@ def test_junk_in_a_current_quantity_leaves_the_quantity(value):
     assert properties(SHOPIFY, body)["num_items"] == 2
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(
     st.lists(
         st.tuples(st.integers(1, 99_999), st.integers(1, 5), st.integers(0, 5), st.integers(0, 25)),

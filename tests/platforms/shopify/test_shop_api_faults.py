@@ -10,12 +10,13 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.core.shop_api import ShopApiError, Subscription
 from connector.core.store import ApiKeys
 from platforms.shopify.shop_api import connect as connect_shop
+from tests.support.effort import examples
 from tests.support.fakes.shopify import FakeShopify
 from tests.support.fakes.shopify_rules import LASTS
 from tests.support.fakes.shopify_server import ENDLESS
@@ -238,7 +239,7 @@ _KEYS = (
 _ANSWERS = st.recursive(json_values, lambda inner: st.dictionaries(st.sampled_from(_KEYS), inner, max_size=4))
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(_ANSWERS, st.sampled_from([200, 400, 403, 422]), st.data())
 def test_any_answer_is_understood_or_a_fault(lasting, body, status, data):
     """JSON of any shape, with odd headers: never another exception."""

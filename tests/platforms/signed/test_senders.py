@@ -117,7 +117,7 @@ def test_what_cannot_be_stored_is_repeated_under_one_id(sender):
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Busy)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
         done = sender(f"http://127.0.0.1:{server.server_port}/", SECRETS["plain"], page_event())
     finally:

@@ -156,7 +156,7 @@ def test_a_compressed_answer_is_read():
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         shop = RestClient(f"http://127.0.0.1:{server.server_port}", "ck_1", "cs_1", [].append)
         assert read(shop.get("webhooks"), list) == []
         server.shutdown()
