@@ -26,6 +26,7 @@ from sqlalchemy.pool import QueuePool
 
 from connector.core.registry import installed_platforms
 from connector.outbox.outbox import Outbox
+from connector.plugin.testing.empty_database import BUSY, delete_all_rows, shared_engine
 from connector.storage.database import Database
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import metadata
@@ -53,7 +54,6 @@ hypothesis.settings.load_profile("suite")
 
 # No test trusts a public authority. To read the 150 there are takes each HTTP client 28 ms, those of processes as well.
 os.environ["SSL_CERT_FILE"] = str(TESTS / "fixtures" / "tls" / "nobody.pem")
-BUSY = 60.0  # seconds that a database may take on a busy machine; the engine's usual limit is one
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -71,7 +71,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "processes: starts other processes, so it is no unit test")
     config.addinivalue_line(
-        "markers", "slow: lives through weeks, compares with brute force or waits in real time; left out of --unit"
+        "markers", "slow: lives through days, compares with brute force, floods, races or waits; left out of --unit"
     )
     given = getattr(config, "workerinput", None)
     config.stash[RUN_FOLDER] = given["run_folder"] if given else tempfile.mkdtemp(prefix="tests")
@@ -82,9 +82,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """With `-n auto`: half as many again as there are processors, for much of the whole suite waits for processes."""
-    return None if config.getoption("unit") else math.ceil(1.5 * len(os.sched_getaffinity(0)))
+def pytest_xdist_auto_num_workers() -> int:
+    """With `-n auto`: half as many again as there are processors, for many tests wait for processes or sockets."""
+    return math.ceil(1.5 * len(os.sched_getaffinity(0)))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -257,11 +257,8 @@ def migrated_postgresql(postgresql_server: str) -> Iterator[Engine]:
 def shared_sqlite(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """An SQLite database to be emptied for every test; with one engine for all, each statement is compiled once."""
     file = shutil.copy(migrated_sqlite, tmp_path_factory.mktemp("shared") / "connector.db")
-    engine = connect(f"sqlite:///{file}", BUSY)
-    # No power is cut in these tests, and waiting for the disk is most of their time.
-    sa.event.listen(engine, "connect", lambda connection, _record: connection.execute("PRAGMA synchronous=OFF"))
-    yield engine
-    engine.dispose()
+    with shared_engine(Path(file)) as engine:
+        yield engine
 
 
 @pytest.fixture
@@ -304,7 +301,7 @@ def migrated_url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def sqlite_engine(shared_sqlite: Engine) -> Iterator[Engine]:
     """An engine over an SQLite database with this release's tables, empty."""
-    empty(shared_sqlite)
+    delete_all_rows(shared_sqlite)
     yield shared_sqlite
     assert isinstance(shared_sqlite.pool, QueuePool)
     if shared_sqlite.pool.checkedout():  # by a thread that the test has left behind, or a traceback
@@ -353,14 +350,6 @@ def plans(sqlite_engine: Engine) -> Iterator[Callable[[], list[str]]]:
     yield begin
     if sa.event.contains(sqlite_engine, "before_cursor_execute", explain):
         sa.event.remove(sqlite_engine, "before_cursor_execute", explain)
-
-
-def empty(engine: Engine) -> None:
-    """Delete all rows of an SQLite database; a statement for each of the tables would take most of a millisecond."""
-    found = " UNION ALL ".join(f"SELECT * FROM (SELECT '{name}' FROM {name} LIMIT 1)" for name in metadata.tables)
-    with engine.begin() as connection:
-        for name in connection.exec_driver_sql(found).scalars().all():
-            connection.exec_driver_sql(f"DELETE FROM {name}")
 
 
 @contextmanager

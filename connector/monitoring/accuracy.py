@@ -64,6 +64,36 @@ class DayAccuracy:
         return self.share is not None and self.share < LOW
 
 
+def _has(*states: str) -> sa.ColumnElement[int]:
+    return sa.func.max(sa.case((events.c.state.in_(states), 1), else_=0))
+
+
+def _compared() -> sa.Select[Any]:
+    """Select the compared orders, each with the states of its events."""
+    same = sa.and_(events.c.store == orders.c.store, events.c.object_key == orders.c.object_key)
+    failed = sa.case((events.c.state.in_(("rejected", "expired")), events.c.state), else_=None)
+    return (
+        sa.select(
+            orders.c.object_key,
+            sa.func.max(orders.c.order_number).label("order_number"),
+            orders.c.placed_at,
+            orders.c.outcome,
+            orders.c.reason,
+            _has("due", "held").label("waiting"),
+            _has("accepted").label("accepted"),
+            sa.func.max(sa.case((events.c.state == "skipped", events.c.message), else_=None)).label("skipped"),
+            sa.func.max(failed).label("failed"),
+            sa.func.max(sa.case((failed.is_not(None), events.c.code), else_=None)).label("code"),
+        )
+        .select_from(orders.outerjoin(events, same))
+        .where(orders.c.outcome != "")
+        .group_by(orders.c.object_key, orders.c.placed_at, orders.c.outcome, orders.c.reason)
+    )
+
+
+_COMPARED = _compared()  # built once, which takes longer than to run it for a small shop's day
+
+
 class Accuracy:
     """Counts and reads the table `accuracy`."""
 
@@ -136,29 +166,8 @@ class Accuracy:
     def _orders(self, store: str, since: int, until: int) -> list[sa.Row[Any]]:
         """Return the compared orders placed in [since, until), each with the states of its events."""
 
-        def has(*states: str) -> sa.ColumnElement[int]:
-            return sa.func.max(sa.case((events.c.state.in_(states), 1), else_=0))
-
-        same = sa.and_(events.c.store == orders.c.store, events.c.object_key == orders.c.object_key)
-        failed = sa.case((events.c.state.in_(("rejected", "expired")), events.c.state), else_=None)
-        query = (
-            sa.select(
-                orders.c.object_key,
-                sa.func.max(orders.c.order_number).label("order_number"),
-                orders.c.placed_at,
-                orders.c.outcome,
-                orders.c.reason,
-                has("due", "held").label("waiting"),
-                has("accepted").label("accepted"),
-                sa.func.max(sa.case((events.c.state == "skipped", events.c.message), else_=None)).label("skipped"),
-                sa.func.max(failed).label("failed"),
-                sa.func.max(sa.case((failed.is_not(None), events.c.code), else_=None)).label("code"),
-            )
-            .select_from(orders.outerjoin(events, same))
-            .where(orders.c.store == store, orders.c.placed_at >= since, orders.c.placed_at < until)
-            .where(orders.c.outcome != "")
-            .group_by(orders.c.object_key, orders.c.placed_at, orders.c.outcome, orders.c.reason)
-        )
+        placed = (orders.c.store == store, orders.c.placed_at >= since, orders.c.placed_at < until)
+        query = _COMPARED.where(*placed)
         bodies = sa.select(parked.c.body_sha256).where(parked.c.store == store)
         with self._database.read() as connection:
             rows = connection.execute(query).all()

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,7 +21,7 @@ from connector.mapping.consent import CONSENT_DENIED
 from connector.mapping.tiktok_event import OutboundEvent
 from connector.outbox.books import BookEntry
 from connector.storage.bulk_insert import BulkInsert
-from connector.storage.database import Database
+from connector.storage.database import Database, insert_into
 from connector.storage.tables import counters, events, ledger, storable
 
 # in the column delivery: lines that no webhook caused; the last is the old name of "repair"
@@ -104,6 +105,15 @@ FREQUENT = 20  # webhooks a second
 _RECENT_LINE = sa.select(ledger.c.received_at).order_by(ledger.c.received_at.desc()).limit(1).offset(FREQUENT - 1)
 
 
+@cache
+def _add_to_counter(dialect: str) -> Any:
+    new = insert_into(counters, dialect)
+    return new.on_conflict_do_update(
+        index_elements=[column.name for column in counters.primary_key],
+        set_={"count": counters.c.count + new.excluded["count"]},
+    )
+
+
 class Ledger:
     """The ledger and the counters of one database."""
 
@@ -114,11 +124,7 @@ class Ledger:
         stale = "ledger.outcome = 'parked' OR ledger.outcome = 'skipped' AND excluded.outcome = 'relayed'"
         ending = f"ON CONFLICT (store, topic, body_sha256) DO UPDATE SET {updates} WHERE {stale}"
         self._new_lines = BulkInsert(ledger, _COLUMNS, ending, database.engine.dialect)
-        new = database.insert(counters)
-        self._add_to_counter = new.on_conflict_do_update(
-            index_elements=[column.name for column in counters.primary_key],
-            set_={"count": counters.c.count + new.excluded["count"]},
-        )
+        self._add_to_counter = _add_to_counter(database.engine.dialect.name)
 
     def note(self, connection: Connection, decisions: Sequence[Decision], new: Sequence[int]) -> None:
         """Write a line or a count for each decision; `new` is the number of its new events."""

@@ -12,6 +12,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -31,7 +32,7 @@ from connector.signals.merge import (
     why_not_sendable,
 )
 from connector.signals.unsent import UNSENT
-from connector.storage.database import Database
+from connector.storage.database import Database, insert_into
 from connector.storage.tables import events, signals
 
 _FIELDS = Signal.__struct_fields__
@@ -80,21 +81,30 @@ class KnownOrder:
     seen_at: float
 
 
+@cache
+def _insert_event(dialect: str) -> Any:
+    return insert_into(events, dialect).on_conflict_do_nothing().returning(events.c.id)
+
+
+@cache
+def _upsert_signal(dialect: str, *columns: str) -> Any:
+    """Return the statement that stores a signal, or replaces these columns of the one that is there."""
+    insert = insert_into(signals, dialect)
+    return insert.on_conflict_do_update(
+        index_elements=["store", "token"], set_={name: insert.excluded[name] for name in columns}
+    )
+
+
 class SignalMatcher:
     """Stores signals and the events that may wait for them."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._clicks = ClickMemory(database)
-        self._add_event = self._database.insert(events).on_conflict_do_nothing().returning(events.c.id)
-        insert = self._database.insert(signals)
-        self._upsert_signal = insert.on_conflict_do_update(
-            index_elements=["store", "token"], set_={name: insert.excluded[name] for name in (*_FIELDS, "seen_at")}
-        )
-        self._upsert_order = insert.on_conflict_do_update(
-            index_elements=["store", "token"],
-            set_={name: insert.excluded[name] for name in ("order_key", "order_seen_at")},
-        )
+        dialect = database.engine.dialect.name
+        self._add_event = _insert_event(dialect)
+        self._upsert_signal = _upsert_signal(dialect, *_FIELDS, "seen_at")
+        self._upsert_order = _upsert_signal(dialect, "order_key", "order_seen_at")
 
     # --- beacons --------------------------------------------------------------------------------------------
 

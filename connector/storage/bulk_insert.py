@@ -27,7 +27,8 @@ class BulkInsert:
         self._into = f"INSERT INTO {table.name} ({', '.join(columns)})"
         self._ending = ending
         self._postgresql = dialect.name == "postgresql"
-        self._types = [(name, table.c[name].type.compile(dialect)) for name in columns]
+        # Only PostgreSQL's statement declares the types, and to write one down takes longer than all the rest here.
+        self._types = [(name, table.c[name].type.compile(dialect)) for name in columns if self._postgresql]
         self._statement = lru_cache(self._from_json if self._postgresql else self._values)
 
     def run(self, connection: Connection, rows: Sequence[Row]) -> Sequence[sa.Row[Any]]:

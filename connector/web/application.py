@@ -9,6 +9,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property, partial
 from threading import Event, Thread
 
 from a2wsgi import WSGIMiddleware
@@ -114,8 +115,16 @@ class Application:
             config.stores, platforms, config.trusted_proxies, self.funnel, self.bounds, bodies
         )
         self._has_funnel = any(store.funnel for store in config.stores.values())
-        self.pages = _pages(config, database, platforms, request_metrics, reload)
-        self._pages = WSGIMiddleware(self.pages, workers=PAGE_THREADS)  # type: ignore[arg-type] # types of its own
+        self._make_pages = partial(_pages, config, database, platforms, request_metrics, reload)
+
+    @cached_property
+    def pages(self) -> Flask:
+        """The Flask application of dashboard and metrics; made when a server starts, or for the first request."""
+        return self._make_pages()
+
+    @cached_property
+    def _page_threads(self) -> WSGIMiddleware:
+        return WSGIMiddleware(self.pages, workers=PAGE_THREADS)  # type: ignore[arg-type] # types of its own
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the start and end of the process."""
@@ -143,7 +152,7 @@ class Application:
                 response = await self._health.ready()
             else:
                 body = await self._bodies.read(receive, read_headers(scope), MAX_FORM)  # so that no thread waits for it
-                await self._pages(scope, received(body), send)  # type: ignore[arg-type] # types of its own
+                await self._page_threads(scope, received(body), send)  # type: ignore[arg-type] # types of its own
                 return
         except Exception as error:
             response = error_response(error)
@@ -153,6 +162,7 @@ class Application:
         """Start and end with the server: https://asgi.readthedocs.io/en/latest/specs/lifespan.html"""
         await receive()
         await asyncio.to_thread(self.start)
+        _ = self._page_threads
         self._start_jobs()
         await send({"type": "lifespan.startup.complete"})
         await receive()

@@ -4,6 +4,8 @@ import copy
 import json
 import re
 from decimal import Decimal
+from functools import cache
+from operator import itemgetter
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from connector.intake.examine import examine
 from connector.outbox.encryption import decrypt
 from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
-from tests.support.effort import examples
+from tests.support.effort import examples, first_of
 from tests.support.outbox_rows import rows
 from tests.support.platforms import PLATFORMS, SAMPLES
 from tests.support.webhook_bench import (
@@ -31,6 +33,8 @@ from tests.support.webhook_bench import (
     journey,
     request_of,
 )
+
+ONE_TOPIC_EACH = first_of(EVENT_TOPICS, itemgetter(0))  # in `make unit`
 
 # --- hostile bodies ----------------------------------------------------------------------------------
 
@@ -55,7 +59,7 @@ def test_a_signed_body_that_is_no_json_is_unreadable(bench: Bench, body: bytes) 
 
 
 @pytest.mark.parametrize("body", MISFITS, ids=lambda body: body[:24].decode(errors="replace"))
-@pytest.mark.parametrize("name", HEADER_NAMED)
+@pytest.mark.parametrize("name", first_of(HEADER_NAMED))
 def test_signed_json_that_is_no_such_webhook_is_parked_and_opens_again(name: str, body: bytes, outbox: Outbox) -> None:
     bench = bench_of(outbox, name)
     for topic in SAMPLES[name].TOPICS:
@@ -114,25 +118,30 @@ def test_a_body_that_only_a_lenient_parser_reads_is_kept_for_a_person_to_see(ben
     assert bench.take(request_of(bench.store.platform, first_topic(bench), text)) == "parked"
 
 
-@pytest.mark.parametrize(("name", "topic"), EVENT_TOPICS)
+@pytest.mark.parametrize(("name", "topic"), ONE_TOPIC_EACH)
 def test_hostile_text_in_every_text_costs_those_fields_only(name: str, topic: str, outbox: Outbox) -> None:
     bench = bench_of(outbox, name)
     for seed, hostile in enumerate(("\x00", "a\x00b", "\x00" * 5000, "x" * 100_000, "\u202e𝕏\ufffd", "1E+1000000")):
-        body = replaced_everywhere(body_of(name, topic, seed), hostile, str, kept(name, topic))
-        text = SAMPLES[name].encode(body)
+        body = replaced_everywhere(body_of(name, topic, seed), "@", str, kept(name, topic))
+        text = SAMPLES[name].encode(body).replace(b'"@"', json.dumps(hostile).encode())
         assert bench.take(request_of(name, topic, text)) == "relayed", OutboxQueries(outbox.database).parked()[:1]
     for payload in bench.payloads():
         assert b"\\u0000" not in payload
         check_payload(payload)
 
 
-@pytest.mark.parametrize(("name", "topic"), EVENT_TOPICS)
+@cache
+def thirty_thousand() -> bytes:
+    return json.dumps([{"key": f"k{index}", "value": index} for index in range(30_000)]).encode()
+
+
+@pytest.mark.parametrize(("name", "topic"), ONE_TOPIC_EACH)
 def test_a_megabyte_of_json_is_an_order_like_any_other(name: str, topic: str, outbox: Outbox) -> None:
     bench = bench_of(outbox, name)
     body = body_of(name, topic)
     body["note"] = "n" * 400_000
-    body["more"] = [{"key": f"k{index}", "value": index} for index in range(30_000)]
-    text = SAMPLES[name].encode(body)
+    body["more"] = "@"
+    text = SAMPLES[name].encode(body).replace(b'"@"', thirty_thousand())
     assert len(text) > 1_000_000
     assert bench.take(request_of(name, topic, text)) == "relayed"
 
@@ -220,7 +229,7 @@ def check_payload(payload: bytes) -> None:
     assert "@example" not in plain
 
 
-@pytest.mark.parametrize(("name", "topic"), EVENT_TOPICS)
+@pytest.mark.parametrize(("name", "topic"), ONE_TOPIC_EACH)
 @examples(30)
 @given(seed=st.integers(2, 10**9), where=st.integers(0, 10**6), value=ANY_JSON)
 @example(seed=2, where=0, value=None)

@@ -1,5 +1,6 @@
 """How much a test tries: everything in `make test`, less in `make unit`, which is for a quick look before a commit."""
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -13,6 +14,11 @@ def examples(number: int) -> settings:
     return settings(max_examples=max(1, number * settings.default.max_examples // USUAL))
 
 
-def seeds(number: int) -> list[Any]:
-    """Return the parameters 0, 1, 2 … of a test with random data; `make unit` runs the first one alone."""
-    return [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, number))]
+def first_of(parameters: Iterable[Any], group: Callable[[Any], Any] = lambda _: None) -> list[Any]:
+    """Return the parameters of a test that takes long, such as seeds; `make unit` runs the first one of each group."""
+    marked, seen = [], set()
+    for one in parameters:
+        values = one if isinstance(one, tuple) else (one,)
+        marked.append(pytest.param(*values, marks=[pytest.mark.slow] if group(one) in seen else []))
+        seen.add(group(one))
+    return marked

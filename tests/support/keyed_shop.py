@@ -1,5 +1,7 @@
 """A shop system that signs with a private key, names its shops by number and tries addresses with a challenge."""
 
+from functools import cached_property
+
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
@@ -67,10 +69,24 @@ class Signer:
     """A private key, as a shop has it, and the texts in which others get its public half."""
 
     def __init__(self, bits=2048):
-        self.key = generate_private_key(public_exponent=65537, key_size=bits)
-        self.private = self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-        self.jwks = as_jwks(self.key.public_key())
-        self.pem = self.key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode().strip()
+        self.bits = bits
+
+    @cached_property
+    def key(self):
+        """Made for the first test that needs it: it takes a tenth of a second, and other workers need none."""
+        return generate_private_key(public_exponent=65537, key_size=self.bits)
+
+    @property
+    def private(self):
+        return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+    @property
+    def jwks(self):
+        return as_jwks(self.key.public_key())
+
+    @property
+    def pem(self):
+        return self.key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode().strip()
 
 
 def install(monkeypatch):

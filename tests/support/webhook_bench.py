@@ -3,6 +3,7 @@
 import random
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Literal
 
 from msgspec import structs
@@ -90,6 +91,7 @@ def bench_of(outbox: Outbox, name: str, platform: Any = None, store: Store | Non
     return Bench(intake, outbox, store)
 
 
+@lru_cache
 def journey(seed: int = 1) -> Journey:
     return Journey.random(random.Random(seed), NOW)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
@@ -64,6 +64,12 @@ def new_key() -> tuple[str, str]:
     key = generate_private_key(public_exponent=65537, key_size=2048)
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     return private, as_jwks(key.public_key())
+
+
+@lru_cache
+def _journey(seed: int) -> Journey:
+    """Return a journey, the same one for each of a test's thousand requests."""
+    return Journey.random(random.Random(seed), NOW)
 
 
 @dataclass
@@ -157,7 +163,7 @@ class Bench:
 
     def journey(self, seed: int = 1) -> Journey:
         """Return an invented shopper's journey."""
-        return Journey.random(random.Random(seed), NOW)
+        return _journey(seed)
 
     def body(self, topic: str, seed: int = 1, journey: Journey | None = None) -> Any:
         """Return the sample body of a topic; of a customer with an account, as a registration needs one."""

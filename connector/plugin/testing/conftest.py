@@ -1,18 +1,17 @@
-"""Fixtures of the conformance kit: the platforms chosen by --platform, and a database of its own for each test."""
+"""Fixtures of the conformance kit: the platforms chosen by --platform, and an empty database for each test."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine
 
 from connector.core.registry import installed_platforms
 from connector.plugin.testing import recordings
 from connector.plugin.testing.bench import Bench, event_topics, signers, thin_shop
+from connector.plugin.testing.empty_database import delete_all_rows, shared_engine
 from connector.storage.database import Database
-from connector.storage.engine import connect, migrate
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -58,21 +57,17 @@ def _recordings(name: str) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of a migrated SQLite database, to be copied."""
-    file = tmp_path_factory.mktemp("conformance") / "empty.db"
-    engine = connect(f"sqlite:///{file}")
-    migrate(engine)
-    engine.dispose()
-    return file
+def conformance_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """An SQLite database for all tests."""
+    with shared_engine(tmp_path_factory.mktemp("conformance") / "conformance.db") as engine:
+        yield engine
 
 
 @pytest.fixture
-def database(tmp_path: Path, empty: Path) -> Iterator[Database]:
-    """A new SQLite database."""
-    engine = connect(f"sqlite:///{shutil.copy(empty, tmp_path / 'conformance.db')}")
-    yield Database(engine)
-    engine.dispose()
+def database(conformance_engine: Engine) -> Database:
+    """An empty SQLite database."""
+    delete_all_rows(conformance_engine)
+    return Database(conformance_engine)
 
 
 @pytest.fixture

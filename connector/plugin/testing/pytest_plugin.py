@@ -1,4 +1,4 @@
-"""pytest's option --platform, for the conformance kit: `pytest --pyargs connector.plugin.testing --platform NAME`."""
+"""The conformance kit's option and marker: `pytest --pyargs connector.plugin.testing --platform NAME -m 'not slow'`."""
 
 import pytest
 
@@ -12,3 +12,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="NAME",
         help="the platform that the conformance kit of the connector tests; repeatable, by default all installed ones",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker."""
+    config.addinivalue_line("markers", "slow: takes seconds, such as a test that tries thousands of values")

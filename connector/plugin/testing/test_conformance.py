@@ -99,6 +99,7 @@ def test_every_sample_is_accepted(name: str, way: int, bench_of: BenchOf) -> Non
         assert bench.take(bench.sample(topic, seed)) == expected, (topic, bench.reasons())
 
 
+@pytest.mark.slow
 def test_no_bit_of_a_signed_request_may_differ(name: str, way: int, bench_of: BenchOf) -> None:
     """Neither of the body nor of the headers that sign it; nothing is stored."""
     bench = bench_of(name, signer=signers(installed_platforms()[name])[way])
@@ -300,6 +301,7 @@ def test_a_body_without_a_required_field_is_parked(name: str, topic: str, bench_
         assert "internal error" not in reason, reason
 
 
+@pytest.mark.slow
 def test_any_value_in_an_optional_field_costs_only_that_field(name: str, topic: str, bench_of: BenchOf) -> None:
     """Every field of the sample that is not in REQUIRED, replaced by any JSON value: the event is sent all the same.
 
@@ -339,6 +341,7 @@ def _with_value(body: Any, path: tuple[Any, ...], value: Any) -> Any:
 # --- speed --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_order_takes_at_most_twice_the_usual_time(name: str, bench_of: BenchOf) -> None:
     """Verifying and translating run in the event loop of all stores; the best of many runs counts, not the machine."""
     if YARDSTICK not in installed_platforms() or name == YARDSTICK:

@@ -191,6 +191,7 @@ def test_wrong_use(shop: Shop, arguments: tuple[str, ...], keys: Any, status: in
     assert (found, words in said) == (status, True), said
 
 
+@pytest.mark.slow
 def test_old_books_are_dropped_and_a_stores_books_are_erased(shop: Shop) -> None:
     database = Database(shop.engine)
     now = NOW.timestamp()

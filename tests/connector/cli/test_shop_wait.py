@@ -60,6 +60,7 @@ class TestWaiting:
         assert first == "store beans: waiting for the shop's answer (5 s so far)"
         assert "no usable answer within 7 seconds" in last
 
+    @pytest.mark.slow
     def test_check_goes_on_with_the_next_store(self, fake):
         """A fault like any other."""
         fake.fail("hang", times=100)
@@ -80,6 +81,7 @@ class TestWaiting:
         assert result.exit_code == 2
         assert "is not a duration" in result.output
 
+    @pytest.mark.slow
     def test_progress_begins_the_wait_anew(self):
         """It is the silence that is limited, not the work; and the handler of before is put back."""
         said, now, before = [], [0.0], signal.getsignal(signal.SIGALRM)

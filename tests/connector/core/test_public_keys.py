@@ -77,6 +77,7 @@ def test_an_unknown_key_is_told_apart_and_wanted():
         SCHEME.verify(request_of(STRANGER), store)
 
 
+@pytest.mark.slow
 def test_no_bit_may_differ():
     good = request_of()
     for field, value in (("body", BODY), ("header", good.headers["x-sign"].encode())):

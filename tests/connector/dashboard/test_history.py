@@ -21,6 +21,7 @@ from connector.outbox.queries import EventFilter
 from connector.storage.database import Database
 from connector.storage.tables import events, reconciled, sold
 from tests.support.admin_site import STORES, Site, entered
+from tests.support.effort import first_of
 from tests.support.factories import CODE, a_section, a_stores_file
 from tests.support.outbox_rows import fill
 
@@ -54,7 +55,7 @@ def lines_of(browser: FlaskClient, address: str) -> int:
     return number
 
 
-@pytest.mark.parametrize("page", ["/", "/?store=acme", "/?store=beans"])
+@pytest.mark.parametrize("page", first_of(["/?store=beans", "/?store=acme", "/"]))
 def test_each_number_of_the_overview_leads_to_as_many_lines(site: Site, inside: FlaskClient, page: str) -> None:
     """Of stores, charts, single bars and tables; whatever was sent, refused, skipped, parked, ignored or waits."""
     fill(site.outbox, 1, 2, pixel=site.config.stores["acme"].pixels[0])  # they wait
@@ -98,6 +99,7 @@ def test_events_for_test_events_are_counted_apart(sqlite_engine: Engine) -> None
     assert "state=accepted" not in str(found)
 
 
+@pytest.mark.slow
 def test_steps_that_browsers_report_are_in_the_numbers_of_their_lists(site: Site) -> None:
     """They are kept for a day and no orders, so they are counted below the list, by event."""
     shops = a_stores_file(a_section(funnel={}), webhook_secrets=["s"], access_token="t")
@@ -163,6 +165,7 @@ def test_the_numbers_of_the_books_lead_to_their_orders(site: Site) -> None:
 
 @pytest.mark.parametrize(("state", "column"), [("", "created_at"), ("accepted", "settled_at"), ("failed", "settled_at"),
                                                ("waiting", "due_at")])  # fmt: skip
+@pytest.mark.slow
 def test_a_long_list_goes_on_without_gap(engine: Engine, state: str, column: str) -> None:
     """Each event is on one page, and the file has all; all of one moment, which is no order."""
     site = Site(engine)

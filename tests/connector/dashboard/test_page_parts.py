@@ -77,6 +77,7 @@ def digits(text: str) -> str:
     return re.sub(r"[^\w#.]", "", text.removesuffix(" %").replace("–", "").removeprefix("'"))
 
 
+@pytest.mark.slow
 def test_a_file_has_the_columns_and_texts_of_its_table(site: Site, inside: FlaskClient) -> None:
     """Of every table of every page, and nothing else: whatever is not on the page is not in the file."""
     order = site.order()

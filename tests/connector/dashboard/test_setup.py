@@ -128,6 +128,7 @@ def test_an_unknown_store_is_named(browser: FlaskClient) -> None:
     assert "There is no store of this name in the settings that run here; there are: acme." in answer.text
 
 
+@pytest.mark.slow
 def test_the_overview_leads_to_a_set_up_that_is_not_complete(browser: FlaskClient, shop: NewStore) -> None:
     """Until all was green once; afterwards the list of setups still does."""
     assert '<a href="/setup/acme">Finish the setup' in browser.get("/").text

@@ -71,6 +71,7 @@ def test_a_page_that_nobody_sees_yet_is_no_view():
     assert not is_prefetch({"user-agent": AGENT})
 
 
+@pytest.mark.slow
 def test_an_address_reports_a_bounded_number_an_hour(guard, clock):
     """60 at once, then one every 2 seconds: 1,860 in an hour at most, from a whole IPv6 line together."""
     taken = 0

@@ -89,6 +89,7 @@ def bench(migrated_sqlite_url: str) -> Iterator[Bench]:
 
 
 @pytest.mark.parametrize("name", ["acme", "beans"])
+@pytest.mark.slow
 def test_unsigned_requests_cost_the_database_next_to_nothing(bench: Bench, name: str) -> None:
     """Many, of any topic and shop: one row that counts them, written once a second at most."""
     store, before = bench.stores[name], bench.rows()
@@ -121,6 +122,7 @@ def test_refusals_are_counted_alike_under_either_url(bench: Bench, caplog: pytes
 
 
 @pytest.mark.parametrize("name", ["acme", "beans"])
+@pytest.mark.slow
 def test_one_signed_body_under_any_header_fills_no_table(bench: Bench, name: str) -> None:
     """Topic, delivery, time and shop are unsigned: whoever has one body may write into them what he likes."""
     store, rng = bench.stores[name], random.Random(9)

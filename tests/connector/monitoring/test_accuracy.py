@@ -21,13 +21,13 @@ from connector.relay.events_api import EventsApi
 from connector.relay.relay import Relay
 from connector.storage.database import Database
 from connector.web.metrics import DatabaseMetrics
-from tests.support.effort import seeds
+from tests.support.effort import first_of
 from tests.support.fakes.living import server
 from tests.support.healed_shop import EVERY, Healed, living
 from tests.support.platforms import PLATFORMS
 
 
-@pytest.fixture(params=["shopify", "woocommerce"])
+@pytest.fixture(params=first_of(["shopify", "woocommerce"]))
 def shop(request: pytest.FixtureRequest) -> Any:
     yield from living(request.param)
 
@@ -76,7 +76,7 @@ def to_the_next_day(shop: Healed, engine: Engine) -> None:
     shop.visit(engine)
 
 
-@pytest.mark.parametrize("seed", seeds(3))
+@pytest.mark.parametrize("seed", first_of(range(3)))
 def test_the_figure_of_a_shop_of_known_truth(shop: Healed, engine: Engine, seed: int) -> None:
     """Deliveries dropped, late, refused and skipped: not known before the next round, exact after it."""
     rng = random.Random(seed)
@@ -165,6 +165,7 @@ def test_days_before_the_first_round_and_today_are_not_known(shop: Healed, engin
     assert known == [day, day - DAY]
 
 
+@pytest.mark.slow
 def test_a_hole_in_reconciliation_is_a_hole_in_what_is_known(shop: Healed, engine: Engine) -> None:
     """Reconciliation was off for longer than events are sent: the days of the hole are not known."""
     day = begin_day(shop, engine)

@@ -19,7 +19,7 @@ from connector.outbox.queries import OutboxQueries
 from connector.storage.database import Database
 from connector.storage.tables import alerts
 from tests.support.alert_receiver import Receiver, receiver
-from tests.support.effort import examples
+from tests.support.effort import examples, first_of
 from tests.support.outbox_rows import NOW, rows
 
 SENTENCE = "store acme: the token is refused; make a new one"
@@ -166,7 +166,8 @@ class TestOnce:
 class TestFailing:
     """The receiver does not take a message: later again, and never lost."""
 
-    @pytest.mark.parametrize("status", [500, 404])
+    @pytest.mark.parametrize("status", first_of([500, 404]))
+    @pytest.mark.slow
     def test_a_refused_message_comes_again_with_growing_pauses(self, bench: Bench, status: int) -> None:
         """Up to an hour."""
         bench.server.answers = [(status, {})] * 9

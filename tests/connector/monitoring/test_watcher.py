@@ -68,6 +68,7 @@ def bench(engine: Engine, server: Receiver) -> Iterator[Bench]:
         yield Bench(engine, server, client)
 
 
+@pytest.mark.slow
 def test_two_relays_tell_once(bench: Bench) -> None:
     """From the database to the receiver, and its end too."""
     watchers = [bench.watcher("one"), bench.watcher("two")]

@@ -14,7 +14,7 @@ from connector.core.webhook import Webhook
 from connector.outbox.ledger import Decision
 from connector.storage.tables import events, orders, sold
 from tests.support.book_world import STORES, World
-from tests.support.effort import seeds
+from tests.support.effort import first_of
 from tests.support.order_lives import DECIMALS, Life
 from tests.support.outbox_rows import rows
 from tests.support.sample_bodies import NOW
@@ -42,8 +42,8 @@ def in_groups(webhooks: Webhooks, rng: random.Random) -> Iterator[Webhooks]:
         webhooks = webhooks[number:]
 
 
-@pytest.mark.parametrize("platform", sorted(STORES))
-@pytest.mark.parametrize("seed", seeds(3))
+@pytest.mark.parametrize("platform", first_of(sorted(STORES, key=lambda name: name != "shopify")))
+@pytest.mark.parametrize("seed", first_of(range(3)))
 def test_the_books_are_the_shops_own_totals(platform: str, seed: int, sqlite_engine: Engine) -> None:
     """Random lives of orders in three currencies, their webhooks in any sequence: equal to the last digit."""
     compare(sqlite_engine, platform, random.Random(f"{platform} {seed}"))

@@ -139,6 +139,7 @@ class TestEvents:
         assert bench.round(8) == {}
         assert bench.round(8.1) == {"events of acme expired": 1}
 
+    @pytest.mark.slow
     def test_many_go_in_small_batches(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         """Each its own short transaction, with the turn taken again before it."""
         bench.finish(*range(2 * BATCH + 7))
@@ -153,6 +154,7 @@ class TestEvents:
         assert bench.round(8)["payloads erased"] == 2 * BATCH + 7
         assert sizes == [BATCH, BATCH, 7]
 
+    @pytest.mark.slow
     def test_a_webhook_finds_a_gap_between_batches(self, bench: Bench) -> None:
         """Between two batches the database is free, for as long as a pause lasts."""
         bench.finish(*range(BATCH + 1))

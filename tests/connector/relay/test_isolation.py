@@ -24,6 +24,7 @@ class TestBadEvents:
 
     @pytest.mark.parametrize(("named", "most"), [(True, 10), (False, 80)])
     @pytest.mark.parametrize("bad", [(17, 500, 1000), (1, 2, 3), (998, 999, 1000), (500, 501, 750)])
+    @pytest.mark.slow
     def test_three_of_a_thousand(self, world: World, named: bool, most: int, bad: tuple[int, ...]) -> None:
         """997 accepted, 3 rejected: named ones in a few requests, others by halves."""
         world.put(*range(1, 1001))
@@ -59,6 +60,7 @@ class TestBadEvents:
             3: "accepted",
         }
 
+    @pytest.mark.slow
     def test_many_bad_ones_in_different_words(self, world: World) -> None:
         """Nobody is buried and nothing breaks, however many."""
         world.put(*range(1, 301))

@@ -105,6 +105,7 @@ class TestRun:
         self.run(world, answered)
         assert (world.row().state, world.row(store="two").state) == ("accepted", "accepted")
 
+    @pytest.mark.slow
     def test_many_hanging_lanes_delay_no_other(self, sqlite_engine: Engine) -> None:
         """More than there are threads: once they were slow, they share a few that are set aside for such lanes."""
         names = [f"slow{number}" for number in range(module.WORKERS_AT_ONCE + 20)]
@@ -184,6 +185,7 @@ class TestRun:
         world.step()
         assert len(slept) == pauses
 
+    @pytest.mark.slow
     def test_a_backlog_has_two_workers(self, sqlite_engine: Engine) -> None:
         """While one waits for TikTok's answer, the other claims, and sends in its turn."""
         world = World(sqlite_engine)
@@ -203,6 +205,7 @@ class TestRun:
         assert sorted(map(len, world.requests)) == [CLAIM_LIMIT] * 4
 
     @pytest.mark.parametrize("already", ["few", "slow", "refused"])
+    @pytest.mark.slow
     def test_any_other_lane_has_one(self, sqlite_engine: Engine, already: str) -> None:
         """If few events wait, TikTok is slow, or it refuses the token: no second request while one is under way."""
         world = World(sqlite_engine)
@@ -241,6 +244,7 @@ class TestRun:
         self.run(world, done)
         assert not overlapped.is_set()
 
+    @pytest.mark.slow
     def test_a_backlog_gives_its_thread_back(self, world: World) -> None:
         """After its turn others may have it; the rest is still due."""
         world.put(*range(3 * CLAIM_LIMIT))
@@ -270,6 +274,7 @@ class TestRun:
         running.join(120)
         assert world.row().state == "accepted"
 
+    @pytest.mark.slow
     def test_outlives_a_database_that_is_away(self, world: World) -> None:
         """It says so and tries again."""
         world.put(1)

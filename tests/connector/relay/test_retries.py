@@ -18,6 +18,7 @@ from tests.support.relay_world import BAD_ID, HOUR, START, World, always, coded,
 class TestRetry:
     """Tried again, and not for ever."""
 
+    @pytest.mark.slow
     def test_pauses_grow_to_ten_minutes_and_end_after_a_day(self, world: World) -> None:
         """Exponential with jitter; 24 hours after the first attempt the event is expired, with the last answer."""
         world.put(1)

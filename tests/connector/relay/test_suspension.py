@@ -129,6 +129,7 @@ class TestDenied:
         world.step(HOUR)
         assert world.row().state == "accepted"
 
+    @pytest.mark.slow
     def test_the_24_hours_begin_anew_after_a_suspension(self, both: World) -> None:
         """Also for events that were tried before it and not probed during it."""
         both.put(1, 2, 3)

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from connector.setup.items import progress
 from connector.storage.tables import relays
+from tests.support.effort import first_of
 from tests.support.new_store import NAMES, NewStore, red, states
 from tests.support.platforms import PLATFORMS, SAMPLES
 
@@ -18,7 +19,7 @@ ALL = sorted(NAMES)
 # --- the right way ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("platform", ALL)
+@pytest.mark.parametrize("platform", first_of(ALL))
 def test_from_nothing_to_all_green(new_store: Make, platform: str) -> None:
     """Each step turns its line green, on every platform alike; the words say where one does not apply."""
     shop = new_store(platform)

@@ -10,6 +10,7 @@ from connector.privacy.retention import KEY_OUTLIVES, RetentionJob, RetentionPol
 from connector.storage.database import Database
 from connector.storage.tables import signals
 from tests.support.checkouts import ASKING, SHOP, START, UNTOLD, Way, joined
+from tests.support.effort import first_of
 
 DAY = 86_400.0
 PAYLOADS = 7 * DAY
@@ -47,7 +48,7 @@ def asking(engine):
 class TestAnswer:
     """The shopper's answer lasts as long as milestones may come."""
 
-    @pytest.mark.parametrize("days", [1.5, 8, pytest.param(40, marks=pytest.mark.slow)])
+    @pytest.mark.parametrize("days", first_of([1.5, 8, 40]))
     def test_a_no_lasts(self, asking, days):
         """The cart said yes, the browser no: no later webhook revives the skipped events, or adds one."""
         asking.webhook("orders/create", **UNTOLD | YES)
@@ -72,7 +73,7 @@ class TestAnswer:
         later(asking, (PAYLOADS + KEY_OUTLIVES) / DAY + 1)
         assert (asking.rows(), asking.signals()) == ([], [])
 
-    @pytest.mark.parametrize("days", [1.5, 8, pytest.param(40, marks=pytest.mark.slow)])
+    @pytest.mark.parametrize("days", first_of([1.5, 8, 40]))
     def test_a_yes_lasts(self, asking, days):
         """A bank transfer that comes days later is a Purchase, although only the browser has said yes."""
         asking.beacon(consent="granted")
@@ -154,6 +155,7 @@ class TestKeys:
         assert row.consent == "granted"
         assert [row.payload for row in way.rows()] == [None]
 
+    @pytest.mark.slow
     def test_they_stay_while_a_payload_of_the_order_is_kept(self, engine):
         """Paid after six days: the Purchase's payload is younger."""
         way = Way(engine)
@@ -168,6 +170,7 @@ class TestKeys:
         later(way, 14)
         assert [row.ttclid for row in way.signals()] == [""]
 
+    @pytest.mark.slow
     def test_without_events_they_are_kept_as_long_as_a_payload_would_be(self, engine):
         """After the last beacon."""
         way = Way(engine, replace(SHOP, events=SHOP.events | {"order_placed": ()}))

@@ -34,6 +34,7 @@ def together(*works):
     assert not any(thread.is_alive() for thread in threads)
 
 
+@pytest.mark.slow
 class TestRaces:
     """Two processes share nothing but the database: here each has its own objects over the same one."""
 

@@ -157,6 +157,7 @@ class TestFaults:
         assert len(names(world)) == 1
         assert world.fetch() == 1
 
+    @pytest.mark.slow
     def test_after_a_day_it_is_left_to_reconciliation(self, world: World) -> None:
         """With a line that says so, the error in it."""
         world.notify(1)

@@ -26,6 +26,7 @@ class TestGaps:
         told = problems(engine)["gaps:acme"]
         assert told.startswith("store acme: 3 orders and 1 registration had not arrived by webhook")
 
+    @pytest.mark.slow
     def test_the_next_rounds_bring_nothing_twice(self, shop: Healed, engine: Engine) -> None:
         """Although they overlap. Their number stays what it was, and a day without any ends it."""
         orders = shop.place(2)
@@ -102,6 +103,7 @@ class TestSchedule:
         assert shop.later(engine)
         assert names(engine) == of_orders(*orders)
 
+    @pytest.mark.slow
     def test_after_an_outage_the_walk_begins_where_it_ended(self, shop: Healed, engine: Engine) -> None:
         """Piece by piece, but never further back than anything is sent."""
         shop.visit(engine)

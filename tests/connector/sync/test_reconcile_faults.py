@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -127,6 +128,12 @@ class TestWithheld:
 
 class TestRun:
     """The schedule's thread, with real time."""
+
+    @pytest.fixture(autouse=True)
+    def _rounds_end(self) -> Iterator[None]:
+        """Wait for rounds that hang until their shop closes: they would give back the lease of the next test's."""
+        yield
+        self.wait(lambda: not any(thread.name.startswith("reconcile-") for thread in threading.enumerate()))
 
     @pytest.fixture
     def short_grace(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,6 +132,7 @@ def test_an_address_is_limited(shop):
     assert shop.post(beacon(viewed(), token="junk"), X_Forwarded_For="8.8.4.4").status_code == 403
 
 
+@pytest.mark.slow
 def test_a_process_gives_browsers_a_share(shop):
     """Beyond it nothing is read, and orders are taken as ever."""
     statuses = [
@@ -277,6 +278,7 @@ def test_a_token_is_not_kept_by_any_cache(shop):
     assert 429 in statuses
 
 
+@pytest.mark.slow
 def test_an_attacker_with_tokens_of_its_own_stays_under_the_bound(shop):
     """In an hour, from one address, however many tokens it fetches and however many events a beacon has."""
     elapsed, stored, token = [0.0], 0, ""
@@ -308,6 +310,7 @@ def scope(method, address=IP):
     return {"method": method, "client": ("127.0.0.1", 1), "headers": named}
 
 
+@pytest.mark.slow
 def test_a_flood_of_forged_beacons_stores_nothing(shop):
     """From thousands of addresses; the benchmark sends a million. What is stored does not grow, nor does memory."""
     elapsed = [0.0]

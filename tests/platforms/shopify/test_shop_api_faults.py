@@ -39,6 +39,7 @@ from tests.support.shopify_api import (
 # --- rates ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_nearly_full_bucket_slows_us_down(fake, clock, shop):
     """Many pages are read without a single 429."""
     fake.rules.page_size = 1
@@ -299,6 +300,7 @@ def test_pages_that_lead_back_have_an_end(fake, shop):
 
 
 @pytest.mark.parametrize("how", ["hang", "trickle"])
+@pytest.mark.slow
 def test_every_request_has_an_end(fake, clock, how):
     """Whether nothing comes, or one byte after the other without end."""
     fake.fail(how)

@@ -218,6 +218,7 @@ def test_removing_is_tried_again(shop):
     assert shop.webhooks == {}
 
 
+@pytest.mark.slow
 def test_a_shop_that_hangs_is_left_in_time(shop):
     pauses = []
     shop.fail("hang")
