@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -21,6 +20,7 @@ from connector.devtools.shop_sandbox import pages
 from connector.storage.engine import connect, migrate
 from tests.support.commands import run_command
 from tests.support.factories import a_section, a_stores_file
+from tests.support.ports import ReservedPort
 
 RECORDED_SECRETS = ["${RECORDED}", "p&<>\"'x y+/=%é", "a&amp;b&lt;c&quot;d&#039;e&#39;f&nbsp;g"]
 STORES = a_stores_file(
@@ -47,7 +47,8 @@ class System:
         self._sandbox_server = create_server(self.sandbox, port=0, more=[pages()])
         self.sandbox_url = f"http://127.0.0.1:{self._sandbox_server.server_port}"
         threading.Thread(target=self._sandbox_server.serve_forever, daemon=True).start()
-        self.port = _free_port()
+        self._reserved = ReservedPort()
+        self.port = self._reserved.number
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder / "serve.log"
         self.environment = os.environ | {
@@ -127,15 +128,10 @@ class System:
         self.stop()
         self._sandbox_server.shutdown()
         self._sandbox_server.server_close()
+        self._reserved.release()
 
     def received(self) -> list[dict[str, Any]]:
         return [json.loads(receipt.json()) for receipt in self.sandbox.received()]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture

@@ -4,22 +4,19 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+
+from tests.support.ports import ReservedPort
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SECTION = README.partition("## From clone to a first accepted event")[2].partition("\n## ")[0]
 PATIENCE = 180  # seconds
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def blocks(language: str) -> list[str]:
@@ -58,7 +55,21 @@ def clone(tmp_path: Path) -> Path:
 @pytest.mark.skipif(not shutil.which("curl") or not shutil.which("bash"), reason="the README's commands need curl")
 def test_the_first_steps_lead_to_accepted_events(clone: Path) -> None:
     """As printed, but for two free ports; then a checklist that is all green, and the typo that the README suggests."""
-    ports = {"8000": str(free_port()), "9090": str(free_port())}
+    with ReservedPort() as server, ReservedPort() as sandbox:
+        printed = follow(clone, {"8000": str(server), "9090": str(sandbox)})
+    assert "4 × 200" in printed
+    documented = shapes(blocks("")[0])
+    assert len(documented) == 4
+    assert documented <= shapes(printed), printed
+    message = re.search(r"`(stores\.acme\.consnet: [^`]+)`", SECTION)
+    assert message
+    assert message[1] in printed
+    assert re.search(r"\n(\d+) of \1 done\nchecklist 0\n", printed), printed
+    assert "exit 1" in printed
+
+
+def follow(clone: Path, ports: Mapping[str, str]) -> str:
+    """Run the commands with these ports in place of the documented ones; return what they print."""
     script = "\n".join(lines()).replace("connector sandbox", f"connector sandbox --port {ports['9090']}")
     for documented, free in ports.items():
         script = script.replace(f"127.0.0.1:{documented}", f"127.0.0.1:{free}")
@@ -86,12 +97,4 @@ def test_the_first_steps_lead_to_accepted_events(clone: Path) -> None:
         except subprocess.TimeoutExpired:
             os.killpg(steps.pid, signal.SIGKILL)
             pytest.fail(steps.communicate()[0])
-    assert "4 × 200" in printed
-    documented = shapes(blocks("")[0])
-    assert len(documented) == 4
-    assert documented <= shapes(printed), printed
-    message = re.search(r"`(stores\.acme\.consnet: [^`]+)`", SECTION)
-    assert message
-    assert message[1] in printed
-    assert re.search(r"\n(\d+) of \1 done\nchecklist 0\n", printed), printed
-    assert "exit 1" in printed
+    return printed

@@ -5,7 +5,6 @@ Only processes started here are touched, each by its id; everything listens on 1
 
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from connector.outbox.queries import OutboxQueries
 from connector.storage.database import Database
 from connector.storage.engine import connect, migrate
 from tests.support.factories import a_section, a_stores_file
+from tests.support.ports import ReservedPort
 from tests.support.postgresql import PostgreSQL
 
 HURRIED = str(Path(__file__).with_name("hurried.py"))
@@ -44,7 +44,8 @@ class Machinery:
         self.kind = kind
         self.server = PostgreSQL.create(durable=True) if kind == "postgresql" else None
         self.database_url = self.server.create_database() if self.server else f"sqlite:///{folder / 'connector.db'}"
-        self.port, sandbox_port = free_port(), free_port()
+        self._ports = (ReservedPort(), ReservedPort())
+        self.port, sandbox_port = (port.number for port in self._ports)
         self.url = f"http://127.0.0.1:{self.port}"
         self.sandbox_url = f"http://127.0.0.1:{sandbox_port}"
         self.mark = f"FAULTS_{os.getpid()}_{self.port}"
@@ -173,6 +174,8 @@ class Machinery:
         self._log.close()
         if self.server:
             self.server.remove()
+        for port in self._ports:
+            port.release()
 
     def _run(self, *arguments: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, HURRIED, *arguments]
@@ -192,9 +195,3 @@ def answers(url: str) -> bool:
         return httpx.get(url, timeout=2).status_code == 200
     except httpx.HTTPError:
         return False
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
