@@ -4,15 +4,16 @@ import os
 import shutil
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from tests.browser.plugin import Plugin
 from tests.browser.server_side import WOOCOMMERCE
-from tests.browser.storefront import Storefront
+from tests.browser.storefront import PATIENCE, Storefront
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # The same engine without a browser's interface, which takes a quarter of the CPU time for each page. Debian has it.
 LIGHT = ("chromium-headless-shell", "chrome-headless-shell")
+expect.set_options(timeout=PATIENCE * 1000)
 
 
 def tool(*names):

@@ -126,6 +126,13 @@ class Storefront:
     def identified(self):
         return [call.arguments[0] for call in self.calls() if call.method == "identify"]
 
+    def until(self, met):
+        """Wait for what a page lets happen outside of it."""
+        deadline = time.monotonic() + PATIENCE
+        while not met():
+            assert time.monotonic() < deadline, f"it did not come to pass in {PATIENCE} s"
+            self.page.wait_for_timeout(25)
+
     def beacon(self):
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:

@@ -20,6 +20,7 @@ from connector.storage.tables import events, funnel_events
 from platforms.shopify import samples as shopify_samples
 from tests.browser.plugin import Plugin, order, told
 from tests.browser.shopify_checkout import checkout
+from tests.browser.storefront import PATIENCE
 from tests.support.factories import CODE, OTHER_CODE, a_section, a_stores_file
 from tests.support.platforms import PLATFORMS
 from tests.support.snippets import snippet
@@ -68,9 +69,8 @@ class Connector:
 
     def browsed(self, number):
         """The same of what came before, when there are so many."""
-        for _ in range(400):
-            if len(found := self._items(funnel_events)) >= number:
-                break
+        deadline = time.monotonic() + PATIENCE
+        while len(found := self._items(funnel_events)) < number and time.monotonic() < deadline:
             time.sleep(0.025)
         return found
 
@@ -115,11 +115,9 @@ def test_shopify(storefront, connector, blocked):
     storefront.open_shopify(code, path="/checkouts/cn/example")
     storefront.tell("checkout_started", checkout=checkout(started))
     storefront.tell("checkout_completed", checkout=checkout(paid, f"gid://shopify/OrderIdentity/{paid['id']}"))
-    for _ in range(400):  # beacons are on their way through the browser's own network process
-        items = connector.items()
-        if all("ttclid" in item["user"] for item in items.values()):
-            break
-        storefront.page.wait_for_timeout(25)
+    # Beacons are on their way through the browser's own network process.
+    storefront.until(lambda: all("ttclid" in item["user"] for item in connector.items().values()))
+    items = connector.items()
     assert {name for _, name, _ in items} == {"InitiateCheckout", "PlaceAnOrder", "Purchase"}
     assert pairs(storefront, 0 if blocked else 3) == (set() if blocked else set(items))
     for (_, name, _), item in items.items():

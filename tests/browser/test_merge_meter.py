@@ -97,14 +97,13 @@ class World:
 
     def flush(self, copies):
         """Wait until the server has so many copies."""
-        for _ in range(200):
+
+        def reported():
             self.connector.application.reports.flush()
             with self.database.read() as connection:
-                found = connection.exec_driver_sql("SELECT count(*) FROM browser_copies").scalar()
-            if found >= copies:
-                return
-            self.front.page.wait_for_timeout(50)
-        raise AssertionError(f"{found} of {copies} copies were reported")
+                return connection.exec_driver_sql("SELECT count(*) FROM browser_copies").scalar() >= copies
+
+        self.front.until(reported)
 
     def lines(self):
         """The meter's figures by event, after the relay and the matcher have worked."""

@@ -26,7 +26,8 @@ def test_a_flowing_lane_does_not_notice_a_refused_and_a_hanging_one():
     delays = measure("sqlite", seconds=3)
     print(delays)
     assert set(delays.waiting) == {"acme", "beans"}
-    assert max(delays.beside) < max(5, 10 * max(delays.alone))  # seconds; on a busy machine it is slow alone too
+    # Seconds; to wait for a request that hangs would be ten. On a busy machine it is slow alone, too.
+    assert max(delays.beside) < max(9, 10 * max(delays.alone))
 
 
 def item(event_id: str) -> bytes:
