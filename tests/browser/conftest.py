@@ -29,9 +29,12 @@ def _light():
     return next(filter(None, map(shutil.which, LIGHT)), None) or tool(*BROWSERS)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def chromium():
-    """A browser; not for the whole run, for Playwright's event loop would still run in other tests of this process."""
+    """A browser for this folder; to start it and Playwright takes a second of CPU time.
+
+    Not for the whole run, for Playwright's event loop would still run in other tests of this process.
+    """
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=_light(), args=["--no-sandbox"])
         yield browser
