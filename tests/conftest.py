@@ -11,8 +11,9 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from tests.support.postgresql import PostgreSQL, administer, create_database
 TESTS = Path(__file__).parent
 NOT_UNIT = [TESTS / name for name in ("benchmarks", "browser", "end_to_end", "faults")]
 # First the tests that wait longest, such as for a dead relay's lease of two minutes: others run meanwhile.
-WAITING = ("test_way.py", "end_to_end", "faults")
+WAITING = ("test_way.py", "end_to_end", "faults", "browser")
 RUN_FOLDER = pytest.StashKey[str]()
 RUN_PID = pytest.StashKey[int]()  # of the process that ends last: pytest-xdist's controller
 
@@ -113,6 +114,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=[*left_out])
         items[:] = [item for item in items if item not in left_out]
     items.sort(key=_turn)
+    items[:] = _dealt(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 
 
 def pytest_collection_finish() -> None:
@@ -135,6 +137,24 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 def _turn(item: pytest.Item) -> int:
     parts = item.path.parts
     return next((turn for turn, name in enumerate(WAITING) if name in parts), len(WAITING))
+
+
+def _dealt(items: Sequence[pytest.Item], workers: int) -> list[pytest.Item]:
+    """Deal the files of waiting tests to the beginnings of as many runs of neighbours as there are workers.
+
+    By `--dist worksteal` each worker begins with a run of an equal part of the tests, and at the end takes tests of
+    another's: quick ones then.
+    """
+    waiting = [item for item in items if _turn(item) < len(WAITING)]
+    others = [item for item in items if _turn(item) == len(WAITING)]
+    files = [[*file] for _, file in groupby(waiting, key=lambda item: item.path)]
+    dealt: list[pytest.Item] = []
+    for number in range(workers):
+        run = [*chain(*files[number::workers])]
+        room = (len(items) - len(dealt)) // (workers - number) - len(run)
+        dealt += run + others[: max(0, room)]
+        del others[: max(0, room)]
+    return dealt
 
 
 def _needs_a_process(item: pytest.Item) -> bool:
