@@ -101,7 +101,8 @@ class Supervisor:
                 os.setpriority(os.PRIO_PROCESS, child.pid or 0, os.getpriority(os.PRIO_PROCESS, 0) + RELAY_NICE)
 
     def _fork(self, *arguments: str) -> BaseProcess:
-        child = multiprocessing.get_context("fork").Process(target=self._run_child, args=(arguments,))
+        # Ends with an error of the supervisor, too: a daemon process gets TERM then.
+        child = multiprocessing.get_context("fork").Process(target=self._run_child, args=(arguments,), daemon=True)
         # A signal in between would meet the supervisor's own handler in the child, and be lost.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:

@@ -21,7 +21,7 @@ def ends_the_supervisor(arguments):
         sys.exit(0)
     if arguments[0] == "web":
         os.kill(os.getppid(), signal.SIGTERM)
-    threading.Event().wait(60)
+    threading.Event().wait(600)
 
 
 def refuses(arguments):
@@ -37,7 +37,16 @@ def writes_names(arguments):
         time.sleep(0.01)
     if arguments[0] == "web":
         os._exit(7)
-    threading.Event().wait(60)
+    threading.Event().wait(600)
+
+
+def disturbs_the_supervisor(arguments):
+    """The relay brings about an error in the supervisor."""
+    if arguments[0] == "ready":
+        sys.exit(0)
+    if arguments[0] == "relay":
+        os.kill(os.getppid(), signal.SIGALRM)
+    threading.Event().wait(600)
 
 
 def supervised(commands, **environment):
@@ -71,7 +80,17 @@ def test_each_process_has_a_name_and_ends_with_the_web_process(tmp_path):
     assert found == {"web": ["connector-web", "web"], "relay": ["connector-relay", "relay"]}
 
 
+def test_nothing_outlives_an_error_of_the_supervisor():
+    status, said = supervised(disturbs_the_supervisor)
+    assert (status, said.splitlines()[-1]) == (1, "RuntimeError: an error")
+
+
+def fail(*_):
+    raise RuntimeError("an error")
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGALRM, fail)
     supervisor = Supervisor(globals()[sys.argv[1]])
     supervisor.listen()
     sys.exit(supervisor.run())
