@@ -6,7 +6,7 @@ The description of a table is the docstring of its class.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Annotated, Literal
@@ -16,6 +16,7 @@ from typing_extensions import TypedDict
 from connector.core.alert_address import AlertAddress
 from connector.core.event import FUNNEL_MILESTONES, FunnelMilestone, Milestone, OrderKind
 from connector.core.public_keys import KeyRing
+from connector.core.text import first_match
 from connector.core.units import SAFE_RESEND_WINDOW
 from connector.core.values import (
     ContentIdOrBlank,
@@ -53,14 +54,6 @@ DEFAULT_EVENTS: EventNames = {
 
 PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 ValuePart = Literal["tax", "shipping", "tips", "fees", "duties", "gift_cards"]
-
-
-def first_match(found: Iterable[str], chosen: Collection[str]) -> str:
-    """Return the first of `found` that is one of `chosen`, ignoring case, or ""."""
-    if not chosen:
-        return ""
-    wanted = {name.strip().casefold() for name in chosen}
-    return next((name for name in found if name.strip().casefold() in wanted), "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,17 @@
-"""Numbers, times, durations and exceptions in sentences."""
+"""Names compared; numbers, times, durations and exceptions in sentences."""
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
+
+
+def first_match(found: Iterable[str], chosen: Collection[str]) -> str:
+    """Return the first of `found` that is one of `chosen`, ignoring case, or ""."""
+    if not chosen:
+        return ""
+    wanted = {name.strip().casefold() for name in chosen}
+    return next((name for name in found if name.strip().casefold() in wanted), "")
 
 
 def how_many(number: int, one: str, more: str = "") -> str:

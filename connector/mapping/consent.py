@@ -9,7 +9,8 @@ from msgspec import Struct
 from phonenumbers import SUPPORTED_REGIONS
 
 from connector.core.event import Event, Milestone
-from connector.core.store import BROWSER_MILESTONES, Store, first_match
+from connector.core.store import BROWSER_MILESTONES, Store
+from connector.core.text import first_match
 from connector.mapping import hashing
 from connector.mapping.routes import country_of
 

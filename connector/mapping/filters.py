@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from connector.core.event import Event
-from connector.core.store import Pixel, Store, first_match
-from connector.core.text import duration_setting
+from connector.core.store import Pixel, Store
+from connector.core.text import duration_setting, first_match
 from connector.mapping import hashing
 from connector.mapping.consent import why_no_consent
 from connector.mapping.event_id import event_id_template
