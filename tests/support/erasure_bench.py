@@ -100,7 +100,7 @@ class Bench:
 
     def rows(self, table: sa.Table) -> list[Any]:
         with self.engine.connect() as connection:
-            return list(connection.execute(sa.select(table)).all())
+            return list(connection.execute(sa.select(table).order_by(*table.primary_key.columns)).all())
 
     def everything(self) -> str:
         """All that is in the database, as text."""
