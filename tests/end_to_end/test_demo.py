@@ -19,11 +19,15 @@ def test_the_demo_ends_with_a_dashboard_to_look_at() -> None:
     environment = {name: value for name, value in os.environ.items() if name != "ADMIN_PASSWORD"}
     with subprocess.Popen(
         [sys.executable, "-m", "connector", "demo"], env=environment | {"WEB_CONCURRENCY": "1"}, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     ) as demo:  # fmt: skip
         assert demo.stdout
         try:
-            printed = "".join(iter(demo.stdout.readline, "Ctrl-C ends everything.\n"))
+            printed = ""
+            for line in demo.stdout:  # all there is if the demo ends early, as where a port is taken
+                printed += line
+                if line == "Ctrl-C ends everything.\n":
+                    break
             found = re.search(
                 r"^The dashboard: +(http://127\.0\.0\.1:\d+)/ \(password: (\w{16})\)$", printed, re.MULTILINE
             )
