@@ -1,4 +1,4 @@
-"""What the database shows of a store's setup: which webhooks came, what was refused, what TikTok accepted.
+"""Evidence of a store's setup in the database: webhooks received, webhooks refused, events that TikTok accepted.
 
 All are look-ups by index, and none counts a store's rows. Times are Unix seconds. Raises CannotStore.
 """

@@ -41,7 +41,7 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """What is stored of one store's setup."""
+    """The stored record of one store's setup."""
 
     answers: Mapping[Subject, Answers]
     samples: tuple[Sample, ...]

@@ -148,7 +148,7 @@ class Machinery:
         return list(httpx.get(f"{self.sandbox_url}/received", timeout=60).json())
 
     def queries(self) -> OutboxQueries:
-        """What is stored, to be read."""
+        """Read access to the stored events."""
         if self._queries is None:
             self._database = Database(connect(self.database_url, timeout=10))
             self._queries = OutboxQueries(self._database)

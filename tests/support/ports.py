@@ -1,14 +1,14 @@
-"""Ports for servers that are told their port, kept free until they listen."""
+"""Ports reserved for servers that take a port number."""
 
 import socket
 from types import TracebackType
 
 
 class ReservedPort:
-    """A port of 127.0.0.1 that the system gives to nobody else: neither to a server without a port nor to a client.
+    """A port of 127.0.0.1 that the system gives neither to a client nor to a server that asks for any port.
 
-    It is bound and never listens, so a server that is told the number can bind it too, as often as it is restarted:
-    Linux allows that to sockets with SO_REUSEADDR, of which one listens.
+    The socket is bound and never listens. With SO_REUSEADDR, Linux lets a server bind the same port, also after a
+    restart, because only one of the sockets listens.
     """
 
     def __init__(self) -> None:

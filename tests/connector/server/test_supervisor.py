@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -30,14 +29,14 @@ def refuses(arguments):
 
 
 def writes_names(arguments):
-    """Each process writes what it is called, and the web process ends."""
+    """Each process writes its name to a file. The web process ends once the relay has begun."""
     if arguments[0] == "ready":
         sys.exit(0)
     Path(f"{os.environ['NAMES']}/{arguments[0]}").write_text(Path("/proc/self/comm").read_text() + sys.argv[1])
-    while not Path(f"{os.environ['NAMES']}/relay").exists():
-        time.sleep(0.01)
+    with open(f"{os.environ['NAMES']}/meeting", "r" if arguments[0] == "web" else "w"):
+        pass  # to open a named pipe takes both
     if arguments[0] == "web":
-        os._exit(7)
+        sys.exit(7)
     threading.Event().wait(600)
 
 
@@ -66,13 +65,15 @@ def test_nothing_is_started_that_is_not_ready():
 
 
 def test_each_process_has_a_name_and_ends_with_the_web_process(tmp_path):
+    os.mkfifo(tmp_path / "meeting")
     status, said = supervised(writes_names, NAMES=str(tmp_path))
     assert (status, said) == (1, "gunicorn ended with status 7\n")
-    found = {file.name: file.read_text().split("\n") for file in tmp_path.iterdir()}
+    found = {name: (tmp_path / name).read_text().split("\n") for name in ("web", "relay")}
     assert found == {"web": ["connector-web", "web"], "relay": ["connector-relay", "relay"]}
 
 
 def test_nothing_outlives_an_error_of_the_supervisor(tmp_path):
+    os.mkfifo(tmp_path / "meeting")
     status, said = supervised(writes_names, NAMES=str(tmp_path), FAILS="1")
     assert (status, said.splitlines()[-1]) == (1, "RuntimeError: an error")
 
