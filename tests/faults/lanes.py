@@ -57,12 +57,17 @@ def measure(kind: str, seconds: float) -> Delays:
                 for body, headers in webhooks(store, [topic], 20, random.Random(name)):
                     _post(machinery, name, body, headers)
             beside = _orders(machinery, seconds, seed=2)
-            waiting = {lane.store: number for lane, number in machinery.queries().waiting().items()}
+            until(lambda: "clogs" not in _waiting(machinery), "the last order of the flowing lane is settled")
+            waiting = _waiting(machinery)
             machinery.heal()
             until(lambda: not machinery.queries().waiting(), "the others flow again")
         finally:
             machinery.close()
     return Delays(alone, beside, waiting)
+
+
+def _waiting(machinery: Machinery) -> dict[str, int]:
+    return {lane.store: number for lane, number in machinery.queries().waiting().items()}
 
 
 def _orders(machinery: Machinery, seconds: float, seed: int) -> list[float]:
