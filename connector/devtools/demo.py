@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -254,13 +254,14 @@ def _answers(url: str) -> bool:
 
 
 def _free_port(preferred: int) -> int:
-    """Return the preferred port if it is free, otherwise any. Raises OSError."""
-    for port in (preferred, 0):
+    """Return the preferred port, or the next one that is free. Raises OSError.
+
+    Not any port that the system offers: it may give that one to a client before the server has started.
+    """
+    for port in range(preferred, preferred + 100):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
+            with suppress(OSError):
                 probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise OSError("no free port")
+                return port
+    raise OSError(f"none of the ports {preferred} to {preferred + 99} is free")

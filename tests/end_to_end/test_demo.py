@@ -3,8 +3,11 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import httpx
 
@@ -14,10 +17,23 @@ from connector.setup.samples import samples_of
 PATIENCE = 180  # seconds
 
 
+@contextmanager
+def taken(port: int) -> Iterator[None]:
+    """Listen at the port, if nobody else does."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            listener.listen()
+        yield
+
+
 def test_the_demo_ends_with_a_dashboard_to_look_at() -> None:
-    """The printed password opens it; each platform's shop is there, with what it sent; Ctrl-C ends all."""
+    """Its port is the next one if somebody has 8000; its password opens it; each platform's shop is there, with what it
+    sent; Ctrl-C ends all.
+    """
     environment = {name: value for name, value in os.environ.items() if name != "ADMIN_PASSWORD"}
-    with subprocess.Popen(
+    with taken(8000), subprocess.Popen(
         [sys.executable, "-m", "connector", "demo"], env=environment | {"WEB_CONCURRENCY": "1"}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     ) as demo:  # fmt: skip
@@ -32,6 +48,7 @@ def test_the_demo_ends_with_a_dashboard_to_look_at() -> None:
                 r"^The dashboard: +(http://127\.0\.0\.1:\d+)/ \(password: (\w{16})\)$", printed, re.MULTILINE
             )
             assert found, printed
+            assert 8000 < int(found[1].rpartition(":")[2]) < 8100
             with httpx.Client(base_url=found[1], timeout=PATIENCE, follow_redirects=True) as browser:
                 form = re.search(r'name="token" value="([^"]+)"', browser.get("/login").text)
                 browser.post("/login", data={"password": found[2]} | ({"token": form[1]} if form else {}))
