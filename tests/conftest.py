@@ -1,4 +1,9 @@
-"""Shared by all tests: command-line options, the databases, and what is restored after each test."""
+"""Shared by all tests: command-line options, the databases, and what is restored after each test.
+
+A test of SQL (statements, types, order, locks) runs on SQLite and PostgreSQL: it takes `engine`, `database`, `outbox`
+or `migrated_url`. A test of logic that only needs a database runs on SQLite, the quicker: it takes `sqlite_engine`, or
+its file is marked `databases("sqlite")`, except tests whose statements hardly any other test runs on PostgreSQL.
+"""
 
 import fcntl
 import functools
@@ -74,6 +79,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "slow: lives through days, compares with brute force, floods, races or waits; left out of --unit"
     )
+    config.addinivalue_line("markers", "databases(*kinds): on which it runs, `sqlite` or `postgresql`; else on both")
     given = getattr(config, "workerinput", None)
     config.stash[RUN_FOLDER] = given["run_folder"] if given else tempfile.mkdtemp(prefix="tests")
     config.stash[RUN_PID] = given["run_pid"] if given else os.getpid()
@@ -106,6 +112,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     return True if config.getoption("unit") and collection_path in NOT_UNIT else None
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test that takes a database with this release's tables on those that its closest mark names."""
+    kinds = metafunc.definition.get_closest_marker("databases")
+    for name in ("engine", "migrated_url"):
+        if name in metafunc.fixturenames:
+            metafunc.parametrize(name, kinds.args if kinds else ["sqlite", "postgresql"], indirect=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -312,7 +326,7 @@ def migrated_postgresql_url(migrated_postgresql: Engine, postgresql_emptier: Cal
     return migrated_postgresql.url.render_as_string(hide_password=False)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture
 def migrated_url(request: pytest.FixtureRequest) -> str:
     """A database of each kind with this release's tables, empty, for those who open it themselves."""
     return str(request.getfixturevalue(f"migrated_{request.param}_url"))
@@ -334,7 +348,7 @@ def postgresql_engine(migrated_postgresql: Engine, migrated_postgresql_url: str)
     return migrated_postgresql
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture
 def engine(request: pytest.FixtureRequest) -> Engine:
     """An engine over a database of each kind with this release's tables, empty."""
     found: Engine = request.getfixturevalue(f"{request.param}_engine")

@@ -12,6 +12,8 @@ from connector.monitoring.event_stats import add_counts
 from connector.storage.engine import connect
 from tests.support.factories import a_pixel_code, a_section, a_stores_file
 
+pytestmark = pytest.mark.databases("sqlite")
+
 PIXEL = a_pixel_code("acme")
 STORES = a_stores_file(a_section(), webhook_secrets=["${SECRET}"], access_token="${SECRET}", country=None)
 DAY = 86_400.0

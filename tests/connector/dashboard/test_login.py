@@ -10,6 +10,8 @@ from sqlalchemy import Engine
 from connector.dashboard.auth import MAX_PER_CALLER
 from tests.support.admin_site import PAGES, PASSWORD, Site, token
 
+pytestmark = pytest.mark.databases("sqlite")
+
 
 class TestWho:
     """Nobody gets in without the password."""

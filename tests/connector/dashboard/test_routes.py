@@ -25,6 +25,8 @@ from tests.support.admin_site import PAGES, PASSWORD, REASON, STORES, Past, Site
 from tests.support.effort import examples
 from tests.support.web import application
 
+pytestmark = pytest.mark.databases("sqlite")
+
 SCRIPT = '<script src="/static/times.js" defer>'
 ACME, TOKEN = Lane("acme", "CACME000000000000000"), "token-of-the-pages"
 
@@ -32,6 +34,7 @@ ACME, TOKEN = Lane("acme", "CACME000000000000000"), "token-of-the-pages"
 class TestPages:
     """What is shown."""
 
+    @pytest.mark.databases("sqlite", "postgresql")
     @pytest.mark.parametrize(
         "page", [*PAGES, "/login", "/static/style.css", "/static/times.js", "/story?store=no&key=no"]
     )
@@ -70,6 +73,7 @@ class TestPages:
         assert "beans.example" not in page
         assert 'class="card good"' not in page
 
+    @pytest.mark.databases("sqlite", "postgresql")
     def test_what_is_over_is_not_told_any_more(self, site: Site, inside: FlaskClient) -> None:
         """Although the watcher, which looks once a minute, has not yet seen that it is."""
         site.outbox.suspend(ACME, time.time() + 9, time.time(), fingerprint(TOKEN), "40105 revoked")
@@ -115,6 +119,7 @@ class TestPages:
         assert page.count("nothing received yet") == 2
         assert "No event was accepted in this period." in page
 
+    @pytest.mark.databases("sqlite", "postgresql")
     def test_a_story_tells_all_of_an_order(self, site: Site, inside: FlaskClient) -> None:
         """Webhooks, decisions, events, TikTok's code, the merge window, the payload without what is personal."""
         order = site.order()

@@ -16,10 +16,13 @@ from connector.storage.tables import events
 from tests.support.admin_site import Site, entered, press, token
 from tests.support.outbox_rows import fill
 
+pytestmark = pytest.mark.databases("sqlite")
+
 
 class TestSearch:
     """The answer for every order."""
 
+    @pytest.mark.databases("sqlite", "postgresql")
     @pytest.mark.parametrize("key", ["number", "name", "id", "event"])
     def test_by_whatever_names_an_order(self, site: Site, inside: FlaskClient, key: str) -> None:
         """All lead to the same story."""
@@ -64,6 +67,7 @@ class TestSearch:
 class TestReplay:
     """The buttons."""
 
+    @pytest.mark.databases("sqlite", "postgresql")
     def test_one_event(self, site: Site, inside: FlaskClient) -> None:
         """It is due again, and sent with the same event_id."""
         before = site.states()
@@ -82,6 +86,7 @@ class TestReplay:
         assert "2 events are due again." in page
         assert {row.store for row in site.queries.find(EventFilter(state="rejected"), 10)} == {"acme"}
 
+    @pytest.mark.databases("sqlite", "postgresql")
     def test_what_must_not_go_again_stays_and_is_explained(self, site: Site, inside: FlaskClient) -> None:
         """A button never insists."""
         with site.engine.begin() as connection:
@@ -91,6 +96,7 @@ class TestReplay:
         assert "0 events are due again." in page
         assert "4 not replayed: it may have reached TikTok over 47 hours ago" in page
 
+    @pytest.mark.databases("sqlite", "postgresql")
     def test_parked_webhooks(self, site: Site, inside: FlaskClient) -> None:
         """One, or all; what still does not fit stays."""
         site.park(b"[]")
@@ -133,6 +139,7 @@ class TestReplay:
 class TestPaging:
     """By key."""
 
+    @pytest.mark.databases("sqlite", "postgresql")
     def test_older_ones_follow_without_gap(self, engine: Engine) -> None:
         """Each failure is on one page."""
         site = Site(engine)
@@ -147,6 +154,7 @@ class TestPaging:
             address = older[1].replace("&amp;", "&") if older else ""
         assert len(seen) == len(set(seen)) == PAGE + 10
 
+    @pytest.mark.databases("sqlite", "postgresql")
     def test_older_parked_ones_follow_without_gap(self, engine: Engine) -> None:
         """Though their bodies are large."""
         site = Site(engine)

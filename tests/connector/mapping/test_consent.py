@@ -1,4 +1,4 @@
-"""Where shoppers must say yes: the browser's answer before, during and after the webhook, on both databases."""
+"""Where shoppers must say yes: the browser's answer before, during and after the webhook."""
 
 from dataclasses import replace
 
@@ -8,6 +8,8 @@ from connector.mapping.consent import CONSENT_DENIED, CONSENT_MISSING, order_che
 from connector.outbox.queries import OutboxQueries
 from connector.storage.database import Database
 from tests.support.checkouts import ASKING, NOTHING_TO_MATCH, SHOP, UNTOLD, Way, joined
+
+pytestmark = pytest.mark.databases("sqlite")
 
 YES = {"note_attributes": [{"name": "tiktok_consent", "value": "yes"}]}
 
@@ -82,6 +84,7 @@ class TestConsent:
         asking.step()
         assert joined(asking.sent()["PlaceAnOrder"])
 
+    @pytest.mark.databases("sqlite", "postgresql")
     def test_a_yes_after_the_end(self, asking):
         """What was erased is gone; the order's next webhook makes it anew, once."""
         asking.webhook("orders/create", **UNTOLD)

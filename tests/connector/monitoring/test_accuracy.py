@@ -26,6 +26,8 @@ from tests.support.fakes.living import server
 from tests.support.healed_shop import EVERY, Healed, living
 from tests.support.platforms import PLATFORMS
 
+pytestmark = pytest.mark.databases("sqlite")
+
 
 @pytest.fixture(params=first_of(["shopify", "woocommerce"]))
 def shop(request: pytest.FixtureRequest) -> Any:

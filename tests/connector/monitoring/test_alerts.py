@@ -1,4 +1,4 @@
-"""Alerts: one message for each problem, one when it is over, whoever sends it; on SQLite and PostgreSQL."""
+"""Alerts: one message for each problem, one when it is over, whoever sends it."""
 
 import logging
 from collections.abc import Iterator
@@ -21,6 +21,8 @@ from connector.storage.tables import alerts
 from tests.support.alert_receiver import Receiver, receiver
 from tests.support.effort import examples, first_of
 from tests.support.outbox_rows import NOW, rows
+
+pytestmark = pytest.mark.databases("sqlite")
 
 SENTENCE = "store acme: the token is refused; make a new one"
 
@@ -152,6 +154,7 @@ class TestOnce:
         assert [len(text.splitlines()) for text in first + second] == [MAX_LINES, 5]
         assert len({line for text in first + second for line in text.splitlines()}) == MAX_LINES + 5
 
+    @pytest.mark.databases("sqlite", "postgresql")
     def test_the_newest_sentence_is_kept(self, bench: Bench) -> None:
         """Numbers in it grow, and that is no new problem."""
         bench.tell(DENIED)
@@ -187,6 +190,7 @@ class TestFailing:
         tried = [bench.now for _ in range(100) if bench.tell(DENIED, after=60)]
         assert [later - earlier for earlier, later in pairwise(tried)] == [600, 3600, 240]
 
+    @pytest.mark.databases("sqlite", "postgresql")
     def test_while_one_waits_no_other_is_tried(self, bench: Bench) -> None:
         """A receiver that asked for a pause gets one."""
         bench.server.answers = [(429, {"Retry-After": "600"})]
@@ -279,6 +283,7 @@ class TestWithoutAnAddress:
         assert rows(bench.engine, alerts) == []
         assert bench.server.texts == []
 
+    @pytest.mark.databases("sqlite", "postgresql")
     def test_with_an_address_the_lines_are_the_same(self, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
         """Also then the log is what tells the whole story."""
         caplog.set_level(logging.INFO, "connector")
@@ -287,6 +292,7 @@ class TestWithoutAnAddress:
         bench.tell(after=CALM)
         assert [r.levelname for r in caplog.records if r.name == "connector.monitoring.alerts"] == ["ERROR", "INFO"]
 
+    @pytest.mark.databases("sqlite", "postgresql")
     def test_an_address_that_is_set_later_gets_what_is_still_wrong(self, bench: Bench) -> None:
         """Not what is over."""
         bench.notifier = Notifier(Database(bench.engine), {}, "one", bench.clock)

@@ -1,4 +1,4 @@
-"""What is wrong, found in the database: each problem when it is there and not when it is not; on both databases."""
+"""What is wrong, found in the database: each problem when it is there and not when it is not."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -30,6 +30,8 @@ from connector.sync.checkpoints import Checkpoints
 from connector.sync.reconcile import TICK
 from tests.support.factories import SECRET, a_store
 from tests.support.outbox_rows import LANE, NOW, OTHER_PIXEL, PIXEL, claim, decision, fill, mapped, sha
+
+pytestmark = pytest.mark.databases("sqlite")
 
 STORE = a_store("woocommerce", pixels=(PIXEL,))
 
@@ -201,6 +203,7 @@ def test_parked_webhooks_are_counted(bench: Bench) -> None:
     assert bench.found(NOW + 2 + DAY) == {}
 
 
+@pytest.mark.databases("sqlite", "postgresql")
 def test_a_flood_is_counted_only_so_far(bench: Bench) -> None:
     """A minute's look costs the same on the worst of days."""
     rows = [{"store": "acme", "topic": "t", "body_sha256": sha(str(n)), "reason": "", "parked_at": NOW, "sealed": b""}
@@ -213,6 +216,7 @@ def test_a_flood_is_counted_only_so_far(bench: Bench) -> None:
     assert "1000 or more webhooks" in bench.found(NOW + 60)["parked:acme"]
 
 
+@pytest.mark.databases("sqlite", "postgresql")
 def test_several_refused_signatures_within_an_hour_or_two(bench: Bench) -> None:
     """One or two may be a stranger's; those of a store that nobody configured are nobody's."""
     hour = int(NOW) // HOUR * HOUR
@@ -258,6 +262,7 @@ def test_no_relay_while_events_are_due(bench: Bench) -> None:
     assert NO_RELAY.key in bench.found(NOW + 131, relay=False)
 
 
+@pytest.mark.databases("sqlite", "postgresql")
 def test_all_kinds_are_known(bench: Bench) -> None:
     """A kind that is not in KINDS would never be over."""
     fill(bench.outbox, 1, 2)
@@ -344,6 +349,7 @@ class TestSilent:
         bench.outbox.record(decision("new", mapped(1), at=end + 3 * HOUR))
         assert list(bench.finder.find_silent(end + 3 * HOUR + 60)) == []
 
+    @pytest.mark.databases("sqlite", "postgresql")
     def test_a_store_without_a_past_is_not_silent(self, bench: Bench) -> None:
         """Whether it never sent anything or has just begun to."""
         assert list(bench.finder.find_silent(NOW)) == []

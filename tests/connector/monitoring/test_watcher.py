@@ -1,4 +1,4 @@
-"""The watcher's rounds: from what is in the database to one message, on SQLite and PostgreSQL."""
+"""The watcher's rounds: from what is in the database to one message."""
 
 import logging
 import threading
@@ -24,6 +24,8 @@ from connector.storage.tables import alerts, arrivals, leases
 from tests.connector.monitoring.test_problems import STORE
 from tests.support.alert_receiver import Receiver, receiver
 from tests.support.outbox_rows import LANE, NOW, PIXEL, fill, rows
+
+pytestmark = pytest.mark.databases("sqlite")
 
 
 class Bench:
@@ -210,6 +212,7 @@ def test_watching_outlives_whatever_happens(bench: Bench, error: Exception, capl
     assert "watching" in caplog.text
 
 
+@pytest.mark.databases("sqlite", "postgresql")
 def test_what_changes_slowly_is_looked_at_seldom(bench: Bench) -> None:
     """In the first round, and then every five minutes; its problems are noted like all others."""
     asked: list[float] = []

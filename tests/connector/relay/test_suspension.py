@@ -12,6 +12,8 @@ from connector.outbox.lanes import fingerprint
 from connector.storage.tables import events
 from tests.support.relay_world import HOUR, START, World, always, coded, shop
 
+pytestmark = pytest.mark.databases("sqlite")
+
 
 class TestDenied:
     """Token, permission, pixel: the lane waits, loudly."""

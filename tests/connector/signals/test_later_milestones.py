@@ -1,4 +1,4 @@
-"""An order keeps its browser's signals after the checkout, for days, on both databases."""
+"""An order keeps its browser's signals after the checkout, for days."""
 
 import threading
 from dataclasses import replace
@@ -11,6 +11,8 @@ from connector.storage.database import Database
 from connector.storage.tables import signals
 from tests.support.checkouts import ASKING, SHOP, START, UNTOLD, Way, joined
 from tests.support.effort import first_of
+
+pytestmark = pytest.mark.databases("sqlite")
 
 DAY = 86_400.0
 PAYLOADS = 7 * DAY
@@ -95,6 +97,7 @@ class TestAnswer:
         way.step()
         assert joined(way.sent()["Purchase"])
 
+    @pytest.mark.databases("sqlite", "postgresql")
     def test_a_beacon_after_the_order(self, asking):
         """Whichever comes first, and however long the order has been known."""
         asking.webhook("orders/create", **UNTOLD | YES)
@@ -181,6 +184,7 @@ class TestKeys:
         later(way, 8)
         assert [row.ttclid for row in way.signals()] == [""]
 
+    @pytest.mark.databases("sqlite", "postgresql")
     def test_what_a_clock_that_had_jumped_wrote_goes_too(self, engine):
         """A row of the year 2400 is not kept until then."""
         way = Way(engine)

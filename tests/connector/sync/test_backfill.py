@@ -26,6 +26,8 @@ from tests.support.fakes.living import Clock, Living, server
 from tests.support.outbox_rows import rows
 from tests.support.platforms import PLATFORMS
 
+pytestmark = pytest.mark.databases("sqlite")
+
 ALWAYS = datetime.fromtimestamp(0, UTC)
 DAY = timedelta(days=1)
 
@@ -90,6 +92,7 @@ def of_orders(*numbers: int) -> list[tuple[str, str]]:
 
 
 class TestWhatIsQueued:
+    @pytest.mark.databases("sqlite", "postgresql")
     def test_orders_and_sign_ups_once_each(self, shop: Living, outbox: Outbox, engine: Engine) -> None:
         """With the event_ids that their webhooks would have had; a second walk finds them there."""
         orders, people = shop.place(3), shop.sign_up(2)
@@ -146,6 +149,7 @@ class TestWhatIsQueued:
         assert (tally.found, tally.outside, tally.queued["order"]) == (2, 1, 1)
         assert names(engine) == of_orders(new)
 
+    @pytest.mark.databases("sqlite", "postgresql")
     def test_nothing_beyond_the_age_limits(self, shop: Living, outbox: Outbox, engine: Engine) -> None:
         """47 hours where the browser sends too, whatever is asked for; the ledger says why."""
         shop.store = replace(shop.store, browser_pixel="own")
@@ -161,6 +165,7 @@ class TestWhatIsQueued:
         walk(shop, outbox, back=5 * DAY)
         assert len(rows(engine, ledger)) == 1
 
+    @pytest.mark.databases("sqlite", "postgresql")
     def test_a_dry_run_says_the_same_and_stores_nothing(self, shop: Living, outbox: Outbox, engine: Engine) -> None:
         shop.place(2)
         shop.place(status="cancelled", cancelled_at=shop.clock.moment().isoformat(), date_paid_gmt=None)
@@ -170,6 +175,7 @@ class TestWhatIsQueued:
         assert dry == wet
         assert (wet.queued["order"], wet.skipped) == (2, 1)
 
+    @pytest.mark.databases("sqlite", "postgresql")
     def test_a_pixel_that_is_new_gets_what_the_others_have(self, shop: Living, outbox: Outbox, engine: Engine) -> None:
         (order,) = shop.place()
         walk(shop, outbox)

@@ -16,6 +16,8 @@ from tests.support.fakes.living import server
 from tests.support.healed_shop import EVERY, Healed, names, of_orders, problems
 from tests.support.outbox_rows import rows
 
+pytestmark = pytest.mark.databases("sqlite")
+
 
 class TestGaps:
     def test_what_no_webhook_brought_is_queued_and_told(self, shop: Healed, engine: Engine) -> None:
@@ -103,6 +105,7 @@ class TestSchedule:
         assert shop.later(engine)
         assert names(engine) == of_orders(*orders)
 
+    @pytest.mark.databases("sqlite", "postgresql")
     @pytest.mark.slow
     def test_after_an_outage_the_walk_begins_where_it_ended(self, shop: Healed, engine: Engine) -> None:
         """Piece by piece, but never further back than anything is sent."""

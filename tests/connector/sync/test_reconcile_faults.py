@@ -20,6 +20,8 @@ from tests.support.healed_shop import EVERY, Healed, names, of_orders, problems
 from tests.support.outbox_rows import rows
 from tests.support.platforms import PLATFORMS
 
+pytestmark = pytest.mark.databases("sqlite")
+
 
 class TestFaults:
     def test_wrong_keys_are_told_at_once_and_their_end_too(self, shop: Healed, engine: Engine) -> None:

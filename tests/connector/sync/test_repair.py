@@ -16,6 +16,8 @@ from connector.sync.repair import WebhookRepair
 from tests.support.fakes.living import NOWHERE, SECRET, Clock, Living
 from tests.support.outbox_rows import rows
 
+pytestmark = pytest.mark.databases("sqlite")
+
 ADDRESS = f"{NOWHERE}/webhooks/acme"
 PAID = {"shopify": "orders/paid", "woocommerce": "order.updated"}
 
@@ -121,6 +123,7 @@ def test_one_that_somebody_made_theirs_is_left_alone(
     assert woocommerce.look(engine) == ""
 
 
+@pytest.mark.databases("sqlite", "postgresql")
 def test_what_was_made_by_hand_is_only_reported(woocommerce: Watched, engine: Engine) -> None:
     """Switched off or missing, nothing is made or removed."""
     for topic in ("order.created", "order.updated", "customer.created"):
@@ -149,6 +152,7 @@ def test_another_one_that_serves_the_topic_at_our_address_will_do(woocommerce: W
     assert len(woocommerce.fake.webhooks) == before
 
 
+@pytest.mark.databases("sqlite", "postgresql")
 @pytest.mark.parametrize("action", ["delete", "sync"])
 def test_what_was_taken_away_on_purpose_stays_away(shop: Watched, engine: Engine, action: str) -> None:
     """By `delete`, or because the events do not need it any more; of the latter there is nothing to report."""

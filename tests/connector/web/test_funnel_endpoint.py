@@ -1,4 +1,4 @@
-"""`/collect/<store>/event` and `/token`: browsers' events from the request to the row, on each database."""
+"""`/collect/<store>/event` and `/token`: browsers' events from the request to the row."""
 
 import asyncio
 import json
@@ -25,6 +25,8 @@ from tests.support.factories import a_section, a_stores_file
 from tests.support.funnel import AGENT, CLICK, IP, beacon, rows, viewed
 from tests.support.platforms import PLATFORMS
 from tests.support.web import client_of
+
+pytestmark = pytest.mark.databases("sqlite")
 
 STORES = a_stores_file(
     a_section(funnel={}), a_section("woocommerce", "beans", funnel={}, consent="required"), a_section(name="plain")
