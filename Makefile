@@ -14,7 +14,7 @@ demo: $(VENV)/ready  ## Show the main job: sandbox, server and relay, and a shop
 test: $(VENV)/ready  ## All tests, on SQLite and on a real PostgreSQL
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
-unit: $(VENV)/ready  ## A quick look, in under a minute: SQLite only, no other process, no slow test, a fifth of the random examples
+unit: $(VENV)/ready  ## A quick look, in under 40 seconds: SQLite only, no other process, no slow test, a tenth of the random examples
 	$(BIN)/python -m pytest --unit -n auto --dist worksteal $(ARGS)
 
 faults: $(VENV)/ready  ## Kill, restart and refuse everything at random: ARGS="--kills 200 --seed 7 --database sqlite"

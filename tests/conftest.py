@@ -55,7 +55,7 @@ hypothesis.settings.register_profile(
     print_blob=True,
 )
 # For a quick look: new examples in each run, so that they add up.
-hypothesis.settings.register_profile("unit", hypothesis.settings.get_profile("suite"), max_examples=20)
+hypothesis.settings.register_profile("unit", hypothesis.settings.get_profile("suite"), max_examples=10)
 hypothesis.settings.load_profile("suite")
 
 # No test trusts a public authority. To read the 150 there are takes each HTTP client 28 ms, those of processes as well.
@@ -70,7 +70,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--unit",
         action="store_true",
         help="a quick look: only what needs no other process (no server, no browser, SQLite only), no test marked as "
-        "slow, and a fifth of the examples of property tests",
+        "slow, and a tenth of the examples of property tests",
     )
 
 
@@ -142,7 +142,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if config.getoption("unit"):
         terminalreporter.write_line(
             "A quick look: without PostgreSQL, browser and other processes, without the tests marked as slow, and with "
-            "a fifth of the examples of property tests. `make test` runs everything."
+            "a tenth of the examples of property tests. `make test` runs everything."
         )
     python = f"{platform.python_implementation()} {platform.python_version()}"
     terminalreporter.write_line(f"Tested on {python}, {platform.system()} {platform.machine()}")

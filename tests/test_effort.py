@@ -17,7 +17,7 @@ def test_the_first_of_each_group_is_quick() -> None:
 
 
 def test_examples_are_a_share_of_those_of_this_run() -> None:
-    """All in `make test`, a fifth in `make unit`, and at least one."""
+    """All in `make test`, a tenth in `make unit`, and at least one."""
     assert examples(USUAL).max_examples == settings.default.max_examples
     assert examples(2 * USUAL).max_examples == 2 * settings.default.max_examples
     assert examples(1).max_examples == 1

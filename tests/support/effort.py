@@ -10,7 +10,7 @@ USUAL = 100  # examples of a property test that says nothing of them
 
 
 def examples(number: int) -> settings:
-    """Return the settings of a property test that tries so many examples, and in `make unit` a fifth of them."""
+    """Return the settings of a property test that tries so many examples, and in `make unit` a tenth of them."""
     return settings(max_examples=max(1, number * settings.default.max_examples // USUAL))
 
 

@@ -26,6 +26,7 @@ def run(server: Receiver, *arguments: str, **environ: str) -> Result:
     return CliRunner(env=environ).invoke(main, ["alerts", *arguments])
 
 
+@pytest.mark.slow
 def test_each_address_is_tried_and_spoken_of(server: Receiver) -> None:
     """Delivered, or why not and what to do; no part of an address is printed."""
     server.answers = []
@@ -68,6 +69,7 @@ def test_addresses_of_digests_are_tried_too(server: Receiver) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_digest_is_printed_and_sent_on_request(server: Receiver, migrated_sqlite_url: str) -> None:
     """Of all stores or of one; it is sent by --send only."""
     result = run(server, "digest", DATABASE_URL=migrated_sqlite_url, DIGEST_URL=server.url)

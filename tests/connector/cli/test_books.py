@@ -93,6 +93,7 @@ WITHOUT_API = {"reconcile": None, "api": None, "books": None}
 SINCE = ("--since", "2026-01-01", "--until", "2027-01-01")
 
 
+@pytest.mark.slow
 def test_csv_for_an_agency(shop: Shop) -> None:
     """Each amount with the shop's digits; sent − cancelled − refunded is net, and net is what the shop kept."""
     status, said = shop.run("books", "acme", *SINCE, "--csv")

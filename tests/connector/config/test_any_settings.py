@@ -117,6 +117,7 @@ def written(value):
 
 
 @given(st.sampled_from(PATHS), VALUES, st.sampled_from(["store", "defaults"]))
+@pytest.mark.slow
 def test_any_value_at_any_key(path, value, place):
     """Whatever stands at a key, the outcome is a Config or a ConfigError of single lines."""
     table, _, last = path.rpartition(".")

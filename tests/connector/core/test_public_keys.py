@@ -56,6 +56,7 @@ def test_a_shops_key_verifies_in_either_form(written):
     SCHEME.verify(request_of(), replace(STORE, webhook_keys=(written,)))
 
 
+@pytest.mark.slow
 def test_one_of_several_keys_while_they_are_replaced():
     store = replace(STORE, webhook_keys=(STRANGER.pem, SHOP.jwks))
     for signer in (SHOP, STRANGER):

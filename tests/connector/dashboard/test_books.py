@@ -3,6 +3,7 @@
 import re
 import time
 
+import pytest
 import sqlalchemy as sa
 
 from connector.core.units import DAY
@@ -11,6 +12,7 @@ from tests.support.admin_site import Site, entered
 from tests.support.factories import a_section, a_stores_file
 
 
+@pytest.mark.slow
 def test_the_books_of_each_store(site: Site) -> None:
     """What arrived and what is left, by day; and for a store without them, the setting that begins them."""
     now = time.time()

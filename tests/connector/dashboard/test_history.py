@@ -56,6 +56,7 @@ def lines_of(browser: FlaskClient, address: str) -> int:
 
 
 @pytest.mark.parametrize("page", first_of(["/?store=beans", "/?store=acme", "/"]))
+@pytest.mark.slow
 def test_each_number_of_the_overview_leads_to_as_many_lines(site: Site, inside: FlaskClient, page: str) -> None:
     """Of stores, charts, single bars and tables; whatever was sent, refused, skipped, parked, ignored or waits."""
     fill(site.outbox, 1, 2, pixel=site.config.stores["acme"].pixels[0])  # they wait
@@ -85,6 +86,7 @@ def count_some(site: Site) -> None:
     WebhookStats(Database(site.engine)).count_up(time.time())
 
 
+@pytest.mark.slow
 def test_events_for_test_events_are_counted_apart(sqlite_engine: Engine) -> None:
     """They are in no other list than their own, to which the overview leads."""
     settings = STORES.replace("[stores.acme]", '[stores.acme]\ntest_event_code = "TEST1"')

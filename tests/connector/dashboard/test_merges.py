@@ -4,6 +4,7 @@ import json
 import re
 import time
 
+import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 
@@ -54,6 +55,7 @@ def report(site: Site, seen: str, ago: float = 60.0) -> None:
         connection.execute(sa.insert(snippet_reports).values(row))
 
 
+@pytest.mark.slow
 def test_the_page(site: Site) -> None:
     """Numbers with shares, the snippet's state with what to do, and for a store without a meter the setting."""
     fill(site)

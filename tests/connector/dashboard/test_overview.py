@@ -101,6 +101,7 @@ def test_a_store_whose_orders_are_skipped_is_not_flowing(sqlite_engine):
     assert "&lt;b&gt;strange" in page
 
 
+@pytest.mark.slow
 def test_several_stores_have_one_line_each(sqlite_engine):
     """Match keys of paid orders, and all steps of browsers together; the rest is one link away."""
     stores = a_stores_file(

@@ -74,6 +74,7 @@ class TestPages:
         assert 'class="card good"' not in page
 
     @pytest.mark.databases("sqlite", "postgresql")
+    @pytest.mark.slow
     def test_what_is_over_is_not_told_any_more(self, site: Site, inside: FlaskClient) -> None:
         """Although the watcher, which looks once a minute, has not yet seen that it is."""
         site.outbox.suspend(ACME, time.time() + 9, time.time(), fingerprint(TOKEN), "40105 revoked")
@@ -153,6 +154,7 @@ class TestPages:
         assert answer.status_code == 503
         assert "<h1>That did not work</h1>" in answer.text
 
+    @pytest.mark.slow
     def test_no_page_reads_a_table_whole(
         self, sqlite_engine: Engine, past: Past, plans: Callable[[], list[str]]
     ) -> None:
@@ -197,6 +199,7 @@ def hostile(migrated_sqlite: Path, past: Past, tmp_path_factory: pytest.TempPath
     ),
 )
 @examples(150)
+@pytest.mark.slow
 def test_no_address_brings_a_page_down(hostile: FlaskClient, page: str, query: dict[str, str]) -> None:
     """Whatever stands in it."""
     clean = {name: value.encode(errors="replace").decode() for name, value in query.items()}
@@ -204,6 +207,7 @@ def test_no_address_brings_a_page_down(hostile: FlaskClient, page: str, query: d
 
 
 @given(key=st.text(max_size=300))
+@pytest.mark.slow
 def test_no_search_brings_a_page_down(hostile: FlaskClient, key: str) -> None:
     """Whatever is looked for."""
     answer = hostile.post("/search", data={"key": key.encode(errors="surrogatepass")})

@@ -124,6 +124,7 @@ class TestReplay:
         assert inside.post(route, data={"token": token(inside), "id": number}).status_code == 400
         assert site.states() == before
 
+    @pytest.mark.slow
     def test_nowhere_else_is_led_to(self, inside: FlaskClient) -> None:
         """Whatever a form says."""
         for page in ("https://evil.example", "//evil.example", "..", ""):

@@ -34,6 +34,7 @@ from connector.outbox.outbox import Outbox
 from connector.plugin.testing.samples import fresh_journey
 from connector.storage.database import Database
 from connector.storage.tables import metadata
+from tests.support.effort import first_of
 from tests.support.factories import CODE, OTHER_CODE, a_store
 from tests.support.outbox_rows import rows
 from tests.support.platforms import SAMPLES
@@ -149,6 +150,7 @@ def totals(found: dict[tuple[str, str, str], Any]) -> dict[tuple[str, str, str],
 
 
 @pytest.mark.parametrize(("platform", "seed"), SEEDS)
+@pytest.mark.slow
 def test_the_difference_is_that_of_two_outboxes(platform: str, seed: int, sqlite_engine: Engine) -> None:
     """All recordings and samples, through two settings: the difference leads from one outbox's rows to the other's."""
     rng = random.Random(seed)
@@ -189,7 +191,7 @@ def test_the_difference_is_that_of_two_outboxes(platform: str, seed: int, sqlite
         assert {key: pair for key, pair in sides[side].items() if pair[0]} == truth
 
 
-@pytest.mark.parametrize("platform", PLATFORM_NAMES)
+@pytest.mark.parametrize("platform", first_of(PLATFORM_NAMES))
 def test_equal_settings_change_nothing(platform: str) -> None:
     store = a_store(platform, country="US")
     found = compared(store, store, bodies(platform))

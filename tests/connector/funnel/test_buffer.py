@@ -41,6 +41,7 @@ def test_counts_alone_are_written_seldom(database):
         assert sum(one.count for one in found) == written
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_dropped_and_counted(migrated_sqlite, tmp_path):
     """A database that does not answer fills no memory; what was buffered is written when it is back."""
     folder = tmp_path / "disk"

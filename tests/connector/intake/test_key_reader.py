@@ -94,6 +94,7 @@ def test_an_order_comes_as_soon_as_its_key_is_fetched(world):
     assert post(web, SHOP).json == {"outcome": "duplicate"}
 
 
+@pytest.mark.slow
 def test_a_new_key_is_fetched_when_a_webhook_names_it(world, shop):
     """At most once a minute, as anyone can name one; the old key goes on until then."""
     web, fetcher, reader, clock, _ = world

@@ -226,6 +226,7 @@ class TestParked:
         assert bench.queries.parked() == []
         assert set(bench.states().values()) == {"due"}
 
+    @pytest.mark.slow
     def test_each_one_is_tried_once_however_many_there_are(self, bench):
         """Those that stay parked do not hide those behind them."""
         bench.park(PAGE + 3)

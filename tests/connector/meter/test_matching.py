@@ -179,6 +179,7 @@ def test_what_is_not_accepted_is_no_copy(bench):
     assert numbers(other.line()) == (0, 0, 0, 1, 0)
 
 
+@pytest.mark.slow
 def test_a_flood_is_bounded(bench, monkeypatch):
     """In memory and in the table, where the latest stay."""
     monkeypatch.setattr("connector.meter.matching.MOST", 3)

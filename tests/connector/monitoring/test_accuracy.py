@@ -79,6 +79,7 @@ def to_the_next_day(shop: Healed, engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("seed", first_of(range(3)))
+@pytest.mark.slow
 def test_the_figure_of_a_shop_of_known_truth(shop: Healed, engine: Engine, seed: int) -> None:
     """Deliveries dropped, late, refused and skipped: not known before the next round, exact after it."""
     rng = random.Random(seed)
@@ -134,6 +135,7 @@ def test_a_platform_that_says_nothing_of_sales_is_counted_by_its_events(
     assert (found.orders, found.sent, sum(found.skipped.values()), found.share) == (3, 2, 1, 1.0)
 
 
+@pytest.mark.slow
 def test_late_events_are_waited_for(shop: Healed, engine: Engine) -> None:
     """While TikTok is away nothing is known; once it is back, all is there."""
     day = begin_day(shop, engine)
@@ -151,6 +153,7 @@ def test_late_events_are_waited_for(shop: Healed, engine: Engine) -> None:
     assert (day_of(engine, day).sent, day_of(engine, day).share) == (3, 1.0)
 
 
+@pytest.mark.slow
 def test_days_before_the_first_round_and_today_are_not_known(shop: Healed, engine: Engine) -> None:
     day = begin_day(shop, engine)
     shop.place()
@@ -205,6 +208,7 @@ def stored(engine: Engine, shop: Healed, sent: int, rejected: int) -> int:
     return day
 
 
+@pytest.mark.slow
 def test_metrics_name_the_latest_day_that_is_known(shop: Healed, engine: Engine) -> None:
     stored(engine, shop, 3, 1)
     found = {
@@ -216,6 +220,7 @@ def test_metrics_name_the_latest_day_that_is_known(shop: Healed, engine: Engine)
     assert found == {"connector_orders_arrived_ratio": 0.75, "connector_orders_missing": 1.0}
 
 
+@pytest.mark.slow
 def test_the_alert_says_how_many_and_why(shop: Healed, engine: Engine) -> None:
     day = stored(engine, shop, 3, 1)
     finder = ProblemFinder(Database(engine), {"acme": shop.store})

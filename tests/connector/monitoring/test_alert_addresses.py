@@ -127,6 +127,7 @@ class TestFailing:
         assert "SECRET" not in caplog.text
         assert rows(bench.engine, alert_addresses) == []
 
+    @pytest.mark.slow
     def test_one_that_does_not_answer_holds_up_nobody(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         """The round ends; while the request hangs, no second one is made; when it is answered, that counts."""
         monkeypatch.setattr(module, "PATIENCE", 0.2)

@@ -180,6 +180,7 @@ class TestFailing:
         assert pauses[6:9] == [3600] * 3
         assert len(tried) == 10  # the tenth was taken
 
+    @pytest.mark.slow
     def test_retry_after_is_honoured_but_not_beyond_an_hour(self, bench: Bench) -> None:
         """Slack says it in seconds."""
         bench.server.answers = [
@@ -208,6 +209,7 @@ class TestFailing:
         assert set(bench.server.paths) == {"/services/SECRET-OF-THE-HOOK"}
         assert "redirects are not followed; it will be retried. Set the final address" in caplog.text
 
+    @pytest.mark.slow
     def test_a_receiver_that_hangs_or_is_away_is_given_up(
         self, bench: Bench, client: httpx.Client, caplog: pytest.LogCaptureFixture
     ) -> None:

@@ -1,5 +1,6 @@
 """What pages' reports show to be wrong."""
 
+import pytest
 import sqlalchemy as sa
 
 from connector.core.units import DAY, HOUR
@@ -52,6 +53,7 @@ def report(database, at):
         connection.execute(sa.insert(snippet_reports).values(store="acme", version="0123abcd", first_at=at, seen_at=at))
 
 
+@pytest.mark.slow
 def test_a_snippet_that_has_gone_silent(database):
     """When more orders came than would without a report if pages still reported as before."""
     last = NOW - 30 * HOUR

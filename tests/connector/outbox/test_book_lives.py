@@ -44,6 +44,7 @@ def in_groups(webhooks: Webhooks, rng: random.Random) -> Iterator[Webhooks]:
 
 @pytest.mark.parametrize("platform", first_of(sorted(STORES, key=lambda name: name != "shopify")))
 @pytest.mark.parametrize("seed", first_of(range(3)))
+@pytest.mark.slow
 def test_the_books_are_the_shops_own_totals(platform: str, seed: int, sqlite_engine: Engine) -> None:
     """Random lives of orders in three currencies, their webhooks in any sequence: equal to the last digit."""
     compare(sqlite_engine, platform, random.Random(f"{platform} {seed}"))
@@ -96,6 +97,7 @@ def compare(engine: Engine, platform: str, rng: random.Random) -> None:
     assert sum(sums["orders"] for sums in truth.values()) == len(receipts) >= ORDERS
 
 
+@pytest.mark.slow
 def test_many_processes_at_once_keep_one_truth(engine: Engine) -> None:
     """Webhooks of the same orders are committed in groups, several at a time; no deadlock, no lost change."""
     world, rng = World(engine, STORES["shopify"]), random.Random("shopify")

@@ -198,6 +198,7 @@ def test_units(amount: str | None, expected: int | None) -> None:
     assert stored_amount(None if amount is None else Decimal(amount)) == expected
 
 
+@pytest.mark.slow
 def test_what_changed_is_listed_by_order(engine: Engine) -> None:
     world = World(engine, STORES["shopify"])
     lives = [Life(world.store, random.Random(n), n, "KWD").live() for n in range(1, 9)]

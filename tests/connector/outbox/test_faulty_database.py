@@ -87,6 +87,7 @@ class TestCannotStore:
         yield engine
         engine.dispose()
 
+    @pytest.mark.slow
     def test_sqlite_locked_by_another(self, impatient: Engine) -> None:
         """A writer that does not end: tried for the patience, then given up; afterwards all is well."""
         migrate(impatient)
@@ -151,6 +152,7 @@ class TestCannotStore:
         for each in (engine, other):
             each.dispose()
 
+    @pytest.mark.slow
     def test_every_connection_in_use(self, database_url: str) -> None:
         """A pool that is empty is waited for no longer than the patience."""
         engine = connect(database_url, timeout=0.5, pool_size=1)

@@ -56,6 +56,7 @@ def wanted(row: Any, choice: EventChoice) -> bool:
 
 
 @pytest.mark.parametrize("seed", first_of(range(3)))
+@pytest.mark.slow
 def test_a_list_of_events_has_all_and_no_others(engine: Engine, seed: int) -> None:
     """Of every state, time and store, in order, in parts and counted; those of a removed store are in none."""
     database, chance = Database(engine), random.Random(seed)
@@ -80,6 +81,7 @@ def test_a_list_of_events_has_all_and_no_others(engine: Engine, seed: int) -> No
                 assert [row.id for part in lists.all_events(choice) for row in part] == ids
 
 
+@pytest.mark.slow
 def test_what_no_statistics_count_is_searched_among_the_latest(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

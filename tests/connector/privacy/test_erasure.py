@@ -152,6 +152,7 @@ class TestPerson:
         (row,) = bench.events().values()
         assert (row.state, row.message, row.payload, row.lease_owner) == ("expired", PERHAPS_SENT, None, None)
 
+    @pytest.mark.slow
     def test_more_than_one_batch_goes(self, bench: Bench) -> None:
         """Somebody may have ordered for years."""
         bench.take("orders/create", ANN)

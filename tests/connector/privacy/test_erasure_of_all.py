@@ -172,6 +172,7 @@ class TestStore:
         assert bench.erase() == 1
         assert bench.kept() == set()
 
+    @pytest.mark.slow
     def test_many_rows_go_batch_by_batch(self, bench: Bench) -> None:
         """Each row is looked at once, and between the batches a webhook finds its gap."""
         gaps: list[str] = []

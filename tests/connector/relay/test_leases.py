@@ -47,6 +47,7 @@ class TestLease:
         left = [row for row in world.rows().values() if row.state == "due"]
         assert {(row.attempts, row.sent_at, row.tried_at, row.lease_owner) for row in left} == {(0, None, None, None)}
 
+    @pytest.mark.slow
     def test_looking_for_a_bad_event_ends_with_the_lease(self, world: World) -> None:
         """What is known by then is settled, the rest is tried again, and nothing is lost."""
         world.put(*range(1, 101))

@@ -171,6 +171,7 @@ class TestRun:
         assert (world.step(), [len(request) for request in world.requests]) == (2, [2, 2])
 
     @pytest.mark.parametrize(("number", "pauses"), [(10, 0), (2 * CLAIM_LIMIT, 4)])
+    @pytest.mark.slow
     def test_a_backlog_leaves_the_database_to_frequent_webhooks(
         self, sqlite_engine: Engine, monkeypatch: pytest.MonkeyPatch, number: int, pauses: int
     ) -> None:
@@ -291,6 +292,7 @@ class TestRun:
         self.run(world, done)
         assert world.row().state == "accepted"
 
+    @pytest.mark.slow
     def test_two_relays_on_one_database_send_nothing_twice(self, both: World) -> None:
         """While no one crashes, each event is sent by one of them."""
         both.put(*range(1, 1501))

@@ -21,7 +21,7 @@ from connector.relay.batches import BATCH, BATCH_BYTES
 from connector.relay.events_api import LONGEST_REQUEST
 from connector.relay.relay import CLAIM_LIMIT, LEASE, PAUSES, RETRY_WINDOW
 from connector.storage.tables import events, lanes
-from tests.support.effort import examples
+from tests.support.effort import examples, first_of
 from tests.support.relay_world import BAD_ID, HOUR, START, World, always, coded, shop
 
 
@@ -84,6 +84,7 @@ class TestBatches:
         world.step()
         assert world.requests == [["acme-1", "acme-2"], ["acme-3"], ["acme-4"], ["acme-5"]]
 
+    @pytest.mark.slow
     def test_a_backlog_goes_in_tiktoks_maximum(self, world: World) -> None:
         """A thousand at once when there are that many."""
         world.put(*range(1, CLAIM_LIMIT + 151))
@@ -146,7 +147,7 @@ FAULTS: dict[str, tuple[Fault, str, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("name", first_of(FAULTS))
 def test_the_sandbox_failing_in_each_of_its_ways_ends_well(world: World, name: str) -> None:
     """An hour of it, then it is over: nothing is lost, and each event counts once."""
     fault, meanwhile, at_last = FAULTS[name]
@@ -216,6 +217,7 @@ ANSWERS: list[Callable[[list[str]], httpx.Response | Exception | None]] = [
         st.tuples(st.lists(st.sampled_from(ANSWERS), max_size=8), st.floats(0, 40 * HOUR)), min_size=1, max_size=6
     ),
 )
+@pytest.mark.slow
 def test_nothing_is_ever_gone(
     sqlite_engine: Engine, many: int, turns: list[tuple[list[Callable[[list[str]], Any]], float]]
 ) -> None:

@@ -32,6 +32,7 @@ class TestDenied:
         assert "Check pixel and access_token" in record.getMessage()
         assert "token-one" not in caplog.text + str([record.__dict__ for record in caplog.records])
 
+    @pytest.mark.slow
     def test_probes_with_one_event_and_growing_pauses(self, both: World) -> None:
         """A different event each time; at most ten minutes apart."""
         both.put(*range(1, 31))

@@ -3,11 +3,13 @@
 import asyncio
 import socket
 
+import pytest
 import uvicorn
 
 from connector.server.gunicorn_worker import ACCEPTED_AT_ONCE, EventLoopWorker, accepting_several
 
 
+@pytest.mark.slow
 def test_connections_that_wait_are_accepted_in_one_turn_of_the_loop():
     """Otherwise a busy loop stores their webhooks one by one."""
     turn, began, ended = 0, [], asyncio.Event()

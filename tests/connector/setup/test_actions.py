@@ -46,6 +46,7 @@ def beans(new_store: Make, fake: FakeWooCommerce) -> NewStore:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_registering_turns_the_line_green(beans: NewStore, fake: FakeWooCommerce) -> None:
     """Asked first, the shop says what is missing; the button creates it, and asking again is part of it."""
     beans.ask()
@@ -60,6 +61,7 @@ def test_registering_turns_the_line_green(beans: NewStore, fake: FakeWooCommerce
     assert {hook.delivery_url for hook in fake.webhooks.values()} == {"http://127.0.0.1:9/webhooks/beans"}
 
 
+@pytest.mark.slow
 def test_webhooks_that_the_shop_has_switched_off(beans: NewStore, fake: FakeWooCommerce) -> None:
     """They had arrived before, so only the shop's API knows."""
     with beans.acting() as setup:

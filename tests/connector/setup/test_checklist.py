@@ -20,6 +20,7 @@ ALL = sorted(NAMES)
 
 
 @pytest.mark.parametrize("platform", first_of(ALL))
+@pytest.mark.slow
 def test_from_nothing_to_all_green(new_store: Make, platform: str) -> None:
     """Each step turns its line green, on every platform alike; the words say where one does not apply."""
     shop = new_store(platform)

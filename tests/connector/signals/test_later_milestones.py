@@ -131,6 +131,7 @@ class TestAnswer:
 class TestKeys:
     """The browser's keys last as long as the payload of the order."""
 
+    @pytest.mark.slow
     def test_an_order_paid_days_later_has_them(self, engine):
         """Purchase has the same keys as PlaceAnOrder."""
         way = Way(engine)
@@ -143,6 +144,7 @@ class TestKeys:
         assert joined(way.sent()["Purchase"])
         assert way.sent()["Purchase"]["page"] == way.sent()["PlaceAnOrder"]["page"]
 
+    @pytest.mark.slow
     def test_they_go_with_the_payload(self, engine):
         """The answer alone stays."""
         way = Way(engine)

@@ -163,6 +163,7 @@ STEPS = st.lists(
 
 @examples(40)
 @given(STEPS, st.booleans())
+@pytest.mark.slow
 def test_any_order_of_things(engine, steps, asked):
     """Whatever comes in whatever order: never sent twice, never without a yes, never other bytes than those stored."""
     with engine.begin() as connection:

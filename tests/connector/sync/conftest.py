@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.effort import first_of
 from tests.support.healed_shop import Healed, living
 
 
-@pytest.fixture(params=["shopify", "woocommerce"])
+@pytest.fixture(params=first_of(["shopify", "woocommerce"]))
 def shop(request: pytest.FixtureRequest) -> Iterator[Healed]:
     yield from living(request.param)
 

@@ -21,7 +21,7 @@ from connector.plugin.testing.samples import fresh_journey
 from connector.storage.database import Database
 from connector.storage.tables import arrivals, counters, events, ledger, parked
 from connector.sync.backfill import HistoryImport, KnownRecords
-from tests.support.effort import examples
+from tests.support.effort import examples, first_of
 from tests.support.fakes.living import Clock, Living, server
 from tests.support.outbox_rows import rows
 from tests.support.platforms import PLATFORMS
@@ -32,7 +32,7 @@ ALWAYS = datetime.fromtimestamp(0, UTC)
 DAY = timedelta(days=1)
 
 
-@pytest.fixture(params=["shopify", "woocommerce"])
+@pytest.fixture(params=first_of(["shopify", "woocommerce"]))
 def shop(request: pytest.FixtureRequest) -> Iterator[Living]:
     living = Living(request.param, Clock())
     with living.fake:
@@ -279,6 +279,7 @@ class TestWhenItIsInterrupted:
         assert shopify.clock.pauses == [2.0, 10.0]
         assert names(engine) == of_orders(*orders)
 
+    @pytest.mark.slow
     def test_a_slow_host_is_asked_again(self, woocommerce: Living, outbox: Outbox, engine: Engine) -> None:
         orders = woocommerce.place(120, paid=True)
         after = [0]

@@ -67,6 +67,7 @@ def shop() -> Iterator[Orphaned]:
         yield shop
 
 
+@pytest.mark.slow
 def test_it_is_named_alerted_and_repaired_by_the_guardian(shop: Orphaned, engine: Engine) -> None:
     """The new webhooks belong to the keys' user, and deliver; what was missed is fetched."""
     with server(shop.store, Outbox(Database(engine))) as address:
@@ -96,6 +97,7 @@ def test_it_is_named_alerted_and_repaired_by_the_guardian(shop: Orphaned, engine
         assert {hook.id for hook in shop.fake.webhooks.values()} == again
 
 
+@pytest.mark.slow
 def test_register_replaces_those_that_were_made_by_hand(shop: Orphaned, engine: Engine) -> None:
     """The guardian only reports them; `list` and `register` do not take them for healthy."""
     with server(shop.store, Outbox(Database(engine))) as address:
@@ -117,6 +119,7 @@ def test_register_replaces_those_that_were_made_by_hand(shop: Orphaned, engine: 
         assert shop.told(engine) == {}
 
 
+@pytest.mark.slow
 def test_it_lasts_as_long_as_errors_come(shop: Orphaned, engine: Engine) -> None:
     """Each is the same body, which is parked once: the last one's time counts, also if an older release parked it."""
     outbox = Outbox(Database(engine))
@@ -132,6 +135,7 @@ def test_it_lasts_as_long_as_errors_come(shop: Orphaned, engine: Engine) -> None
         assert len(rows(engine, parked)) == 2
 
 
+@pytest.mark.slow
 def test_it_is_over_with_the_first_data(shop: Orphaned, engine: Engine) -> None:
     """Made anew by hand in the shop, of which nobody tells us; otherwise a day after the last error."""
     with server(shop.store, Outbox(Database(engine))) as address:

@@ -285,6 +285,7 @@ def test_what_waits_is_in_the_story_and_the_metrics(world: World) -> None:
     assert metrics() == {"fetched_total acme order relayed": 1}
 
 
+@pytest.mark.slow
 def test_processes_at_the_same_time_fetch_each_order_once(world: World) -> None:
     for number in range(1, 31):
         world.place(number)

@@ -95,6 +95,7 @@ class TestFaults:
 
 
 class TestGuarding:
+    @pytest.mark.slow
     def test_a_webhook_that_vanished_is_told_until_the_next_round(self, shop: Healed, engine: Engine) -> None:
         shop.register(engine, NOWHERE)
         wanted = shop.active()
@@ -111,6 +112,7 @@ class TestGuarding:
 
 
 class TestWithheld:
+    @pytest.mark.slow
     def test_an_app_that_sees_no_persons_is_told_of_after_some_orders(self, shopify: Healed, engine: Engine) -> None:
         """Over several rounds of one process, until an order says who bought."""
         shopify.fake.withholding = True
@@ -174,6 +176,7 @@ class TestRun:
             thread.join(120)
 
     @pytest.mark.usefixtures("short_grace")
+    @pytest.mark.slow
     def test_a_shop_that_never_answers_holds_nobody_up(self, shopify: Healed, engine: Engine) -> None:
         """Neither the other stores nor the end."""
         shopify.fake.fail("hang", times=100)
@@ -197,6 +200,7 @@ class TestRun:
             assert not thread.is_alive()
 
     @pytest.mark.usefixtures("short_grace")
+    @pytest.mark.slow
     def test_a_process_that_ends_gives_its_rounds_back(self, shop: Healed, engine: Engine) -> None:
         """In the middle of a request that the shop does not answer: the next process begins the round anew at once."""
         orders = shop.place()
@@ -216,6 +220,7 @@ class TestRun:
         assert names(engine) == of_orders(*orders)
 
     @pytest.mark.usefixtures("short_grace")
+    @pytest.mark.slow
     def test_a_round_keeps_its_lease_while_a_shop_is_slow(
         self, shop: Healed, engine: Engine, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from connector.core.shop_api import ShopApiError, Subscription
 from connector.core.store import ApiKeys
 from connector.sync.registration import CannotRegister, apply_plan, plan, prepare
+from tests.support.effort import first_of
 from tests.support.fakes.shopify import FakeShopify
 from tests.support.fakes.woocommerce import FakeWooCommerce
 from tests.support.platforms import PLATFORMS
@@ -27,7 +28,7 @@ def shopify():
         yield Shop(fake)
 
 
-@pytest.fixture(params=["shopify", "woocommerce"])
+@pytest.fixture(params=first_of(["shopify", "woocommerce"]))
 def shop(request):
     return request.getfixturevalue(request.param)
 

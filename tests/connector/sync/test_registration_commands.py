@@ -127,6 +127,7 @@ def test_delete_on_the_command_line(woocommerce):
     assert woocommerce.there() == [("order.created", FOREIGN)]
 
 
+@pytest.mark.slow
 def test_the_database_remembers_what_is_ours(woocommerce, sqlite_url):
     """Without it the repair knows nothing, which whoever has one is told; the command does its work all the same."""
     guarded = TOML.replace("api = {", 'reconcile = "15m"\napi = {').replace("BEANS", woocommerce.fake.url)

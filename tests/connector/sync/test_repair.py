@@ -13,6 +13,7 @@ from connector.storage.tables import ledger, registered
 from connector.sync.registered_webhooks import RegisteredWebhooks
 from connector.sync.registration import apply_plan, prepare
 from connector.sync.repair import WebhookRepair
+from tests.support.effort import first_of
 from tests.support.fakes.living import NOWHERE, SECRET, Clock, Living
 from tests.support.outbox_rows import rows
 
@@ -48,7 +49,7 @@ def living(platform: str) -> Iterator[Watched]:
         yield shop
 
 
-@pytest.fixture(params=["shopify", "woocommerce"])
+@pytest.fixture(params=first_of(["shopify", "woocommerce"]))
 def shop(request: pytest.FixtureRequest) -> Iterator[Watched]:
     yield from living(request.param)
 

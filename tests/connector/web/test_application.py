@@ -77,6 +77,7 @@ def test_signed_but_not_json_is_400(client, config):
     assert (answer.status_code, answer.json) == (400, {"error": "the body is not JSON"})
 
 
+@pytest.mark.slow
 def test_a_locked_database_is_503_with_retry_after(client, order, migrated_sqlite_url):
     """Not stored, so not 200; the shop or a person tries again."""
     body, headers = order
@@ -93,6 +94,7 @@ def test_a_locked_database_is_503_with_retry_after(client, order, migrated_sqlit
     assert client.post("/webhooks/acme", data=body, headers=headers).json == {"outcome": "relayed"}
 
 
+@pytest.mark.slow
 def test_a_worker_starts_while_the_database_is_away(config, outbox, order, migrated_sqlite_url):
     """One that did not would take gunicorn down with it; so it answers 503 until the database is back."""
     body, headers = order
@@ -219,6 +221,7 @@ class TestWatch:
         with served(an_application(config, outbox.database)):
             assert "no relay is running" in caplog.text
 
+    @pytest.mark.slow
     def test_a_process_starts_while_the_database_is_away(self, config, outbox, migrated_sqlite_url, caplog):
         """Its server answers that it is alive; a worker that ended would take gunicorn down with it."""
         holder = sqlite3.connect(migrated_sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
@@ -329,6 +332,7 @@ def test_too_many_beacons_are_429(expecting):
     assert collected(client, b"junk", **{"X-Forwarded-For": "198.51.99.8"}).status_code == 204
 
 
+@pytest.mark.slow
 def test_a_beacon_that_cannot_be_kept_is_503(expecting, migrated_sqlite_url):
     """The browser does not care; whoever watches the server's statuses does."""
     client, kept = expecting

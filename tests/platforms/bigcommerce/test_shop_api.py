@@ -141,6 +141,7 @@ def test_an_account_without_carts_costs_only_the_checkouts(open_api, fake):
     assert "store/cart/updated" not in shop_api.topics(replace(a_store("bigcommerce"), events=NO_CHECKOUTS))
 
 
+@pytest.mark.slow
 def test_the_history_in_pages_and_nothing_for_an_empty_one(open_api, fake):
     """Also of orders of the same second, more than a page has."""
     assert list(open_api().orders(SINCE, UNTIL, "modified")) == []

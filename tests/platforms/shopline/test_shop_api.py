@@ -164,6 +164,7 @@ def test_the_list_of_orders_has_the_shipped_archived_and_cancelled_ones_too(open
     assert list(open_api().orders(UNTIL, UNTIL + timedelta(days=1), "created")) == []
 
 
+@pytest.mark.slow
 def test_the_history_in_pages_with_every_digit(open_api, fake):
     """By the cursor alone, in the sequence of the orders' times."""
     fake.orders = [an_order(n, SINCE + timedelta(minutes=n), order_at=at(n)) for n in range(60, 310)][::-1]

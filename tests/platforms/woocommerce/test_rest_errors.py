@@ -197,6 +197,7 @@ def test_a_passing_fault_is_tried_again(shop, kind):
     caught(connect(shop, pauses=pauses))
 
 
+@pytest.mark.slow
 def test_a_webhook_is_not_made_twice_by_trying_again(shop):
     """After a 500 or no answer it may exist; after a 429 it cannot."""
     shop.fail("fatal", 1)
@@ -234,6 +235,7 @@ def test_an_answer_that_trickles_for_ever_is_left(shop):
     assert (found.kind, "not complete in 120 seconds" in str(found)) == ("unreachable", True)
 
 
+@pytest.mark.slow
 def test_an_answer_without_end_is_left(shop):
     shop.fail("endless")
     found = caught(connect(shop))
