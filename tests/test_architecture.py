@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.rows import each_row
+
 ROOT = Path(__file__).parents[1]
 FOLDERS = sorted(file.parent for file in (ROOT / "connector").rglob("__init__.py") if "migrations" not in file.parts)
 
@@ -22,7 +24,7 @@ def test_contracts():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: str(folder.relative_to(ROOT)))
+@each_row("folder", FOLDERS, ids=lambda folder: str(folder.relative_to(ROOT)))
 def test_every_folder_says_what_may_come_in(folder):
     """Its `__init__` has a docstring."""
     assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8")))

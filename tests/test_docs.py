@@ -15,6 +15,7 @@ import pytest
 from connector.cli.main import main
 from connector.config.settings import load
 from connector.config.summary import plain_words
+from tests.support.rows import each_row
 from tests.support.third_party import python
 
 ROOT = Path(__file__).parents[1]
@@ -49,7 +50,7 @@ def by_name(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=by_name)
+@each_row("page", PAGES, ids=by_name)
 def test_links_and_anchors_resolve(page: Path) -> None:
     """Every relative link leads to a file of the repository, and its anchor to a heading of that page."""
     broken = []
@@ -65,7 +66,7 @@ def test_links_and_anchors_resolve(page: Path) -> None:
     assert broken == []
 
 
-@pytest.mark.parametrize("page", CURRENT, ids=by_name)
+@each_row("page", CURRENT, ids=by_name)
 def test_paths_in_the_text_exist(page: Path) -> None:
     """So does every file and folder of the code that the text names."""
     named = set(re.findall(r"`((?:connector|platforms|tests|docs)/[\w./]+)`", prose(page)))
@@ -139,7 +140,7 @@ def test_shell_commands_are_understood(page: Path, tmp_path: Path, monkeypatch: 
         command.make_context(str(command.name), rest)  # raises UsageError
 
 
-@pytest.mark.parametrize("page", CURRENT, ids=by_name)
+@each_row("page", CURRENT, ids=by_name)
 def test_commands_in_the_text_exist(page: Path) -> None:
     """So do those in the text, with their options; their arguments may be placeholders."""
     named = re.findall(r"`(?:[^`\n]*python -m )?connector ([a-z][^`]*)`", prose(page))
@@ -173,7 +174,7 @@ def test_the_store_of_a_host_without_files_is_valid() -> None:
     assert list(load({"STORES_TOML": text, **dict.fromkeys(named, "text-of-a-variable")}).stores) == ["acme"]
 
 
-@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("quickstart-*.md")), ids=by_name)
+@each_row("page", sorted((ROOT / "docs").glob("quickstart-*.md")), ids=by_name)
 def test_what_check_says_once_live(page: Path) -> None:
     """The store of the quickstart without its test_event_code: `connector check` says what the page says."""
     (quoted,) = re.findall(r"it says `([^`]+)`", prose(page))
@@ -239,6 +240,7 @@ from connector.outbox.queries import EventFilter, OutboxQueries
 from connector.storage.database import Database
 from connector.storage.engine import connect, migrate
 from tests.support.web import client_of
+from tests.support.rows import each_row
 
 url = 'sqlite:///{documented_platform}/connector.db'
 config = load({{'STORES_TOML': {stores!r}, 'DATABASE_URL': url}} | {SECRETS!r})

@@ -22,6 +22,7 @@ from connector.outbox.outbox import Outbox
 from connector.outbox.queries import OutboxQueries
 from tests.support.effort import first_of
 from tests.support.platforms import LEFT_OUT, PLATFORMS, SAMPLES
+from tests.support.rows import each_row
 from tests.support.webhook_bench import (
     EVENT_TOPICS,
     HANDSHAKES,
@@ -54,7 +55,7 @@ def test_every_installed_platform_is_tested(name: str) -> None:
     assert name in PLATFORM_NAMES
 
 
-@pytest.mark.parametrize(("name", "topic"), EVENT_TOPICS)
+@each_row(("name", "topic"), EVENT_TOPICS)
 def test_the_facts_cover_what_the_events_have(name: str, topic: str) -> None:
     """`check` warns of other placeholders, kinds and milestones, so none may be missing."""
     platform, store = PLATFORMS[name], STORES[name]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support.rows import each_row
 from tests.support.sample_bodies import (
     BOTH,
     CHECKOUT,
@@ -24,7 +25,7 @@ IDS = {"product_id": 814, "variant_id": 4437, "sku": "CUP-BLU"}
 WOO_IDS = {"product_id": 814, "variation_id": 4437, "sku": "CUP-BLU"}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("choice", "gone", "expected", "kind"),
     [
         ("variant_id", (), "4437", "product"),
@@ -131,9 +132,7 @@ def test_a_store_may_name_the_bundle_instead():
     assert properties(by_sku, shopify_order(BUNDLED, line_item_groups=[SET]))["contents"][0]["content_id"] == "SET"
 
 
-@pytest.mark.parametrize(
-    "groups", [[], None, [{"id": 142831562, "title": "Set"}], [{"id": 7}], "junk", [SET | {"id": []}]]
-)
+@each_row("groups", [[], None, [{"id": 142831562, "title": "Set"}], [{"id": 7}], "junk", [SET | {"id": []}]])
 def test_a_bundle_that_is_not_named_leaves_its_parts(groups):
     store = choose(SHOPIFY, "mapping", bundles="bundle")
     found = properties(store, shopify_order(BUNDLED, line_item_groups=groups))

@@ -3,6 +3,7 @@
 import pytest
 
 from connector.core.event import ORDER_KINDS
+from tests.support.rows import each_row
 from tests.support.sample_bodies import (
     BOTH,
     CHECKOUT,
@@ -111,7 +112,7 @@ WOOCOMMERCE_KINDS = [
 ALL_KINDS = [(SHOPIFY, *case) for case in SHOPIFY_KINDS] + [(WOOCOMMERCE, *case) for case in WOOCOMMERCE_KINDS]
 
 
-@pytest.mark.parametrize(("store", "changes", "kind"), ALL_KINDS)
+@each_row(("store", "changes", "kind"), ALL_KINDS)
 def test_kinds_of_order(store, changes, kind):
     """By default web, app and b2b are sent; every other kind is, once it is included alone."""
     body = sample(store, **changes)
@@ -133,7 +134,7 @@ def test_a_first_order_of_a_subscription_is_a_web_order():
     assert names(see(WOOCOMMERCE, PAID, woocommerce_order((woo_row("20.00"),), meta_data=meta))) != []
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("changes", "kind"),
     [
         ({"source_name": "web"}, "web"),
@@ -170,7 +171,7 @@ def test_orders_with_a_tag_are_excluded(tags, found):
     assert names(see(store, PAID, sample(store, tags="wholesaler"))) == ["PlaceAnOrder", "Purchase"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("store", "excluded", "changes"),
     [
         (SHOPIFY, "Invoice", {"payment_gateway_names": ["gift_card", "invoice"]}),

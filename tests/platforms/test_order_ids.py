@@ -3,6 +3,7 @@
 import pytest
 
 from connector.core.store import EventIdTemplates
+from tests.support.rows import each_row
 from tests.support.sample_bodies import (
     BOTH,
     CHECKOUT,
@@ -35,7 +36,7 @@ MARKS = {
 WORD = {"shopify": "attribute", "woocommerce": "meta"}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("store", "template", "expected"),
     [
         (SHOPIFY, "{order_id}", str(WAY.order_id)),
@@ -70,7 +71,7 @@ def test_event_ids_of_orders(store, template, expected):
 
 
 @each_platform
-@pytest.mark.parametrize(("template", "missing"), [("{customer_id}", True), ("{checkout_token}", False)])
+@each_row(("template", "missing"), [("{customer_id}", True), ("{checkout_token}", False)])
 def test_event_ids_of_checkouts(store, template, missing):
     guest = {"customer": None} if store.platform == "shopify" else {"customer_id": 0}
     seen = see(ids_of(store, checkout=f"c-{template}"), CHECKOUT, sample(store, CHECKOUT, **guest))

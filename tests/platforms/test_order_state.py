@@ -28,6 +28,7 @@ from tests.support.book_world import STORES, World
 from tests.support.effort import first_of
 from tests.support.order_lives import Life
 from tests.support.outbox_rows import rows
+from tests.support.rows import each_row
 from tests.support.sample_bodies import NOW
 
 EXCLUDED: Any = st.sampled_from([(), ("tax",), ("shipping", "tax")])
@@ -99,7 +100,7 @@ def refund(number: int, amount: str, **changes: Any) -> dict[str, Any]:
     return {"id": number, "order_id": 250, "total_amount": Decimal(amount), "payments": []} | changes
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("changes", "refunded"),
     [
         ({"refunds": []}, "0"),
@@ -160,7 +161,7 @@ def test_a_recorded_life_of_a_saleor_order() -> None:
     assert times[2] < datetime.fromisoformat(recorded(names[1]).data["issuedAt"])
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("changes", "cancelled", "refunded"),
     [
         ({"status": "EXPIRED"}, True, "0"),
@@ -206,7 +207,7 @@ def test_shopline_orders_that_were_refunded_without_a_webhook(sqlite_engine: Eng
     assert (row.remaining, row.later, row.cancelled) == (0, 0, 0)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("payments", "amount"),
     [
         ([{"amount": "5.00", "currency": "USD"}, {"amount": "1.50", "currency": "usd"}], "6.50"),

@@ -12,6 +12,7 @@ from connector.plugin.testing.bench import handle_request
 from connector.privacy.requests import DataRequestStore
 from tests.support.factories import CODE, OTHER_CODE
 from tests.support.platforms import PLATFORMS
+from tests.support.rows import each_row
 from tests.support.sample_bodies import (
     BOTH,
     CHECKOUT,
@@ -72,7 +73,7 @@ def test_placed_and_paid_are_two_events_by_default_each_with_the_value(store):
 
 
 @each_platform
-@pytest.mark.parametrize(
+@each_row(
     ("events", "expected"),
     [
         ({"order_placed": ""}, ["Purchase"]),
@@ -128,7 +129,7 @@ def test_what_was_stored_first_stays(left, outbox):
 # --- placed and paid ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("status", "choices", "expected"),
     [
         ("pending", {}, ["PlaceAnOrder"]),
@@ -159,7 +160,7 @@ NOT_PAID = {"date_paid": None, "date_paid_gmt": None}
 COD = {"payment_method": "cod", "payment_method_title": "Cash on delivery"}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("changes", "choices", "expected"),
     [
         ({"status": "on-hold", **NOT_PAID}, {}, ["PlaceAnOrder"]),

@@ -15,6 +15,7 @@ from connector.privacy.requests import DataRequestStore
 from connector.storage.database import Database
 from connector.storage.engine import connect
 from tests.support.platforms import PLATFORMS
+from tests.support.rows import each_row
 from tests.support.sample_bodies import (
     BOTH,
     CHECKOUT,
@@ -91,7 +92,7 @@ def test_all_phones_of_a_woocommerce_order_each_by_the_country_of_its_address():
 
 
 @each_platform
-@pytest.mark.parametrize(
+@each_row(
     ("typed", "country", "own", "expected"),
     [
         ("(212) 555-0123 ext. 45", "US", "", "+12125550123"),
@@ -150,7 +151,7 @@ def no_person(body):
 
 
 @each_platform
-@pytest.mark.parametrize(
+@each_row(
     ("written", "country", "sent"),
     [
         *(("CA", "US", "ca"), ("California", "US", "ca"), ("NEW YORK", "US", "ny"), ("US-TX", "US", "tx")),
@@ -207,13 +208,13 @@ places = pytest.mark.parametrize(
 
 
 @places
-@pytest.mark.parametrize("value", ["yes", " YES ", "true", "1", 1, True])
+@each_row("value", ["yes", " YES ", "true", "1", 1, True])
 def test_a_yes_is_consent(store, topics, value):
     assert see(asking(store), topics, answered(store, topics, value)).events
 
 
 @places
-@pytest.mark.parametrize("value", [None, "", False, {}, []])
+@each_row("value", [None, "", False, {}, []])
 def test_nothing_said_is_a_no(store, topics, value):
     seen = see(asking(store), topics, answered(store, topics, value))
     assert not seen.events
@@ -221,7 +222,7 @@ def test_nothing_said_is_a_no(store, topics, value):
 
 
 @places
-@pytest.mark.parametrize("value", ["no", "false", "yes please", "on", 2])
+@each_row("value", ["no", "false", "yes please", "on", 2])
 def test_anything_else_is_a_no(store, topics, value):
     seen = see(asking(store), topics, answered(store, topics, value))
     assert not seen.events
@@ -256,7 +257,7 @@ def test_consent_is_not_asked_for_where_it_is_not_required():
 
 
 @each_platform
-@pytest.mark.parametrize(
+@each_row(
     ("shipping", "billing", "own", "asked"),
     [
         *(("DE", "US", "US", True), ("US", "DE", "DE", False), ("gb", "US", "US", True), ("CH", "", "", True)),
@@ -334,7 +335,7 @@ def public(store, ip, state, country="US", topics=PAID):
 
 
 @each_platform
-@pytest.mark.parametrize(
+@each_row(
     ("state", "country", "limited"),
     [
         *(("CA", "US", True), ("ca", "US", True), ("California", "US", True), ("CO", "US", True)),
@@ -348,7 +349,7 @@ def test_limited_data_use_by_the_state_the_order_goes_to(store, state, country, 
 
 
 @each_platform
-@pytest.mark.parametrize("ip", ["", "10.0.0.1", "203.0.113.7", "not an ip"])
+@each_row("ip", ["", "10.0.0.1", "203.0.113.7", "not an ip"])
 def test_limited_data_use_needs_a_public_ip(store, ip):
     store = choose(store, limited_data_use=("CA",))
     seen = see(store, PAID, public(store, ip, "CA"))

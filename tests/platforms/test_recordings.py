@@ -21,6 +21,7 @@ from connector.core.webhook import Handshake, InvalidPayload, InvalidSignature, 
 from connector.intake.examine import examine, read_notice
 from platforms.woocommerce import receive as woocommerce
 from tests.support.factories import a_store
+from tests.support.rows import each_row
 
 PLATFORMS = installed_platforms()  # also those whose webhooks only name an order
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -126,11 +127,7 @@ REQUESTS = {
     "signed": signed_request,
     "woocommerce": woocommerce_request,
 }
-CASES = [
-    pytest.param(platform, name, id=f"{platform} {name.removesuffix('.json')}")
-    for platform in STORES
-    for name in sorted(names(platform, "requests"))
-]
+CASES = [(platform, name) for platform in STORES for name in sorted(names(platform, "requests"))]
 
 
 def outcome(webhook: Webhook | Handshake, platform: str) -> dict[str, Any]:
@@ -165,7 +162,7 @@ def as_text(found: dict[str, Any]) -> str:
     return msgspec.json.format(msgspec.json.encode(found), indent=1).decode() + "\n"
 
 
-@pytest.mark.parametrize(("platform", "name"), CASES)
+@each_row(("platform", "name"), CASES)
 def test_a_recorded_request_becomes_what_its_expectation_says(
     platform: str, name: str, pytestconfig: pytest.Config
 ) -> None:
@@ -184,7 +181,7 @@ def test_a_recorded_request_becomes_what_its_expectation_says(
     assert found == expectation.read_text()
 
 
-@pytest.mark.parametrize("platform", sorted(STORES))
+@each_row("platform", sorted(STORES))
 def test_no_expectation_outlives_its_request(platform: str, pytestconfig: pytest.Config) -> None:
     left = names(platform, "expected") - names(platform, "requests")
     if pytestconfig.getoption("regenerate"):
@@ -206,7 +203,7 @@ def test_every_platform_of_this_repository_has_recordings() -> None:
     assert len(names("bigcommerce", "requests")) >= 12
 
 
-@pytest.mark.parametrize("name", sorted(names("woocommerce", "requests")))
+@each_row("name", sorted(names("woocommerce", "requests")))
 def test_each_signed_recording_verifies_with_its_own_secret_alone_and_each_ping_is_a_handshake(name: str) -> None:
     recording = recorded("woocommerce", name)
     webhook = woocommerce.receive(
@@ -235,7 +232,7 @@ def test_the_whole_recorded_shop_yields_one_event_per_milestone_of_its_web_order
     }
 
 
-@pytest.mark.parametrize("name", sorted(names("saleor", "requests")))
+@each_row("name", sorted(names("saleor", "requests")))
 def test_each_recording_of_saleor_verifies_by_its_own_kind_of_signature_alone(name: str) -> None:
     recording = recorded("saleor", name)
     by_secret = recording["signature_kind"] == "hmac"

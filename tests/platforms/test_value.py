@@ -11,6 +11,7 @@ from connector.core.store import ValuePart
 from connector.core.webhook import Webhook
 from connector.intake.examine import parse
 from tests.support.platforms import PLATFORMS
+from tests.support.rows import each_row
 from tests.support.sample_bodies import (
     BOTH,
     CHECKOUT,
@@ -67,8 +68,8 @@ def value(store, body, topics=PAID):
     return str(properties(store, body, topics)["value"])
 
 
-@pytest.mark.parametrize("excludes", WORKED)
-@pytest.mark.parametrize(("index", "body"), [(0, WITHOUT_TAX), (1, WITH_TAX)])
+@each_row("excludes", WORKED)
+@each_row(("index", "body"), [(0, WITHOUT_TAX), (1, WITH_TAX)])
 def test_a_shopify_order_worked_out(excludes, index, body):
     assert value(with_value(SHOPIFY, *excludes), body) == WORKED[excludes][index]
 
@@ -98,8 +99,8 @@ WOO_WORKED = {
 }
 
 
-@pytest.mark.parametrize("excludes", WOO_WORKED)
-@pytest.mark.parametrize("with_tax", [False, True])
+@each_row("excludes", WOO_WORKED)
+@each_row("with_tax", [False, True])
 def test_a_woocommerce_order_worked_out(excludes, with_tax):
     """Its amounts are without tax, however the prices on the page are."""
     body = woocommerce_order(**WOO, with_tax=with_tax)

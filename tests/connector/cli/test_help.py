@@ -1,10 +1,10 @@
 """The help of the command line: a command's summary is a sentence that fits into the list of commands."""
 
 import click
-import pytest
 from click.testing import CliRunner
 
 from connector.cli.main import main
+from tests.support.rows import each_row
 
 
 def groups(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
@@ -17,7 +17,7 @@ def groups(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, ..
     return found
 
 
-@pytest.mark.parametrize("path", groups(main), ids=" ".join)
+@each_row("path", groups(main), ids=" ".join)
 def test_no_summary_is_cut(path: tuple[str, ...]) -> None:
     """At 80 columns; Click ends what does not fit with dots."""
     listed = CliRunner().invoke(main, [*path, "--help"], terminal_width=80)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.config.settings import Config, ConfigError, load, load_environment
+from tests.support.rows import each_row
 from tests.support.stores_file import BAD, BASE, KEYS, SUPPORTED, WOO, loaded, store
 
 # Secrets
@@ -27,7 +28,7 @@ SECRET_PLACES = [
 ]
 
 
-@pytest.mark.parametrize(("key", "form"), SECRET_PLACES)
+@each_row(("key", "form"), SECRET_PLACES)
 def test_problems_hold_no_secret(key, form):
     """No problem prints what may be a secret, written or read from the environment."""
     toml = store(**{key: form.format(SECRET)})

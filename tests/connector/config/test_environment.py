@@ -3,6 +3,7 @@
 import pytest
 
 from connector.config.settings import ConfigError, load_environment
+from tests.support.rows import each_row
 from tests.support.stores_file import loaded, only_problem, store
 
 # Environment
@@ -30,7 +31,7 @@ def test_log_format_default(monkeypatch, terminal, expected):
     assert load_environment({}).log_format == expected
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "value", "attribute", "expected"),
     [
         ("DATABASE_URL", "postgres://u:p@h/d", "database_url", "postgresql+psycopg://u:p@h/d"),
@@ -71,7 +72,7 @@ def test_good_setting(name, value, attribute, expected):
     assert getattr(loaded(store(), **{name: value}), attribute) == expected
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "value"),
     [
         ("DATABASE_URL", "mysql://u:hidden@h/d"),
@@ -113,7 +114,7 @@ def test_bad_setting(name, value):
     assert only_problem(store(), **{name: value}) == line
 
 
-@pytest.mark.parametrize("host", ["DYNO", "K_SERVICE", "RENDER", "RAILWAY_ENVIRONMENT"])
+@each_row("host", ["DYNO", "K_SERVICE", "RENDER", "RAILWAY_ENVIRONMENT"])
 def test_vanishing_disk(host):
     """SQLite where the disk vanishes is refused with the remedy, unless the owner says it is a volume."""
     for url in ("", "sqlite:///x.db"):
@@ -127,7 +128,7 @@ def test_vanishing_disk(host):
     assert "mounted" not in only_problem(store(), DATABASE_URL="mysql://h/d", **{host: "x"})
 
 
-@pytest.mark.parametrize(
+@each_row(
     "url",
     [
         "sqlite://",

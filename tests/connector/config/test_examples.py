@@ -18,6 +18,7 @@ from connector.core.webhook import Webhook
 from connector.intake.examine import examine
 from connector.plugin.testing.shoppers import Journey
 from tests.support.platforms import PLATFORMS, SAMPLES
+from tests.support.rows import each_row
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.toml"))
@@ -67,7 +68,7 @@ def contents(store, topic, body):
     return json.loads(see(store, topic, body).events[0].payload)["properties"]["contents"]
 
 
-@pytest.mark.parametrize("path", [*EXAMPLES, ROOT / "stores.example.toml"], ids=lambda path: path.stem)
+@each_row("path", [*EXAMPLES, ROOT / "stores.example.toml"], ids=lambda path: path.stem)
 def test_an_example_loads_and_writes_no_secret_into_the_file(path):
     config = configured(path)
     assert config.literal_secrets == ()
@@ -76,7 +77,7 @@ def test_an_example_loads_and_writes_no_secret_into_the_file(path):
         load({"CONNECTOR_CONFIG": str(path)})
 
 
-@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("quickstart-*.md")), ids=lambda page: page.stem)
+@each_row("page", sorted((ROOT / "docs").glob("quickstart-*.md")), ids=lambda page: page.stem)
 def test_the_stores_file_of_a_quickstart_loads(page):
     """The first store of the page, and it with the keys of an API."""
     blocks = re.findall(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
@@ -158,7 +159,7 @@ def test_a_shopify_shop_without_a_pixel():
     ]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("changes", "reason"),
     [
         ({"tags": "spring, Wholesale"}, "excluded tag Wholesale (orders.exclude_tags)"),
@@ -247,8 +248,8 @@ def test_an_eu_shopper_who_said_yes(answer):
     assert item["content_id"] == "814"
 
 
-@pytest.mark.parametrize(("answer", "why"), [(None, "no answer was given"), ("no", "the shopper said no")])
-@pytest.mark.parametrize("country", ["FR", "DE", "GB"])
+@each_row(("answer", "why"), [(None, "no answer was given"), ("no", "the shopper said no")])
+@each_row("country", ["FR", "DE", "GB"])
 def test_an_eu_shopper_who_did_not(answer, why, country):
     store = example("eu-shop-with-consent")
     body = eu_order(store, answer, country, status="processing")

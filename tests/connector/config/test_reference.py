@@ -13,6 +13,7 @@ from connector.cli.main import main
 from connector.config import reference
 from connector.config.environment import Environment
 from connector.config.schema import keys_of, stores_file_schema
+from tests.support.rows import each_row
 from tests.support.stores_file import KEYS
 
 ROOT = Path(__file__).parents[3]
@@ -99,7 +100,7 @@ def test_every_key_is_described():
             ), key
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("key", "value", "good"),
     [
         ("consent", "required", True),

@@ -10,6 +10,7 @@ from connector.config.summary import plain_words, warnings
 from connector.core.event import ORDER_KINDS
 from connector.core.store import KIND_MILESTONES, KindEvents, MilestoneEvents, OrderSettings, Pixel
 from tests.support.factories import a_store
+from tests.support.rows import each_row
 from tests.support.stores_file import CODE, OTHER_CODE, loaded, only_problem, problems, store
 
 SET = "7012345678901234567"
@@ -37,7 +38,7 @@ def test_conditions_are_read():
     assert (first.source, second.source, second.has_conditions) == ("web", "offline", True)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("key", "value", "wrong"),
     [
         ("countries", ["UK"], "must be a two-letter ISO 3166 country code"),
@@ -180,7 +181,7 @@ def test_orders_that_two_pixels_of_one_advertiser_count_are_found():
     assert f"Pixels {shared}: right for two advertisers, twice for one (pixels)." in said(other)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("first", "second"),
     [
         ({"countries": ("DE",)}, {"countries": ("AT",)}),

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from tests.support import keyed_shop
+from tests.support.rows import each_row
 from tests.support.stores_file import CODE, OTHER_CODE, WOO, loaded, only_problem, problems, store
 
 
@@ -21,7 +22,7 @@ def test_either_one_pixel_or_several():
     assert line.startswith("stores.acme.pixels[1].access_token: missing")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("keys", "api", "good"),
     [
         ({}, '{ access_token = "a" }', True),
@@ -151,9 +152,9 @@ def test_official_refuses_what_the_app_sends_too():
     )
 
 
-@pytest.mark.parametrize("name", ["Purchase", "CompletePayment", "InitiateCheckout"])
-@pytest.mark.parametrize("milestone", ["order_placed", "customer_registered"])
-@pytest.mark.parametrize("form", ['"{}"', '["Subscribe", "{}"]'])
+@each_row("name", ["Purchase", "CompletePayment", "InitiateCheckout"])
+@each_row("milestone", ["order_placed", "customer_registered"])
+@each_row("form", ['"{}"', '["Subscribe", "{}"]'])
 def test_official_refuses_the_app_s_names_for_any_milestone(name, milestone, form):
     """Under such a name a placed order is as good as a paid one."""
     line = only_problem(official(f"{OFF}, {milestone} = {form.format(name)}"))
@@ -192,7 +193,7 @@ def test_equal_templates_on_one_pixel(kind):
     assert loaded(store("one", more=more) + store("two", more=more, pixel=f'"{OTHER_CODE}"', **TWO))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("one", "two", "clash"),
     [
         ("{order_id}", "{order_number}", True),
@@ -234,7 +235,7 @@ def test_a_funnel_has_the_usual_names():
     assert loaded(store()).stores["acme"].funnel is None
 
 
-@pytest.mark.parametrize("name", ["Purchase", "PlaceAnOrder", "CompletePayment", "InitiateCheckout", "Registration"])
+@each_row("name", ["Purchase", "PlaceAnOrder", "CompletePayment", "InitiateCheckout", "Registration"])
 def test_a_browser_reports_no_order(name):
     """Anybody can post a browser's event, so it must never be counted as an order or a registration."""
     line = only_problem(store(more=FUNNEL + f'cart_added = "{name}"'))

@@ -13,6 +13,7 @@ from connector.config.settings import load
 from connector.config.wording import one_of
 from connector.core.registry import installed_platforms
 from connector.core.store import ApiKeys, ConsentSource, EventIdTemplates, Pixel, Store
+from tests.support.rows import each_row
 from tests.support.stores_file import (
     BAD,
     CODE,
@@ -96,7 +97,7 @@ def test_all_problems_at_once():
 # Good values
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("key", "value", "attribute", "expected"),
     [
         ("url", '"http://localhost:8080/shop/"', "url", "http://localhost:8080/shop"),
@@ -197,7 +198,7 @@ def test_supported(key, value, expected, keys):
 # Bad values
 
 
-@pytest.mark.parametrize("key", KEYS)
+@each_row("key", KEYS)
 def test_required(key):
     """Each required key's absence is one problem at its path."""
     assert only_problem(store(**{key: None})).startswith(f"stores.acme.{key}: missing: ")
@@ -211,7 +212,7 @@ def test_consent_is_a_choice():
         assert f'"{value}"' in line
 
 
-@pytest.mark.parametrize(("key", "value", "told"), BAD)
+@each_row(("key", "value", "told"), BAD)
 def test_bad_value(key, value, told):
     """A bad value is one problem at the key's path, telling what is allowed."""
     table, _, last = key.rpartition(".")
@@ -221,8 +222,8 @@ def test_bad_value(key, value, told):
     assert told in line
 
 
-@pytest.mark.parametrize("value", ["5", "true", "1.5", "inf", "nan", '"x"', "[]", "[[1]]", "[{}]", "{}", "2025-01-31"])
-@pytest.mark.parametrize(
+@each_row("value", ["5", "true", "1.5", "inf", "nan", '"x"', "[]", "[[1]]", "[{}]", "{}", "2025-01-31"])
+@each_row(
     "table", ["events", "orders", "mapping", "event_id", "consent_source", "signals", "api", "pixels", "connector"]
 )
 def test_wrong_type_for_a_table(table, value):
@@ -237,13 +238,13 @@ def test_wrong_type_for_a_table(table, value):
         assert any(table in line for line in problems(toml))
 
 
-@pytest.mark.parametrize("value", ["5", '"x"', "[]", "{}", "{ acme = 1 }", "{ acme = [] }"])
+@each_row("value", ["5", '"x"', "[]", "{}", "{ acme = 1 }", "{ acme = [] }"])
 def test_wrong_type_for_stores(value):
     """`stores` without any store, or with something else in its place, is a problem."""
     assert only_problem(f"stores = {value}").startswith("stores")
 
 
-@pytest.mark.parametrize("name", ["Acme", "shopify", "a.b", "a b", "ä", "", "a_b"])
+@each_row("name", ["Acme", "shopify", "a.b", "a b", "ä", "", "a_b"])
 def test_store_name(name):
     """A name with other characters, or the reserved one, is a problem."""
     line = only_problem(store(f'"{name}"'))
@@ -266,7 +267,7 @@ def test_unknown_keys():
     ]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("key", "told"),
     [
         ("order_payed", "did you mean order_paid or order_placed?"),
@@ -288,7 +289,7 @@ def test_keys_about_as_likely_are_all_suggested(key, told):
     assert line == f"stores.acme.events.{key}: unknown key; {told}"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("platform", "told"),
     [
         ("WooCommerce", "; did you mean woocommerce?"),

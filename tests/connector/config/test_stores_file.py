@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from connector.config.settings import ConfigError, load
+from tests.support.rows import each_row
 from tests.support.stores_file import BASE, folder, loaded, only_problem, store
 
 # Where the stores come from
@@ -150,9 +151,7 @@ def test_references(tmp_path):
     assert found.country == "DE"
 
 
-@pytest.mark.parametrize(
-    "text", ["https://${HOST}", "${HOST}/shop", "${A}${B}", "${no-name}", "${}", "${HOST", "x${file:a}"]
-)
+@each_row("text", ["https://${HOST}", "${HOST}/shop", "${A}${B}", "${no-name}", "${}", "${HOST", "x${file:a}"])
 def test_a_reference_inside_a_text(text):
     """Nothing would replace it, so it is a problem wherever it is: in a text, in a list, in a table."""
     told = 'a reference must be the whole value, like "${NAME}" or "${file:PATH}"'
@@ -168,8 +167,8 @@ def test_a_referenced_value_is_taken_as_it_is():
     assert loaded(store(), SECRET="a${b}").stores["acme"].webhook_secrets == ("a${b}",)
 
 
-@pytest.mark.parametrize(("environ", "why"), [({}, "not set"), ({"NAME": ""}, "empty"), ({"NAME": " \n"}, "empty")])
-@pytest.mark.parametrize(
+@each_row(("environ", "why"), [({}, "not set"), ({"NAME": ""}, "empty"), ({"NAME": " \n"}, "empty")])
+@each_row(
     ("key", "value", "path"),
     [
         ("access_token", '"${NAME}"', "access_token"),

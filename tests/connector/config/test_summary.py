@@ -16,6 +16,7 @@ from connector.core.store import (
     SignalSettings,
 )
 from tests.support.factories import a_store
+from tests.support.rows import each_row
 
 SHOPIFY = a_store(country="US")
 WOOCOMMERCE = a_store("woocommerce", country="US")
@@ -86,7 +87,7 @@ def test_a_woocommerce_store_with_many_choices():
     ]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("store", "orders", "said"),
     [
         (SHOPIFY, OrderSettings(placed_statuses=("authorized",)), "when its status is authorized, or it is paid,"),
@@ -120,7 +121,7 @@ def test_one_name_for_both_is_one_event_so_nothing_adds_up():
     assert list(warnings(named(order_placed=("Purchase",)))) == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "told"),
     [
         ("purchase", "purchase is not Purchase: names are case-sensitive, so it becomes a custom event"),
@@ -139,7 +140,7 @@ def test_names_tiktok_does_not_optimise_on(name, told):
     assert list(warnings(named(order_placed=(), order_paid=(name,)))) == [f"events.order_paid: {told}"]
 
 
-@pytest.mark.parametrize("name", sorted(STANDARD - {"PlaceAnOrder"}))
+@each_row("name", sorted(STANDARD - {"PlaceAnOrder"}))
 def test_standard_names_raise_no_doubt(name):
     assert list(warnings(named(order_placed=(), order_paid=(name,)))) == []
 
@@ -190,7 +191,7 @@ def test_a_store_without_a_country():
     ]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("store", "templates", "told"),
     [
         (WOOCOMMERCE, {"order": "{cart_token}"}, ["order: a WooCommerce order has no {cart_token}"]),
@@ -218,7 +219,7 @@ def test_the_default_templates_have_a_value_everywhere(store):
     assert not [doubt for doubt in warnings(store) if doubt.startswith("event_id.")]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("changes", "told"),
     [
         ({"orders": OrderSettings(include=("web", "draft", "exchange", "renewal"))},

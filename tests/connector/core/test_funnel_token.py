@@ -1,6 +1,5 @@
 """connector.core.funnel_token: which tokens and signatures of browsers and shops' servers are accepted."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +13,7 @@ from connector.core.funnel_token import (
     new_token,
 )
 from tests.support.factories import a_store
+from tests.support.rows import each_row
 
 NOW = 1_790_000_000.0
 STORE = a_store(webhook_secrets=("whsec-example",))
@@ -70,7 +70,7 @@ def test_secrets_rotate():
     assert not is_signed(BODY, SIGNATURE, a_store(webhook_secrets=("new",)))
 
 
-@pytest.mark.parametrize("at", range(len(PRINTED)))
+@each_row("at", range(len(PRINTED)))
 def test_no_character_of_a_token_can_be_changed(at):
     changed = PRINTED[:at] + ("0" if PRINTED[at] != "0" else "1") + PRINTED[at + 1 :]
     assert check_token(changed, STORE, "203.0.113.7", NOW) is None

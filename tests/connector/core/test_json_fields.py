@@ -3,11 +3,11 @@
 from datetime import UTC, datetime
 from decimal import Decimal
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.core import json_fields
+from tests.support.rows import each_row
 
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.decimals(allow_nan=True) | st.text() | st.floats(),
@@ -41,7 +41,7 @@ def test_a_parameter_of_any_text_is_a_text(url):
     assert isinstance(json_fields.query_parameter(f"{url}?x={url}", "x"), str)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("value", "expected"),
     [
         *((" a b\t\n", "a b"), ("a\x00b", "ab"), ("a\ud800b\udfff", "ab"), ("\x00 x", "x"), ("x" * 4096, "x" * 4096)),
@@ -52,7 +52,7 @@ def test_text(value, expected):
     assert json_fields.text(value) == expected
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("value", "expected"),
     [
         *((7, "7"), ("7", "7"), (" gid ", "gid"), (0, ""), ("0", ""), (-1, ""), (True, ""), (10**29, "1" + "0" * 29)),
@@ -63,7 +63,7 @@ def test_ident(value, expected):
     assert json_fields.identifier(value) == expected
 
 
-@pytest.mark.parametrize(("value", "expected"), [(7, "7"), ("77", "77"), ("7a", ""), ("", ""), (0, ""), ("1" * 31, "")])
+@each_row(("value", "expected"), [(7, "7"), ("77", "77"), ("7a", ""), ("", ""), (0, ""), ("1" * 31, "")])
 def test_number_id(value, expected):
     assert json_fields.numeric_id(value) == expected
 
@@ -75,13 +75,13 @@ def test_mapping_and_rows_pass_over_what_is_of_another_type():
     assert [list(json_fields.json_objects(other)) for other in ({"a": {}}, None, "x", 1)] == [[]] * 4
 
 
-@pytest.mark.parametrize("value", ["44.50", "0", "0.00", "-10.00", " 7.1 ", "12.345", "999999999999999", "0.000001"])
+@each_row("value", ["44.50", "0", "0.00", "-10.00", " 7.1 ", "12.345", "999999999999999", "0.000001"])
 def test_money_keeps_the_digits_of_the_shop(value):
     assert str(json_fields.money(value)) == value.strip()
     assert str(json_fields.money(Decimal(value.strip()))) == value.strip()
 
 
-@pytest.mark.parametrize(
+@each_row(
     "value",
     [
         *("", "abc", "1,50", "$5", "NaN", "sNaN", "Infinity", "1E+1000000", "-1E+99999999999999999999", "1e3"),
@@ -93,7 +93,7 @@ def test_money_that_is_none(value):
     assert json_fields.money(value) is None
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("value", "expected"),
     [
         *((3, 3), (0, 1), (-2, 1), (Decimal("0.5"), 1), (Decimal("2.9"), 2), (True, 1), ("3", 1), (None, 1)),
@@ -107,7 +107,7 @@ def test_count(value, expected):
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "value",
     [
         *("2026-11-23T12:00:00", "2026-11-23T12:00:00Z", "2026-11-23T07:00:00-05:00", "2026-11-23 12:00:00+00:00"),
@@ -119,7 +119,7 @@ def test_moment_is_utc_whatever_offset_it_was_written_with(value):
     assert json_fields.parse_time(value).tzinfo is UTC
 
 
-@pytest.mark.parametrize(
+@each_row(
     "value",
     [
         *("", "today", "2026-13-01T00:00:00", "1999-12-31T23:59:59", "2201-01-01T00:00:00", "0000-00-00T00:00:00"),
@@ -137,7 +137,7 @@ def test_moment_that_is_none(value):
     assert json_fields.parse_time(value) is None
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("value", "expected"),
     [
         *(("https://www.Shop.Example:8080/sub/?a=b", "shop.example"), ("acme.myshopify.com", "acme.myshopify.com")),
@@ -149,7 +149,7 @@ def test_host(value, expected):
     assert json_fields.host(value) == expected
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("url", "expected"),
     [
         *(("/a?y=1&x=%C3%A9+b", "é b"), ("https://shop.example/?x=first&x=second", "first"), ("/a?x=&x=2", "2")),
@@ -161,14 +161,12 @@ def test_parameter(url, expected):
     assert json_fields.query_parameter(url, "x") == expected
 
 
-@pytest.mark.parametrize("word", ["", "processing", "wait-2-days", "EUR", "on_hold"])
+@each_row("word", ["", "processing", "wait-2-days", "EUR", "on_hold"])
 def test_a_plain_word_may_be_quoted(word):
     assert json_fields.safe_to_quote(word) == word
 
 
-@pytest.mark.parametrize(
-    "word", ["ann@example.com", "+12025550147", "a2025550147", "Ann Archer", "x" * 41, "24.55.1.2"]
-)
+@each_row("word", ["ann@example.com", "+12025550147", "a2025550147", "Ann Archer", "x" * 41, "24.55.1.2"])
 def test_what_may_be_a_persons_is_not_quoted(word):
     assert json_fields.safe_to_quote(word) == "(not shown)"
 
@@ -180,14 +178,12 @@ def test_fields_without_a_value_are_left_out():
     assert json_fields.present(**empty, **kept) == kept
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"), [("2", 2), (" 3 ", 3), ("0", 1), ("x", 1), (4, 4), ("2.5", 2), (None, 1)]
-)
+@each_row(("value", "expected"), [("2", 2), (" 3 ", 3), ("0", 1), ("x", 1), (4, 4), ("2.5", 2), (None, 1)])
 def test_a_quantity_that_is_written_as_a_text(value, expected):
     assert json_fields.quantity_of_text(value) == expected
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("value", "currency", "expected"),
     [
         *((4450, "EUR", "44.50"), (4450, "eur", "44.50"), (4450, "JPY", "4450"), (4450, "KWD", "4.450")),
@@ -201,7 +197,7 @@ def test_minor_units_are_those_of_the_currency(value, currency, expected):
     assert (None if found is None else str(found)) == expected
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("value", "expected"),
     [
         (1795412160, datetime(2026, 11, 23, 5, 36, tzinfo=UTC)),
@@ -216,7 +212,7 @@ def test_seconds_since_1970(value, expected):
     assert json_fields.unix_time(value) == expected
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("value", "expected"),
     [
         ("Wed, 10 Jan 2018 21:05:30 +0000", datetime(2018, 1, 10, 21, 5, 30, tzinfo=UTC)),
@@ -230,7 +226,7 @@ def test_a_time_as_in_mails(value, expected):
     assert json_fields.mail_time(value) == expected
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("code", "number", "expected"),
     [
         *(("+65", "8123 4567", "+65 8123 4567"), (65, 81234567, "+65 81234567"), ("", "81234567", "81234567")),
@@ -241,7 +237,7 @@ def test_a_phone_number_of_two_parts(code, number, expected):
     assert json_fields.phone_number(code, number) == expected
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("body", "path", "expected"),
     [
         (b'{"type": "sold", "order": {"id": 7}}', ("type",), "sold"),

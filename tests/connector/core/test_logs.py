@@ -3,9 +3,8 @@
 import json
 import logging
 
-import pytest
-
 from connector.core.logs import formatter
+from tests.support.rows import each_row
 
 
 def line(form: str, **extra: str) -> str:
@@ -13,7 +12,7 @@ def line(form: str, **extra: str) -> str:
     return formatter(form).format(record)
 
 
-@pytest.mark.parametrize("odd", ["a\nb", "a\x1b[2Jb", "a\u2028b", "a\x9bb", "a\u202eb", 'a "b"\nc'])
+@each_row("odd", ["a\nb", "a\x1b[2Jb", "a\u2028b", "a\x9bb", "a\u202eb", 'a "b"\nc'])
 def test_a_word_of_a_shopper_makes_no_line_and_commands_no_terminal(odd: str) -> None:
     """An event_id may hold a cart attribute, which anybody at a checkout can write."""
     text = line("text", event_ids=odd)

@@ -10,6 +10,7 @@ import pytest
 from connector.core.platform import Platform, PlatformFacts
 from connector.core.registry import BrokenPlatform, PlatformRegistry, find_platforms
 from tests.support.platforms import LEFT_OUT
+from tests.support.rows import each_row
 from tests.support.third_party import ROOT, STORES, THIRD_PARTY, install, python
 
 BUILT_IN = sorted(file.parent.name for file in (ROOT / "platforms").glob("*/__init__.py"))
@@ -147,7 +148,7 @@ def test_two_packages_of_one_name_are_told(installed):
     assert fine == ""
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("reference", "why"),
     [
         ("no_such_module:platform", "cannot be loaded: ModuleNotFoundError"),

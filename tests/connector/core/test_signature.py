@@ -25,6 +25,7 @@ from connector.core.webhook import InvalidSignature, Request
 from platforms.woocommerce.receive import SIGNATURE as WOOCOMMERCE
 from platforms.woocommerce.receive import decode_secret
 from tests.support.factories import a_store
+from tests.support.rows import each_row
 
 BODY = b'{"id":1}'
 SECRET = "a-shared-secret"
@@ -122,7 +123,7 @@ def test_the_url_is_signed_too():
 # --- every scheme -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", SCHEMES)
+@each_row("name", SCHEMES)
 def test_any_of_a_stores_secrets_signs(name):
     for secret in STORE.webhook_secrets:
         SCHEMES[name].verify(request_of(SCHEMES[name], secret), STORE)
@@ -154,7 +155,7 @@ def test_no_bit_may_differ(name):
     scheme.verify(good, STORE)
 
 
-@pytest.mark.parametrize("name", SCHEMES)
+@each_row("name", SCHEMES)
 def test_a_missing_header_is_told(name):
     request = request_of(SCHEMES[name])
     for header in request.headers:
@@ -164,7 +165,7 @@ def test_a_missing_header_is_told(name):
             SCHEMES[name].verify(structs.replace(request, headers=left), STORE)
 
 
-@pytest.mark.parametrize("name", SCHEMES)
+@each_row("name", SCHEMES)
 def test_without_secrets_nothing_verifies(name):
     """Not even what an empty secret signed."""
     for secret in ("", SECRET):
@@ -210,7 +211,7 @@ def test_white_space_around_it_is_none_of_it():
     SCHEMES["base64"].verify(Request({"x-sign": f" {good}\r\n"}, BODY, NOW), STORE)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("given_header", "message"),
     [("", "missing"), *((other, "fits none") for other in (" ", "é" * 44, "東" * 44, "a b", "A" * 100_000))],
 )
@@ -253,7 +254,7 @@ def test_a_new_secret_is_one_that_shops_do_not_change():
 # --- WooCommerce's secrets ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("secret", "key"),
     [
         *(("plain-Secret_1", "plain-Secret_1"), ("&amp;&lt;&gt;&quot;", '&<>"'), ("&#39;&#039;&#0039;", "'''")),

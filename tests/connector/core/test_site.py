@@ -1,11 +1,10 @@
 """connector.core.site: which hosts can share a cookie."""
 
-import pytest
-
 from connector.core.site import common_domain, is_same_site
+from tests.support.rows import each_row
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("one", "other", "domain"),
     [
         ("acme.example", "events.acme.example", "acme.example"),

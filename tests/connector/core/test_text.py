@@ -2,12 +2,11 @@
 
 from datetime import timedelta
 
-import pytest
-
 from connector.core.text import duration_setting, how_many, percent
+from tests.support.rows import each_row
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("number", "said"), [(0, "0 events"), (1, "1 event"), (2, "2 events"), (1000, "1000 events")]
 )  # fmt: skip
 def test_only_one_is_singular(number: int, said: str) -> None:
@@ -26,7 +25,7 @@ def test_a_span_is_told_as_the_stores_file_has_it() -> None:
     assert told == ["2d", "36h", "1h", "0.5h"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("part", "whole", "decimals", "said"),
     [
         (0, 0, 0, "–"), (0, 3, 0, "0%"), (2, 3, 0, "67%"), (2, 3, 1, "66.7%"), (1, 8, 0, "13%"), (3, 3, 2, "100.00%"),

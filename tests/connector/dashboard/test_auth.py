@@ -20,6 +20,7 @@ from connector.dashboard.auth import (
     Session,
     caller_id,
 )
+from tests.support.rows import each_row
 
 
 class Clock:
@@ -145,7 +146,7 @@ def test_a_cookie_that_was_changed_is_none(clock: Clock) -> None:
         assert guard.read_session(str(signer.dumps(other))) is None
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("forwarded", "hops", "expected"),
     [
         ("", 0, "10.0.0.1"),

@@ -1,11 +1,11 @@
 """Bars: nothing leaves the picture, and the table says the same."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.core.units import DAY, HOUR
 from connector.dashboard.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Chart, scale, spans
+from tests.support.rows import each_row
 
 KINDS = {"good": "went well", "bad": "went badly"}
 NOW = 1_780_000_000.0
@@ -75,7 +75,7 @@ def test_times_are_named_in_utc() -> None:
     assert chart({}, span=DAY).format_start(1_779_926_400) == "28 May"
 
 
-@pytest.mark.parametrize(("number", "shown"), [(0, "0"), (500, "600"), (2000, "2k"), (400_000, "400k"), (10**7, "10m")])
+@each_row(("number", "shown"), [(0, "0"), (500, "600"), (2000, "2k"), (400_000, "400k"), (10**7, "10m")])
 def test_large_numbers_are_short_beside_the_axis(number: int, shown: str) -> None:
     """There is room for few characters."""
     assert [mark.text for mark in chart({"good": number}).scale_labels()][-1] == (shown if number else "2")

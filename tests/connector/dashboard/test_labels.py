@@ -10,6 +10,7 @@ from connector.core.text import duration
 from connector.dashboard import labels
 from connector.outbox.queries import OpenProblem
 from tests.support.factories import CODE, PLAIN_EVENT_IDS, a_store
+from tests.support.rows import each_row
 
 HAPPENED = 1_780_000_000.0
 HOUR = 3600.0
@@ -31,7 +32,7 @@ def event(**changes: Any) -> Any:
     return SimpleNamespace(**(values | changes))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("late", "said"),
     [
         (-3, "Accepted 0.0 seconds after it happened: within 5 minutes"),
@@ -58,7 +59,7 @@ def test_without_a_browsers_copy_there_is_nothing_to_merge() -> None:
     assert labels.merging(event(state="rejected"), store(browser_pixel="own")) == ""
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("changes", "said"),
     [
         ({}, "TikTok has accepted it."),
@@ -83,13 +84,13 @@ def test_a_state_is_a_sentence(changes: dict[str, Any], said: str) -> None:
     assert said in labels.state_sentence(event(**({"code": None} | changes)), HAPPENED + 1)
 
 
-@pytest.mark.parametrize(("code", "said"), [(None, ""), (0, ""), (50001, "internal error at TikTok"), (41000, "")])
+@each_row(("code", "said"), [(None, ""), (0, ""), (50001, "internal error at TikTok"), (41000, "")])
 def test_a_code_nobody_knows_is_not_explained(code: int | None, said: str) -> None:
     """Those of TikTok's own faults are."""
     assert labels.meaning(code) == said
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("seconds", "said"),
     [(0.04, "0.0 seconds"), (12, "12 seconds"), (119, "119 seconds"), (120, "2 minutes"), (7200, "2 hours"),
      (172_800, "2 days")],

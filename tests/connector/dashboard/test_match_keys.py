@@ -3,7 +3,6 @@
 import re
 import time
 
-import pytest
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +12,7 @@ from connector.dashboard.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
 from connector.dashboard.line_chart import HALF_LABEL, LineChart
 from connector.storage.tables import tallies
 from tests.support.admin_site import Site, entered
+from tests.support.rows import each_row
 
 PIXEL = "CACME000000000000000"
 SHARES = st.lists(st.none() | st.floats(0, 1), max_size=70)
@@ -32,7 +32,7 @@ def test_every_line_is_inside_the_picture(shares: list[float | None]) -> None:
     assert len(chart.table("t").rows) == len(shares) - shares.count(None)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("shares", "said"),
     [
         ([], "–"),

@@ -16,9 +16,10 @@ from connector.storage.tables import arrivals
 from tests.support.admin_site import Site, entered
 from tests.support.factories import CODE, a_section, a_stores_file
 from tests.support.outbox_rows import NOW
+from tests.support.rows import each_row
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("what", "detail", "kind"),
     [
         ("received", "duplicate", "quiet"),

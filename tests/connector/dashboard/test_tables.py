@@ -4,11 +4,11 @@ import csv
 import io
 from decimal import Decimal
 
-import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from connector.dashboard.tables import ROWS_PER_CHUNK, Cell, Column, Table, csv_chunks, harmless
+from tests.support.rows import each_row
 
 COLUMNS = (Column("order", beside="store"), Column("sum", "number"))
 FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r", "\n")
@@ -48,7 +48,7 @@ def test_a_harmless_text_leads_back_to_one_only(text: str) -> None:
     assert plain(harmless(text)) == text
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("kind", "value", "written"),
     [
         ("time", 1_780_000_000.9, "2026-05-28T20:26:40Z"),

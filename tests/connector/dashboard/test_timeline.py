@@ -3,11 +3,10 @@
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
-
 from connector.dashboard.timeline import Step, beacon_steps, copy_steps, timeline
 from connector.meter.event_copies import EventCopy
 from connector.signals.seen_beacons import SeenBeacon
+from tests.support.rows import each_row
 
 HAPPENED = 1_780_000_000.0
 
@@ -62,7 +61,7 @@ def test_a_parked_webhook_was_received_before_it_was_stored():
     ]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("changes", "last", "state", "has_time"),
     [
         ({"state": "rejected"}, ("rejected", "TikTok"), "bad", True),
@@ -88,7 +87,7 @@ def test_several_attempts_are_said():
     assert timeline(event(attempts=3), [webhook()], [], HAPPENED)[2].detail == "first of 3 attempts"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("at", "place", "after"),
     [
         (1, 1, "1.0 seconds later"),
@@ -108,7 +107,7 @@ def test_the_browser_stands_where_it_was_in_time(at, place, after):
     ]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("sender", "was_sent", "said"),
     [
         ("snippet", True, "sent by the snippet"),

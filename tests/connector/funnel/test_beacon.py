@@ -2,7 +2,6 @@
 
 import json
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,6 +9,7 @@ from connector.core.json_fields import parse_browser_json
 from connector.core.store import FunnelSettings, Pixel
 from connector.funnel.beacon import MAX_CONTENTS, MAX_EVENTS, OLDEST, click_id, is_fresh, may_use, read_events
 from tests.support.funnel import AGENT, CLICK, IP, NOW, beacon, funnel_store, sender, viewed
+from tests.support.rows import each_row
 
 STORE = funnel_store()
 
@@ -79,7 +79,7 @@ def test_each_pixel_and_each_name_gets_the_event():
     ]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "event",
     [
         viewed(milestone="order_paid"),
@@ -115,7 +115,7 @@ def test_the_shops_cookies_are_used_where_the_page_names_nothing():
     assert item(viewed(url=""), by=sender(cookies={"tiktok_ttclid": CLICK}))["user"]["ttclid"] == CLICK
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("url", "sent"),
     [
         ("https://www.acme.example/a?utm_source=x&q=1", "https://www.acme.example/a?utm_source=x"),
@@ -130,9 +130,7 @@ def test_only_the_shops_own_pages_are_named(url, sent):
     assert item(viewed(url=url))["page"]["url"].rstrip("/") == sent.rstrip("/")
 
 
-@pytest.mark.parametrize(
-    ("given_", "sent"), [(NOW - 60, -60), (NOW + 60, 0), (NOW - 9e4, -OLDEST), ("x", 0), (None, 0)]
-)
+@each_row(("given_", "sent"), [(NOW - 60, -60), (NOW + 60, 0), (NOW - 9e4, -OLDEST), ("x", 0), (None, 0)])
 def test_the_time_is_the_pages_within_half_an_hour(given_, sent):
     assert item(viewed(time=given_))["event_time"] == int(NOW + sent)
 
@@ -140,7 +138,7 @@ def test_the_time_is_the_pages_within_half_an_hour(given_, sent):
 # --- bounds ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("changes", "lost"),
     [
         ({"value": 501}, {"value"}),
@@ -207,7 +205,7 @@ def test_a_search_names_what_was_searched_for_but_no_person():
 # --- consent, law, matching -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("consent", "country", "answer", "allowed"),
     [
         ("not_required", "", "", True),

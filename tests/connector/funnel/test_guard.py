@@ -15,6 +15,7 @@ from connector.funnel.guard import (
     is_program,
 )
 from tests.support.funnel import AGENT, IP, NOW, funnel_store
+from tests.support.rows import each_row
 
 STORE = funnel_store()
 PRINTED = "p.1790001800.AbCdEfGhIjKlMnOp."
@@ -30,7 +31,7 @@ def guard(clock):
     return Guard(elapsed=lambda: clock[0])
 
 
-@pytest.mark.parametrize(
+@each_row(
     "agent",
     [
         "",
@@ -50,7 +51,7 @@ def test_programs_name_themselves(agent):
     assert is_program(agent)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "agent",
     [
         AGENT,

@@ -17,6 +17,7 @@ from connector.intake.refusals import (
 )
 from tests.support.factories import a_store
 from tests.support.platforms import PLATFORMS
+from tests.support.rows import each_row
 
 OWN, OTHERS, KEY = "secret-of-this-store", "secret-of-the-other", "client-secret-0123456789"
 NOW = datetime(2026, 11, 24, 10, tzinfo=UTC)
@@ -42,7 +43,7 @@ class Bench:
         return self.diagnosis.cause(refusal.value, request, self.store)
 
 
-@pytest.mark.parametrize("platform", ["shopify", "woocommerce", "saleor", "shopline", "signed"])
+@each_row("platform", ["shopify", "woocommerce", "saleor", "shopline", "signed"])
 def test_the_cause_on_every_platform(platform: str) -> None:
     bench = Bench(platform)
     if platform != "woocommerce":  # whose unsigned bodies can be pings

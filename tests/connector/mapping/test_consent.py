@@ -8,6 +8,7 @@ from connector.mapping.consent import CONSENT_DENIED, CONSENT_MISSING, order_che
 from connector.outbox.queries import OutboxQueries
 from connector.storage.database import Database
 from tests.support.checkouts import ASKING, NOTHING_TO_MATCH, SHOP, UNTOLD, Way, joined
+from tests.support.rows import each_row
 
 pytestmark = pytest.mark.databases("sqlite")
 
@@ -206,7 +207,7 @@ class TestReplay:
         assert asking.states() == {"PlaceAnOrder": "skipped"}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("milestone", "token", "signals", "found"),
     [
         ("order_placed", "a-checkout-token", SHOP.signals, "a-checkout-token"),

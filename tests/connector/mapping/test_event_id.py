@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.core.store import EventIdTemplates
 from connector.mapping.event_id import EventSubject, fill_template, object_key, subjects_of
 from tests.support.factories import a_store
+from tests.support.rows import each_row
 
 ACME = a_store()
 BEANS = replace(
@@ -17,7 +17,7 @@ BEANS = replace(
 TOKEN = "84ad78572dae52a8cbea7d55371afe89"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("event_id", "named"),
     [
         ("acme-order-7317710292920", [EventSubject("acme", "order", "order:7317710292920")]),
@@ -38,7 +38,7 @@ def test_by_the_templates_of_every_store(event_id: str, named: list[EventSubject
     assert list(subjects_of(event_id, [ACME, BEANS])) == named
 
 
-@pytest.mark.parametrize("template", ["x-{cart_token}", "x-{meta:_key}", "x-{attribute:id}", "x-{checkout_token}"])
+@each_row("template", ["x-{cart_token}", "x-{meta:_key}", "x-{attribute:id}", "x-{checkout_token}"])
 def test_what_the_ledger_does_not_know_is_no_key(template: str) -> None:
     """That it is an order is known all the same."""
     (named,) = subjects_of(

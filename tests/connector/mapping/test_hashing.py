@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.mapping import hashing
+from tests.support.rows import each_row
 
 EMPTY = hashlib.sha256(b"").hexdigest()
 HASH = hashlib.sha256(b"already").hexdigest()
@@ -28,7 +29,7 @@ VECTORS = [
 ]
 
 
-@pytest.mark.parametrize(("normalise", "raw", "expected"), VECTORS)
+@each_row(("normalise", "raw", "expected"), VECTORS)
 def test_published_vectors(normalise, raw, expected):
     assert normalise(*raw) == expected
 
@@ -58,7 +59,7 @@ def test_what_is_hashed_already_is_not_hashed_again_but_lower_cased():
     assert hashing.sha256(HASH[:-1]) == digest(HASH[:-1])
 
 
-@pytest.mark.parametrize("raw", ["nobody", "@example.com", "a@", "a@localhost", "a b@example.com", "a@exa mple.com"])
+@each_row("raw", ["nobody", "@example.com", "a@", "a@localhost", "a b@example.com", "a@exa mple.com"])
 def test_what_is_no_address_is_absent(raw):
     assert hashing.email(raw) == ""
 
@@ -67,7 +68,7 @@ def test_an_address_keeps_its_dots_and_plus():
     assert hashing.email("J.Doe+Shop@Example.COM") == digest("j.doe+shop@example.com")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("raw", "country", "e164"),
     [
         *(("(212) 555-0123", "US", "+12125550123"), ("212.555.0142", "us", "+12125550142")),
@@ -80,7 +81,7 @@ def test_a_phone_is_hashed_as_e164_of_the_country_it_was_typed_in(raw, country, 
     assert hashing.phone(raw, country) == digest(e164)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("raw", "country"),
     [("(212) 555-0123", ""), ("212", "US"), ("call me", "US"), ("+999 1", "US"), ("1" * 300, "US"), ("1", "Nowhere")],
 )
@@ -92,7 +93,7 @@ def test_an_external_id_keeps_its_case():
     assert hashing.external_id(" testId123 ") == digest("testId123")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("raw", "normalised"),
     [
         *(
@@ -108,7 +109,7 @@ def test_a_name_loses_case_punctuation_and_spaces_but_no_accents(raw, normalised
     assert hashing.name(raw) == digest(normalised)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("raw", "country", "normalised"),
     [
         *(("02118-2203", "US", "02118"), ("02118 2203", "us", "02118"), ("SE15 4QL", "GB", "se154ql")),
@@ -119,7 +120,7 @@ def test_zip_codes(raw, country, normalised):
     assert hashing.zip_code(raw, country) == digest(normalised)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("raw", "plain"),
     [
         *(("New York", "newyork"), ("München", "münchen"), ("MU\u0308NCHEN", "münchen"), ("東京", "東京")),
@@ -130,14 +131,12 @@ def test_a_place_is_plain_letters_and_digits_of_any_script(raw, plain):
     assert hashing.place(raw) == plain
 
 
-@pytest.mark.parametrize(
-    ("raw", "code"), [("US", "us"), (" de ", "de"), ("USA", ""), ("Germany", ""), ("1a", ""), ("ÄÖ", "")]
-)
+@each_row(("raw", "code"), [("US", "us"), (" de ", "de"), ("USA", ""), ("Germany", ""), ("1a", ""), ("ÄÖ", "")])
 def test_country_code(raw, code):
     assert hashing.country_code(raw) == code
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("raw", "public"),
     [
         *((" 8.8.8.8 ", "8.8.8.8"), ("2606:4700:0:0::1111", "2606:4700::1111"), ("::ffff:8.8.8.8", "8.8.8.8")),
@@ -148,7 +147,7 @@ def test_a_public_ip_is_kept(raw, public):
     assert hashing.public_ip(raw) == public
 
 
-@pytest.mark.parametrize(
+@each_row(
     "raw",
     [
         *("10.0.0.1", "172.16.9.9", "192.168.1.1", "127.0.0.1", "169.254.0.1", "100.64.0.1", "0.0.0.0", "224.0.0.1"),
@@ -160,7 +159,7 @@ def test_a_private_reserved_or_unreadable_ip_is_dropped(raw):
     assert hashing.public_ip(raw) == ""
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("raw", "tag"),
     [("en-US", "en-US"), ("de_DE", "de-DE"), ("zh-Hans-CN", "zh-Hans-CN"), ("en US", ""), ("x" * 40, "")],
 )
@@ -171,7 +170,7 @@ def test_locale(raw, tag):
 BASE = "https://shop.example"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("raw", "url"),
     [
         (
@@ -201,7 +200,7 @@ def test_a_page_keeps_its_path_and_of_the_query_only_click_id_and_utm(raw, url):
         assert hashing.page_url(BASE + raw, "https://elsewhere.example") == BASE + url
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("raw", "url"),
     [
         *(("https://user:pw@shop.example:8443/a", "https://shop.example:8443/a"), ("HTTPS://SHOP.example", BASE + "/")),
@@ -214,7 +213,7 @@ def test_a_page_without_credentials_or_no_page(raw, url):
     assert hashing.page_url(raw, BASE) == url
 
 
-@pytest.mark.parametrize("segment", ["a" * 30_000, "a" * 30_000 + "!", "a-" * 15_000, "%" * 30_000])
+@each_row("segment", ["a" * 30_000, "a" * 30_000 + "!", "a-" * 15_000, "%" * 30_000])
 def test_a_long_path_costs_little(segment):
     """Anybody may send one with a beacon."""
     begun = time.thread_time()
@@ -227,7 +226,7 @@ def test_page_url_takes_any_text(raw):
     assert hashing.page_url(raw, BASE) == "" or hashing.page_url(raw, BASE).startswith("http")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("landing", "kept"),
     [
         ("/account/activate/9876/5a8c1b2d3e4f5a6b7c8d-1700000000?ttclid=abc&key=x", "/account?ttclid=abc"),

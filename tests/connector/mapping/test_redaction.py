@@ -3,9 +3,9 @@
 import json
 
 import msgspec
-import pytest
 
 from connector.mapping.redaction import redacted
+from tests.support.rows import each_row
 
 
 def test_only_the_beginning_of_what_identifies_is_shown() -> None:
@@ -28,9 +28,7 @@ def test_numbers_keep_their_digits_and_lines_can_be_broken() -> None:
     assert redacted(b'{"value":44.50}', indent=2) == '{\n  "value": 44.50\n}'
 
 
-@pytest.mark.parametrize(
-    "item", [[], 1, {"user": []}, {"user": {"ip": ["1.2.3.4"]}}, {"page": {"url": 5}}, {"page": 1}]
-)
+@each_row("item", [[], 1, {"user": []}, {"user": {"ip": ["1.2.3.4"]}}, {"page": {"url": 5}}, {"page": 1}])
 def test_whatever_is_stored_can_be_shown(item: object) -> None:
     """Nothing raises."""
     assert "1.2.3.4" not in redacted(msgspec.json.encode(item))

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import product
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -17,6 +16,7 @@ from connector.core.store import OrderSettings, Pixel, Store
 from connector.mapping.routes import NO_PIXEL, browsing_pixels
 from connector.mapping.tiktok_event import OutboundEvent, map_events
 from tests.support.factories import a_store
+from tests.support.rows import each_row
 
 NOW = datetime(2026, 11, 23, 15, 0, tzinfo=UTC)
 COUNTRIES, CURRENCIES, KINDS = ("DE", "AT", "FR", "US"), ("EUR", "USD"), ("web", "pos", "renewal")
@@ -120,7 +120,7 @@ def test_an_order_that_has_changed_knows_its_former_routes(before, after, condit
             assert (item.pixel.code, item.event) not in item.other_routes
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("conditions", "event", "reason"),
     [
         ({"milestones": ("order_placed",)}, order(), "no pixel takes order_paid (pixels.milestones)"),
@@ -214,7 +214,7 @@ def test_without_conditions_nothing_is_looked_for():
             assert json.loads(item.payload)["page"]["url"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("conditions", "currency", "takes"),
     [
         ({}, "EUR", True),

@@ -15,6 +15,7 @@ from connector.core.store import MappingSettings, OrderSettings, Pixel
 from connector.mapping.properties import content_id
 from connector.mapping.tiktok_event import OutboundEvent, map_events
 from tests.support.factories import a_store
+from tests.support.rows import each_row
 
 NOW = datetime(2026, 11, 23, 15, 0, tzinfo=UTC)
 LIVE = NOW - timedelta(days=30)
@@ -183,7 +184,7 @@ def test_unusable_ips_are_dropped():
     assert "ip" not in item(shopper(ip="10.0.0.1"))["user"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "key",
     [
         {"emails": ("a@example.com",)},
@@ -197,9 +198,7 @@ def test_one_match_key_is_enough(key):
     assert isinstance(only(anonymous(**key)), OutboundEvent)
 
 
-@pytest.mark.parametrize(
-    "key", [{}, {"ip": "8.8.8.8"}, {"user_agent": "x"}, {"ip": "10.0.0.1", "user_agent": "x"}, {"locale": "en"}]
-)
+@each_row("key", [{}, {"ip": "8.8.8.8"}, {"user_agent": "x"}, {"ip": "10.0.0.1", "user_agent": "x"}, {"locale": "en"}])
 def test_without_a_match_key_nothing_is_sent(key):
     assert "nothing to match on" in reason(anonymous(**key))
 
@@ -314,7 +313,7 @@ def test_the_listed_currencies():
     assert {"USD", "EUR", "JPY", "KWD", "BRL"} <= TIKTOK_CURRENCIES
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("choice", "known", "expected"),
     [
         ("variant_id", Item("p", "v", "s"), "v"),
@@ -357,7 +356,7 @@ def test_items_without_any_id_are_counted_but_not_listed():
     assert not {"contents", "content_type"} & set(properties)
 
 
-@pytest.mark.parametrize("page", ["", "mailto:a@example.com", "https://[", "//cdn.example/x"])
+@each_row("page", ["", "mailto:a@example.com", "https://[", "//cdn.example/x"])
 def test_there_is_always_a_page_because_tiktok_asks_for_one(page):
     assert item(replace(EVENT, page_url=page, referrer=""))["page"] == {"url": "https://acme.example/"}
 

@@ -2,13 +2,13 @@
 
 import json
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.core.store import Pixel
 from connector.meter.report import LONGEST, MAX_COPIES, Report, ReportReader
 from tests.support.factories import CODE, OTHER_CODE, a_store
+from tests.support.rows import each_row
 
 VERSION = "0123abcd"
 OFFLINE = Pixel("7012345678901234567", "t", source="offline", milestones=("order_paid",))
@@ -42,7 +42,7 @@ def test_a_copy_of_this_code():
     assert only(event="InitiateCheckout", event_id="acme-checkout-0123456789abcdef").is_foreign is False
 
 
-@pytest.mark.parametrize("event_id", ["tt_1", "jane@example.com", "acme-order-x", "ACME-order-1", 1001, "x" * 5000])
+@each_row("event_id", ["tt_1", "jane@example.com", "acme-order-x", "ACME-order-1", 1001, "x" * 5000])
 def test_of_another_event_id_only_a_digest_is_kept(event_id):
     """Nobody knows what other code writes into it; the same one is the same again."""
     copy = only(event_id=event_id)
@@ -53,7 +53,7 @@ def test_of_another_event_id_only_a_digest_is_kept(event_id):
     assert only(event_id=f"{event_id}0").event_id != copy.event_id
 
 
-@pytest.mark.parametrize("event_id", [None, "", {}, []])
+@each_row("event_id", [None, "", {}, []])
 def test_without_an_event_id_every_copy_counts(event_id):
     """TikTok cannot tell two of them apart."""
     first, second = read(COPY | {"event_id": event_id}, COPY | {"event_id": event_id}).copies
@@ -61,15 +61,13 @@ def test_without_an_event_id_every_copy_counts(event_id):
     assert first.is_foreign
 
 
-@pytest.mark.parametrize(
-    "changes", [{"pixel": OTHER_CODE}, {"pixel": OFFLINE.code}, {"event": "ViewContent"}, {"event": 1}]
-)
+@each_row("changes", [{"pixel": OTHER_CODE}, {"pixel": OFFLINE.code}, {"event": "ViewContent"}, {"event": 1}])
 def test_what_the_server_does_not_send_is_left_out(changes):
     """Another shop's pixel, an offline set, a step before the order."""
     assert read(COPY | changes).copies == ()
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("changes", "expected"),
     [
         ({"value": "44.5"}, (None, "USD", 1.5)),
@@ -95,7 +93,7 @@ def test_a_report_has_twenty_copies_at_most():
     assert len(read(*many).copies) == MAX_COPIES
 
 
-@pytest.mark.parametrize(
+@each_row(
     "body",
     ["", "[]", "null", '{"version": 1}', '{"version": "0123ABCD"}', '{"version": "0123abcd0"}', "{" * 5000, "\ud800"],
 )

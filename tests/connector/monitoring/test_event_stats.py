@@ -31,6 +31,7 @@ from connector.outbox.settlement import LeasedEvent, due_again, settled
 from connector.storage.database import Database
 from connector.storage.tables import events
 from tests.support.outbox_rows import LANE, NOW, PIXEL, claim, decision, fill, mapped
+from tests.support.rows import each_row
 
 HOUR_OF_NOW = int(NOW) // HOUR * HOUR
 ALL = ("sent", "tested", "seconds", "keys", "customers", "value", "received")
@@ -99,7 +100,7 @@ def test_values_add_up_exactly(outbox: Outbox, engine: Engine) -> None:
     assert str(major_units(10_000)) == "1.00"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("units", "currency", "shown"),
     [
         (169_690, "KWD", "16.969"),

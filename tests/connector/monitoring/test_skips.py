@@ -3,10 +3,9 @@
 import re
 from pathlib import Path
 
-import pytest
-
 from connector.monitoring.event_stats import Statistic
 from connector.monitoring.skips import Skips, explain, first_reason, skips_of
+from tests.support.rows import each_row
 
 PAGE = (Path(__file__).parents[3] / "docs/mapping.md").read_text(encoding="utf-8")
 TABLE = PAGE.partition("## Why something is skipped")[2].partition("\n## ")[0]
@@ -19,7 +18,7 @@ def test_every_documented_reason_is_explained() -> None:
     assert [reason for reason in DOCUMENTED if not explain(reason).meaning] == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("reasons", "first"),
     [
         ("order_placed: no consent: no answer (consent); order_paid: x", "no consent: no answer (consent)"),
@@ -33,7 +32,7 @@ def test_the_first_reason_counts(reasons: str, first: str) -> None:
     assert first_reason(reasons) == first
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("skipped", "relayed", "nearly_all", "words"),
     [
         (160, 0, True, "all 160 order webhooks skipped"),

@@ -22,6 +22,7 @@ from tests.support.factories import CODE, OTHER_CODE
 from tests.support.order_lives import Life
 from tests.support.outbox_rows import rows
 from tests.support.platforms import PLATFORMS
+from tests.support.rows import each_row
 from tests.support.sample_bodies import NOW
 
 
@@ -190,7 +191,7 @@ def test_a_value_without_tax_loses_its_share_of_a_refund(engine: Engine) -> None
     assert {line.pixel for line in world.books()} == {CODE, OTHER_CODE}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("amount", "expected"),
     [("12.345", 123_450), ("0", 0), ("-1.5", -15_000), ("NaN", None), ("1E+30", None), ("1E+11", 10**15), (None, None)],
 )

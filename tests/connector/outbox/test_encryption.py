@@ -13,6 +13,7 @@ from msgspec import structs
 from connector.core.webhook import Webhook
 from connector.outbox.encryption import CannotDecrypt, decrypt, encrypt
 from tests.support.factories import a_store
+from tests.support.rows import each_row
 
 ACME = a_store(webhook_secrets=("first-secret",))
 BODY = b'{"id": 1001, "email": "ann@example.com", "name": "Ann Archer"}'
@@ -65,7 +66,7 @@ def test_another_store_with_the_same_secret_does_not_open_it() -> None:
         decrypt(encrypt(WEBHOOK, ACME), replace(ACME, name="other"))
 
 
-@pytest.mark.parametrize("damage", [b"", b"x", b"gAAAAA==", "cut", "flipped"])
+@each_row("damage", [b"", b"x", b"gAAAAA==", "cut", "flipped"])
 def test_damaged_bytes_do_not_open(damage: bytes | str) -> None:
     """Whatever was changed at rest is noticed, and is no other exception."""
     sealed = encrypt(WEBHOOK, ACME)

@@ -18,6 +18,7 @@ from connector.storage.tables import events
 from platforms.shopify import samples as shopify_samples
 from tests.support.checkouts import ASKING, NOTHING_TO_MATCH, SHOP, UNTOLD, Way, shopper
 from tests.support.platforms import PLATFORMS
+from tests.support.rows import each_row
 
 
 @pytest.fixture
@@ -153,7 +154,7 @@ def test_the_thread_works_until_it_is_stopped(asking, caplog):
     assert (told.store, told.events, told.reason) == ("acme", 1, CONSENT_MISSING)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("store", "topic", "changes", "note"),
     [
         (SHOP, "orders/create", {}, "PlaceAnOrder waits up to 5 s for the browser's signals"),

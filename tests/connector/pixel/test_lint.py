@@ -16,6 +16,7 @@ from connector.pixel.captured_requests import PixelEvent, UnreadableCapture, rea
 from connector.pixel.lint import lint
 from tests.support.captured_purchase import BODY, PURCHASE, SERVER, changed
 from tests.support.factories import CODE, OTHER_CODE, a_store
+from tests.support.rows import each_row
 
 OTHER = OTHER_CODE
 STORE = a_store(webhook_secrets=("secret",))
@@ -94,7 +95,7 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
+@each_row("form", FORMS)
 def test_every_form_of_the_request_gives_the_same_event(form):
     """Whatever the developer tools offer to copy."""
     assert read_capture(FORMS[form]) == [
@@ -102,7 +103,7 @@ def test_every_form_of_the_request_gives_the_same_event(form):
     ]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "content",
     [
         "",
@@ -219,7 +220,7 @@ def test_an_event_id_that_is_a_number():
     assert "String(" in only({**PURCHASE, "event_id": 1001})
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("event", "event_id", "remedy"),
     [
         ("Purchase", "order-1001", 'set order = "order-{order_id}" in [stores.acme.event_id]'),
@@ -238,7 +239,7 @@ def test_an_event_id_of_another_form(event, event_id, remedy):
     assert remedy in only({**PURCHASE, "event": event, "event_id": event_id})
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("properties", "words"),
     [
         ({"value": 40}, "its value is 40, the server's 44.5"),

@@ -23,6 +23,7 @@ from connector.core.store import (
 )
 from connector.pixel.snippet import as_json
 from tests.support.factories import CODE, OTHER_CODE, a_section, a_store, a_stores_file
+from tests.support.rows import each_row
 from tests.support.snippets import snippet, snippet_warnings, where_to_paste
 
 SECRETS = (
@@ -117,7 +118,7 @@ def test_no_script_is_newer_than_shopifys_sandbox_takes():
         assert not re.search(r"\?\.|\?\?|\{\s*\.\.\.|catch \{|\.flat(Map)?\(|matchAll|fromEntries", source), name
 
 
-@pytest.mark.parametrize("placeholder", ["order_number", "order_name", "cart_token", "meta:x"])
+@each_row("placeholder", ["order_number", "order_name", "cart_token", "meta:x"])
 def test_what_a_shopify_browser_cannot_know_is_refused(placeholder):
     """Rather no snippet than one with other ids than the server's; only for events that are on."""
     store = replace(SHOPIFY, event_id=replace(SHOPIFY.event_id, order=f"o-{{{placeholder}}}"))
@@ -155,7 +156,7 @@ def test_a_woocommerce_order_knows_neither_checkout_nor_cart():
     assert snippet(replace(WOOCOMMERCE, event_id=replace(ids, order="{order_number}{meta:x}")), "woocommerce")
 
 
-@pytest.mark.parametrize("base", ["", "http://connector.example", "connector.example", "https://", "https://[x"])
+@each_row("base", ["", "http://connector.example", "connector.example", "https://", "https://[x"])
 def test_a_beacon_needs_an_https_address(base):
     """Only where signals or a funnel are expected; a WooCommerce shop sends its signals with the order."""
     for store in FUNNELS:
@@ -271,7 +272,7 @@ def test_a_refusal_prints_no_code():
     assert [line.startswith("connector: event_id.") for line in result.stderr.splitlines()] == [True, True]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "arguments",
     [
         ["nobody"],

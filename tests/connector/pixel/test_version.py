@@ -11,6 +11,7 @@ from connector.pixel.snippet import VERSION_MARK
 from connector.pixel.version import current_versions, printed, version
 from tests.support.factories import CODE, OTHER_CODE, a_store
 from tests.support.platforms import PLATFORMS
+from tests.support.rows import each_row
 
 BASE = "https://connector.example"
 SHOPIFY, WOOCOMMERCE = (a_store(platform, meter=True) for platform in ("shopify", "woocommerce"))
@@ -40,14 +41,14 @@ def module(store):
 
 
 @EACH
-@pytest.mark.parametrize("change", CHANGES)
+@each_row("change", CHANGES)
 def test_a_setting_that_the_code_depends_on_changes_it(store, change):
     """As docs/browser.md lists them."""
     assert version(module(store), replace(store, **CHANGES[change])) != version(module(store), store)
 
 
 @EACH
-@pytest.mark.parametrize("change", SAME)
+@each_row("change", SAME)
 def test_others_leave_it_as_it_is(store, change):
     """Nobody shall paste a snippet again for nothing."""
     assert version(module(store), replace(store, **SAME[change])) == version(module(store), store)

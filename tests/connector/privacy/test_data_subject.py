@@ -4,7 +4,6 @@ import json
 from dataclasses import replace
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +11,7 @@ from connector.core.event import DataRequest
 from connector.mapping import hashing
 from connector.privacy.data_subject import DataSubject, data_subject_of, mentions
 from tests.support.factories import a_store
+from tests.support.rows import each_row
 
 STORE = a_store(country="US", external_id="c-{customer_id}")
 DEMAND = DataRequest("erase_person", "8123", ("Ann@Example.com ",), ("(202) 555-0147",), ("501",))
@@ -34,7 +34,7 @@ def test_a_person_is_hashed_as_the_stores_events_are() -> None:
     assert not data_subject_of(DataRequest("export"), STORE)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "body",
     [
         {"email": "ANN@example.com"},
@@ -55,7 +55,7 @@ def test_a_body_that_names_the_person_anywhere_is_found(body: Any) -> None:
     assert named(body)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "body",
     [
         {"email": "anna@example.com"},
@@ -91,7 +91,7 @@ def replace_phone(number: str) -> DataSubject:
     return DataSubject(phones=frozenset({hashing.phone(number, "")}))
 
 
-@pytest.mark.parametrize("body", [b"", b"\xff", b"{", b"[" * 100_000])
+@each_row("body", [b"", b"\xff", b"{", b"[" * 100_000])
 def test_what_cannot_be_read_may_name_anybody(body: bytes) -> None:
     """Nobody can say that it does not."""
     assert mentions(ANN, "orders/create", body, STORE)

@@ -9,6 +9,7 @@ import pytest
 from connector.core.store import Pixel
 from connector.relay.events_api import EventsApi
 from tests.support.events_api_answers import BASE, ITEM, PIXEL, answered, api, coded
+from tests.support.rows import each_row
 
 
 class TestRequest:
@@ -102,7 +103,7 @@ def test_a_rate_limit_is_a_definite_refusal(code: int) -> None:
     assert coded(code).definite
 
 
-@pytest.mark.parametrize("code", [40016, 50000, 50002, 51012, 60001])
+@each_row("code", [40016, 50000, 50002, 51012, 60001])
 def test_an_internal_error_may_come_after_the_events_were_taken(code: int) -> None:
     """TikTok's own time-out says nothing about the events."""
     assert not coded(code).definite
@@ -114,7 +115,7 @@ def test_a_refusal_is_definite(code: int) -> None:
     assert coded(code).definite
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("message", "indexes"),
     [
         ("Invalid value for data.3.event_id: not a valid string.", (3,)),
@@ -150,7 +151,7 @@ def test_success_names_nobody() -> None:
     assert coded(0, "data.0 OK").indexes == ()
 
 
-@pytest.mark.parametrize(
+@each_row(
     "message",
     [
         "Invalid value for event_source_id: not a valid string.",
@@ -165,7 +166,7 @@ def test_words_about_the_source_refuse_the_lane(message: str) -> None:
     assert coded(40002, message).verdict == "denied"
 
 
-@pytest.mark.parametrize(
+@each_row(
     "message",
     [
         "Invalid value for user.email: 'ann@example.com'",
@@ -200,7 +201,7 @@ def test_words_and_paths_are_kept() -> None:
     assert len(coded(40002, "word " * 1000).message) == 300
 
 
-@pytest.mark.parametrize("words", [None, 17, ["a"], {"a": 1}])
+@each_row("words", [None, 17, ["a"], {"a": 1}])
 def test_words_and_request_id_of_another_type_raise_nothing(words: object) -> None:
     """Only the code is relied on."""
     outcome = answered({"code": 40002, "message": words, "request_id": words})
@@ -209,7 +210,7 @@ def test_words_and_request_id_of_another_type_raise_nothing(words: object) -> No
     assert isinstance(outcome.request_id, str)
 
 
-@pytest.mark.parametrize("token", ["", " ", "tok\nen", "tok\r\nX-Other: 1", "tøken", "токен", "a b", "a\ud800", "\x00"])
+@each_row("token", ["", " ", "tok\nen", "tok\r\nX-Other: 1", "tøken", "токен", "a b", "a\ud800", "\x00"])
 def test_a_token_that_no_header_can_carry_is_refused_without_a_request(token: str) -> None:
     """A slip in the settings closes the lane; it raises nothing, shows no token and reaches nobody."""
 

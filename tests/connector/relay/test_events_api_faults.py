@@ -3,15 +3,15 @@
 from collections.abc import Iterator
 
 import httpx
-import pytest
 
 from connector.relay.events_api import ANSWERED_WITHIN, MAX_ANSWER, EventsApi
 from tests.support.events_api_answers import BASE, ITEM, PIXEL, answered, api, coded, failing
+from tests.support.rows import each_row
 
 HTML = b"<!DOCTYPE html><title>Please wait</title>"
 
 
-@pytest.mark.parametrize(
+@each_row(
     "body",
     [
         HTML,
@@ -43,7 +43,7 @@ def test_an_answer_without_a_code_is_tried_again(body: bytes) -> None:
     assert outcome.message == "HTTP 200 without TikTok's code"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("status", "verdict", "definite"),
     [
         (500, "retry", False),
@@ -67,7 +67,7 @@ def test_without_a_code_the_status_decides(status: int, verdict: str, definite: 
     assert str(status) in outcome.message
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@each_row("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_never_followed(status: int) -> None:
     """The token goes to EVENTS_API_URL and nowhere else, even if the client follows redirects by itself."""
     asked: list[str] = []
@@ -83,7 +83,7 @@ def test_a_redirect_is_never_followed(status: int) -> None:
     assert "redirect" in outcome.message
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("header", "pause"),
     [("7", 7), ("0.5", 0.5), ("99999", 600), ("-3", 0), ("nan", 0), ("inf", 600), ("", 0), ("Wed, 21 Oct 2026", 0)],
 )
@@ -93,7 +93,7 @@ def test_retry_after_is_read_within_reason(header: str, pause: float) -> None:
     assert answered({"code": 40100, "message": "slow down"}, Retry_After=header).retry_after == pause
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("asked", "date", "pause"),
     [
         ("Wed, 21 Oct 2026 07:28:30 GMT", "Wed, 21 Oct 2026 07:28:00 GMT", 30),
@@ -119,7 +119,7 @@ def test_only_a_rate_limit_is_one() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("error", "definite"),
     [
         (httpx.ConnectError("refused"), True),

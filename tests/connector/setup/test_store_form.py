@@ -12,6 +12,7 @@ from connector.config.settings import load
 from connector.core.registry import installed_platforms
 from connector.setup.store_form import LEFT_OUT, fields, store_text
 from tests.support.factories import OF_PLATFORM, a_section, a_stores_file
+from tests.support.rows import each_row
 
 GOOD = {
     "name": "acme",
@@ -33,7 +34,7 @@ def test_every_setting_of_a_store_has_a_field() -> None:
     assert all(field.hint for field in fields())
 
 
-@pytest.mark.parametrize("platform", sorted(OF_PLATFORM))
+@each_row("platform", sorted(OF_PLATFORM))
 def test_a_store_of_every_platform(platform: str) -> None:
     """The text is valid with the variables it names, each of which is explained; no other is needed."""
     shop = OF_PLATFORM[platform]["domain"].format(name="acme")

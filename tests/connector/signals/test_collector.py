@@ -20,6 +20,7 @@ from connector.signals.collector import (
 )
 from connector.signals.merge import Signal
 from tests.support.factories import a_store
+from tests.support.rows import each_row
 
 TOKEN = "84ad78572dae52a8cbea7d55371afe89"
 AGENT = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X)"
@@ -67,9 +68,7 @@ def test_the_click_id_may_be_in_the_address_only():
     assert told(ttclid=None)[1].ttclid == "E.C.P.other"
 
 
-@pytest.mark.parametrize(
-    "token", [None, "", "short", "x" * 129, "with space in it", "naïve-token", "a/b/c/d/e", 12345678, [TOKEN]]
-)
+@each_row("token", [None, "", "short", "x" * 129, "with space in it", "naïve-token", "a/b/c/d/e", 12345678, [TOKEN]])
 def test_without_a_plausible_token_it_is_no_beacon(token):
     """The token is the only key, so one that could be guessed, or is none, opens nothing."""
     assert told(checkout_token=token) is None
@@ -81,8 +80,8 @@ def test_plausible_tokens(token):
     assert told(checkout_token=token)[0] == token
 
 
-@pytest.mark.parametrize("wrong", [17, None, True, [], {}, 1.5, "", "\ud800"])
-@pytest.mark.parametrize("member", sorted(set(GOOD) - {"checkout_token"}))
+@each_row("wrong", [17, None, True, [], {}, 1.5, "", "\ud800"])
+@each_row("member", sorted(set(GOOD) - {"checkout_token"}))
 def test_a_wrong_member_costs_that_member_only(member, wrong):
     """The rest of the beacon is as good as before."""
     body = json.dumps(GOOD | {member: wrong, "new_member": wrong}).encode()
@@ -94,7 +93,7 @@ def test_a_wrong_member_costs_that_member_only(member, wrong):
         assert getattr(signal, name) == expected
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("member", "value"),
     [
         ("ttclid", "E.C P"),
@@ -154,9 +153,7 @@ def test_any_members_beside_a_good_token_are_a_beacon(value):
     assert parse_beacon(body, AGENT, IP)[0] == TOKEN
 
 
-@pytest.mark.parametrize(
-    "body", [b"", b"null", b"[]", b'"text"', b"{", b'{"checkout_token":', b"[" * 8000, b"{}", b"\xff"]
-)
+@each_row("body", [b"", b"null", b"[]", b'"text"', b"{", b'{"checkout_token":', b"[" * 8000, b"{}", b"\xff"])
 def test_junk_is_no_beacon(body):
     """Whatever it is."""
     assert parse_beacon(body, AGENT, IP) is None
@@ -165,7 +162,7 @@ def test_junk_is_no_beacon(body):
 # Whose address
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("peer", "forwarded", "hops", "ip"),
     [
         (IP, "", 0, IP),

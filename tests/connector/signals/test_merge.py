@@ -2,13 +2,13 @@
 
 import json
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.mapping.consent import CONSENT_DENIED, CONSENT_MISSING
 from connector.mapping.filters import NOTHING_TO_MATCH, PUBLIC_IP_MISSING
 from connector.signals.merge import Signal, fill_absent, merge_signal, update_properties, why_not_sendable
+from tests.support.rows import each_row
 
 HOME = "https://acme.example/"
 SIGNAL = Signal(
@@ -88,7 +88,7 @@ def test_limited_data_use_is_only_ever_added():
     assert b'"limited_data_use":true' in update_properties(limited, payload())
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("parts", "consent", "why"),
     [
         ({"user": {"email": "x"}}, "", ""),

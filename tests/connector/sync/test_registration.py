@@ -14,6 +14,7 @@ from tests.support.fakes.shopify import FakeShopify
 from tests.support.fakes.woocommerce import FakeWooCommerce
 from tests.support.platforms import PLATFORMS
 from tests.support.registered_shop import BASE, ELSEWHERE, FOREIGN, SECRET, STORE, TOPICS, Shop
+from tests.support.rows import each_row
 
 
 @pytest.fixture
@@ -157,8 +158,8 @@ def test_signatures_that_would_be_refused_here_are_told_before_anything_is_made(
     assert shopify.there() == shopify.wanted()
 
 
-@pytest.mark.parametrize("platform", [name for name, platform in PLATFORMS.items() if platform.shop_api])
-@pytest.mark.parametrize("action", ["register", "sync"])
+@each_row("platform", [name for name, platform in PLATFORMS.items() if platform.shop_api])
+@each_row("action", ["register", "sync"])
 def test_a_url_that_the_shop_does_not_call_is_refused_before_it_is_asked(platform, action):
     """Without showing a password that may be in it."""
     store = replace(

@@ -13,6 +13,7 @@ from platforms.bigcommerce import platform
 from platforms.bigcommerce.receive import TOKEN_HEADER, hook_token
 from tests.support.bigcommerce_bodies import a_notice, a_request
 from tests.support.factories import SECRET, a_store
+from tests.support.rows import each_row
 
 AT = datetime(2026, 11, 23, 15, 4, 5, tzinfo=UTC)
 STORE = a_store("bigcommerce")
@@ -73,7 +74,7 @@ def test_a_retry_of_two_days_later_counts_and_one_of_four_days_does_not():
         platform.receive(structs.replace(request, received_at=AT + timedelta(days=4)), STORE)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("scope", "key"),
     [
         ("store/order/created", "order:250"),
@@ -91,7 +92,7 @@ def test_a_scope_names_an_order_a_customer_or_a_cart(scope, key):
     assert webhook.topic in platform.notice_topics
 
 
-@pytest.mark.parametrize("body", [b"{}", b"[]", b'{"data":{"type":"order"}}', b'{"data":{"type":"cart","id":1}}', b"1"])
+@each_row("body", [b"{}", b"[]", b'{"data":{"type":"order"}}', b'{"data":{"type":"cart","id":1}}', b"1"])
 def test_a_body_that_names_nothing_is_said(body):
     webhook = Webhook("store/order/created", body, AT)
     with pytest.raises(InvalidPayload, match=r"expected data\.type order and data\.id"):
@@ -105,14 +106,14 @@ def test_a_cart_concerns_only_a_store_that_sends_started_checkouts():
     assert platform.notice(webhook, replace(STORE, events={**STORE.events, "checkout_started": ()})) is None
 
 
-@pytest.mark.parametrize("ident", ["../orders/1", "", 7, None, "a" * 65, "a b", "a?b"])
+@each_row("ident", ["../orders/1", "", 7, None, "a" * 65, "a b", "a?b"])
 def test_the_id_of_a_cart_goes_into_an_address_and_is_nothing_else(ident):
     webhook = Webhook("store/cart/updated", b"", AT, data={"data": {"type": "cart", "id": ident}})
     with pytest.raises(InvalidPayload, match=r"expected data\.type cart and data\.id"):
         platform.notice(webhook, STORE)
 
 
-@pytest.mark.parametrize("scope", ["order", "customer", "cart", "", None, 7])
+@each_row("scope", ["order", "customer", "cart", "", None, 7])
 def test_no_webhook_passes_for_what_the_api_answers(scope):
     """A signed body is not believed, the order is fetched."""
     webhook = platform.receive(

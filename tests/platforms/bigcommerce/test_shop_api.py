@@ -20,6 +20,7 @@ from platforms.bigcommerce.fake_api import FakeBigCommerce
 from platforms.bigcommerce.receive import TOKEN_HEADER, hook_token
 from tests.support.bigcommerce_bodies import a_customer, an_order, mail_time
 from tests.support.factories import SECRET, a_store
+from tests.support.rows import each_row
 
 NO_CHECKOUTS = {**a_store("bigcommerce").events, "checkout_started": ()}
 BASE = "https://connector.example"
@@ -219,7 +220,7 @@ def test_a_shop_that_is_away(waits):
     assert waits == [2.0, 4.0, 8.0, 16.0]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "url",
     ["http://c.example/w", "x", "https://[::1/", "https://me:hush@c.example", "https://c.example:8443/webhooks/acme"],
 )

@@ -14,6 +14,7 @@ from connector.intake.examine import examine, parse
 from platforms.bigcommerce import platform
 from tests.support.bigcommerce_bodies import a_cart, a_customer, a_line, an_order
 from tests.support.factories import a_store
+from tests.support.rows import each_row
 
 AT = datetime(2026, 11, 23, 15, 4, 5, tzinfo=UTC)
 STORE = a_store("bigcommerce")
@@ -51,7 +52,7 @@ def test_a_paid_order_with_all_that_is_known():
     assert placed.gateways == ("Credit Card", "authorizenet")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("status", "payment", "expected"),
     [
         (0, "", []),  # the payment page was reached
@@ -89,7 +90,7 @@ def test_the_merchants_own_statuses_decide_where_they_are_set():
     assert milestones(order, cash) == ["order_placed", "order_paid"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("changes", "kind"),
     [
         ({}, "web"),

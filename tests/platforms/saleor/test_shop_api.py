@@ -15,6 +15,7 @@ from connector.sync.registration import apply_plan, plan
 from platforms.saleor import platform, shop_api
 from tests.support.factories import a_store
 from tests.support.fakes.saleor import TOKEN, FakeSaleor, serving
+from tests.support.rows import each_row
 
 BASE = "https://connector.example"
 URL = f"{BASE}/webhooks/acme"
@@ -198,9 +199,7 @@ def test_customers_are_not_fetched(open_api):
     assert open_api().why_never_sent("order_created") == ""
 
 
-@pytest.mark.parametrize(
-    "url", ["http://connector.example/webhooks/acme", "x", "https://[::1/", "https://me:hush@c.example"]
-)
+@each_row("url", ["http://connector.example/webhooks/acme", "x", "https://[::1/", "https://me:hush@c.example"])
 def test_orders_go_to_https_only(url):
     """Neither in plain text, nor to an address that shows a password in Saleor's dashboard."""
     assert shop_api.why_not_url(url)

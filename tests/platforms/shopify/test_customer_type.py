@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.rows import each_row
 from tests.support.sample_bodies import PLACED, SHOPIFY, properties, sample
 
 ORDER = 2_998_557_704_341
@@ -30,7 +31,7 @@ def test_the_last_order_tells_what_the_count_includes(counts, expected):
     assert customer_type(**counts) == expected
 
 
-@pytest.mark.parametrize(
+@each_row(
     "counts",
     [
         {},

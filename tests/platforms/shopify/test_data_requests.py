@@ -13,6 +13,7 @@ from connector.core.webhook import InvalidPayload, Webhook
 from platforms.shopify import translate
 from platforms.shopify.data_requests import DATA_REQUEST_TOPICS
 from tests.support.factories import a_store
+from tests.support.rows import each_row
 
 STORE = a_store()
 SHOP = {"shop_id": 66001, "shop_domain": "acme.myshopify.com"}
@@ -74,8 +75,8 @@ def test_a_field_more_or_less_is_not_believed(topic: str) -> None:
         asked(topic, changed(topic, more=1))
 
 
-@pytest.mark.parametrize("topic", sorted(DATA_REQUEST_TOPICS))
-@pytest.mark.parametrize("other", sorted(DATA_REQUEST_TOPICS))
+@each_row("topic", sorted(DATA_REQUEST_TOPICS))
+@each_row("other", sorted(DATA_REQUEST_TOPICS))
 def test_no_topics_body_passes_for_anothers(topic: str, other: str) -> None:
     """Each asks for something else."""
     if topic != other:
@@ -83,7 +84,7 @@ def test_no_topics_body_passes_for_anothers(topic: str, other: str) -> None:
             asked(topic, BODIES[other])
 
 
-@pytest.mark.parametrize("topic", sorted(DATA_REQUEST_TOPICS))
+@each_row("topic", sorted(DATA_REQUEST_TOPICS))
 def test_another_shops_body_is_not_believed(topic: str) -> None:
     """One app's secret signs for all of its shops, and the header that names the shop is not signed."""
     field = "myshopify_domain" if topic == "app/uninstalled" else "shop_domain"
@@ -99,7 +100,7 @@ def test_a_shop_without_a_name_in_its_body_is_that_of_the_header() -> None:
         asked("app/uninstalled", body, shop="")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("topic", "fields"),
     [
         ("customers/redact", {"customer": {}, "orders_to_redact": []}),

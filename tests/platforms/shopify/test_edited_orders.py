@@ -2,11 +2,11 @@
 
 from decimal import Decimal
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.effort import examples
+from tests.support.rows import each_row
 from tests.support.sample_bodies import (
     PAID,
     SHOPIFY,
@@ -105,15 +105,15 @@ def test_a_refund_of_shipping_before_the_first_purchase_counts_likewise():
     assert str(properties(without, removed)["value"]) == "60.00"
 
 
-@pytest.mark.parametrize("absent", ["current_total_price", "current_total_price_set", "current_total_tax"])
-@pytest.mark.parametrize("value", [None, "", "n/a", [], {}, 10**20, True])
+@each_row("absent", ["current_total_price", "current_total_price_set", "current_total_tax"])
+@each_row("value", [None, "", "n/a", [], {}, 10**20, True])
 def test_junk_in_what_is_left_costs_nothing_else(absent, value):
     body = {**shopify_order((CUPS,), SHIPPING), absent: value}
     assert names(see(SHOPIFY, PAID, body)) == ["PlaceAnOrder", "Purchase"]
     assert str(properties(SHOPIFY, body)["value"]) == "74.85"
 
 
-@pytest.mark.parametrize("value", [None, "2", 2.5, -1, 99, True, []])
+@each_row("value", [None, "2", 2.5, -1, 99, True, []])
 def test_junk_in_a_current_quantity_leaves_the_quantity(value):
     body = shopify_order((CUPS,))
     body["line_items"][0]["current_quantity"] = value

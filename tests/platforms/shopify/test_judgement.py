@@ -6,19 +6,18 @@ from hypothesis import strategies as st
 
 from platforms.shopify.shop_api import why_not_url
 from platforms.shopify.translate import withholds
+from tests.support.rows import each_row
 from tests.support.shopify_api import URL, is_a_sentence, json_values, order
 
 # --- addresses ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "url", [URL, "https://connector.example:8443/webhooks/acme", "https://8.8.8.8/x", "https://bücher.example/"]
-)
+@each_row("url", [URL, "https://connector.example:8443/webhooks/acme", "https://8.8.8.8/x", "https://bücher.example/"])
 def test_a_public_https_address_will_do(url):
     assert why_not_url(url) == ""
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("url", "word"),
     [
         ("http://connector.example/webhooks/acme", "https"),
@@ -93,7 +92,7 @@ def test_null_fields_are_withheld_as_missing_ones_are():
     assert withholds({**body, "browser_ip": "203.0.113.5", "client_details": {"user_agent": "Mozilla/5.0"}})
 
 
-@pytest.mark.parametrize(
+@each_row(
     "known",
     [
         {"email": "jane@example.com"},

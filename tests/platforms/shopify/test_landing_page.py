@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support.rows import each_row
 from tests.support.sample_bodies import CHECKOUT, PLACED, SHOPIFY, item, sample
 
 NO_PAGES = [
@@ -40,7 +41,7 @@ def test_an_endpoint_is_no_page(landing, topics):
     assert page["url"] in ("https://acme.example", "https://acme.example/")
 
 
-@pytest.mark.parametrize("landing", PAGES)
+@each_row("landing", PAGES)
 def test_a_page_of_the_shop_is_one(landing):
     assert item(SHOPIFY, sample(SHOPIFY, landing_site=landing))["page"]["url"] == f"https://acme.example{landing}"
 

@@ -15,6 +15,7 @@ from platforms.shopify import translate
 from platforms.shopify.shop_api import connect as connect_shop
 from platforms.shopify.shop_api import topics
 from tests.support.fakes.shopify import FakeShopify
+from tests.support.rows import each_row
 from tests.support.sample_bodies import NOW, SHOPIFY
 from tests.support.shopify_api import URL, at, connect, customer, fault_of, ids, is_a_sentence, last_day, order
 
@@ -66,7 +67,7 @@ def test_topics_are_those_of_the_milestones():
     assert topics(sending()) == ("app/uninstalled",)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("milestone", "statuses", "needed"),
     [
         ("order_placed", {"placed_statuses": ("authorized",)}, True),

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.support.rows import each_row
 from tests.support.sample_bodies import NOW, PAID, PLACED, SHOPIFY, sample, see
 
 ORDERED = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
@@ -50,9 +51,7 @@ def test_net_terms_state_when_they_were_paid():
         assert times(topic, order(payment_terms=terms))["Purchase"] == (completed, "stated")
 
 
-@pytest.mark.parametrize(
-    "schedules", [None, [], "junk", [{"completed_at": None}], [{"completed_at": "2026-11-22T00:00:00Z"}, {}]]
-)
+@each_row("schedules", [None, [], "junk", [{"completed_at": None}], [{"completed_at": "2026-11-22T00:00:00Z"}, {}]])
 def test_net_terms_that_are_not_all_completed_state_nothing(schedules):
     terms = {"payment_terms_type": "net", "payment_schedules": schedules}
     assert times("orders/updated", order(payment_terms=terms))["Purchase"] == (ORDERED, "assumed")

@@ -13,6 +13,7 @@ from connector.core.webhook import InvalidPayload, Webhook
 from platforms.shopline import platform
 from platforms.shopline.data_requests import DATA_REQUEST_TOPICS
 from tests.support.factories import a_store
+from tests.support.rows import each_row
 
 STORE = a_store("shopline")
 BODIES: dict[str, dict[str, Any]] = {
@@ -76,15 +77,15 @@ def test_a_field_more_or_less_is_not_believed(topic: str) -> None:
         asked(topic, changed(topic, more=1))
 
 
-@pytest.mark.parametrize("topic", sorted(DATA_REQUEST_TOPICS))
-@pytest.mark.parametrize("other", sorted(DATA_REQUEST_TOPICS))
+@each_row("topic", sorted(DATA_REQUEST_TOPICS))
+@each_row("other", sorted(DATA_REQUEST_TOPICS))
 def test_no_topics_body_passes_for_anothers(topic: str, other: str) -> None:
     if topic != other:
         with pytest.raises(InvalidPayload):
             asked(topic, BODIES[other])
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("topic", "fields"),
     [
         ("customers/redact", {"shop_domain": "other.myshopline.com"}),

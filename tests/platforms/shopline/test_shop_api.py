@@ -23,6 +23,7 @@ from platforms.shopline import platform, samples, shop_api
 from tests.support.factories import SECRET, a_store
 from tests.support.fakes.shopline import FakeShopline
 from tests.support.outbox_rows import rows
+from tests.support.rows import each_row
 
 BASE = "https://connector.example"
 URL = f"{BASE}/webhooks/acme"
@@ -129,7 +130,7 @@ def test_the_repair_of_webhooks_that_the_shop_has_deleted(open_api, fake, sqlite
     assert WebhookRepair(Outbox(database), registered).repair(STORE, shop_api, api, 3.0) == ""
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("url", "told"),
     [
         ("http://connector.example/webhooks/acme", "https only"),

@@ -16,6 +16,7 @@ from connector.intake.examine import parse
 from connector.plugin.testing.shoppers import Journey
 from platforms.shopline import platform, samples
 from tests.support.factories import a_store
+from tests.support.rows import each_row
 
 NOW = datetime(2026, 11, 23, 15, 4, 5, tzinfo=UTC)
 STORE = a_store("shopline", mapping=MappingSettings(content_id="variant_id", value_excludes=("tax",)))
@@ -50,7 +51,7 @@ def test_the_shops_currency_if_the_store_chose_it():
     assert placed.total == (shown.total * Decimal("7.8")).quantize(Decimal("0.01"))
 
 
-@pytest.mark.parametrize("seed", range(20))
+@each_row("seed", range(20))
 def test_the_parts_of_a_total_add_up(seed):
     """Goods, tax, shipping: what value_excludes takes away."""
     body = samples.sample("orders/paid", Journey.random(random.Random(seed), NOW), STORE)
@@ -90,7 +91,7 @@ def test_only_the_webhook_of_the_payment_has_its_time():
         assert (paid.occurred_at.hour == 17) == (topic == "orders/paid")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("changes", "kind"),
     [
         ({"draft_order_seq": "7"}, "draft"),

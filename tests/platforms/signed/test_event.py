@@ -17,6 +17,7 @@ from connector.plugin.testing.shoppers import Journey
 from platforms.signed import platform, samples
 from platforms.signed.event import SignedEvent, schema
 from tests.support.factories import a_store
+from tests.support.rows import each_row
 
 NOW = datetime(2026, 11, 23, 15, 4, 5, tzinfo=UTC)
 PAGE = Path(__file__).parents[3] / "docs" / "signed-event.schema.json"
@@ -57,8 +58,8 @@ def test_the_published_schema_is_that_of_the_code(pytestconfig):
     assert PAGE.read_bytes() == schema(), "run pytest tests/platforms/signed/test_event.py --regenerate"
 
 
-@pytest.mark.parametrize("topic", samples.TOPICS)
-@pytest.mark.parametrize("seed", range(20))
+@each_row("topic", samples.TOPICS)
+@each_row("seed", range(20))
 def test_every_sample_is_valid(topic, seed):
     msgspec.json.decode(samples.encode(sample(topic, seed)), type=SignedEvent)
 
@@ -104,7 +105,7 @@ OTHER = {
 }
 
 
-@pytest.mark.parametrize("path", list(fields(SignedEvent)), ids=lambda path: ".".join(map(str, path)))
+@each_row("path", list(fields(SignedEvent)), ids=lambda path: ".".join(map(str, path)))
 def test_every_field_of_the_schema_is_read(path):
     """Another value makes another event; a field that nobody reads would be a promise."""
     before = sample() | {"meta": {}}
@@ -125,7 +126,7 @@ def test_every_field_of_the_schema_is_read(path):
     assert read(after) != read(before)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("topic", "gone", "why"),
     [
         ("order_paid", "order", "an event of type order_paid needs order.id"),
@@ -142,7 +143,7 @@ def test_what_an_event_needs_is_said(topic, gone, why):
         translated(body)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("answer", "meta", "outcome"),
     [
         *((True, {}, "relayed"), (False, {}, "skipped"), (None, {}, "skipped"), ("yes", {}, "skipped")),

@@ -19,6 +19,7 @@ from platforms.woocommerce import receive, translate
 from platforms.woocommerce.shop_api import SETS_SECRET, topics, why_not_url
 from platforms.woocommerce.shop_api import connect as connect_shop
 from tests.support.fakes.receiver import Receiver
+from tests.support.rows import each_row
 from tests.support.sample_bodies import PLACED, WOOCOMMERCE, sample
 from tests.support.woocommerce_api import NOW, connect, fake, store_of
 
@@ -76,7 +77,7 @@ def test_the_secret_is_ours_to_say_and_differs():
     assert new_secret() != new_secret()
 
 
-@pytest.mark.parametrize(
+@each_row(
     "url",
     [
         "https://connector.example/webhooks/beans",
@@ -89,7 +90,7 @@ def test_urls_wordpress_calls(url):
     assert why_not_url(url) == ""
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("url", "told"),
     [
         ("ftp://connector.example/", "only calls https"),

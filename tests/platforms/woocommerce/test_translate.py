@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.rows import each_row
 from tests.support.sample_bodies import NOW, WOOCOMMERCE, properties, sample, see, user
 
 CREATED, UPDATED = "order.created", "order.updated"
@@ -41,7 +42,7 @@ def placed_at(topic, body):
 PLACING = NOW.replace(microsecond=0) - timedelta(minutes=1)
 
 
-@pytest.mark.parametrize("hours", [2, 23, 25, 30, 24 * 12])
+@each_row("hours", [2, 23, 25, 30, 24 * 12])
 def test_order_created_tells_when_an_old_draft_was_placed(hours):
     """It is sent once, when the order leaves its draft; WooCommerce keeps the draft's date_created_gmt."""
     body = block_order(PLACING - timedelta(hours=hours), PLACING)
@@ -58,7 +59,7 @@ def test_the_plugin_s_mark_tells_it_in_every_webhook(topic):
     assert placed_at(topic, body) == PLACING
 
 
-@pytest.mark.parametrize("mark", ["", "soon", "-5", "1e9", "9" * 30, str(int(NOW.timestamp()) + 10**8), None, 7, [1]])
+@each_row("mark", ["", "soon", "-5", "1e9", "9" * 30, str(int(NOW.timestamp()) + 10**8), None, 7, [1]])
 def test_a_mark_that_cannot_be_a_time_is_ignored(mark):
     body = block_order(PLACING - timedelta(hours=30), PLACING, meta=[("_tiktok_placed_at", mark)])
     assert placed_at(CREATED, body) == PLACING
@@ -101,7 +102,7 @@ def test_an_order_is_never_placed_before_its_draft_nor_after_its_last_change(mad
 # --- states -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("country", "state", "sent"),
     [
         ("DE", "DE-BE", "be"),
@@ -138,7 +139,7 @@ def test_a_state_is_sent_without_its_country(country, state, sent):
 # --- new or returning -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("written", "sent"),
     [("new", "new"), ("returning", "returning"), ("Returning", None), ("", None), (True, None), (["new"], None)],
 )
