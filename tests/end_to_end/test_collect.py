@@ -15,7 +15,6 @@ from connector.signals.collector import ADDRESS_BURST, MAX_BEACON
 from tests.support.factories import a_section, a_stores_file
 from tests.support.platforms import PLATFORMS, SAMPLES
 
-ON_POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 STORES = a_stores_file(
     a_section(),
     a_section(name="asking", consent="required"),
@@ -76,20 +75,21 @@ def started(system):
     return system
 
 
-@pytest.fixture
-def expecting(system):
-    """A running system whose stores expect beacons."""
-    return started(system)
-
-
 @pytest.fixture(scope="module")
 def shared(lasting):
-    """The same, for several tests."""
+    """A running system whose stores expect beacons, for several tests."""
     return started(lasting)
 
 
-def test_the_event_arrives_with_what_the_browser_told(expecting):
+@pytest.fixture(scope="module")
+def shared_on_postgresql(lasting_on_postgresql):
+    return started(lasting_on_postgresql)
+
+
+@pytest.mark.parametrize("where", ["shared", "shared_on_postgresql"])
+def test_the_event_arrives_with_what_the_browser_told(where, request):
     """Whichever of the two comes first, and whichever worker gets it; once."""
+    expecting = request.getfixturevalue(where)
     shoppers = [Shopper(expecting, "acme", number) for number in range(10)]
     for number, shopper in enumerate(shoppers):
         for come in (shopper.beacon, shopper.order)[:: 1 if number % 2 else -1]:
@@ -109,13 +109,11 @@ def test_consent_decides(shared):
     no.beacon(consent="denied")
     shared.until(yes.has_joined, "the order with a yes arrives")
     for shopper, reason in ((no, CONSENT_DENIED), (silent, CONSENT_MISSING)):
-
-        def skipped(shopper=shopper, reason=reason):
-            shown = shared.command("events", "show", shopper.event_id).stdout
-            told = ("state skipped", f"orders/create of {shopper.store.name}: skipped", reason)
-            return all(words in shown for words in told)
-
-        shared.until(skipped, f"it is skipped: {reason}")
+        shared.until(lambda shopper=shopper: shared.states(shopper.event_id) == {"skipped"}, f"it is skipped: {reason}")
+        shown = shared.command("events", "show", shopper.event_id).stdout
+        assert "state skipped" in shown
+        assert f"orders/create of {shopper.store.name}: skipped" in shown
+        assert reason in shown
         assert shopper.items() == []
         refused = shared.command("events", "replay", shopper.event_id)
         assert "it was skipped: no consent" in refused.stdout
@@ -123,9 +121,9 @@ def test_consent_decides(shared):
     assert listed.count("skipped  no consent") == 2
 
 
-@ON_POSTGRESQL
-def test_what_was_answered_survives_a_kill(expecting):
+def test_what_was_answered_survives_a_kill(shared_on_postgresql):
     """Of everything, between the webhook and its beacon, and between a beacon and its webhook."""
+    expecting = shared_on_postgresql
     first, second = Shopper(expecting, "asking", 80), Shopper(expecting, "asking", 81)
     first.order()
     second.beacon(consent="granted")
