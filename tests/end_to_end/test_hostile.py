@@ -6,6 +6,7 @@ import random
 import re
 import signal
 import socket
+from pathlib import Path
 
 import httpx
 import pytest
@@ -18,8 +19,11 @@ MANY = 300
 
 
 @pytest.fixture(scope="module")
-def attacked(lasting):
-    """A running server, which all that these tests do leaves running."""
+def attacked(lasting, tmp_path_factory):
+    """A running server, which all that these tests do leaves running; its stores file is on the disk."""
+    file = tmp_path_factory.mktemp("settings") / "stores.toml"
+    file.write_text(lasting.environment.pop("STORES_TOML"))
+    lasting.environment["CONNECTOR_CONFIG"] = str(file)
     lasting.start()
     return lasting
 
@@ -119,13 +123,9 @@ def test_chunks_that_are_none_are_a_bad_request(attacked):
     assert all(line.startswith("{") for line in attacked.log.read_text().splitlines())  # each line is JSON
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_faulty_file_on_the_disk_changes_nothing_until_it_is_right(system, tmp_path):
+def test_a_faulty_file_on_the_disk_changes_nothing_until_it_is_right(attacked):
     """HUP refuses it, and a worker that is replaced meanwhile gets the settings of the start."""
-    file = tmp_path / "stores.toml"
-    file.write_text(system.environment.pop("STORES_TOML"))
-    system.environment["CONNECTOR_CONFIG"] = str(file)
-    system.start()
+    system, file = attacked, Path(attacked.environment["CONNECTOR_CONFIG"])
     good = file.read_text()
     file.write_text(good + "\n[stores.acme\n")
     system.parent.send_signal(signal.SIGHUP)
@@ -137,4 +137,6 @@ def test_a_faulty_file_on_the_disk_changes_nothing_until_it_is_right(system, tmp
     )
     system.until(system.ready, "the server is ready")
     file.write_text(good)
-    assert system.stop() == 0
+    head, body = order(system, 6)
+    with opened(system, head + b"Content-Length: %d\r\n\r\n" % len(body) + body) as shop:
+        assert answers(shop) == [(200, b'{"outcome":"relayed"}\n')]
