@@ -5,6 +5,7 @@ the sandbox, which must have got every order exactly once and nothing else.
 """
 
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -28,7 +29,7 @@ from tests.support.fakes.living import Clock, Living, sent_ids, server
 from tests.support.platforms import PLATFORMS
 
 
-@pytest.fixture(params=["shopify", "woocommerce"])
+@pytest.fixture
 def shop(request: pytest.FixtureRequest) -> Iterator[Living]:
     living = Living(request.param, Clock())
     living.store = replace(living.store, reconcile=timedelta(minutes=15))
@@ -53,6 +54,7 @@ def relayed(shop: Living, outbox: Outbox) -> Sandbox:
     return sandbox
 
 
+@pytest.mark.parametrize(("shop", "engine"), [("shopify", "postgresql"), ("woocommerce", "sqlite")], indirect=True)
 def test_one_round_heals_lost_deliveries_and_a_webhook_that_was_switched_off(shop: Living, engine: Engine) -> None:
     outbox = Outbox(Database(engine))
     with server(shop.store, outbox) as address:
@@ -131,9 +133,8 @@ def test_a_second_serve_ends_before_it_works(system: Any, tmp_path: Path) -> Non
     clock = Clock()
     clock.now -= 1200
     shop = Living("woocommerce", clock)
-    with shop.fake:
+    with shop.fake, socket.create_server(("127.0.0.1", system.port)):
         shop.place(3)
-        system.start()
         healing_system(system, shop)
         system.environment |= {"DATABASE_URL": f"sqlite:///{tmp_path / 'another.db'}"}
         second = system.command("serve")
