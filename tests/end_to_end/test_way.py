@@ -194,7 +194,7 @@ def test_webhooks_have_the_processor_before_the_relay(running):
     """A shop waits for its answer, TikTok for nothing."""
     (relay,) = running.children("relay")
     web = {os.getpriority(os.PRIO_PROCESS, pid) for pid in running.children("web")}
-    assert {os.getpriority(os.PRIO_PROCESS, relay)} == {nice + 10 for nice in web}
+    assert {os.getpriority(os.PRIO_PROCESS, relay)} == {min(nice + 10, 19) for nice in web}  # 19: the highest there is
 
 
 def test_one_url_serves_several_shopify_shops(running):
