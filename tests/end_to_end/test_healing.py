@@ -54,8 +54,13 @@ def relayed(shop: Living, outbox: Outbox) -> Sandbox:
     return sandbox
 
 
-@pytest.mark.parametrize(("shop", "engine"), [("shopify", "postgresql"), ("woocommerce", "sqlite")], indirect=True)
-def test_one_round_heals_lost_deliveries_and_a_webhook_that_was_switched_off(shop: Living, engine: Engine) -> None:
+@pytest.mark.parametrize(
+    ("shop", "its_engine"), [("shopify", "postgresql_engine"), ("woocommerce", "sqlite_engine")], indirect=["shop"]
+)
+def test_one_round_heals_lost_deliveries_and_a_webhook_that_was_switched_off(
+    shop: Living, its_engine: str, request: pytest.FixtureRequest
+) -> None:
+    engine: Engine = request.getfixturevalue(its_engine)
     outbox = Outbox(Database(engine))
     with server(shop.store, outbox) as address:
         shop.register(engine, address)
