@@ -13,6 +13,7 @@ from tests.support.factories import a_section, a_stores_file
 
 
 @pytest.mark.slow
+@pytest.mark.databases("sqlite")
 def test_the_books_of_each_store(site: Site) -> None:
     """What arrived and what is left, by day; and for a store without them, the setting that begins them."""
     now = time.time()

@@ -140,6 +140,7 @@ class TestEvents:
         assert bench.round(8.1) == {"events of acme expired": 1}
 
     @pytest.mark.slow
+    @pytest.mark.databases("sqlite")
     def test_many_go_in_small_batches(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         """Each its own short transaction, with the turn taken again before it."""
         bench.finish(*range(2 * BATCH + 7))

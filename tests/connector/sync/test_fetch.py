@@ -158,6 +158,7 @@ class TestFaults:
         assert world.fetch() == 1
 
     @pytest.mark.slow
+    @pytest.mark.databases("sqlite")
     def test_after_a_day_it_is_left_to_reconciliation(self, world: World) -> None:
         """With a line that says so, the error in it."""
         world.notify(1)
