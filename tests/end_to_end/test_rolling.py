@@ -6,6 +6,7 @@ import random
 import signal
 import threading
 import time
+from itertools import count
 
 import pytest
 
@@ -18,12 +19,14 @@ RATE, SENDERS = 300, 32
 class Shops:
     """Posts orders evenly to whichever port is `port`, each sender over one connection as long as that lasts."""
 
-    def __init__(self, system, number):
+    def __init__(self, system):
         store = system.config.stores["acme"]
         self.port = system.port
-        self.orders = list(webhooks(store, ("orders/create",), number, random.Random(5)))
+        self.ids = set()  # of what is posted
         self.refused = []
         self.posted = 0
+        self._orders = webhooks(store, ("orders/create",), 100_000, random.Random(5))
+        self._lock, self._closed = threading.Lock(), threading.Event()
         self._begun = time.monotonic()
         self._senders = [threading.Thread(target=self._send, args=(first,)) for first in range(SENDERS)]
 
@@ -33,20 +36,31 @@ class Shops:
         return self
 
     def __exit__(self, *_):
+        self._closed.set()
         for sender in self._senders:
             sender.join(120)
 
-    def ids(self):
-        return {f"acme-order-{json.loads(body)['id']}" for body, _ in self.orders}
+    def await_more(self, system):
+        """Wait until another third of a second's orders are answered."""
+        enough = self.posted + RATE / 3
+        system.until(lambda: self.posted >= enough or self.refused, "more is posted")
+
+    def _next(self):
+        with self._lock:
+            body, headers = next(self._orders)
+            self.ids.add(f"acme-order-{json.loads(body)['id']}")
+        return body, headers
 
     def _send(self, first):
         pace, port, connection = threading.Event(), 0, None
-        for number in range(first, len(self.orders), SENDERS):
+        for number in count(first, SENDERS):
             pace.wait(max(0.0, self._begun + number / RATE - time.monotonic()))
+            if self._closed.is_set():
+                return
             if port != self.port:
                 port = self.port
                 connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
-            body, headers = self.orders[number]
+            body, headers = self._next()
             try:
                 connection.request("POST", "/webhooks/acme", body, dict(headers))
                 answer = connection.getresponse()
@@ -57,22 +71,29 @@ class Shops:
                 continue
             if answer.status != 200:
                 self.refused.append(answer.status)
-            self.posted += 1
+            with self._lock:
+                self.posted += 1
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_new_settings_refuse_nobody(system):
     """HUP twice under load: gunicorn keeps its socket, and workers end when their requests are answered."""
     system.start()
-    with Shops(system, 6 * RATE) as shops:
-        for third in (1, 2):
-            system.until(lambda third=third: shops.posted > third * 2 * RATE, "a third is posted")
+    with Shops(system) as shops:
+        for _ in range(2):
+            shops.await_more(system)
             workers = system.children("web")[1:]
             system.parent.send_signal(signal.SIGHUP)
             system.until(lambda old=workers: set(old).isdisjoint(system.children("web")), "the workers are new")
+        shops.await_more(system)
     assert shops.refused == []
-    system.until(lambda: len(system.received()) >= len(shops.orders), "all have arrived")
-    assert {row["item"]["event_id"] for row in system.received()} == shops.ids()
+    all_have_arrived(system, shops)
+
+
+def all_have_arrived(system, shops):
+    """Each order that was posted, and no other."""
+    system.until(lambda: len(system.received()) >= len(shops.ids), "all have arrived")
+    assert {row["item"]["event_id"] for row in system.received()} == shops.ids
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
@@ -84,14 +105,13 @@ def test_a_new_release_takes_over_from_the_old_one(system, database_url, tmp_pat
     fresh = System(folder, database_url)
     fresh.environment["EVENTS_API_URL"] = system.environment["EVENTS_API_URL"]
     try:
-        with Shops(system, 6 * RATE) as shops:
-            system.until(lambda: shops.posted > RATE, "some are posted")
+        with Shops(system) as shops:
+            shops.await_more(system)
             fresh.start()
             shops.port = fresh.port
             assert system.stop() == 0
-            system.until(lambda: shops.posted + len(shops.refused) == len(shops.orders), "all are posted")
+            shops.await_more(fresh)
         assert shops.refused == []
-        system.until(lambda: len(system.received()) >= len(shops.orders), "all have arrived")
-        assert {row["item"]["event_id"] for row in system.received()} == shops.ids()
+        all_have_arrived(system, shops)
     finally:
         fresh.close()
