@@ -71,9 +71,8 @@ def test_the_first_steps_lead_to_accepted_events(clone: Path) -> None:
 def follow(clone: Path, ports: Mapping[str, str]) -> str:
     """Run the commands with these ports in place of the documented ones; return what they print."""
     script = "\n".join(lines()).replace("connector sandbox", f"connector sandbox --port {ports['9090']}")
-    for documented, free in ports.items():
-        script = script.replace(f"127.0.0.1:{documented}", f"127.0.0.1:{free}")
     script += """
+    until curl -s http://127.0.0.1:9090/counts | grep -q '"accepted": *3,'; do sleep 0.1; done
     until [ "$(connector events list | grep -c ' accepted ')" = 3 ]; do sleep 0.3; done
     connector events list
     connector check --live acme --app-off; echo "checklist $?"
@@ -81,6 +80,8 @@ def follow(clone: Path, ports: Mapping[str, str]) -> str:
     connector check; echo "exit $?"
     kill %1 %2; wait
     """
+    for documented, free in ports.items():
+        script = script.replace(f"127.0.0.1:{documented}", f"127.0.0.1:{free}")
     environment = {
         "PATH": f"{clone / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
