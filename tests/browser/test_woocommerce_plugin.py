@@ -147,16 +147,14 @@ def test_the_stores_choices_count_here_too(plugin, table, changes):
         store = replace(EVERY_KIND, events={**EVERY_KIND.events, **changes})
     else:
         store = choose(EVERY_KIND, table, **changes)
-    printed, sent = plugin(store), 0
-    for name in TRIED:
-        for with_tax in (False, True):
-            body = {**ORDERS[name], "prices_include_tax": with_tax}
-            page, items = told(printed.thanks(body)), served(store, "order.updated", body)
-            assert pairs(page) == {(event, item["event_id"]) for event, item in items.items()}, name
-            sent += len(items)
-            for item in items.values():
-                assert page["properties"] == item["properties"], name
-                assert page["user"].get("external_id") == item["user"].get("external_id")
+    bodies, sent = [{**ORDERS[name], "prices_include_tax": with_tax} for name in TRIED for with_tax in (False, True)], 0
+    for body, report in zip(bodies, plugin(store).thanks_for(bodies), strict=True):
+        page, items = told(report), served(store, "order.updated", body)
+        assert pairs(page) == {(event, item["event_id"]) for event, item in items.items()}, body["id"]
+        sent += len(items)
+        for item in items.values():
+            assert page["properties"] == item["properties"], body["id"]
+            assert page["user"].get("external_id") == item["user"].get("external_id")
     assert sent or "example.com" in str(changes)
 
 
