@@ -89,9 +89,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """With `-n auto`: half as many again as there are processors, for many tests wait for processes or sockets."""
-    return math.ceil(1.5 * len(os.sched_getaffinity(0)))
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """With `-n auto`: half as many again as there are processors, for many tests wait for processes or sockets.
+
+    Unit tests hardly wait, and each worker takes 4 s of CPU time to collect them: there one per processor.
+    """
+    processors = len(os.sched_getaffinity(0))
+    return processors if config.getoption("unit") else math.ceil(1.5 * processors)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -116,10 +120,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each test that takes a database with this release's tables on those that its closest mark names."""
-    kinds = metafunc.definition.get_closest_marker("databases")
+    mark = metafunc.definition.get_closest_marker("databases")
+    kinds = mark.args if mark else ("sqlite", "postgresql")
+    if metafunc.config.getoption("unit") and "sqlite" in kinds:
+        kinds = ("sqlite",)
     for name in ("engine", "migrated_url"):
         if name in metafunc.fixturenames:
-            metafunc.parametrize(name, kinds.args if kinds else ["sqlite", "postgresql"], indirect=True)
+            metafunc.parametrize(name, kinds, indirect=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
