@@ -5,6 +5,7 @@ import json
 import pytest
 
 from connector.devtools.sandbox.server import Sandbox
+from tests.support.rows import each_row
 from tests.support.sandbox_requests import HEADERS, HOUR, NOW, body, event, kept_ids, said, send, sha
 
 
@@ -14,12 +15,12 @@ def test_a_missing_token_is_40104(sandbox: Sandbox, headers: dict[str, str]) -> 
     assert sandbox.received() == []
 
 
-@pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"null", b"\xff", b'{"a":' + b"[" * 100_000])
+@each_row("raw", [b"", b"{", b"[]", b"null", b"\xff", b'{"a":' + b"[" * 100_000])
 def test_malformed_json_is_40002(sandbox: Sandbox, raw: bytes) -> None:
     assert said(sandbox.answer(HEADERS, raw))[0] == 40002
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("changes", "field"),
     [
         ({"event_source": "crm"}, "event_source"),
@@ -76,8 +77,8 @@ def test_a_thousand_events_pass_and_one_more_is_40061(sandbox: Sandbox) -> None:
     assert "batch size" in message
 
 
-@pytest.mark.parametrize("name", ["event", "event_time", "event_id"])
-@pytest.mark.parametrize("value", [None, "", " ", True, 1.5, [], {}])
+@each_row("name", ["event", "event_time", "event_id"])
+@each_row("value", [None, "", " ", True, 1.5, [], {}])
 def test_the_three_required_fields(sandbox: Sandbox, name: str, value: object) -> None:
     """Wrong and missing look alike to TikTok."""
     absent = event()
@@ -88,7 +89,7 @@ def test_the_three_required_fields(sandbox: Sandbox, name: str, value: object) -
         assert message.startswith(f"Invalid value for data.0.{name}: ")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("age", "code"),
     [
         (-24 * HOUR, 0),
@@ -119,7 +120,7 @@ BAD_USER = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("key", "value", "code"), BAD_USER)
+@each_row(("key", "value", "code"), BAD_USER)
 def test_every_user_key_has_its_rule(sandbox: Sandbox, key: str, value: object, code: int) -> None:
     """Plain personal data is 40062, everything else that is wrong 40002; both name index and key."""
     answered, message = send(sandbox, event("o-1"), event("o-2", user={key: value}))
@@ -148,19 +149,19 @@ BAD_PROPERTIES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("key", "value"), BAD_PROPERTIES)
+@each_row(("key", "value"), BAD_PROPERTIES)
 def test_every_property_has_its_rule(sandbox: Sandbox, key: str, value: object) -> None:
     code, message = send(sandbox, event(properties={key: value}))
     assert code == 40002
     assert message.startswith(f"Invalid value for data.0.properties.{key}: ")
 
 
-@pytest.mark.parametrize("value", [0, 0.0, 46, 46.5, 7_600_000])
+@each_row("value", [0, 0.0, 46, 46.5, 7_600_000])
 def test_values_from_zero_up_pass(sandbox: Sandbox, value: float) -> None:
     assert send(sandbox, event(properties={"value": value, "currency": "IDR"}))[0] == 0
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("content", "at"),
     [
         ({"content_id": 77}, "contents.1.content_id"),
@@ -179,8 +180,8 @@ def test_every_content_has_its_rule(sandbox: Sandbox, content: object, at: str) 
     assert message.startswith(f"Invalid value for data.0.properties.{at}: ")
 
 
-@pytest.mark.parametrize("name", ["user", "properties", "page"])
-@pytest.mark.parametrize("value", [None, [], "x"])
+@each_row("name", ["user", "properties", "page"])
+@each_row("value", [None, [], "x"])
 def test_sections_are_objects(sandbox: Sandbox, name: str, value: object) -> None:
     assert send(sandbox, event(**{name: value})) == (
         40002,
@@ -223,7 +224,7 @@ def test_an_offline_event_is_accepted(sandbox: Sandbox) -> None:
     assert (receipt.event_source, receipt.event_source_id) == ("offline", OFFLINE["event_source_id"])
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("changes", "field"),
     [
         ({"event": "Renewal"}, "event"),
@@ -245,7 +246,7 @@ def test_an_offline_event_is_held_to_its_own_rules(sandbox: Sandbox, changes: di
     assert message.startswith((f"Invalid value for data.0.{field}: ", f"data.0.{field}: "))
 
 
-@pytest.mark.parametrize("field", sorted(set(event()["user"]) - {"email", "phone"}))
+@each_row("field", sorted(set(event()["user"]) - {"email", "phone"}))
 def test_a_match_key_of_the_web_is_refused_offline(sandbox: Sandbox, field: str) -> None:
     """Each of them alone, although the source web takes it."""
     user = sale()["user"] | {field: event()["user"][field]}
