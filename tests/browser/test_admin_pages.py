@@ -14,7 +14,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from connector.outbox.queries import EventFilter
 from connector.storage.engine import connect
-from tests.support.admin_site import PASSWORD, Site
+from tests.support.admin_site import PASSWORD, Past, Site
 from tests.support.axe import hindrances
 
 PAGES = ["/", "/merges", "/match-keys", "/books", "/events", "/events?state=waiting", "/webhooks?kind=quiet",
@@ -35,11 +35,19 @@ class Served:
         self.site, self.url = site, url
 
 
+@pytest.fixture(scope="module")
+def past(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> Past:
+    engine = connect(f"sqlite:///{shutil.copy(migrated_sqlite, tmp_path_factory.mktemp('past'))}")
+    found = Site(engine).live().past()
+    engine.dispose()
+    return found
+
+
 @pytest.fixture
-def served(migrated_sqlite: Path, tmp_path: Path) -> Iterator[Served]:
+def served(migrated_sqlite: Path, tmp_path: Path, past: Past) -> Iterator[Served]:
     shutil.copy(migrated_sqlite, tmp_path / "connector.db")
     engine = connect(f"sqlite:///{tmp_path / 'connector.db'}", timeout=5.0)
-    site = Site(engine).live()
+    site = Site(engine).go_on(past)
     server = make_server("127.0.0.1", 0, site.app, threaded=True, request_handler=Inactivity)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield Served(site, f"http://127.0.0.1:{server.server_port}")
