@@ -25,6 +25,7 @@ def test_every_row_is_run_and_those_that_fail_are_named() -> None:
     with pytest.raises(ExceptionGroup, match="1 of 3 rows") as raised:
         halves(tmp_path="here")
     assert SEEN == [(1, 1), (2, 1), (1, 2), (2, 2), (1, 3), (2, 3)]
+    assert raised.value.message.splitlines() == ["1 of 3 rows", "row: number=3 → 1 of 2 rows"]
     (third,) = raised.value.exceptions
     assert third.__notes__ == ["row: number=3"]
     assert isinstance(third, ExceptionGroup)

@@ -26,9 +26,10 @@ def each_row(
     def decorate(test: Test) -> Test:
         @functools.wraps(test)
         def run(*arguments: Any, **fixtures: Any) -> None:
-            failed = [error for row in rows if (error := _failure(test, arguments, fixtures | row, row, ids or repr))]
+            failed = [error for row in rows if (error := _failure(test, arguments, fixtures | row, row, ids or _short))]
             if failed:
-                raise ExceptionGroup(f"{len(failed)} of {len(rows)} rows", failed)
+                lines = [_line(error) for error in failed]
+                raise ExceptionGroup("\n".join((f"{len(failed)} of {len(rows)} rows", *lines)), failed)
 
         signature = inspect.signature(test)
         left = [parameter for name, parameter in signature.parameters.items() if name not in columns]
@@ -36,6 +37,16 @@ def each_row(
         return run
 
     return decorate
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}…"
+
+
+def _line(error: Exception) -> str:
+    """Return the row and the beginning of what is wrong with it; of the exceptions pytest shows the first 15."""
+    return f"{error.__notes__[-1]} → {str(error).partition(chr(10))[0] or type(error).__name__}"
 
 
 def _failure(

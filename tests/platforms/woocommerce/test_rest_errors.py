@@ -267,7 +267,19 @@ def test_url_and_keys_of_which_no_request_can_be_made(url, key):
 # --- secrets
 
 
-@pytest.mark.parametrize("kind", ["fatal", "firewall", "hang", "plain permalinks", "redirect", "cut", "busy", None])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "fatal",
+        "firewall",
+        pytest.param("hang", marks=pytest.mark.slow),
+        "plain permalinks",
+        "redirect",
+        "cut",
+        "busy",
+        None,
+    ],
+)
 def test_keys_reach_no_log_and_no_error(shop, kind, caplog):
     """Not even at DEBUG, where urllib3 writes whole URLs."""
     caplog.set_level(logging.DEBUG)
