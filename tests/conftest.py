@@ -40,6 +40,7 @@ from tests.support.postgresql import PostgreSQL, administer, create_database
 
 TESTS = Path(__file__).parent
 NOT_UNIT = [TESTS / name for name in ("benchmarks", "browser", "end_to_end", "faults")]
+KIT = TESTS.parent / "connector" / "plugin" / "testing"  # for a quick look tests/platforms/test_contract.py says enough
 # First the tests that wait longest, such as for a dead relay's lease of two minutes: others run meanwhile.
 WAITING = ("test_way.py", "end_to_end", "faults", "browser")
 RUN_FOLDER = pytest.StashKey[str]()
@@ -70,7 +71,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--unit",
         action="store_true",
         help="a quick look: only what needs no other process (no server, no browser, SQLite only), no test marked as "
-        "slow, and a tenth of the examples of property tests",
+        "slow, not the conformance kit, and a tenth of the examples of property tests",
     )
 
 
@@ -131,7 +132,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("unit"):
-        left_out = {item for item in items if item.get_closest_marker("slow") or _needs_a_process(item)}
+        left_out = {item for item in items if _is_no_unit_test(item)}
         config.hook.pytest_deselected(items=[*left_out])
         items[:] = [item for item in items if item not in left_out]
     items.sort(key=_turn)
@@ -148,8 +149,8 @@ def pytest_collection_finish() -> None:
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     if config.getoption("unit"):
         terminalreporter.write_line(
-            "A quick look: without PostgreSQL, browser and other processes, without the tests marked as slow, and with "
-            "a tenth of the examples of property tests. `make test` runs everything."
+            "A quick look: without PostgreSQL, browser and other processes, without the tests marked as slow and "
+            "the conformance kit, and with a tenth of the examples of property tests. `make test` runs everything."
         )
     python = f"{platform.python_implementation()} {platform.python_version()}"
     terminalreporter.write_line(f"Tested on {python}, {platform.system()} {platform.machine()}")
@@ -176,6 +177,10 @@ def _dealt(items: Sequence[pytest.Item], workers: int) -> list[pytest.Item]:
         dealt += run + others[: max(0, room)]
         del others[: max(0, room)]
     return dealt
+
+
+def _is_no_unit_test(item: pytest.Item) -> bool:
+    return KIT in item.path.parents or item.get_closest_marker("slow") is not None or _needs_a_process(item)
 
 
 def _needs_a_process(item: pytest.Item) -> bool:
