@@ -15,14 +15,14 @@ class Lease:
         self._database = database
         self._name = name
         self._seconds = seconds
-        self._taken = self._statement()  # built once: on SQLite a take costs 0.25 ms then, not 0.55
+        self._take = self._statement()  # built once: on SQLite a take costs 0.25 ms then, not 0.55
 
     def take(self, owner: str, now: float) -> bool:
         """Take or renew the lease at `now` (Unix seconds); return True if `owner` holds it. Raises CannotStore."""
         until = now + self._seconds
-        words = {"holder": owner, "ends": until, "now": now, "impossible": until + self._seconds}
+        parameters = {"holder": owner, "ends": until, "now": now, "impossible": until + self._seconds}
         with self._database.write() as connection:
-            return connection.execute(self._taken, words).first() is not None
+            return connection.execute(self._take, parameters).first() is not None
 
     def release(self, owner: str) -> None:
         """Give up the lease, so that another process need not wait until it expires. Raises CannotStore."""
@@ -30,9 +30,14 @@ class Lease:
             connection.execute(sa.delete(leases).where(leases.c.name == self._name, leases.c.owner == owner))
 
     def _statement(self) -> Any:
-        owner, ends, impossible = sa.bindparam("holder"), sa.bindparam("ends"), sa.bindparam("impossible")
+        owner = sa.bindparam("holder", type_=leases.c.owner.type)
+        ends, impossible = (sa.bindparam(name, type_=leases.c.until.type) for name in ("ends", "impossible"))
         # A lease that ends later than is possible was taken with a wrong clock.
-        free = sa.or_(leases.c.until < sa.bindparam("now"), leases.c.until > impossible, leases.c.owner == owner)
+        free = sa.or_(
+            leases.c.until < sa.bindparam("now", type_=leases.c.until.type),
+            leases.c.until > impossible,
+            leases.c.owner == owner,
+        )
         insert = self._database.insert(leases).values(name=self._name, owner=owner, until=ends)
         taken = insert.on_conflict_do_update(index_elements=["name"], set_={"owner": owner, "until": ends}, where=free)
         return taken.returning(leases.c.owner)
