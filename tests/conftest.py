@@ -162,17 +162,18 @@ def _turn(item: pytest.Item) -> int:
 
 
 def _dealt(items: Sequence[pytest.Item], workers: int) -> list[pytest.Item]:
-    """Deal the files of waiting tests to the beginnings of as many runs of neighbours as there are workers.
+    """Deal the files of waiting tests to the beginnings of runs of neighbours, one for each worker but the last.
 
     By `--dist worksteal` each worker begins with a run of an equal part of the tests, and at the end takes tests of
-    another's: quick ones then.
+    another's: quick ones then. The last begins with those: were all waiting at once, the processors would be idle.
     """
     waiting = [item for item in items if _turn(item) < len(WAITING)]
     others = [item for item in items if _turn(item) == len(WAITING)]
     files = [[*file] for _, file in groupby(waiting, key=lambda item: item.path)]
     dealt: list[pytest.Item] = []
+    hands = max(1, workers - 1)
     for number in range(workers):
-        run = [*chain(*files[number::workers])]
+        run = [*chain(*files[number::hands])] if number < hands else []
         room = (len(items) - len(dealt)) // (workers - number) - len(run)
         dealt += run + others[: max(0, room)]
         del others[: max(0, room)]
