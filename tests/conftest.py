@@ -16,9 +16,8 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +35,12 @@ from connector.plugin.testing.empty_database import BUSY, delete_all_rows, share
 from connector.storage.database import Database
 from connector.storage.engine import connect, migrate
 from connector.storage.tables import metadata
+from tests.support.order import dealt
 from tests.support.postgresql import PostgreSQL, administer, create_database
 
 TESTS = Path(__file__).parent
 NOT_UNIT = [TESTS / name for name in ("benchmarks", "browser", "end_to_end", "faults")]
 KIT = TESTS.parent / "connector" / "plugin" / "testing"  # for a quick look tests/platforms/test_contract.py says enough
-# First the tests that wait longest, such as for a dead relay's lease of two minutes: others run meanwhile.
-WAITING = ("test_way.py", "end_to_end", "faults", "browser")
 RUN_FOLDER = pytest.StashKey[str]()
 RUN_PID = pytest.StashKey[int]()  # of the process that ends last: pytest-xdist's controller
 
@@ -135,8 +133,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = {item for item in items if _is_no_unit_test(item)}
         config.hook.pytest_deselected(items=[*left_out])
         items[:] = [item for item in items if item not in left_out]
-    items.sort(key=_turn)
-    items[:] = _dealt(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+    items[:] = dealt(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 
 
 def pytest_collection_finish() -> None:
@@ -154,30 +151,6 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         )
     python = f"{platform.python_implementation()} {platform.python_version()}"
     terminalreporter.write_line(f"Tested on {python}, {platform.system()} {platform.machine()}")
-
-
-def _turn(item: pytest.Item) -> int:
-    parts = item.path.parts
-    return next((turn for turn, name in enumerate(WAITING) if name in parts), len(WAITING))
-
-
-def _dealt(items: Sequence[pytest.Item], workers: int) -> list[pytest.Item]:
-    """Deal the files of waiting tests to the beginnings of runs of neighbours, one for each worker but the last.
-
-    By `--dist worksteal` each worker begins with a run of an equal part of the tests, and at the end takes tests of
-    another's: quick ones then. The last begins with those: were all waiting at once, the processors would be idle.
-    """
-    waiting = [item for item in items if _turn(item) < len(WAITING)]
-    others = [item for item in items if _turn(item) == len(WAITING)]
-    files = [[*file] for _, file in groupby(waiting, key=lambda item: item.path)]
-    dealt: list[pytest.Item] = []
-    hands = max(1, workers - 1)
-    for number in range(workers):
-        run = [*chain(*files[number::hands])] if number < hands else []
-        room = (len(items) - len(dealt)) // (workers - number) - len(run)
-        dealt += run + others[: max(0, room)]
-        del others[: max(0, room)]
-    return dealt
 
 
 def _is_no_unit_test(item: pytest.Item) -> bool:
