@@ -106,7 +106,7 @@ books = true
 
 
 def _start(stack: ExitStack, folder: Path, say: Callable[[str], None]) -> Demo | None:
-    server_port, sandbox_port = _free_port(8000), _free_port(9090)
+    server_port, sandbox_port = _free_port(8000, stack), _free_port(9090, stack)
     environment = {name: value for name, value in os.environ.items() if name not in ("DYNO", "RENDER", "K_SERVICE")}
     sandbox = f"http://127.0.0.1:{sandbox_port}"
     environment |= {
@@ -253,15 +253,17 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _free_port(preferred: int) -> int:
+def _free_port(preferred: int, stack: ExitStack) -> int:
     """Return the preferred port, or the next one that is free. Raises OSError.
 
-    Not any port that the system offers: it may give that one to a client before the server has started.
+    Not any port that the system offers: it may give that one to a client before the server has started. Until the stack
+    is closed, the UDP port of that number is taken, so that another demo that starts now does not find it free, too.
     """
     for port in range(preferred, preferred + 100):
-        with socket.socket() as probe:
+        lock = stack.enter_context(socket.socket(type=socket.SOCK_DGRAM))
+        with suppress(OSError), socket.socket() as probe:
+            lock.bind(("127.0.0.1", port))
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                return port
+            probe.bind(("127.0.0.1", port))
+            return port
     raise OSError(f"none of the ports {preferred} to {preferred + 99} is free")

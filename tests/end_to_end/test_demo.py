@@ -18,22 +18,24 @@ PATIENCE = 180  # seconds
 
 
 @contextmanager
-def taken(port: int) -> Iterator[None]:
-    """Listen at the port, if nobody else does."""
-    with socket.socket() as listener:
+def taken(served: int, chosen: int) -> Iterator[None]:
+    """Listen at one port, and take another one as a demo does that is about to start; unless somebody has them."""
+    with socket.socket() as listener, socket.socket(type=socket.SOCK_DGRAM) as lock:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         with suppress(OSError):
-            listener.bind(("127.0.0.1", port))
+            listener.bind(("127.0.0.1", served))
             listener.listen()
+        with suppress(OSError):
+            lock.bind(("127.0.0.1", chosen))
         yield
 
 
 def test_the_demo_ends_with_a_dashboard_to_look_at() -> None:
-    """Its port is the next one if somebody has 8000; its password opens it; each platform's shop is there, with what it
-    sent; Ctrl-C ends all.
+    """Its port is one that nobody has; its password opens it; each platform's shop is there, with what it sent; Ctrl-C
+    ends all.
     """
     environment = {name: value for name, value in os.environ.items() if name != "ADMIN_PASSWORD"}
-    with taken(8000), subprocess.Popen(
+    with taken(8000, 8001), subprocess.Popen(
         [sys.executable, "-m", "connector", "demo"], env=environment | {"WEB_CONCURRENCY": "1"}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     ) as demo:  # fmt: skip
@@ -48,7 +50,7 @@ def test_the_demo_ends_with_a_dashboard_to_look_at() -> None:
                 r"^The dashboard: +(http://127\.0\.0\.1:\d+)/ \(password: (\w{16})\)$", printed, re.MULTILINE
             )
             assert found, printed
-            assert 8000 < int(found[1].rpartition(":")[2]) < 8100
+            assert 8001 < int(found[1].rpartition(":")[2]) < 8100
             with httpx.Client(base_url=found[1], timeout=PATIENCE, follow_redirects=True) as browser:
                 form = re.search(r'name="token" value="([^"]+)"', browser.get("/login").text)
                 browser.post("/login", data={"password": found[2]} | ({"token": form[1]} if form else {}))
