@@ -48,7 +48,7 @@ def started(system):
 
 
 def of_store(system, name):
-    """What the sandbox has got for a store's pixel."""
+    """Return the events that the sandbox has received for a store's pixel."""
     return [row for row in system.received() if row["event_source_id"] == a_pixel_code(name)]
 
 
@@ -209,7 +209,7 @@ def test_one_url_serves_several_shopify_shops(running):
 
 
 def test_events_can_be_listed_shown_and_replayed(running_on_postgresql):
-    """What the commands print about an order that TikTok has accepted."""
+    """The commands tell the story of an order that TikTok has accepted."""
     system = running_on_postgresql
     store = system.config.stores["acme"]
     body, headers = next(webhooks(store, ["orders/create"], 1, random.Random(5)))

@@ -43,7 +43,7 @@ class Done(NamedTuple):
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    """What each of RUNS printed, all from one process: to start it takes longest."""
+    """The output of each of RUNS, all from one process, because its start takes longest."""
     folder = install(tmp_path_factory.mktemp("third_party"))
     settings = {"SECRET": "shh", "DATABASE_URL": f"sqlite:///{folder}/none.db"}
     found = python(CODE.format(runs=RUNS), path=[folder], PUBLIC_URL="https://connector.example", **settings)

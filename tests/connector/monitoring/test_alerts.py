@@ -1,4 +1,4 @@
-"""Alerts: one message for each problem, one when it is over, whoever sends it."""
+"""Alerts: one message when a problem begins, and one when it is over, whichever process sends them."""
 
 import logging
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What is wrong, found in the database: each problem when it is there and not when it is not."""
+"""Problems found in the database: each is found while it is there, and only then."""
 
 from collections.abc import Callable
 from dataclasses import replace
