@@ -26,6 +26,7 @@ class Newcomer:
         page.goto(self.url)
         page.get_by_label("Password").fill(PASSWORD)
         page.get_by_role("button", name="Log in").click()
+        expect(page.get_by_role("button", name="Log out")).to_be_visible()
 
 
 @pytest.fixture
@@ -121,6 +122,7 @@ def test_nothing_keeps_anybody_out(chromium: Browser, newcomer: Newcomer) -> Non
             summary.click()
         found += hindrances(page, path)
     page.get_by_role("button", name="Generate the text").click()
+    expect(page.get_by_role("alert")).to_contain_text("fields are not valid")
     found += hindrances(page, "faults")
     fields = {"name": "tea", "url": "https://tea.example", "shop": "tea.example", "pixel": "CTEA0000000000000000"}
     for name, value in fields.items():
