@@ -14,7 +14,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from connector.outbox.queries import EventFilter
 from connector.storage.engine import connect
-from tests.support.admin_site import PASSWORD, Past, Site
+from tests.support.admin_site import PASSWORD, Past, Site, lived_past
 from tests.support.axe import hindrances
 
 PAGES = ["/", "/merges", "/match-keys", "/books", "/events", "/events?state=waiting", "/webhooks?kind=quiet",
@@ -37,10 +37,7 @@ class Served:
 
 @pytest.fixture(scope="module")
 def past(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> Past:
-    engine = connect(f"sqlite:///{shutil.copy(migrated_sqlite, tmp_path_factory.mktemp('past'))}")
-    found = Site(engine).live().past()
-    engine.dispose()
-    return found
+    return lived_past(migrated_sqlite, tmp_path_factory.mktemp("past"))
 
 
 @pytest.fixture

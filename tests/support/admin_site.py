@@ -3,9 +3,11 @@
 import json
 import random
 import re
+import shutil
 import time
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -26,6 +28,7 @@ from connector.relay.relay import Relay
 from connector.setup.records import SetupRecords
 from connector.setup.samples import webhooks
 from connector.storage.database import Database
+from connector.storage.engine import connect
 from connector.storage.tables import arrivals, metadata
 from tests.support.factories import a_section, a_stores_file
 from tests.support.platforms import PLATFORMS
@@ -191,3 +194,11 @@ def press(browser: FlaskClient, route: str, **fields: str) -> str:
     answer = browser.post(route, data={"token": token(browser), **fields})
     assert answer.status_code == 303, answer.text
     return browser.get(answer.headers["Location"]).text
+
+
+def lived_past(migrated_sqlite: Path, folder: Path) -> Past:
+    """Return the past of a site that has lived in a copy of this database in `folder`."""
+    engine = connect(f"sqlite:///{shutil.copy(migrated_sqlite, folder)}")
+    found = Site(engine).live().past()
+    engine.dispose()
+    return found
