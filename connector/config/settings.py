@@ -69,15 +69,6 @@ def load(environ: Mapping[str, str]) -> Config:
     return Config(**vars(environment), **retention, stores=stores, literal_secrets=literal_secrets)
 
 
-def load_environment(environ: Mapping[str, str]) -> Environment:
-    """Read only the settings that need no stores file. Raises `ConfigError` with every problem."""
-    reading = Reading(environ)
-    environment = read_environment(reading)
-    if reading.problems:
-        raise ConfigError(reading.problems)
-    return environment
-
-
 def _stores(tables: Table, defaults: Table, reading: Reading) -> dict[str, Store]:
     stores: dict[str, Store] = {}
     for name, table in tables.items():

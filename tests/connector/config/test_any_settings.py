@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.config.settings import Config, ConfigError, load, load_environment
+from connector.config.settings import Config, ConfigError, load
 from tests.support.rows import each_row
 from tests.support.stores_file import BAD, BASE, KEYS, SUPPORTED, WOO, loaded, store
 
@@ -155,7 +155,7 @@ def test_any_document(document):
 def test_any_environment(environ):
     """Whatever the environment holds, the outcome is settings or a ConfigError."""
     try:
-        load_environment(environ)
+        loaded(store(), **environ)
     except ConfigError as error:
         assert all(": must be " in problem for problem in error.problems)  # noqa: PT017
 

@@ -2,7 +2,6 @@
 
 import pytest
 
-from connector.config.settings import ConfigError, load_environment
 from tests.support.rows import each_row
 from tests.support.stores_file import loaded, only_problem, store
 
@@ -10,8 +9,8 @@ from tests.support.stores_file import loaded, only_problem, store
 
 
 def test_environment_defaults():
-    """Without settings the documented defaults apply, and no stores file is needed."""
-    found = load_environment({"PORT": "", "LOG_LEVEL": " "})
+    """Without settings the documented defaults apply."""
+    found = loaded(store(), PORT="", LOG_LEVEL=" ")
     assert found.database_url == "sqlite:///connector.db"
     assert found.events_api_url == "https://business-api.tiktok.com/open_api/v1.3"
     assert (found.port, found.trusted_proxies, found.public_url) == (8000, 0, "")
@@ -28,7 +27,7 @@ def test_log_format_default(monkeypatch, terminal, expected):
     stream = io.StringIO()
     monkeypatch.setattr(stream, "isatty", lambda: terminal, raising=False)
     monkeypatch.setattr(sys, "stderr", stream)
-    assert load_environment({}).log_format == expected
+    assert loaded(store()).log_format == expected
 
 
 @each_row(
@@ -67,8 +66,7 @@ def test_log_format_default(monkeypatch, terminal, expected):
     ],
 )
 def test_good_setting(name, value, attribute, expected):
-    """Each variable arrives normalised, with and without a stores file."""
-    assert getattr(load_environment({name: value}), attribute) == expected
+    """Each variable arrives normalised."""
     assert getattr(loaded(store(), **{name: value}), attribute) == expected
 
 
@@ -106,12 +104,9 @@ def test_good_setting(name, value, attribute, expected):
 )
 def test_bad_setting(name, value):
     """A bad variable is one problem that names it and does not print it."""
-    with pytest.raises(ConfigError) as caught:
-        load_environment({name: value})
-    (line,) = caught.value.problems
+    line = only_problem(store(), **{name: value})
     assert line.startswith(f"{name}: must be ")
     assert "hidden" not in line
-    assert only_problem(store(), **{name: value}) == line
 
 
 @each_row("host", ["DYNO", "K_SERVICE", "RENDER", "RAILWAY_ENVIRONMENT"])
