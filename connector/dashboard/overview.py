@@ -170,6 +170,7 @@ def _read_health(
     suspended_lanes = {state.lane: state for state in queries.lane_states() if state.suspended_since}
     problems = current_problems(queries.open_problems(), ProblemFinder(database, stores).find(now), now)
     parked = queries.parked_by_store(stores, MAX_PARKED_COUNTED)
+    newest = webhook_stats.newest(stores, now)  # webhooks are counted once a minute, by the relay
     for name, store in stores.items():
         codes = {pixel.code for pixel in store.pixels}
         last = webhook_stats.last(name, now)
@@ -185,7 +186,7 @@ def _read_health(
                 if problem.key.split(":")[1:2] == [name]
             ],
             queues=[queue for queue in queues if queue.lane.store == name and queue.lane.pixel in codes],
-            last_webhook=last.at if last else None,
+            last_webhook=max(newest.get(name, 0.0), last.at if last else 0.0) or None,
             accepted=counts["accepted"],
             tested=counts["tested"],
             failed=counts["failed"],

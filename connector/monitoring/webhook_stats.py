@@ -6,13 +6,13 @@ Raises CannotStore.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from connector.core.units import HOUR, WEEK
+from connector.core.units import DAY, HOUR, WEEK
 from connector.monitoring.inactivity import WEEKS
 from connector.monitoring.skips import KINDS, MOST_REASONS, OTHER, RELAYED, SKIPPED, first_reason
 from connector.outbox.ledger import NO_ARRIVAL
@@ -22,6 +22,7 @@ from connector.storage.tables import arrivals, counters, ledger, tallies
 LATE = 300  # seconds after its end during which an hour is still counted: ledger and counters are written with a delay
 STEP = 24 * HOUR  # seconds counted by one query
 LOOK_BACK = WEEKS * WEEK + 2 * HOUR
+NEWEST_LINES = 500  # of all stores: no index begins with store and time
 RECEIVED = "received"
 _Key = tuple[str, int, str, str, str]  # store, hour, what, kind, detail: as in `tallies`
 
@@ -75,6 +76,17 @@ class WebhookStats:
         with self._database.read() as connection:
             row = connection.execute(query.order_by(arrivals.c.hour.desc()).limit(1)).first()
         return LastWebhook(*row) if row else None
+
+    def newest(self, stores: Collection[str], now: float) -> dict[str, float]:
+        """Return the times of the stores' last webhooks that the day's newest lines show, counted yet or not."""
+        lines = sa.select(ledger.c.store, ledger.c.received_at, ledger.c.delivery)
+        of_today = lines.where(ledger.c.received_at > now - DAY)
+        newest = of_today.order_by(ledger.c.received_at.desc()).limit(NEWEST_LINES).subquery()
+        query = sa.select(newest.c.store, sa.func.max(newest.c.received_at)).where(
+            newest.c.store.in_(stores), newest.c.delivery.not_in(NO_ARRIVAL)
+        )
+        with self._database.read() as connection:
+            return {row[0]: row[1] for row in connection.execute(query.group_by(newest.c.store))}
 
     def hours(self, store: str, last: LastWebhook) -> tuple[list[int], int]:
         """Return the numbers of webhooks in each hour up to that of `last`, and the beginning of the first hour."""

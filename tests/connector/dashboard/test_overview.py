@@ -12,10 +12,12 @@ from connector.core.units import HOUR
 from connector.dashboard.overview import bar_kind, read_overview
 from connector.monitoring.event_stats import Statistic, add_counts
 from connector.monitoring.skips import explain
+from connector.monitoring.webhook_stats import WebhookStats
+from connector.outbox.outbox import Outbox
 from connector.storage.tables import arrivals
 from tests.support.admin_site import Site, entered
 from tests.support.factories import CODE, a_section, a_stores_file
-from tests.support.outbox_rows import NOW
+from tests.support.outbox_rows import NOW, decision
 from tests.support.rows import each_row
 
 
@@ -75,6 +77,25 @@ def test_the_overview_says_which_pixel_takes_what(sqlite_engine):
     assert "<li>Offline event set 7012345678901234567: live, only order_paid" in page
     assert page.count("<summary>Pixels") == 1
     assert site.config.stores["acme"].pixels[0] == Pixel(CODE, "a", countries=("US",))
+
+
+def test_a_first_webhook_is_seen_before_it_is_counted(database):
+    """The relay counts webhooks once a minute; an order that the connector fetched itself is no webhook."""
+    config, outbox = load({"STORES_TOML": a_stores_file(a_section())}), Outbox(database)
+
+    def last() -> tuple[float | None, str]:
+        (health,) = read_overview(config, database, "", NOW).stores
+        return health.last_webhook, health.label
+
+    outbox.record(decision("f", delivery="reconcile", at=NOW - 40, outcome="recorded", object_key="order:1"))
+    assert last() == (None, "nothing received yet")
+    outbox.record(decision("a", at=NOW - 30, outcome="recorded", object_key="order:2"))
+    outbox.record(decision("b", at=NOW - 10, store="gone", outcome="recorded", object_key="order:3"))
+    assert last() == (NOW - 30, "flowing")
+    WebhookStats(database).count_up(NOW - 20)
+    assert last() == (NOW - 20, "flowing")
+    outbox.record(decision("c", at=NOW - 5, outcome="recorded", object_key="order:4"))
+    assert last() == (NOW - 5, "flowing")
 
 
 def test_a_store_whose_orders_are_skipped_is_not_flowing(sqlite_engine):
