@@ -99,7 +99,5 @@ class RequestMetrics:
             topic = platform.topic_of(request)
         except Exception:  # of a package's own code; `receive` has failed on it, too
             return OTHER
-        for topics in (platform.event_topics, platform.recorded_topics, platform.notice_topics):
-            if topic in topics:
-                return topic
-        return OTHER
+        known = (platform.event_topics, platform.recorded_topics, platform.notice_topics, platform.book_topics)
+        return topic if any(topic in topics for topics in known) else OTHER

@@ -92,6 +92,13 @@ class TestRequests:
             post(browser, topic=f"made/up{number}", signed=False)
         assert scraped(browser)["connector_webhooks_received_total", "refused", "shopify", "acme", "other"] == 5
 
+    def test_a_topic_of_the_books_has_its_name(self, outbox: Outbox) -> None:
+        """Also where the store keeps none: the shop may send it."""
+        browser = client(outbox)
+        post(browser, topic="refunds/create", signed=False)
+        found = scraped(browser)
+        assert found["connector_webhooks_received_total", "refused", "shopify", "acme", "refunds/create"] == 1
+
     def test_seconds_go_into_their_bucket(self) -> None:
         """Of an injected clock."""
         ticks = iter([0.0, 0.02])
