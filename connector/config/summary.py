@@ -146,7 +146,7 @@ def _matching(store: Store) -> Iterator[str]:
 
 def blockers(store: Store) -> Iterator[str]:
     """Yield a warning for each setting that keeps events from being sent at all."""
-    if store.consent != "not_required" and not store.consent_source.key and not store.signals:
+    if store.consent == "required" and _has_no_answers(store):
         yield "consent is required, but consent_source.key is not set, so no consent is found and events are skipped"
     for pixel in store.pixels:
         if not any(sent_to(pixel, store)):
@@ -159,6 +159,8 @@ def blockers(store: Store) -> Iterator[str]:
 def warnings(store: Store) -> Iterator[str]:
     """Yield a warning for each setting that is valid but probably not intended, the `blockers` first."""
     yield from blockers(store)
+    if store.consent == "required_in_europe" and _has_no_answers(store):
+        yield "consent_source.key is not set, so events of shoppers in the EEA, the UK and Switzerland are skipped"
     for path, names in _event_names(store):
         for name in names:
             if doubt := _name_doubt(name):
@@ -178,6 +180,11 @@ def warnings(store: Store) -> Iterator[str]:
     yield from _meaningless(store)
     if not store.country:
         yield "country is not set: phone numbers typed without country code and address are left out"
+
+
+def _has_no_answers(store: Store) -> bool:
+    """Return True if nothing tells the connector which shoppers consent."""
+    return not store.consent_source.key and not store.signals
 
 
 def _event_names(store: Store) -> Iterator[tuple[str, tuple[str, ...]]]:

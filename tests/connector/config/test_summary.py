@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from connector.config.summary import STANDARD, plain_words, warnings
+from connector.config.summary import STANDARD, blockers, plain_words, warnings
 from connector.core.registry import installed_platforms
 from connector.core.store import (
     ConsentSource,
@@ -164,12 +164,24 @@ def test_signals():
     assert sentence in plain_words(keyed)
 
 
-@pytest.mark.parametrize("consent", ["required", "required_in_europe"])
-def test_consent_without_a_key(consent):
-    found = list(warnings(replace(named(order_placed=()), consent=consent)))
-    assert found == [
-        "consent is required, but consent_source.key is not set, so no consent is found and events are skipped"
-    ]
+@pytest.mark.parametrize(
+    ("consent", "told"),
+    [
+        (
+            "required",
+            "consent is required, but consent_source.key is not set, so no consent is found and events are skipped",
+        ),
+        (
+            "required_in_europe",
+            "consent_source.key is not set, so events of shoppers in the EEA, the UK and Switzerland are skipped",
+        ),
+    ],
+)
+def test_consent_without_a_key(consent, told):
+    """It keeps a store from sending anything only where consent is required everywhere."""
+    without = replace(named(order_placed=()), consent=consent)
+    assert list(warnings(without)) == [told]
+    assert list(blockers(without)) == ([told] if consent == "required" else [])
     keyed = replace(named(order_placed=()), consent=consent, consent_source=ConsentSource("marketing"))
     assert list(warnings(keyed)) == []
 
