@@ -184,7 +184,10 @@ def _store_rows(store: str, until: float) -> dict[str, sa.Select[Any]]:
         "events": sa.select(events.c.id).where(events.c.store == store, events.c.created_at <= until, something_left()),
         "parked webhooks": sa.select(parked.c.id).where(parked.c.store == store, parked.c.parked_at <= until),
         "ledger lines": sa.select(ledger.c.id).where(
-            ledger.c.store == store, ledger.c.received_at <= until, ledger.c.outcome != "recorded"
+            ledger.c.store == store,
+            ledger.c.received_at <= until,
+            # Requests of privacy law are recorded without an object, and stay to be accounted for.
+            sa.or_(ledger.c.outcome != "recorded", ledger.c.object_key != ""),
         ),
         "remembered clicks": sa.select(clicks.c.id).where(clicks.c.store == store, clicks.c.given_at <= until),
     }

@@ -39,6 +39,7 @@ from connector.storage.tables import (
 from platforms.shopify import samples as shopify_samples
 from tests.support.erasure_bench import ACME, ANN, BEANS, BOB, HOUR, NOW, STORES, Bench, Quick, ids
 from tests.support.factories import SECRET
+from tests.support.outbox_rows import decision
 from tests.support.platforms import PLATFORMS, SAMPLES
 
 
@@ -138,6 +139,15 @@ class TestStore:
         assert bench.erase() == 1
         for table in (browser_copies, snippet_reports):
             assert [row.store for row in bench.rows(table)] == ["beans"]
+
+    def test_lines_that_name_an_order_go_and_requests_stay(self, bench: Bench) -> None:
+        """Also lines of what was only recorded, such as a cancellation that the books noted."""
+        bench.take("orders/create", ANN)
+        noted = decision("c", store="acme", at=NOW.timestamp(), outcome="recorded", object_key="order:7")
+        bench.outbox.record(noted)
+        bench.take("shop/redact", ANN)
+        bench.erase()
+        assert [(row.topic, row.object_key) for row in bench.rows(ledger)] == [("shop/redact", "")]
 
     def test_what_comes_later_is_not_touched(self, bench: Bench) -> None:
         """A shop that is there again, before the deed is done."""
