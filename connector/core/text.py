@@ -16,7 +16,7 @@ def first_match(found: Iterable[str], chosen: Collection[str]) -> str:
 
 def how_many(number: int, one: str, more: str = "") -> str:
     """Return a number with its noun: "1 event", "2 events"; `more` is the plural if it does not end in an added s."""
-    return f"{number} {one if number == 1 else more or one + 's'}"
+    return f"{number:,} {one if number == 1 else more or one + 's'}"
 
 
 def either(words: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from tests.support.rows import each_row
 
 
 @each_row(
-    ("number", "said"), [(0, "0 events"), (1, "1 event"), (2, "2 events"), (1000, "1000 events")]
+    ("number", "said"), [(0, "0 events"), (1, "1 event"), (2, "2 events"), (1000, "1,000 events")]
 )  # fmt: skip
 def test_only_one_is_singular(number: int, said: str) -> None:
     """None is many, in English."""
