@@ -39,7 +39,7 @@ class Retention:
     keep_ledger: Annotated[timedelta, duration()] = timedelta(days=90)
     """How long the lines of the ledger are kept."""
     keep_parked: Annotated[timedelta, duration()] = timedelta(days=14)
-    """How long parked webhooks and failed events are kept, which need someone's attention."""
+    """How long parked webhooks are kept, which need someone's attention."""
 
 
 def table_model(name: str, *classes: Any, config: ConfigDict) -> type[BaseModel]:
