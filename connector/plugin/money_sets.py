@@ -23,7 +23,8 @@ class AmountReader(Struct, frozen=True):
         """Return the amount of this name, or None if the body does not have it in this currency."""
         shown = json_object(json_object(row.get(f"{name}_set")).get(f"{self.side}_money"))
         if text(shown.get("currency_code")).upper() == self.currency:
-            return money(shown.get("amount"))
+            found = money(shown.get("amount"))
+            return money(row.get(name)) if found is None and self.plain else found
         return money(row.get(name)) if self.plain else None
 
     def paid(self, row: Json, price: Decimal | None) -> Decimal | None:

@@ -31,28 +31,28 @@ def order_money(body: Json, choice: MappingSettings) -> dict[str, Any]:
     own = AmountReader("shop", shop, plain=True)
     listed = shown in TIKTOK_CURRENCIES or shop not in TIKTOK_CURRENCIES
     if not shown or choice.currency == "shop" or not listed:
-        return _read(body, choice, own, "current_total_price")
+        return _read(body, choice, own, "current_")
     chosen = AmountReader("presentment", shown, plain=shown == shop)
-    found = _read(body, choice, chosen, "current_total_price")
+    found = _read(body, choice, chosen, "current_")
     incomplete = found["total"] is None or any(item.price is None for item in found["items"])
-    return _read(body, choice, own, "current_total_price") if incomplete else found
+    return _read(body, choice, own, "current_") if incomplete else found
 
 
 def checkout_money(body: Json, choice: MappingSettings) -> dict[str, Any]:
     """Return the same of a checkout, whose currency is certain only if the buyer's is the shop's."""
     shop, shown = text(body.get("currency")).upper(), text(body.get("presentment_currency")).upper()
     certain = not shown or shown == shop
-    return _read(body, choice, AmountReader("shop", shop if certain else "", plain=certain), "total_price")
+    return _read(body, choice, AmountReader("shop", shop if certain else "", plain=certain), "")
 
 
-def _read(body: Json, choice: MappingSettings, reader: AmountReader, total: str) -> dict[str, Any]:
+def _read(body: Json, choice: MappingSettings, reader: AmountReader, prefix: str) -> dict[str, Any]:
     rows = [_with_set(row) for row in json_objects(body.get("line_items"))]
     bought = {identifier(row.get("variant_id")) for row in rows}
     lines = [row for row in rows if not _is_part(row, bought)]
     return {
         "currency": reader.currency,
-        "total": reader.amount(body, total),
-        "breakdown": _breakdown(body, reader, lines) if choice.needs_breakdown else None,
+        "total": reader.amount(body, f"{prefix}total_price"),
+        "breakdown": _breakdown(body, reader, lines, prefix) if choice.needs_breakdown else None,
         "items": tuple(_item(row, reader) for row in lines),
     }
 
@@ -81,14 +81,18 @@ def _item(row: Json, reader: AmountReader) -> Item:
     )
 
 
-def _breakdown(body: Json, reader: AmountReader, lines: list[Json]) -> TotalBreakdown:
+def _breakdown(body: Json, reader: AmountReader, lines: list[Json], prefix: str) -> TotalBreakdown:
     """Return the amounts that make up a total; those that points paid for are in none of them."""
     with_tax = body.get("taxes_included") is True
     cards = [row for row in lines if row.get("giftCard") is True or row.get("gift_card") is True]
     goods = [row for row in lines if row not in cards]
     taxes, card_taxes = (added(reader.tax(row) for row in rows) for rows in (goods, cards))
-    all_tax = reader.amount(body, "current_total_tax")
-    lines_tax = added([taxes, card_taxes])
+    all_tax = reader.amount(body, f"{prefix}total_tax")
+    lines_tax, shipping = added([taxes, card_taxes]), reader.amount(body, "total_shipping_price")
+    elsewhere = added([all_tax, negative(lines_tax)])  # what no line carries
+    if elsewhere and not lines_tax:  # stated in total alone: on goods, shipping or both
+        taxes = all_tax if shipping == 0 and not cards else None
+        elsewhere = Decimal(0) if shipping == 0 else None
 
     def net(rows: list[Json], tax: Decimal | None) -> Decimal | None:
         paid = added(reader.paid(row, reader.amount(row, "price")) for row in rows)
@@ -98,12 +102,13 @@ def _breakdown(body: Json, reader: AmountReader, lines: list[Json]) -> TotalBrea
         goods=net(goods, taxes),
         gift_cards=net(cards, card_taxes),
         goods_tax=taxes,
-        shipping=reader.amount(body, "total_shipping_price"),
-        shipping_tax=added([all_tax, negative(lines_tax)]),  # what no line carries
+        shipping=shipping,
+        shipping_tax=elsewhere,
         fees=Decimal(0),
         fees_tax=Decimal(0),
         tips=reader.amount(body, "total_tip_received"),
-        duties=reader.amount(body, "current_total_duties") or Decimal(0),
+        duties=reader.amount(body, f"{prefix}total_duties") or Decimal(0),
         tax=all_tax,
+        items=added(reader.paid(row, reader.amount(row, "price")) for row in lines),
         priced_with_tax=with_tax,
     )

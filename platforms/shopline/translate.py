@@ -193,12 +193,12 @@ def _customer(body: Json, *, by_shopper: bool) -> Customer:
     home = _address(person.get("addresses"))  # an object, not a list
     address = next((one for one in (billing, shipping, home) if one != Address()), Address())
     attributes, landing = _attributes(body), text(body.get("landing_site"))
-    code = person.get("area_code") or body.get("phone_area_code")
+    own_code, code = person.get("area_code"), body.get("phone_area_code")
     country = shipping.country or billing.country
     emails = contact.email(body.get("email")), contact.email(person.get("email"))
     phones = (
-        (contact.phone(person.get("phone"), code), home.country or country),
-        (contact.phone(body.get("phone"), code), country),
+        (contact.phone(person.get("phone"), own_code or code), home.country or country),
+        (contact.phone(body.get("phone"), code or own_code), country),
         (billing.phone, billing.country),
         (shipping.phone, shipping.country),
     )
@@ -226,11 +226,12 @@ def _locale(value: object) -> str:
 
 def _address(value: object) -> Address:
     fields = json_object(value)
+    code, name = text(fields.get("province_code")), text(fields.get("province"))
     return Address(
         first_name=text(fields.get("first_name")),
         last_name=text(fields.get("last_name")),
         city=text(fields.get("city")),
-        state=text(fields.get("province_code")) or text(fields.get("province")),
+        state=name if not code or code.isdigit() else code,  # some codes are SHOPLINE's own numbers
         postcode=text(fields.get("zip")),
         country=text(fields.get("country_code")),
         phone=contact.phone(fields.get("phone")),

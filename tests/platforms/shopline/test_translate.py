@@ -13,6 +13,8 @@ import pytest
 from connector.core.store import MappingSettings
 from connector.core.webhook import InvalidSignature, Request, Webhook
 from connector.intake.examine import parse
+from connector.mapping.filters import data_use_is_limited
+from connector.mapping.properties import value_of
 from connector.plugin.testing.shoppers import Journey
 from platforms.shopline import platform, samples
 from tests.support.factories import a_store
@@ -76,6 +78,56 @@ def test_a_price_that_is_missing_in_the_buyers_currency_is_read_in_the_shops():
     placed, _ = translated(body)
     assert placed.currency == "HKD"
     assert all(item.price for item in placed.items)
+
+
+def test_a_checkouts_value_without_its_tax():
+    """Checkouts have `total_tax` in place of `current_total_tax`."""
+    (checkout,) = translated(case("04_checkout"), "checkouts/create")
+    assert checkout.breakdown.tax == Decimal("12.69")
+    assert value_of(checkout, STORE) == (Decimal("202.95"), ())
+
+
+@each_row(
+    ("shipping", "excluded", "expected"),
+    [
+        ("5.00", "tax", "202.95"),
+        ("5.00", "shipping", None),
+        ("0.00", "shipping", "215.64"),
+    ],
+)
+def test_tax_that_is_stated_in_total_alone(shipping, excluded, expected):
+    """It may be on the goods or on shipping; without a price of shipping it is on the goods."""
+    both = {name: {"amount": shipping, "currency_code": "USD"} for name in ("shop_money", "presentment_money")}
+    lines = [line | {"tax_lines": []} for line in case("02_paid")["line_items"]]
+    store = replace(STORE, mapping=MappingSettings(content_id="variant_id", value_excludes=(excluded,)))
+    placed, _ = translated(case("02_paid") | {"line_items": lines, "total_shipping_price_set": both}, store=store)
+    value, notes = value_of(placed, store)
+    assert (value and str(value), bool(notes)) == (expected, expected is None)
+    items = replace(STORE, mapping=MappingSettings(content_id="variant_id", value="items"))
+    assert str(value_of(*translated(case("02_paid") | {"line_items": lines}, store=items)[:1], items)[0]) == "202.95"
+
+
+def test_an_empty_amount_of_a_set_does_not_hide_the_plain_one():
+    empty = {name: {"amount": "", "currency_code": "USD"} for name in ("shop_money", "presentment_money")}
+    placed, _ = translated(case("02_paid") | {"current_total_price_set": empty})
+    assert (placed.currency, str(placed.total)) == ("USD", "215.64")
+
+
+def test_a_number_in_place_of_a_states_code_is_not_sent():
+    """SHOPLINE's own numbers of provinces stand beside their names."""
+    address = case("02_paid")["shipping_address"] | {"province": "California", "province_code": "4500006"}
+    body = case("02_paid") | {"shipping_address": address, "billing_address": address}
+    store = replace(STORE, limited_data_use=("CA",))
+    placed, _ = translated(body, store=store)
+    assert placed.customer.address.state == "California"
+    assert data_use_is_limited(placed, store)
+
+
+def test_each_phone_has_the_code_beside_it():
+    person = case("02_paid")["customer"] | {"phone": "13800138000", "area_code": "+86"}
+    body = case("02_paid") | {"customer": person, "phone": "91234567", "phone_area_code": "+65"}
+    phones = [number for number, _ in translated(body)[0].customer.phones]
+    assert phones[:2] == ["+86 13800138000", "+65 91234567"]
 
 
 def test_only_the_webhook_of_the_payment_has_its_time():
