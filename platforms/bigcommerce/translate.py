@@ -33,6 +33,7 @@ from connector.plugin import (
     numeric_id,
     parse_time,
     present,
+    safe_to_quote,
     text,
     whole_quantity,
 )
@@ -95,11 +96,15 @@ def _order(order: Json, store: Store) -> Iterator[Event | Skipped]:
         test=TEST_GATEWAY in (gateway.casefold() for gateway in gateways),
         **amounts(order, store),
     )
-    if not store.orders.placed_statuses or _chosen(names, store.orders.placed_statuses):
-        yield placed
+    is_paid, placed_statuses = _was_paid(order, status, names, store), store.orders.placed_statuses
+    if placed_statuses and not is_paid and not _chosen(names, placed_statuses):
+        shown = " ".join(map(safe_to_quote, names[0].lower().split())) or "missing"
+        yield Skipped("order_placed", f"status {shown} does not count as placed (placed_statuses)", ids)
+        return
+    yield placed
     # The API has no time of payment. That of the order is the same whether a webhook or the history brought it, so an
     # order that was paid before the store went live does not count anew when it is shipped.
-    if _was_paid(order, status, names, store) or store.orders.counts_as_paid(gateways):
+    if is_paid or store.orders.counts_as_paid(gateways):
         yield replace(placed, milestone="order_paid")
 
 
@@ -233,6 +238,11 @@ def _paid_price(row: Json, currency: str, with_tax: bool) -> Decimal | None:
     return rounded(total / whole_quantity(row.get("quantity")), currency)
 
 
+def _line_tax(row: Json, currency: str) -> Decimal | None:
+    with_tax, without = (rounded(_line_total(row, taxed), currency) for taxed in (True, False))
+    return None if with_tax is None or without is None else with_tax - without
+
+
 def _breakdown(order: Json, rows: list[Json], currency: str, with_tax: bool) -> TotalBreakdown:
     def amount(name: str) -> Decimal | None:
         return _amount(order.get(name), currency)
@@ -244,7 +254,7 @@ def _breakdown(order: Json, rows: list[Json], currency: str, with_tax: bool) -> 
     return TotalBreakdown(
         goods=_sum([rounded(_line_total(row, False), currency) for row in goods]),
         gift_cards=_sum([rounded(_line_total(row, False), currency) for row in gift]),
-        goods_tax=None,
+        goods_tax=_sum([_line_tax(row, currency) for row in goods]) if with_tax else None,  # of prices as shown
         shipping=amount("shipping_cost_ex_tax"),
         shipping_tax=amount("shipping_cost_tax"),
         fees=_sum(fees),

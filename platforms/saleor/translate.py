@@ -6,7 +6,7 @@ A body is what `subscription.graphql` asks for. Types: https://docs.saleor.io/ap
 import base64
 import binascii
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
@@ -34,6 +34,7 @@ from connector.plugin import (
     parse_time,
     present,
     query_parameter,
+    safe_to_quote,
     scalar_text,
     text,
     whole_quantity,
@@ -108,8 +109,13 @@ def _order(webhook: Webhook, order: Json, store: Store) -> Iterator[Event | Skip
         customer_id=customer.id,
         **store.placeholder_values("meta", lambda key: meta.get(key, "")),
     )
-    if status in GONE:
+    is_paid, placed_statuses = _was_paid(webhook, order, status, store), store.orders.placed_statuses
+    if status in GONE and not _is_one_of(status, placed_statuses):
         yield Skipped("order_placed", f"the order was already {status.lower()} when first seen", ids)
+        return
+    if placed_statuses and not is_paid and not _is_one_of(status, placed_statuses):
+        shown = safe_to_quote(status.lower()) or "missing"
+        yield Skipped("order_placed", f"status {shown} does not count as placed (placed_statuses)", ids)
         return
     gateways = _gateways(order)
     placed = Event(
@@ -123,15 +129,25 @@ def _order(webhook: Webhook, order: Json, store: Store) -> Iterator[Event | Skip
         page_url=_first(meta, PAGE_KEYS),
     )
     yield placed
-    if _was_paid(webhook, order):
+    if is_paid:
         paid_at, source = _paid_at(webhook, created)
         yield replace(placed, milestone="order_paid", occurred_at=paid_at, time_source=source)
     elif store.orders.counts_as_paid(gateways):
         yield replace(placed, milestone="order_paid")
 
 
-def _was_paid(webhook: Webhook, order: Json) -> bool:
-    """Return True for an order that was paid in full once: `isPaid` becomes false with a partial refund."""
+def _is_one_of(status: str, chosen: Sequence[str]) -> bool:
+    """Return True if the merchant chose this status, as the API writes it or with spaces."""
+    return status.lower() in {one.replace(" ", "_").lower() for one in chosen}
+
+
+def _was_paid(webhook: Webhook, order: Json, status: str, store: Store) -> bool:
+    """Return True for an order that was paid in full once: `isPaid` becomes false with a partial refund.
+
+    With paid_statuses, its status decides alone.
+    """
+    if store.orders.paid_statuses:
+        return _is_one_of(status, store.orders.paid_statuses)
     if webhook.topic == "order_fully_paid" or order.get("isPaid") is True:
         return True
     if text(order.get("chargeStatus")).upper() in CHARGED:

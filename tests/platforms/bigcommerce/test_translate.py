@@ -11,6 +11,7 @@ from connector.core.event import Event, Skipped
 from connector.core.store import MappingSettings, OrderSettings
 from connector.core.webhook import InvalidPayload, Webhook
 from connector.intake.examine import examine, parse
+from connector.mapping.properties import value_of
 from platforms.bigcommerce import platform
 from tests.support.bigcommerce_bodies import a_cart, a_customer, a_line, an_order
 from tests.support.factories import a_store
@@ -84,7 +85,10 @@ def test_an_order_that_is_gone_when_first_seen_is_skipped_with_the_reason(status
 def test_the_merchants_own_statuses_decide_where_they_are_set():
     store = replace(STORE, orders=OrderSettings(placed_statuses=("awaiting payment",), paid_statuses=("my status",)))
     assert milestones(an_order(status="Awaiting Payment", status_id=7), store) == ["order_placed"]
-    assert milestones(an_order(custom_status="My Status", status="Shipped"), store) == ["order_paid"]
+    paid = an_order(custom_status="My Status", status="Shipped")
+    assert milestones(paid, store) == ["order_placed", "order_paid"]  # a paid order counts as placed
+    (skip,) = translated(an_order(status="Pending Review", status_id=12, payment_status=""), store)
+    assert skip.reason == "status pending review does not count as placed (placed_statuses)"
     cash = replace(STORE, orders=OrderSettings(paid_when_placed=("cash on delivery",)))
     order = an_order(status_id=7, payment_status="", payment_method="Cash on Delivery")
     assert milestones(order, cash) == ["order_placed", "order_paid"]
@@ -168,6 +172,15 @@ def test_the_breakdown_adds_up_to_the_total():
     body = json.dumps(an_order()).encode()
     seen = examine(Webhook("order", body, AT), platform, store, AT, None)
     assert {json.loads(event.payload)["properties"]["value"] for event in seen.events} == {40}
+
+
+def test_items_priced_with_tax_without_it():
+    """A line states both its total with tax and without."""
+    order = an_order(is_tax_inclusive_pricing=True)
+    store = replace(STORE, mapping=MappingSettings(content_id="product_id", value="items", value_excludes=("tax",)))
+    placed = translated(order, store)[0]
+    assert value_of(placed, store) == (Decimal("40.00"), ())
+    assert placed.breakdown.goods_tax == Decimal("3.30")
 
 
 def test_a_registration_and_an_account_that_nobody_registered():
