@@ -72,10 +72,11 @@ def data_use_is_limited(event: Event, store: Store) -> bool:
     https://business-api.tiktok.com/portal/docs?id=1771101204435970
     """
     where = event.customer.destination if event.customer.destination.country else event.customer.address
-    if not store.limited_data_use or where.country.upper() != "US":
+    country = (where.country or store.country).upper()
+    if not store.limited_data_use or country != "US":
         return False
-    state = hashing.state(where.state, where.country)
-    # An unknown state may be one of them; a checkout has no state yet.
+    state = hashing.state(where.state, country)
+    # An unknown state may be one of them; a checkout has no state yet, and often no country.
     return not state or bool(first_match([state], store.limited_data_use))
 
 

@@ -2,6 +2,7 @@
 
 from decimal import ROUND_HALF_UP, Decimal
 
+from connector.core.currencies import minor_digits
 from connector.core.event import Customer, Event
 from connector.core.order_state import OrderState
 from connector.core.store import Store
@@ -30,4 +31,4 @@ def remaining_value(state: OrderState, store: Store) -> Decimal | None:
     if not state.refunded or value == state.total:
         return value - state.refunded
     left = value * (state.total - state.refunded) / state.total if state.total else Decimal(0)
-    return left.quantize(value, ROUND_HALF_UP)
+    return left.quantize(Decimal(1).scaleb(-minor_digits(state.currency)), ROUND_HALF_UP)

@@ -61,10 +61,14 @@ def properties_of(event: Event, store: Store) -> tuple[dict[str, Any], tuple[str
 
 
 def value_of(event: Event, store: Store) -> tuple[Decimal | None, tuple[str, ...]]:
-    """Return the event's value by the store's settings, and a note if the shop does not give it. Zero is a value."""
+    """Return the event's value by the store's settings, and a note if the shop does not give it.
+
+    Zero is a value, and the lowest: of an order that a gift card or points paid, what is excluded can be more than was
+    paid, and TikTok takes no negative values.
+    """
     choice = store.mapping
     if not choice.needs_breakdown:
-        return event.total, ()
+        return None if event.total is None else max(event.total, Decimal(0)), ()
     breakdown = event.breakdown or TotalBreakdown()
     left_out = {name for word in choice.value_excludes for name in EXCLUDES[word]}
     if choice.value == "total":
@@ -79,7 +83,7 @@ def value_of(event: Event, store: Store) -> tuple[Decimal | None, tuple[str, ...
     if counted is None or subtracted is None:
         missing = event.total is not None
         return None, ("value left out: the shop does not say what it is made of in this currency",) if missing else ()
-    return counted - subtracted, ()
+    return max(counted - subtracted, Decimal(0)), ()
 
 
 def _sum(breakdown: TotalBreakdown, names: Iterable[str]) -> Decimal | None:

@@ -237,6 +237,14 @@ def untaxed(lines, shipping=(), tax="0.00", with_tax=False, **changes):
 TAX_SETS = ("total_tax_set", "current_total_tax_set")
 
 
+def test_no_value_is_negative():
+    """A gift card that is a negative fee pays for shipping, too; TikTok takes no negative values."""
+    body = woocommerce_order(**WOO, with_tax=False)
+    paid = {"id": 9, "name": "Gift card", "total": f"-{body['total']}", "total_tax": "0.00"}
+    body |= {"total": "0.00", "fee_lines": [*body["fee_lines"], paid]}
+    assert value(with_value(WOOCOMMERCE, "shipping"), body) == "0"
+
+
 def test_all_tax_is_taken_off_where_no_line_carries_it():
     body = untaxed((row("50.00"),), (row("10.00"),), "4.80")
     assert value(SHOPIFY, body) == "64.80"

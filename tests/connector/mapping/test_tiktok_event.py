@@ -375,3 +375,12 @@ def test_an_unknown_us_state_may_be_one_with_limited_data_use():
         for event in (known, unknown, elsewhere)
     ]
     assert marked == [None, True, None]
+
+
+@each_row(("own", "marked"), [("US", True), ("DE", None), ("", None)])
+def test_an_unknown_country_is_that_of_the_store_for_limited_data_use(own, marked):
+    """As for consent: a checkout often has no address yet."""
+    store = dataclasses.replace(STORE, limited_data_use=("CA",), country=own)
+    event = replace(EVENT, customer=replace(CUSTOMER, address=Address(), destination=Address()))
+    found = json.loads(next(map_events([event], store, NOW, None)).payload).get("limited_data_use")
+    assert found is marked
