@@ -44,10 +44,13 @@ def identifier(value: object) -> str:
 
 
 def scalar_text(value: object) -> str:
-    """A text, a whole number or True as text, for fields written by a shop's own script; else ""."""
+    """A text, a whole number or a truth value as text, for fields written by a shop's own script; else "".
+
+    0 and False are texts, too: as an answer to the consent question they are a no.
+    """
     if isinstance(value, bool):
-        return "true" if value else ""
-    return text(value) or identifier(value)
+        return "true" if value else "false"
+    return text(value) or identifier(value) or ("0" if type(value) is int and value == 0 else "")
 
 
 def safe_to_quote(word: str) -> str:

@@ -47,6 +47,7 @@ TOPICS = ORDER_TOPICS | {CHECKOUT_TOPIC, "customer.created"}
 DRAFTS = frozenset({"checkout-draft", "auto-draft", "draft", "new"})
 TIPS = frozenset({"tip", "tips", "gratuity", "trinkgeld", "pourboire", "propina"})
 GONE = frozenset({"trash", "failed", "cancelled", "refunded"})
+MAX_META = 255  # characters of a value for event_id
 MAX_DRAFT_AGE = timedelta(hours=24)  # of a block checkout, where nothing else tells an old draft from an old order
 PLACED_AT = "_tiktok_placed_at"  # written by the plugin: Unix seconds
 CUSTOMER_TYPE = "_tiktok_customer_type"  # written by the plugin: new, returning
@@ -365,11 +366,16 @@ def meta_of(body: Json) -> Json:
 
 
 def _placeholder_values(meta: Json, store: Store) -> dict[str, str]:
-    """Return the values (at most 255 characters) that the templates need.
+    """Return the values that the templates need.
 
     `meta`: the order's or customer's meta, or a checkout's `data`.
     """
-    return store.placeholder_values("meta", lambda key: identifier(scalar_text(meta.get(key))))
+
+    def value(key: str) -> str:
+        found = scalar_text(meta.get(key))
+        return found if len(found) <= MAX_META else ""
+
+    return store.placeholder_values("meta", value)
 
 
 def _first(meta: Json, keys: tuple[str, ...]) -> str:
