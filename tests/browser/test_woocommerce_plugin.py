@@ -158,6 +158,16 @@ def test_the_stores_choices_count_here_too(plugin, table, changes):
     assert sent or "example.com" in str(changes)
 
 
+def test_no_value_is_negative(plugin):
+    """Where a gift card, a negative fee here, paid for shipping, too."""
+    store, whole = choose(WOOCOMMERCE, "mapping", value_excludes=("shipping",)), order(ON_DELIVERY)
+    card = {"id": 9, "name": "Gift card", "total": f"-{whole['total']}", "total_tax": "0.00"}
+    body = {**whole, "total": "0.00", "fee_lines": [card]}
+    assert float(whole["shipping_total"]) > 0
+    (sent,) = served(store, "order.updated", body).values()
+    assert told(plugin(store).thanks(body))["properties"]["value"] == sent["properties"]["value"] == 0
+
+
 def test_a_reload_tells_nothing_again(plugin):
     """Once per order and event; what was unpaid at first and is paid at a later look is told then."""
     printed = plugin()

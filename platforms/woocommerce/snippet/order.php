@@ -140,7 +140,7 @@ function order_value( $order ) {
 		$value = array_sum( array_intersect_key( $parts, array_flip( $goods ) ) );
 		$off   = array_intersect( $off, $goods );
 	}
-	return money( $value - array_sum( array_intersect_key( $parts, array_flip( $off ) ) ) );
+	return money( max( 0, $value - array_sum( array_intersect_key( $parts, array_flip( $off ) ) ) ) );
 }
 
 /**
