@@ -184,8 +184,9 @@ class EventQueue:
 
     def _leased(self) -> list[sa.Column[Any]]:
         """Return the columns of a LeasedEvent."""
-        names = LeasedEvent.__struct_fields__
-        return [self._events.c["sent_at" if name == "maybe_sent_at" else name] for name in names]
+        columns = self._events.c
+        replaced = {"maybe_sent_at": columns.sent_at, "object_key": columns.get("object_key", columns.event_id)}
+        return [replaced[name] if name in replaced else columns[name] for name in LeasedEvent.__struct_fields__]
 
     def _corrected(self, name: str, bound: float) -> sa.ColumnElement[Any]:
         """Return the column's time. A time beyond `bound` comes from a wrong clock: `created_at` replaces it."""

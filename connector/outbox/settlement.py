@@ -13,12 +13,14 @@ STATES: tuple[State, ...] = ("held", "due", "accepted", "rejected", "expired", "
 class LeasedEvent(Struct, frozen=True):
     """An event leased to one relay until `lease_until`. Times are Unix seconds.
 
-    `maybe_sent_at` (the column `sent_at`) is the first moment at which it may have reached TikTok.
+    `maybe_sent_at` (the column `sent_at`) is the first moment at which it may have reached TikTok. `object_key` is that
+    of its order, checkout or customer; an event that a browser reports has none, and its event_id takes the place.
     """
 
     id: int
     event: str
     event_id: str
+    object_key: str
     test_code: str
     payload: bytes
     attempts: int

@@ -44,8 +44,12 @@ def isolate(batch: Batch, send: Callable[[Batch], ApiResult], may_send: Callable
 
 
 def all_rejected_alike(results: Sequence[BatchResult]) -> bool:
-    """Return whether all of these events were rejected with the same code and message."""
-    if any(result.verdict != "rejected" for _, result in results):
+    """Return whether all of these events were rejected with the same code and message.
+
+    With code 20001 TikTok has taken the request and rejects the events that it names, so their reasons do not count as
+    alike.
+    """
+    if any(result.verdict != "rejected" or result.code == PARTLY for _, result in results):
         return False
     return len({without_numbers(rejection_text(result)) for _, result in results}) == 1
 

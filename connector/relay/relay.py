@@ -246,18 +246,20 @@ class Relay:
     def _send_batch(self, work: _Work, batch: Batch) -> list[BatchResult]:
         """Send a batch; if TikTok rejects it, isolate the events at fault and send the others.
 
-        If TikTok rejects all events for the same reason, and has not just accepted others of this lane, the
-        configuration is at fault: the verdict of the batch is "denied", which suspends the lane and rejects no event.
+        If TikTok rejects the events of several orders for the same reason, and has not just accepted others of this
+        lane, the configuration is at fault: the verdict of the batch is "denied", which suspends the lane and rejects
+        no event. The events of one order can share its fault.
         """
+        several = len({item.object_key for item in batch}) > 1
         results: list[BatchResult] = []
         for part, result in isolate(batch, partial(self._send_request, work), partial(self._may_send, work)):
             results.append((part, result))
             work.proven |= result.verdict == "accepted"
-            if not work.proven and len(batch) > 1 and len(results) >= SAME_REJECTIONS and all_rejected_alike(results):
+            if several and not work.proven and len(results) >= SAME_REJECTIONS and all_rejected_alike(results):
                 break
         if not work.proven and all_rejected_alike(results):
             rejection = results[0][1]
-            if len(batch) > 1 or (work.probing and self._suspended_for_same(work.lane, rejection)):
+            if several or (work.probing and self._suspended_for_same(work.lane, rejection)):
                 return [(batch, replace(rejection, verdict="denied"))]
         return results
 

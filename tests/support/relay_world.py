@@ -82,18 +82,19 @@ class World:
             raise httpx.RemoteProtocolError("closed without an answer")
         return httpx.Response(answer.status, content=answer.body, headers={"Location": answer.location})
 
-    def put(self, *numbers: int, store: str = "acme", age: float = 0, padding: int = 0) -> None:
+    def put(self, *numbers: int, store: str = "acme", age: float = 0, padding: int = 0, order: str = "") -> None:
+        """Store events with these event_ids, of an order each or all of one."""
         for pixel in self.stores[store].pixels:
-            items = [self.mapped(f"{store}-{number}", pixel, age, padding) for number in numbers]
+            items = [self.mapped(f"{store}-{number}", pixel, age, padding, order) for number in numbers]
             for start in range(0, len(items), 500):
                 part = tuple(items[start : start + 500])
                 self.outbox.record(Decision(store, "t", b"%f" % random.random(), self.now, events=part))
 
-    def mapped(self, event_id: str, pixel: Pixel, age: float, padding: int) -> OutboundEvent:
+    def mapped(self, event_id: str, pixel: Pixel, age: float, padding: int, order: str) -> OutboundEvent:
         item = {"event": "Purchase", "event_time": int(self.now - age), "event_id": event_id, "x": "x" * padding}
         at = datetime.fromtimestamp(self.now - age, UTC)
         payload = json.dumps(item).encode()
-        return OutboundEvent(pixel, "order_paid", "Purchase", event_id, at, f"order:{event_id}", payload)
+        return OutboundEvent(pixel, "order_paid", "Purchase", event_id, at, f"order:{order or event_id}", payload)
 
     def rows(self) -> dict[str, Any]:
         with self.engine.connect().execution_options(reading=True) as connection:

@@ -149,3 +149,23 @@ class TestSameRefusal:
         world.script = script
         world.step()
         assert world.states() == {"rejected": 2}
+
+    @pytest.mark.parametrize("named", [True, False])
+    def test_the_events_of_one_order_say_nothing_about_the_setup(self, world: World, named: bool) -> None:
+        """Placed and paid, a bad order is rejected twice in the same words; the next order is sent at once."""
+        world.put(1, 2, order="1001")
+        world.script = blaming(1, 2, named=named)
+        world.step()
+        assert world.states() == {"rejected": 2}
+        assert world.lane().suspended_until is None
+        world.put(3)
+        world.step()
+        assert world.row(3).state == "accepted"
+
+    def test_a_partial_success_that_names_every_event_rejects_them(self, world: World) -> None:
+        """Code 20001: TikTok took the request, so token and pixel are right."""
+        world.put(1, 2)
+        world.script = always(lambda: coded(20001, "data.0.event_id: bad; data.1.event_id: bad"))
+        world.step()
+        assert world.states() == {"rejected": 2}
+        assert world.lane().suspended_until is None
