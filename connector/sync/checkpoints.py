@@ -14,6 +14,7 @@ class Checkpoint:
 
     `done_at` is the end of the last round that was not interrupted. A gap is an order or registration whose webhook had
     not arrived; `gaps` counts them since `gaps_since`. Since `covered_since` every order has been compared.
+    `customers_upto` is the time up to which registrations are reconciled, if the last round could not read them.
     """
 
     tried_at: float
@@ -23,6 +24,7 @@ class Checkpoint:
     gap_at: float | None = None
     done_at: float | None = None
     covered_since: float | None = None
+    customers_upto: float | None = None
 
     @property
     def interrupted(self) -> bool:
@@ -62,6 +64,10 @@ class Checkpoints:
     def reach(self, store: str, upto: float) -> None:
         """Store that everything modified before `upto` is reconciled."""
         self._set(store, upto=upto)
+
+    def reach_customers(self, store: str, upto: float | None) -> None:
+        """Store the time up to which registrations are reconciled; None if they are as far as the orders."""
+        self._set(store, customers_upto=upto)
 
     def count_gaps(self, store: str, number: int, now: float) -> None:
         """Add to the number of gaps."""

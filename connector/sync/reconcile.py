@@ -15,6 +15,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from threading import Event, Lock, Thread
@@ -56,6 +57,22 @@ FATAL = ("unreachable", "throttled", "keys")  # errors after which a round makes
 
 class Stopped(Exception):
     """The process is stopping or has lost the lease; another process continues the round."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Round:
+    """A round of a store in progress: nothing from before `oldest` or after `until` (Unix seconds) is read."""
+
+    store: Store
+    lease: Lease
+    begun: Checkpoint
+    oldest: float
+    until: float
+    history: HistoryImport
+
+    def since(self, upto: float) -> float:
+        """Return where to begin if all before `upto` is reconciled; that is in the future if a clock had jumped."""
+        return min(max(min(upto, self.until) - OVERLAP, self.oldest), self.until)
 
 
 class Reconciler:
@@ -201,18 +218,17 @@ class Reconciler:
         now = begun.tried_at
         started = self._outbox.start_stores([store.name], now)[store.name]
         go_live = store.go_live or history_ends(started)
-        until = now - UNDER_WAY
-        # Not further back than events are sent; the checkpoint is in the future if a clock had jumped.
-        oldest = max(go_live.timestamp(), now - store.max_event_age.total_seconds())
-        since = min(max(min(begun.upto, until) - OVERLAP, oldest), until)
+        oldest = max(go_live.timestamp(), now - store.max_event_age.total_seconds())  # older events are not sent
         history = HistoryImport(
             store, self._platforms[store.platform], self._outbox, self._known, "reconcile", go_live, clock=self._time
         )
+        this = _Round(store, lease, begun, oldest, now - UNDER_WAY, history)
+        since = this.since(begun.upto)
         if begun.covered_since is None or since > begun.upto:
             self._checkpoints.cover(store.name, since)
         history.summary.withheld = self._withheld.setdefault(store.name, set())
         try:
-            error = self._read(store, history, since, until, lease)
+            error = self._read(this)
         finally:
             self._report_gaps(store, history.summary.queued, now)
         self._accuracy.count(store.name, now)
@@ -222,13 +238,12 @@ class Reconciler:
         else:
             self._alerts.resolve(f"shop:{store.name}")
 
-    def _read(
-        self, store: Store, history: HistoryImport, since: float, until: float, lease: Lease
-    ) -> ShopApiError | None:
+    def _read(self, this: _Round) -> ShopApiError | None:
         """Repair webhooks, then import registrations and orders; return the first error.
 
         A missing permission for one of these does not prevent the others.
         """
+        store = this.store
         first: ShopApiError | None = None
         try:
             shop_api = self._shop_apis[store.platform].connect(store, pause=self._pause)
@@ -236,8 +251,8 @@ class Reconciler:
             return error
         parts: tuple[Callable[[], None], ...] = (
             partial(self._repair_webhooks, store, shop_api),
-            partial(self._import_customers, store, history, shop_api, since, until, lease),
-            partial(self._import_orders, store, history, shop_api, since, until, lease),
+            partial(self._import_customers, this, shop_api),
+            partial(self._import_orders, this, shop_api),
         )
         for part in parts:
             try:
@@ -254,21 +269,27 @@ class Reconciler:
         else:
             self._alerts.resolve(f"webhooks:{store.name}")
 
-    def _import_customers(
-        self, store: Store, history: HistoryImport, shop_api: ShopApi, since: float, until: float, lease: Lease
-    ) -> None:
-        for _ in history.customers(shop_api, _moment(since), _moment(until)):
-            self._renew(store, lease)
+    def _import_customers(self, this: _Round, shop_api: ShopApi) -> None:
+        """Import registrations; if they cannot be read, a later round begins where this one did, unlike its orders."""
+        begun, name = this.begun, this.store.name
+        upto = begun.upto if begun.customers_upto is None else begun.customers_upto
+        try:
+            for _ in this.history.customers(shop_api, _moment(this.since(upto)), _moment(this.until)):
+                self._renew(this.store, this.lease)
+        except ShopApiError:
+            self._checkpoints.reach_customers(name, upto)
+            raise
+        if begun.customers_upto is not None:
+            self._checkpoints.reach_customers(name, None)
 
-    def _import_orders(
-        self, store: Store, history: HistoryImport, shop_api: ShopApi, since: float, until: float, lease: Lease
-    ) -> None:
+    def _import_orders(self, this: _Round, shop_api: ShopApi) -> None:
         """Import orders, the oldest first, and store the progress after each piece."""
-        while since < until:
-            end = min(since + PIECE, until)
-            for _ in history.orders(shop_api, _moment(since), _moment(end)):
-                self._renew(store, lease)
-            self._checkpoints.reach(store.name, end)
+        since = this.since(this.begun.upto)
+        while since < this.until:
+            end = min(since + PIECE, this.until)
+            for _ in this.history.orders(shop_api, _moment(since), _moment(end)):
+                self._renew(this.store, this.lease)
+            self._checkpoints.reach(this.store.name, end)
             since = end
 
     def _time(self) -> datetime:

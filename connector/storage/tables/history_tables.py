@@ -111,6 +111,7 @@ reconciled = Table(
     Column("gap_at", Double),  # when the last one was found
     Column("done_at", Double),  # when the last run that was not interrupted ended
     Column("covered_since", Double),  # since when every order has been compared
+    Column("customers_upto", Double),  # registrations before this time have been compared; null: those before `upto`
 )
 
 alerts = Table(

@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 from connector.storage.engine import MIGRATIONS, SchemaError, connect, migrate, require_current
 from connector.storage.tables import alert_deliveries, metadata, signals
 
-REVISION = "0020"
+REVISION = "0021"
 
 
 @pytest.fixture

@@ -86,6 +86,27 @@ class TestFaults:
         shop.later(engine)
         assert names(engine) == of_orders(*orders)
 
+    @pytest.mark.parametrize("rounds", [0, 1])
+    def test_customers_that_are_closed_are_fetched_when_they_are_open(
+        self, shop: Healed, engine: Engine, rounds: int
+    ) -> None:
+        """However long that took, though the orders have gone on, and though no round had ever been good before."""
+        for _ in range(rounds):
+            shop.visit(engine)
+            shop.clock.now += 12 * 3600
+        shop.sign_up()
+        closed: Any = shop.fake.scopes if shop.platform == "shopify" else shop.fake.forbidden
+        closed.discard("read_customers") if shop.platform == "shopify" else closed.add("customers")
+        orders = []
+        for _ in range(3):
+            orders += shop.place()
+            shop.later(engine, 8 * 3600)
+        assert names(engine) == of_orders(*orders)
+        closed.add("read_customers") if shop.platform == "shopify" else closed.discard("customers")
+        shop.later(engine)
+        assert [event for event, _ in set(names(engine)) - set(of_orders(*orders))] == ["CompleteRegistration"]
+        assert of_orders(*orders) == [one for one in names(engine) if one[0] != "CompleteRegistration"]
+
     def test_problems_of_a_store_that_is_not_visited_any_more_end(self, shop: Healed, engine: Engine) -> None:
         alerts = AlertStore(Database(engine), shop.clock)
         for key in ("shop:gone", "gaps:acme", "denied:gone:C1"):
