@@ -1,7 +1,8 @@
 """Leaves out events that are stored already under another route: for another pixel, or under another name.
 
 A store with routes chooses pixel and name by an order's country, currency and kind, and these can change afterwards.
-The first webhook that shows a milestone decides, so that no order counts twice.
+The first webhook that shows a milestone decides, so that no order counts twice. An event that was skipped after its
+hold was never sent, so it decides nothing.
 """
 
 from collections.abc import Sequence
@@ -17,11 +18,16 @@ from connector.storage.tables import events, storable
 _Key = tuple[str, str, str]
 _KEY = (events.c.pixel, events.c.event, events.c.event_id)
 # SQLite uses no index for a comparison of tuples, so the caller compares them.
-_STORED = sa.select(*_KEY).where(*(column.in_(sa.bindparam(column.name, expanding=True)) for column in _KEY))
+_STORED = sa.select(*_KEY).where(
+    *(column.in_(sa.bindparam(column.name, expanding=True)) for column in _KEY), events.c.state != "skipped"
+)
 
 
 def without_other_routes(connection: Connection, decisions: Sequence[Decision]) -> Sequence[Decision]:
-    """Return the decisions without events that are stored under another route, by then or by an earlier decision."""
+    """Return the decisions without events that are stored under another route, by then or by an earlier decision.
+
+    A skipped event does not count as stored.
+    """
     wanted = [key for decision in decisions for event in decision.events for key in _others(event)]
     if not wanted:
         return decisions

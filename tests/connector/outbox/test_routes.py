@@ -38,6 +38,19 @@ class TestAnOrderThatChanges:
         way.step(120)
         assert arrived(way) == {(HOME.code, "PlaceAnOrder"): 1, (HOME.code, "Purchase"): 1}
 
+    def test_an_event_that_was_skipped_holds_no_other_route(self, engine: Engine) -> None:
+        """It was never sent. A later webhook brings the shopper's yes, and sends the order where it goes then, once."""
+        way = Way(engine, replace(ASKING, pixels=MARKETS.pixels))
+        way.webhook("orders/paid", note_attributes=[])
+        way.step(600)
+        assert {row.state for row in way.rows()} == {"skipped"}
+        france = {"shipping_address": FRANCE, "financial_status": "paid"}
+        yes = {"note_attributes": [{"name": "tiktok_consent", "value": "yes"}]}
+        assert way.webhook("orders/updated", **france, **yes) == "relayed"
+        assert way.webhook("orders/updated", financial_status="paid", tags="back", **yes) == "duplicate"
+        way.step(120)
+        assert arrived(way) == {(ABROAD.code, "PlaceAnOrder"): 1, (ABROAD.code, "Purchase"): 1}
+
     def test_what_comes_later_goes_where_the_order_goes_then(self, engine: Engine) -> None:
         """Placed for America, paid for France: each event once, the later one at the French pixel."""
         way = Way(engine, MARKETS)
