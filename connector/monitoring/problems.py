@@ -166,18 +166,21 @@ class ProblemFinder:
             return connection.execute(sa.select(sa.func.min(first.c.since))).scalar()
 
     def _rejected(self, now: float) -> Iterator[Problem]:
-        columns = (events.c.store, events.c.code, events.c.message)
+        columns = (events.c.store, events.c.code, events.c.message, events.c.settled_at, events.c.created_at)
         # The condition of the partial index, in the same words: SQLite does not use the index otherwise.
         failed = sa.text("state IN ('rejected', 'expired')")
-        query = sa.select(*columns).where(failed, events.c.state == "rejected", events.c.created_at > now - DAY)
+        query = sa.select(*columns).where(failed, events.c.state == "rejected")
+        # An event can wait for days before it is rejected; the index has when they came, and the newest are read.
+        read = query.order_by(events.c.created_at.desc()).limit(COUNTED).subquery()
+        recent = sa.select(read).where(read.c.settled_at > now - DAY)
         with self._database.read() as connection:
-            rows = connection.execute(query.order_by(events.c.created_at.desc()).limit(COUNTED)).all()
+            rows = connection.execute(recent.order_by(read.c.settled_at.desc(), read.c.created_at.desc())).all()
         newest = {row.store: f"{row.code or ''} {row.message or ''}".strip() for row in reversed(rows)}
         for store, number in self._count_by_store(row.store for row in rows):
             yield Problem(
                 f"rejected:{store}",
-                f"store {store}: TikTok has rejected {number} of the last day's events, the last with: "
-                f"{newest[store]}; see `connector events list --store {store} --state rejected`",
+                f"store {store}: TikTok has rejected {number} {'event' if number == '1' else 'events'} within the last "
+                f"day, the last with: {newest[store]}; see `connector events list --store {store} --state rejected`",
             )
 
     def _parked(self, now: float) -> Iterator[Problem]:

@@ -184,9 +184,28 @@ def test_rejected_events_are_counted_with_tiktoks_last_words(bench: Bench) -> No
     bench.outbox.settle("one", items[0].lease_until, results)
     (sentence,) = bench.found(NOW + 60).values()
     assert sentence.startswith(
-        "store acme: TikTok has rejected 3 of the last day's events, the last with: 40002 third; see"
+        "store acme: TikTok has rejected 3 events within the last day, the last with: 40002 third; see"
     )
-    assert bench.found(NOW + 4 + DAY) == {}
+    assert bench.found(NOW + 49 + DAY)
+    assert bench.found(NOW + 51 + DAY) == {}
+
+
+def test_an_event_that_waited_for_days_is_a_problem_when_it_is_rejected(bench: Bench) -> None:
+    """As one of a suspended pixel, or one that is replayed; its words are the last, though its order is older."""
+    fill(bench.outbox, 1)
+    items = claim(bench.outbox, at=NOW + 3 * DAY)
+    bench.outbox.settle("one", items[0].lease_until, [settled(items[0], "rejected", NOW + 3 * DAY, 40002, "late", "r")])
+    assert (
+        "has rejected 1 event within the last day, the last with: 40002 late"
+        in bench.found(NOW + 3 * DAY + 60)["rejected:acme"]
+    )
+    fill(bench.outbox, int(2 * DAY))
+    (item,) = claim(bench.outbox, at=NOW + 2 * DAY + 9)
+    bench.outbox.settle("one", item.lease_until, [settled(item, "rejected", NOW + 2.5 * DAY, 40002, "early", "r")])
+    assert (
+        "has rejected 2 events within the last day, the last with: 40002 late"
+        in bench.found(NOW + 3 * DAY + 60)["rejected:acme"]
+    )
 
 
 def test_parked_webhooks_are_counted(bench: Bench) -> None:
