@@ -25,7 +25,7 @@ Times are Unix seconds. Raises CannotStore.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import sqlalchemy as sa
@@ -42,6 +42,7 @@ from connector.monitoring.inactivity import SHORTEST, Inactivity, detect_inactiv
 from connector.monitoring.rounds import MISSED, RoundWatch
 from connector.monitoring.skips import ENOUGH, RELAYED, SKIPPED, skips_of
 from connector.monitoring.webhook_stats import WebhookStats
+from connector.outbox.lanes import Lane
 from connector.outbox.notices import NoticeTable
 from connector.outbox.queries import OpenProblem, OutboxQueries
 from connector.storage.database import Database
@@ -97,7 +98,8 @@ class ProblemFinder:
                 f"{MISSED} intervals late (reconcile); the relay's log says why, and a restart begins a round",
                 after=ROUND_BEGINS,
             )
-        if overdue(self._queries, now) is not None:
+        lanes = {Lane(store.name, pixel.code) for store in self._stores.values() for pixel in store.pixels}
+        if overdue(self._queries, lanes, now) is not None:
             yield NO_RELAY
 
     def find_silent(self, now: float) -> Iterator[Problem]:
@@ -355,11 +357,11 @@ def alive(seen: float | None, now: float) -> bool:
     return bool(seen) and abs(now - (seen or 0.0)) < RELAY_SILENT
 
 
-def overdue(queries: OutboxQueries, now: float) -> float | None:
-    """Return the time (Unix seconds) since which events have been due without a relay, or None."""
+def overdue(queries: OutboxQueries, lanes: Collection[Lane], now: float) -> float | None:
+    """Return the time (Unix seconds) since which events of these lanes have been due without a relay, or None."""
     if alive(queries.relay_seen(), now):
         return None
-    due = queries.oldest_due(now)
+    due = queries.oldest_due(lanes, now)
     return due if due is not None and now - due > OVERDUE else None
 
 

@@ -4,7 +4,7 @@ Queries use an index, except `skipped` and `find` by `ids`, which read a whole t
 the reading ones. Times are Unix seconds. Every method raises CannotStore.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -309,17 +309,24 @@ class OutboxQueries:
         with self._database.read() as connection:
             return int(connection.execute(query).scalar() or 0)
 
-    def oldest_due(self, now: float) -> float | None:
-        """Return the due time of the longest waiting event of the open lanes, or None."""
+    def oldest_due(self, configured: Collection[Lane], now: float) -> float | None:
+        """Return since when an event of these lanes has waited for a relay, or None.
+
+        The events of a suspended lane wait for TikTok until its next probe.
+        """
         open_lanes = sa.or_(lanes.c.denied_since.is_(None), lanes.c.denied_until < now)
+        probe_at = sa.case((lanes.c.denied_since.is_not(None), lanes.c.denied_until), else_=0.0)
         first = (
             sa.select(sa.func.min(events.c.due_at))
             .where(events.c.store == lanes.c.store, events.c.pixel == lanes.c.pixel, events.c.state == "due")
             .correlate(lanes)
             .scalar_subquery()
         )
+        query = sa.select(lanes.c.store, lanes.c.pixel, first, probe_at).where(open_lanes)
         with self._database.read() as connection:
-            return connection.execute(sa.select(sa.func.min(first)).select_from(lanes).where(open_lanes)).scalar()
+            rows = connection.execute(query).all()
+        due = (max(row[2], row[3]) for row in rows if row[2] is not None and Lane(row[0], row[1]) in configured)
+        return min(due, default=None)
 
     def relay_seen(self) -> float | None:
         """Return the time of the last heartbeat of any relay, or None."""

@@ -14,7 +14,7 @@ from connector.outbox.queries import EventFilter, OutboxQueries
 from connector.outbox.settlement import settled
 from connector.storage.database import Database
 from connector.storage.tables import events
-from tests.support.outbox_rows import NOW, OTHER_PIXEL, claim, decision, fill, mapped, rows, sha
+from tests.support.outbox_rows import LANE, NOW, OTHER_PIXEL, claim, decision, fill, mapped, rows, sha
 
 HOSTILE = "a\x00b\ud800c\udfffd"
 
@@ -177,14 +177,18 @@ class TestLooking:
         assert full.replay([row.id for row in rows(engine)], NOW) == 0
 
     def test_oldest_due_is_that_of_the_open_lanes(self, outbox: Outbox) -> None:
-        """A refused lane waits loudly elsewhere; here it would hide a dead relay."""
-        assert OutboxQueries(outbox.database).oldest_due(NOW) is None
+        """A suspended lane waits loudly elsewhere, until its next probe: here it would hide a dead relay."""
+        queries, lanes = OutboxQueries(outbox.database), {LANE, Lane("acme", OTHER_PIXEL.code)}
+        assert queries.oldest_due(lanes, NOW) is None
         fill(outbox, 7)
         fill(outbox, 3, pixel=OTHER_PIXEL)
-        assert OutboxQueries(outbox.database).oldest_due(NOW + 10) == NOW + 3
+        assert queries.oldest_due(lanes, NOW + 10) == NOW + 3
+        assert queries.oldest_due({LANE}, NOW + 10) == NOW + 7
+        assert queries.oldest_due((), NOW + 10) is None
         outbox.suspend(Lane("acme", OTHER_PIXEL.code), NOW + 20, NOW, "aaaa", "revoked")
-        assert OutboxQueries(outbox.database).oldest_due(NOW + 10) == NOW + 7
-        assert OutboxQueries(outbox.database).oldest_due(NOW + 21) == NOW + 3
+        assert queries.oldest_due(lanes, NOW + 10) == NOW + 7
+        outbox.suspend(LANE, NOW + 30, NOW, "aaaa", "revoked")
+        assert queries.oldest_due(lanes, NOW + 21) == NOW + 20
 
 
 QUESTIONS: list[Callable[[OutboxQueries], object]] = [

@@ -194,8 +194,9 @@ class TestWatch:
             watch.look()
         assert reports == [NOW + 62, NOW + 122]
 
-    def test_a_web_process_posts_the_alert_itself(self, migrated_sqlite_url, outbox, waiting):
+    def test_a_web_process_posts_the_alert_itself(self, migrated_sqlite_url, outbox, waiting, monkeypatch):
         """A dead relay cannot, and there may be no log that anybody reads."""
+        monkeypatch.setattr("connector.web.relay_watch.OVERDUE", 0)
         with receiver() as server:
             config = load({"STORES_TOML": STORES, "DATABASE_URL": migrated_sqlite_url, "ALERT_URL": server.url})
             an_application(config, outbox.database).watch.look()
@@ -216,8 +217,40 @@ class TestWatch:
         now[0] = NOW + 600
         assert watch.look() == {"relay": "never seen", "refused_pixels": 1}
 
-    def test_a_process_looks_by_itself(self, config, outbox, waiting, caplog):
+    @pytest.mark.parametrize("ended", ["killed", "in good order"])
+    def test_a_restart_after_an_outage_is_no_error(self, config, outbox, now, waiting, caplog, ended):
+        """The server looks before its relay's first heartbeat, and events have been due all the while."""
+        outbox.heartbeat("before", NOW + 2)
+        if ended == "in good order":
+            outbox.leave("before")
+        now[0] = NOW + 3600
+        watch = RelayWatch(config, outbox, OutboxQueries(outbox.database), lambda: now[0], lambda: now[0])
+        for _ in range(2):
+            assert "overdue" not in watch.look()
+            now[0] += 30
+        assert not caplog.records
+        assert "overdue" in watch.look()
+
+    def test_a_relay_that_is_restarted_beside_a_backlog_is_no_error(self, watch, waiting, now, outbox, caplog):
+        """It has ended in good order, and the next one begins."""
+        outbox.heartbeat("before", NOW + 600)
+        now[0] = NOW + 600
+        watch.look()
+        outbox.leave("before")
+        now[0] = NOW + 620
+        assert "overdue" not in watch.look()
+        now[0] = NOW + 661
+        assert "overdue" in watch.look()
+
+    def test_events_of_a_store_that_was_removed_wait_for_it(self, watch, now, outbox):
+        """No relay would send them."""
+        fill(outbox, 1, store="gone")
+        now[0] = NOW + 600
+        assert "overdue" not in watch.look()
+
+    def test_a_process_looks_by_itself(self, config, outbox, waiting, caplog, monkeypatch):
         """Nobody may be asking for readyz: a process looks when it starts, and again every minute."""
+        monkeypatch.setattr("connector.web.relay_watch.OVERDUE", 0)
         with served(an_application(config, outbox.database)):
             assert "no relay is running" in caplog.text
 
