@@ -37,6 +37,8 @@ _INDEX = re.compile(r"(?:\bdata|\bBatch|\bevents?)[.\[\s]+(\d{1,4})\b|\bindex[ :
 _TOKEN = re.compile(r"[!-~]+")
 _ECHOED = re.compile(r"\S+@\S+|\+\d[\d ().-]{6,}|\b\d{1,3}(?:\.\d{1,3}){3}\b|[A-Za-z0-9+/_=-]{30,}")
 _SOURCE = re.compile(r"event_source(?:_id)?\b|pixel[ _]code|access[ _-]token", re.IGNORECASE)
+# From here on a message can repeat what an event contains: a quotation, or a field of the event.
+_OF_EVENT = re.compile(r"""["“]|(?<!\w)'|\b(?:properties|user|page)[.\[]""", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,7 @@ def _verdict(code: int, message: str) -> Verdict:
         return "accepted"
     if code in RETRIED or 50000 <= code < 60000:
         return "retry"
-    if code in DENIED or _SOURCE.search(message):
+    if code in DENIED or _SOURCE.search(_OF_EVENT.split(message, 1)[0]):
         return "denied"
     return "rejected"
 

@@ -159,11 +159,28 @@ def test_success_names_nobody() -> None:
         "No permission to operate pixel code: CTESTPIXEL0000000001. You must be an admin or operator.",
         "pixel_code is not bound to this account",
         "Access token has no scope",
+        "You don't have permission for the pixel code 'C1'",
+        'Pixel code "C1" is not valid',
     ],
 )
 def test_words_about_the_source_refuse_the_lane(message: str) -> None:
     """A fault of the setup comes as 40002 too; no event is to blame for it."""
     assert coded(40002, message).verdict == "denied"
+
+
+@each_row(
+    "message",
+    [
+        'Invalid value for data.3.properties.contents.0.content_name: "Pixel Code mug"',
+        "Invalid value for content_name: 'Access token'",
+        "Invalid value for description: “event_source”",
+        "properties.contents[0].content_name: Pixel Code mug is too long",
+        "data.3.page.url: https://shop.example/access-token",
+    ],
+)
+def test_an_events_own_words_refuse_no_lane(message: str) -> None:
+    """TikTok may repeat what it rejects, and a product can have any name."""
+    assert coded(40002, message).verdict == "rejected"
 
 
 @each_row(
