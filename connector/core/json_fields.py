@@ -77,7 +77,11 @@ def parse_browser_json(body: bytes) -> Json:
 
 
 def _short_decimal(number: str) -> Decimal | None:
-    return Decimal(number) if len(number) <= 40 else None  # longer ones could take long to convert
+    """Return a JSON number with its digits; None if it is too long, or beyond Decimal (1e99999999999999999999)."""
+    try:
+        return Decimal(number) if len(number) <= 40 else None  # longer ones could take long to convert
+    except InvalidOperation:
+        return None
 
 
 _BROWSER_DECODER = msgspec.json.Decoder(float_hook=_short_decimal)

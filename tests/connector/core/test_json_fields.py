@@ -226,6 +226,32 @@ def test_a_time_as_in_mails(value, expected):
     assert json_fields.mail_time(value) == expected
 
 
+NEVER_A_DECIMAL = ("1e99999999999999999999", "-1E+99999999999999999999", "1e-99999999999999999999")
+
+
+@each_row(
+    ("body", "expected"),
+    [
+        (b'{"a": 44.50, "b": 1e3}', {"a": Decimal("44.50"), "b": Decimal("1E+3")}),
+        *(((f'{{"a": {number}, "b": 7}}').encode(), {"a": None, "b": 7}) for number in NEVER_A_DECIMAL),
+        *(((f'{{"a": {number}, "b": "\\ud800"}}').encode(), {"a": None, "b": "\ud800"}) for number in NEVER_A_DECIMAL),
+        (b'{"a": 0.' + b"1" * 50 + b"}", {"a": None}),
+        *((body, {}) for body in (b"", b"[]", b"{", b"\xff", b"[" * 9999, b'{"a": ' + b"9" * 5000 + b"}")),
+    ],
+)
+def test_what_a_browser_sends(body, expected):
+    """A number that Decimal cannot hold costs its member."""
+    assert json_fields.parse_browser_json(body) == expected
+
+
+@given(
+    st.from_regex(r"-?[0-9]{1,9}(\.[0-9]{1,9})?[eE][+-]?[0-9]{1,30}", fullmatch=True),
+    st.sampled_from(["", "\\ud800"]),
+)
+def test_no_number_of_a_browser_raises(number, other):
+    json_fields.parse_browser_json(f'{{"a": {number}, "b": "{other}"}}'.encode())
+
+
 @each_row(
     ("code", "number", "expected"),
     [

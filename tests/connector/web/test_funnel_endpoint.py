@@ -196,6 +196,10 @@ def test_a_wrong_or_old_signature_is_refused(shop):
     for event, store in ((viewed(time=int(now())), "beans"), (viewed(time=int(now()) - 700), "acme")):
         body = beacon(event | {"user_agent": AGENT})
         assert shop.post(body, X_Connector_Signature=signed(shop, body, store)).status_code == 403
+    for at in ("1e9999999", "1e99999999999999999999", "-1e9999999"):
+        body = beacon(viewed(time=0, user_agent=AGENT)).replace(b'"time": 0', f'"time": {at}'.encode())
+        assert at.encode() in body
+        assert shop.post(body, X_Connector_Signature=signed(shop, body)).status_code == 403
     assert shop.post(beacon(viewed()), X_Connector_Signature="\xff").status_code == 403
     assert shop.stored() == []
 
@@ -345,6 +349,12 @@ def hostile(migrated_sqlite, tmp_path_factory):
     engine = connect(f"sqlite:///{path}")
     yield Shop(Database(engine))
     engine.dispose()
+
+
+def test_a_number_beyond_all_bounds_costs_its_member(shop):
+    body = beacon(viewed(time=now()), token=shop.token()).replace(b"{", b'{"ttp": 1e99999999999999999999, ', 1)
+    assert shop.post(body).status_code == 204
+    assert len(shop.stored()) == 1
 
 
 HEADER = st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=60)
