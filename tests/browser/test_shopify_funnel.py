@@ -67,6 +67,16 @@ def test_both_copies_are_one_event(storefront):
     assert events["product_viewed"]["url"] == f"{storefront.url}/products/hat?ttclid={CLICK}"
 
 
+def test_an_id_of_the_variant_or_the_product(storefront):
+    """Shopify's variants have ids of their own; a product without one is named by its own."""
+    store = choose(FUNNEL, "mapping", content_id="gla_{item_id}")
+    storefront.open_shopify(printed(storefront, store))
+    walk(storefront, "ViewContent")
+    storefront.tell("product_viewed", productVariant={**LINE["variant"], "id": None})
+    found = [call.arguments[1]["contents"][0]["content_id"] for call in storefront.tracked(2)]
+    assert found == [f"gla_{LINE['variant']['id']}", f"gla_{LINE['variant']['product']['id']}"]
+
+
 @pytest.mark.parametrize("blocked", [False, True], ids=["open", "ad-blocked"])
 def test_what_the_servers_copy_carries(storefront, blocked):
     """Click, browser and signed-in customer, also where TikTok's script is blocked. One token, and no cookie."""

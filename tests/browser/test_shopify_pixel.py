@@ -71,6 +71,7 @@ VALUES = [
     {"content_id": "product_id"},
     {"content_id": "sku"},
     {"content_id": "shopify_US_{product_id}_{variant_id}"},
+    {"content_id": "gla_{item_id}"},
 ]
 
 

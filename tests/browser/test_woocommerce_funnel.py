@@ -228,6 +228,15 @@ def test_a_product_of_variations_stands_for_all_of_them(funnel):
     assert page["properties"]["contents"][0]["content_id"] == "SHIRT"
 
 
+def test_an_id_of_the_variant_or_the_product(funnel):
+    """The cart's line has the variation's id; a page names the product, as nothing is chosen yet."""
+    store = choose(FUNNEL, "mapping", content_id="gla_{item_id}")
+    other = ["woocommerce_add_to_cart", 1, 10, 1]
+    report = funnel(store).run(ADDED, other, ["template_redirect"], ["wp_footer"], cart=CART, page=SHIRT)
+    shown = [note["properties"] for note in notes(report)] + [page_of(report)["page"]["properties"]]
+    assert [one["contents"][0]["content_id"] for one in shown] == ["gla_12", "gla_10", "gla_20"]
+
+
 def test_a_page_that_answers_a_form_is_no_new_view(funnel):
     """A product that is put into the cart comes back on the same page."""
     report = viewed(funnel(), cookies=SEEN, server=FORM)

@@ -122,6 +122,7 @@ CHOICES = [
     ("mapping", {"content_id": "variant_id"}),
     ("mapping", {"content_id": "product_id"}),
     ("mapping", {"content_id": "wc_{product_id}_{variant_id}"}),
+    ("mapping", {"content_id": "gla_{item_id}"}),
     ("events", {"order_placed": ("Purchase",)}),
     (
         None,

@@ -131,6 +131,7 @@ function perUnit(paid, quantity, price) {
 function content(variant, quantity, price, title) {
   const product = variant.product || {};
   const ids = { variant_id: digits(variant.id), product_id: digits(product.id), sku: text(variant.sku) };
+  ids.item_id = ids.variant_id || ids.product_id;
   const chosen = settings.content_id.map(function (pieces) {
     return fill(pieces, ids);
   });

@@ -255,7 +255,10 @@ function content( $product_id, $variation_id, $sku, $name, $quantity, $price ) {
 		'variant_id' => identifier( $variation_id ),
 		'sku'        => trim( $sku ),
 	);
-	$id  = '';
+
+	$ids['item_id'] = '' === $ids['variant_id'] ? $ids['product_id'] : $ids['variant_id'];
+
+	$id = '';
 	foreach ( settings( 'content_id' ) as $pieces ) {
 		$id = '' === $id ? fill( $pieces, $ids ) : $id;
 	}
