@@ -28,7 +28,7 @@ RENAMED = {
     "Checkout": "PlaceAnOrder",
     "StartCheckout": "InitiateCheckout",
 }
-_ITEM_SHAPES = {"variant_id": r"\d+", "product_id": r"\d+", "sku": ".+"}
+_ITEM_SHAPES = {"variant_id": r"\d+", "product_id": r"\d+", "item_id": r"\d+", "sku": ".+"}
 _HASH = re.compile("[0-9a-f]{64}")
 _FUNNEL_ID = re.compile("[0-9a-f]{32}")
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.core.store import FunnelSettings, MappingSettings, Pixel
+from connector.core.values import CONTENT_ID_PLACEHOLDERS
 from connector.pixel.captured_requests import PixelEvent, UnreadableCapture, read_capture
 from connector.pixel.lint import lint
 from tests.support.captured_purchase import BODY, PURCHASE, SERVER, changed
@@ -265,6 +266,16 @@ def test_the_form_of_content_ids_is_seen_without_a_stored_event():
     sku = replace(STORE, mapping=MappingSettings(content_id="shopify_US_{product_id}_{variant_id}"))
     assert "does not match the server's content_id = shopify_US" in only(body, sku)
     assert findings(changed(properties={"contents": [{"content_id": "shopify_US_1_2"}]}), sku)[0][0] == "same"
+
+
+@each_row("name", CONTENT_ID_PLACEHOLDERS)
+def test_each_part_of_a_content_id_is_known(name):
+    store = replace(STORE, mapping=MappingSettings(content_id=f"gla_{{{name}}}"))
+    sentences = [
+        sentence for _, sentence in findings(changed(properties={"contents": [{"content_id": "gla_78"}]}), store)
+    ]
+    assert not any("does not match" in sentence for sentence in sentences)
+    assert "does not match" in only(changed(properties={"contents": [{"content_id": "78"}]}), store)
 
 
 def test_a_person_is_compared_and_never_shown():
