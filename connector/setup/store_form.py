@@ -39,6 +39,7 @@ CONSENT_HINT = (
     "Where the shop writes the shopper's answer if `consent` requires one: a cart attribute, or a meta key of the "
     "order or the customer (docs/mapping.md, Consent)."
 )
+REFERENCE = "write the value itself: a reference, `${NAME}` or `${file:PATH}`, can only be written into the stores file"
 API_HINT = "Keys to the shop's own API, with which webhooks are registered and missed orders fetched."
 
 
@@ -149,15 +150,19 @@ def _api_choices() -> tuple[str, ...]:
 def store_text(form: Mapping[str, str], others: Mapping[str, Store]) -> StoreText:
     """Make the text of a store from a filled form, and check it beside the other stores, which run already."""
     given = {field.path: value for field in fields() if (value := form.get(field.path, "").strip())}
+    # A reference is not followed, as its value would be shown: the page is not for reading the server's files.
+    faults = {path: REFERENCE for path, value in given.items() if "${" in value}
     name = given.pop("name", "")
     if given.get("api", "") not in _api_choices():
         given.pop("api", None)  # no browser sends another one
     variables = [*_variables(name, given)]
     toml = _toml(name, given, variables)
-    faults = {} if name else {"name": f"missing: {NAME_HINT[0].lower()}{NAME_HINT[1:]}"}
+    plain = {path: value for path, value in given.items() if path not in faults}
+    if not name:
+        faults["name"] = f"missing: {NAME_HINT[0].lower()}{NAME_HINT[1:]}"
     if name in others:
         faults["name"] = "there is a store of this name already; choose another"
-    store, found = _checked(name, toml, variables, others)
+    store, found = _checked(name, _toml(name, plain, variables), variables, others)
     faults = {**found, **faults}
     if store is None or faults:
         return StoreText(toml, tuple(variables), faults)

@@ -1,6 +1,7 @@
 """A stores file from a form: whatever is typed in, the text is TOML of exactly that, and faults name their fields."""
 
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -109,6 +110,19 @@ def test_every_fault_is_at_its_field() -> None:
     assert wrong_keys.faults == {"api": "platform shopify takes access_token, or client_id and client_secret"}
 
 
+def test_no_file_of_the_server_is_read(tmp_path: Path) -> None:
+    """Nor a variable: what stands there would be in the page. The other fields are checked all the same."""
+    file = tmp_path / "private.txt"
+    file.write_text("https://internal.example")
+    path = f"${{file:{file}}}"
+    typed = {"url": path, "country": path, "orders.exclude_tags": f"vip, {path}", "mapping.value": "${HOME}"}
+    made = store_text(GOOD | typed | {"pixel": "c"}, {})
+    assert made.faults.keys() == {*typed, "pixel"}
+    assert all("write the value itself" in made.faults[name] for name in typed)
+    assert "internal" not in repr(made)
+    assert made.words == made.doubts == ()
+
+
 def test_it_is_checked_beside_the_stores_that_run() -> None:
     """A name that is taken, and ids on one pixel that could be the same."""
     others = load({"STORES_TOML": a_stores_file(a_section())}).stores
@@ -119,7 +133,7 @@ def test_it_is_checked_beside_the_stores_that_run() -> None:
     assert store_text(elsewhere, others).faults == {}
 
 
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30) | st.just("${file:/proc/self/environ}")
 
 
 @given(st.dictionaries(st.sampled_from([*PATHS, "token", "unknown"]), texts))
@@ -137,6 +151,7 @@ def test_whatever_is_typed_in_is_toml_of_just_that(form: dict[str, str]) -> None
         typed = form.get(path, "").strip()
         assert table.get(path, "") == typed
     assert made.faults.keys() <= {"", *PATHS}
+    assert made.faults.keys() >= {path for path in PATHS if "${" in form.get(path, "")}
     _no_secret(table)
 
 
