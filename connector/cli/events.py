@@ -41,8 +41,8 @@ def events() -> None:
 def _filter_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that select events to a command."""
     for option in (
-        click.option("--until", help="Latest creation time: a date, a time, or an age such as 2d, 3h."),
-        click.option("--since", help="Earliest creation time: a date, a time, or an age such as 2d, 3h."),
+        click.option("--until", help="Latest time of storing: a date, a time, or an age such as 2d, 3h."),
+        click.option("--since", help="Earliest time of storing: a date, a time, or an age such as 2d, 3h."),
         click.option("--event", default="", help="Event name, for example Purchase."),
         click.option("--state", type=click.Choice(STATES)),
         click.option("--store", default=""),
@@ -63,7 +63,9 @@ def list_(
 
     config = configuration()
     if parked:
-        webhooks = database(lambda: open_queries().parked(store, limit))
+        _refuse_with_parked(("--state", state), ("--event", event))
+        earliest, latest = parse_time(since), parse_time(until)
+        webhooks = database(lambda: open_queries().parked(store, limit, since=earliest, until=latest))
         for webhook in webhooks:
             click.echo(f"{utc_second(webhook.parked_at)}  {webhook.store}  {webhook.topic}  {webhook.reason}")
         click.echo(f"{how_many(len(webhooks), 'webhook is', 'webhooks are')} parked", err=True)
@@ -201,7 +203,8 @@ def replay(
 
     config = configuration()
     if parked:
-        _replay_parked(config, store, dry_run)
+        _refuse_with_parked(("IDS", ids), ("--row", rows), ("--state", state), ("--event", event), ("--force", force))
+        _replay_parked(config, store, parse_time(since), parse_time(until), dry_run)
         return
     if not (ids or rows or store or state or event or since or until):
         raise click.UsageError("select events by ids, --row, --store, --state, --event, --since, --until; or --parked")
@@ -229,7 +232,13 @@ def _replay_events(config: "Config", choice: "EventFilter", dry_run: bool, force
         sys.exit(1)
 
 
-def _replay_parked(config: "Config", store: str, dry_run: bool) -> None:
+def _refuse_with_parked(*options: tuple[str, object]) -> None:
+    """Raise UsageError if an option is given that chooses events: it would be ignored, and all replayed."""
+    if given := [name for name, value in options if value]:
+        raise click.UsageError(f"--parked goes with --store, --since and --until; leave out {', '.join(given)}")
+
+
+def _replay_parked(config: "Config", store: str, since: float | None, until: float | None, dry_run: bool) -> None:
     from connector.core.registry import installed_platforms
     from connector.intake.intake import Intake
     from connector.intake.replay import replay_parked
@@ -240,10 +249,11 @@ def _replay_parked(config: "Config", store: str, dry_run: bool) -> None:
     opened = database(lambda: open_database(config))
     queries = OutboxQueries(opened)
     intake = Intake(config.stores, installed_platforms(), Outbox(opened), DataRequestStore(opened))
-    with progress(database(lambda: queries.parked_number(store)), "parked webhooks") as tick:
-        outcomes = database(lambda: replay_parked(intake, queries, store, dry_run, tick))
+    with progress(database(lambda: queries.parked_number(store, since, until)), "parked webhooks") as tick:
+        outcomes = database(lambda: replay_parked(intake, queries, store, dry_run, tick, since=since, until=until))
     for outcome, number in sorted(outcomes.items()):
         click.echo(f"{number} × {outcome}")
     if not outcomes:
-        click.echo("nothing is parked" + (f" for {store}" if store else ""))
+        then = "" if (since, until) == (None, None) else " from then"
+        click.echo("nothing is parked" + (f" for {store}" if store else "") + then)
     sys.exit(1 if any(outcome.startswith(("still parked", "cannot")) for outcome in outcomes) else 0)

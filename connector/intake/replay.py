@@ -95,14 +95,16 @@ def replay_parked(
     tick: Callable[[int], None] = lambda _: None,
     most: int = MAX_EVENTS,
     after: int = 0,
+    since: float | None = None,
+    until: float | None = None,
 ) -> Counter[str]:
     """Handle a store's parked webhooks with the current code; return the number of each outcome.
 
-    At most `most` with an id above `after`, oldest first. Raises CannotStore; the webhooks handled before it remain
-    handled.
+    At most `most` with an id above `after`, parked from `since` to `until` (Unix seconds), oldest first. Raises
+    CannotStore; the webhooks handled before it remain handled.
     """
     outcomes, last = Counter[str](), after
-    while page := queries.parked(store, min(PAGE, most - outcomes.total()), after=last):
+    while page := queries.parked(store, min(PAGE, most - outcomes.total()), last, since, until):
         for item in page:
             outcomes[_planned(item) if dry_run else _outcome(intake, item)] += 1
             tick(1)

@@ -214,11 +214,12 @@ class OutboxQueries:
             ready = (events.c.id.in_(ids), events.c.state.not_in(("due", "held")), events.c.payload.is_not(None))
             return connection.execute(sa.update(events).where(*ready).values(values)).rowcount
 
-    def parked(self, store: str = "", limit: int = 1000, after: int = 0) -> list[ParkedWebhook]:
-        """Return parked webhooks with an id above `after`, oldest first."""
-        query = sa.select(parked).where(parked.c.id > after).order_by(parked.c.id).limit(limit)
-        if store:
-            query = query.where(parked.c.store == store)
+    def parked(
+        self, store: str = "", limit: int = 1000, after: int = 0, since: float | None = None, until: float | None = None
+    ) -> list[ParkedWebhook]:
+        """Return webhooks parked from `since` to `until` (Unix seconds) with an id above `after`, oldest first."""
+        chosen = (parked.c.id > after, *_parked_conditions(store, since, until))
+        query = sa.select(parked).where(*chosen).order_by(parked.c.id).limit(limit)
         with self._database.read() as connection:
             return [ParkedWebhook(**row._mapping) for row in connection.execute(query).all()]
 
@@ -232,11 +233,9 @@ class OutboxQueries:
         with self._database.read() as connection:
             return [ParkedSummary(*row) for row in connection.execute(query.limit(limit))]
 
-    def parked_number(self, store: str = "") -> int:
-        """Return the number of parked webhooks."""
-        query = sa.select(sa.func.count()).select_from(parked)
-        if store:
-            query = query.where(parked.c.store == store)
+    def parked_number(self, store: str = "", since: float | None = None, until: float | None = None) -> int:
+        """Return the number of webhooks parked from `since` to `until` (Unix seconds)."""
+        query = sa.select(sa.func.count()).select_from(parked).where(*_parked_conditions(store, since, until))
         with self._database.read() as connection:
             return int(connection.execute(query).scalar() or 0)
 
@@ -359,6 +358,15 @@ def _data_since(connection: sa.Connection, store: str, topic: str, at: float) ->
     same = (counters.c.store == store, counters.c.topic == topic, counters.c.what == "duplicate")
     known = sa.select(counters.c.hour).where(counters.c.hour > at, *same)
     return any(connection.execute(query.limit(1)).first() for query in (new, known))
+
+
+def _parked_conditions(store: str, since: float | None, until: float | None) -> Iterator[sa.ColumnElement[bool]]:
+    if store:
+        yield parked.c.store == store
+    if since is not None:
+        yield parked.c.parked_at >= since
+    if until is not None:
+        yield parked.c.parked_at <= until
 
 
 def _count_parked(store: str, most: int) -> sa.Select[Any]:

@@ -70,16 +70,14 @@ class Bench:
             ended = [settled(item, state, now - sent * HOUR, 40002, "bad", "r") for item in claimed]
             self.outbox.settle("one", claimed[0].lease_until, ended)
 
-    def park(self, number: int = 1, secret: str = "whsec-new", store: str = "acme", body: bytes = b""):
-        shop = replace(self.config.stores["acme"], name=store, webhook_secrets=(secret,))
+    def park(self, number: int = 1, secret: str = "whsec-new", store: str = "acme", body: bytes = b"", age: float = 0):
+        shop, at = replace(self.config.stores["acme"], name=store, webhook_secrets=(secret,)), time.time() - age * HOUR
         for _ in range(number):
             content = body or b'{"nothing":"%s"}' % random.randbytes(8).hex().encode()
             digest = hashlib.sha256(content).digest()
             webhook = Webhook("orders/create", content, datetime.now(UTC))
             self.outbox.record(
-                park_decision(
-                    ParkedWebhook(store, "orders/create", digest, "no id", time.time(), encrypt(webhook, shop))
-                )
+                park_decision(ParkedWebhook(store, "orders/create", digest, "no id", at, encrypt(webhook, shop)))
             )
 
     def states(self):
@@ -250,6 +248,41 @@ class TestParked:
     def test_nothing_parked_is_said(self, bench):
         """With the store that was asked about."""
         assert bench.run("replay", "--parked", "--store", "acme") == (0, "nothing is parked for acme\n")
+
+    def test_chosen_by_store_and_time(self, bench):
+        """Every word given must fit, in both commands."""
+        for store, age in (("acme", 0), ("gone", 0), ("acme", 5), ("acme", 30)):
+            bench.park(store=store, age=age)
+        for words, number in (
+            ("", 4),
+            ("--since 1h", 2),
+            ("--until 1h", 2),
+            ("--since 2d --until 10h", 1),
+            ("--store acme --since 1h", 1),
+            ("--store gone --until 1h", 0),
+        ):
+            assert bench.run("list", "--parked", *words.split())[1].count("orders/create") == number, words
+            said = bench.run("replay", "--parked", "--dry-run", *words.split())[1]
+            assert sum(int(row.split(" × ")[0]) for row in said.splitlines() if "×" in row) == number, words
+        assert "1 × cannot be tried: store gone" in bench.run("replay", "--parked", "--store", "gone")[1]
+        assert bench.run("replay", "--parked", "--since", "1m", "--until", "1h") == (0, "nothing is parked from then\n")
+
+    def test_what_chooses_events_chooses_no_parked_ones(self, bench):
+        """All parked webhooks of all stores would be replayed for the one that is meant."""
+        body, _ = next(webhooks(bench.config.stores["acme"], ["orders/create"], 1, random.Random(1)))
+        bench.park(body=body)
+        for words, named in (
+            ("acme-order-1", "IDS"),
+            ("--row 1", "--row"),
+            ("--state rejected --force", "--state, --force"),
+            ("--event Purchase", "--event"),
+        ):
+            status, said = bench.run("replay", "--parked", *words.split())
+            assert status == 2, words
+            assert f"--parked goes with --store, --since and --until; leave out {named}\n" in said
+        assert bench.queries.parked_number() == 1
+        for words in ("--state rejected", "--event Purchase"):
+            assert bench.run("list", "--parked", *words.split())[0] == 2
 
     def test_list_shows_them(self, bench):
         """With the reason."""
