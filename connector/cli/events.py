@@ -2,7 +2,8 @@
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,8 @@ def list_(
         _refuse_with_parked(("--state", state), ("--event", event))
         earliest, latest = parse_time(since), parse_time(until)
         webhooks = database(lambda: open_queries().parked(store, limit, since=earliest, until=latest))
+        if store and not webhooks:
+            store_named(config, store)
         for webhook in webhooks:
             click.echo(f"{utc_second(webhook.parked_at)}  {webhook.store}  {webhook.topic}  {webhook.reason}")
         click.echo(f"{how_many(len(webhooks), 'webhook is', 'webhooks are')} parked", err=True)
@@ -217,6 +220,10 @@ def _replay_events(config: "Config", choice: "EventFilter", dry_run: bool, force
 
     queries = database(open_queries)
     plan = database(lambda: plan_replay(config, queries, choice, force))
+    if choice.store and not plan.total and not plan.left_out:
+        store_named(config, choice.store)
+    for sentence in (missing := database(lambda: [*_missing(queries, choice)])):
+        click.echo(f"connector: {sentence}", err=True)
     for reason, number in sorted(plan.left_out.items()):
         click.echo(f"{number} not replayed: {reason}")
     if plan.forced:
@@ -228,8 +235,20 @@ def _replay_events(config: "Config", choice: "EventFilter", dry_run: bool, force
             replayed = database(lambda: replay_events(queries, plan, tick))
     due = ("event would be", "events would be") if dry_run else ("event is", "events are")
     click.echo(f"{how_many(replayed, *due)} due again")
-    if plan.left_out and not replayed:
+    if missing or (plan.left_out and not replayed):
         sys.exit(1)
+
+
+def _missing(queries: "OutboxQueries", choice: "EventFilter") -> Iterator[str]:
+    """Yield a sentence for each event_id and row number that chooses no event."""
+    only = replace(choice, ids=(), rows=())
+    others = " and fits the other options" if only != type(only)() else ""
+    for event_id in choice.ids:
+        if not queries.find(replace(only, ids=(event_id,)), 1):
+            yield f"no event has the event_id {event_id!r}{others}"
+    for row in choice.rows:
+        if not queries.find(replace(only, rows=(row,)), 1):
+            yield f"no event has the row number {row}{others}"
 
 
 def _refuse_with_parked(*options: tuple[str, object]) -> None:
@@ -254,6 +273,8 @@ def _replay_parked(config: "Config", store: str, since: float | None, until: flo
     for outcome, number in sorted(outcomes.items()):
         click.echo(f"{number} × {outcome}")
     if not outcomes:
+        if store:
+            store_named(config, store)
         then = "" if (since, until) == (None, None) else " from then"
         click.echo("nothing is parked" + (f" for {store}" if store else "") + then)
     sys.exit(1 if any(outcome.startswith(("still parked", "cannot")) for outcome in outcomes) else 0)

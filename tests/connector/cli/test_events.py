@@ -50,7 +50,7 @@ def test_a_row_number_is_no_order_number(url):
     assert "acme-order-79  (row 1," in run(url, "show", "--row", "1").stdout
     assert run(url, "show", "--row", "2").output.strip() == "connector: no event has the row number 2"
     assert run(url, "show").exit_code == run(url, "show", "79", "--row", "1").exit_code == 2
-    assert run(url, "replay", "1").output == "0 events are due again\n"
+    assert run(url, "replay", "1").exit_code == 1
     assert "1 not replayed: still waiting to be sent" in run(url, "replay", "--row", "1").output
 
 

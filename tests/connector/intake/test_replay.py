@@ -127,6 +127,22 @@ class TestReplay:
         assert bench.run("replay")[0] == 2
         assert bench.run("replay", "--since", "yesterday")[0] == 2
 
+    def test_what_is_not_there_is_said(self, bench):
+        """A slip of the keyboard in an id or a store's name; what is there is replayed all the same."""
+        bench.put(1, 2)
+        status, said = bench.run("replay", "acme-order-9", "--row", "99", "acme-order-1")
+        assert status == 1
+        assert "connector: no event has the event_id 'acme-order-9'" in said
+        assert "connector: no event has the row number 99" in said
+        assert "1 event is due again\n" in said
+        assert {number for number, state in bench.states().items() if state == "due"} == {"1"}
+        status, said = bench.run("replay", "acme-order-2", "--state", "expired")
+        assert (status, "no event has the event_id 'acme-order-2' and fits the other options" in said) == (1, True)
+        assert bench.run("replay", "--state", "expired") == (0, "0 events are due again\n")
+        for words in ("replay", "replay --parked", "list", "list --parked"):
+            status, said = bench.run(*words.split(), "--store", "acmee")
+            assert (status, "there are: acme" in said) == (2, True), words
+
     @pytest.mark.parametrize(
         ("state", "said"),
         [("held", "still waiting for the browser's signals"), ("skipped", "it was skipped: no consent")],
