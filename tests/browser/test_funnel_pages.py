@@ -2,6 +2,8 @@
 
 import json
 import re
+import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from connector.core.store import FunnelSettings
 from tests.browser.plugin import CART, TTP, Plugin, page_of
 from tests.browser.server_side import CODE, WOOCOMMERCE
+from tests.browser.storefront import PATIENCE
 from tests.browser.test_shop_pages import ALLOW, banner_of
 from tests.browser.test_woocommerce_funnel import ADDED, FORM, MUG, VISIT, notes, posted
 from tests.support.snippets import snippet
@@ -89,6 +92,7 @@ def test_a_page_that_php_told_of(storefront, shop):
     storefront.open_page("/product/mug", report["html"])
     assert ids(storefront, 1) == [posted(report)["events"][0]["event_id"]]
     assert storefront.no_beacon()
+    assert not storefront.tokens  # PHP knows that a shopper looks at it
 
 
 @pytest.mark.parametrize("visit", [VISIT[::-1], ""], ids=["another browser", "a new one"])
@@ -120,6 +124,39 @@ def test_a_search_is_told(storefront, shop):
     event = beacon_event(storefront)
     (call,) = storefront.tracked(1)
     assert call.arguments == ["Search", {"search_string": "mug"}, {"event_id": event["event_id"]}]
+
+
+STAFF = {"token": ""}  # the shop's answer to them, as test_woocommerce_funnel.py shows
+
+
+@pytest.mark.parametrize("page", [MUG, {"search": "mug"}], ids=["product", "search"])
+def test_of_staff_nothing_is_sent(storefront, shop, page):
+    """A page that may come from a cache is the same for all: the shop's answer says who looks at it."""
+    storefront.permit = lambda: STAFF
+    storefront.open_page("/product/mug", shop().run(["template_redirect"], ["wp_footer"], page=page)["html"])
+    storefront.until(lambda: storefront.tokens)
+    assert storefront.no_beacon()
+    assert storefront.tracked() == []
+
+
+def test_a_shop_that_gives_no_answer_loses_the_servers_copy_alone(storefront, shop):
+    storefront.context.route(re.compile("connector_token"), lambda route: route.abort())
+    storefront.open_page("/product/mug", product(shop())["html"])
+    assert storefront.tracked(1)[0].arguments[0] == "ViewContent"
+    assert storefront.no_beacon()
+
+
+def test_consent_that_is_withdrawn_meanwhile_counts(storefront, shop):
+    """While the shop is asked."""
+    answered = threading.Event()
+    storefront.permit = lambda: answered.wait(PATIENCE) and {"token": "p.late", "expires": time.time() + 1800}
+    storefront.open_page("/product/mug", banner_of("allow") + product(shop())["html"])
+    storefront.page.wait_for_function("window.tiktok.length > 0")
+    storefront.page.evaluate(DENY)
+    answered.set()
+    storefront.until(lambda: storefront.tokens)
+    assert storefront.no_beacon()
+    assert storefront.tracked() == []
 
 
 def test_a_token_that_is_refused_is_renewed(storefront, shop):

@@ -23,10 +23,14 @@ function browse() {
   }
 }
 
-// PHP's event_id stands in a page that a cache may give to other browsers, or to this one again.
-function view(page) {
+// PHP's event_id stands in a page that a cache may give to other browsers, or to this one again. Nor does such a page know who
+// looks at it: the shop's answer for a token does, which has none for staff. Consent may be withdrawn meanwhile.
+async function view(page) {
   const told = page.id && cookie(VISIT).startsWith(page.visit) && isFirst(page.id);
   const id = told ? page.id : newEventId();
+  if (!told && ((await permitOf(false)).token === "" || denied)) {
+    return;
+  }
   tellPixel(page.milestone, page.properties, id);
   if (!told) {
     tellServer(page, id);

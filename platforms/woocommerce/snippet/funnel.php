@@ -221,7 +221,7 @@ function send_events() {
  */
 function answer_page() {
 	if ( ! is_shopper() ) {
-		wp_send_json( new \stdClass() );
+		wp_send_json( array( 'token' => '' ) ); // the script then sends nothing
 	}
 	$expires = time() + 1800;
 	$claims  = "p.$expires." . bin2hex( random_bytes( 12 ) );

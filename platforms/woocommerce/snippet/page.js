@@ -7,6 +7,8 @@ const click = new URLSearchParams(window.location.search).get("ttclid");
 // A shop that swaps its pages without loading them runs this script once for each; an earlier one must not answer for it.
 const run = (window.tiktok_connector_runs = (window.tiktok_connector_runs || 0) + 1);
 
+let denied = false; // by the visitor's last answer
+
 if (document.prerendering) {
   document.addEventListener("prerenderingchange", start, { once: true });
 } else {
@@ -53,6 +55,7 @@ function hasAnswer() {
 }
 
 function begin() {
+  denied = false;
   if (run !== window.tiktok_connector_runs) {
     return;
   }
@@ -69,6 +72,7 @@ function begin() {
 }
 
 function forget() {
+  denied = true;
   if (settings.meter) {
     stopMeter();
   }
