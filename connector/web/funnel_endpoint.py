@@ -5,7 +5,6 @@ The format is in docs/browser.md. Nothing here waits for the database.
 
 import time
 from collections.abc import Callable, Mapping
-from http.cookies import CookieError, SimpleCookie
 from typing import NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
@@ -230,8 +229,13 @@ def _cors(headers: Mapping[str, str], store: Store) -> Headers:
 
 
 def _cookies(headers: Mapping[str, str]) -> dict[str, str]:
-    try:
-        found = SimpleCookie(headers.get("cookie", ""))
-    except CookieError:
-        return {}
-    return {name: unquote(morsel.value) for name, morsel in found.items()}
+    """Return the request's cookies, percent-decoded; of one name the first that has a value, as the page's script does.
+
+    `http.cookies` gives up at the first value that is not as RFC 6265 wants it, and any script of the page may set one.
+    """
+    found: dict[str, str] = {}
+    for pair in headers.get("cookie", "").split(";"):
+        name, _, value = pair.partition("=")
+        if value := unquote(value.strip().strip('"')):
+            found.setdefault(name.strip(), value)
+    return found

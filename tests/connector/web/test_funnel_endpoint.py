@@ -265,6 +265,25 @@ def test_the_browsers_cookies_fill_what_the_page_does_not_know(shop):
     assert (user["ttclid"], user["ttp"]) == ("E.C.P.a+b", "01JC.tt.1")
 
 
+@pytest.mark.parametrize(
+    "cookie",
+    [
+        'prefs={"lang":"de"}; ttclid=E.C.P.mine; _ttp=01JCOOKIE.tt.1',
+        "expires=x; ttclid=E.C.P.mine; _ttp=01JCOOKIE.tt.1; path",
+        "a b=c;ttclid=E.C.P.mine;_ttp=01JCOOKIE.tt.1;",
+        'ttclid="E.C.P.mine"; _ttp=01JCOOKIE.tt.1; last="a; b',
+        "ttclid=E.C.P.mine; _ttp=01JCOOKIE.tt.1; caf\xe9=1; =; ;",
+        "ttclid=E.C.P.mine; _ttp=01JCOOKIE.tt.1; ttclid=E.C.P.older; _ttp=",
+    ],
+)
+def test_no_other_cookie_hides_the_click(shop, cookie):
+    """Browsers send what any script has written; of two with one name, the one of the longer path comes first."""
+    body = beacon(viewed(url="https://www.acme.example/", time=now()), token=shop.token())
+    assert shop.post(body, Cookie=cookie, **SHOP_HEADERS).status_code == 204
+    user = json.loads(shop.stored()[0].payload)["user"]
+    assert (user["ttclid"], user["ttp"]) == ("E.C.P.mine", "01JCOOKIE.tt.1")
+
+
 def test_any_page_may_send_and_the_shops_own_reads_the_answer(shop):
     answer = shop.post(b"{}", Origin="null")
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
