@@ -12,7 +12,9 @@ from connector.core.store import Store
 from connector.mapping import hashing
 from connector.mapping.event_id import fill_template, object_key
 
-_ADDRESS = re.compile(r"[^\s\"'<>(),;:\\\[\]]+@[^\s\"'<>(),;:\\\[\]@]+")
+# What stands around an address. Split at, not searched for an address by: a search begins anew at each character of a
+# long word, such as an image in a note attribute, and that takes quadratic time.
+_AROUND_ADDRESS = re.compile(r"[\s\"'<>(),;:\\\[\]]+")
 _MIN_DIGITS, _MAX_DIGITS, _MAX_LENGTH = 6, 15, 40  # of a phone number; the length counts separators too
 
 
@@ -103,7 +105,8 @@ def _is_their_id(person: DataSubject, topic: str, path: tuple[str, ...], value: 
 
 
 def _has_email(person: DataSubject, value: str) -> bool:
-    return any(hashing.email(found.rstrip(".")) in person.emails for found in _ADDRESS.findall(value))
+    words = _AROUND_ADDRESS.split(value) if "@" in value else ()
+    return any(hashing.email(word.rstrip(".@")) in person.emails for word in words if "@" in word)
 
 
 def _has_phone(person: DataSubject, value: str, countries: Iterable[str]) -> bool:

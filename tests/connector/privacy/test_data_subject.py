@@ -1,6 +1,7 @@
 """Who is meant: by the hashes of each store, and whether a parked body names them."""
 
 import json
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -48,6 +49,8 @@ def test_a_person_is_hashed_as_the_stores_events_are() -> None:
         {"id": 501},
         {"order": {"id": 501}},
         {"ann@example.com": True},
+        {"note": "ann@example.com@"},
+        {"note": "data:image/png;base64," + "iVBORw0KGgo" * 2_000 + " ann@example.com"},
     ],
 )
 def test_a_body_that_names_the_person_anywhere_is_found(body: Any) -> None:
@@ -89,6 +92,17 @@ def test_a_phone_is_read_in_the_bodys_countries_too() -> None:
 
 def replace_phone(number: str) -> DataSubject:
     return DataSubject(phones=frozenset({hashing.phone(number, "")}))
+
+
+@each_row(
+    "value",
+    ["iVBORw0KGgo" * 5_000, "@" * 55_000, "@a.b" * 15_000, "ann@" * 15_000],
+)
+def test_long_texts_take_no_quadratic_time(value: str) -> None:
+    """An image in a note attribute, say. The search must not stop the process that sends events: CPU seconds."""
+    begun = time.process_time()
+    assert not named({"note_attributes": [{"name": "photo", "value": value}]})
+    assert time.process_time() - begun < 5
 
 
 @each_row("body", [b"", b"\xff", b"{", b"[" * 100_000])
