@@ -20,7 +20,7 @@ Json = dict[str, Any]
 T = TypeVar("T")
 
 MAX_TEXT = 4096  # longer than any real value; click ids are the longest
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # NUL and lone surrogates, which no text may contain
 _AMOUNT = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,6})?")
 _PLAIN = re.compile(r"(?!.*\d{4})[A-Za-z][A-Za-z0-9_-]{0,39}")
 _NUMBERS = (int, Decimal)  # a tuple, as int | Decimal would be built on each call
@@ -32,7 +32,7 @@ def text(value: object) -> str:
     if not isinstance(value, str) or len(value) > MAX_TEXT:
         return ""
     # Printable text contains neither, and the check costs a tenth of the substitution.
-    return value.strip() if value.isprintable() else _UNSTORABLE.sub("", value).strip()
+    return value.strip() if value.isprintable() else UNSTORABLE.sub("", value).strip()
 
 
 def identifier(value: object) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from connector.core.event import DataRequest
+from connector.core.json_fields import UNSTORABLE
 from connector.core.store import Store
 from connector.mapping import hashing
 from connector.mapping.event_id import fill_template, object_key
@@ -105,7 +106,8 @@ def _is_their_id(person: DataSubject, topic: str, path: tuple[str, ...], value: 
 
 
 def _has_email(person: DataSubject, value: str) -> bool:
-    words = _AROUND_ADDRESS.split(value) if "@" in value else ()
+    # Without what intake removes, too: a lone surrogate cannot be hashed.
+    words = _AROUND_ADDRESS.split(UNSTORABLE.sub("", value)) if "@" in value else ()
     return any(hashing.email(word.rstrip(".@")) in person.emails for word in words if "@" in word)
 
 
