@@ -196,7 +196,8 @@ class Reconciler:
         if not lease.take(self._owner, self._clock()):
             return False
         now = self._clock()
-        self._held[store.name] = lease, now
+        with self._lock:  # others read it meanwhile
+            self._held[store.name] = lease, now
         try:
             if not _is_due(self._checkpoints.last(store.name), store, now):  # done by another process
                 return False

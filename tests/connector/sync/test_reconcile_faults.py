@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from connector.core.store import ApiKeys
 from connector.monitoring.alerts import AlertStore
 from connector.storage.database import Database
+from connector.storage.lease import Lease
 from connector.storage.tables import leases
 from connector.sync.checkpoints import Checkpoints
 from connector.sync.reconcile import LEASE_SECONDS, STALLED, UNDER_WAY, Reconciler
@@ -267,6 +268,41 @@ class TestRun:
         finally:
             stop.set()
             thread.join(20)
+
+    @pytest.mark.usefixtures("short_grace")
+    @pytest.mark.slow
+    def test_a_round_can_begin_while_leases_are_renewed(
+        self, shopify: Healed, engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The tick in which that happens goes on to what is due."""
+        monkeypatch.setattr("connector.sync.reconcile.TICK", 0.05)
+        shopify.fake.fail("hang", times=2)
+        beans = replace(shopify.store, name="beans")
+        modules = {"shopify": shopify.administration}
+        stop, renewed = threading.Event(), threading.Event()
+        healer = Reconciler({"acme": shopify.store}, PLATFORMS, modules, Database(engine), "one", shopify.clock)
+        runner = threading.Thread(target=healer.run, args=(stop, 0.01), daemon=True)
+
+        class Renewed(Lease):
+            def take(self, owner: str, now: float) -> bool:
+                taken = super().take(owner, now)
+                if threading.current_thread() is runner and not renewed.is_set():
+                    round_ = threading.Thread(target=healer.visit, args=(beans,), name="reconcile-beans", daemon=True)
+                    round_.start()
+                    round_.join(0.5)  # it begins, or waits for the end of the renewal
+                    renewed.set()
+                return taken
+
+        monkeypatch.setattr("connector.sync.reconcile.Lease", Renewed)
+        runner.start()
+        try:
+            self.wait(renewed.is_set)
+            self.wait(lambda: shopify.asked() == 2)
+        finally:
+            stop.set()
+            runner.join(120)
+        assert "reconciliation failed" not in caplog.text
+        assert rows(engine, leases) == []
 
     def test_a_pause_the_shop_asks_for_ends_with_the_process(self, shopify: Healed, engine: Engine) -> None:
         """A minute's wait is not waited for."""
