@@ -223,9 +223,10 @@ class Relay:
         leased_at = lease_until - LEASE
         settlements: list[Settlement] = []
         to_send: list[LeasedEvent] = []
+        now = self._clock()  # one time for all: what expires for the same reason is written by one statement
         for item in claimed:
-            if reason := self._expiry_reason(item, work):
-                settlements.append(settled(item, "expired", self._clock(), None, reason, ""))
+            if reason := self._expiry_reason(item, work, now):
+                settlements.append(settled(item, "expired", now, None, reason, ""))
             else:
                 to_send.append(item)
         keep_going = True
@@ -335,9 +336,8 @@ class Relay:
                     due = now + max(pauses[item.attempts], result.retry_after)
                     yield due_again(item, due, maybe_sent_at, result.code, result.message)
 
-    def _expiry_reason(self, item: LeasedEvent, work: _Work) -> str:
+    def _expiry_reason(self, item: LeasedEvent, work: _Work, now: float) -> str:
         """Return why an event can no longer be sent, or ""."""
-        now = self._clock()
         if item.test_code:
             return ""
         if now - item.maybe_sent_at > SAFE_RESEND_WINDOW.total_seconds():

@@ -1,5 +1,6 @@
 """The relay: when an event is sent again, and when it is too late."""
 
+from collections.abc import Iterator
 from itertools import count, pairwise
 from typing import Any
 
@@ -13,6 +14,22 @@ from connector.devtools.sandbox.faults import Fault
 from connector.outbox.queries import OutboxQueries
 from connector.relay.relay import PAUSES, RETRY_WINDOW
 from tests.support.relay_world import BAD_ID, HOUR, START, World, always, coded, shop
+
+
+@pytest.fixture
+def updates(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The statements that settle events, while the clock goes on by itself."""
+    found: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        if statement.startswith("UPDATE events") and "settled_at" in statement:
+            found.append(statement)
+
+    ticks = count()
+    monkeypatch.setattr(World, "jump", property(lambda _: next(ticks) / 1e6), raising=False)
+    sa.event.listen(world.engine, "before_cursor_execute", note)
+    yield found
+    sa.event.remove(world.engine, "before_cursor_execute", note)
 
 
 class TestRetry:
@@ -77,19 +94,10 @@ class TestRetry:
         world.step(60)
         assert world.states() == {"accepted": 250}
 
-    def test_a_failed_claim_is_written_by_few_statements(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_failed_claim_is_written_by_few_statements(self, world: World, updates: list[str]) -> None:
         """Not by one for each event, during which webhooks would wait: a thousand of them took 0.2 s."""
         world.put(*range(250))
         world.script = always(lambda: coded(50000, "busy"))
-        updates: list[str] = []
-
-        def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-            if statement.startswith("UPDATE events") and "settled_at" in statement:
-                updates.append(statement)
-
-        ticks = count()
-        monkeypatch.setattr(World, "jump", property(lambda _: next(ticks) / 1e6), raising=False)  # the clock goes on
-        sa.event.listen(world.engine, "before_cursor_execute", note)
         world.step()
         assert sorted({row.attempts for row in world.rows().values()}) == [0, 1]
         assert 2 <= len(updates) <= 3  # those that were sent; two batches that were not
@@ -191,6 +199,13 @@ class TestTooOld:
         assert both.requests == []
         assert (both.row().state, both.row().settled_at) == ("expired", both.now)
         assert both.row().message == "older than 7d before it could be sent (max_event_age, browser_pixel)"
+
+    def test_a_backlog_that_is_too_old_is_written_by_one_statement(self, world: World, updates: list[str]) -> None:
+        """Webhooks wait for no thousand of them."""
+        world.put(*range(250), age=8 * 24 * HOUR)
+        world.step()
+        assert world.states() == {"expired": 250}
+        assert len(updates) == 1
 
     def test_the_fresh_ones_beside_it_are_sent(self, world: World) -> None:
         """Age is each event's own."""
