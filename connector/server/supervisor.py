@@ -93,7 +93,7 @@ class Supervisor:
 
     def _start(self, name: str) -> None:
         if name == "relay":
-            self._relay_started = time.monotonic()
+            self._relay_started, self._relay_due = time.monotonic(), 0.0
         self._children[name] = child = self._fork(name)
         if name == "relay":
             # Shops wait for an answer, nobody waits for the relay: webhooks get the processor first.
@@ -135,7 +135,6 @@ class Supervisor:
             self._relay_due = time.monotonic() + backoff
             self._restarts += 1
         if time.monotonic() >= self._relay_due:
-            self._relay_due = 0.0
             self._start("relay")
 
     def _restart_both(self) -> None:

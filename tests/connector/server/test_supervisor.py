@@ -40,6 +40,25 @@ def writes_names(arguments):
     threading.Event().wait(600)
 
 
+def dies_three_times(arguments):
+    """The relay begins when the web process can take a reload; its fourth process asks the supervisor to end."""
+    if arguments[0] == "ready":
+        sys.exit(0)
+    if arguments[0] == "web":
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    begun = Path(f"{os.environ['NAMES']}/begun")
+    if arguments[0] == "web" or not begun.exists():
+        with open(f"{os.environ['NAMES']}/meeting", "r" if arguments[0] == "web" else "w"):
+            pass
+    if arguments[0] == "relay":
+        with begun.open("a") as file:
+            file.write("x")
+        if begun.stat().st_size <= 3:
+            sys.exit(3)
+        os.kill(os.getppid(), signal.SIGTERM)
+    threading.Event().wait(600)
+
+
 def supervised(commands, **environment):
     """Run the supervisor as a program; return its exit status and its output."""
     ended = subprocess.run(
@@ -78,6 +97,20 @@ def test_nothing_outlives_an_error_of_the_supervisor(tmp_path):
     assert (status, said.splitlines()[-1]) == (1, "RuntimeError: an error")
 
 
+def test_a_reload_during_a_back_off_ends_it(tmp_path):
+    """The relay that the reload starts is watched like any other."""
+    os.mkfifo(tmp_path / "meeting")
+    status, said = supervised(dies_three_times, NAMES=str(tmp_path), RELOADS="1")
+    ended = "the relay ended with status 3; restarting it in"
+    assert (status, said.splitlines()) == (0, [f"{ended} {seconds} s" for seconds in (0, 1, 0)])
+
+
+def reload_in_back_off(record):
+    if record.args == (3, 1.0):
+        os.kill(os.getpid(), signal.SIGHUP)
+    return True
+
+
 def fail(_):
     raise RuntimeError("an error")
 
@@ -85,6 +118,8 @@ def fail(_):
 if __name__ == "__main__":
     if "FAILS" in os.environ:
         logging.getLogger("connector.server.supervisor").addFilter(fail)  # fails where it says that gunicorn ended
+    if "RELOADS" in os.environ:
+        logging.getLogger("connector.server.supervisor").addFilter(reload_in_back_off)
     supervisor = Supervisor(globals()[sys.argv[1]])
     supervisor.listen()
     sys.exit(supervisor.run())
