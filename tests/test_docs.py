@@ -15,6 +15,10 @@ import pytest
 from connector.cli.main import main
 from connector.config.settings import load
 from connector.config.summary import plain_words
+from connector.monitoring.problems import RELAY_SILENT
+from connector.relay.events_api import LONGEST_REQUEST
+from connector.relay.relay import HEARTBEAT, LEASE
+from connector.sync import reconcile
 from tests.support.rows import each_row
 from tests.support.third_party import python
 
@@ -190,6 +194,16 @@ def test_what_readyz_says_of_the_relay() -> None:
     assert len(set(words)) == 4
     code = (ROOT / "connector" / "web" / "relay_watch.py").read_text(encoding="utf-8")
     assert [each for each in words if re.split(r" \d| …", each)[0] not in code] == []
+
+
+def test_how_far_clocks_may_differ() -> None:
+    """Less than what is left of the shortest lease, and of a heartbeat's worth, when it is renewed."""
+    said = re.search(r"within (\d+) seconds of each other", prose(ROOT / "docs" / "delivery.md"))
+    assert said
+    apart = float(said[1])
+    assert apart < reconcile.LEASE_SECONDS - 2 * reconcile.TICK
+    assert apart < RELAY_SILENT - 2 * HEARTBEAT
+    assert apart < LEASE - LONGEST_REQUEST
 
 
 @pytest.fixture(scope="module")
