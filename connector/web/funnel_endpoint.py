@@ -3,6 +3,7 @@
 The format is in docs/browser.md. Nothing here waits for the database.
 """
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -28,6 +29,7 @@ from connector.web.asgi import BodyReader, Headers, Receive, Response, Scope, js
 MAX_BODY = 16 * 1024  # bytes: ten events of a page
 SIGNATURE = "x-connector-signature"
 CLICK_COOKIE, CLICK_KEPT = "ttclid", 28 * 24 * 3600  # seconds: as long as TikTok attributes an order to a click
+_HOST = re.compile(r"[a-z0-9._:-]*")
 NO_STORE = (b"cache-control", b"no-store")
 ANY_ORIGIN: Headers = ((b"access-control-allow-origin", b"*"), (b"vary", b"Origin"))
 PREFLIGHT: Headers = (
@@ -186,7 +188,7 @@ class _Report(NamedTuple):
 
     @property
     def hosts(self) -> tuple[str, str]:
-        """The hosts of the page and of this server as the browser names them; "" if it states none."""
+        """The hosts of the page and of this server as the browser names them, in ASCII; "" if it states none."""
         if self.headers.get("sec-fetch-site", "") == "cross-site":
             return "", ""
         try:
@@ -194,7 +196,7 @@ class _Report(NamedTuple):
             here = urlsplit(f"//{self.headers.get('host', '')}").hostname or ""
         except ValueError:
             return "", ""
-        return page, here
+        return (page, here) if _HOST.fullmatch(page) and _HOST.fullmatch(here) else ("", "")
 
     def is_program(self) -> bool:
         """Return True if no shopper looks at the page; the shop's server states the shopper's browser."""

@@ -143,6 +143,9 @@ def test_moment_that_is_none(value):
         *(("https://www.Shop.Example:8080/sub/?a=b", "shop.example"), ("acme.myshopify.com", "acme.myshopify.com")),
         *(("WWW.shop.example/", "shop.example"), ("https://user:pw@shop.example", "shop.example")),
         *(("", ""), (None, ""), ("https://[", ""), ("wwwshop.example", "wwwshop.example")),
+        *((f"https://{name}.example/ä", "xn--mller-kva.example") for name in ("müller", "www.MÜLLER", "xn--mller-kva")),
+        *(("straße.example", "xn--strae-oqa.example"), ("a_b.ü.example", ""), ("ü" * 64 + ".example", "")),
+        ("ü" * 2000, ""),
     ],
 )
 def test_host(value, expected):

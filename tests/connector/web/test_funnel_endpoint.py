@@ -43,9 +43,9 @@ def now():
 class Shop:
     """An application whose stores have funnels, and a browser in front of it."""
 
-    def __init__(self, database):
+    def __init__(self, database, stores=STORES):
         url = database.engine.url.render_as_string(hide_password=False)
-        self.config = load({"STORES_TOML": STORES, "DATABASE_URL": url, "TRUSTED_PROXIES": "1"})
+        self.config = load({"STORES_TOML": stores, "DATABASE_URL": url, "TRUSTED_PROXIES": "1"})
         self.database = database
         self.client = client_of(self.config, database)
         self.application = self.client.application
@@ -250,6 +250,21 @@ def test_it_is_hidden_from_scripts_where_no_page_reads_it(database, monkeypatch)
 )
 def test_no_other_site_gets_the_cookie(shop, changes):
     assert cookie_of(shop.post(beacon(ttclid=CLICK), **(SHOP_HEADERS | changes))) is None
+
+
+def test_a_shop_with_an_umlaut_is_known_by_the_name_that_browsers_send(database):
+    """In punycode; a host in other bytes is none, and no error of the server."""
+    shop = Shop(database, a_stores_file(a_section(funnel={}, url="https://müller.example")))
+    named = {"Origin": "https://www.xn--mller-kva.example", "Host": "t.xn--mller-kva.example"}
+    answer = shop.post(beacon(ttclid=CLICK), **named)
+    assert cookie_of(answer)["domain"] == "xn--mller-kva.example"
+    assert answer.headers["Access-Control-Allow-Origin"] == named["Origin"]
+    page = "https://xn--mller-kva.example/products/shirt"
+    shop.report(viewed(url=page, time=now()))
+    assert json.loads(shop.stored()[0].payload)["page"]["url"] == page
+    for raw in ("müller.example", "xn--mller-kva.example;a=b.example"):
+        answer = shop.post(beacon(ttclid=CLICK), Origin=f"https://a.{raw}", Host=f"b.{raw}")
+        assert (answer.status_code, cookie_of(answer)) == (204, None)
 
 
 def test_a_click_id_cannot_add_to_the_header(shop):
