@@ -112,20 +112,18 @@ class FunnelEndpoint:
         if report.is_program():
             self._buffer.count(store.name, outcomes.PROGRAM)
             return 204, ()
-        if not may_use(members, store):
-            self._buffer.count(store.name, outcomes.NO_CONSENT, number=max(1, report.number))
-            return 204, ()
-        cookie = () if report.signature else self._cookie(report)
-        if not report.number:
-            return 204, cookie
-        if status := self._refusal(report):
+        is_allowed, usable = may_use(members, store), [row for row in report.events if may_use(members | row, store)]
+        cookie = self._cookie(report) if is_allowed and not report.signature else ()
+        if usable and (status := self._refusal(report)):
             outcome = outcomes.LIMITED if status == 429 else outcomes.NO_TOKEN
             self._buffer.count(store.name, outcome, number=report.number)
             return status, cookie
+        if refused := report.number - len(usable) or int(not is_allowed and not usable):
+            self._buffer.count(store.name, outcomes.NO_CONSENT, number=refused)
         cookies = _cookies(headers) if is_same_site(*report.hosts) else {}
         bounds = None if report.signature else self._bounds.of(store.name)
         sender = Sender(report.ip, headers.get("user-agent", ""), cookies, bounds)
-        for milestone, items in read_events(members, store, sender, report.at):
+        for milestone, items in read_events(members | {"events": usable}, store, sender, report.at):
             if items and milestone:
                 self._buffer.add(store.name, milestone, items)
             else:
@@ -182,9 +180,14 @@ class _Report(NamedTuple):
         return self.headers.get(SIGNATURE, "")
 
     @property
+    def events(self) -> list[Json]:
+        """The events that are read."""
+        return json_objects(self.members.get("events"))[:MAX_EVENTS]
+
+    @property
     def number(self) -> int:
-        """The number of events that are read."""
-        return min(len(json_objects(self.members.get("events"))), MAX_EVENTS)
+        """Their number."""
+        return len(self.events)
 
     @property
     def hosts(self) -> tuple[str, str]:
@@ -202,7 +205,7 @@ class _Report(NamedTuple):
         """Return True if no shopper looks at the page; the shop's server states the shopper's browser."""
         if not self.signature:
             return is_prefetch(self.headers) or is_program(self.headers.get("user-agent", ""))
-        stated = [self.members | row for row in json_objects(self.members.get("events"))[:MAX_EVENTS]]
+        stated = [self.members | row for row in self.events]
         return any(is_program(text(row.get("user_agent"))) for row in stated)
 
 

@@ -162,6 +162,25 @@ def test_a_refusal_keeps_nothing(shop):
     assert len(shop.stored()) == 1
 
 
+@pytest.mark.parametrize("reported", [None, "denied"])
+def test_an_events_own_answer_wins(shop, reported):
+    """A shop's server may report several shoppers at once. The click's cookie goes by the answer beside the events."""
+    taken, other = viewed(time=now(), consent="granted"), viewed(time=now())
+    headers = {"Origin": "https://beans.example", "Host": "t.beans.example"}
+    members = {"ttclid": CLICK} | ({"consent": reported} if reported else {})
+    answer = shop.post(beacon(taken, other, token=shop.token("beans"), **members), "beans", **headers)
+    assert (answer.status_code, cookie_of(answer)) == (204, None)
+    assert [row.event_id for row in shop.stored()] == [taken["event_id"]]
+    assert shop.counted() == {("product_viewed", "taken"): 1, ("", "no consent"): 1}
+
+
+def test_an_events_own_denial_wins(shop):
+    refused = viewed(time=now(), consent="denied")
+    assert shop.report(refused, viewed(time=now()), consent="granted").status_code == 204
+    assert len(shop.stored()) == 1
+    assert shop.counted()["", "no consent"] == 1
+
+
 def test_a_store_without_a_funnel_takes_nothing(shop):
     assert shop.post(beacon(viewed()), "plain").status_code == 204
     assert shop.client.open("/collect/plain/token", headers=BROWSER).status_code == 204
