@@ -82,47 +82,54 @@ class Erasure:
 
         Calls `rest` between batches.
         """
-        stored_events, bodies, lines, remembered = _store_rows(store, until).values()
-        self._delete_signals(signals.c.store == store, signals.c.seen_at <= until)
-        self._delete_what_names_orders(store)
+        erase = {events: lambda ids: self._erase_events(ids, now), parked: self._delete_parked}
         return {
-            "events": self._in_batches(stored_events, events.c.id, lambda ids: self._erase_events(ids, now), rest),
-            "parked webhooks": self._in_batches(bodies, parked.c.id, self._delete_parked, rest),
-            "ledger lines": self._in_batches(lines, ledger.c.id, self._delete_lines, rest),
-            "browsers' events": self._in_batches(
-                _browser_rows(store, until), funnel_events.c.id, self._delete_browser_rows, rest
-            ),
-            "remembered clicks": self._in_batches(remembered, clicks.c.id, self._delete_clicks, rest),
+            what: self._in_batches(table, which, erase[table], rest)
+            if table in erase
+            else self._delete(table, which, rest)
+            for what, (table, which) in _store_rows(store, until).items()
         }
 
     def count_store(self, store: str, until: float) -> dict[str, int]:
         """Return the number of rows by type that `erase_store` would erase. Reads all rows of the store."""
-        checkouts = sa.select(signals.c.token).where(signals.c.store == store, signals.c.seen_at <= until)
-        queries = _store_rows(store, until) | {"checkouts with browser signals": checkouts}
-        queries |= {"browsers' events": _browser_rows(store, until)}
         with self._database.read() as connection:
             return {
-                what: int(connection.execute(sa.select(sa.func.count()).select_from(query.subquery())).scalar() or 0)
-                for what, query in queries.items()
+                what: int(connection.execute(sa.select(sa.func.count()).select_from(table).where(which)).scalar() or 0)
+                for what, (table, which) in _store_rows(store, until).items()
             }
 
     def _in_batches(
         self,
-        query: sa.Select[Any],
-        id_: sa.Column[int],
+        table: sa.Table,
+        which: sa.ColumnElement[bool],
         erase: Callable[[Sequence[int]], None],
         rest: Callable[[], object],
     ) -> int:
-        """Erase the rows of a query in batches, in the order of their ids; return their number."""
+        """Erase the rows of a table in batches, in the order of their ids; return their number."""
         last, number = 0, 0
+        query = sa.select(table.c.id).where(which).order_by(table.c.id).limit(BATCH)
         while True:
             with self._database.read() as connection:
-                ids = connection.execute(query.where(id_ > last).order_by(id_).limit(BATCH)).scalars().all()
+                ids = connection.execute(query.where(table.c.id > last)).scalars().all()
             if not ids:
                 return number
             erase(ids)
             rest()
             last, number = ids[-1], number + len(ids)
+
+    def _delete(self, table: sa.Table, which: sa.ColumnElement[bool], rest: Callable[[], object]) -> int:
+        """Delete the rows of a table in batches; return their number."""
+        # By their place in the table: for keys of several columns, `(a, b) IN (…)`, SQLite reads the whole table.
+        place: sa.ColumnClause[Any] = sa.literal_column("ctid" if self._database.is_postgresql else "rowid")
+        batch = sa.delete(table).where(place.in_(sa.select(place).select_from(table).where(which).limit(BATCH)))
+        number = 0
+        while True:
+            with self._database.write() as connection:
+                deleted = connection.execute(batch).rowcount
+            if not deleted:
+                return number
+            rest()
+            number += deleted
 
     def _erase_events(self, ids: Sequence[int], now: float) -> None:
         ended = events.c.state.in_(FINISHED)
@@ -150,12 +157,6 @@ class Erasure:
         with self._database.write() as connection:
             connection.execute(sa.delete(signals).where(*which))
 
-    def _delete_what_names_orders(self, store: str) -> None:
-        """Delete a store's books, waiting notices and what pages reported. They hold nothing of a person."""
-        with self._database.write() as connection:
-            for table in (sold, orders, accuracy, notices, snippet_reports, browser_copies):
-                connection.execute(sa.delete(table).where(table.c.store == store))
-
     def _delete_parked(self, ids: Sequence[int]) -> None:
         body = sa.select(parked.c.id).where(
             parked.c.id.in_(ids), *(ledger.c[name] == parked.c[name] for name in ("store", "topic", "body_sha256"))
@@ -165,37 +166,32 @@ class Erasure:
             connection.execute(sa.update(ledger).where(*line).values(reason=ledger.c.reason + BODY_DELETED))
             connection.execute(sa.delete(parked).where(parked.c.id.in_(ids)))
 
-    def _delete_lines(self, ids: Sequence[int]) -> None:
-        with self._database.write() as connection:
-            connection.execute(sa.delete(ledger).where(ledger.c.id.in_(ids)))
 
-    def _delete_browser_rows(self, ids: Sequence[int]) -> None:
-        with self._database.write() as connection:
-            connection.execute(sa.delete(funnel_events).where(funnel_events.c.id.in_(ids)))
+def _store_rows(store: str, until: float) -> dict[str, tuple[sa.Table, sa.ColumnElement[bool]]]:
+    """Return which rows of a store until then contain personal data or name an order, by type.
 
-    def _delete_clicks(self, ids: Sequence[int]) -> None:
-        with self._database.write() as connection:
-            connection.execute(sa.delete(clicks).where(clicks.c.id.in_(ids)))
-
-
-def _store_rows(store: str, until: float) -> dict[str, sa.Select[Any]]:
-    """Select the ids of a store's rows until then that contain personal data or name an order."""
-    return {
-        "events": sa.select(events.c.id).where(events.c.store == store, events.c.created_at <= until, something_left()),
-        "parked webhooks": sa.select(parked.c.id).where(parked.c.store == store, parked.c.parked_at <= until),
-        "ledger lines": sa.select(ledger.c.id).where(
-            ledger.c.store == store,
-            ledger.c.received_at <= until,
-            # Requests of privacy law are recorded without an object, and stay to be accounted for.
-            sa.or_(ledger.c.outcome != "recorded", ledger.c.object_key != ""),
+    Books, notices and what pages reported hold nothing of a person, and go whatever their time is. What browsers
+    reported of their steps (`funnel_events`) names no order, and is kept for a day at most.
+    """
+    of_store = {
+        "checkouts with browser signals": (signals, signals.c.seen_at <= until),
+        "sold events in the books": (sold, sa.true()),
+        "orders in the books": (orders, sa.true()),
+        "days in the books": (accuracy, sa.true()),
+        "notices": (notices, sa.true()),
+        "versions of snippets": (snippet_reports, sa.true()),
+        "browsers' copies": (browser_copies, sa.true()),
+        "events": (events, sa.and_(events.c.created_at <= until, something_left())),
+        "parked webhooks": (parked, parked.c.parked_at <= until),
+        # Requests of privacy law are recorded without an object, and stay to be accounted for.
+        "ledger lines": (
+            ledger,
+            sa.and_(ledger.c.received_at <= until, sa.or_(ledger.c.outcome != "recorded", ledger.c.object_key != "")),
         ),
-        "remembered clicks": sa.select(clicks.c.id).where(clicks.c.store == store, clicks.c.given_at <= until),
+        "browsers' events": (funnel_events, funnel_events.c.created_at <= until),
+        "remembered clicks": (clicks, clicks.c.given_at <= until),
     }
-
-
-def _browser_rows(store: str, until: float) -> sa.Select[Any]:
-    """Select what browsers reported; it names no order, and is kept for a day at most."""
-    return sa.select(funnel_events.c.id).where(funnel_events.c.store == store, funnel_events.c.created_at <= until)
+    return {what: (table, sa.and_(table.c.store == store, which)) for what, (table, which) in of_store.items()}
 
 
 class ErasureJob:

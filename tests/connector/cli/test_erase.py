@@ -22,7 +22,7 @@ from connector.plugin.testing.shoppers import Journey
 from connector.privacy.requests import DataRequestStore
 from connector.storage.database import Database
 from connector.storage.engine import connect
-from connector.storage.tables import demands, events, ledger, parked
+from connector.storage.tables import accuracy, demands, events, ledger, parked
 from tests.support.factories import a_stores_file
 from tests.support.platforms import PLATFORMS, SAMPLES
 
@@ -172,6 +172,11 @@ class TestErase:
         assert (bench.kept(), bench.of("acme", parked), bench.of("acme", ledger)) == (beans, 0, 0)
         assert bench.of("beans", ledger) == 1
         assert bench.run("erase", "--store", "acme", "--all")[1] == "no data is stored of acme\n"
+        day = dict.fromkeys(("day", "orders", "sent", "waiting", "complete", "counted_at"), 0)
+        with bench.engine.begin() as connection:
+            connection.execute(sa.insert(accuracy), {"store": "acme", "skipped": "{}", "missing": "{}", **day})
+        assert bench.run("erase", "--store", "acme", "--all", "--yes")[1] == "acme: days in the books: 1\nerased\n"
+        assert bench.of("acme", accuracy) == 0
 
     def test_all_of_a_store_that_is_still_there(self, bench: Bench) -> None:
         """And that it goes on is told."""

@@ -21,7 +21,7 @@ from connector.privacy.data_subject import DataSubject, data_subject_of
 from connector.privacy.erasure import LEASE_SECONDS
 from connector.privacy.export import exported
 from connector.privacy.lookup import PersonalDataLookup
-from connector.privacy.retention import RetentionStore
+from connector.privacy.retention import BATCH, RetentionStore
 from connector.signals.matching import Beacon, SignalMatcher
 from connector.signals.merge import Signal
 from connector.storage.database import Database
@@ -35,6 +35,7 @@ from connector.storage.tables import (
     parked,
     signals,
     snippet_reports,
+    sold,
 )
 from platforms.shopify import samples as shopify_samples
 from tests.support.erasure_bench import ACME, ANN, BEANS, BOB, HOUR, NOW, STORES, Bench, Quick, ids
@@ -181,6 +182,29 @@ class TestStore:
         bench.take("shop/redact", ANN)
         assert bench.erase() == 1
         assert bench.kept() == set()
+
+    def test_no_transaction_deletes_more_than_a_batch(self, bench: Bench) -> None:
+        """Webhooks wait for the write lock, and PostgreSQL ends a transaction that takes too long."""
+        at = {"occurred_at": 0.0, "currency": "", "value": 1}
+        with bench.engine.begin() as connection:
+            for store, number in (("acme", 2 * BATCH + 3), ("beans", 2)):
+                row = {"pixel": "C", "event": "Purchase", "store": store, "object_key": "", **at}
+                connection.execute(sa.insert(sold), [row | {"event_id": f"{store}-{n}"} for n in range(number)])
+                seen = dict.fromkeys(("ttclid", "ttp", "ip", "user_agent", "url", "referrer", "consent"), "")
+                seen |= {"store": store, "seen_at": NOW.timestamp()}
+                connection.execute(sa.insert(signals), [seen | {"token": f"t{n}"} for n in range(number)])
+        bench.take("shop/redact", ANN)
+        deleted: list[int] = []
+
+        def note(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+            if statement.startswith("DELETE"):
+                deleted.append(cursor.rowcount)
+
+        sa.event.listen(bench.engine, "after_cursor_execute", note)
+        assert bench.erase() == 1
+        assert max(deleted) == BATCH
+        assert {row.store for table in (sold, signals) for row in bench.rows(table)} == {"beans"}
+        assert len(bench.rows(sold)) == len(bench.rows(signals)) == 2
 
     @pytest.mark.slow
     def test_many_rows_go_batch_by_batch(self, bench: Bench) -> None:
