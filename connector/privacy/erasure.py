@@ -29,7 +29,7 @@ from connector.privacy.lookup import (
 from connector.privacy.requests import DataRequestStore, StoredDataRequest
 from connector.privacy.retention import BATCH, BODY_DELETED, PAUSE
 from connector.signals.click_memory import erase_clicks, erase_recalled, identities_of, remove_from_queue
-from connector.storage.database import Database
+from connector.storage.database import CannotStore, Database
 from connector.storage.lease import Lease
 from connector.storage.periodic import run_periodically
 from connector.storage.tables import (
@@ -219,20 +219,30 @@ class ErasureJob:
         run_periodically(work, stop, name="erasing", interval=EVERY, first=first, release=release)
 
     def round(self, stop: Event) -> int:
-        """Carry out every open erasure; return their number. Does nothing while another process holds the lease."""
+        """Carry out every open erasure; return their number. Does nothing while another process holds the lease.
+
+        One that fails is logged, keeps no other one waiting, and is tried again in the next round.
+        """
         done = 0
         for request in self._requests.waiting():
             if request.what == "export":  # the operator answers it
                 continue
             if stop.is_set() or not self._lease.take(self._owner, self._clock()):
                 break
-            erased = self._carry_out(request, partial(self._rest, stop))
-            self._requests.finish(request.id, self._clock())
-            counts = ", ".join(f"{what}: {number}" for what, number in erased.items() if number) or "no data was stored"
-            log.info("data request %s is done (%s)", request.id, counts, extra={"store": request.store})
-            done += 1
+            try:
+                self._finish(request, self._carry_out(request, partial(self._rest, stop)))
+                done += 1
+            except CannotStore as error:
+                log.warning("data request %s waits, the database does not answer: %s", request.id, error)
+            except Exception:
+                log.exception("data request %s failed", request.id)
             stop.wait(PAUSE)
         return done
+
+    def _finish(self, request: StoredDataRequest, erased: Mapping[str, int]) -> None:
+        self._requests.finish(request.id, self._clock())
+        counts = ", ".join(f"{what}: {number}" for what, number in erased.items() if number) or "no data was stored"
+        log.info("data request %s is done (%s)", request.id, counts, extra={"store": request.store})
 
     def _rest(self, stop: Event) -> None:
         """Pause, so that webhooks get the write lock, and renew the lease."""

@@ -10,8 +10,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from connector.mapping import hashing
 from connector.outbox.queries import OutboxQueries
 from connector.outbox.settlement import due_again, settled
+from connector.privacy.data_subject import DataSubject
 from connector.privacy.erasure import NOT_SENT, PERHAPS_SENT
 from connector.privacy.lookup import PersonalDataLookup
 from connector.privacy.retention import KEY_OUTLIVES, RetentionStore
@@ -178,3 +180,30 @@ def test_a_person_is_found_by_indexes(sqlite_engine: Engine, plans: Callable[[],
     for index in ("events_email", "events_phone", "events_external_id", "events_object"):
         assert any(index in step for step in steps), (index, steps)
     assert not [step for step in steps if step.startswith("SCAN events")]
+
+
+def test_one_that_fails_does_not_stop_the_others(
+    bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried again in the next round, and the log says which one."""
+    for journey in (ANN, BOB):
+        for topic in ("checkouts/create", "orders/create"):
+            bench.take(topic, journey)
+    for journey in (ANN, BOB):
+        bench.take("customers/redact", journey)
+    find, ann = PersonalDataLookup.find, {hashing.email(ANN.person.email)}
+    for error in (RecursionError("ann@example.com"), CannotStore("canceling statement due to timeout")):
+
+        def faulty(lookup: PersonalDataLookup, store: str, person: DataSubject, error: Exception = error) -> Any:
+            if person.emails == ann:
+                raise error
+            return find(lookup, store, person)
+
+        monkeypatch.setattr(PersonalDataLookup, "find", faulty)
+        assert bench.erase() == (1 if isinstance(error, RecursionError) else 0)
+        assert bench.kept() == ids(ANN)
+    assert "data request 1 failed" in caplog.text
+    assert "data request 1 waits, the database does not answer: canceling statement" in caplog.text
+    monkeypatch.undo()
+    assert bench.erase() == 1
+    assert bench.kept() == set()
