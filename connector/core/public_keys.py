@@ -78,7 +78,7 @@ def read_keys(text: str) -> "dict[str, RSAPublicKey]":
             if row.get("kty") == "RSA" and row.get("use", "sig") == "sig" and row.get("alg", "RS256") == "RS256":
                 key = _read_numbers(row)
                 found[str(row.get("kid") or thumbprint(key))] = key
-    except (msgspec.DecodeError, KeyError, TypeError, AttributeError, binascii.Error, UnicodeError):
+    except (msgspec.DecodeError, RecursionError, KeyError, TypeError, AttributeError, binascii.Error, UnicodeError):
         raise ValueError('is not a JWKS, {"keys": […]} (RFC 7517), nor a public key in PEM') from None
     if not found:
         raise ValueError("has no RSA key for signatures")

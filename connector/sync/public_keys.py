@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 LOOK_EVERY = 2.0  # seconds
 REPEAT_AFTER = 60.0  # seconds between two attempts at one address
 FIRST_REPEAT = 10.0  # seconds between them while none has succeeded yet
-TIMEOUT = 10.0  # seconds
+TIMEOUT = 10.0  # seconds for each read
+ANSWERED_WITHIN = 20.0  # seconds for the whole answer; checked after each read, so one read timeout can come on top
 MAX_ANSWER = 256 * 1024  # bytes; a key set has one or two keys of a kilobyte
 
 
@@ -32,8 +33,9 @@ class CannotFetchKeys(Exception):
     """The keys of an address cannot be fetched or read. The message says why."""
 
 
-def fetch_keys(client: httpx.Client, address: str) -> str:
-    """Return the key set at an https address. Raises CannotFetchKeys."""
+def fetch_keys(client: httpx.Client, address: str, elapsed: Callable[[], float] = time.monotonic) -> str:
+    """Return the key set at an https address. Raises CannotFetchKeys. `elapsed` returns monotonic seconds."""
+    begun = elapsed()
     try:
         with client.stream("GET", address, headers={"accept": "application/json"}) as answer:
             body = b""
@@ -41,6 +43,8 @@ def fetch_keys(client: httpx.Client, address: str) -> str:
                 body += part
                 if len(body) > MAX_ANSWER:
                     raise CannotFetchKeys(f"{address} answers with more than {MAX_ANSWER} bytes")
+                if elapsed() - begun > ANSWERED_WITHIN:
+                    raise CannotFetchKeys(f"{address} does not answer within {ANSWERED_WITHIN:.0f} seconds")
     except httpx.HTTPError as error:
         raise CannotFetchKeys(f"{address} cannot be reached ({type(error).__name__})") from None
     if answer.status_code != 200:
@@ -68,7 +72,7 @@ class KeyFetcher:
         self._addresses = sorted({address for store in stores.values() for address in store.key_addresses})
         self._table = PublicKeyTable(database)
         self._client = client
-        self._lease = Lease(database, "public keys", 3 * (TIMEOUT + LOOK_EVERY))
+        self._lease = Lease(database, "public keys", ANSWERED_WITHIN + TIMEOUT + 3 * LOOK_EVERY)
         self._owner = owner
         self._clock = clock
 

@@ -150,6 +150,7 @@ def test_no_header_raises_another_error(one, other):
         ('{"keys": ["x"]}', "not a JWKS"),
         ('{"keys": [{"kty": "RSA"}]}', "not a JWKS"),
         ('{"keys": [{"kty": "RSA", "n": "é", "e": "AQAB"}]}', "not a JWKS"),
+        ('{"keys": ' + "[" * 5000, "not a JWKS"),
         ('{"keys": []}', "no RSA key"),
         ('{"keys": [{"kty": "EC", "crv": "P-256"}]}', "no RSA key"),
         (json.dumps({"keys": [RFC_KEY | {"use": "enc"}]}), "no RSA key"),

@@ -1,6 +1,7 @@
 """Public keys on their way from the relay's process to a request: fetched, stored, read, and wanted when unknown."""
 
 import time
+from types import SimpleNamespace
 
 import httpx
 import msgspec
@@ -13,7 +14,7 @@ from connector.outbox.queries import OutboxQueries
 from connector.storage.database import Database
 from connector.storage.engine import connect
 from connector.storage.public_keys import PublicKeyTable
-from connector.sync.public_keys import CannotFetchKeys, KeyFetcher, fetch_keys
+from connector.sync.public_keys import ANSWERED_WITHIN, CannotFetchKeys, KeyFetcher, fetch_keys
 from tests.support import keyed_shop
 from tests.support.factories import a_section, a_stores_file
 from tests.support.keyed_shop import ADDRESS, Signer
@@ -132,6 +133,7 @@ def test_keys_are_fetched_again_every_hour(world, shop):
         (lambda: httpx.Response(404), f"{ADDRESS} answers 404, not 200"),
         (lambda: httpx.Response(302, headers={"location": "https://elsewhere.example"}), "answers 302, not 200"),
         (lambda: httpx.Response(200, text="<html>"), "what it answers is not a JWKS"),
+        (lambda: httpx.Response(200, text="[" * 5000), "what it answers is not a JWKS"),
         (lambda: httpx.Response(200, content=b"\xff"), "what it answers is not text"),
         (lambda: httpx.Response(200, content=b" " * 300_000), "answers with more than 262144 bytes"),
     ],
@@ -162,6 +164,35 @@ def test_an_address_that_does_not_answer(shop):
     shop.answer = refuse
     with pytest.raises(CannotFetchKeys, match=r"cannot be reached \(ConnectError\)"):
         fetch_keys(shop.client(), ADDRESS)
+
+
+def test_an_answer_that_drips_is_given_up(shop):
+    """One thread fetches the keys of all shops."""
+    elapsed = [0.0]
+
+    def pieces():
+        while elapsed[0] < 10 * ANSWERED_WITHIN:
+            elapsed[0] += 9
+            yield b" "
+
+    shop.answer = lambda: httpx.Response(200, content=pieces())
+    with pytest.raises(CannotFetchKeys, match=f"{ADDRESS} does not answer within 20 seconds"):
+        fetch_keys(shop.client(), ADDRESS, elapsed=lambda: elapsed[0])
+    assert elapsed[0] <= ANSWERED_WITHIN + 10
+
+
+def test_a_faulty_address_stops_no_other_one(migrated_sqlite_url):
+    """Whatever it answers."""
+    faulty, good = "https://a.example/jwks", "https://b.example/jwks"
+    database = Database(connect(migrated_sqlite_url))
+    answers = iter(["[" * 5000, SHOP.jwks])
+    client = httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200, text=next(answers))))
+    stores = {"one": SimpleNamespace(key_addresses=(faulty,)), "two": SimpleNamespace(key_addresses=(good,))}
+    KeyFetcher(stores, database, client, "me").fetch_due()
+    found = {row.address: (row.keys, row.error) for row in PublicKeyTable(database).read([faulty, good])}
+    assert found[good] == (SHOP.jwks, "")
+    assert "not a JWKS" in found[faulty][1]
+    database.engine.dispose()
 
 
 def test_one_process_at_a_time_fetches(world, shop, config):
