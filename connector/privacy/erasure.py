@@ -36,6 +36,7 @@ from connector.storage.tables import (
     accuracy,
     browser_copies,
     clicks,
+    demands,
     events,
     funnel_events,
     ledger,
@@ -82,7 +83,11 @@ class Erasure:
 
         Calls `rest` between batches.
         """
-        erase = {events: lambda ids: self._erase_events(ids, now), parked: self._delete_parked}
+        erase = {
+            events: lambda ids: self._erase_events(ids, now),
+            parked: self._delete_parked,
+            demands: lambda ids: self._end_exports(ids, now),
+        }
         return {
             what: self._in_batches(table, which, erase[table], rest)
             if table in erase
@@ -166,6 +171,12 @@ class Erasure:
             connection.execute(sa.update(ledger).where(*line).values(reason=ledger.c.reason + BODY_DELETED))
             connection.execute(sa.delete(parked).where(parked.c.id.in_(ids)))
 
+    def _end_exports(self, ids: Sequence[int], now: float) -> None:
+        """End requests for a copy of what is erased now."""
+        with self._database.write() as connection:
+            ended = sa.update(demands).where(demands.c.id.in_(ids), demands.c.done_at.is_(None))
+            connection.execute(ended.values(done_at=now, person=None))
+
 
 def _store_rows(store: str, until: float) -> dict[str, tuple[sa.Table, sa.ColumnElement[bool]]]:
     """Return which rows of a store until then contain personal data or name an order, by type.
@@ -190,6 +201,11 @@ def _store_rows(store: str, until: float) -> dict[str, tuple[sa.Table, sa.Column
         ),
         "browsers' events": (funnel_events, funnel_events.c.created_at <= until),
         "remembered clicks": (clicks, clicks.c.given_at <= until),
+        # A shopper's erasure is carried out all the same: it reaches other stores' events on the same pixel.
+        "requests for a copy": (
+            demands,
+            sa.and_(demands.c.asked_at <= until, demands.c.what == "export", demands.c.done_at.is_(None)),
+        ),
     }
     return {what: (table, sa.and_(table.c.store == store, which)) for what, (table, which) in of_store.items()}
 

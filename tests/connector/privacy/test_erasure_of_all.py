@@ -150,6 +150,23 @@ class TestStore:
         bench.erase()
         assert [(row.topic, row.object_key) for row in bench.rows(ledger)] == [("shop/redact", "")]
 
+    def test_a_shoppers_open_request_goes_too(self, bench: Bench) -> None:
+        """Nothing is left to give a copy of: it is done, and its hashes and ids go; a later one stays."""
+        bench.take("customers/data_request", ANN)
+        bench.take("shop/redact", ANN)
+        bench.now += timedelta(seconds=5)
+        bench.take("customers/data_request", BOB)
+        assert "order_ids" in bench.everything()
+        assert bench.erase() == 1
+        found = {(row.what, row.asked_at): row for row in bench.rows(demands)}
+        at = NOW.timestamp()
+        assert found["export", at].person is None
+        assert found["export", at].done_at == found["erase_store", at].done_at == at + 5
+        (later,) = bench.asked.waiting()
+        assert later.person
+        assert later.person.order_ids == {str(BOB.order_id)}
+        assert str(ANN.order_id) not in repr([row.person for row in bench.rows(demands)])
+
     def test_what_comes_later_is_not_touched(self, bench: Bench) -> None:
         """A shop that is there again, before the deed is done."""
         self.fill(bench)
