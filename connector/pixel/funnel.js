@@ -4,6 +4,8 @@
 const TOKEN = "tiktok_connector_token"; // in that storage
 const REFUSED = 403; // the token has expired, or has been used for as many events as it is good for
 const MARGIN = 30; // seconds before a token's end in which it is not used any more
+const LONGEST = 16384; // bytes of a report that the server takes
+const MOST_CONTENTS = 50; // products of an event that it reads
 let permit = null; // promise of the token, with what came with it
 
 // 32 random hexadecimal digits.
@@ -49,12 +51,25 @@ async function deliver(body) {
       keepalive: true,
       credentials: address.first_party ? "include" : "omit",
       headers: { "Content-Type": "text/plain;charset=UTF-8" },
-      body: JSON.stringify(body),
+      body: encoded(body),
     });
     return answer.status;
   } catch (error) {
     return 0;
   }
+}
+
+// JSON with what of the products fits: first without names, and without the products that the server does not read.
+function encoded(report) {
+  let body = JSON.stringify(report);
+  for (const most of [MOST_CONTENTS, 0]) {
+    if (new TextEncoder().encode(body).length > LONGEST) {
+      body = JSON.stringify(report, function (name, value) {
+        return name === "content_name" ? undefined : name === "contents" ? value.slice(0, most) : value;
+      });
+    }
+  }
+  return body;
 }
 
 function permitOf(renewed) {

@@ -6,6 +6,8 @@ from dataclasses import replace
 import pytest
 
 from connector.core.store import FunnelSettings
+from connector.funnel.beacon import MAX_CONTENTS
+from connector.web.funnel_endpoint import MAX_BODY
 from tests.browser.server_side import SHOPIFY, choose, shopify_body
 from tests.browser.shopify_checkout import checkout
 from tests.browser.storefront import ALLOWED, REFUSED
@@ -138,6 +140,21 @@ def test_a_checkouts_payment_counts_once(storefront):
     ids = [storefront.beacon().body["events"][0]["event_id"] for _ in range(2)]
     assert call.arguments[2]["event_id"] == ids[1]
     assert storefront.no_beacon()
+
+
+@pytest.mark.parametrize("lines", [3, 60, 400])
+def test_a_large_checkout_is_told_of_with_what_fits(storefront, lines):
+    """Names are left out first, then products that the server does not read."""
+    titled = [{**LINE, "title": "Футболка мужская, чёрная " * 4, "id": str(at)} for at in range(lines)]
+    storefront.open_shopify(printed(storefront))
+    storefront.tell("payment_info_submitted", checkout={**CHECKOUT, "lineItems": titled})
+    beacon = storefront.beacon()
+    assert int(beacon.headers["content-length"]) <= MAX_BODY
+    server, (call,) = beacon.body["events"][0]["properties"], storefront.tracked(1)
+    shown = call.arguments[1]
+    assert {**server, "contents": shown["contents"]} == shown
+    assert [one["content_id"] for one in server["contents"]] == [LINE["variant"]["id"]] * min(lines, MAX_CONTENTS)
+    assert ("content_name" in server["contents"][0]) == (lines == 3)
 
 
 def test_what_is_left_out_of_orders_is_left_out_here(storefront):

@@ -10,6 +10,8 @@ import pytest
 
 from connector.core.funnel_token import check_token, funnel_key, is_signed
 from connector.core.store import FunnelSettings
+from connector.funnel.beacon import MAX_CONTENTS
+from connector.web.funnel_endpoint import MAX_BODY
 from tests.browser.plugin import BANNER, CART, CLICK, COOKIES, PERSON, REFUSED, TTP, order, page_of
 from tests.browser.server_side import WOOCOMMERCE, choose
 from tests.support.snippets import snippet
@@ -137,6 +139,30 @@ def test_a_payment_counts_once_for_an_order(funnel):
     assert first["properties"]["value"] == float(order("068")["total"])
     assert first["email"] == hashlib.sha256(order("068")["billing"]["email"].lower().encode()).hexdigest()
     assert "order_id" not in first["properties"]
+
+
+@pytest.mark.parametrize("lines", [3, 20, 50, 120])
+def test_a_large_order_is_told_of_with_what_fits(funnel, lines):
+    """Names are left out first; the page's copy, a cookie, may then lack the products, which the server's has."""
+    like = order("068")["line_items"][0]
+    rows = [{**like, "sku": f"SKU-{at:03}", "name": "Футболка мужская, чёрная " * 2} for at in range(lines)]
+    report = funnel().run([PLACING[0], "ORDER"], ["shutdown"], order={**order("068"), "line_items": rows}, server=FORM)
+    assert len(report["posts"][0]["body"]) <= MAX_BODY
+    ((event,), (note,)) = (posted(report)["events"], notes(report))
+    server, page = event["properties"], note["properties"]
+    known = ("value", "currency", "num_items")
+    assert [page[name] for name in known] == [server[name] for name in known]
+    assert server["num_items"] == lines * like["quantity"]
+    assert [one["content_id"] for one in server["contents"]] == [
+        f"SKU-{at:03}" for at in range(min(lines, MAX_CONTENTS))
+    ]
+    assert ("content_name" in server["contents"][0]) == (lines <= 20)
+    if lines == 3:
+        assert page == server
+    elif lines == 20:
+        assert page["contents"] == [{k: v for k, v in one.items() if k != "content_name"} for one in server["contents"]]
+    else:
+        assert "contents" not in page
 
 
 def test_a_request_behind_a_page_is_of_that_page(funnel):
@@ -326,62 +352,3 @@ def test_the_key_is_neither_secret_nor_token(funnel):
     assert funnel_key(FUNNEL) in code
     assert FUNNEL.webhook_secrets[0] not in code
     assert funnel_key(FUNNEL) not in snippet(WOOCOMMERCE, "woocommerce", BASE)
-
-
-# --- other plugins --------------------------------------------------------------------------------------------
-
-LISTS = (
-    "rocket_delay_js_exclusions",
-    "rocket_defer_inline_exclusions",
-    "rocket_excluded_inline_js_content",
-    "litespeed_optimize_js_excludes",
-    "litespeed_optm_js_defer_exc",
-    "litespeed_optm_gm_js_exc",
-    "flying_press_exclude_from_delay:js",
-    "flying_press_exclude_from_defer:js",
-    "flying_press_exclude_from_minify:js",
-    "perfmatters_delay_js_exclusions",
-    "perfmatters_defer_js_exclusions",
-    "perfmatters_minify_js_exclusions",
-    "sgo_javascript_combine_excluded_inline_content",
-)
-
-
-def test_plugins_that_delay_scripts_leave_ours_alone(funnel):
-    """What is added to each list stands in our script, by which they find it; what was there stays."""
-    given = {**{one: ["theirs"] for one in LISTS}, "autoptimize_filter_js_exclude": "seal.js"}
-    report = funnel().run(["wp_footer"], filters=given)
-    lists = report["filtered_lists"]
-    assert lists.pop("autoptimize_filter_js_exclude") == "seal.js,tiktok_connector"
-    assert lists == {one: ["theirs", "tiktok_connector"] for one in LISTS}
-    assert "tiktok_connector" in report["html"]
-    assert funnel().run(["wp_footer"], filters={"autoptimize_filter_js_exclude": ""})["filtered_lists"] == {
-        "autoptimize_filter_js_exclude": "tiktok_connector"
-    }
-    (tag,) = re.findall(r"<script([^>]*)>", report["html"])
-    assert tag == ' data-no-optimize="1" data-no-defer="1" data-noptimize="1" data-cfasync="false" nowprocket'
-
-
-OFFICIAL = {
-    "woocommerce_add_to_cart": "inject_add_to_cart_event",
-    "woocommerce_before_single_product_summary": "inject_view_content_event",
-    "woocommerce_after_single_product": "inject_view_content_event",
-    "wp_head": "print_script",
-}
-
-
-@pytest.mark.parametrize(
-    ("settings", "left"),
-    [
-        (FunnelSettings(), ["print_script"]),
-        (FunnelSettings(cart_added=()), ["inject_add_to_cart_event", "print_script"]),
-        (FunnelSettings(product_viewed=()), ["inject_view_content_event"] * 2 + ["print_script"]),
-        (None, ["inject_add_to_cart_event", *["inject_view_content_event"] * 2, "print_script"]),
-    ],
-    ids=["all", "without AddToCart", "without ViewContent", "no funnel"],
-)
-def test_the_official_plugin_sends_only_what_is_not_sent_here(funnel, settings, left):
-    """Its ids are random, so an event that both send counts twice."""
-    printed = funnel(replace(FUNNEL, funnel=settings), with_official_plugin=True)
-    html = printed.run(*([hook, 999] for hook in OFFICIAL), official=True)["html"]
-    assert re.findall(r"official (\w+)", html) == left

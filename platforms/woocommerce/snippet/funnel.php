@@ -5,6 +5,10 @@ namespace TikTok_Connector;
 
 // --- before the order -----------------------------------------------------------------------------------------
 
+const MOST_CONTENTS  = 50;    // products of an event that the connector reads
+const LONGEST_REPORT = 16384; // bytes of a report of events that it takes
+const LONGEST_NOTES  = 3500;  // characters of the cookie of notes; browsers take 4,096 of name and value
+
 /**
  * Take note of a product that was put into the cart: by a form, by AJAX or by the Store API.
  */
@@ -137,15 +141,49 @@ function note( $milestone, $properties, $id, $user = null ) {
 	}
 	$kept   = json_decode( isset( $_COOKIE[ NOTES ] ) ? (string) wp_unslash( $_COOKIE[ NOTES ] ) : '', true );
 	$kept   = is_array( $kept ) ? $kept : array();
-	$kept[] = array(
-		'milestone'  => $milestone,
-		'id'         => $id,
-		'properties' => $properties,
-	);
-	while ( $kept && strlen( rawurlencode( wp_json_encode( $kept ) ) ) > 3500 ) {
+	$kept[] = fitting_note( $milestone, $properties, $id );
+	while ( is_long( $kept ) ) {
 		array_shift( $kept );
 	}
 	keep_cookie( NOTES, $kept ? wp_json_encode( $kept ) : '', 300 );
+}
+
+/**
+ * Return the note of an event. What of its products does not fit is in the server's copy, to which TikTok adds this one.
+ */
+function fitting_note( $milestone, $properties, $id ) {
+	foreach ( in_lengths( $properties ) as $shorter ) {
+		$note = array(
+			'milestone'  => $milestone,
+			'id'         => $id,
+			'properties' => $shorter,
+		);
+		if ( ! is_long( array( $note ) ) ) {
+			break;
+		}
+	}
+	return $note;
+}
+
+function is_long( $notes ) {
+	return $notes && strlen( rawurlencode( wp_json_encode( $notes ) ) ) > LONGEST_NOTES;
+}
+
+/**
+ * Return an event's properties as they are, without the names of products, and without products. The connector reads no
+ * more than 50 of them.
+ */
+function in_lengths( $properties ) {
+	if ( ! isset( $properties['contents'] ) ) {
+		return array( $properties, $properties, $properties );
+	}
+	$properties['contents'] = array_slice( $properties['contents'], 0, MOST_CONTENTS );
+
+	$unnamed = $properties;
+	foreach ( array_keys( $unnamed['contents'] ) as $index ) {
+		unset( $unnamed['contents'][ $index ]['content_name'] );
+	}
+	return array( $properties, $unnamed, array_diff_key( $properties, array_flip( array( 'contents', 'content_type' ) ) ) );
 }
 
 /**
@@ -181,21 +219,8 @@ function send_events() {
 	} elseif ( function_exists( 'litespeed_finish_request' ) ) {
 		litespeed_finish_request();
 	}
-	$signals = signals();
-	$body    = wp_json_encode(
-		array_filter(
-			array(
-				'time'       => time(),
-				'ttclid'     => isset( $signals['_tiktok_ttclid'] ) ? $signals['_tiktok_ttclid'] : '',
-				'ttp'        => isset( $signals['_tiktok_ttp'] ) ? $signals['_tiktok_ttp'] : '',
-				'ip'         => \WC_Geolocation::get_ip_address(),
-				'user_agent' => wc_get_user_agent(),
-				'locale'     => str_replace( '_', '-', get_locale() ),
-				'consent'    => consent(),
-				'events'     => array_slice( $tiktok_connector_events, -10 ),
-			)
-		)
-	);
+	$body = report_of( array_slice( $tiktok_connector_events, -10 ) );
+
 	$tiktok_connector_events = array();
 
 	$answer = wp_remote_post(
@@ -213,6 +238,38 @@ function send_events() {
 	if ( is_wp_error( $answer ) ) {
 		set_transient( PAUSE, '1', 60 );
 	}
+}
+
+/**
+ * Return the JSON of a request's events, with what of their products the server takes in one report.
+ */
+function report_of( $events ) {
+	$signals = signals();
+	$report  = array_filter(
+		array(
+			'time'       => time(),
+			'ttclid'     => isset( $signals['_tiktok_ttclid'] ) ? $signals['_tiktok_ttclid'] : '',
+			'ttp'        => isset( $signals['_tiktok_ttp'] ) ? $signals['_tiktok_ttp'] : '',
+			'ip'         => \WC_Geolocation::get_ip_address(),
+			'user_agent' => wc_get_user_agent(),
+			'locale'     => str_replace( '_', '-', get_locale() ),
+			'consent'    => consent(),
+		)
+	);
+	$lengths = array();
+	foreach ( $events as $event ) {
+		$lengths[] = in_lengths( isset( $event['properties'] ) ? $event['properties'] : array() );
+	}
+	for ( $step = 0; $step < 3; $step++ ) {
+		foreach ( array_keys( $events ) as $at ) {
+			$events[ $at ]['properties'] = $lengths[ $at ][ $step ];
+		}
+		$body = wp_json_encode( $report + array( 'events' => $events ) );
+		if ( strlen( $body ) <= LONGEST_REPORT ) {
+			break;
+		}
+	}
+	return $body;
 }
 
 /**
