@@ -23,6 +23,11 @@ def is_same_site(one: str, other: str) -> bool:
     return bool(one) and (one == other or bool(common_domain(one, other)))
 
 
+def is_part_of(name: str, domain: str) -> bool:
+    """Return True if a host is `domain` or a sub-domain of it, so that the domain's owner speaks for it."""
+    return bool(domain) and (name == domain or (name.endswith(f".{domain}") and not _is_address(domain)))
+
+
 def _is_address(name: str) -> bool:
     try:
         ip_address(name)

@@ -14,7 +14,7 @@ from msgspec import Struct
 from connector.core.currencies import TIKTOK_CURRENCIES
 from connector.core.event import FunnelMilestone
 from connector.core.json_fields import Json, host, json_object, json_objects, money, present, query_parameter, text
-from connector.core.site import is_same_site
+from connector.core.site import is_part_of
 from connector.core.store import FunnelSettings, Store
 from connector.funnel.bounds import Bounds
 from connector.funnel.queue import FunnelEvent
@@ -171,7 +171,8 @@ def _page(one: Json, store: Store) -> dict[str, Any]:
     """Return the page's address if it is one of the shop's, else the shop's front page."""
     url, referrer = text(one.get("url")), text(one.get("referrer"))
     name = host(url) if len(url) <= MAX_URL else ""
-    is_shops = name in store.shops or is_same_site(name, host(store.url))
+    # Not the same site: without a list of public suffixes, that would be any .co.uk for a shop at one.
+    is_shops = name in store.shops or is_part_of(name, host(store.url))
     return present(
         url=(hashing.page_url(url, "") if is_shops else "") or home_page(store),
         referrer=hashing.page_url(referrer, "") if referrer and len(referrer) <= MAX_URL else "",

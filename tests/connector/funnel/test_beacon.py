@@ -130,6 +130,25 @@ def test_only_the_shops_own_pages_are_named(url, sent):
     assert item(viewed(url=url))["page"]["url"].rstrip("/") == sent.rstrip("/")
 
 
+@each_row(
+    ("shop", "page", "is_own"),
+    [
+        ("https://www.acme.co.uk", "https://acme.co.uk/x", True),
+        ("https://acme.co.uk", "https://www.acme.co.uk/x", True),
+        ("https://www.acme.co.uk", "https://checkout.acme.co.uk/x", True),
+        ("https://acme.co.uk", "https://evil.co.uk/x", False),
+        ("https://acme.co.uk", "https://evilacme.co.uk/x", False),
+        ("https://acme.myshopify.com", "https://evil.myshopify.com/x", False),
+        ("https://shop.acme.example", "https://acme.example/x", False),
+        ("https://127.0.0.1", "https://evil.127.0.0.1/x", False),
+    ],
+)
+def test_a_site_under_the_same_public_suffix_is_another_shops(shop, page, is_own):
+    """Those of co.uk have nothing in common; a parent domain may be anybody's, too."""
+    found = item(viewed(url=page), store=funnel_store(url=shop))["page"]["url"]
+    assert found.rstrip("/") == (page if is_own else shop)
+
+
 @each_row(("given_", "sent"), [(NOW - 60, -60), (NOW + 60, 0), (NOW - 9e4, -OLDEST), ("x", 0), (None, 0)])
 def test_the_time_is_the_pages_within_half_an_hour(given_, sent):
     assert item(viewed(time=given_))["event_time"] == int(NOW + sent)
