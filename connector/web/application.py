@@ -136,7 +136,8 @@ class Application:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
         try:
-            if path.startswith(WEBHOOKS):
+            is_list = path == WEBHOOKS and scope["method"] in ("GET", "HEAD")  # the dashboard's, with a slash
+            if path.startswith(WEBHOOKS) and not is_list:
                 response = await self._webhooks.answer(scope, receive)
             elif path.startswith(BEACONS):
                 name, _, what = path.removeprefix(BEACONS).rstrip("/").partition("/")

@@ -68,6 +68,16 @@ def test_a_signed_webhook_is_answered_200_once_stored(client, order, outbox):
     assert client.post("/webhooks/acme/", data=body, headers=headers).json == {"outcome": "duplicate"}
 
 
+def test_the_list_of_webhooks_is_found_with_a_slash_too(config, outbox):
+    """It stands where shops deliver, and only a person asks for it; what is posted there names no store."""
+    client = client_of(replace(config, admin_password="correct horse battery"), outbox.database)
+    for path in ("/webhooks", "/webhooks/", "/events/"):
+        answer = client.open(path)
+        assert (answer.status_code, answer.headers["Location"].partition("?")[0]) == (303, "/login"), path
+    assert client.post("/webhooks/", data=b"{}").status_code == 404
+    assert client.open("/webhooks/acme").status_code == 405
+
+
 def test_signed_but_not_json_is_400(client, config):
     """The sender is the shop, but there is nothing to keep."""
     from tests.support.platforms import PLATFORMS
