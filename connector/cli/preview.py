@@ -55,7 +55,6 @@ def preview(
     """
     import msgspec
 
-    from connector.devtools.preview import files
     from connector.devtools.preview import preview as run
 
     if (path is None) == (since is None):
@@ -71,8 +70,18 @@ def preview(
         return
     if as_json:
         raise click.UsageError("--json needs --with; without it, the output is JSON in any case")
-    for file in files(path or Path()):
+    for file in _files(path or Path()):
         click.echo(msgspec.json.encode(run(file.read_bytes(), topic or "", chosen, platform)).decode())
+
+
+def _files(path: Path) -> list[Path]:
+    """Return the file itself, or a folder's *.json files. Raises UsageError if there is none."""
+    from connector.devtools.preview import files
+
+    try:
+        return files(path)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
 
 
 def _store_of(file: Path, present: "Store") -> "Store":
@@ -98,13 +107,12 @@ def _compare(
     import msgspec
 
     from connector.devtools import comparison as devtools
-    from connector.devtools.preview import files
 
     comparison = devtools.Comparison(present, new, platform)
     if path is not None:
         if topic not in platform.event_topics:
             fail(f"{topic} yields no events; topics that do: {', '.join(sorted(platform.event_topics))}")
-        named = files(path)
+        named = _files(path)
         with counting("bodies") as show:
             for file in named:
                 comparison.add(topic, file.read_bytes())

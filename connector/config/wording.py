@@ -21,6 +21,7 @@ def one_of(allowed: Iterable[str]) -> str:
 WORDING: dict[str, Callable[[ErrorDetails], str]] = {  # by pydantic's error types; [] stands for the table's path
     "value_error": lambda fault: str(fault["ctx"]["error"]),
     "literal_error": lambda fault: one_of(re.findall("'([^']*)'", fault["ctx"]["expected"])),
+    "string_unicode": lambda fault: "must be UTF-8 text",
     "dataclass_type": lambda fault: "must be a table, []",
     "dict_type": lambda fault: "must be a table, []",
     "missing": lambda fault: missing(str(fault["loc"][-1])),

@@ -18,8 +18,12 @@ NO_AGE = "preview ignores age limits: a real webhook older than max_event_age or
 
 
 def files(path: Path) -> list[Path]:
-    """Return the file itself, or a folder's *.json files sorted by name."""
-    return sorted(path.glob("*.json")) if path.is_dir() else [path]
+    """Return the file itself, or a folder's *.json files sorted by name. Raises ValueError if there is none."""
+    if not path.is_dir():
+        return [path]
+    if found := sorted(file for file in path.glob("*.json") if file.is_file()):
+        return found
+    raise ValueError(f"the folder {path} has no *.json file")
 
 
 def preview(body: bytes, topic: str, store: Store, platform: Platform) -> dict[str, Any]:

@@ -134,6 +134,7 @@ def test_a_folder_of_bodies(command: Command) -> None:
         (("{folder}",), "PATH needs --topic"),
         (("{folder}", "--since", "7d"), "give either a PATH with --topic"),
         (("{folder}", "--topic", "order.updated", "--json"), "--json needs --with"),
+        (("{folder}/none", "--topic", "order.updated", "--with", "{new}"), "none has no *.json file"),
         (("--since", "soon", "--with", "{new}"), "'soon' is not a date, time or age"),
         (("--since", "2099-01-01", "--with", "{new}"), "--since must be before now"),
         (("--since", "7d", "--with", "none.toml"), "does not exist"),
@@ -141,6 +142,7 @@ def test_a_folder_of_bodies(command: Command) -> None:
 )
 def test_wrong_use(command: Command, arguments: tuple[str, ...], words: str) -> None:
     new = command.file()
+    (command.folder / "none").mkdir()
     status, said = command("beans", *(word.format(folder=command.folder, new=new) for word in arguments))
     assert (status, words in said) == (2, True), said
 

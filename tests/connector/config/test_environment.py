@@ -98,6 +98,7 @@ def test_good_setting(name, value, attribute, expected):
         ("ALERT_URL", "slack://"),
         ("ALERT_URL", "hidden"),
         ("LOG_FORMAT", "xml"),
+        ("LOG_FORMAT", "te\udcffxt"),
         ("LOG_LEVEL", "LOUD"),
         ("LOG_LEVEL", "NOTSET"),
     ],

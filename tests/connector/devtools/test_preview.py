@@ -109,6 +109,17 @@ def test_a_folder_in_the_order_of_its_names(tmp_path, shop):
     ]
 
 
+def test_a_folder_without_bodies(tmp_path):
+    """A wrong folder would else look like bodies that yield nothing; a folder is no body, whatever its name."""
+    (tmp_path / "x.json").mkdir()
+    (tmp_path / "feed.csv").write_bytes(b"")
+    result = run(tmp_path, "orders/paid")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"{tmp_path} has no *.json file" in result.output
+    written(tmp_path, b"{", "c.json")
+    assert [line["outcome"] for line in lines(tmp_path, "orders/paid")] == ["unreadable"]
+
+
 def test_a_topic_that_yields_nothing(tmp_path, shop):
     file = written(tmp_path, shop.body("orders/paid"))
     found = only(file, "products/update")
