@@ -1,14 +1,18 @@
 """Customers who are returning because an earlier order of theirs is on record, on both databases."""
 
 import json
+from functools import partial
 
 import pytest
+import sqlalchemy as sa
 
 from connector.core.event import DataRequest
 from connector.core.store import MatchingSettings
+from connector.outbox.returning import MOST_FOUND, mark_returning
 from connector.privacy.data_subject import data_subject_of
 from connector.privacy.erasure import Erasure
 from connector.privacy.lookup import PersonalDataLookup
+from connector.storage.tables import events
 from tests.support.clicks import OTHER, PIXEL, Shops, remembering
 
 RECOGNIZING = MatchingSettings(recognize_returning=True)
@@ -107,3 +111,60 @@ def test_two_orders_of_one_transaction(shops, monkeypatch):
     monkeypatch.setattr(shops.outbox, "record", record)
     shops.outbox.record_all(decisions)
     assert (customer_type(shops, 1), customer_type(shops, 2)) == (None, "returning")
+
+
+def test_an_address_that_everybody_uses_costs_no_more(sqlite_engine):
+    """A till's e-mail: of MOST_FOUND events with one hash no more are read, in steps of SQLite's."""
+    shops = Shops(sqlite_engine, remembering(matching=RECOGNIZING))
+    shops.after(1).order(1)
+    row = {name: value for name, value in shops.event(1)._mapping.items() if name != "id"}
+    steps = []
+    for number in range(3):
+        many = range(number * MOST_FOUND, (number + 1) * MOST_FOUND)
+        with sqlite_engine.begin() as connection:
+            connection.execute(
+                sa.insert(events), [row | {"event_id": f"n{n}", "object_key": f"order:n{n}"} for n in many]
+            )
+        taken = [0]
+        with shops.database.write() as connection:
+            new = row | {"object_key": "order:new", "occurred_at": row["occurred_at"] - 1}
+            connection.connection.driver_connection.set_progress_handler(partial(count, taken), 100)
+            mark_returning(connection, [new], [new])
+            connection.connection.driver_connection.set_progress_handler(None, 100)
+        assert "customer_type" not in json.loads(new["payload"])["properties"]
+        steps.append(taken[0])
+    assert steps[2] <= steps[0] * 1.2, steps
+    shops.after(1).order(2)
+    assert customer_type(shops, 2) == "returning"
+
+
+def count(taken):
+    taken[0] += 1
+    return 0
+
+
+def test_many_orders_of_one_transaction(shops, monkeypatch):
+    """Each is compared with those before it; the first has none."""
+    decisions, record = [], shops.outbox.record
+    monkeypatch.setattr(shops.outbox, "record", lambda decision: decisions.append(decision) or 1)
+    for number in range(1, 41):
+        shops.after(0.01).order(number, email="ada@example.com" if number != 3 else "eve@example.com")
+    monkeypatch.setattr(shops.outbox, "record", record)
+    shops.outbox.record_all(decisions[::-1])
+    assert [number for number in range(1, 41) if not customer_type(shops, number)] == [1, 3]
+
+
+def test_many_orders_of_many_persons(shops, monkeypatch):
+    """More than one query asks for."""
+    decisions, record = [], shops.outbox.record
+    for number in range(100):
+        if number == 50:
+            monkeypatch.setattr(shops.outbox, "record", lambda decision: decisions.append(decision) or 1)
+        shops.after(0.01).order(number + 1, email=f"ada{number % 50 or 99}@example.com")
+    monkeypatch.setattr(shops.outbox, "record", record)
+    shops.outbox.record_all([*decisions[1:], decisions[0]])
+    found = {
+        number: json.loads(shops.event(number).payload)["properties"].get("customer_type")
+        for number in (2, 51, 52, 100)
+    }
+    assert found == {2: None, 51: "returning", 52: "returning", 100: "returning"}
