@@ -54,7 +54,9 @@ def _filter_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @events.command("list")
 @_filter_options
-@click.option("--parked", is_flag=True, help="List parked webhooks instead, with the reason.")
+@click.option(
+    "--parked", is_flag=True, help="List parked webhooks instead, with the reason; goes with --store, --since, --until."
+)
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000))
 def list_(
     store: str, state: str | None, event: str, since: str | None, until: str | None, parked: bool, limit: int
@@ -66,12 +68,15 @@ def list_(
     if parked:
         _refuse_with_parked(("--state", state), ("--event", event))
         earliest, latest = parse_time(since), parse_time(until)
-        webhooks = database(lambda: open_queries().parked(store, limit, since=earliest, until=latest))
+        queries = database(open_queries)
+        webhooks = database(lambda: queries.parked(store, limit, since=earliest, until=latest))
+        number = database(lambda: queries.parked_number(store, earliest, latest))
         if store and not webhooks:
             store_named(config, store)
         for webhook in webhooks:
             click.echo(f"{utc_second(webhook.parked_at)}  {webhook.store}  {webhook.topic}  {webhook.reason}")
-        click.echo(f"{how_many(len(webhooks), 'webhook is', 'webhooks are')} parked", err=True)
+        more = f" (the oldest {limit} are listed; --limit for more)" if number > limit else ""
+        click.echo(f"{how_many(number, 'webhook is', 'webhooks are')} parked{more}", err=True)
         return
     choice = EventFilter((), store, state or "", event, parse_time(since), parse_time(until))
     rows = database(lambda: open_queries().find(choice, limit))
@@ -188,7 +193,10 @@ def _unknown(key: str, candidates: "Sequence[EventSubject]") -> str:
 @click.argument("ids", nargs=-1)
 @click.option("--row", "rows", type=_ROW, multiple=True, help="A row number of `events list`; repeatable.")
 @_filter_options
-@click.option("--parked", is_flag=True, help="Process parked webhooks again instead, with the current code.")
+@click.option(
+    "--parked", is_flag=True,
+    help="Process parked webhooks again instead, with the current code; goes with --store, --since, --until.",
+)  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Only print what would be done.")
 @click.option(
     "--force", is_flag=True, help="Also events that TikTok may have received over 47 hours ago and may count twice."

@@ -304,7 +304,11 @@ class TestParked:
         """With the reason."""
         bench.park()
         status, said = bench.run("list", "--parked")
-        assert (status, "acme  orders/create  no id" in said, "\n1 webhook is parked" in said) == (0, True, True)
+        assert (status, "acme  orders/create  no id" in said, "\n1 webhook is parked\n" in said) == (0, True, True)
+        bench.park(2, age=3)
+        said = bench.run("list", "--parked", "--limit", "2")[1]
+        assert said.endswith("\n3 webhooks are parked (the oldest 2 are listed; --limit for more)\n")
+        assert bench.run("list", "--parked", "--since", "1h")[1].endswith("\n1 webhook is parked\n")
 
 
 class TestList:
