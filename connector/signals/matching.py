@@ -10,7 +10,7 @@ Raises CannotStore.
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -37,8 +37,10 @@ from connector.storage.tables import events, signals
 
 _FIELDS = Signal.__struct_fields__
 _STATE = ("id", "state", "payload", "consent", "due_at", "as_of", *HASHES, *ORIGINS.values())
+# Perhaps with another store's of the same token: for pairs, `(store, token) IN (…)`, SQLite reads the whole table.
 _STORED_SIGNALS = sa.select(signals).where(
-    sa.tuple_(signals.c.store, signals.c.token).in_(sa.bindparam("tokens", expanding=True))
+    signals.c.store.in_(sa.bindparam("stores", expanding=True)),
+    signals.c.token.in_(sa.bindparam("tokens", expanding=True)),
 )
 
 
@@ -249,9 +251,10 @@ class SignalMatcher:
             connection.execute(sa.update(events).where(events.c.id == row.id, UNSENT).values(values))
 
     def _stored_signals(
-        self, connection: Connection, tokens: Iterable[tuple[str, str]]
+        self, connection: Connection, tokens: Collection[tuple[str, str]]
     ) -> dict[tuple[str, str], sa.Row[Any]]:
-        found = connection.execute(_STORED_SIGNALS, {"tokens": sorted(tokens)})
+        stores, names = {store for store, _ in tokens}, {token for _, token in tokens}
+        found = connection.execute(_STORED_SIGNALS, {"stores": sorted(stores), "tokens": sorted(names)})
         return {(row.store, row.token): row for row in found}
 
     def _lock(self, connection: Connection, tokens: Iterable[tuple[str, str]]) -> None:

@@ -4,6 +4,7 @@ import threading
 from dataclasses import replace
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy import event
 
 from connector.mapping.filters import NOTHING_TO_MATCH as NOBODY_KNOWN
@@ -12,7 +13,10 @@ from connector.outbox.settlement import due_again
 from connector.privacy.retention import RetentionJob, RetentionPolicy, RetentionStore
 from connector.relay.relay import CLOCK_CHECK_INTERVAL, MAX_AHEAD
 from connector.signals.collector import BeaconRequest
+from connector.signals.matching import Beacon, KnownOrder, SignalMatcher
+from connector.signals.merge import Signal
 from connector.storage.database import Database
+from connector.storage.tables import signals
 from tests.support.checkouts import AGENT, IP, NOTHING_TO_MATCH, SHOP, UNTOLD, Way, holding, joined
 
 
@@ -302,6 +306,28 @@ class TestJoin:
         way.step()
         item = way.sent()["InitiateCheckout"]
         assert (item["limited_data_use"], item["user"]["ip"]) == (True, IP)
+
+
+def test_webhooks_stored_together_find_their_signals_by_an_index(sqlite_engine, plans):
+    """Under load a transaction has many checkouts; a large shop has 250,000 signals."""
+    database = Database(sqlite_engine)
+    matcher = SignalMatcher(database)
+    for store, token in (("acme", "token-0001"), ("acme", "token-0002"), ("beans", "token-0001")):
+        matcher.collect(Beacon(store, token, 1.0, "https://acme.example", Signal(ip=IP, ttclid=f"{store} {token}")))
+    orders = [KnownOrder("acme", f"token-000{n}", f"order:{n}", 2.0) for n in (1, 2, 3)]
+    steps = plans()
+    with database.write() as connection:
+        matcher.store_waiting(connection, [], orders)
+    assert any("signals" in step for step in steps)
+    assert not [step for step in steps if step.startswith("SCAN signals")]
+    with sqlite_engine.connect() as connection:
+        found = {(row.store, row.token): (row.ttclid, row.order_key) for row in connection.execute(sa.select(signals))}
+    assert found == {
+        ("acme", "token-0001"): ("acme token-0001", "order:1"),
+        ("acme", "token-0002"): ("acme token-0002", "order:2"),
+        ("acme", "token-0003"): ("", "order:3"),
+        ("beans", "token-0001"): ("beans token-0001", None),
+    }
 
 
 def _post(token):
