@@ -21,6 +21,7 @@ Times are Unix seconds. Each method runs in the caller's transaction.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from functools import lru_cache
+from itertools import islice
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -36,7 +37,8 @@ from connector.storage.tables import clicks, events
 KEYS = ("ttclid", "ttp")
 ORIGINS = {name: f"{name}_from" for name in KEYS}  # the column that says since when a remembered key is known
 HASHES = ("email", "phone", "external_id")
-MOST_FOUND = 5_000  # rows that a look-up reads: a till may use one e-mail for all its customers
+MOST_FOUND = 5_000  # rows that a webhook's look-up reads: a till may use one e-mail for all its customers
+HASHES_AT_ONCE = 1_000  # in a statement; SQLite allows 32,766 parameters
 
 ERASED = {"ttclid": "", "ttp": "", "email": None, "phone": None, "external_id": None}
 NOT_ERASED = sa.or_(clicks.c.ttclid != "", clicks.c.ttp != "")
@@ -270,10 +272,11 @@ def forget_people(connection: Connection, people: set[Identity], pixels: Iterabl
     found: dict[int, sa.Row[Any]] = {}
     new = people
     while new:
-        rows, more = clicks_of_person(connection, new, clicks.c.pixel.in_(pixels))
+        rows, more = clicks_of_person(connection, new, clicks.c.pixel.in_(pixels), most=MOST_FOUND)
         erase_clicks(connection, [row.id for row in rows])
         people |= more
-        mine = _find(connection, events, people, events.c.clicked_at > 0, events.c.pixel.in_(pixels))
+        of_pixels = (events.c.clicked_at > 0, events.c.pixel.in_(pixels))
+        mine = _find(connection, events, people, *of_pixels, most=MOST_FOUND)
         fresh = [row for row in mine if row.id not in found]
         found |= {row.id: row for row in fresh}
         new = {identity for row in fresh for identity in identities_of(row._mapping)} - people
@@ -327,13 +330,16 @@ def forget_recalled(event: Columns, names: Iterable[str]) -> dict[str, Any]:
 
 
 def clicks_of_person(
-    connection: Connection, people: set[Identity], *where: sa.ColumnElement[bool]
+    connection: Connection, people: set[Identity], *where: sa.ColumnElement[bool], most: int | None = None
 ) -> tuple[list[sa.Row[Any]], set[Identity]]:
-    """Return the rows about a person, and all their identities: a row with one of these names further ones."""
+    """Return the rows about a person, and all their identities: a row with one of these names further ones.
+
+    At most the newest `most` by each kind of hash are read, then as many by those that they name, and so on.
+    """
     found: dict[int, sa.Row[Any]] = {}
     new = people
     while new:
-        rows = [row for row in _find(connection, clicks, new, *where) if row.id not in found]
+        rows = [row for row in _find(connection, clicks, new, *where, most=most) if row.id not in found]
         found |= {row.id: row for row in rows}
         named = {identity for row in rows for identity in identities_of(row._mapping)}
         new, people = named - people, people | named
@@ -356,19 +362,29 @@ def identities(hashes: Mapping[str, Iterable[str]], store: str) -> set[Identity]
 
 
 def _find(
-    connection: Connection, table: sa.Table, people: set[Identity], *where: sa.ColumnElement[bool]
+    connection: Connection, table: sa.Table, people: set[Identity], *where: sa.ColumnElement[bool], most: int | None
 ) -> Iterator[sa.Row[Any]]:
-    """Yield the rows of `clicks` or `events` that share an identity, each once."""
+    """Yield the rows of `clicks` or `events` that share an identity, each once; of each hash's kind at most `most`."""
     seen: set[int] = set()
     for name in HASHES:
-        digests = _digests(people, name)
-        if not digests:
-            continue
-        query = sa.select(table).where(table.c[name].in_(digests), *where).order_by(table.c.id.desc())
-        for row in connection.execute(query.limit(MOST_FOUND)):
+        for row in islice(_with_hashes(connection, table, name, _digests(people, name), where, most), most):
             if row.id not in seen and identities_of(row._mapping) & people:
                 seen.add(row.id)
                 yield row
+
+
+def _with_hashes(
+    connection: Connection,
+    table: sa.Table,
+    name: str,
+    digests: Sequence[bytes],
+    where: Iterable[sa.ColumnElement[bool]],
+    most: int | None,
+) -> Iterator[sa.Row[Any]]:
+    for start in range(0, len(digests), HASHES_AT_ONCE):
+        theirs = table.c[name].in_(digests[start : start + HASHES_AT_ONCE])
+        query = sa.select(table).where(theirs, *where).order_by(table.c.id.desc())
+        yield from connection.execute(query.limit(most))
 
 
 def _is_known(row: Columns) -> bool:

@@ -1,19 +1,23 @@
 """Remembered clicks are erased and exported with their person, and go with their store, on both databases."""
 
+import hashlib
 import json
 import threading
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from connector.core.event import DataRequest
 from connector.core.store import MatchingSettings
+from connector.mapping import hashing
 from connector.privacy.data_subject import data_subject_of
 from connector.privacy.erasure import Erasure
 from connector.privacy.export import exported
 from connector.privacy.lookup import PersonalDataLookup
 from connector.privacy.retention import RetentionJob, RetentionPolicy, RetentionStore
+from connector.signals.click_memory import MOST_FOUND
 from connector.storage.tables import clicks, events
 from tests.support.clicks import DAY, PIXEL, START, Shops, remembering
 from tests.support.erasure_bench import ACME, ANN, BEANS, BOB, Bench
@@ -67,6 +71,20 @@ def test_a_person_s_clicks_are_erased_by_whatever_names_them(shops, person):
     assert (gone.email, gone.phone, gone.external_id, gone.ttp) == (None, None, None, "")
     shops.order(3)
     assert shops.keys(3) == {}
+
+
+def test_all_of_an_address_that_everybody_uses_are_erased(shops):
+    """A webhook reads MOST_FOUND of them at most; an erasure has the time for all, and for whoever they name."""
+    row = dict.fromkeys(("email", "phone", "external_id")) | {"store": "acme", "pixel": PIXEL.code, **BOTH}
+    row |= {"given_at": shops.now, "until": shops.now + DAY, "email": bytes.fromhex(hashing.email("till@example.com"))}
+    rows = [
+        row | {"object_key": f"order:{n}", "phone": hashlib.sha256(b"%d" % n).digest() if n % 2 else None}
+        for n in range(MOST_FOUND + 2)
+    ]
+    with shops.database.write() as connection:
+        connection.execute(sa.insert(clicks), rows)
+    erase(shops, emails=("till@example.com",))
+    assert not [row for row in shops.rows(clicks) if row.email or row.phone or row.ttclid or row.ttp]
 
 
 def test_a_later_webhook_brings_nothing_back(shops):
