@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from threading import Event
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -124,9 +123,7 @@ class Erasure:
 
     def _delete(self, table: sa.Table, which: sa.ColumnElement[bool], rest: Callable[[], object]) -> int:
         """Delete the rows of a table in batches; return their number."""
-        # By their place in the table: for keys of several columns, `(a, b) IN (…)`, SQLite reads the whole table.
-        place: sa.ColumnClause[Any] = sa.literal_column("ctid" if self._database.is_postgresql else "rowid")
-        batch = sa.delete(table).where(place.in_(sa.select(place).select_from(table).where(which).limit(BATCH)))
+        batch = sa.delete(table).where(self._database.first_rows(table, which, limit=BATCH))
         number = 0
         while True:
             with self._database.write() as connection:

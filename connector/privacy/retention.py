@@ -58,7 +58,6 @@ MOST_SIGNALS = 250_000
 TOO_OLD = "older than max_event_age while this pixel was suspended"
 BODY_DELETED = " (its body is no longer kept)"
 NO_SIGNAL = dict.fromkeys(("ttclid", "ttp", "ip", "user_agent", "url", "referrer"), "") | {"seen_at": 0.0}
-_SIGNAL_KEY = sa.tuple_(signals.c.store, signals.c.token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,17 +137,8 @@ class RetentionStore:
         """Delete what was sold, the orders that no webhook named since, and the accuracy of days, `before` then."""
         number = 0
         with self._database.write() as connection:
-            for table, at, key in (
-                (tables.sold, tables.sold.c.occurred_at, ("pixel", "event", "event_id")),
-                (tables.orders, tables.orders.c.seen_at, ("store", "object_key")),
-                (tables.accuracy, tables.accuracy.c.day, ("store", "day")),
-            ):
-                columns = [table.c[name] for name in key]
-                query = sa.select(*columns).where(at < int(before)).order_by(at).limit(BATCH)
-                keys = [tuple(row) for row in connection.execute(query)]
-                if keys:
-                    connection.execute(sa.delete(table).where(sa.tuple_(*columns).in_(keys), at < int(before)))
-                number = max(number, len(keys))
+            for at in (tables.sold.c.occurred_at, tables.orders.c.seen_at, tables.accuracy.c.day):
+                number = max(number, self._delete_batch(connection, at.table, at < int(before), order=at))
         return number
 
     def forget_snippets(self, before: float) -> int:
@@ -159,13 +149,9 @@ class RetentionStore:
 
     def forget_notices(self, before: float) -> int:
         """Delete notices that nobody fetches, of stores that were removed; the others end after a day."""
-        columns = (tables.notices.c.store, tables.notices.c.object_key)
-        old = tables.notices.c.noted_at < before
+        at = tables.notices.c.noted_at
         with self._database.write() as connection:
-            keys = [tuple(row) for row in connection.execute(sa.select(*columns).where(old).limit(BATCH))]
-            if keys:
-                connection.execute(sa.delete(tables.notices).where(sa.tuple_(*columns).in_(keys), old))
-        return len(keys)
+            return self._delete_batch(connection, tables.notices, at < before, order=at)
 
     def forget_arrivals(self, before: float) -> int:
         """Delete hourly numbers of webhooks."""
@@ -175,10 +161,7 @@ class RetentionStore:
         """Delete signals last seen in this period (Unix seconds), unless their checkout became an order."""
         old = sa.and_(signals.c.seen_at < before, signals.c.seen_at > after, signals.c.order_key.is_(None))
         with self._database.write() as connection:
-            keys = self._signal_batch(connection, old, signals.c.seen_at)
-            # Checked again, because another beacon may have arrived meanwhile.
-            connection.execute(sa.delete(signals).where(_SIGNAL_KEY.in_(keys), old))
-        return len(keys)
+            return self._delete_batch(connection, signals, old, order=signals.c.seen_at)
 
     def forget_signals_beyond(self, most: int) -> int:
         """Delete all signals but the latest `most`; those of orders do not count."""
@@ -191,20 +174,16 @@ class RetentionStore:
         """Erase the browser's keys of orders, last seen before or in the `future`, whose payloads are all erased."""
         seen = sa.or_(signals.c.seen_at < before, signals.c.seen_at > future)
         old = sa.and_(signals.c.order_key.is_not(None), signals.c.seen_at > 0, seen, ~_has_event(with_payload=True))
+        batch = self._database.first_rows(signals, old, limit=BATCH, order=signals.c.seen_at)
         with self._database.write() as connection:
-            keys = self._signal_batch(connection, old, signals.c.seen_at)
-            erased = sa.update(signals).where(_SIGNAL_KEY.in_(keys), old)
-            connection.execute(erased.values(NO_SIGNAL))
-        return len(keys)
+            return connection.execute(sa.update(signals).where(batch).values(NO_SIGNAL)).rowcount
 
     def forget_orders(self, before: float, future: float) -> int:
         """Delete the answers of orders that have no event left and no webhook since `before`."""
         seen = sa.or_(signals.c.order_seen_at < before, signals.c.order_seen_at > future)
         old = sa.and_(signals.c.order_key.is_not(None), seen, ~_has_event(with_payload=False))
         with self._database.write() as connection:
-            keys = self._signal_batch(connection, old, signals.c.order_seen_at)
-            connection.execute(sa.delete(signals).where(_SIGNAL_KEY.in_(keys), old))
-        return len(keys)
+            return self._delete_batch(connection, signals, old, order=signals.c.order_seen_at)
 
     def forget_clicks(self, now: float) -> int:
         """Delete remembered clicks whose time is over, or ends later than any clock that was right has written."""
@@ -221,11 +200,11 @@ class RetentionStore:
             connection.execute(sa.delete(clicks).where(clicks.c.id.in_(ids)))
         return len(ids)
 
-    def _signal_batch(
-        self, connection: sa.Connection, old: sa.ColumnElement[bool], order: sa.Column[float]
-    ) -> list[tuple[str, str]]:
-        query = sa.select(signals.c.store, signals.c.token).where(old).order_by(order).limit(BATCH)
-        return [tuple(row) for row in connection.execute(query)]
+    def _delete_batch(
+        self, connection: sa.Connection, table: Any, old: sa.ColumnElement[bool], order: sa.Column[Any]
+    ) -> int:
+        batch = self._database.first_rows(table, old, limit=BATCH, order=order)
+        return connection.execute(sa.delete(table).where(batch)).rowcount
 
     def _forget_hours(self, table: sa.Table, before: float) -> int:
         with self._database.write() as connection:

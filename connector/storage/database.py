@@ -74,6 +74,16 @@ class Database:
             finally:
                 _YIELDING.release()
 
+    def first_rows(self, table: sa.Table, *which: sa.ColumnElement[bool], limit: int, order: Any = None) -> Any:
+        """Return the condition that a row is one of the first `limit` of these rows, to change rows in batches.
+
+        By their place in the table: for keys of several columns, `(a, b) IN (VALUES …)`, SQLite reads the whole table.
+        """
+        place: sa.ColumnClause[Any] = sa.literal_column("ctid" if self.is_postgresql else "rowid")
+        first = place.in_(sa.select(place).select_from(table).where(*which).order_by(order).limit(limit))
+        # On PostgreSQL a row may change between the search and its lock; SQLite would use an index of `which` again.
+        return sa.and_(first, *which) if self.is_postgresql else first
+
     def insert(self, table: sa.Table) -> Any:
         """Return the dialect's INSERT, which supports ON CONFLICT."""
         return insert_into(table, self.engine.dialect.name)

@@ -219,6 +219,7 @@ class TestStore:
 
         sa.event.listen(bench.engine, "after_cursor_execute", note)
         assert bench.erase() == 1
+        sa.event.remove(bench.engine, "after_cursor_execute", note)
         assert max(deleted) == BATCH
         assert {row.store for table in (sold, signals) for row in bench.rows(table)} == {"beans"}
         assert len(bench.rows(sold)) == len(bench.rows(signals)) == 2

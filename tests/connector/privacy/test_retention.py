@@ -21,7 +21,18 @@ from connector.privacy.retention import BATCH, KEY_OUTLIVES, RetentionJob, Reten
 from connector.signals.matching import Beacon, SignalMatcher
 from connector.signals.merge import Signal
 from connector.storage.database import CannotStore, Database
-from connector.storage.tables import arrivals, counters, events, leases, ledger, parked, signals, snippet_reports
+from connector.storage.tables import (
+    arrivals,
+    counters,
+    events,
+    leases,
+    ledger,
+    notices,
+    parked,
+    signals,
+    snippet_reports,
+    sold,
+)
 from tests.support.factories import a_store
 from tests.support.outbox_rows import LANE, NOW, PIXEL, claim, decision, fill, mapped, rows, sha
 
@@ -348,3 +359,35 @@ def test_versions_of_snippets_that_no_page_reports_any_more_are_forgotten(bench:
             connection.execute(sa.insert(snippet_reports).values(row))
     assert bench.round(91)["snippets forgotten"] == 1
     assert [row.version for row in rows(bench.engine, snippet_reports)] == ["new"]
+
+
+def test_a_batch_reads_no_more_than_its_rows(sqlite_engine: Engine) -> None:
+    """Webhooks wait for the write lock meanwhile; the signals of a large shop are 250,000 rows."""
+    seen = dict.fromkeys(("ttclid", "ttp", "ip", "user_agent", "url", "referrer", "consent"), "") | {"store": "acme"}
+    sale = {"pixel": "C", "event": "Purchase", "store": "acme", "object_key": "", "currency": "", "value": 1}
+    noted = {"store": "acme", "topic": "", "delivery": "", "since": 1.0, "due_at": 1.0, "attempts": 0, "error": ""}
+    with sqlite_engine.begin() as connection:
+        for n in "0123456789":
+            order = (
+                {"order_key": f"order:{n}", "order_seen_at": 1.0}
+                if n > "4"
+                else dict.fromkeys(("order_key", "order_seen_at"))
+            )
+            connection.execute(sa.insert(signals), seen | {"token": n, "seen_at": 1.0} | order)
+            connection.execute(sa.insert(sold), sale | {"event_id": n, "occurred_at": 1.0})
+            connection.execute(sa.insert(notices), noted | {"object_key": n, "noted_at": 1.0})
+    plans: list[tuple[str, str]] = []
+
+    def explain(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if statement.startswith(("DELETE", "UPDATE")):
+            steps = connection.connection.cursor().execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
+            plans.append((statement.split()[2 if statement.startswith("DELETE") else 1], steps[0][-1]))
+
+    sa.event.listen(sqlite_engine, "before_cursor_execute", explain)
+    store = RetentionStore(Database(sqlite_engine))
+    assert store.forget_signals(2.0) == store.erase_order_signals(2.0, 9.0) == store.forget_orders(2.0, 9.0) == 5
+    assert store.forget_books(2.0) == store.forget_notices(2.0) == 10
+    sa.event.remove(sqlite_engine, "before_cursor_execute", explain)
+    assert {table for table, _ in plans} >= {"signals", "sold", "notices"}
+    for table, first in plans:
+        assert first == f"SEARCH {table} USING INTEGER PRIMARY KEY (rowid=?)"
