@@ -18,7 +18,7 @@ Times are Unix seconds. Raises CannotStore.
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from threading import Event
 from typing import Any
@@ -98,12 +98,9 @@ class CopyMatcher:
             beyond = connection.execute(latest).scalar()
         before = max(now - KEPT, -1.0 if beyond is None else beyond)
         old = sa.or_(_copy.sent_at <= before, _copy.sent_at > now + DAY)
+        batch = self._database.first_rows(browser_copies, old, limit=BATCH, order=_copy.sent_at)
         with self._database.write() as connection:
-            query = sa.select(*_key_columns()).where(old).order_by(_copy.sent_at).limit(BATCH)
-            keys = [tuple(row) for row in connection.execute(query)]
-            if keys:
-                connection.execute(sa.delete(browser_copies).where(sa.tuple_(*_key_columns()).in_(keys)))
-        return len(keys)
+            return connection.execute(sa.delete(browser_copies).where(batch)).rowcount
 
     def _settle(
         self, query: sa.Select[Any], count: Callable[[sa.Row[Any]], Iterable[tuple[int, tuple[str, str]]]]
@@ -118,16 +115,21 @@ class CopyMatcher:
             for at, (what, detail) in count(row):
                 counts.setdefault(at // HOUR * HOUR, Counter())[row.store, row.pixel, what, row.event, detail] += 1
         with self._database.write() as connection:
-            keys = [(row.pixel, row.event, row.event_id) for row in rows]
-            done = sa.update(browser_copies).where(sa.tuple_(*_key_columns()).in_(keys)).values(state="done")
-            connection.execute(done)
+            connection.execute(sa.update(browser_copies).where(*_has_key_of(rows)).values(state="done"))
             for hour, numbers in sorted(counts.items()):
                 add_counts(connection, hour, numbers)
         return len(rows)
 
 
-def _key_columns() -> tuple[sa.Column[Any], ...]:
-    return _copy.pixel, _copy.event, _copy.event_id
+def _has_key_of(rows: Sequence[sa.Row[Any]]) -> list[sa.ColumnElement[bool]]:
+    """Return the conditions that a copy is one of these.
+
+    That of each column says nothing new: without it SQLite reads the whole table for `(a, b) IN (VALUES …)`.
+    """
+    names = ("pixel", "event", "event_id")
+    columns, keys = [_copy[name] for name in names], [tuple(getattr(row, name) for name in names) for row in rows]
+    each = [column.in_(sorted(set(values))) for column, values in zip(columns, zip(*keys, strict=True), strict=True)]
+    return [*each, sa.tuple_(*columns).in_(keys)]
 
 
 def _unsettled() -> sa.TextClause:

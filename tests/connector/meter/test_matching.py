@@ -13,6 +13,7 @@ from connector.monitoring.event_stats import SettlementStats
 from connector.monitoring.merges import Merges
 from connector.outbox.outbox import Outbox
 from connector.outbox.settlement import settled
+from connector.storage.database import Database
 from connector.storage.tables import browser_copies
 from tests.support.factories import a_store
 from tests.support.outbox_rows import LANE, NOW, OTHER_PIXEL, PIXEL, claim, decision, mapped
@@ -193,6 +194,31 @@ def test_a_flood_is_bounded(bench, monkeypatch):
         buffer.add("acme", Report("0123abcd", loaded=True, copies=(copy,)))
     buffer.flush()
     assert len(bench.rows()) == known + MAX_COPIES
+
+
+def test_a_batch_reads_no_more_than_its_rows(sqlite_engine):
+    """Webhooks wait for the write lock meanwhile; there can be 250,000 copies."""
+    bench = Bench(Database(sqlite_engine))
+    for number in range(20):
+        bench.server(number)
+        bench.browser(number)
+    plans = []
+
+    def explain(connection, _cursor, statement, parameters, *_):
+        if statement.startswith(("DELETE FROM browser_copies", "UPDATE browser_copies")):
+            plan = connection.connection.cursor().execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            plans.append(plan.fetchall()[0][-1])
+
+    sa.event.listen(sqlite_engine, "before_cursor_execute", explain)
+    try:
+        assert bench.matcher.match() == 20
+        assert bench.matcher.forget(NOW + KEPT) == 20
+    finally:
+        sa.event.remove(sqlite_engine, "before_cursor_execute", explain)
+    of_key, of_place = plans
+    assert of_key.endswith("(pixel=? AND event=? AND event_id=?)")
+    assert of_place.endswith("(rowid=?)")
+    assert bench.rows() == []
 
 
 def test_one_process_at_a_time(bench):
