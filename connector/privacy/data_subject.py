@@ -61,7 +61,7 @@ def data_subject_of(request: DataRequest, store: Store | None) -> DataSubject:
 def mentions(person: DataSubject, topic: str, body: bytes, store: Store) -> bool:
     """Return whether a webhook's body names the person; True for a body that cannot be parsed, to be safe."""
     try:
-        leaves = list(_leaves(json.loads(body), ()))
+        leaves = list(_leaves(json.loads(body)))
     except (ValueError, RecursionError):
         return True
     countries = {store.country} | {value.upper() for path, value in leaves if _is_country(path, value)}
@@ -72,16 +72,18 @@ def mentions(person: DataSubject, topic: str, body: bytes, store: Store) -> bool
     )
 
 
-def _leaves(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield path, key
-            yield from _leaves(inner, (*path, key))
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _leaves(inner, path)
-    else:
-        yield path, value
+def _leaves(body: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield each key and value with the last two keys above it. Bodies can be deep, so without recursion."""
+    waiting: list[tuple[tuple[str, ...], Any]] = [((), body)]
+    while waiting:
+        path, value = waiting.pop()
+        if isinstance(value, dict):
+            yield from ((path, key) for key in value)
+            waiting += (((*path[-1:], key), inner) for key, inner in value.items())
+        elif isinstance(value, list):
+            waiting += ((path, inner) for inner in value)
+        else:
+            yield path, value
 
 
 def _is_country(path: tuple[str, ...], value: object) -> bool:

@@ -106,6 +106,13 @@ def test_long_texts_take_no_quadratic_time(value: str) -> None:
     assert time.process_time() - begun < 5
 
 
+def test_deep_bodies_take_no_more_time_than_flat_ones() -> None:
+    """An app's metafield, say: CPU seconds."""
+    begun = time.process_time()
+    assert not named(json.loads("[" * 900 + "1," * 300_000 + '{"customer":{"x":{"id":8123}}}' + "]" * 900))
+    assert time.process_time() - begun < 5
+
+
 @each_row("body", [b"", b"\xff", b"{", b"[" * 100_000])
 def test_what_cannot_be_read_may_name_anybody(body: bytes) -> None:
     """Nobody can say that it does not."""
