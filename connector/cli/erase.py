@@ -195,10 +195,11 @@ def _erase_person(opened: "Database", data: "dict[str, PersonalData]") -> None:
     import time
 
     from connector.privacy.erasure import Erasure
+    from connector.privacy.retention import PAUSE
 
     erasure = Erasure(opened)
     for store, rows in data.items():
-        database(partial(erasure.erase, store, rows, time.time()))
+        database(partial(erasure.erase, store, rows, time.time(), partial(time.sleep, PAUSE)))
 
 
 def _describe(rows: "PersonalData") -> str:

@@ -62,20 +62,22 @@ class Erasure:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def erase(self, store: str, found: PersonalData, now: float) -> None:
-        """Erase these rows of a store."""
+    def erase(self, store: str, found: PersonalData, now: float, rest: Callable[[], object] = lambda: None) -> None:
+        """Erase these rows of a store. Calls `rest` between batches."""
         for ids in in_chunks([*found.waiting, *found.finished]):
             self._erase_events(ids, now)
+            rest()
         for ids in in_chunks([*found.parked, *found.unopenable]):
             self._delete_parked(ids)
+            rest()
         for tokens in in_chunks(found.checkouts):
             self._delete_signals(signals.c.store == store, signals.c.token.in_(tokens), ~is_consent_denial())
-        for ids in in_chunks(found.clicks):
-            with self._database.write() as connection:
-                erase_clicks(connection, ids)
-        for ids in in_chunks(found.recalled):
-            with self._database.write() as connection:
-                erase_recalled(connection, ids)
+            rest()
+        for forget, rows in ((erase_clicks, found.clicks), (erase_recalled, found.recalled)):
+            for ids in in_chunks(rows):
+                with self._database.write() as connection:
+                    forget(connection, ids)
+                rest()
 
     def erase_store(self, store: str, until: float, now: float, rest: Callable[[], object]) -> dict[str, int]:
         """Erase all data received from a store until then; return the number of rows by type.
@@ -266,7 +268,7 @@ class ErasureJob:
         if request.what == "erase_store":
             return self._erasure.erase_store(request.store, request.asked_at, self._clock(), rest)
         found = self._records.find(request.store, request.person or DataSubject())
-        self._erasure.erase(request.store, found, self._clock())
+        self._erasure.erase(request.store, found, self._clock(), rest)
         return {
             "waiting events": len(found.waiting),
             "finished events": len(found.finished),
