@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Engine
 
 from connector.storage.engine import MIGRATIONS, SchemaError, connect, migrate, require_current
+from connector.storage.postgresql import remove_time_limits
 from connector.storage.tables import alert_deliveries, metadata, signals
 
 REVISION = "0021"
@@ -27,6 +29,19 @@ def empty(database_url: str) -> Iterator[Engine]:
     engine = connect(database_url)
     yield engine
     engine.dispose()
+
+
+@contextmanager
+def at_revision(empty: Engine, revision: str) -> Iterator[sa.Connection]:
+    """Begin with the tables of an older release, however long the machine takes to create them."""
+    settings = Config()
+    settings.set_main_option("script_location", str(MIGRATIONS))
+    with empty.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            remove_time_limits(connection)
+        settings.attributes["connection"] = connection
+        command.upgrade(settings, revision)
+        yield connection
 
 
 def test_migrates_from_nothing_and_then_changes_nothing(empty: Engine) -> None:
@@ -48,11 +63,7 @@ def test_migrating_again_keeps_what_is_stored(engine: Engine) -> None:
 
 def test_stores_that_run_already_count_as_set_up(empty: Engine) -> None:
     """An update does not ask an administrator to set up again what has been running for months."""
-    settings = Config()
-    settings.set_main_option("script_location", str(MIGRATIONS))
-    with empty.begin() as connection:
-        settings.attributes["connection"] = connection
-        command.upgrade(settings, "0014")
+    with at_revision(empty, "0014") as connection:
         connection.execute(sa.text("INSERT INTO stores VALUES ('acme', 1)"))
     migrate(empty)
     with empty.connect() as connection:
@@ -61,11 +72,7 @@ def test_stores_that_run_already_count_as_set_up(empty: Engine) -> None:
 
 def test_signals_of_orders_are_assigned_to_them(empty: Engine) -> None:
     """A no that was given before the update lasts, whether its signal is still there or only the event knows it."""
-    settings = Config()
-    settings.set_main_option("script_location", str(MIGRATIONS))
-    with empty.begin() as connection:
-        settings.attributes["connection"] = connection
-        command.upgrade(settings, "0008")
+    with at_revision(empty, "0008") as connection:
         for number, (checkout, key, consent) in enumerate(
             (
                 ("one-of-today", "order:1", ""),
@@ -97,11 +104,7 @@ def test_signals_of_orders_are_assigned_to_them(empty: Engine) -> None:
 
 def test_alerts_that_were_sent_are_not_sent_again(empty: Engine) -> None:
     """The update notes them as delivered; the first address takes them over."""
-    settings = Config()
-    settings.set_main_option("script_location", str(MIGRATIONS))
-    with empty.begin() as connection:
-        settings.attributes["connection"] = connection
-        command.upgrade(settings, "0014")
+    with at_revision(empty, "0014") as connection:
         names = "key, sentence, since, noted_at, told_at, attempts, due_at"
         connection.exec_driver_sql(
             f"INSERT INTO alerts ({names}) VALUES ('told', 'x', 1, 1, 5, 0, 1), ('not told', 'x', 1, 1, NULL, 0, 1)"
