@@ -32,7 +32,7 @@ LISTS = (
 
 
 def test_plugins_that_delay_scripts_leave_ours_alone(funnel):
-    """What is added to each list stands in our script, by which they find it; what was there stays."""
+    """Each list keeps its entries and gets one more, a text of our script by which these plugins find it."""
     given = {**{one: ["theirs"] for one in LISTS}, "autoptimize_filter_js_exclude": "seal.js"}
     report = funnel().run(["wp_footer"], filters=given)
     lists = report["filtered_lists"]

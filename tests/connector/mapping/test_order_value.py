@@ -1,4 +1,4 @@
-"""What is left of an order's value."""
+"""The value of an order after refunds."""
 
 from datetime import UTC, datetime
 from decimal import Decimal

@@ -74,7 +74,7 @@ def test_a_person_s_clicks_are_erased_by_whatever_names_them(shops, person):
 
 
 def test_all_of_an_address_that_everybody_uses_are_erased(shops):
-    """A webhook reads MOST_FOUND of them at most; an erasure has the time for all, and for whoever they name."""
+    """A webhook reads at most MOST_FOUND of them; an erasure reads all, and those of the persons that they name."""
     row = dict.fromkeys(("email", "phone", "external_id")) | {"store": "acme", "pixel": PIXEL.code, **BOTH}
     row |= {"given_at": shops.now, "until": shops.now + DAY, "email": bytes.fromhex(hashing.email("till@example.com"))}
     rows = [
