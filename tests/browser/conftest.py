@@ -6,6 +6,7 @@ import shutil
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
+from tests.browser.funnel_shop import FUNNEL
 from tests.browser.plugin import Plugin
 from tests.browser.server_side import WOOCOMMERCE
 from tests.browser.storefront import PATIENCE, Storefront
@@ -76,3 +77,10 @@ def php():
 @pytest.fixture
 def plugin(php, tmp_path):
     return lambda store=WOOCOMMERCE, **options: Plugin(php, tmp_path, store, **options)
+
+
+@pytest.fixture
+def shop(storefront, php, tmp_path):
+    """The plugin for this browser's server, whose token the shop's own address gives."""
+    storefront.pages["/"] = "<title>Acme</title>"
+    return lambda store=FUNNEL, **options: Plugin(php, tmp_path, store, base_url=storefront.url, **options)
