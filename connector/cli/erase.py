@@ -86,7 +86,7 @@ def _erase_store(store: str, yes: bool, dry_run: bool) -> None:
     if not counts:
         click.echo(f"no data is stored of {store}")
     elif _confirm(yes, dry_run):
-        database(lambda: erasure.erase_store(store, until, time.time(), lambda: time.sleep(PAUSE)))
+        database(partial(erasure.erase_store, store, until, time.time(), partial(time.sleep, PAUSE)))
         click.echo("erased")
     if store in lookup.configured:
         click.echo(f"{store} is still in the stores file: new webhooks will be stored as before", err=True)
